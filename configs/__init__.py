@@ -1,0 +1,1 @@
+"""Presets: what differs from the defaults of `supernet.config`, and nothing more."""

@@ -1,0 +1,1 @@
+"""Which units to keep: strategies, their evidence, and how good their choices are."""

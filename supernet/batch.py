@@ -1,0 +1,108 @@
+"""What a corpus gives the recogniser, and what the recogniser asks of a task. Tasks implement it; supernet imports no task.
+
+Shapes: B utterances, T feature frames (10 ms), F mel bands, L tokens.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel
+from torch import Tensor
+
+from supernet.tokens import Tokens
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+Report = Callable[[str, int, int], None]
+"""``report(what, done, total)``: how far slow work has come."""
+
+
+@dataclass
+class Batch:
+    """Utterances padded to one length. Lengths stay on the host, so that nobody has to ask the device for them."""
+
+    features_BTF: Tensor
+    """Log-mel bands, float32, zero where padded."""
+    num_frames: list[int]
+    targets_BL: Tensor
+    """Token ids, int64, zero where padded."""
+    num_targets: list[int]
+    ids: list[str]
+    texts: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: Any, *, non_blocking: bool = False) -> None:
+        """Move the tensors in place (the engine's protocol)."""
+        self.features_BTF = self.features_BTF.to(device, non_blocking=non_blocking)
+        self.targets_BL = self.targets_BL.to(device, non_blocking=non_blocking)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An utterance that was left out, and why."""
+
+    id: str
+    split: str
+    reason: str
+
+
+class TaskError(ValueError):
+    """A corpus cannot be used; the message says what is wrong and what to do."""
+
+
+class BatchReader(Protocol):
+    """An endless, resumable stream of training batches.
+
+    ``state_dict`` describes the position after the last batch *returned*, whatever was prefetched; a reader that loads
+    it returns the same next batch, bit by bit. Its content is plain data.
+    """
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def __next__(self) -> Batch: ...
+
+    def state_dict(self) -> dict[str, object]: ...
+
+    def load_state_dict(self, state: dict[str, object]) -> None: ...
+
+
+class Task(ABC):
+    """A corpus turned into batches. Found through the entry-point group ``supernet.tasks``.
+
+    The constructor gets its validated options. ``prepare`` is called once, by one process, before anything else;
+    every rank then opens the same prepared corpus.
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type[BaseModel]]
+    """A pydantic model (``extra="forbid"``) of what ``task.*`` may be set to."""
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    @abstractmethod
+    def prepare(self, report: Report) -> None:
+        """Find or make the corpus. Raises :class:`TaskError` where that is impossible. Twice equals once."""
+
+    @abstractmethod
+    def tokens(self) -> Tokens:
+        """The tokens of the training texts."""
+
+    @abstractmethod
+    def train_reader(self, tokens: Tokens, *, seed: int, rank: int, num_ranks: int) -> BatchReader:
+        """This rank's share of the training data, shuffled by ``seed``."""
+
+    @abstractmethod
+    def eval_batches(self, split: Split, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1) -> Iterable[Batch]:
+        """Every usable utterance of ``split`` once, in a fixed order; may be iterated again."""
+
+    @abstractmethod
+    def skipped(self) -> list[Skipped]:
+        """Utterances that could not be used, so far."""

@@ -1,0 +1,195 @@
+"""What a run is: one typed, validated configuration. Presets and files hold only the differences from these defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from supernet.units import MODULES, Granularity, LayerType
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Named(BaseModel):
+    """A part that a plug-in defines: its name, and options which the plug-in's own model checks."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class ModelConfig(Section):
+    """The network. All defaults are the `tiny` preset's."""
+
+    layer_type: LayerType = "conformer"
+    num_layers: Positive | None = None
+    """Encoder layers of the supernet. None: as many as the largest size asks for."""
+    dim: Annotated[int, Field(ge=8)] = 96
+    num_heads: Positive = 4
+    ffn_dim: Annotated[int, Field(ge=8)] = 384
+    kernel: Annotated[int, Field(ge=1)] = 15
+    """Frames that the depthwise convolution sees; odd."""
+    positions: Literal["relative", "sinusoidal"] = "relative"
+    max_frames: Annotated[int, Field(ge=16)] = 3000
+    """The longest input after subsampling (25 a second)."""
+    dropout: Probability = 0.1
+    ffn_dropout: Probability = 0.0
+    """Inside the feed-forward; on a CPU its random numbers cost as much as the layer's products."""
+    attention_dropout: Probability = 0.0
+    """Only with sinusoidal positions; fairseq2's relative attention has none."""
+    frontend_channels: Positive = 16
+    """Channels of the two convolutions; kept narrow, because no subnet can drop them."""
+    start_scale: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """Factor on every branch's output projection at the start."""
+    heads: Literal["shared", "per-size"] = "shared"
+    intermediate: tuple[Positive, ...] | None = None
+    """Layers (1 is the first) that intermediate CTC reads. None: after each quarter of the depth."""
+    self_conditioning: bool = False
+    """Feed the posteriors of the intermediate layers back into the stream (arXiv 2104.02724)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        problems = []
+        if self.dim % self.num_heads or self.dim % 2:
+            problems.append(
+                f"`model.dim` must be even and a multiple of `model.num_heads` ({self.num_heads}), but is {self.dim} instead"
+            )
+        if self.kernel % 2 == 0:
+            problems.append(f"`model.kernel` must be odd, but is {self.kernel} instead")
+        if self.self_conditioning and self.heads != "shared":
+            problems.append("`model.heads` must be 'shared' with `model.self_conditioning`, but is 'per-size' instead")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def positions_read(self, num_layers: int) -> tuple[int, ...]:
+        """The intermediate layers of a net of this depth, without the last."""
+        if self.intermediate is not None:
+            return tuple(sorted({p for p in self.intermediate if p < num_layers}))
+        return tuple(sorted({round(num_layers * q / 4) for q in (1, 2, 3)} - {0, num_layers}))
+
+
+class PassesConfig(Section):
+    """Which passes a step runs, and how much each counts."""
+
+    sharing: Literal["rows", "batch"] = "rows"
+    """``rows``: each utterance of a batch runs one size. ``batch``: every size runs on the whole batch (arXiv 2407.18930)."""
+    shares: dict[int, float] | None = None
+    """With ``rows``: the share of the utterances for each size in joint training. None: equal parts."""
+    gated_share: Fraction = 0.5
+    """With ``rows``: the share of the utterances that run gated while scores are learned."""
+    small_weight: Annotated[float, Field(gt=0)] = 1.0
+    """Loss weight of every pass but the full net's."""
+    intermediate_weight: Fraction = 0.5
+    """Share of the intermediate layers in a pass's loss (arXiv 2102.03216)."""
+    intermediate_on: Literal["every-pass", "full"] = "every-pass"
+    layer_drop: Probability = 0.1
+    """Stochastic depth in joint training: only units outside the smallest subnet, only in the full net's pass."""
+
+
+class TrainConfig(Section):
+    """The optimisation."""
+
+    num_steps: Positive = 2600
+    lr: Annotated[float, Field(gt=0)] = 2e-3
+    schedule: tuple[tuple[Fraction, Annotated[float, Field(ge=0)]], ...] = ((0.0, 0.05), (0.1, 1.0), (0.5, 0.7), (1.0, 0.01))
+    """Learning-rate factor over the run, linear between (share of the steps, factor) points."""
+    scores_lr: Annotated[float, Field(gt=0)] = 1e-2
+    betas: tuple[Probability, Probability] = (0.9, 0.98)
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    """Never on scores."""
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = 5.0
+    accumulate: Positive = 1
+    """Batches per update."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Autocast on a GPU; a CPU always runs float32."""
+    publish_every: Positive = 50
+    validate_every: Positive = 500
+    checkpoint_every: Positive = 250
+    parallelism: Literal["ddp", "fsdp"] = "ddp"
+    num_threads: Positive | None = None
+    """CPU threads of this process. None: all cores, shared among the local processes."""
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainConfig:
+        problems = []
+        for name in ("validate_every", "checkpoint_every"):
+            if getattr(self, name) % self.publish_every:
+                problems.append(
+                    f"`train.{name}` must be a multiple of `train.publish_every` ({self.publish_every}), "
+                    f"but is {getattr(self, name)} instead"
+                )
+        shares = [share for share, _ in self.schedule]
+        if len(shares) < 2 or shares != sorted(shares) or shares[0] != 0 or shares[-1] != 1:
+            problems.append("`train.schedule` must run from 0 to 1 in ascending points, but does not")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+class Config(Section):
+    """One run, complete."""
+
+    task: Named = Named(name="generated-speech")
+    method: Named = Named(name="simple-top-k")
+    granularity: Granularity = "layer"
+    sizes: tuple[Positive, ...] = (6, 9, 12)
+    seed: int = 0
+    device: str | None = None
+    """``cpu``, ``cuda``, ``cuda:1``. None: a GPU if there is one."""
+    model: ModelConfig = ModelConfig()
+    passes: PassesConfig = PassesConfig()
+    train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> Config:
+        problems = [*self._size_problems(), *self._share_problems()]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _size_problems(self) -> list[str]:
+        if not self.sizes:
+            return ["`sizes` must name at least one size, but is empty instead"]
+        if len(set(self.sizes)) < len(self.sizes):
+            return [f"`sizes` must differ from each other, but are {list(self.sizes)} instead"]
+        per_layer = self.units_per_layer
+        if self.model.num_layers is not None and max(self.sizes) > self.model.num_layers * per_layer:
+            return [
+                f"`sizes` must be at most {self.model.num_layers * per_layer}, the {self.granularity}s of this network, "
+                f"but the largest is {max(self.sizes)} instead"
+            ]
+        if self.model.num_layers is None and max(self.sizes) % per_layer:
+            return [
+                f"the largest of `sizes` must be a multiple of {per_layer}, the modules of a layer, where "
+                f"`model.num_layers` is not set, but is {max(self.sizes)} instead"
+            ]
+        return []
+
+    def _share_problems(self) -> list[str]:
+        shares = self.passes.shares
+        if shares is None or set(shares) == set(self.sizes):
+            return []
+        return [f"`passes.shares` must name the sizes {sorted(self.sizes)}, but names {sorted(shares)} instead"]
+
+    @property
+    def units_per_layer(self) -> int:
+        return 1 if self.granularity == "layer" else len(MODULES[self.model.layer_type])
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of the supernet."""
+        return self.model.num_layers or max(self.sizes) // self.units_per_layer

@@ -1,0 +1,81 @@
+"""The encoder: layers of fairseq2's modules, and the one loop over their units.
+
+Shapes: B batch rows, S frames, D model dimension, U units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fairseq2.models.transformer.sdpa.relative import RelativePositionalEncoding
+from fairseq2.nn import BatchLayout, SinusoidalPositionEncoder, StandardLayerNorm
+from torch import Tensor, nn
+
+from supernet.config import ModelConfig
+from supernet.lanes import FINAL, Lane, Padding, Walk
+from supernet.layers import branches_of, build_layer
+from supernet.units import MODULES, Granularity, Subnet, UnitTable
+
+Condition = Callable[[Tensor], Tensor]
+
+
+class Encoder(nn.Module):
+    """A net of ``num_layers``, or what ``subnet`` keeps of it: the names of what is built stay the same."""
+
+    def __init__(
+        self, config: ModelConfig, num_layers: int, granularity: Granularity, subnet: Subnet | None = None
+    ) -> None:
+        super().__init__()
+        table = UnitTable.of(num_layers, granularity, config.layer_type)
+        self.table = table if subnet is None else table.restricted(subnet)
+        self.num_layers = num_layers
+        relative = RelativePositionalEncoding(config.dim, config.max_frames) if config.positions == "relative" else None
+        self.positions = None if relative else SinusoidalPositionEncoder(config.dim, config.max_frames)
+        kept = _modules_kept(self.table, num_layers, MODULES[config.layer_type])
+        self.layers = nn.ModuleDict({str(i): build_layer(config, modules, relative) for i, modules in kept.items()})
+        self.norm = StandardLayerNorm(config.dim, bias=True) if config.layer_type == "transformer" else nn.Identity()
+
+    def forward(
+        self,
+        x_BSD: Tensor,
+        lengths: Sequence[int],
+        lanes: Sequence[Lane],
+        condition: Condition | None = None,
+        condition_at: Sequence[int] = (),
+    ) -> list[dict[int, Tensor]]:
+        """Run all ``lanes``; return for each what its rows hold at its positions and at the end, (rows, S, D).
+
+        ``condition`` is added to every stream after the layers ``condition_at`` (self-conditioned CTC).
+        """
+        if self.positions is not None:
+            x_BSD = self.positions(x_BSD, BatchLayout.of(x_BSD))
+        walk = Walk(x_BSD, Padding(lengths, x_BSD), lanes)
+        for layer in range(1, self.num_layers + 1):
+            self._run_layer(walk, layer - 1)
+            walk.read(layer, self.norm)
+            if condition is not None and layer in condition_at:
+                walk.x_RSD = walk.x_RSD + condition(self.norm(walk.x_RSD))
+        walk.read(FINAL, self.norm)
+        return walk.readings
+
+    def _run_layer(self, walk: Walk, layer: int) -> None:
+        if str(layer) not in self.layers:
+            return
+        branches = branches_of(self.layers[str(layer)])
+        if self.table.granularity == "layer":
+            walk.run(self.table.position[f"layers.{layer}"], branches.run, is_branch=False)
+            return
+        for name, branch in branches.named.items():
+            walk.run(self.table.position[f"layers.{layer}.{name}"], branch, is_branch=True)
+        if branches.norm is not None:  # belongs to no unit and always runs
+            walk.x_RSD = branches.norm(walk.x_RSD)
+
+
+def _modules_kept(table: UnitTable, num_layers: int, everything: tuple[str, ...]) -> dict[int, frozenset[str]]:
+    """By layer, the modules to build. At module granularity a layer without any still has its final norm."""
+    if table.granularity == "layer":
+        return {unit.layer: frozenset(everything) for unit in table.units}
+    kept: dict[int, set[str]] = {layer: set() for layer in range(num_layers)}
+    for unit in table.units:
+        kept[unit.layer].add(unit.name.rpartition(".")[2])
+    return {layer: frozenset(names) for layer, names in kept.items()}

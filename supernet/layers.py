@@ -1,0 +1,141 @@
+"""Encoder layers made of fairseq2's modules, and one adapter for each type that runs their branches one by one.
+
+fairseq2's blocks run whole; a supernet must run, gate or skip each residual branch, so the adapter composes the
+blocks' public submodules. Shapes: N rows, T frames, D model dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from fairseq2.models.conformer import ConformerBlock, ConformerConvolution
+from fairseq2.models.transformer import (
+    AttentionBiasCache,
+    IdentityBias,
+    StandardFeedForwardNetwork,
+    StandardMultiheadAttention,
+    StandardTransformerEncoderLayer,
+    TransformerNormOrder,
+)
+from fairseq2.models.transformer.sdpa.base import SDPA
+from fairseq2.models.transformer.sdpa.relative import RelativePositionalEncoding, RelativePositionSDPA
+from fairseq2.models.transformer.sdpa.torch import TorchSDPA
+from fairseq2.nn import BatchLayout, StandardLayerNorm
+from torch import Tensor, nn
+
+from supernet.config import ModelConfig
+from supernet.units import MODULES
+
+Branch = Callable[[Tensor, BatchLayout, AttentionBiasCache], Tensor]
+
+
+@dataclass(frozen=True)
+class Branches:
+    """A layer seen as named residual branches, ``x + branch(x)`` each, and what always follows them."""
+
+    named: dict[str, Branch]
+    norm: nn.Module | None
+
+    def run(self, x_NTD: Tensor, layout: BatchLayout, cache: AttentionBiasCache) -> Tensor:
+        """The whole layer."""
+        for branch in self.named.values():
+            x_NTD = x_NTD + branch(x_NTD, layout, cache)
+        return x_NTD if self.norm is None else self.norm(x_NTD)
+
+
+def build_layer(
+    config: ModelConfig, kept: frozenset[str], relative: RelativePositionalEncoding | None
+) -> nn.Module:
+    """A layer of ``config.layer_type`` with only the modules in ``kept``; all layers share one table of positions."""
+    attention = _attention(config, relative)
+    layer = _conformer(config, attention) if config.layer_type == "conformer" else _transformer(config, attention)
+    for name in MODULES[config.layer_type]:
+        if name not in kept:
+            _remove(layer, name)
+    return layer
+
+
+def branches_of(layer: nn.Module) -> Branches:
+    """The adapter for ``layer``."""
+    if isinstance(layer, ConformerBlock):
+        scales = {"ffn1": 0.5, "self_attn": 1.0, "conv": 1.0, "ffn2": 0.5}
+        return Branches(_named(layer, scales), layer.layer_norm)
+    return Branches(_named(layer, {"self_attn": 1.0, "ffn": 1.0}), None)
+
+
+def _named(layer: Any, scales: dict[str, float]) -> dict[str, Branch]:
+    return {name: _branch(layer, name, scale) for name, scale in scales.items() if hasattr(layer, name)}
+
+
+def _branch(layer: Any, name: str, scale: float) -> Branch:
+    norm, body = getattr(layer, f"{name}_layer_norm"), getattr(layer, name)
+    dropout = getattr(layer, f"{name}_dropout", None)
+
+    def run(x_NTD: Tensor, layout: BatchLayout, cache: AttentionBiasCache) -> Tensor:
+        y_NTD = norm(x_NTD)
+        if name == "self_attn":
+            y_NTD = body(y_NTD, layout, keys=y_NTD, keys_layout=layout, values=y_NTD, bias_cache=cache)
+        elif name == "conv":
+            y_NTD = body(y_NTD, layout)
+        else:
+            y_NTD = body(y_NTD)
+        if scale != 1.0:
+            y_NTD = y_NTD * scale
+        return y_NTD if dropout is None else dropout(y_NTD)
+
+    return run
+
+
+def _remove(layer: nn.Module, name: str) -> None:
+    for part in (name, f"{name}_layer_norm", f"{name}_dropout"):
+        if hasattr(layer, part):
+            delattr(layer, part)
+
+
+def _conformer(c: ModelConfig, attention: StandardMultiheadAttention) -> ConformerBlock:
+    conv = ConformerConvolution(c.dim, c.kernel, norm_type="layer_norm")
+    ffn1, ffn2 = (_feed_forward(c, nn.SiLU()) for _ in range(2))
+    _scale_start(c, ffn1.output_proj, attention.output_proj, conv.pointwise_conv2, ffn2.output_proj)
+    norms = [StandardLayerNorm(c.dim, bias=True) for _ in range(5)]
+    return ConformerBlock(
+        norms[0], ffn1, norms[1], attention, norms[2], conv, norms[3], ffn2, norms[4], dropout_p=c.dropout
+    )
+
+
+def _transformer(c: ModelConfig, attention: StandardMultiheadAttention) -> StandardTransformerEncoderLayer:
+    ffn = _feed_forward(c, nn.ReLU())
+    _scale_start(c, attention.output_proj, ffn.output_proj)
+    return StandardTransformerEncoderLayer(
+        attention,
+        StandardLayerNorm(c.dim, bias=True),
+        ffn,
+        StandardLayerNorm(c.dim, bias=True),
+        norm_order=TransformerNormOrder.PRE,
+        dropout_p=c.dropout,
+    )
+
+
+def _feed_forward(c: ModelConfig, activation: nn.Module) -> StandardFeedForwardNetwork:
+    return StandardFeedForwardNetwork(
+        c.dim, c.ffn_dim, bias=True, inner_activation=activation, inner_dropout_p=c.ffn_dropout
+    )
+
+
+def _attention(c: ModelConfig, relative: RelativePositionalEncoding | None) -> StandardMultiheadAttention:
+    sdpa: SDPA
+    if relative is not None:
+        sdpa = RelativePositionSDPA(c.dim, c.num_heads, relative, IdentityBias())
+    else:
+        sdpa = TorchSDPA(IdentityBias(), dropout_p=c.attention_dropout)
+    return StandardMultiheadAttention(c.dim, c.num_heads, sdpa)
+
+
+@torch.no_grad()
+def _scale_start(c: ModelConfig, *projections: nn.Module) -> None:
+    """Shrink the branches' outputs at the start: deep CTC nets on little data else stay on the all-blank plateau."""
+    for projection in projections:
+        for parameter in projection.parameters():
+            parameter.mul_(c.start_scale)

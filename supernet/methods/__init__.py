@@ -1,0 +1,1 @@
+"""How a supernet is trained: one file per method."""

@@ -1,0 +1,59 @@
+"""One size trained alone, the yardstick for every supernet: a net of that many layers, or a fixed choice of units."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from supernet.config import Config, Section
+from supernet.phases import Method, Phase, Progress, Subnets
+from supernet.step import Pass, Plan
+from supernet.units import Kept, Subnet
+
+
+class IndividualOptions(Section):
+    kept: tuple[str, ...] | None = None
+    """Names of the units to train alone, e.g. what a supernet chose; needs `model.num_layers`. None: all units."""
+
+
+class Individual(Method):
+    """One run per size; every step runs that size on the whole batch."""
+
+    Options = IndividualOptions
+    separate_runs = True
+
+    def phases(self) -> Sequence[Phase]:
+        return [Alone(self.config)]
+
+    def problems(self) -> list[str]:
+        if self.options.kept is None:
+            if len(self.table) != max(self.sizes):
+                return ["`method.kept` must name the units to train where `model.num_layers` is deeper than the size"]
+            return []
+        if (count := len(set(self.options.kept))) != max(self.sizes):
+            return [f"`method.kept` must name {max(self.sizes)} units, the size, but names {count} instead"]
+        try:
+            self._fixed()
+        except ValueError as e:
+            return [str(e)]
+        return []
+
+    def choose(self, scores: Sequence[float], size: int) -> Kept:
+        return self.table.full if self.options.kept is None else self._fixed()
+
+    def _fixed(self) -> Kept:
+        return self.table.kept(Subnet(self.config.granularity, self.options.kept))
+
+
+class Alone(Phase):
+    """The one subnet on the whole batch."""
+
+    name = "alone"
+    chooses = True
+
+    def __init__(self, config: Config) -> None:
+        self.num_steps, self._config = config.train.num_steps, config
+
+    def plan(self, progress: Progress, subnets: Subnets, rng: random.Random) -> Plan:
+        ((size, kept),) = subnets.items()
+        return Plan((Pass(size, kept),))

@@ -1,0 +1,104 @@
+"""Iterative-Zero-Out: sigmoid gates under a sparsity penalty; each iteration pushes the weakest units out (arXiv 2407.18930)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from supernet.config import Config, Fraction, Section
+from supernet.phases import Joint, Method, Phase, Progress, Subnets, learning_passes
+from supernet.step import Plan
+
+ZEROED = -5.0
+"""The score of a unit that was put out: a gate of 0.007, from which it can come back."""
+
+
+class IterativeZeroOutOptions(Section):
+    score_learning: Fraction = 0.5
+    """Share of all updates that learn scores."""
+    iterations: Annotated[int, Field(ge=1)] | None = None
+    """None: one for every layer that goes."""
+    first_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the first iteration in score learning (published: the longest). None: all equal."""
+    penalty_weight: Annotated[float, Field(ge=0)] = 5.0
+
+
+class IterativeZeroOut(Method):
+    """Put out a few more units in each iteration until the smallest size is left, then train all sizes."""
+
+    Options = IterativeZeroOutOptions
+    initial_score = 10.0
+
+    def phases(self) -> Sequence[Phase]:
+        total = self.config.train.num_steps
+        learning = round(total * self.options.score_learning)
+        iterations = [
+            ZeroOut(steps, self.config, out_before, out_after, self.options.penalty_weight)
+            for steps, (out_before, out_after) in zip(self._lengths(learning), self._targets(), strict=True)
+        ]
+        return [*iterations, Joint(total - learning, self.config)]
+
+    def problems(self) -> list[str]:
+        going = len(self.table) - self.sizes[0]
+        wanted = self.options.iterations
+        if wanted is not None and wanted > max(1, going):
+            return [f"`method.iterations` must be at most {max(1, going)}, the units that go, but is {wanted} instead"]
+        return []
+
+    @property
+    def _num_iterations(self) -> int:
+        going = len(self.table) - self.sizes[0]
+        return self.options.iterations or max(1, going // self.config.units_per_layer)
+
+    def _lengths(self, learning: int) -> list[int]:
+        count = self._num_iterations
+        first = self.options.first_share if self.options.first_share and count > 1 else 1 / count
+        ends = [0, *(round(learning * (first + (1 - first) * i / max(1, count - 1))) for i in range(count))]
+        return [b - a for a, b in zip(ends, ends[1:], strict=False)]
+
+    def _targets(self) -> list[tuple[int, int]]:
+        """For each iteration, how many units are out when it begins and when it ends."""
+        count, going = self._num_iterations, len(self.table) - self.sizes[0]
+        out = [round(going * i / count) for i in range(count + 1)]
+        return list(zip(out, out[1:], strict=False))
+
+
+def zero_out(scores_U: Tensor, count: int) -> None:
+    """Set the ``count`` lowest scores to ``ZEROED``, in place; among equals, the later unit. Twice equals once."""
+    if count:
+        order = torch.sort(scores_U.flip(0), stable=True).indices[:count]
+        scores_U[len(scores_U) - 1 - order] = ZEROED
+
+
+def sparsity_penalty(scores_U: Tensor, *, out: int, weight: float) -> Mapping[str, Tensor]:
+    """weight * |share of gates closed - share to be out|."""
+    share_out = 1 - torch.sigmoid(scores_U).mean()
+    return {"sparsity": weight * (share_out - out / len(scores_U)).abs()}
+
+
+class ZeroOut(Phase):
+    """One iteration. What the previous one has put out is zeroed once, as its first step begins."""
+
+    name = "zero-out"
+
+    def __init__(self, num_steps: int, config: Config, out_before: int, out_after: int, weight: float) -> None:
+        self.num_steps, self._config = num_steps, config
+        self.out_before, self.out_after, self._weight = out_before, out_after, weight
+
+    def begin(self, progress: Progress, scores_U: Tensor) -> None:
+        if progress.step == 0:
+            zero_out(scores_U, self.out_before)
+
+    def plan(self, progress: Progress, subnets: Subnets, rng: random.Random) -> Plan:
+        smallest = min(subnets)
+        passes = learning_passes(self._config, smallest, (True,) * len(subnets[smallest]), torch.sigmoid)
+        return Plan(passes, partial(sparsity_penalty, out=self.out_after, weight=self._weight))
+
+    def gates(self, progress: Progress, scores_U: Tensor) -> Tensor:
+        return torch.sigmoid(scores_U)

@@ -1,0 +1,44 @@
+"""On-demand pruning: one net with intermediate CTC and stochastic depth, cut anywhere afterwards (arXiv 2106.09216)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from supernet.config import Config, Probability, Section
+from supernet.phases import Method, Phase, Progress, Subnets
+from supernet.step import Pass, Plan
+from supernet.units import Kept
+
+
+class OnDemandOptions(Section):
+    max_drop: Probability = 0.3
+    """Stochastic depth grows linearly with depth to this probability at the last layer."""
+
+
+class OnDemand(Method):
+    """Train the full net; its subnets are the first k units until a strategy says otherwise."""
+
+    Options = OnDemandOptions
+
+    def phases(self) -> Sequence[Phase]:
+        depth = self.config.num_layers
+        drop = tuple(self.options.max_drop * (unit.layer + 1) / depth for unit in self.table.units)
+        return [FullNet(self.config, drop)]
+
+    def choose(self, scores: Sequence[float], size: int) -> Kept:
+        return self.table.first(size)
+
+
+class FullNet(Phase):
+    """The full net alone."""
+
+    name = "full net"
+    chooses = True
+
+    def __init__(self, config: Config, drop: tuple[float, ...] | None) -> None:
+        self.num_steps, self._config, self._drop = config.train.num_steps, config, drop
+
+    def plan(self, progress: Progress, subnets: Subnets, rng: random.Random) -> Plan:
+        largest = max(subnets)
+        return Plan((Pass(largest, (True,) * len(subnets[largest]), drop=self._drop),))

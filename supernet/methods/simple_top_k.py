@@ -1,0 +1,77 @@
+"""Simple-Top-k: relaxed top-k gates over one score per unit, with k annealed from all units down (arXiv 2407.18930)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from supernet.config import Config, Fraction, Section
+from supernet.phases import Joint, Method, Phase, Progress, Subnets, learning_passes
+from supernet.step import Plan
+
+
+def relaxed_top_k(scores_U: Tensor, k: int) -> Tensor:
+    """Soft top-k gates (U,): non-negative, summing to exactly ``k``.
+
+    ``k`` successive softmaxes without noise (arXiv 1901.10517, section 3). A single gate can exceed 1 a little.
+    """
+    logits_U, gates_U = scores_U, torch.zeros_like(scores_U)
+    tiny = torch.finfo(scores_U.dtype).tiny
+    for _ in range(k):
+        pick_U = torch.softmax(logits_U, dim=0)
+        gates_U = gates_U + pick_U
+        logits_U = logits_U + torch.log((1 - pick_U).clamp(min=tiny))
+    return gates_U
+
+
+class SimpleTopKOptions(Section):
+    score_learning: Fraction = 0.25
+    """Share of all updates that learn scores (published: about 0.6)."""
+    reduce_by: Annotated[int, Field(ge=1)] | None = None
+    """How many units k falls by at a time. None: 1 for layers, 4 for modules."""
+
+
+class SimpleTopK(Method):
+    """Learn scores while k falls to the smallest size, then train all sizes with the top-k masks."""
+
+    Options = SimpleTopKOptions
+    initial_score = 0.5
+
+    def phases(self) -> Sequence[Phase]:
+        total = self.config.train.num_steps
+        learning = round(total * self.options.score_learning)
+        return [LearnTopK(learning, self.config, self._ladder()), Joint(total - learning, self.config)]
+
+    def _ladder(self) -> list[int]:
+        """k from one reduction below all units to the smallest size, the last step clamped."""
+        by = self.options.reduce_by or self.config.units_per_layer
+        smallest = self.sizes[0]
+        return [*range(len(self.table) - by, smallest, -by), smallest]
+
+
+class LearnTopK(Phase):
+    """The full net and its gated copy, trained together; each rung of the ladder lasts equally long."""
+
+    name = "score learning"
+
+    def __init__(self, num_steps: int, config: Config, ladder: list[int]) -> None:
+        self.num_steps, self._config, self._ladder = num_steps, config, ladder
+
+    def k(self, progress: Progress) -> int:
+        rung = progress.step * len(self._ladder) // progress.num_steps
+        return self._ladder[min(rung, len(self._ladder) - 1)]
+
+    def plan(self, progress: Progress, subnets: Subnets, rng: random.Random) -> Plan:
+        smallest = min(subnets)
+        full = (True,) * len(subnets[smallest])
+        gate = partial(relaxed_top_k, k=self.k(progress))
+        return Plan(learning_passes(self._config, smallest, full, gate))
+
+    def gates(self, progress: Progress, scores_U: Tensor) -> Tensor:
+        return relaxed_top_k(scores_U, self.k(progress))

@@ -1,0 +1,80 @@
+"""Greedy decoding, error rates and their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
+from torch import Tensor
+
+from supernet.tokens import Tokens
+
+NUM_RESAMPLES = 2000
+
+
+def greedy(log_probs_BSV: Tensor, lengths: Sequence[int], tokens: Tokens) -> list[str]:
+    """Texts of the best path: the best token of each frame, repetitions collapsed, blanks removed."""
+    best_BS = log_probs_BSV.argmax(dim=-1).tolist()
+    return [tokens.decode(_collapse(best[:n])) for best, n in zip(best_BS, lengths, strict=True)]
+
+
+def _collapse(ids: Sequence[int]) -> list[int]:
+    return [token for i, token in enumerate(ids) if i == 0 or token != ids[i - 1]]
+
+
+def count_errors(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[int, int]:
+    """Word errors (substitutions, insertions, deletions) and reference words."""
+    errors = sum(_word_errors(r, h) for r, h in zip(references, hypotheses, strict=True))
+    return errors, sum(len(r.split()) for r in references)
+
+
+def _word_errors(reference: str, hypothesis: str) -> int:
+    return Levenshtein.distance(reference.split(), hypothesis.split())
+
+
+@dataclass(frozen=True)
+class Score:
+    """Error rates of one subnet on one split, as fractions, with 95 % bootstrap intervals over utterances."""
+
+    wer: float
+    wer_ci95: tuple[float, float]
+    cer: float
+    cer_ci95: tuple[float, float]
+    words: int
+    utterances: int
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def score(references: Sequence[str], hypotheses: Sequence[str], seed: int = 0) -> Score:
+    """Compare texts. Raises :class:`ValueError` where there is no reference word to compare with."""
+    pairs = list(zip(references, hypotheses, strict=True))
+    words = np.array([len(r.split()) for r in references], dtype=np.int64)
+    if words.sum() == 0:
+        raise ValueError("`references` must hold at least one word, but are empty instead.")
+    word_errors = np.array([_word_errors(r, h) for r, h in pairs], dtype=np.int64)
+    chars = np.array([len(r) for r in references], dtype=np.int64)
+    char_errors = np.array([Levenshtein.distance(r, h) for r, h in pairs], dtype=np.int64)
+    return Score(
+        wer=float(word_errors.sum() / words.sum()),
+        wer_ci95=bootstrap_interval(word_errors, words, seed),
+        cer=float(char_errors.sum() / chars.sum()),
+        cer_ci95=bootstrap_interval(char_errors, chars, seed),
+        words=int(words.sum()),
+        utterances=len(pairs),
+    )
+
+
+def bootstrap_interval(
+    errors: NDArray[np.int64], units: NDArray[np.int64], seed: int = 0, num_resamples: int = NUM_RESAMPLES
+) -> tuple[float, float]:
+    """95 % percentile interval of an error rate, resampling utterances: errors within one are not independent."""
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(0, len(errors), size=(num_resamples, len(errors)))
+    rates = errors[picks].sum(axis=1) / np.maximum(units[picks].sum(axis=1), 1)
+    low, high = np.quantile(rates, [0.025, 0.975])
+    return float(low), float(high)

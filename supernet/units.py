@@ -1,0 +1,126 @@
+"""Plain data: which units a supernet has, and which of them a subnet keeps. No torch here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, get_args
+
+Granularity = Literal["layer", "module"]
+LayerType = Literal["conformer", "transformer"]
+
+MODULES: dict[LayerType, tuple[str, ...]] = {
+    "conformer": ("ffn1", "self_attn", "conv", "ffn2"),
+    "transformer": ("self_attn", "ffn"),
+}
+"""The residual branches of a layer, in the order in which they run."""
+
+Kept = tuple[bool, ...]
+"""For each unit of a table, whether a subnet keeps it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The smallest thing that can be kept or dropped."""
+
+    name: str
+    """``layers.3``, or ``layers.3.conv`` at module granularity."""
+    layer: int
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """Which units are kept, by name. Means the same with any checkpoint of its supernet."""
+
+    granularity: Granularity
+    kept: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        return len(self.kept)
+
+    def save(self, path: Path) -> None:
+        data = {"format": 1, "granularity": self.granularity, "size": self.size, "kept": list(self.kept)}
+        path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Subnet:
+        """Read what :meth:`save` wrote. Raises :class:`ValueError` where it is something else."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as e:
+            raise ValueError(f"`{path.name}` must be a subnet in JSON, but cannot be parsed instead: {e}.") from None
+        return cls.from_json(data, path.name)
+
+    @classmethod
+    def from_json(cls, data: object, where: str) -> Subnet:
+        match data:
+            case {"granularity": ("layer" | "module") as granularity, "kept": [*kept]}:
+                return cls(granularity, tuple(str(name) for name in kept))
+        raise ValueError(f"`{where}` must hold a subnet with `granularity` and `kept`, but does not.")
+
+
+@dataclass(frozen=True)
+class UnitTable:
+    """All units of one encoder, in the order in which they run (and of its scores and gates)."""
+
+    granularity: Granularity
+    units: tuple[Unit, ...]
+
+    @classmethod
+    def of(cls, num_layers: int, granularity: Granularity, layer_type: LayerType) -> UnitTable:
+        """The units of a full encoder."""
+        if granularity not in get_args(Granularity):
+            raise ValueError(f"`granularity` must be one of {get_args(Granularity)}, but is {granularity!r} instead.")
+        if granularity == "layer":
+            return cls(granularity, tuple(Unit(f"layers.{i}", i) for i in range(num_layers)))
+        names = MODULES[layer_type]
+        return cls(granularity, tuple(Unit(f"layers.{i}.{m}", i) for i in range(num_layers) for m in names))
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        return {unit.name: i for i, unit in enumerate(self.units)}
+
+    @property
+    def full(self) -> Kept:
+        return (True,) * len(self)
+
+    def first(self, size: int) -> Kept:
+        """The first ``size`` units."""
+        return tuple(i < size for i in range(len(self)))
+
+    def top(self, scores: Sequence[float], size: int) -> Kept:
+        """The ``size`` units with the highest scores; among equals, the earlier one."""
+        ranking = sorted(range(len(self)), key=lambda i: (-scores[i], i))
+        chosen = set(ranking[:size])
+        return tuple(i in chosen for i in range(len(self)))
+
+    def subnet(self, kept: Iterable[bool]) -> Subnet:
+        chosen = tuple(unit.name for unit, keep in zip(self.units, kept, strict=True) if keep)
+        return Subnet(self.granularity, chosen)
+
+    def kept(self, subnet: Subnet) -> Kept:
+        """The mask of ``subnet``. Raises :class:`ValueError` where it was made for another network."""
+        if subnet.granularity != self.granularity:
+            raise ValueError(
+                f"`subnet` must have the granularity '{self.granularity}' of this network, but has "
+                f"'{subnet.granularity}' instead. A layer subnet and a module subnet are different networks."
+            )
+        if unknown := [name for name in subnet.kept if name not in self.position]:
+            raise ValueError(
+                f"`subnet` must keep units of this network ('{self.units[0].name}' to '{self.units[-1].name}'), "
+                f"but keeps '{unknown[0]}' instead. Was it made for another network?"
+            )
+        chosen = set(subnet.kept)
+        return tuple(unit.name in chosen for unit in self.units)
+
+    def restricted(self, subnet: Subnet) -> UnitTable:
+        """The table of a model from which everything but ``subnet`` was cut away."""
+        kept = self.kept(subnet)
+        return UnitTable(self.granularity, tuple(u for u, keep in zip(self.units, kept, strict=True) if keep))

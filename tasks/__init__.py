@@ -1,0 +1,1 @@
+"""Corpora turned into batches."""
