@@ -49,7 +49,7 @@ class Recogniser(nn.Module):
         self, config: Config, num_tokens: int, *, initial_score: float = 0.0, subnet: Subnet | None = None
     ) -> None:
         super().__init__()
-        c, self.config = config.model, config
+        c, self.config, self.num_tokens = config.model, config, num_tokens
         self.sizes = tuple(sorted(config.sizes))
         self.frontend = Frontend(c.frontend_channels, c.dim, c.dropout)
         self.encoder = Encoder(c, config.num_layers, config.granularity, subnet)

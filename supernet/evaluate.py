@@ -1,0 +1,56 @@
+"""``python -m supernet.evaluate RUN``: score a trained run again."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, get_args
+
+from supernet.batch import Split
+from supernet.cli import choose_subnet, console, main_guard, progress, results_table
+from supernet.cut import load
+from supernet.evaluation import costs, evaluate
+from supernet.resolve import resolve
+from supernet.run import Run
+from supernet.units import Subnet
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m supernet.evaluate", description="Score the sizes of a trained run.")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("--sizes", metavar="6,9", help="sizes to score (default: all)")
+    parser.add_argument("--split", choices=get_args(Split), default="test")
+    parser.add_argument("--selection", type=Path, metavar="FILE", help="score this selection instead of the run's own sizes")
+    args = parser.parse_args(arguments)
+    with main_guard():
+        console.print(results_table(_score(args), args.split))
+
+
+def _score(args: argparse.Namespace) -> dict[str, Any]:
+    run = Run.open(args.run)
+    task = resolve([run.config_data()]).task
+    model = load(run.model_stem)
+    subnets: dict[int, Subnet] = {}
+    for size in [None] if args.sizes is None else _sizes(args.sizes):
+        subnets |= dict([choose_subnet(run, model, size, args.selection)])
+    if args.sizes is None and args.selection is None:
+        subnets = run.subnets()
+    with progress() as report:
+        task.prepare(report)
+        sizes = costs(model, task, subnets)
+        for size, scores in evaluate(run, model, task, subnets, args.split, report).items():
+            sizes[size][args.split] = scores
+    return {"title": f"{run.folder.name}, {args.split}", "sizes": sizes}
+
+
+def _sizes(text: str) -> list[int]:
+    from supernet.resolve import ConfigError
+
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError([f"`--sizes` must be numbers, e.g. 6,9, but is '{text}' instead."]) from None
+
+
+if __name__ == "__main__":
+    main()

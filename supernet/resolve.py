@@ -1,0 +1,205 @@
+"""From presets, files and options to one validated configuration, with all that is wrong said at once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from supernet.batch import Task
+from supernet.config import Config
+from supernet.phases import Method
+
+Data = dict[str, Any]
+
+
+class ConfigError(ValueError):
+    """Everything that is wrong with a configuration, a line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A valid configuration, complete, and the plug-ins it names."""
+
+    config: Config
+    method: Method
+    task: Task
+
+    def with_sizes(self, sizes: tuple[int, ...]) -> Resolved:
+        """The same run for other sizes (of those already checked)."""
+        config = self.config.model_copy(update={"sizes": sizes})
+        return Resolved(config, type(self.method)(self.method.options, config), self.task)
+
+
+def resolve(layers: Iterable[Mapping[str, Any]]) -> Resolved:
+    """Merge ``layers``, the later over the earlier, and validate. Raises :class:`ConfigError`."""
+    data: Data = {kind: {"name": Config.model_fields[kind].default.name} for kind in ("task", "method")}
+    for layer in layers:
+        data = merge(data, _expand(layer))
+    problems: list[str] = []
+    method_kls, method_options = _plugin("method", data["method"], problems)
+    task_kls, task_options = _plugin("task", data["task"], problems)
+    config = _validated(Config, data, "", problems)
+    if problems or config is None or method_kls is None or task_kls is None:
+        raise ConfigError(problems)
+    config = config.model_copy(
+        update={
+            "method": _named(config.method.name, method_options),
+            "task": _named(config.task.name, task_options),
+        }
+    )
+    method: Method = method_kls(method_options, config)
+    if found := [problem for m in _each_run(method) for problem in m.problems()]:
+        raise ConfigError(found)
+    return Resolved(config, method, task_kls(task_options))
+
+
+def _each_run(method: Method) -> list[Method]:
+    """The method of every run there will be: one, or one for each size."""
+    if not method.separate_runs:
+        return [method]
+    config = method.config
+    return [type(method)(method.options, config.model_copy(update={"sizes": (size,)})) for size in config.sizes]
+
+
+def _named(name: str, options: BaseModel) -> Any:
+    return Config.model_fields["task"].annotation(name=name, **options.model_dump(mode="json"))  # type: ignore[misc]
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Data:
+    """``over`` upon ``base``, mapping by mapping. A plug-in of another name brings none of the other's options."""
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            renamed = key in ("task", "method") and value.get("name", old.get("name")) != old.get("name")
+            result[key] = dict(value) if renamed else merge(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _expand(layer: Mapping[str, Any]) -> Data:
+    """A layer's own preset under it, and plug-ins given by name alone as mappings."""
+    data = {key: value for key, value in layer.items() if key != "preset"}
+    for key in ("task", "method"):
+        if isinstance(data.get(key), str):
+            data[key] = {"name": data[key]}
+    preset = layer.get("preset")
+    return data if preset is None else merge(_expand(load_preset(str(preset))), data)
+
+
+def presets() -> list[str]:
+    """The names of the presets in ``configs/``."""
+    return sorted(f.name.removesuffix(".yaml") for f in resources.files("configs").iterdir() if f.name.endswith(".yaml"))
+
+
+def load_preset(name: str) -> Data:
+    if name not in presets():
+        raise ConfigError([f"`preset` must be one of {', '.join(presets())}, but is '{name}' instead.{nearest(name, presets())}"])
+    return _parse(resources.files("configs").joinpath(f"{name}.yaml").read_text(encoding="utf-8"), name)
+
+
+def load_file(path: Path) -> Data:
+    """A YAML configuration. Raises :class:`ConfigError` where it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as e:
+        raise ConfigError([f"`--config` must be a readable file, but '{path}' is not: {e.strerror}."]) from None
+    return _parse(text, str(path))
+
+
+def _parse(text: str, where: str) -> Data:
+    try:
+        data = yaml.safe_load(text) or {}
+    except yaml.YAMLError as e:
+        raise ConfigError([f"'{where}' must be YAML, but cannot be parsed: {' '.join(str(e).split())}."]) from None
+    if not isinstance(data, dict):
+        raise ConfigError([f"'{where}' must hold a mapping of settings, but holds a {type(data).__name__} instead."])
+    return data
+
+
+def parse_set(text: str) -> Data:
+    """``a.b=c`` as nested mappings; the value is YAML."""
+    key, separator, value = text.partition("=")
+    if not separator or not all(key.split(".")):
+        raise ConfigError([f"`--set` must look like a.b=c, but is '{text}' instead."])
+    data: Any = yaml.safe_load(value)
+    for part in reversed(key.split(".")):
+        data = {part: data}
+    return dict(data)
+
+
+def task_from_option(text: str) -> Data:
+    """``--task``: an entry point's name, or the path of a folder of manifests."""
+    if text not in plugin_names("task") and (os.sep in text or Path(text).is_dir()):
+        return {"name": "manifest", "path": text}
+    return {"name": text}
+
+
+def plugin_names(kind: str) -> list[str]:
+    return sorted({entry.name for entry in entry_points(group=f"supernet.{kind}s")})
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`` Did you mean ...?``, or nothing where no name is near."""
+    found = difflib.get_close_matches(name, list(names), n=2, cutoff=0.5)
+    return f" Did you mean {' or '.join(found)}?" if found else ""
+
+
+def _plugin(kind: str, data: Any, problems: list[str]) -> tuple[Any, Any]:
+    """The plug-in's class and its validated options; what is wrong goes to ``problems``."""
+    name = str(data.get("name") if isinstance(data, Mapping) else data)
+    names = plugin_names(kind)
+    if name not in names:
+        problems.append(f"`{kind}` must be one of {', '.join(names)}, but is '{name}' instead.{nearest(name, names)}")
+        return None, None
+    entry = next(entry for entry in entry_points(group=f"supernet.{kind}s") if entry.name == name)
+    try:
+        kls = entry.load()
+    except ImportError as e:
+        problems.append(f"`{kind}` '{name}' must be importable, but is not: {e}.")
+        return None, None
+    options = {key: value for key, value in data.items() if key != "name"}
+    return kls, _validated(kls.Options, options, f"{kind}.", problems)
+
+
+def _validated(kls: Any, data: Mapping[str, Any], prefix: str, problems: list[str]) -> Any:
+    try:
+        return kls.model_validate(data)
+    except ValidationError as e:
+        for error in e.errors():
+            problems.extend(_explain(kls, prefix, error))
+        return None
+
+
+def _explain(kls: type[BaseModel], prefix: str, error: Any) -> list[str]:
+    path = prefix + ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        names = _siblings(kls, error["loc"][:-1])
+        return [f"`{path}` must be a setting that exists, but is not.{nearest(str(error['loc'][-1]), names)}"]
+    if error["type"] == "value_error":
+        return [f"{problem}." for problem in str(error["ctx"]["error"]).split("; ")]
+    rule = error["msg"].replace("Input should be", "must be").replace("Field required", "must be given")
+    return [f"`{path}` {rule}, but is {error['input']!r} instead."]
+
+
+def _siblings(kls: Any, loc: Sequence[Any]) -> list[str]:
+    for part in loc:
+        field = kls.model_fields.get(part)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return []
+        kls = field.annotation
+    return list(kls.model_fields)

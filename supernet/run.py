@@ -1,0 +1,172 @@
+"""A run on disk. The one place that knows which file of a run folder holds what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from supernet.batch import Skipped
+from supernet.config import Config
+from supernet.tokens import Tokens
+from supernet.units import Subnet
+
+
+class RunError(ValueError):
+    """A run folder is missing, damaged, or another run's."""
+
+
+class Run:
+    """Paths and formats of a run folder; see the README for its contents."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """An existing run. Raises :class:`RunError` where there is none."""
+        run = cls(folder)
+        if not run.config_file.is_file():
+            raise RunError(f"`RUN` must be a run folder, but '{folder}' has no config.yaml.")
+        return run
+
+    @property
+    def config_file(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
+    def tokens_file(self) -> Path:
+        return self.folder / "tokens.txt"
+
+    @property
+    def model_stem(self) -> Path:
+        """``model.safetensors`` and ``model.json``, without the suffix."""
+        return self.folder / "model"
+
+    @property
+    def scores_file(self) -> Path:
+        return self.folder / "scores.jsonl"
+
+    @property
+    def results_file(self) -> Path:
+        return self.folder / "results.json"
+
+    @property
+    def pictures(self) -> Path:
+        return self.folder / "pictures"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.results_file.is_file()
+
+    def subnet_file(self, size: int) -> Path:
+        return self.folder / "subnets" / f"{size}.json"
+
+    def config_data(self) -> dict[str, Any]:
+        """What ``config.yaml`` holds."""
+        try:
+            data = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as e:
+            raise RunError(f"'{self.config_file}' must be readable YAML, but is not: {' '.join(str(e).split())}.") from None
+        if not isinstance(data, dict):
+            raise RunError(f"'{self.config_file}' must hold a configuration, but does not.")
+        return data
+
+    def begin(self, config: Config) -> None:
+        """Make the folder, or check that it belongs to the same configuration."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.config_file.is_file() and (changed := differences(self.config_data(), as_data(config))):
+            raise RunError(
+                f"'{self.folder}' must be continued with the settings it was begun with, but these differ: "
+                f"{'; '.join(changed)}. Choose another folder with --out, or delete this one."
+            )
+        self.save_config(config)
+
+    def save_config(self, config: Config) -> None:
+        text = yaml.safe_dump(as_data(config), sort_keys=False, allow_unicode=True)
+        _replace(self.config_file, text)
+
+    def save_subnets(self, subnets: Mapping[int, Subnet]) -> None:
+        for size, subnet in subnets.items():
+            self.subnet_file(size).parent.mkdir(exist_ok=True)
+            subnet.save(self.subnet_file(size))
+
+    def subnets(self) -> dict[int, Subnet]:
+        """All saved subnets by size."""
+        files = sorted(self.folder.glob("subnets/*.json"), key=lambda f: int(f.stem))
+        return {int(file.stem): Subnet.load(file) for file in files}
+
+    def tokens(self) -> Tokens:
+        kind = self.config_data().get("task", {}).get("tokens", "characters")
+        return Tokens.load(self.tokens_file, kind)
+
+    def append_scores(self, line: Mapping[str, object]) -> None:
+        """One line of ``scores.jsonl``. After a kill a step may appear twice: readers keep the last."""
+        with self.scores_file.open("a", encoding="utf-8") as f:
+            f.write(json.dumps(line) + "\n")
+
+    def scores(self) -> list[dict[str, Any]]:
+        return read_lines(self.scores_file, "step")
+
+    def metrics(self, name: str) -> list[dict[str, Any]]:
+        """The engine's ``train`` or ``valid`` metrics, in the order of their steps."""
+        return read_lines(self.folder / "metrics" / f"{name}.jsonl", "Step")
+
+    def save_skipped(self, skipped: Iterable[Skipped]) -> None:
+        """The utterances that were left out, with reasons."""
+        lines = [f"{s.split}\t{s.id}\t{s.reason}\n" for s in skipped]
+        _replace(self.folder / "skipped.tsv", "split\tid\treason\n" + "".join(lines))
+
+    def save_results(self, results: Mapping[str, object]) -> None:
+        _replace(self.results_file, json.dumps(results, indent=1) + "\n")
+
+    def results(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self.results_file.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as e:
+            raise RunError(f"'{self.results_file}' must hold results, but does not: {e}.") from None
+
+    def save_transcripts(self, split: str, size: int, rows: Iterable[tuple[str, str, str]]) -> None:
+        """What one size recognised: id, reference, hypothesis."""
+        folder = self.folder / "transcripts"
+        folder.mkdir(exist_ok=True)
+        _replace(folder / f"{split}-{size}.tsv", "".join("\t".join(row) + "\n" for row in rows))
+
+
+def as_data(config: Config) -> dict[str, Any]:
+    """A configuration as plain data, complete."""
+    return config.model_dump(mode="json")
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Settings that differ, as ``a.b was 1, is 2``."""
+    found = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key} was {a}, is {b}")
+    return found
+
+
+def read_lines(path: Path, key: str) -> list[dict[str, Any]]:
+    """JSON lines by ``key``, the last where it repeats; a line cut short by a kill is passed over."""
+    rows: dict[int, dict[str, Any]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        rows[row[key]] = row
+    return [rows[step] for step in sorted(rows)]
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

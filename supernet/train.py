@@ -1,0 +1,184 @@
+"""``python -m supernet.train``: train one supernet, choose its subnets, score every size, end with a table."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from supernet import engine
+from supernet.batch import Report
+from supernet.cli import console, fail, is_main_process, main_guard, progress, results_table
+from supernet.cut import Model, save
+from supernet.evaluation import costs, evaluate
+from supernet.phases import Schedule
+from supernet.pictures import draw_all
+from supernet.resolve import Data, Resolved, load_file, parse_set, plugin_names, presets, resolve, task_from_option
+from supernet.run import Run
+from supernet.tokens import Tokens
+
+STOPPED = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options; everything else is a setting of the configuration, see --set."""
+    parser = argparse.ArgumentParser(
+        prog="python -m supernet.train",
+        description="Train one CTC speech recogniser from which smaller ones are cut without fine-tuning.",
+        epilog="Stop with Ctrl-C at any time; the same command continues. Settings: see supernet/config.py and configs/.",
+    )
+    add = parser.add_argument
+    add("--sizes", metavar="6,9,12", help="units of each size; the largest is the supernet unless a preset is deeper")
+    add("--method", metavar="NAME", help=f"how to train: {', '.join(plugin_names('method'))}")
+    add("--granularity", metavar="UNIT", help="what sizes count: layer or module")
+    add("--task", metavar="NAME|PATH", help=f"what to recognise: {', '.join(plugin_names('task'))}, or a folder of manifests")
+    add("--preset", metavar="NAME", help=f"settings to start from: {', '.join(presets())}")
+    add("--steps", metavar="N", help="number of updates")
+    add("--seed", metavar="N", help="seed of everything that is drawn")
+    add("--device", metavar="NAME", help="cpu, cuda, cuda:1; default: a GPU if there is one")
+    add("--out", metavar="DIR", type=Path, help="run folder; default: runs/ and a name made of the options")
+    add("--config", metavar="FILE", type=Path, help="YAML settings, e.g. runs/X/config.yaml to repeat a run")
+    add("--set", metavar="a.b=c", action="append", default=[], dest="settings", help="any setting (repeatable)")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = build_parser().parse_args(arguments)
+    with main_guard():
+        resolved = resolve(layers(args))
+        results = train_all(resolved, args.out)
+    if is_main_process():
+        for table in results:
+            console.print(table)
+
+
+def layers(args: argparse.Namespace) -> list[Data]:
+    """Configuration layers of a command line, the later over the earlier."""
+    options: Data = {}
+    if args.sizes is not None:
+        options["sizes"] = [_number(part) for part in args.sizes.split(",") if part.strip()]
+    for name in ("method", "granularity", "device"):
+        if (value := getattr(args, name)) is not None:
+            options[name] = value
+    if args.seed is not None:
+        options["seed"] = _number(args.seed)
+    if args.steps is not None:
+        options["train"] = {"num_steps": _number(args.steps)}
+    if args.task is not None:
+        options["task"] = task_from_option(args.task)
+    found: list[Data] = [{"preset": args.preset}] if args.preset else []
+    if args.config is not None:
+        found.append(load_file(args.config))
+    return [*found, options, *map(parse_set, args.settings)]
+
+
+def _number(text: str) -> int | str:
+    """A whole number, or the text itself for the validation to complain about."""
+    text = text.strip()
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
+def default_folder(resolved: Resolved) -> Path:
+    c = resolved.config
+    unit = "" if c.granularity == "layer" else f"-{c.granularity}"
+    sizes = "-".join(map(str, sorted(c.sizes)))
+    return Path("runs") / f"{c.task.name}-{c.method.name}{unit}-{sizes}-seed{c.seed}"
+
+
+def train_all(resolved: Resolved, out: Path | None) -> list[Table]:
+    """One run, or one run per size where the method trains sizes separately; a table for each."""
+    sizes = sorted(resolved.config.sizes)
+    if not resolved.method.separate_runs or len(sizes) == 1:
+        return [results_table(train_one(resolved, out or default_folder(resolved)))]
+    tables = []
+    for size in sizes:
+        single = resolved.with_sizes((size,))
+        folder = default_folder(single) if out is None else out / str(size)
+        tables.append(results_table(train_one(single, folder)))
+    return tables
+
+
+def train_one(resolved: Resolved, folder: Path) -> Mapping[str, Any]:
+    """Train (or continue, or just read again) one run; returns its results."""
+    run, task, config = Run(folder), resolved.task, resolved.config
+    if run.is_finished:
+        run.begin(config)
+        return run.results()
+    with progress() as report:
+        task.prepare(report)
+        tokens = task.tokens()
+        if is_main_process():
+            run.begin(config)
+            tokens.save(run.tokens_file)
+            run.save_skipped(task.skipped())
+        start = time.monotonic()
+        follower = Follower(run, resolved, report)
+        try:
+            trained = engine.train(config, resolved.method, task, tokens, folder, follower)
+        except KeyboardInterrupt:
+            fail(f"stopped; what was trained is kept in {folder}. The same command continues.", STOPPED)
+        except engine.Divergence as e:
+            fail(str(e), 1)
+        if not trained.is_main:
+            return {"sizes": {}}
+        return _finish(run, resolved, trained, tokens, time.monotonic() - start, report)
+
+
+def _finish(
+    run: Run, resolved: Resolved, trained: engine.Result, tokens: Tokens, seconds: float, report: Report
+) -> Mapping[str, Any]:
+    """Save the weights and subnets, score every size, draw the pictures."""
+    model = Model(trained.model.eval(), tokens)
+    subnets = {size: model.recogniser.table.subnet(kept) for size, kept in trained.schedule.subnets().items()}
+    save(model, run.model_stem)
+    run.save_subnets(subnets)
+    sizes = costs(model, resolved.task, subnets)
+    for size, scores in evaluate(run, model, resolved.task, subnets, "test", report).items():
+        sizes[size]["test"] = scores
+    skipped = resolved.task.skipped()
+    results = {
+        "sizes": sizes,
+        "title": run.folder.name + (f" ({len(skipped)} utterances skipped, see skipped.tsv)" if skipped else ""),
+        "steps": resolved.config.train.num_steps,
+        "skipped_updates": int(model.recogniser.skipped_updates),
+        "last_session_seconds": round(seconds, 1),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+    run.save_results(results)
+    draw_all(run, trained.schedule.boundaries())
+    return results
+
+
+class Follower:
+    """Follows a training: the bar, and the scores over time."""
+
+    def __init__(self, run: Run, resolved: Resolved, report: Report) -> None:
+        self._run, self._config, self._report = run, resolved.config, report
+        self._phases: list[tuple[str, int]] = []
+
+    def on_start(self, schedule: Schedule) -> None:
+        self._run.save_config(self._config)  # the engine has written one of its own over it
+        self._phases = schedule.boundaries()
+
+    def on_step(self, step: int) -> None:
+        self._report("training", step, self._config.train.num_steps)
+
+    def on_publish(
+        self, step: int, scores: list[float], gates: list[float] | None, values: Mapping[str, object]
+    ) -> None:
+        phase = [name for name, start in self._phases if start < step][-1]
+        self._run.append_scores({"step": step, "phase": phase, "scores": scores, "gates": gates})
+
+    def on_validated(self, step: int, values: Mapping[str, object]) -> None:
+        wers = {str(k)[4:]: float(v) for k, v in values.items() if k.startswith("wer/")}  # type: ignore[arg-type]
+        shown = "  ".join(f"{size}: {wer:.1%}" for size, wer in sorted(wers.items(), key=lambda x: int(x[0])))
+        console.print(f"step {step:>6}   validation WER   {shown}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""``python -m supernet.transcribe RUN --size 6 FILE.wav …``: text for any audio file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import soundfile
+import torch
+import torchaudio.functional
+from torch import Tensor
+
+from supernet.cli import choose_subnet, main_guard
+from supernet.cut import Model, cut, load
+from supernet.features import SAMPLE_RATE, fbank, is_silent
+from supernet.frontend import num_stream_frames
+from supernet.run import Run
+from supernet.scoring import greedy
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m supernet.transcribe", description="Print what was said in each file (wav or flac, any rate, any channels)."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="audio files")
+    parser.add_argument("--size", type=int, help="which size recognises (default: the smallest)")
+    parser.add_argument("--selection", type=Path, metavar="FILE", help="a selection file instead of the run's own choice")
+    args = parser.parse_args(arguments)
+    with main_guard():
+        run = Run.open(args.run)
+        model = load(run.model_stem)
+        size, subnet = choose_subnet(run, model, args.size, args.selection)
+        small = Model(cut(model.recogniser, subnet, size), model.tokens)
+    unreadable = [file for file in args.files if not _print_text(small, file)]
+    if unreadable:
+        raise SystemExit(2)
+
+
+def _print_text(model: Model, file: Path) -> bool:
+    try:
+        samples = read_audio(file)
+    except (OSError, soundfile.LibsndfileError) as e:
+        print(f"error: '{file}' must be readable audio, but is not: {e}", file=sys.stderr)
+        return False
+    print(f"{file}\t{transcribe(model, samples)}")
+    return True
+
+
+def read_audio(file: Path) -> Tensor:
+    """Mono samples (S,) at 16 kHz of any wav or flac file; several channels are averaged."""
+    data, rate = soundfile.read(file, dtype="float32", always_2d=True)
+    return torchaudio.functional.resample(torch.from_numpy(data).mean(dim=1), rate, SAMPLE_RATE)  # type: ignore[no-any-return]
+
+
+@torch.inference_mode()
+def transcribe(model: Model, samples: Tensor) -> str:
+    """The text of mono 16 kHz ``samples`` (S,); empty for silence."""
+    if is_silent(samples):
+        return ""
+    features = fbank(samples)
+    log_probs = model.recogniser.log_probs(features[None], [len(features)], model.recogniser.table.full)
+    return greedy(log_probs, [num_stream_frames(len(features))], model.tokens)[0]
+
+
+if __name__ == "__main__":
+    main()
