@@ -33,11 +33,12 @@ def cut(recogniser: Recogniser, subnet: Subnet, size: int | None = None) -> Reco
     """What ``subnet`` keeps of ``recogniser``, as a model of its own, read by the head of ``size`` (default: its own)."""
     size = subnet.size if size is None else size
     small = Recogniser(_small_config(recogniser.config, subnet.size), recogniser.num_tokens, subnet=subnet)
+    small.to(recogniser.scores.dtype)  # first: copying would round what is more precise
     state = recogniser.state_dict()
     head = f"heads.{recogniser.head(size)}."
     wanted = {name: state[name.replace("heads.shared.", head)] for name in small.state_dict() if name in _weights(small)}
     small.load_state_dict(wanted, strict=False)
-    return small.to(recogniser.scores.dtype).eval()
+    return small.eval()
 
 
 def _small_config(config: Config, size: int) -> Config:

@@ -90,7 +90,7 @@ class Recogniser(nn.Module):
         readings = self._encode(x_BSD, lengths, [job.lane for job in jobs])
         penalties = dict(step.plan.penalties(self.scores)) if step.plan.penalties is not None else {}
         ctc_N, terms = self._losses(batch, lengths, jobs, readings)
-        weights_N = torch.tensor([w for t in terms for w in [t.weight] * len(t.rows)], device=ctc_N.device)
+        weights_N = ctc_N.new_tensor([w for t in terms for w in [t.weight] * len(t.rows)])
         num_frames = sum(lengths)
         # The engine divides gradients by the number of frames; penalties must not shrink with it.
         total = (ctc_N * weights_N).sum() + num_frames * sum(penalties.values(), ctc_N.new_zeros(()))
@@ -118,8 +118,9 @@ class Recogniser(nn.Module):
             yield size, log_probs_BSV, lengths, ctc_loss(log_probs_BSV, lengths, batch, rows)
 
     def read(self, x_NSD: Tensor, size: int) -> Tensor:
-        """Log-probabilities of a reading, float32."""
-        return F.log_softmax(self.heads[self.head(size)](x_NSD).float(), dim=-1)
+        """Log-probabilities of a reading, at least in float32."""
+        logits_NSV = self.heads[self.head(size)](x_NSD)
+        return F.log_softmax(logits_NSV.to(torch.promote_types(logits_NSV.dtype, torch.float32)), dim=-1)
 
     def _encode(self, x_BSD: Tensor, lengths: list[int], lanes: Sequence[Lane]) -> list[dict[int, Tensor]]:
         condition: Condition | None = None if self.conditioning is None else self._condition

@@ -1,0 +1,105 @@
+"""From a cut to samples and features. Decoding is libsndfile's, through the soundfile package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from lhotse.audio.backend import LibsndfileBackend, get_current_audio_backend, set_current_audio_backend
+from lhotse.cut import Cut
+from lhotse.cut.data import DataCut
+from torch import Tensor
+from torchaudio.transforms import Resample
+
+from supernet.features import SAMPLE_RATE, fbank, is_silent
+
+_SHORTEST = SAMPLE_RATE // 40
+"""Samples in one analysis window of 25 ms."""
+
+
+class AudioError(ValueError):
+    """Audio that cannot be used; the message is the reason alone."""
+
+
+def load_samples(cut: Cut, speed: float = 1.0) -> Tensor:
+    """Mono samples ``(S,)`` of ``cut`` at 16 kHz: channels averaged, ``speed`` times as fast."""
+    _refuse_strange_sources(cut)
+    if speed != 1.0:
+        cut = cut.perturb_speed(speed)
+    with _libsndfile():
+        try:
+            audio = cut.resample(SAMPLE_RATE).load_audio()
+        # Lhotse, libsndfile and the file system each have their own exceptions for a broken file.
+        except Exception as error:
+            raise AudioError(f"cannot be decoded: {_first_line(error)}") from error
+    return torch.from_numpy(audio).float().mean(dim=0)
+
+
+def load_features(cut: Cut, speed: float = 1.0) -> Tensor:
+    """Features ``(T, F)`` of ``cut``. Raises :class:`AudioError` where there is nothing to recognise."""
+    samples = load_samples(cut, speed)
+    if len(samples) < _SHORTEST:
+        raise AudioError(f"too short: {len(samples)} samples")
+    if not bool(samples.isfinite().all()):
+        raise AudioError("not finite: some samples are infinite or not a number")
+    if is_silent(samples):
+        raise AudioError("silent")
+    return fbank(samples)
+
+
+def resample(samples: Tensor, rate: int) -> Tensor:
+    """``samples`` at 16 kHz instead of ``rate``."""
+    resampled: Tensor = _resampler(rate)(samples)
+    return resampled
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch use one thread: an utterance is too little work to share between threads.
+
+    On a busy machine they would wait for each other most of the time.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def sources(cut: Cut) -> list[Any]:
+    """What ``cut`` is read from, in Lhotse's words; nothing where it is no plain cut of a recording."""
+    if not isinstance(cut, DataCut) or cut.recording is None:
+        return []
+    return list(cut.recording.sources)
+
+
+def _refuse_strange_sources(cut: Cut) -> None:
+    """A manifest may come from a stranger, and Lhotse would run a shell command or open a URL in it."""
+    kinds = {source.type for source in sources(cut)}
+    if kinds != {"file"}:
+        found = " and ".join(sorted(kinds)) or type(cut).__name__
+        raise AudioError(f"its audio must be a file, but is {found} instead")
+
+
+@cache
+def _resampler(rate: int) -> Resample:
+    return Resample(rate, SAMPLE_RATE)
+
+
+@contextmanager
+def _libsndfile() -> Iterator[None]:
+    before = get_current_audio_backend()
+    set_current_audio_backend(LibsndfileBackend())
+    try:
+        yield
+    finally:
+        set_current_audio_backend(before)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,164 @@
+"""What all tasks have in common: everything behind a manifest folder."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from supernet.batch import SPLITS, Batch, BatchReader, Report, Skipped, Split, Task, TaskError
+from supernet.tokens import Kind, Tokens, min_ctc_frames
+from tasks.audio import one_thread
+from tasks.augmentation import SpecAugment
+from tasks.cache import make_once
+from tasks.folder import ManifestFolder
+from tasks.index import VERSION, Index, Row, write_index
+from tasks.reader import EvalBatches, TrainReader
+
+_NAMED = 3
+"""Examples in an error message."""
+
+
+class CorpusOptions(BaseModel):
+    """Options of every task."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tokens: Kind = Field(default="characters", description="What the recogniser writes: characters or words.")
+    batch_seconds: float = Field(
+        default=40.0, gt=0, description="Seconds of speech in a training batch of one rank."
+    )
+    spec_augment: SpecAugment = Field(default=SpecAugment(), description="What is hidden while training.")
+    speed_perturb: tuple[Annotated[float, Field(ge=0.5, le=2.0)], ...] = Field(
+        default=(),
+        description="Speeds drawn from in training, such as [0.9, 1.0, 1.1]; slows reading down.",
+    )
+    max_skipped: float = Field(default=0.05, ge=0, le=1, description="Share of a split that may be unusable.")
+    cache: Path = Field(default=Path("data"), description="Where corpora and features are kept.")
+
+
+class CorpusTask(Task):
+    """A task whose corpus is a manifest folder. A subclass finds or makes it.
+
+    Every method but ``prepare`` needs the prepared corpus on the disk, not the object that prepared it.
+    """
+
+    Options: ClassVar[type[BaseModel]] = CorpusOptions
+
+    def __init__(self, options: CorpusOptions) -> None:
+        super().__init__(options)
+
+    @property
+    @abstractmethod
+    def path(self) -> Path:
+        """The manifest folder, whether it exists yet or not."""
+
+    @abstractmethod
+    def make(self, report: Report) -> None:
+        """Make the manifest folder if it is not there. Called by ``prepare`` alone."""
+
+    def prepare(self, report: Report) -> None:
+        with one_thread():
+            self.make(report)
+            make_once(self._index_path, lambda path: write_index(path, self.folder, report))
+        for split in SPLITS:
+            self._rows(split, self.tokens())
+
+    def tokens(self) -> Tokens:
+        return self._tokens
+
+    def train_reader(self, tokens: Tokens, *, seed: int, rank: int, num_ranks: int) -> BatchReader:
+        return TrainReader(
+            self._rows("train", tokens),
+            lambda row, speed: self._features("train", row, speed),
+            tokens,
+            batch_seconds=self.options.batch_seconds,
+            augmentation=self.options.spec_augment,
+            speeds=self.options.speed_perturb,
+            seed=seed,
+            rank=rank,
+            num_ranks=num_ranks,
+        )
+
+    def eval_batches(
+        self, split: Split, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1
+    ) -> Iterable[Batch]:
+        rows = self._rows(split, tokens)
+        return EvalBatches(
+            rows, lambda row, speed: self._features(split, row, speed), tokens, rank=rank, num_ranks=num_ranks
+        )
+
+    def skipped(self) -> list[Skipped]:
+        too_short = (skipped for split in SPLITS for skipped in self._too_short(split, self._tokens))
+        return [*self._index.skipped, *too_short]
+
+    @cached_property
+    def folder(self) -> ManifestFolder:
+        """The corpus itself, with whatever its manifests tell about each utterance."""
+        return ManifestFolder(self.path)
+
+    @property
+    def _index_path(self) -> Path:
+        return Path(self.options.cache) / f"features-v{VERSION}-{self.folder.fingerprint}"
+
+    @cached_property
+    def _index(self) -> Index:
+        if not self._index_path.exists():
+            raise TaskError(f"`{self.path}` must have been prepared, but is not. Call `prepare` first.")
+        return Index(self._index_path, self.folder)
+
+    @cached_property
+    def _tokens(self) -> Tokens:
+        return Tokens.from_texts((row.text for row in self._index.rows["train"]), self.options.tokens)
+
+    def _features(self, split: Split, row: Row, speed: float) -> Tensor:
+        return self._index.features(split, row, speed)
+
+    def _rows(self, split: Split, tokens: Tokens) -> list[Row]:
+        """The usable rows. Raises :class:`TaskError` where too few are, or ``tokens`` cannot write a text."""
+        rows = self._index.rows[split]
+        _check_texts(rows, split, tokens)
+        too_short = list(self._too_short(split, tokens))
+        unusable = [skipped for skipped in self._index.skipped if skipped.split == split] + too_short
+        _check_share(unusable, len(self.folder.cuts[split]), split, self.options.max_skipped)
+        left_out = {skipped.id for skipped in too_short}
+        return [row for row in rows if row.id not in left_out]
+
+    def _too_short(self, split: Split, tokens: Tokens) -> Iterator[Skipped]:
+        # At a higher speed an utterance is shorter still.
+        speed = max(self.options.speed_perturb or (1.0,)) if split == "train" else 1.0
+        for row in self._index.rows[split]:
+            have, need = _encoder_frames(int(row.num_frames / speed)), min_ctc_frames(tokens.encode(row.text))
+            if have < need:
+                yield Skipped(row.id, split, f"too short for its text: {have} encoder frames for {need}")
+
+
+def _encoder_frames(num_frames: int) -> int:
+    """Frames behind the model's fourfold subsampling: two convolutions of width 3, stride 2, no padding."""
+    return max(0, ((num_frames - 1) // 2 - 1) // 2)
+
+
+def _check_texts(rows: list[Row], split: Split, tokens: Tokens) -> None:
+    for row in rows:
+        if unknown := tokens.unknown(row.text):
+            raise TaskError(
+                f"`text` of {row.id!r} in the {split} split must consist of the training texts' tokens, "
+                f"but has {unknown} instead. Correct it, leave it out, or add such texts for training."
+            )
+
+
+def _check_share(unusable: list[Skipped], total: int, split: Split, most: float) -> None:
+    # Nothing left is too little, whatever share was allowed.
+    if len(unusable) <= most * total and len(unusable) < total:
+        return
+    named = "; ".join(f"{skipped.id}: {skipped.reason}" for skipped in unusable[:_NAMED])
+    more = "; …" if len(unusable) > _NAMED else ""
+    raise TaskError(
+        f"`max_skipped` allows a share of {most:g}, but {len(unusable)} of {total} utterances "
+        f"of the {split} split cannot be used ({named}{more}). Repair them, or allow more."
+    )

@@ -1,0 +1,191 @@
+"""Connected digits of real speakers, joined from recordings of single ones: the Free Spoken Digit Dataset."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import soundfile
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from supernet.batch import SPLITS, Report, Split, TaskError
+from supernet.features import SAMPLE_RATE
+from supernet.tokens import Kind
+from tasks.audio import resample
+from tasks.cache import digest, make_once
+from tasks.corpus import CorpusOptions, CorpusTask
+from tasks.folder import Utterance, write_split
+
+VERSION = 1
+"""Raise it when the same options and recordings give another corpus."""
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<take>\d+)\.wav")
+_FEWEST, _MOST = 3, 6
+"""Digits of an utterance."""
+
+
+class DigitsOptions(CorpusOptions):
+    """Options of connected digits."""
+
+    path: Path = Field(
+        description="The folder of {digit}_{speaker}_{take}.wav, or the one that holds `recordings`."
+    )
+    num_train: int = Field(default=3000, ge=1, description="Training utterances.")
+    seed: int = Field(default=0, ge=0, description="Another seed joins the recordings differently.")
+    tokens: Kind = Field(default="words", description="What the recogniser writes: characters or words.")
+    batch_seconds: float = Field(
+        default=50.0, gt=0, description="Seconds of speech in a training batch of one rank."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """One recording of one digit."""
+
+    path: Path
+    digit: int
+    speaker: str
+    take: int
+
+    @property
+    def split(self) -> Split:
+        """Takes 0 to 4 are for testing, 5 to 9 for validation."""
+        if self.take < 5:
+            return "test"
+        return "valid" if self.take < 10 else "train"
+
+
+class Digits(CorpusTask):
+    """Three to six digits of one speaker. Test and validation use each of their recordings exactly once."""
+
+    name = "digits"
+    Options = DigitsOptions
+
+    @property
+    def path(self) -> Path:
+        return Path(self.options.cache) / f"{self.name}-{self._digest}"
+
+    def make(self, report: Report) -> None:
+        make_once(self.path, lambda folder: _make(folder, self._takes, self.options, report))
+
+    @cached_property
+    def _takes(self) -> list[Take]:
+        return find_takes(Path(self.options.path))
+
+    @cached_property
+    def _digest(self) -> str:
+        shape = self.options.model_dump(include={"num_train", "seed"})
+        return digest([VERSION, shape, [(take.path.name, take.path.stat().st_size) for take in self._takes]])
+
+
+def find_takes(path: Path) -> list[Take]:
+    """The recordings in ``path`` or its folder ``recordings``, in the order of their names."""
+    folder = path / "recordings" if (path / "recordings").is_dir() else path
+    names = [(file, _NAME.fullmatch(file.name)) for file in sorted(folder.glob("*.wav"))]
+    takes = [
+        Take(file, int(name["digit"]), name["speaker"], int(name["take"])) for file, name in names if name
+    ]
+    if not takes:
+        raise TaskError(
+            f"`path` must hold recordings named {{digit}}_{{speaker}}_{{take}}.wav, "
+            f"but {str(folder)!r} has none instead. "
+            "Get them from github.com/Jakobovski/free-spoken-digit-dataset."
+        )
+    if missing := [split for split in SPLITS if split not in {take.split for take in takes}]:
+        raise TaskError(
+            f"`path` must hold takes 0 to 4, 5 to 9 and later ones, but {str(folder)!r} has none "
+            f"for {' and '.join(missing)} instead. Get the whole dataset."
+        )
+    return takes
+
+
+def _make(folder: Path, takes: list[Take], options: DigitsOptions, report: Report) -> None:
+    plans = {split: _plan(takes, split, options) for split in SPLITS}
+    total = sum(len(plan) for plan in plans.values())
+    done = 0
+    decode = cache(_decode)
+
+    def counted(split: Split) -> Iterator[Utterance]:
+        nonlocal done
+        for number, parts in enumerate(plans[split]):
+            yield _join(
+                f"{split}-{number:05d}", parts, decode, random.Random(f"{options.seed}/{split}/{number}")
+            )
+            done += 1
+            report("joining digits", done, total)
+
+    for split in SPLITS:
+        write_split(folder, split, counted(split))
+
+
+def _plan(takes: list[Take], split: Split, options: DigitsOptions) -> list[list[Take]]:
+    """The recordings of each utterance of ``split``."""
+    rng = random.Random(f"{options.seed}/{split}")
+    mine = [take for take in takes if take.split == split]
+    by_speaker = {speaker: [take for take in mine if take.speaker == speaker] for speaker in speakers(mine)}
+    if split == "train":
+        chosen = (by_speaker[rng.choice(list(by_speaker))] for _ in range(options.num_train))
+        return [rng.choices(of_one, k=rng.randint(_FEWEST, _MOST)) for of_one in chosen]
+    return [parts for of_one in by_speaker.values() for parts in partition(of_one, rng)]
+
+
+def speakers(takes: Sequence[Take]) -> list[str]:
+    """Who speaks, in alphabetical order."""
+    return sorted({take.speaker for take in takes})
+
+
+def partition(takes: Sequence[Take], rng: random.Random) -> list[list[Take]]:
+    """Shuffle and divide into groups of 3 to 6, each of ``takes`` in one."""
+    if len(takes) < _FEWEST:
+        raise TaskError(
+            f"`path` must hold at least {_FEWEST} {takes[0].split} recordings of {takes[0].speaker!r}, "
+            f"but has {len(takes)} instead. Add some or take the speaker out."
+        )
+    left = rng.sample(takes, len(takes))
+    groups = []
+    while left:
+        sizes = [n for n in range(_FEWEST, _MOST + 1) if n == len(left) or n <= len(left) - _FEWEST]
+        size = rng.choice(sizes)
+        groups.append(left[:size])
+        left = left[size:]
+    return groups
+
+
+def _join(id: str, parts: list[Take], decode: Callable[[Path], Tensor], rng: random.Random) -> Utterance:
+    """The recordings one behind the other, with a slightly noisy pause before, between and after them."""
+    spoken = [decode(take.path) for take in parts]
+    loudness = float(torch.cat(spoken).square().mean().sqrt())
+    noise = torch.Generator().manual_seed(rng.getrandbits(63))
+    level = loudness * 10 ** (-rng.uniform(30, 40) / 20)
+
+    def pause() -> Tensor:
+        return level * torch.randn(int(rng.uniform(0.05, 0.2) * SAMPLE_RATE), generator=noise)
+
+    pieces = [pause()]
+    for samples in spoken:
+        pieces += [samples, pause()]
+    return Utterance(
+        id=id,
+        text=" ".join(WORDS[take.digit] for take in parts),
+        samples=torch.cat(pieces).clamp(-1, 1),
+        speaker=parts[0].speaker,
+        about={"recordings": [take.path.stem for take in parts]},
+    )
+
+
+def _decode(path: Path) -> Tensor:
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise TaskError(
+            f"`{path}` must be a recording, but cannot be decoded: {error}. Get it again."
+        ) from error
+    return resample(torch.from_numpy(samples).mean(dim=1), rate)

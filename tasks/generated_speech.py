@@ -1,0 +1,193 @@
+"""Commands and numbers spoken by eSpeak NG, with mild noise: a corpus that anyone has in a minute.
+
+No sentence and no voice of one split occurs in another.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from supernet.batch import SPLITS, Report, Split, TaskError
+from supernet.features import SAMPLE_RATE
+from tasks.audio import resample
+from tasks.cache import digest, make_once
+from tasks.corpus import CorpusOptions, CorpusTask
+from tasks.espeak import Line, SpeechError, speak
+from tasks.folder import Utterance, write_split
+from tasks.grammar import sentences
+from tasks.voices import DIALECTS, VARIANTS
+
+VERSION = 1
+"""Raise it when the same options give another corpus."""
+
+_TEST_SHARE, _VALID_SHARE = 0.25, 0.1
+"""Of the sentences; the others are for training."""
+
+Speech = tuple[int, bytes]
+"""Sampling rate, and 16-bit samples."""
+
+
+class GeneratedSpeechOptions(CorpusOptions):
+    """Options of generated speech."""
+
+    num_train: int = Field(default=3000, ge=20, description="Training utterances.")
+    num_valid: int = Field(default=300, ge=1, description="Validation utterances.")
+    num_test: int = Field(default=600, ge=1, description="Test utterances.")
+    seed: int = Field(default=0, ge=0, description="Another seed is another corpus.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """How an utterance is made: the line that is spoken, and what is done to its audio."""
+
+    line: Line
+    noise_db: float
+    """Speech over noise."""
+    noise_slope: float
+    """The noise's power falls with frequency to this power: 0 is white, 1 is pink."""
+    peak_db: float
+    """The loudest sample of the speech, below full scale."""
+    silence: tuple[float, float]
+    """Seconds before and after."""
+    noise_seed: int
+
+
+class GeneratedSpeech(CorpusTask):
+    """The default task."""
+
+    name = "generated-speech"
+    Options = GeneratedSpeechOptions
+
+    @property
+    def path(self) -> Path:
+        shape = self.options.model_dump(include={"num_train", "num_valid", "num_test", "seed"})
+        return Path(self.options.cache) / f"{self.name}-{digest([VERSION, shape])}"
+
+    def make(self, report: Report) -> None:
+        make_once(self.path, lambda folder: _make(folder, self.options, report))
+
+
+def _make(folder: Path, options: GeneratedSpeechOptions, report: Report) -> None:
+    numbers: dict[Split, int] = {
+        "train": options.num_train,
+        "valid": options.num_valid,
+        "test": options.num_test,
+    }
+    texts = choose_texts(numbers, options.seed)
+    recipes = {
+        split: [_draw(text, split, i, options.seed) for i, text in enumerate(texts[split])]
+        for split in SPLITS
+    }
+    lines = [recipe.line for split in SPLITS for recipe in recipes[split]]
+    try:
+        with closing(speak(lines)) as speech:
+            spoken = _counted(speech, len(lines), report)
+            for split in SPLITS:
+                write_split(folder, split, _utterances(split, recipes[split], spoken))
+    except SpeechError as error:
+        raise TaskError(str(error)) from error
+
+
+def _utterances(split: Split, recipes: list[_Recipe], spoken: Iterator[Speech]) -> Iterator[Utterance]:
+    for number, recipe in enumerate(recipes):
+        yield _utterance(f"{split}-{number:05d}", recipe, next(spoken))
+
+
+def _counted(spoken: Iterable[Speech], total: int, report: Report) -> Iterator[Speech]:
+    for done, speech in enumerate(spoken, start=1):
+        report("making speech", done, total)
+        yield speech
+
+
+def choose_texts(numbers: dict[Split, int], seed: int) -> dict[Split, list[str]]:
+    """So many texts for each split, none of which another split has; every word occurs in a training text."""
+    pools = _divide(sentences(), seed)
+    train = _repeat(pools["train"], numbers["train"])
+    known = {word for text in train for word in text.split()}
+    texts: dict[Split, list[str]] = {"train": train}
+    for split in SPLITS[1:]:
+        pool = [text for text in pools[split] if known.issuperset(text.split())]
+        if not pool:
+            raise TaskError(
+                f"`num_train` must be large enough to contain the words of some {split} sentence, "
+                f"but is {numbers['train']} instead. Give at least 100."
+            )
+        texts[split] = _repeat(pool, numbers[split])
+    return texts
+
+
+def _divide(texts: list[str], seed: int) -> dict[Split, list[str]]:
+    shuffled = random.Random(f"{seed}/sentences").sample(texts, len(texts))
+    num_test, num_valid = (round(share * len(texts)) for share in (_TEST_SHARE, _VALID_SHARE))
+    return {
+        "test": shuffled[:num_test],
+        "valid": shuffled[num_test : num_test + num_valid],
+        "train": shuffled[num_test + num_valid :],
+    }
+
+
+def _repeat(texts: list[str], number: int) -> list[str]:
+    return list(itertools.islice(itertools.cycle(texts), number))
+
+
+def _draw(text: str, split: Split, number: int, seed: int) -> _Recipe:
+    rng = random.Random(f"{seed}/{split}/{number}")
+    voice = f"{rng.choice(DIALECTS)}+{rng.choice(VARIANTS[split])}"
+    return _Recipe(
+        line=Line(text, voice, words_per_minute=rng.randint(120, 175), pitch=rng.randint(20, 80)),
+        noise_db=rng.uniform(15, 30),
+        noise_slope=rng.uniform(0, 1.5),
+        peak_db=rng.uniform(-15, -1),
+        silence=(rng.uniform(0, 0.2), rng.uniform(0, 0.2)),
+        noise_seed=rng.getrandbits(32),
+    )
+
+
+def _utterance(id: str, recipe: _Recipe, speech: Speech) -> Utterance:
+    line = recipe.line
+    about = {
+        "pitch": line.pitch,
+        "words_per_minute": line.words_per_minute,
+        "noise_db": round(recipe.noise_db, 2),
+    }
+    return Utterance(id, line.text, _finish(speech, recipe), speaker=line.voice, about=about)
+
+
+def _finish(speech: Speech, recipe: _Recipe) -> Tensor:
+    """Speech in noise, between silences: the samples at 16 kHz."""
+    rate, pcm = speech
+    samples = resample(torch.from_numpy(np.frombuffer(pcm, np.int16) / np.float32(32768)), rate)
+    samples = _trim(samples)
+    samples = samples * (10 ** (recipe.peak_db / 20) / samples.abs().max())
+    before, after = (round(seconds * SAMPLE_RATE) for seconds in recipe.silence)
+    padded = torch.nn.functional.pad(samples, (before, after))
+    level = float(samples.square().mean().sqrt()) * 10 ** (-recipe.noise_db / 20)
+    return (padded + level * _noise(len(padded), recipe)).clamp(-1, 1)
+
+
+def _trim(samples: Tensor) -> Tensor:
+    """Without the synthesiser's own silence, which is always the same."""
+    loud = torch.nonzero(samples.abs() > 0.01 * samples.abs().max())
+    if len(loud) == 0:
+        raise SpeechError("eSpeak NG must speak, but gave silence instead. Reinstall espeakng-loader.")
+    return samples[int(loud[0]) : int(loud[-1]) + 1]
+
+
+def _noise(size: int, recipe: _Recipe) -> Tensor:
+    """Noise of power 1."""
+    # Made a little longer: transforms of such lengths are quick.
+    longer = -(-size // 1024) * 1024
+    white = np.random.default_rng(recipe.noise_seed).standard_normal(longer)
+    frequency = np.maximum(np.arange(longer // 2 + 1), 1)
+    noise = np.fft.irfft(np.fft.rfft(white) * frequency ** (-recipe.noise_slope / 2), longer)[:size]
+    return torch.from_numpy(noise / noise.std()).float()

@@ -1,0 +1,215 @@
+"""Batches of training and of evaluation."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from lhotse import MonoCut
+from lhotse.dataset import DynamicBucketingSampler
+from torch import Tensor
+
+from supernet.batch import Batch
+from supernet.features import FRAMES_PER_SECOND
+from supernet.tokens import Tokens
+from tasks.augmentation import SpecAugment, spec_augment
+from tasks.index import Row
+
+Load = Callable[[Row, float], Tensor]
+"""Features ``(T, F)`` of a row, so many times as fast."""
+
+_EVAL_FRAMES = 60 * FRAMES_PER_SECOND
+_MAX_BUCKETS = 8
+_BATCHES_PER_BUCKET = 8
+"""With fewer, the incomplete batches that end an epoch would be many."""
+
+
+def collate(rows: Sequence[Row], features: list[Tensor], tokens: Tokens) -> Batch:
+    """One batch of ``rows``, in their order."""
+    targets = [np.array(tokens.encode(row.text), np.int64) for row in rows]
+    return Batch(
+        features_BTF=_pad([frames.numpy() for frames in features]),
+        num_frames=[len(frames) for frames in features],
+        targets_BL=_pad(targets),
+        num_targets=[len(target) for target in targets],
+        ids=[row.id for row in rows],
+        texts=[row.text for row in rows],
+    )
+
+
+def _pad(sequences: list[np.ndarray[Any, Any]]) -> Tensor:
+    """Stacked, zero where padded. In NumPy for the reason that tasks.augmentation gives."""
+    longest = max(len(sequence) for sequence in sequences)
+    padded = np.zeros((len(sequences), longest, *sequences[0].shape[1:]), sequences[0].dtype)
+    for row, sequence in zip(padded, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return torch.from_numpy(padded)
+
+
+class TrainReader:
+    """One rank's training batches, without end.
+
+    An epoch is a Lhotse sampler made anew from (seed, epoch), and a batch's augmentation is drawn from (seed,
+    number, rank): a position is therefore three counters, and every rank sees equally many batches.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        load: Load,
+        tokens: Tokens,
+        *,
+        batch_seconds: float,
+        augmentation: SpecAugment,
+        speeds: Sequence[float],
+        seed: int,
+        rank: int,
+        num_ranks: int,
+    ) -> None:
+        self._rows = rows
+        self._load = load
+        self._tokens = tokens
+        self._batch_seconds = batch_seconds
+        self._augmentation = augmentation
+        self._speeds = tuple(speeds) or (1.0,)
+        self._seed = seed
+        self._rank = rank
+        self._num_ranks = num_ranks
+
+        self._epoch = 0
+        self._done_in_epoch = 0
+        self._number = 0
+        self._batches: Iterator[list[Row]] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        rows = self._next_rows()
+        rng = random.Random(f"{self._seed}/{self._number}/{self._rank}")
+        self._number += 1
+        batch = collate(rows, [self._load(row, rng.choice(self._speeds)) for row in rows], self._tokens)
+        draw = np.random.default_rng(rng.getrandbits(63))
+        batch.features_BTF = spec_augment(batch.features_BTF, batch.num_frames, self._augmentation, draw)
+        return batch
+
+    def state_dict(self) -> dict[str, object]:
+        """The position, and what it is a position in."""
+        return {
+            "epoch": self._epoch,
+            "done_in_epoch": self._done_in_epoch,
+            "number": self._number,
+            **self._identity(),
+        }
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Go to a position. Raises :class:`ValueError` where it belongs to other batches."""
+        for name, mine in self._identity().items():
+            if state[name] != mine:
+                raise ValueError(
+                    f"`{name}` of the training data must be {state[name]} as it was, but is {mine} instead. "
+                    "Go on with the settings of the run, or start a new one."
+                )
+        self._epoch, self._done_in_epoch, self._number = (
+            int(str(state[name])) for name in ("epoch", "done_in_epoch", "number")
+        )
+        self._batches = None
+
+    def _identity(self) -> dict[str, object]:
+        return {
+            "seed": self._seed,
+            "num_ranks": self._num_ranks,
+            "num_utterances": len(self._rows),
+            "batch_seconds": self._batch_seconds,
+        }
+
+    def _next_rows(self) -> list[Row]:
+        if self._batches is None:
+            self._batches = islice(self._open_epoch(), self._done_in_epoch, None)
+        rows = next(self._batches, None)
+        if rows is None:
+            self._epoch += 1
+            self._done_in_epoch = 0
+            self._batches = self._open_epoch()
+            rows = next(self._batches)
+        self._done_in_epoch += 1
+        return rows
+
+    def _open_epoch(self) -> Iterator[list[Row]]:
+        rng = random.Random(f"{self._seed}/{self._epoch}")
+        cuts = [_stand_in(row, number) for number, row in enumerate(self._rows)]
+        rng.shuffle(cuts)
+        sampler = DynamicBucketingSampler(
+            cuts,
+            max_duration=self._batch_seconds,
+            duration_bins=self._duration_bins(),
+            shuffle=True,
+            # Ranks that step together get utterances of like length. For one rank alone it would only fix the
+            # order of buckets, the same in every epoch.
+            sync_buckets=self._num_ranks > 1,
+            seed=rng.getrandbits(32),
+            rank=self._rank,
+            world_size=self._num_ranks,
+        )
+        return ([self._rows[cut.number] for cut in batch] for batch in sampler)
+
+    def _duration_bins(self) -> list[float]:
+        """Bounds between buckets of equally many seconds."""
+        durations = sorted(_seconds(row) for row in self._rows)
+        num_batches = sum(durations) / (self._batch_seconds * self._num_ranks)
+        num_buckets = min(_MAX_BUCKETS, max(1, int(num_batches / _BATCHES_PER_BUCKET)))
+        bounds = _bounds(durations, num_buckets)
+        # The sampler wants at least one bound.
+        return bounds or [durations[-1] + 1.0]
+
+
+def _bounds(durations: list[float], num_buckets: int) -> list[float]:
+    share = sum(durations) / num_buckets
+    bounds: list[float] = []
+    total = 0.0
+    for duration in durations:
+        if total >= share * (len(bounds) + 1) and len(bounds) < num_buckets - 1:
+            bounds.append(duration)
+        total += duration
+    return bounds
+
+
+def _seconds(row: Row) -> float:
+    return row.num_frames / FRAMES_PER_SECOND
+
+
+def _stand_in(row: Row, number: int) -> MonoCut:
+    """All that a sampler needs to know. It renames cuts that it repeats to fill up; the number survives."""
+    return MonoCut(row.id, start=0, duration=_seconds(row), channel=0, custom={"number": number})
+
+
+class EvalBatches:
+    """One rank's share of a split, shortest first, each time the same."""
+
+    def __init__(self, rows: Sequence[Row], load: Load, tokens: Tokens, *, rank: int, num_ranks: int) -> None:
+        self._batches = list(_group(rows))[rank::num_ranks]
+        self._load = load
+        self._tokens = tokens
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for rows in self._batches:
+            yield collate(rows, [self._load(row, 1.0) for row in rows], self._tokens)
+
+
+def _group(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows by length, as many at a time as fit, padding included."""
+    group: list[Row] = []
+    for row in sorted(rows, key=lambda row: (row.num_frames, row.id)):
+        if group and row.num_frames * (len(group) + 1) > _EVAL_FRAMES:
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group

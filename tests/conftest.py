@@ -1,0 +1,28 @@
+"""What all tests share: one thread, as many processes may run beside each other, and a corpus of tones."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is imported anywhere; processes started by the tests inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+
+from tests.tasks.folders import write_folder
+
+torch.set_num_threads(1)
+
+# Deadlines are timing assertions, and a loaded machine misses them.
+hypothesis.settings.register_profile("here", deadline=None, max_examples=50, database=None)
+hypothesis.settings.load_profile("here")
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest folder of 24 training, 6 validation and 8 test utterances, about a second each."""
+    return write_folder(tmp_path_factory.mktemp("corpus") / "tones", train=24, valid=6, test=8)

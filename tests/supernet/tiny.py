@@ -1,0 +1,101 @@
+"""Networks and batches small enough to be compared in every combination."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from supernet.batch import Batch
+from supernet.config import Config, ModelConfig
+from supernet.features import NUM_BANDS
+from supernet.lanes import FINAL, Lane
+from supernet.model import Recogniser
+from supernet.units import MODULES, Granularity, LayerType
+
+NUM_LAYERS = 4
+NUM_TOKENS = 6
+
+
+def tiny_model(**changes: Any) -> ModelConfig:
+    """A model's configuration, 16 wide."""
+    small = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels": 2, "max_frames": 64}
+    return ModelConfig.model_validate({**small, "start_scale": 1.0, "dropout": 0.1, **changes})
+
+
+def tiny_config(
+    granularity: Granularity = "layer", layer_type: LayerType = "conformer", sizes: Sequence[int] = (), **changes: Any
+) -> Config:
+    """Four layers; by default the sizes are half of the units and all."""
+    units = NUM_LAYERS * (1 if granularity == "layer" else len(MODULES[layer_type]))
+    model = tiny_model(**{"layer_type": layer_type, "num_layers": NUM_LAYERS, **changes.pop("model", {})})
+    sizes = tuple(sizes) or (units // 2, units)
+    return Config.model_validate({"granularity": granularity, "sizes": sizes, "model": model, **changes})
+
+
+def recogniser(config: Config, seed: int = 0) -> Recogniser:
+    """A randomly initialised net in float64 and evaluation mode, with norms that do something."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = Recogniser(config, NUM_TOKENS)
+        for parameter in net.parameters():
+            if parameter.ndim == 1:
+                torch.nn.init.normal_(parameter, mean=0.7, std=0.3)
+    return net.double().eval()
+
+
+def batch(num_frames: Sequence[int], seed: int = 0, dtype: torch.dtype = torch.float64) -> Batch:
+    """Random utterances, with a target of one to three tokens each."""
+    rng = torch.Generator().manual_seed(seed)
+    features = [torch.randn(n, NUM_BANDS, generator=rng, dtype=dtype) * 2 for n in num_frames]
+    targets = [torch.randint(1, NUM_TOKENS, (1 + i % 3,), generator=rng) for i in range(len(num_frames))]
+    return Batch(
+        features_BTF=torch.nn.utils.rnn.pad_sequence(features, batch_first=True),
+        num_frames=list(num_frames),
+        targets_BL=torch.nn.utils.rnn.pad_sequence(targets, batch_first=True),
+        num_targets=[len(target) for target in targets],
+        ids=[f"u{i}" for i in range(len(num_frames))],
+        texts=["".join(chr(96 + int(t)) for t in target) for target in targets],
+    )
+
+
+def part(whole: Batch, rows: range) -> Batch:
+    """Some utterances of a batch, as a batch of their own without needless padding."""
+    frames, targets = whole.num_frames[rows.start : rows.stop], whole.num_targets[rows.start : rows.stop]
+    return Batch(
+        whole.features_BTF[rows.start : rows.stop, : max(frames)],
+        frames,
+        whole.targets_BL[rows.start : rows.stop, : max(targets)],
+        targets,
+        whole.ids[rows.start : rows.stop],
+        whole.texts[rows.start : rows.stop],
+    )
+
+
+def run_lanes(net: Recogniser, data: Batch, lanes: Sequence[Lane]) -> list[dict[int, Tensor]]:
+    """The readings of ``lanes``; by position (rows, S, D)."""
+    x_BSD, lengths = net.embed(data.features_BTF, data.num_frames)
+    return net._encode(x_BSD, lengths, lanes)
+
+
+def output(net: Recogniser, data: Batch, lane: Lane) -> Tensor:
+    """What one lane gives at the end, zero where padded: what stands there means nothing."""
+    (reading,) = run_lanes(net, data, [lane])
+    return valid(net, data, lane, reading[FINAL])
+
+
+def valid(net: Recogniser, data: Batch, lane: Lane, x_NSD: Tensor) -> Tensor:
+    """``x_NSD`` of the lane's rows with zeros where padded."""
+    lengths = net.embed(data.features_BTF, data.num_frames)[1]
+    keep = torch.tensor([[s < lengths[row] for s in range(x_NSD.size(1))] for row in lane.rows])
+    return x_NSD.masked_fill(~keep[..., None], 0.0)
+
+
+def gradients(net: Recogniser, loss: Tensor) -> dict[str, Tensor]:
+    """The gradient of every parameter, zero where there is none."""
+    names, parameters = zip(*net.named_parameters(), strict=True)
+    found = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
+    pairs = zip(names, parameters, found, strict=True)
+    return {name: torch.zeros_like(p) if g is None else g for name, p, g in pairs}

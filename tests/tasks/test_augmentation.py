@@ -1,0 +1,94 @@
+"""What SpecAugment may and may not change."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from supernet.features import NUM_BANDS
+from tasks.augmentation import FRAMES_PER_TIME_MASK, SpecAugment, spec_augment
+
+lengths = st.lists(st.integers(1, 300), min_size=1, max_size=5)
+seeds = st.integers(0, 2**32)
+some_times = settings(max_examples=40, deadline=None)
+
+
+def padded(num_frames: list[int]) -> Tensor:
+    features = torch.randn(
+        len(num_frames), max(num_frames), NUM_BANDS, generator=torch.Generator().manual_seed(0)
+    )
+    for row, length in zip(features, num_frames, strict=True):
+        row[length:] = 0
+    return features
+
+
+def augment(features: Tensor, num_frames: list[int], options: SpecAugment, seed: int = 0) -> Tensor:
+    return spec_augment(features, num_frames, options, np.random.default_rng(seed))
+
+
+@some_times
+@given(lengths, seeds)
+def test_padding_stays_zero_and_the_input_as_it_was(num_frames: list[int], seed: int) -> None:
+    features = padded(num_frames)
+    before = features.clone()
+    augmented = augment(features, num_frames, SpecAugment(), seed)
+    assert torch.equal(features, before)
+    assert augmented.isfinite().all()
+    for row, length in zip(augmented, num_frames, strict=True):
+        assert not row[length:].any()
+
+
+@some_times
+@given(lengths, seeds)
+def test_what_is_hidden_is_the_mean_of_its_band(num_frames: list[int], seed: int) -> None:
+    features = padded(num_frames)
+    augmented = augment(features, num_frames, SpecAugment(), seed)
+    for ours, theirs, length in zip(augmented, features, num_frames, strict=True):
+        mean = theirs[:length].mean(dim=0).expand(length, NUM_BANDS)
+        hidden = ours[:length] != theirs[:length]
+        torch.testing.assert_close(ours[:length][hidden], mean[hidden], rtol=1e-4, atol=1e-5)
+
+
+@some_times
+@given(lengths, seeds, st.integers(0, 6), st.integers(0, 30))
+def test_no_more_time_is_hidden_than_allowed(
+    num_frames: list[int], seed: int, masks: int, width: int
+) -> None:
+    options = SpecAugment(time_masks=masks, max_time_frames=width, freq_masks=0)
+    features = padded(num_frames)
+    changed = (augment(features, num_frames, options, seed) != features).any(dim=2).sum(dim=1)
+    for hidden, length in zip(changed.tolist(), num_frames, strict=True):
+        assert hidden <= min(masks, length // FRAMES_PER_TIME_MASK) * width
+
+
+@some_times
+@given(lengths, seeds, st.integers(0, 4), st.integers(0, 30))
+def test_no_more_bands_are_hidden_than_allowed(
+    num_frames: list[int], seed: int, masks: int, width: int
+) -> None:
+    options = SpecAugment(time_masks=0, freq_masks=masks, max_freq_bands=width)
+    features = padded(num_frames)
+    changed = (augment(features, num_frames, options, seed) != features).any(dim=1).sum(dim=1)
+    assert all(hidden <= masks * width for hidden in changed.tolist())
+
+
+def test_without_masks_nothing_changes() -> None:
+    features = padded([100, 50])
+    assert torch.equal(augment(features, [100, 50], SpecAugment(time_masks=0, freq_masks=0)), features)
+
+
+def test_the_seed_alone_decides() -> None:
+    features = padded([200])
+    assert torch.equal(augment(features, [200], SpecAugment(), 1), augment(features, [200], SpecAugment(), 1))
+    assert not torch.equal(
+        augment(features, [200], SpecAugment(), 1), augment(features, [200], SpecAugment(), 2)
+    )
+
+
+def test_utterances_are_hidden_differently() -> None:
+    features = padded([200, 200])
+    changed = augment(features, [200, 200], SpecAugment()) != features
+    assert not torch.equal(changed[0], changed[1])

@@ -1,0 +1,126 @@
+"""Generated speech is the same everywhere, and its splits share neither sentences nor voices."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import soundfile
+from lhotse import CutSet
+
+from supernet.batch import SPLITS, Split, TaskError
+from tasks import espeak
+from tasks.espeak import Line, SpeechError, speak
+from tasks.folder import manifest_path
+from tasks.generated_speech import GeneratedSpeech, GeneratedSpeechOptions, choose_texts
+from tasks.grammar import sentences
+from tasks.voices import VARIANTS
+from tests.tasks.folders import quiet
+
+SMALL = {"num_train": 40, "num_valid": 6, "num_test": 8}
+DEFAULT: dict[Split, int] = {"train": 3000, "valid": 300, "test": 600}
+
+
+def small(cache: Path, seed: int = 0) -> GeneratedSpeech:
+    return GeneratedSpeech(GeneratedSpeechOptions.model_validate({**SMALL, "cache": cache, "seed": seed}))
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> GeneratedSpeech:
+    task = small(tmp_path_factory.mktemp("cache"))
+    task.prepare(quiet)
+    return task
+
+
+def contents(folder: Path) -> tuple[list[object], dict[str, bytes]]:
+    """What the manifests say, and the audio files."""
+    said = [cut.to_dict() for split in SPLITS for cut in CutSet.from_file(manifest_path(folder, split))]
+    audio = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.flac"))}
+    return said, audio
+
+
+def test_two_processes_make_the_same(task: GeneratedSpeech, tmp_path: Path) -> None:
+    program = (
+        "from tests.tasks.test_generated_speech import small, quiet; from pathlib import Path; import sys; "
+        "small(Path(sys.argv[1])).prepare(quiet)"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=root)
+    assert contents(small(tmp_path).path) == contents(task.path)
+
+
+def test_another_seed_is_another_corpus(task: GeneratedSpeech, tmp_path: Path) -> None:
+    other = small(tmp_path, seed=1)
+    other.prepare(quiet)
+    assert contents(other.path)[1] != contents(task.path)[1]
+
+
+def test_splits_have_the_sizes_asked_for(task: GeneratedSpeech) -> None:
+    assert [len(task.folder.cuts[split]) for split in SPLITS] == list(SMALL.values())
+    assert task.skipped() == []
+
+
+def test_utterances_are_16_khz_mono_and_short(task: GeneratedSpeech) -> None:
+    for path in task.path.rglob("*.flac"):
+        about = soundfile.info(path)
+        assert (about.samplerate, about.channels) == (16000, 1)
+        assert 0.5 < about.duration < 6
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_no_sentence_is_in_two_splits(seed: int) -> None:
+    texts = choose_texts(DEFAULT, seed)
+    for one, other in combinations(SPLITS, 2):
+        assert not set(texts[one]) & set(texts[other])
+    assert {split: len(texts[split]) for split in SPLITS} == DEFAULT
+
+
+@pytest.mark.parametrize("num_train", [60, 3000])
+def test_every_word_is_trained(num_train: int) -> None:
+    texts = choose_texts({**DEFAULT, "train": num_train}, seed=0)
+    trained = {word for text in texts["train"] for word in text.split()}
+    for split in SPLITS:
+        assert trained >= {word for text in texts[split] for word in text.split()}
+
+
+def test_no_voice_is_in_two_splits(task: GeneratedSpeech) -> None:
+    for one, other in combinations(SPLITS, 2):
+        assert not set(VARIANTS[one]) & set(VARIANTS[other])
+    for split in SPLITS:
+        variants = {cut.supervisions[0].speaker.split("+")[1] for cut in task.folder.cuts[split]}
+        assert variants <= set(VARIANTS[split])
+
+
+def test_sentences_are_lower_case_words() -> None:
+    found = sentences()
+    assert len(set(found)) == len(found) > 1000
+    assert set("".join(found)) <= set("abcdefghijklmnopqrstuvwxyz ")
+    assert found == sentences()
+
+
+def test_every_voice_speaks() -> None:
+    lines = [Line("on", f"en+{variant}", 160, 50) for split in SPLITS for variant in VARIANTS[split]]
+    for (rate, samples), line in zip(speak(lines), lines, strict=True):
+        assert rate > 0, line
+        assert any(samples), line
+
+
+def test_a_voice_that_is_none_is_an_error() -> None:
+    with pytest.raises(SpeechError, match="voice 'xx' was refused"):
+        list(speak([Line("on", "xx", 160, 50)]))
+
+
+def test_a_library_that_is_none_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("espeakng_loader.get_library_path", lambda: str(tmp_path / "nothing.so"))
+    with pytest.raises(TaskError, match=r"eSpeak NG cannot speak.*nothing\.so"):
+        small(tmp_path).prepare(quiet)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()], "no half-made corpus may stay"
+
+
+def test_a_loader_that_is_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    with pytest.raises(espeak.SpeechError, match="must be installed"):
+        list(speak([Line("on", "en", 160, 50)]))

@@ -1,0 +1,250 @@
+"""Anybody's folder: any format is read, it may be moved, and what is unusable is found before training."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from lhotse import AudioSource, CutSet
+from pydantic import ValidationError
+
+from supernet.batch import SPLITS, Batch, Split, TaskError
+from supernet.features import fbank
+from supernet.tokens import Tokens
+from tasks import index
+from tasks.folder import manifest_path
+from tasks.manifest import Manifest
+from tests.tasks.folders import add_files, prepared, quiet, tone, write_folder, write_wav
+
+
+def utterance(task: Manifest, id: str) -> tuple[Batch, int]:
+    """The test batch that holds ``id``, and its row."""
+    for batch in task.eval_batches("test", task.tokens()):
+        if id in batch.ids:
+            return batch, batch.ids.index(id)
+    raise AssertionError(f"{id} is in no batch")
+
+
+def test_features_are_those_of_the_decoded_audio(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tones")
+    batch, row = utterance(prepared(folder), "test-3")
+    samples, _ = soundfile.read(folder / "audio/test/test-3.flac", dtype="float32")
+    expected = fbank(torch.from_numpy(samples))
+    assert batch.num_frames[row] == len(expected)
+    torch.testing.assert_close(batch.features_BTF[row, : len(expected)], expected, rtol=1e-5, atol=1e-4)
+    assert not batch.features_BTF[row, len(expected) :].any()
+
+
+def test_targets_are_the_texts(tmp_path: Path) -> None:
+    task = prepared(write_folder(tmp_path / "tones"))
+    batch, row = utterance(task, "test-0")
+    assert batch.texts[row] == "a bc"
+    assert task.tokens().decode(batch.targets_BL[row, : batch.num_targets[row]].tolist()) == "a bc"
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_any_rate_and_channels(tmp_path: Path, rate: int, channels: int) -> None:
+    folder = write_folder(tmp_path / "tones", train=3, valid=1, test=1)
+    samples = np.stack([tone(1.0, rate=rate)] * channels, axis=1)
+    add_files(folder, "test", [(write_wav(tmp_path / "other.wav", samples, rate), "a")])
+    batch, _ = utterance(prepared(folder), "other")
+
+    loudest_bands = batch.features_BTF[0, 20:80].argmax(dim=1)
+    expected = fbank(torch.from_numpy(tone(1.0)))[20:80].argmax(dim=1)
+    assert batch.num_frames == [100]
+    assert torch.equal(loudest_bands, expected), "a tone of 440 Hz stays one"
+
+
+def test_a_folder_may_be_moved(tmp_path: Path) -> None:
+    before, _ = utterance(prepared(write_folder(tmp_path / "here" / "tones")), "test-1")
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    after, _ = utterance(prepared(tmp_path / "there" / "tones", cache=tmp_path / "fresh"), "test-1")
+    assert torch.equal(before.features_BTF, after.features_BTF)
+
+
+def test_manifests_hold_relative_paths(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tones", train=1, valid=1, test=1)
+    for split in SPLITS:
+        cut = next(iter(CutSet.from_file(manifest_path(folder, split))))
+        assert cut.recording.sources[0].source == f"audio/{split}/{split}-0.flac"
+
+
+def test_nothing_is_written_into_the_folder(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tones")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    prepared(folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_prepared_once_is_enough_for_all(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tones")
+    prepared(folder)
+    another = Manifest(Manifest.Options.model_validate({"path": folder, "cache": tmp_path / "cache"}))
+    assert len(list(another.eval_batches("test", another.tokens()))) == 1
+
+
+def test_features_on_the_fly_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_folder(tmp_path / "tones")
+    stored, _ = utterance(prepared(folder), "test-2")
+    monkeypatch.setattr(index, "STORED_HOURS", 0.0)
+    computed, _ = utterance(prepared(folder, cache=tmp_path / "other"), "test-2")
+    assert stored.ids == computed.ids
+    torch.testing.assert_close(stored.features_BTF, computed.features_BTF, rtol=1e-5, atol=1e-4)
+
+
+def test_words_as_tokens(tmp_path: Path) -> None:
+    task = prepared(write_folder(tmp_path / "tones"), tokens="words")
+    assert task.tokens().symbols == ("<blk>", "a", "bc")
+
+
+def test_faster_speech_is_shorter(tmp_path: Path) -> None:
+    task = prepared(write_folder(tmp_path / "tones", train=1), speed_perturb=(2.0,))
+    batch = next(iter(task.train_reader(task.tokens(), seed=0, rank=0, num_ranks=1)))
+    assert batch.num_frames == [25]
+
+
+def bad_folder(tmp_path: Path, good: int = 3) -> Path:
+    """A folder whose training split holds ``good`` tones and one file of every kind that cannot be used."""
+    folder = write_folder(tmp_path / "tones", train=1)
+    audio = tmp_path / "audio"
+    files = [(write_wav(audio / f"good{i}.wav", tone(1.0)), "a bc") for i in range(good)]
+    broken = write_wav(audio / "truncated.wav", tone(1.0))
+    files += [
+        (broken, "a"),
+        (write_wav(audio / "silent.wav", np.zeros(16000)), "a"),
+        (write_wav(audio / "short.wav", tone(0.01)), "a"),
+        (write_wav(audio / "hasty.wav", tone(0.2)), "a bc a bc"),
+        (write_wav(audio / "textless.wav", tone(1.0)), " "),
+        (write_wav(audio / "gone.wav", tone(1.0)), "a"),
+    ]
+    add_files(folder, "train", files)
+    broken.write_bytes(broken.read_bytes()[:8000])
+    (audio / "gone.wav").unlink()
+    return folder
+
+
+def test_unusable_utterances_are_named_with_their_reasons(tmp_path: Path) -> None:
+    task = prepared(bad_folder(tmp_path), max_skipped=0.9)
+    reasons = {skipped.id.split("-")[0]: skipped.reason for skipped in task.skipped()}
+    assert {skipped.split for skipped in task.skipped()} == {"train"}
+    assert set(reasons) == {"truncated", "silent", "short", "hasty", "textless", "gone"}
+    assert reasons["silent"] == "silent"
+    assert reasons["textless"] == "no text"
+    assert reasons["short"] == "too short: 160 samples"
+    assert reasons["hasty"] == "too short for its text: 4 encoder frames for 9"
+    assert all("cannot be decoded" in reasons[name] for name in ("truncated", "gone"))
+
+
+def test_unusable_utterances_are_in_no_batch(tmp_path: Path) -> None:
+    task = prepared(bad_folder(tmp_path), max_skipped=0.9)
+    ids = {id for batch in task.eval_batches("train", task.tokens()) for id in batch.ids}
+    assert {id.split("-")[0] for id in ids} == {"good0", "good1", "good2"}
+
+
+def test_too_many_unusable_utterances_stop(tmp_path: Path) -> None:
+    with pytest.raises(
+        TaskError, match=r"`max_skipped` allows .* 0\.05, but 6 of 9 utterances of the train split"
+    ):
+        prepared(bad_folder(tmp_path))
+
+
+def test_no_usable_utterance_stops_whatever_is_allowed(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="6 of 6 utterances"):
+        prepared(bad_folder(tmp_path, good=0), max_skipped=1.0)
+
+
+def test_a_repaired_file_is_looked_at_again(tmp_path: Path) -> None:
+    folder = bad_folder(tmp_path)
+    prepared(folder, max_skipped=0.9)
+    write_wav(tmp_path / "audio" / "truncated.wav", tone(1.0))
+    names = {skipped.id.split("-")[0] for skipped in prepared(folder, max_skipped=0.9).skipped()}
+    assert "truncated" not in names
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_unknown_characters_stop(tmp_path: Path, split: Split) -> None:
+    folder = write_folder(tmp_path / "tones")
+    add_files(folder, split, [(write_wav(tmp_path / "umlaut.wav", tone(1.0)), "a bü")])
+    with pytest.raises(
+        TaskError, match=rf"`text` of 'umlaut.*' in the {split} split .* but has \['ü'\] instead"
+    ):
+        prepared(folder)
+
+
+def test_other_tokens_are_checked_too(tmp_path: Path) -> None:
+    task = prepared(write_folder(tmp_path / "tones"))
+    with pytest.raises(TaskError, match=r"has \['c'\] instead"):
+        task.train_reader(Tokens(("<blk>", " ", "a", "b")), seed=0, rank=0, num_ranks=1)
+
+
+def test_a_missing_folder_stops(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="`path` must be a folder of manifests"):
+        prepared(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_missing_split_stops(tmp_path: Path, split: Split) -> None:
+    folder = write_folder(tmp_path / "tones")
+    manifest_path(folder, split).unlink()
+    with pytest.raises(TaskError, match=rf"but has no {split}\.jsonl\.gz"):
+        prepared(folder)
+
+
+def test_an_empty_split_stops(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tones", valid=0)
+    with pytest.raises(TaskError, match=r"valid\.jsonl\.gz` must hold utterances, but is empty"):
+        prepared(folder)
+
+
+def test_a_file_that_is_no_manifest_stops(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tones")
+    manifest_path(folder, "test").write_text("nothing of the kind")
+    with pytest.raises(TaskError, match="must be a Lhotse CutSet, but cannot be read"):
+        prepared(folder)
+
+
+def test_equal_names_stop(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tones")
+    wav = write_wav(tmp_path / "twin.wav", tone(1.0))
+    add_files(folder, "test", [(wav, "a"), (wav, "b")])
+    with pytest.raises(TaskError, match="twice"):
+        prepared(folder)
+
+
+def test_commands_in_a_manifest_are_not_run(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tones", test=1)
+    cut = next(iter(CutSet.from_file(manifest_path(folder, "test"))))
+    cut.recording.sources = [AudioSource("command", [0], f"touch {tmp_path / 'ran'}")]
+    CutSet.from_cuts([cut]).to_file(manifest_path(folder, "test"))
+    with pytest.raises(TaskError, match="must be a file, but is command instead"):
+        prepared(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_unprepared_is_an_error(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tones")
+    task = Manifest(Manifest.Options.model_validate({"path": folder, "cache": tmp_path / "cache"}))
+    with pytest.raises(TaskError, match="must have been prepared"):
+        task.tokens()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"batch_seconds": 0}, {"speed_perturb": [9]}, {"spec_augment": {"x": 1}}, {"y": 1}]
+)
+def test_wrong_options_are_refused(tmp_path: Path, wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Manifest.Options.model_validate({"path": tmp_path, **wrong})
+
+
+def test_progress_is_reported(tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    folder = write_folder(tmp_path / "tones", train=3, valid=1, test=1)
+    task = Manifest(Manifest.Options.model_validate({"path": folder, "cache": tmp_path / "cache"}))
+    task.prepare(lambda what, done, total: seen.append((what, done, total)))
+    assert seen == [("computing features", done, 5) for done in range(1, 6)]
+    task.prepare(quiet)
