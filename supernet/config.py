@@ -42,7 +42,7 @@ class ModelConfig(Section):
     kernel: Annotated[int, Field(ge=1)] = 15
     """Frames that the depthwise convolution sees; odd."""
     positions: Literal["relative", "sinusoidal"] = "relative"
-    max_frames: Annotated[int, Field(ge=16)] = 3000
+    max_frames: Annotated[int, Field(ge=256)] = 3000
     """The longest input after subsampling (25 a second)."""
     dropout: Probability = 0.1
     ffn_dropout: Probability = 0.0

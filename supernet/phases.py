@@ -98,6 +98,7 @@ class Schedule:
         self._method, self._memory, self._seed = method, memory, seed
         self._phases = list(method.phases())
         self._subnets: dict[int, Kept] | None = None
+        self._started: int | None = None
 
     @property
     def num_steps(self) -> int:
@@ -133,11 +134,10 @@ class Schedule:
     def begin(self, step: int) -> None:
         """Called as each step begins; a repeated step calls it again."""
         i, phase, progress = self.at(step)
-        if self.started < i:
-            self.subnets()
-            for late in self._phases[self.started + 1 : i + 1]:
-                if late.chooses:
-                    self._choose()
+        started = self._restored()
+        if started < i:
+            if any(late.chooses for late in self._phases[started + 1 : i + 1]):
+                self._choose()
             self._memory.phase.fill_(i)
             self._started = i
         phase.begin(progress, self._memory.scores)
@@ -153,17 +153,17 @@ class Schedule:
         with torch.no_grad():
             return phase.gates(progress, self._memory.scores)
 
-    @property
-    def started(self) -> int:
-        """The phase that has started last; read from the device once, after a start or a resume."""
-        if not hasattr(self, "_started"):
+    def _restored(self) -> int:
+        """The phase that has started last. Memory is read from the device once, after a start or a resume."""
+        if self._started is None:
             self._started = int(self._memory.phase)
+            if bool(self._memory.masks.any()):
+                self._subnets = self._mirror()
         return self._started
 
     def subnets(self) -> dict[int, Kept]:
-        """The chosen subnets, mirrored on the host once; before they are chosen, today's candidates."""
-        if self._subnets is None and bool(self._memory.masks.any()):
-            self._subnets = self._mirror()
+        """The chosen subnets; before they are chosen, today's candidates."""
+        self._restored()
         return self._current() if self._subnets is None else self._subnets
 
     @torch.no_grad()

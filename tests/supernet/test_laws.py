@@ -206,7 +206,10 @@ def test_lanes_together_are_each_alone(net: Recogniser, make: Lanes) -> None:
     losses = [sum(map(loss, lanes, readings, weights)) for readings in (together, alone)]
     actual, expected = (tiny.gradients(net, x) for x in losses)  # type: ignore[arg-type]
     for name, gradient in expected.items():
-        torch.testing.assert_close(actual[name], gradient, msg=lambda m, n=name: f"{n}: {m}", **TOLERANCE)  # type: ignore[misc]
+        # The engine adds absolute positions in float32: what reaches the frontend through them is rounded.
+        rounded = net.encoder.positions is not None and name.startswith("frontend.")
+        tolerance = {"atol": 1e-8, "rtol": 1e-5} if rounded else TOLERANCE
+        torch.testing.assert_close(actual[name], gradient, msg=f"{name} differs", **tolerance)
     assert any(gradient.abs().max() > 1e-3 for gradient in expected.values())
 
 

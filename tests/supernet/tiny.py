@@ -21,7 +21,7 @@ NUM_TOKENS = 6
 
 def tiny_model(**changes: Any) -> ModelConfig:
     """A model's configuration, 16 wide."""
-    small = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels": 2, "max_frames": 64}
+    small = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels": 2, "max_frames": 256}
     return ModelConfig.model_validate({**small, "start_scale": 1.0, "dropout": 0.1, **changes})
 
 

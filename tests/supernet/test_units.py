@@ -1,0 +1,91 @@
+"""Subnets and unit tables: names, round trips, and what is said where something does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supernet.units import Granularity, LayerType, Subnet, UnitTable
+
+MODULES = UnitTable.of(3, "module", "conformer")
+
+
+@pytest.mark.parametrize(
+    ("granularity", "layer_type", "names"),
+    [
+        ("layer", "conformer", ["layers.0", "layers.1"]),
+        ("layer", "transformer", ["layers.0", "layers.1"]),
+        ("module", "transformer", ["layers.0.self_attn", "layers.0.ffn", "layers.1.self_attn", "layers.1.ffn"]),
+        (
+            "module",
+            "conformer",
+            [f"layers.{i}.{m}" for i in (0, 1) for m in ("ffn1", "self_attn", "conv", "ffn2")],
+        ),
+    ],
+)
+def test_units_stand_in_the_order_in_which_they_run(
+    granularity: Granularity, layer_type: LayerType, names: list[str]
+) -> None:
+    table = UnitTable.of(2, granularity, layer_type)
+    assert [unit.name for unit in table.units] == names
+    assert [unit.layer for unit in table.units] == [int(name.split(".")[1]) for name in names]
+    assert [table.position[name] for name in names] == list(range(len(names)))
+
+
+@given(st.lists(st.booleans(), min_size=12, max_size=12))
+def test_masks_and_subnets_are_two_views_of_one_thing(mask: list[bool]) -> None:
+    subnet = MODULES.subnet(mask)
+    assert MODULES.kept(subnet) == tuple(mask)
+    assert subnet.size == sum(mask)
+    assert len(MODULES.restricted(subnet)) == sum(mask)
+    assert MODULES.restricted(subnet).subnet([True] * sum(mask)) == subnet
+
+
+def test_a_subnet_survives_its_file(tmp_path: Path) -> None:
+    subnet = MODULES.subnet([i % 3 == 0 for i in range(12)])
+    subnet.save(tmp_path / "4.json")
+    assert Subnet.load(tmp_path / "4.json") == subnet
+
+
+@given(st.lists(st.floats(-3, 3), min_size=12, max_size=12), st.integers(0, 12))
+def test_top_takes_the_best(scores: list[float], size: int) -> None:
+    kept = MODULES.top(scores, size)
+    assert sum(kept) == size
+    inside = [s for s, keep in zip(scores, kept, strict=True) if keep]
+    outside = [s for s, keep in zip(scores, kept, strict=True) if not keep]
+    assert min(inside, default=9) >= max(outside, default=-9)
+
+
+def test_among_equals_the_earlier_units_are_kept() -> None:
+    assert UnitTable.of(4, "layer", "conformer").top([1, 2, 1, 1], 3) == (True, True, True, False)
+
+
+def test_first_is_a_prefix() -> None:
+    assert MODULES.first(2) == (True, True, *[False] * 10)
+    assert MODULES.full == (True,) * 12
+
+
+def test_an_unknown_granularity_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`granularity` must be one of .* but is 'head' instead"):
+        UnitTable.of(2, "head", "conformer")  # type: ignore[arg-type]
+
+
+def test_a_subnet_of_another_granularity_is_refused() -> None:
+    with pytest.raises(ValueError, match="must have the granularity 'module'"):
+        MODULES.kept(Subnet("layer", ("layers.0",)))
+
+
+def test_a_subnet_of_a_deeper_network_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'layers\.0\.ffn1' to 'layers\.2\.ffn2'.*keeps 'layers\.7\.conv'"):
+        MODULES.kept(Subnet("module", ("layers.0.ffn1", "layers.7.conv")))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"kept": []}', '{"granularity": "head", "kept": []}',
+                                  '{"granularity": "layer", "kept": 3}'])  # fmt: skip
+def test_a_file_that_is_no_subnet_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(ValueError, match=r"`x\.json` must"):
+        Subnet.load(tmp_path / "x.json")
