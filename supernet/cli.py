@@ -106,7 +106,7 @@ def progress() -> Iterator[Report]:
 def results_table(results: Mapping[str, Any], split: str = "test") -> Table:
     """Sizes in rows, with error rates and what they cost."""
     table = Table(title=results.get("title"), title_justify="left")
-    for name in ("size", "kept", "params", "MACs", f"{split} WER", "95 %", "CER", "95 %", "RTF"):
+    for name in ("size", "kept", "params", "MACs", f"{split} WER (95 %)", "CER (95 %)", "RTF"):
         table.add_column(name, justify="left" if name == "kept" else "right", overflow="fold")
     for size, row in sorted(results["sizes"].items(), key=lambda item: int(item[0])):
         s = row[split]
@@ -115,17 +115,15 @@ def results_table(results: Mapping[str, Any], split: str = "test") -> Table:
             short_names(row["kept"]),
             f"{row['params'] / 1e6:.2f} M",
             f"{row['macs'] / 1e9:.2f} G",
-            f"{s['wer']:.2%}",
-            _interval(s["wer_ci95"]),
-            f"{s['cer']:.2%}",
-            _interval(s["cer_ci95"]),
+            _rate(s["wer"], s["wer_ci95"]),
+            _rate(s["cer"], s["cer_ci95"]),
             f"{row['rtf']:.4f}",
         )
     return table
 
 
-def _interval(ends: tuple[float, float]) -> str:
-    return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}"
+def _rate(value: float, ends: tuple[float, float]) -> str:
+    return f"{value:.2%} ({100 * ends[0]:.1f}–{100 * ends[1]:.1f})"
 
 
 def short_names(kept: list[str]) -> str:

@@ -11,10 +11,11 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import fairseq2.recipe.base  # first: the engine's own modules import each other in this order
 import torch
@@ -101,12 +102,11 @@ def train(config: Config, method: Method, task: Task, tokens: Tokens, folder: Pa
     if config.device is not None:
         os.environ["FAIRSEQ2_DEVICE"] = config.device
     recipe = SupernetRecipe(config, method, task, tokens, observer)
-    try:
-        run_recipe(recipe, _engine_config(config), folder, no_progress=True)
-    except TaskStopException:
-        raise KeyboardInterrupt from None
-    finally:
-        _restore_logging()
+    with _quiet():
+        try:
+            run_recipe(recipe, _engine_config(config), folder, no_progress=True)
+        except TaskStopException:
+            raise KeyboardInterrupt from None
     return recipe.result()
 
 
@@ -168,8 +168,6 @@ class SupernetRecipe(Recipe):
         return self._result
 
     def register(self, container: DependencyContainer) -> None:
-        # At its start the engine logs every environment variable with its value: not into a folder that travels.
-        logging.getLogger("fairseq2").setLevel(logging.WARNING)
         register_model_family(
             container, FAMILY, Recogniser, _NoOptions, factory=lambda _: self._build(), supports_meta=False
         )
@@ -361,7 +359,7 @@ class StepBudget(DataReader[Batch]):
 class Once(DataReader[Batch]):
     """A fixed list of batches, from the start at every reset."""
 
-    def __init__(self, start: Any) -> None:
+    def __init__(self, start: Callable[[], Iterator[Batch]]) -> None:
         self._start, self._batches = start, start()
 
     def __iter__(self) -> Once:
@@ -384,19 +382,30 @@ class Once(DataReader[Batch]):
         return 1
 
 
-def _console_handlers() -> Sequence[logging.Handler]:
-    return [h for h in logging.getLogger().handlers if not isinstance(h, logging.FileHandler)]
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the engine's start off the console and out of its log file, and close that file at the end.
+
+    At its start it logs every environment variable with its value: not into a folder that travels.
+    """
+    logging.getLogger("fairseq2").setLevel(logging.WARNING)
+    logging.getLogger("py.warnings").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():  # the engine turns on its own, about its own parts
+            logging.captureWarnings(True)
+            yield
+    finally:
+        logging.captureWarnings(False)
+        logging.getLogger("fairseq2").setLevel(logging.WARNING)
+        root = logging.getLogger()
+        for handler in list(root.handlers):
+            root.removeHandler(handler)
+            handler.close()
 
 
 def _log_to_file_only() -> None:
-    for handler in _console_handlers():
-        handler.setLevel(logging.ERROR)
+    """From here on the engine's log goes to the run folder; the console is for progress and results."""
+    for handler in logging.getLogger().handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.ERROR)
     logging.getLogger("fairseq2").setLevel(logging.INFO)
-
-
-def _restore_logging() -> None:
-    """Close the engine's log files: a process may run several trainings."""
-    root = logging.getLogger()
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-        handler.close()

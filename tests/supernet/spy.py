@@ -1,0 +1,52 @@
+"""The training command, with a note of what this rank did: its plans, its utterances, and its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from supernet import engine, train
+from supernet.batch import Batch
+from supernet.model import Recogniser
+from supernet.phases import Schedule
+from supernet.step import Plan
+
+plans: list[Any] = []
+utterances: list[list[str]] = []
+
+_plan, _process, _train = Schedule.plan, engine.SupernetUnit.process_batch, engine.train
+
+
+def plan(self: Schedule, step: int) -> Plan:
+    drawn = _plan(self, step)
+    plans.append([step, *([p.size, p.kept, p.share, p.weight] for p in drawn.passes)])
+    return drawn
+
+
+def process_batch(self: engine.SupernetUnit, batch: Batch, metric_bag: Any) -> Any:
+    utterances.append(batch.ids)
+    return _process(self, batch, metric_bag)
+
+
+def weights(model: Recogniser) -> dict[str, str]:
+    state = model.state_dict().items()
+    return {name: hashlib.sha256(t.cpu().numpy().tobytes()).hexdigest() for name, t in state}
+
+
+def train_and_note(*args: Any, **kwargs: Any) -> engine.Result:
+    result = _train(*args, **kwargs)
+    note = {"plans": plans, "utterances": sum(utterances, []), "weights": weights(result.model)}
+    path = Path(os.environ["PLANS"]) / f"plans-{os.environ['RANK']}.json"
+    path.write_text(json.dumps(note), encoding="utf-8")
+    return result
+
+
+if __name__ == "__main__":
+    Schedule.plan = plan  # type: ignore[method-assign]
+    engine.SupernetUnit.process_batch = process_batch  # type: ignore[method-assign]
+    engine.train = train_and_note
+    train.main(sys.argv[1:])

@@ -1,0 +1,156 @@
+"""Bad input gets one clear line per problem and exit status 2; nothing is written, and nobody sees a traceback."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from supernet import evaluate
+from supernet.train import main
+from tests.supernet.processes import settings
+from tests.tasks.folders import write_folder
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the commands run, so that all they write can be seen."""
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def complaints(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines that a command ends with, having written nothing."""
+    before = set(Path.cwd().rglob("*"))
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err + captured.out
+    lines = captured.err.splitlines()
+    assert all(line.startswith("error: ") for line in lines)
+    assert {path for path in Path.cwd().rglob("*") if "data" not in path.parts} == before
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--sizes", "0"], ["`sizes", "greater than or equal to 1", "0"]),
+        (["--sizes", "-3"], ["`sizes", "-3"]),
+        (["--sizes", "13", "--preset", "small"], ["`sizes` must be at most 12", "13"]),
+        (["--sizes", "6,6"], ["`sizes` must differ", "[6, 6]"]),
+        (["--sizes", ""], ["`sizes` must name at least one size"]),
+        (["--sizes", ","], ["`sizes` must name at least one size"]),
+        (["--sizes", "1.5"], ["`sizes", "1.5"]),
+        (["--sizes", "6,7", "--granularity", "module"], ["multiple of 4", "7"]),
+        (["--granularity", "head"], ["`granularity`", "head"]),
+        (["--method", "simple-topk"], ["`method` must be one of", "simple-topk", "Did you mean simple-top-k?"]),
+        (["--task", "digit"], ["`task` must be one of", "digit", "Did you mean digits?"]),
+        (["--preset", "smal"], ["`preset` must be one of", "smal", "Did you mean small?"]),
+        (["--set", "model.dmi=3"], ["`model.dmi` must be a setting that exists", "Did you mean dim?"]),
+        (["--set", "trian.lr=3"], ["`trian` must be a setting that exists", "train"]),
+        (["--set", "method.score_lerning=0.1"], ["`method.score_lerning`", "score_learning"]),
+        (["--set", "task.batch_second=10"], ["`task.batch_second`", "batch_seconds"]),
+        (["--set", "model.dim"], ["`--set` must look like a.b=c", "model.dim"]),
+        (["--set", "=3"], ["`--set` must look like a.b=c", "=3"]),
+        (["--set", "a..b=3"], ["`--set` must look like a.b=c", "a..b=3"]),
+        (["--set", "model.dim=[3"], ["model.dim"]),
+        (["--set", "model=3"], ["`model`", "3"]),
+        (["--set", "method.reduce_by=0"], ["`method.reduce_by`", "0"]),
+        (["--set", "model.kernel=4"], ["`model.kernel` must be odd", "4"]),
+        (["--set", "model.dim=50"], ["`model.dim` must be even and a multiple", "50"]),
+        (["--set", "train.validate_every=60"], ["`train.validate_every` must be a multiple", "60"]),
+        (["--set", "passes.shares={6: 1}"], ["`passes.shares` must name the sizes [6, 9, 12]", "[6]"]),
+        (["--steps", "none"], ["`train.num_steps`", "none"]),
+        (["--steps", "0"], ["`train.num_steps`", "0"]),
+        (["--seed", "x"], ["`seed`", "x"]),
+        (["--config", "gone.yaml"], ["`--config` must be a readable file", "gone.yaml"]),
+        (["--config", "."], ["`--config` must be a readable file"]),
+        (["--method", "individual", "--sizes", "6", "--set", "model.num_layers=12"], ["`method.kept`"]),
+        (["--method", "iterative-zero-out", "--set", "method.iterations=99"], ["`method.iterations`", "99"]),
+        (["--task", "digits"], ["`task.path` must be given"]),
+        (["--task", "./gone"], ["gone", "folder of manifests"]),
+    ],
+)
+def test_one_clear_line(arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = complaints(arguments, capsys)
+    for word in words:
+        assert word in line
+
+
+def test_sizes_that_are_no_numbers_are_each_named(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = complaints(["--sizes", "a,b"], capsys)
+    assert len(lines) == 2
+    assert "'a'" in lines[0]
+    assert "'b'" in lines[1]
+
+
+def test_all_problems_are_listed_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = complaints(
+        ["--method", "magic", "--task", "digits", "--sizes", "0", "--set", "model.dmi=3", "--set", "train.lr=-1"], capsys
+    )
+    for words in ("magic", "`task.path`", "`sizes", "`model.dmi`", "`train.lr`"):
+        assert sum(words in line for line in lines) == 1, words
+    assert len(lines) == 5
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "just words", "\x00"])
+def test_a_config_file_that_is_none(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bad.yaml").write_text(text)
+    (line,) = complaints(["--config", "bad.yaml"], capsys)
+    assert "bad.yaml" in line
+
+
+def test_a_config_file_in_another_encoding(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bad.yaml").write_bytes("seed: 1 # für".encode("latin-1"))
+    (line,) = complaints(["--config", "bad.yaml"], capsys)
+    assert "bad.yaml" in line
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_an_empty_split(split: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write_folder(Path("tones"), **{"train": 3, "valid": 1, "test": 1, split: 0})
+    (line,) = complaints(settings(), capsys)
+    assert f"{split}.jsonl.gz` must hold utterances, but is empty" in line
+
+
+def test_a_folder_without_manifests(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("tones").mkdir()
+    (line,) = complaints(settings(), capsys)
+    assert "must hold the splits" in line
+
+
+def test_a_folder_that_cannot_be_made(capsys: pytest.CaptureFixture[str]) -> None:
+    write_folder(Path("tones"), 3, 1, 1)
+    Path("taken").write_text("a file, not a folder")
+    (line,) = complaints([*settings(), "--out", "taken/run"], capsys)
+    assert "taken" in line
+    (line,) = complaints([*settings(), "--out", "taken"], capsys)
+    assert "taken" in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="everything is writable for root")
+def test_a_folder_that_may_not_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    write_folder(Path("tones"), 3, 1, 1)
+    Path("locked").mkdir(mode=0o500)
+    (line,) = complaints([*settings(), "--out", "locked/run"], capsys)
+    assert "locked" in line
+    assert "must be writable" in line
+
+
+def test_a_damaged_run_cannot_be_evaluated(capsys: pytest.CaptureFixture[str]) -> None:
+    write_folder(Path("tones"), 3, 1, 1)
+    Path("run").mkdir()
+    for config, words in (("a: [", "readable YAML"), ("- 1", "must hold a configuration"),
+                          ("{task: {name: manifest, path: tones}, sizes: [2, 4]}", "must be a model")):  # fmt: skip
+        Path("run/config.yaml").write_text(config)
+        Path("run/model.json").write_text("{}")
+        with pytest.raises(SystemExit) as end:
+            evaluate.main(["run"])
+        assert end.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert words in line

@@ -1,0 +1,136 @@
+"""What is done with a finished run: score it again, transcribe files, cut a size out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from rich.console import Console
+
+from supernet import cut, evaluate, transcribe
+from supernet.run import Run
+from tests.supernet.processes import run
+from tests.supernet.test_train import finished, place
+from tests.tasks.folders import tone
+
+__all__ = ["finished", "place"]  # fixtures that are made once for all files
+
+
+@pytest.fixture
+def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(evaluate, "console", Console(width=200))
+    return place
+
+
+def test_evaluating_again_gives_the_same_rates(
+    finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate.main(["runs/finished"])
+    out = capsys.readouterr().out
+    for row in finished[0].results()["sizes"].values():
+        assert f"{row['test']['wer']:.2%}" in out
+        assert f"{row['test']['cer']:.2%}" in out
+    assert "test WER" in out
+
+
+def test_one_size_on_another_split(finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate.main(["runs/finished", "--sizes", "2", "--split", "valid"])
+    assert "valid WER" in capsys.readouterr().out
+    lines = (finished[0].folder / "transcripts" / "valid-2.tsv").read_text().splitlines()
+    assert sorted(line.split("\t")[0] for line in lines) == [f"valid-{i}" for i in range(6)]
+    assert not (finished[0].folder / "transcripts" / "valid-4.tsv").exists()
+
+
+def test_a_selection_file_is_scored(
+    finished: tuple[Run, str], here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    selection = tmp_path / "mine.json"
+    selection.write_text(json.dumps({"granularity": "layer", "kept": ["layers.0", "layers.1", "layers.3"]}))
+    evaluate.main(["runs/finished", "--selection", str(selection)])
+    assert "0-1 3" in capsys.readouterr().out
+
+
+def test_a_cut_out_model_writes_the_same(finished: tuple[Run, str], here: Path, tmp_path: Path) -> None:
+    cut.main(["runs/finished", "--size", "2", "--out", str(tmp_path / "small")])
+    assert sorted(p.name for p in (tmp_path / "small").iterdir()) == ["model.json", "model.safetensors", "tokens.txt"]
+    small, whole = cut.load(tmp_path / "small" / "model"), cut.load(finished[0].model_stem)
+    features = torch.randn(1, 120, 80)
+    kept = whole.recogniser.table.kept(finished[0].subnets()[2])
+    expected = whole.recogniser.log_probs(features, [120], kept)
+    actual = small.recogniser.log_probs(features, [120], small.recogniser.table.full)
+    torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-6)
+    assert small.tokens == whole.tokens
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """The same tone in every disguise."""
+    files = []
+    for name, rate, channels in (("a.wav", 16_000, 1), ("b.wav", 8_000, 2), ("c.flac", 44_100, 1)):
+        samples = np.stack([tone(1.0, rate=rate)] * channels, axis=1)
+        soundfile.write(folder / name, samples, rate)
+        files.append(folder / name)
+    return files
+
+
+def test_any_audio_file_is_transcribed_and_a_broken_one_is_named(
+    finished: tuple[Run, str], place: Path, tmp_path: Path
+) -> None:
+    files, broken = audio_files(tmp_path), tmp_path / "broken.wav"
+    broken.write_bytes(files[0].read_bytes()[:30])
+    out, err = run("supernet.transcribe", "runs/finished", "--size", "4", broken, *files, cwd=place, status=2)
+    lines = [line.split("\t") for line in out.splitlines() if "\t" in line]
+    assert [name for name, _ in lines] == [str(file) for file in files]
+    assert len({text for _, text in lines}) == 1
+    complaints = [line for line in err.splitlines() if line.startswith("error:")]
+    assert len(complaints) == 1
+    assert str(broken) in complaints[0]
+    assert "Traceback" not in err
+
+
+def test_rates_and_channels_do_not_matter(tmp_path: Path) -> None:
+    first, *others = (transcribe.read_audio(file) for file in audio_files(tmp_path))
+    for samples in others:
+        assert len(samples) == len(first) == 16_000
+        middle = slice(1000, -1000)  # resampling rings at the ends
+        torch.testing.assert_close(samples[middle], first[middle], atol=5e-3, rtol=0)
+
+
+def test_silence_and_clicks_are_transcribed(finished: tuple[Run, str]) -> None:
+    model = cut.load(finished[0].model_stem)
+    assert transcribe.transcribe(model, torch.zeros(16_000)) == ""
+    assert isinstance(transcribe.transcribe(model, torch.full((500,), 0.1)), str)
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "words"),
+    [
+        (evaluate.main, ["runs/finished", "--sizes", "3"], "`--size` must be one of 2, 4, but is 3"),
+        (evaluate.main, ["runs/finished", "--sizes", "x"], "`--sizes` must be numbers"),
+        (evaluate.main, ["runs/nowhere"], "`RUN` must be a run folder"),
+        (evaluate.main, ["runs/finished", "--selection", "gone.json"], "`--selection` must be a subnet file"),
+        (transcribe.main, ["runs/nowhere", "a.wav"], "`RUN` must be a run folder"),
+        (transcribe.main, ["runs/finished", "--size", "9", "a.wav"], "`--size` must be one of 2, 4, but is 9"),
+        (transcribe.main, ["runs/finished", "gone.wav"], "'gone.wav' must be readable audio"),
+        (cut.main, ["runs/finished", "--size", "1", "--out", "x"], "`--size` must be one of 2, 4, but is 1"),
+        (cut.main, ["runs/finished", "--selection", "tones", "--out", "x"], "`--selection` must be a subnet file"),
+    ],
+)
+def test_wrong_arguments_get_one_clear_line(
+    finished: tuple[Run, str],
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    main: object,
+    arguments: list[str],
+    words: str,
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)  # type: ignore[operator]
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert not (here / "x").exists()

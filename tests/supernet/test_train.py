@@ -1,0 +1,226 @@
+"""The main job, from a corpus to a run folder, in real processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+from safetensors.torch import load_file
+
+from supernet.run import Run
+from supernet.train import main
+from tests.supernet.processes import SECRET, run, settings, stop_at
+
+
+@pytest.fixture(scope="session")
+def place(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with the corpus in it."""
+    folder = tmp_path_factory.mktemp("place")
+    (folder / "tones").symlink_to(tones)
+    return folder
+
+
+def train(place: Path, out: str, *more: str) -> tuple[Run, str]:
+    printed, _ = run("supernet.train", *settings(), "--out", f"runs/{out}", *more, cwd=place)
+    return Run(place / "runs" / out), printed
+
+
+@pytest.fixture(scope="session")
+def finished(place: Path) -> tuple[Run, str]:
+    return train(place, "finished")
+
+
+@pytest.fixture(scope="session")
+def zeroed(place: Path) -> tuple[Run, str]:
+    """Iterative-Zero-Out, whose scores jump."""
+    return train(place, "zeroed", "--method", "iterative-zero-out")
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_run_folder_holds_all_that_a_run_is(finished: tuple[Run, str]) -> None:
+    folder = finished[0].folder
+    for name in ("config.yaml", "tokens.txt", "model.safetensors", "model.json", "subnets/2.json", "subnets/4.json",
+                 "scores.jsonl", "metrics/train.jsonl", "metrics/valid.jsonl", "results.json", "skipped.tsv",
+                 "checkpoints/step_24", "transcripts/test-2.tsv", "pictures/scores.png", "pictures/kept.png",
+                 "pictures/loss.png", "pictures/wer.png"):  # fmt: skip
+        assert (folder / name).exists(), name
+    assert list((folder / "tb").rglob("events.*"))
+    assert not list(folder.rglob("*.tmp"))
+    assert (folder / "pictures/loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_results_have_the_promised_shape(finished: tuple[Run, str]) -> None:
+    results = json.loads(finished[0].results_file.read_text())
+    assert next(iter(results)) == "sizes"
+    assert set(results["sizes"]) == {"2", "4"}
+    for size, row in results["sizes"].items():
+        assert len(row["kept"]) == int(size)
+        assert row["kept"] == list(finished[0].subnets()[int(size)].kept)
+        assert {type(row["params"]), type(row["macs"])} == {int}
+        assert row["rtf"] > 0
+        test = row["test"]
+        assert (test["words"], test["utterances"]) == (16, 8)
+        low, high = test["wer_ci95"]
+        assert 0 <= low <= test["wer"] <= high
+        assert test["cer"] >= 0
+    assert results["sizes"]["2"]["params"] < results["sizes"]["4"]["params"]
+    assert results["sizes"]["2"]["macs"] < results["sizes"]["4"]["macs"]
+
+
+def test_the_end_is_a_table_with_every_size(finished: tuple[Run, str]) -> None:
+    run_, printed = finished
+    results = run_.results()
+    for size, row in results["sizes"].items():
+        (line,) = [x for x in printed.splitlines() if x.split("│")[1:2] and x.split("│")[1].strip() == size]
+        assert f"{row['test']['wer']:.2%}" in line
+        assert f"{row['macs'] / 1e9:.2f} G" in line
+
+
+def test_the_curves_have_a_line_for_every_published_step(finished: tuple[Run, str]) -> None:
+    scores, metrics = finished[0].scores(), finished[0].metrics("train")
+    assert [line["step"] for line in scores] == [line["Step"] for line in metrics] == list(range(2, 25, 2))
+    assert [line["phase"] for line in scores] == ["score learning"] * 3 + ["joint"] * 9
+    assert all(len(line["scores"]) == 4 for line in scores)
+    assert sum(scores[0]["gates"]) == pytest.approx(3, abs=1e-5)
+    assert "ctc/2-gated" in metrics[0]
+    assert "ctc/2" in metrics[-1]
+    assert "ctc/2-gated" not in metrics[-1]
+    assert [line["Step"] for line in finished[0].metrics("valid")] == [12, 24]
+
+
+def test_the_resolved_configuration_is_saved(finished: tuple[Run, str]) -> None:
+    data = yaml.safe_load(finished[0].config_file.read_text())
+    assert data["task"]["path"] == "tones"
+    assert data["sizes"] == [2, 4]
+    assert data["model"]["dim"] == 16
+    assert data["train"]["num_steps"] == 24
+
+
+def test_nothing_private_is_in_the_folder(finished: tuple[Run, str], place: Path, tones: Path) -> None:
+    for path in finished[0].folder.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        for private in (SECRET, "jane-doe", str(place), str(Path.home()) + "/", str(tones)):
+            assert private not in str(path.relative_to(place))
+            assert private.encode() not in content, f"{path} holds {private}"
+
+
+def test_a_finished_run_prints_its_table_again(
+    finished: tuple[Run, str], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished[0].folder.rglob("*.safetensors")}
+    results = finished[0].results_file.stat().st_mtime_ns
+    monkeypatch.chdir(place)
+    monkeypatch.setattr("supernet.train.console", Console(width=200))
+    main([*settings(), "--out", "runs/finished"])
+    rtf = finished[0].results()["sizes"]["4"]["rtf"]
+    assert f"{rtf:.4f}" in capsys.readouterr().out, "measured anew, it would differ"
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert finished[0].results_file.stat().st_mtime_ns == results
+
+
+def test_changed_settings_are_named(
+    finished: tuple[Run, str], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    before = finished[0].config_file.read_text()
+    with pytest.raises(SystemExit) as end:
+        main([*settings(lr=1), "--seed", "7", "--out", "runs/finished"])
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "seed was 0, is 7" in line
+    assert "train.lr was 0.002, is 1.0" in line
+    assert finished[0].config_file.read_text() == before
+
+
+def test_the_saved_configuration_repeats_the_run(finished: tuple[Run, str], place: Path) -> None:
+    run("supernet.train", "--config", "runs/finished/config.yaml", "--out", "runs/again", cwd=place)
+    again = Run(place / "runs" / "again")
+    assert digest(again.folder / "model.safetensors") == digest(finished[0].folder / "model.safetensors")
+    assert again.config_data() == finished[0].config_data()
+
+
+def assert_the_same_run(resumed: Run, whole: Run) -> None:
+    """Weights, scores, masks and the curves after the interruption, bit by bit."""
+    assert digest(resumed.folder / "model.safetensors") == digest(whole.folder / "model.safetensors")
+    assert resumed.subnets() == whole.subnets()
+    assert resumed.scores() == whole.scores()
+    for name in ("train", "valid"):
+        ours, theirs = ({line["Step"]: line for line in r.metrics(name)} for r in (resumed, whole))
+        # A stop adds a validation of its own, and a kill just after a checkpoint leaves out the one due with it.
+        for step in ours.keys() & theirs.keys():
+            assert _losses(ours[step]) == _losses(theirs[step])
+        assert 24 in ours.keys() & theirs.keys()
+    (a, b) = (r.results()["sizes"]["2"] for r in (resumed, whole))
+    assert (a["test"], a["kept"]) == (b["test"], b["kept"])
+
+
+def _losses(line: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in line.items() if "/" in key}
+
+
+@pytest.mark.parametrize(("method", "step"), [("simple-top-k", 4), ("iterative-zero-out", 8)])
+def test_killed_and_started_again_it_ends_bit_by_bit_the_same(
+    place: Path, finished: tuple[Run, str], zeroed: tuple[Run, str], method: str, step: int
+) -> None:
+    whole = finished[0] if method == "simple-top-k" else zeroed[0]
+    out = f"runs/killed-{method}-{step}"
+    command = ["supernet.train", *settings(), "--method", method, "--out", out]
+    assert stop_at(step, command, place / out, place, signal.SIGKILL) == -signal.SIGKILL
+    assert not Run(place / out).is_finished
+    run(*command, cwd=place)
+    assert_the_same_run(Run(place / out), whole)
+
+
+def test_ctrl_c_says_what_remains_and_the_same_command_continues(place: Path, finished: tuple[Run, str]) -> None:
+    # No checkpoint falls due after the second one: what continues was saved because of Ctrl-C.
+    command = ["supernet.train", *settings(), "--out", "runs/stopped"]
+    assert stop_at(8, command, place / "runs/stopped", place, signal.SIGINT) == 130
+    assert not Run(place / "runs/stopped").is_finished
+    run(*command, cwd=place)
+    assert_the_same_run(Run(place / "runs/stopped"), finished[0])
+
+
+def test_iterative_zero_out_puts_units_out(zeroed: tuple[Run, str]) -> None:
+    lines = zeroed[0].scores()
+    assert [line["phase"] for line in lines] == ["zero-out"] * 6 + ["joint"] * 6
+    assert lines[0]["scores"] == pytest.approx([10] * 4, abs=0.1)
+    assert [sum(s < 0 for s in line["scores"]) for line in lines] == [0] * 3 + [1] * 9
+    assert {size: subnet.size for size, subnet in zeroed[0].subnets().items()} == {2: 2, 4: 4}
+
+
+def test_the_sizes_of_individual_training_are_runs_of_their_own(place: Path) -> None:
+    out, _ = run(
+        "supernet.train", *settings("1,2", num_steps=4), "--method", "individual", "--out", "runs/alone", cwd=place
+    )
+    runs = {size: Run(place / "runs" / "alone" / str(size)) for size in (1, 2)}
+    for size, single in runs.items():
+        assert list(single.results()["sizes"]) == [str(size)]
+        tensors = load_file(single.folder / "model.safetensors")
+        layers = {name.split(".")[2] for name in tensors if name.startswith("encoder.layers.")}
+        assert layers == {str(i) for i in range(size)}
+    assert out.count("RTF") == 2
+
+
+def test_two_processes_train_one_model_and_draw_the_same_plans(place: Path) -> None:
+    train_options = [*settings(num_steps=8), "--set", "task.batch_seconds=4", "--out", "runs/ranks"]
+    run(
+        "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29543", "-m", "tests.supernet.spy",
+        *train_options, cwd=place, extra={"PLANS": str(place)},
+    )  # fmt: skip
+    ranks: list[dict[str, list[Any]]] = [json.loads((place / f"plans-{rank}.json").read_text()) for rank in (0, 1)]
+    assert ranks[0]["plans"] == ranks[1]["plans"]
+    assert len(ranks[0]["plans"]) >= 8
+    assert ranks[0]["weights"] == ranks[1]["weights"]
+    assert not set(ranks[0]["utterances"][:1]) & set(ranks[1]["utterances"][:1]), "each has its own share of the data"
+    results = Run(place / "runs" / "ranks").results()
+    assert {size: row["test"]["utterances"] for size, row in results["sizes"].items()} == {"2": 8, "4": 8}
+    assert [line["Step"] for line in Run(place / "runs" / "ranks").metrics("train")] == [2, 4, 6, 8]
