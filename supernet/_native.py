@@ -8,7 +8,9 @@ from pathlib import Path
 
 
 def load_libsndfile() -> None:
-    """Load the wheel's libsndfile for the whole process; where the wheel brings none, the system's is found as usual."""
+    """Load the wheel's libsndfile for the whole process; where the wheel brings none, the system's is found
+    as usual.
+    """
     spec = importlib.util.find_spec("_soundfile_data")
     if spec is None or spec.origin is None:
         return

@@ -1,4 +1,5 @@
-"""What a corpus gives the recogniser, and what the recogniser asks of a task. Tasks implement it; supernet imports no task.
+"""What a corpus gives the recogniser, and what the recogniser asks of a task. Tasks implement it; supernet
+imports no task.
 
 Shapes: B utterances, T feature frames (10 ms), F mel bands, L tokens.
 """
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
+from fairseq2.device import SupportsDeviceTransfer
 from pydantic import BaseModel
 from torch import Tensor
 
@@ -23,8 +25,11 @@ Report = Callable[[str, int, int], None]
 
 
 @dataclass
-class Batch:
-    """Utterances padded to one length. Lengths stay on the host, so that nobody has to ask the device for them."""
+class Batch(SupportsDeviceTransfer):
+    """Utterances padded to one length.
+
+    Lengths stay on the host, so that nobody has to ask the device for them.
+    """
 
     features_BTF: Tensor
     """Log-mel bands, float32, zero where padded."""
@@ -60,8 +65,8 @@ class TaskError(ValueError):
 class BatchReader(Protocol):
     """An endless, resumable stream of training batches.
 
-    ``state_dict`` describes the position after the last batch *returned*, whatever was prefetched; a reader that loads
-    it returns the same next batch, bit by bit. Its content is plain data.
+    ``state_dict`` describes the position after the last batch *returned*, whatever was prefetched; a reader
+    that loads it returns the same next batch, bit by bit. Its content is plain data.
     """
 
     def __iter__(self) -> Iterator[Batch]: ...
@@ -76,8 +81,8 @@ class BatchReader(Protocol):
 class Task(ABC):
     """A corpus turned into batches. Found through the entry-point group ``supernet.tasks``.
 
-    The constructor gets its validated options. ``prepare`` is called once, by one process, before anything else;
-    every rank then opens the same prepared corpus.
+    The constructor gets its validated options. ``prepare`` is called once, by one process, before anything
+    else; every rank then opens the same prepared corpus.
     """
 
     name: ClassVar[str]
@@ -100,7 +105,9 @@ class Task(ABC):
         """This rank's share of the training data, shuffled by ``seed``."""
 
     @abstractmethod
-    def eval_batches(self, split: Split, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1) -> Iterable[Batch]:
+    def eval_batches(
+        self, split: Split, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1
+    ) -> Iterable[Batch]:
         """Every usable utterance of ``split`` once, in a fixed order; may be iterated again."""
 
     @abstractmethod

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from supernet.batch import Report, TaskError
@@ -37,7 +44,9 @@ def fail(message: str, status: int = 2) -> NoReturn:
 
 @contextlib.contextmanager
 def main_guard() -> Iterator[None]:
-    """Turn what a user can cause into one clear line and exit status 2, and Ctrl-C into a word of what remains."""
+    """Turn what a user can cause into one clear line and exit status 2, and Ctrl-C into a word of what
+    remains.
+    """
     try:
         yield
     except (ConfigError, RunError, TaskError) as e:
@@ -49,14 +58,18 @@ def main_guard() -> Iterator[None]:
 def _explain(error: OSError) -> str:
     where = f"'{error.filename}'" if error.filename else "the output"
     if error.errno == errno.ENOSPC:
-        return f"the disk must have room for {where}, but is full. Free some and run the same command again: it continues."
+        return (
+            f"the disk must have room for {where}, but is full. Free some, then the same command continues."
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{where} must be writable, but is not ({error.strerror}). Choose another folder with --out."
     return f"{where}: {error.strerror or error}"
 
 
 def choose_subnet(run: Run, model: Model, size: int | None, selection: Path | None) -> tuple[int, Subnet]:
-    """The subnet a command line asks for: a selection file's, or the run's own of ``size`` (default: the smallest)."""
+    """The subnet a command line asks for: a selection file's, or the run's own of ``size`` (default: the
+    smallest).
+    """
     if selection is not None:
         subnet = load_selection(selection, size)
         check_fits(model, subnet)
@@ -77,7 +90,9 @@ def load_selection(path: Path, size: int | None) -> Subnet:
     except (OSError, ValueError) as e:
         raise RunError(f"`--selection` must be a subnet file, but '{path}' is not: {e}") from None
     if size is not None and subnet.size != size:
-        raise RunError(f"`--selection` must keep {size} units, as --size says, but keeps {subnet.size} instead.")
+        raise RunError(
+            f"`--selection` must keep {size} units, as --size says, but keeps {subnet.size} instead."
+        )
     return subnet
 
 
@@ -91,7 +106,13 @@ def check_fits(model: Model, subnet: Subnet) -> None:
 @contextlib.contextmanager
 def progress() -> Iterator[Report]:
     """A progress bar per kind of work, on the first process only."""
-    columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description:<18}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True, disable=not is_main_process()) as bars:
         known: dict[str, Any] = {}
 

@@ -1,4 +1,6 @@
-"""What a run is: one typed, validated configuration. Presets and files hold only the differences from these defaults."""
+"""What a run is: one typed, validated configuration. Presets and files hold only the differences from these
+defaults.
+"""
 
 from __future__ import annotations
 
@@ -64,12 +66,15 @@ class ModelConfig(Section):
         problems = []
         if self.dim % self.num_heads or self.dim % 2:
             problems.append(
-                f"`model.dim` must be even and a multiple of `model.num_heads` ({self.num_heads}), but is {self.dim} instead"
+                f"`model.dim` must be even and a multiple of `model.num_heads` ({self.num_heads}), "
+                f"but is {self.dim} instead"
             )
         if self.kernel % 2 == 0:
             problems.append(f"`model.kernel` must be odd, but is {self.kernel} instead")
         if self.self_conditioning and self.heads != "shared":
-            problems.append("`model.heads` must be 'shared' with `model.self_conditioning`, but is 'per-size' instead")
+            problems.append(
+                "`model.heads` must be 'shared' with `model.self_conditioning`, but is 'per-size' instead"
+            )
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -85,7 +90,9 @@ class PassesConfig(Section):
     """Which passes a step runs, and how much each counts."""
 
     sharing: Literal["rows", "batch"] = "rows"
-    """``rows``: each utterance of a batch runs one size. ``batch``: every size runs on the whole batch (arXiv 2407.18930)."""
+    """``rows``: each utterance of a batch runs one size. ``batch``: every size runs on the whole batch
+    (arXiv 2407.18930).
+    """
     shares: dict[int, float] | None = None
     """With ``rows``: the share of the utterances for each size in joint training. None: equal parts."""
     gated_share: Fraction = 0.5
@@ -96,7 +103,9 @@ class PassesConfig(Section):
     """Share of the intermediate layers in a pass's loss (arXiv 2102.03216)."""
     intermediate_on: Literal["every-pass", "full"] = "every-pass"
     layer_drop: Probability = 0.1
-    """Stochastic depth in joint training: only units outside the smallest subnet, only in the full net's pass."""
+    """Stochastic depth in joint training: only units outside the smallest subnet, only in the full net's
+    pass.
+    """
 
 
 class TrainConfig(Section):
@@ -104,7 +113,12 @@ class TrainConfig(Section):
 
     num_steps: Positive = 2600
     lr: Annotated[float, Field(gt=0)] = 2e-3
-    schedule: tuple[tuple[Fraction, Annotated[float, Field(ge=0)]], ...] = ((0.0, 0.05), (0.1, 1.0), (0.5, 0.7), (1.0, 0.01))
+    schedule: tuple[tuple[Fraction, Annotated[float, Field(ge=0)]], ...] = (
+        (0.0, 0.05),
+        (0.1, 1.0),
+        (0.5, 0.7),
+        (1.0, 0.01),
+    )
     """Learning-rate factor over the run, linear between (share of the steps, factor) points."""
     scores_lr: Annotated[float, Field(gt=0)] = 1e-2
     betas: tuple[Probability, Probability] = (0.9, 0.98)
@@ -169,8 +183,8 @@ class Config(Section):
         per_layer = self.units_per_layer
         if self.model.num_layers is not None and max(self.sizes) > self.model.num_layers * per_layer:
             return [
-                f"`sizes` must be at most {self.model.num_layers * per_layer}, the {self.granularity}s of this network, "
-                f"but the largest is {max(self.sizes)} instead"
+                f"`sizes` must be at most {self.model.num_layers * per_layer}, the {self.granularity}s of "
+                f"this network, but the largest is {max(self.sizes)} instead"
             ]
         if self.model.num_layers is None and max(self.sizes) % per_layer:
             return [
@@ -183,7 +197,9 @@ class Config(Section):
         shares = self.passes.shares
         if shares is None or set(shares) == set(self.sizes):
             return []
-        return [f"`passes.shares` must name the sizes {sorted(self.sizes)}, but names {sorted(shares)} instead"]
+        return [
+            f"`passes.shares` must name the sizes {sorted(self.sizes)}, but names {sorted(shares)} instead"
+        ]
 
     @property
     def units_per_layer(self) -> int:

@@ -1,4 +1,4 @@
-"""What a subnet costs, read from the network: parameters, multiply-accumulates, and time against real time."""
+"""What a subnet costs, read from the network: parameters, MACs, and time against real time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ MACS_SECONDS = 10.0
 
 @torch.inference_mode()
 def macs(model: Recogniser, seconds: float = MACS_SECONDS) -> int:
-    """Multiply-accumulates of products and convolutions for ``seconds`` of audio, counted while the model runs."""
+    """Multiply-accumulates of products and convolutions for ``seconds`` of audio, counted while the model
+    runs.
+    """
     frames = round(seconds * FRAMES_PER_SECOND)
     features = torch.zeros(1, frames, NUM_BANDS, device=model.scores.device)
     # The counter knows attention in its plain form only.
@@ -30,7 +32,9 @@ def macs(model: Recogniser, seconds: float = MACS_SECONDS) -> int:
 
 @torch.inference_mode()
 def real_time_factor(model: Recogniser, batches: Sequence[Batch], repeats: int = 3) -> float:
-    """Seconds of computation per second of audio, one utterance at a time: the median over ``repeats``, after a warm-up."""
+    """Seconds of computation per second of audio, one utterance at a time: the median over ``repeats``,
+    after a warm-up.
+    """
     utterances = [(b.features_BTF[i : i + 1, :n], n) for b in batches for i, n in enumerate(b.num_frames)]
     audio = sum(n for _, n in utterances) / FRAMES_PER_SECOND
     times = [_seconds(model, utterances) for _ in range(repeats + 1)]

@@ -1,4 +1,6 @@
-"""Cut a subnet out as a small ordinary model: safetensors and JSON, computing exactly what the supernet computes with it."""
+"""Cut a subnet out as a small ordinary model: safetensors and JSON, computing exactly what the supernet
+computes with it.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,19 @@ class Model:
 
 
 def cut(recogniser: Recogniser, subnet: Subnet, size: int | None = None) -> Recogniser:
-    """What ``subnet`` keeps of ``recogniser``, as a model of its own, read by the head of ``size`` (default: its own)."""
+    """What ``subnet`` keeps of ``recogniser``, as a model of its own, read by the head of ``size``
+    (default: its own).
+    """
     size = subnet.size if size is None else size
     small = Recogniser(_small_config(recogniser.config, subnet.size), recogniser.num_tokens, subnet=subnet)
     small.to(recogniser.scores.dtype)  # first: copying would round what is more precise
     state = recogniser.state_dict()
     head = f"heads.{recogniser.head(size)}."
-    wanted = {name: state[name.replace("heads.shared.", head)] for name in small.state_dict() if name in _weights(small)}
+    wanted = {
+        name: state[name.replace("heads.shared.", head)]
+        for name in small.state_dict()
+        if name in _weights(small)
+    }
     small.load_state_dict(wanted, strict=False)
     return small.eval()
 
@@ -90,7 +98,9 @@ def load(stem: Path) -> Model:
         tensors = load_file(stem.with_name(stem.name + ".safetensors"))
         return _build(data, tensors)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as e:
-        raise RunError(f"'{stem}.safetensors' and '{stem}.json' must be a model, but are not: {_first_line(e)}.") from None
+        raise RunError(
+            f"'{stem}.safetensors' and '{stem}.json' must be a model, but are not: {_first_line(e)}."
+        ) from None
 
 
 def _first_line(error: Exception) -> str:
@@ -115,11 +125,15 @@ def main(arguments: list[str] | None = None) -> None:
     """``python -m supernet.cut RUN --size 6 --out FOLDER``"""
     from supernet.cli import choose_subnet, main_guard
 
-    parser = argparse.ArgumentParser(prog="python -m supernet.cut", description="Cut one size out of a trained supernet.")
+    parser = argparse.ArgumentParser(
+        prog="python -m supernet.cut", description="Cut one size out of a trained supernet."
+    )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
     parser.add_argument("--size", type=int, help="size to cut out (default: the smallest)")
     parser.add_argument("--selection", type=Path, help="a selection file instead of the run's own choice")
-    parser.add_argument("--out", type=Path, required=True, help="folder for model.safetensors, model.json and tokens.txt")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for model.safetensors, model.json and tokens.txt"
+    )
     args = parser.parse_args(arguments)
     with main_guard():
         run = Run.open(args.run)
@@ -129,7 +143,10 @@ def main(arguments: list[str] | None = None) -> None:
         small = Model(cut(model.recogniser, subnet, size), model.tokens)
         save(small, args.out / "model")
         model.tokens.save(args.out / "tokens.txt")
-        print(f"{args.out}: {subnet.size} {subnet.granularity}s, {num_parameters(small.recogniser):,} parameters")
+        print(
+            f"{args.out}: {subnet.size} {subnet.granularity}s, "
+            f"{num_parameters(small.recogniser):,} parameters"
+        )
 
 
 if __name__ == "__main__":

@@ -29,11 +29,19 @@ class Encoder(nn.Module):
         table = UnitTable.of(num_layers, granularity, config.layer_type)
         self.table = table if subnet is None else table.restricted(subnet)
         self.num_layers = num_layers
-        relative = RelativePositionalEncoding(config.dim, config.max_frames) if config.positions == "relative" else None
+        relative = (
+            RelativePositionalEncoding(config.dim, config.max_frames)
+            if config.positions == "relative"
+            else None
+        )
         self.positions = None if relative else SinusoidalPositionEncoder(config.dim, config.max_frames)
         kept = _modules_kept(self.table, num_layers, MODULES[config.layer_type])
-        self.layers = nn.ModuleDict({str(i): build_layer(config, modules, relative) for i, modules in kept.items()})
-        self.norm = StandardLayerNorm(config.dim, bias=True) if config.layer_type == "transformer" else nn.Identity()
+        self.layers = nn.ModuleDict(
+            {str(i): build_layer(config, modules, relative) for i, modules in kept.items()}
+        )
+        self.norm = (
+            StandardLayerNorm(config.dim, bias=True) if config.layer_type == "transformer" else nn.Identity()
+        )
 
     def forward(
         self,
@@ -43,7 +51,8 @@ class Encoder(nn.Module):
         condition: Condition | None = None,
         condition_at: Sequence[int] = (),
     ) -> list[dict[int, Tensor]]:
-        """Run all ``lanes``; return for each what its rows hold at its positions and at the end, (rows, S, D).
+        """Run all ``lanes``; return for each what its rows hold at its positions and at the end, (rows, S,
+        D).
 
         ``condition`` is added to every stream after the layers ``condition_at`` (self-conditioned CTC).
         """
@@ -71,7 +80,9 @@ class Encoder(nn.Module):
             walk.x_RSD = branches.norm(walk.x_RSD)
 
 
-def _modules_kept(table: UnitTable, num_layers: int, everything: tuple[str, ...]) -> dict[int, frozenset[str]]:
+def _modules_kept(
+    table: UnitTable, num_layers: int, everything: tuple[str, ...]
+) -> dict[int, frozenset[str]]:
     """By layer, the modules to build. At module granularity a layer without any still has its final norm."""
     if table.granularity == "layer":
         return {unit.layer: frozenset(everything) for unit in table.units}

@@ -10,17 +10,20 @@ from supernet.batch import Split
 from supernet.cli import choose_subnet, console, main_guard, progress, results_table
 from supernet.cut import load
 from supernet.evaluation import costs, evaluate
-from supernet.resolve import resolve
+from supernet.resolve import ConfigError, resolve
 from supernet.run import Run
-from supernet.units import Subnet
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m supernet.evaluate", description="Score the sizes of a trained run.")
+    parser = argparse.ArgumentParser(
+        prog="python -m supernet.evaluate", description="Score the sizes of a trained run."
+    )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
     parser.add_argument("--sizes", metavar="6,9", help="sizes to score (default: all)")
     parser.add_argument("--split", choices=get_args(Split), default="test")
-    parser.add_argument("--selection", type=Path, metavar="FILE", help="score this selection instead of the run's own sizes")
+    parser.add_argument(
+        "--selection", type=Path, metavar="FILE", help="score this selection instead of the run's own sizes"
+    )
     args = parser.parse_args(arguments)
     with main_guard():
         console.print(results_table(_score(args), args.split))
@@ -30,11 +33,11 @@ def _score(args: argparse.Namespace) -> dict[str, Any]:
     run = Run.open(args.run)
     task = resolve([run.config_data()]).task
     model = load(run.model_stem)
-    subnets: dict[int, Subnet] = {}
-    for size in [None] if args.sizes is None else _sizes(args.sizes):
-        subnets |= dict([choose_subnet(run, model, size, args.selection)])
     if args.sizes is None and args.selection is None:
         subnets = run.subnets()
+    else:
+        wanted = [None] if args.sizes is None else _sizes(args.sizes)
+        subnets = dict(choose_subnet(run, model, size, args.selection) for size in wanted)
     with progress() as report:
         task.prepare(report)
         sizes = costs(model, task, subnets)
@@ -44,8 +47,6 @@ def _score(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _sizes(text: str) -> list[int]:
-    from supernet.resolve import ConfigError
-
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:

@@ -20,7 +20,9 @@ Rows = list[tuple[str, str, str]]
 
 
 @torch.inference_mode()
-def recognise(model: Model, batches: Iterable[Batch], subnets: Mapping[int, Subnet], report: Report) -> dict[int, Rows]:
+def recognise(
+    model: Model, batches: Iterable[Batch], subnets: Mapping[int, Subnet], report: Report
+) -> dict[int, Rows]:
     """What each subnet writes for every utterance, all subnets in one walk through the supernet."""
     recogniser, rows = model.recogniser, {size: Rows() for size in subnets}
     kept = {size: recogniser.table.kept(subnet) for size, subnet in subnets.items()}
@@ -40,7 +42,10 @@ def evaluate(
     rows = recognise(model, task.eval_batches(split, model.tokens), subnets, report)
     for size, lines in rows.items():
         run.save_transcripts(split, size, lines)
-    return {str(size): score([r for _, r, _ in lines], [h for _, _, h in lines]).as_json() for size, lines in rows.items()}
+    return {
+        str(size): score([r for _, r, _ in lines], [h for _, _, h in lines]).as_json()
+        for size, lines in rows.items()
+    }
 
 
 def costs(model: Model, task: Task, subnets: Mapping[int, Subnet]) -> dict[str, Any]:

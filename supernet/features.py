@@ -1,4 +1,6 @@
-"""Log-mel features: 80 Kaldi-compatible bands at 16 kHz, exactly those that deployed recognisers compute for themselves."""
+"""Log-mel features: 80 Kaldi-compatible bands at 16 kHz, exactly those that deployed recognisers compute
+for themselves.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ def fbank(samples: Tensor) -> Tensor:
 
     The settings are those sherpa-onnx and kaldi-native-fbank use; normalisation is part of the model.
     """
-    return kaldi.fbank(
+    features: Tensor = kaldi.fbank(
         samples[None],
         sample_frequency=SAMPLE_RATE,
         num_mel_bins=NUM_BANDS,
@@ -24,6 +26,7 @@ def fbank(samples: Tensor) -> Tensor:
         high_freq=-400,
         dither=0,
     )
+    return features
 
 
 def num_frames(num_samples: int) -> int:

@@ -1,6 +1,7 @@
 """From log-mel features to the encoder's stream: normalisation and 4x subsampling.
 
-Shapes: B utterances, T feature frames, S = about T / 4 stream frames, F mel bands, C channels, D model dimension.
+Shapes: B utterances, T feature frames, S = about T / 4 stream frames, F mel bands, C channels,
+D model dimension.
 """
 
 from __future__ import annotations

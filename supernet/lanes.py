@@ -1,8 +1,9 @@
 """Several passes through one encoder at once.
 
-A *lane* is one pass over some rows of the batch. Lanes over the same rows share one stream as long as they keep the
-same units with the same gates; where they part, the rows are copied and both streams go on, stacked as rows of one
-tensor. So a shared prefix is computed once, and each unit runs at most once a step, on the rows that keep it.
+A *lane* is one pass over some rows of the batch. Lanes over the same rows share one stream as long as they
+keep the same units with the same gates; where they part, the rows are copied and both streams go on,
+stacked as rows of one tensor. So a shared prefix is computed once, and each unit runs at most once a step,
+on the rows that keep it.
 
 Shapes: B batch rows, R stacked rows, N rows that run a unit, S frames, D model dimension, U units.
 """
@@ -66,8 +67,8 @@ class Stream:
 class Padding:
     """How long each batch row is, and the engine's layouts for any choice of rows.
 
-    A layout and an attention-bias cache belong to one choice of rows: the cache ignores layouts, and sharing one
-    between two choices of equal count is silently wrong.
+    A layout and an attention-bias cache belong to one choice of rows: the cache ignores layouts, and
+    sharing one between two choices of equal count is silently wrong.
     """
 
     def __init__(self, lengths: Sequence[int], x_BSD: Tensor) -> None:
@@ -83,7 +84,10 @@ class Padding:
         return self._known[rows]
 
     def _make(self, lengths: list[int]) -> tuple[BatchLayout, AttentionBiasCache]:
-        layout, cache = BatchLayout((len(lengths), self._width), lengths, device=self._device), AttentionBiasCache()
+        layout, cache = (
+            BatchLayout((len(lengths), self._width), lengths, device=self._device),
+            AttentionBiasCache(),
+        )
         if layout.padded:  # broadcasts over heads and queries; the engine's own is (N, S, S), made row by row
             bias_NS = torch.zeros(layout.position_indices.shape, dtype=self._dtype, device=self._device)
             bias_NS.masked_fill_(layout.position_indices < 0, -torch.inf)
@@ -102,7 +106,9 @@ class Walk:
         for i, lane in enumerate(lanes):
             self._join(i, lane.rows)
         unchanged = self._rows == list(range(x_BSD.size(0)))
-        self.x_RSD = x_BSD if unchanged else torch.cat([x_BSD[s.rows.start : s.rows.stop] for s in self._streams])
+        self.x_RSD = (
+            x_BSD if unchanged else torch.cat([x_BSD[s.rows.start : s.rows.stop] for s in self._streams])
+        )
 
     def _join(self, lane: int, rows: range) -> None:
         for stream in self._streams:
@@ -116,7 +122,9 @@ class Walk:
         self._rows.extend(rows)
 
     def run(self, unit: int, body: Body, *, is_branch: bool) -> None:
-        """Run ``unit`` on the rows that keep it: ``x + g body(x)`` for a branch, ``lerp(x, body(x), g)`` for a layer."""
+        """Run ``unit`` on the rows that keep it: ``x + g body(x)`` for a branch, ``lerp(x, body(x), g)``
+        for a layer.
+        """
         self._part(unit)
         running = [(s, lane, s.running(lane, unit)) for s, lane in self._leaders()]
         rows = [row for _, _, stacked in running for row in stacked]

@@ -1,7 +1,8 @@
-"""Encoder layers made of fairseq2's modules, and one adapter for each type that runs their branches one by one.
+"""Encoder layers made of fairseq2's modules, and one adapter for each type that runs their branches one by
+one.
 
-fairseq2's blocks run whole; a supernet must run, gate or skip each residual branch, so the adapter composes the
-blocks' public submodules. Shapes: N rows, T frames, D model dimension.
+fairseq2's blocks run whole; a supernet must run, gate or skip each residual branch, so the adapter composes
+the blocks' public submodules. Shapes: N rows, T frames, D model dimension.
 """
 
 from __future__ import annotations
@@ -50,9 +51,13 @@ class Branches:
 def build_layer(
     config: ModelConfig, kept: frozenset[str], relative: RelativePositionalEncoding | None
 ) -> nn.Module:
-    """A layer of ``config.layer_type`` with only the modules in ``kept``; all layers share one table of positions."""
+    """A layer of ``config.layer_type`` with only the modules in ``kept``; all layers share one table of
+    positions.
+    """
     attention = _attention(config, relative)
-    layer = _conformer(config, attention) if config.layer_type == "conformer" else _transformer(config, attention)
+    layer = (
+        _conformer(config, attention) if config.layer_type == "conformer" else _transformer(config, attention)
+    )
     for name in MODULES[config.layer_type]:
         if name not in kept:
             _remove(layer, name)
@@ -85,17 +90,20 @@ def _branch(layer: Any, name: str, scale: float) -> Branch:
             y_NTD = body(y_NTD)
         if scale != 1.0:
             y_NTD = y_NTD * scale
-        return y_NTD if dropout is None else dropout(y_NTD)
+        return y_NTD if dropout is None else dropout(y_NTD)  # type: ignore[no-any-return]
 
     return run
 
 
 def convolve(conv: ConformerConvolution, x_NTD: Tensor, layout: BatchLayout) -> Tensor:
-    """What ``conv`` computes, in the layout (N, T, D) throughout: on a CPU twice as fast as its own forward."""
+    """What ``conv`` computes, in the layout (N, T, D) throughout: on a CPU twice as fast as its own
+    forward.
+    """
     if layout.padded:
         x_NTD = x_NTD.masked_fill((layout.position_indices < 0)[..., None], 0.0)
     y_NTD = F.glu(F.linear(x_NTD, conv.pointwise_conv1.weight[..., 0]), dim=-1)
-    # As an image of height 1, whose transposed view is channels-last memory, the fast path of depthwise kernels.
+    # As an image of height 1, whose transposed view is channels-last memory, the fast path of depthwise
+    # kernels.
     weight_D11K = conv.depthwise_conv.weight[:, :, None]
     y_ND1T = F.conv2d(y_NTD.transpose(1, 2)[:, :, None], weight_D11K, padding="same", groups=y_NTD.size(-1))
     assert conv.layer_norm is not None
@@ -149,7 +157,9 @@ def _attention(c: ModelConfig, relative: RelativePositionalEncoding | None) -> S
 
 @torch.no_grad()
 def _scale_start(c: ModelConfig, *projections: nn.Module) -> None:
-    """Shrink the branches' outputs at the start: deep CTC nets on little data else stay on the all-blank plateau."""
+    """Shrink the branches' outputs at the start: deep CTC nets on little data else stay on the all-blank
+    plateau.
+    """
     for projection in projections:
         for parameter in projection.parameters():
             parameter.mul_(c.start_scale)

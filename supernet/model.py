@@ -1,6 +1,7 @@
 """The recogniser: frontend, encoder, CTC heads, and what a schedule must remember.
 
-Shapes: B utterances, T feature frames, S stream frames, D model dimension, V tokens, U units, N rows of all readings.
+Shapes: B utterances, T feature frames, S stream frames, D model dimension, V tokens, U units, N rows of all
+readings.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class StepLoss:
 class Recogniser(nn.Module):
     """A CTC recogniser whose encoder can run as any of its subnets.
 
-    ``scores`` (U,) rank the units; the buffers ``masks`` (sizes, U) and ``phase`` are the schedule's memory, kept here
-    because the engine saves models, not schedules.
+    ``scores`` (U,) rank the units; the buffers ``masks`` (sizes, U) and ``phase`` are the schedule's
+    memory, kept here because the engine saves models, not schedules.
     """
 
     masks: Tensor
@@ -84,7 +85,10 @@ class Recogniser(nn.Module):
         return str(min((s for s in self.sizes if s >= size), default=self.sizes[-1]))
 
     def forward(self, batch: Batch, step: Step) -> StepLoss:
-        """The loss of a training step. All of it is computed here, so that data-parallel wrappers see every use."""
+        """The loss of a training step.
+
+        All of it is computed here, so that data-parallel wrappers see every use.
+        """
         x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames)
         jobs = step.jobs(len(batch), self.scores, self.reader)
         readings = self._encode(x_BSD, lengths, [job.lane for job in jobs])
@@ -102,14 +106,22 @@ class Recogniser(nn.Module):
         mask_BT = torch.arange(features_BTF.size(1), device=features_BTF.device)[None] < lengths_B[:, None]
         return self.frontend(features_BTF, mask_BT), [num_stream_frames(n) for n in num_frames]
 
-    def log_probs(self, features_BTF: Tensor, num_frames: Sequence[int], kept: Kept, size: int | None = None) -> Tensor:
-        """CTC log-probabilities (B, S, V) of one subnet; ``size`` names the head, by default the subnet's own size."""
+    def log_probs(
+        self, features_BTF: Tensor, num_frames: Sequence[int], kept: Kept, size: int | None = None
+    ) -> Tensor:
+        """CTC log-probabilities (B, S, V) of one subnet; ``size`` names the head, by default the subnet's
+        own size.
+        """
         x_BSD, lengths = self.embed(features_BTF, num_frames)
         (reading,) = self._encode(x_BSD, lengths, [Lane(range(x_BSD.size(0)), kept)])
         return self.read(reading[FINAL], sum(kept) if size is None else size)
 
-    def score_all(self, batch: Batch, subnets: Mapping[int, Kept]) -> Iterator[tuple[int, Tensor, list[int], Tensor]]:
-        """For each subnet: its size, log-probabilities (B, S, V), their lengths, and CTC losses (B,); in one walk."""
+    def score_all(
+        self, batch: Batch, subnets: Mapping[int, Kept]
+    ) -> Iterator[tuple[int, Tensor, list[int], Tensor]]:
+        """For each subnet: its size, log-probabilities (B, S, V), their lengths, and CTC losses (B,); in
+        one walk.
+        """
         x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames)
         rows = range(len(batch))
         readings = self._encode(x_BSD, lengths, [Lane(rows, kept) for kept in subnets.values()])
@@ -187,8 +199,8 @@ def ctc_loss(log_probs_NSV: Tensor, lengths: Sequence[int], batch: Batch, rows: 
     return F.ctc_loss(
         log_probs_NSV.transpose(0, 1),
         targets_NL,
-        tuple(lengths[row] for row in rows),
-        tuple(batch.num_targets[row] for row in rows),
+        tuple(lengths[row] for row in rows),  # type: ignore[arg-type]  # host data: no wait for the device
+        tuple(batch.num_targets[row] for row in rows),  # type: ignore[arg-type]
         reduction="none",
         zero_infinity=True,
     )

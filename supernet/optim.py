@@ -60,6 +60,6 @@ class PiecewiseLinearLR(LRScheduler):
         self._points, self._num_steps = config.schedule, config.num_steps
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float | Tensor]:
+    def get_lr(self) -> list[float]:
         factor = piecewise_linear(self._points, (self.last_epoch + 1) / self._num_steps)
         return [base * factor for base in self.base_lrs]

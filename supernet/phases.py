@@ -1,7 +1,7 @@
 """Training as a row of phases, and how a method describes itself.
 
-A phase sees its own progress, never the global step; what it changes, it changes when a step begins, and beginning a
-step twice changes nothing more (a step that overflows is repeated).
+A phase sees its own progress, never the global step; what it changes, it changes when a step begins, and
+beginning a step twice changes nothing more (a step that overflows is repeated).
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Phase(ABC):
 class Method(ABC):
     """How a supernet is trained. Found through the entry-point group ``supernet.methods``.
 
-    The engine asks for ``phases`` once and for ``choose`` when a phase that ``chooses`` starts; a method keeps no
-    state of its own: scores live in the model.
+    The engine asks for ``phases`` once and for ``choose`` when a phase that ``chooses`` starts; a method
+    keeps no state of its own: scores live in the model.
     """
 
     Options: ClassVar[type[BaseModel]]
@@ -177,7 +177,9 @@ class Schedule:
         return {size: tuple(map(bool, row)) for size, row in zip(self._method.sizes, rows, strict=True)}
 
     def _unchosen(self) -> dict[int, Kept]:
-        """What phases see before the choice: sizes and widths are known, and asking the device for scores would wait."""
+        """What phases see before the choice: sizes and widths are known, and asking the device for scores
+        would wait.
+        """
         return {size: (True,) * self._memory.masks.size(1) for size in self._method.sizes}
 
     def _current(self) -> dict[int, Kept]:
@@ -228,7 +230,9 @@ def drop_outside(smallest: Kept, p: float) -> tuple[float, ...] | None:
 
 
 def learning_passes(config: Config, gate_size: int, full: Kept, gate: Any) -> tuple[Pass, Pass]:
-    """Score learning: the full net, and the same net gated (every size on the batch, or each on half of the rows)."""
+    """Score learning: the full net, and the same net gated (every size on the batch, or each on half of the
+    rows).
+    """
     c = config.passes
     by_rows = c.sharing == "rows"
     plain, gated = (1 - c.gated_share, c.gated_share) if by_rows else (None, None)

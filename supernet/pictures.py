@@ -50,10 +50,16 @@ def _draw_kept(run: Run) -> None:
     units = subnets[max(subnets)].kept
     names = list(dict.fromkeys([*units, *(name for s in subnets.values() for name in s.kept)]))
     grid = np.array([[name in subnet.kept for name in names] for subnet in subnets.values()])
-    figure, axes = plt.subplots(figsize=(1.5 + 0.32 * len(names), 1.2 + 0.35 * len(subnets)), layout="constrained")
+    figure, axes = plt.subplots(
+        figsize=(1.5 + 0.32 * len(names), 1.2 + 0.35 * len(subnets)), layout="constrained"
+    )
     axes.pcolormesh(grid, cmap="Blues", vmin=0, vmax=1.4, edgecolors="white", linewidth=2)
     axes.set_yticks(np.arange(len(subnets)) + 0.5, [str(size) for size in subnets])
-    axes.set_xticks(np.arange(len(names)) + 0.5, [n.removeprefix("layers.") for n in names], rotation=90 if "." in names[0][7:] else 0)
+    axes.set_xticks(
+        np.arange(len(names)) + 0.5,
+        [n.removeprefix("layers.") for n in names],
+        rotation=90 if "." in names[0][7:] else 0,
+    )
     axes.set(ylabel="size", xlabel="unit", title="Units kept by each size")
     axes.invert_yaxis()
     _save(figure, run.pictures / "kept.png")
@@ -67,7 +73,11 @@ def _draw_curves(run: Run, phases: Phases, metrics: str, prefix: str, label: str
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for name in names:
         points = [(line["Step"], line[name]) for line in lines if name in line]
-        axes.plot(*zip(*points, strict=True), label=name.removeprefix(prefix), marker="." if len(points) < 30 else None)
+        axes.plot(
+            *zip(*points, strict=True),
+            label=name.removeprefix(prefix),
+            marker="." if len(points) < 30 else None,
+        )
     _mark_phases(axes, phases)
     axes.set(xlabel="step", ylabel=label, ylim=(0, None))
     axes.legend(title="size")
@@ -81,10 +91,12 @@ def _by_size(name: str) -> tuple[int, str]:
 
 
 def _mark_phases(axes: Any, phases: Phases) -> None:
-    for name, start in phases[1:]:
+    for _, start in phases[1:]:
         axes.axvline(start, color="grey", linestyle="--", linewidth=0.8)
     if len(phases) == 2:
-        axes.text(phases[1][1], 0.98, f" {phases[1][0]}", transform=axes.get_xaxis_transform(), va="top", fontsize=8)
+        axes.text(
+            phases[1][1], 0.98, f" {phases[1][0]}", transform=axes.get_xaxis_transform(), va="top", fontsize=8
+        )
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -71,7 +71,9 @@ def _each_run(method: Method) -> list[Method]:
     if not method.separate_runs:
         return [method]
     config = method.config
-    return [type(method)(method.options, config.model_copy(update={"sizes": (size,)})) for size in config.sizes]
+    return [
+        type(method)(method.options, config.model_copy(update={"sizes": (size,)})) for size in config.sizes
+    ]
 
 
 def _named(name: str, options: BaseModel) -> Any:
@@ -79,7 +81,10 @@ def _named(name: str, options: BaseModel) -> Any:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Data:
-    """``over`` upon ``base``, mapping by mapping. A plug-in of another name brings none of the other's options."""
+    """``over`` upon ``base``, mapping by mapping.
+
+    A plug-in of another name brings none of the other's options.
+    """
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
@@ -103,12 +108,19 @@ def _expand(layer: Mapping[str, Any]) -> Data:
 
 def presets() -> list[str]:
     """The names of the presets in ``configs/``."""
-    return sorted(f.name.removesuffix(".yaml") for f in resources.files("configs").iterdir() if f.name.endswith(".yaml"))
+    return sorted(
+        f.name.removesuffix(".yaml") for f in resources.files("configs").iterdir() if f.name.endswith(".yaml")
+    )
 
 
 def load_preset(name: str) -> Data:
     if name not in presets():
-        raise ConfigError([f"`preset` must be one of {', '.join(presets())}, but is '{name}' instead.{nearest(name, presets())}"])
+        raise ConfigError(
+            [
+                f"`preset` must be one of {', '.join(presets())}, but is '{name}' instead."
+                + nearest(name, presets())
+            ]
+        )
     return _parse(resources.files("configs").joinpath(f"{name}.yaml").read_text(encoding="utf-8"), name)
 
 
@@ -117,7 +129,11 @@ def load_file(path: Path) -> Data:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as e:
-        raise ConfigError([f"`--config` must be a readable file, but '{path}' is not: {e.strerror}."]) from None
+        raise ConfigError(
+            [f"`--config` must be a readable file, but '{path}' is not: {e.strerror}."]
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"`--config` must be a text in UTF-8, but '{path}' is not."]) from None
     return _parse(text, str(path))
 
 
@@ -125,9 +141,13 @@ def _parse(text: str, where: str) -> Data:
     try:
         data = yaml.safe_load(text) or {}
     except yaml.YAMLError as e:
-        raise ConfigError([f"'{where}' must be YAML, but cannot be parsed: {' '.join(str(e).split())}."]) from None
+        raise ConfigError(
+            [f"'{where}' must be YAML, but cannot be parsed: {' '.join(str(e).split())}."]
+        ) from None
     if not isinstance(data, dict):
-        raise ConfigError([f"'{where}' must hold a mapping of settings, but holds a {type(data).__name__} instead."])
+        raise ConfigError(
+            [f"'{where}' must hold a mapping of settings, but holds a {type(data).__name__} instead."]
+        )
     return data
 
 
@@ -136,7 +156,10 @@ def parse_set(text: str) -> Data:
     key, separator, value = text.partition("=")
     if not separator or not all(key.split(".")):
         raise ConfigError([f"`--set` must look like a.b=c, but is '{text}' instead."])
-    data: Any = yaml.safe_load(value)
+    try:
+        data: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError([f"`--set` must give a value in YAML, but is '{text}' instead."]) from None
     for part in reversed(key.split(".")):
         data = {part: data}
     return dict(data)
@@ -164,7 +187,9 @@ def _plugin(kind: str, data: Any, problems: list[str]) -> tuple[Any, Any]:
     name = str(data.get("name") if isinstance(data, Mapping) else data)
     names = plugin_names(kind)
     if name not in names:
-        problems.append(f"`{kind}` must be one of {', '.join(names)}, but is '{name}' instead.{nearest(name, names)}")
+        problems.append(
+            f"`{kind}` must be one of {', '.join(names)}, but is '{name}' instead.{nearest(name, names)}"
+        )
         return None, None
     entry = next(entry for entry in entry_points(group=f"supernet.{kind}s") if entry.name == name)
     try:
@@ -199,7 +224,9 @@ def _explain(kls: type[BaseModel], prefix: str, error: Any) -> list[str]:
 def _siblings(kls: Any, loc: Sequence[Any]) -> list[str]:
     for part in loc:
         field = kls.model_fields.get(part)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        if field is None or not (
+            isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        ):
             return []
         kls = field.annotation
     return list(kls.model_fields)

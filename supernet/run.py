@@ -69,8 +69,10 @@ class Run:
         """What ``config.yaml`` holds."""
         try:
             data = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as e:
-            raise RunError(f"'{self.config_file}' must be readable YAML, but is not: {' '.join(str(e).split())}.") from None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+            raise RunError(
+                f"'{self.config_file}' must be readable YAML, but is not: {' '.join(str(e).split())}."
+            ) from None
         if not isinstance(data, dict):
             raise RunError(f"'{self.config_file}' must hold a configuration, but does not.")
         return data

@@ -72,7 +72,9 @@ def score(references: Sequence[str], hypotheses: Sequence[str], seed: int = 0) -
 def bootstrap_interval(
     errors: NDArray[np.int64], units: NDArray[np.int64], seed: int = 0, num_resamples: int = NUM_RESAMPLES
 ) -> tuple[float, float]:
-    """95 % percentile interval of an error rate, resampling utterances: errors within one are not independent."""
+    """95 % percentile interval of an error rate, resampling utterances: errors within one are not
+    independent.
+    """
     rng = np.random.default_rng(seed)
     picks = rng.integers(0, len(errors), size=(num_resamples, len(errors)))
     rates = errors[picks].sum(axis=1) / np.maximum(units[picks].sum(axis=1), 1)

@@ -50,7 +50,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Draw:
-    """What makes one micro-batch of one rank differ from another: nothing else is random in a step but dropout."""
+    """What makes one micro-batch of one rank differ from another: nothing else is random in a step but
+    dropout.
+    """
 
     seed: int = 0
     step: int = 0
@@ -107,10 +109,14 @@ class Reader:
     """By unit, its 0-based layer."""
     weight: float
     dedupe: bool = True
-    """Readings are equal where no unit lies between them; not so at module granularity or with self-conditioning."""
+    """Readings are equal where no unit lies between them; not so at module granularity or with self-
+    conditioning.
+    """
 
     def positions_for(self, kept: Kept) -> tuple[int, ...]:
-        """Positions with a kept unit before them, and (where that makes readings equal) one after the previous."""
+        """Positions with a kept unit before them, and (where that makes readings equal) one after the
+        previous.
+        """
         before = [self._kept_before(p, kept) for p in self.positions]
         last = sum(kept)
         chosen = [p for i, p in enumerate(self.positions) if self._is_new(i, before, last)]
@@ -142,7 +148,9 @@ class Step:
     draw: Draw = field(default_factory=Draw)
 
     def jobs(self, batch_size: int, scores_U: Tensor, reader: Reader) -> list[Job]:
-        """Lanes for every pass that has rows, the largest first, so that nested subnets run on leading slices."""
+        """Lanes for every pass that has rows, the largest first, so that nested subnets run on leading
+        slices.
+        """
         rng, gates = self.draw.random(), dict[Gate, Tensor]()
         jobs = []
         for p, rows in zip(self.plan.passes, assign_rows(self.plan.passes, batch_size), strict=True):

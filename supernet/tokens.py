@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +38,9 @@ class Tokens:
     def encode(self, text: str) -> list[int]:
         """Ids of ``text``. Raises :class:`ValueError` naming every symbol that is not a token."""
         if unknown := self.unknown(text):
-            raise ValueError(f"`text` must consist of the {len(self) - 1} tokens, but {text!r} has {unknown} instead.")
+            raise ValueError(
+                f"`text` must consist of the {len(self) - 1} tokens, but {text!r} has {unknown} instead."
+            )
         return [self._ids[symbol] for symbol in _split(text, self.kind)]
 
     def unknown(self, text: str) -> list[str]:
@@ -65,4 +68,4 @@ def _split(text: str, kind: Kind) -> Sequence[str]:
 
 def min_ctc_frames(ids: Sequence[int]) -> int:
     """The fewest frames that CTC needs for ``ids``: one each, and a blank between equal neighbours."""
-    return len(ids) + sum(a == b for a, b in zip(ids, ids[1:], strict=False))
+    return len(ids) + sum(a == b for a, b in itertools.pairwise(ids))

@@ -1,4 +1,4 @@
-"""``python -m supernet.train``: train one supernet, choose its subnets, score every size, end with a table."""
+"""``python -m supernet.train``: train a supernet, choose its subnets, score every size, end with a table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ from supernet.cut import Model, save
 from supernet.evaluation import costs, evaluate
 from supernet.phases import Schedule
 from supernet.pictures import draw_all
-from supernet.resolve import Data, Resolved, load_file, parse_set, plugin_names, presets, resolve, task_from_option
+from supernet.resolve import (
+    Data,
+    Resolved,
+    load_file,
+    parse_set,
+    plugin_names,
+    presets,
+    resolve,
+    task_from_option,
+)
 from supernet.run import Run
 from supernet.tokens import Tokens
 
@@ -30,20 +39,35 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m supernet.train",
         description="Train one CTC speech recogniser from which smaller ones are cut without fine-tuning.",
-        epilog="Stop with Ctrl-C at any time; the same command continues. Settings: see supernet/config.py and configs/.",
+        epilog="Stop with Ctrl-C at any time; the same command continues. Settings: see supernet/config.py.",
     )
     add = parser.add_argument
-    add("--sizes", metavar="6,9,12", help="units of each size; the largest is the supernet unless a preset is deeper")
+    add(
+        "--sizes",
+        metavar="6,9,12",
+        help="units of each size; the largest is the supernet unless a preset is deeper",
+    )
     add("--method", metavar="NAME", help=f"how to train: {', '.join(plugin_names('method'))}")
     add("--granularity", metavar="UNIT", help="what sizes count: layer or module")
-    add("--task", metavar="NAME|PATH", help=f"what to recognise: {', '.join(plugin_names('task'))}, or a folder of manifests")
+    add(
+        "--task",
+        metavar="NAME|PATH",
+        help=f"{', '.join(plugin_names('task'))}, or a folder of manifests",
+    )
     add("--preset", metavar="NAME", help=f"settings to start from: {', '.join(presets())}")
     add("--steps", metavar="N", help="number of updates")
     add("--seed", metavar="N", help="seed of everything that is drawn")
     add("--device", metavar="NAME", help="cpu, cuda, cuda:1; default: a GPU if there is one")
     add("--out", metavar="DIR", type=Path, help="run folder; default: runs/ and a name made of the options")
     add("--config", metavar="FILE", type=Path, help="YAML settings, e.g. runs/X/config.yaml to repeat a run")
-    add("--set", metavar="a.b=c", action="append", default=[], dest="settings", help="any setting (repeatable)")
+    add(
+        "--set",
+        metavar="a.b=c",
+        action="append",
+        default=[],
+        dest="settings",
+        help="any setting (repeatable)",
+    )
     return parser
 
 
@@ -143,7 +167,8 @@ def _finish(
     skipped = resolved.task.skipped()
     results = {
         "sizes": sizes,
-        "title": run.folder.name + (f" ({len(skipped)} utterances skipped, see skipped.tsv)" if skipped else ""),
+        "title": run.folder.name
+        + (f" ({len(skipped)} utterances skipped, see skipped.tsv)" if skipped else ""),
         "steps": resolved.config.train.num_steps,
         "skipped_updates": int(model.recogniser.skipped_updates),
         "last_session_seconds": round(seconds, 1),

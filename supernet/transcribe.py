@@ -13,7 +13,7 @@ from torch import Tensor
 
 from supernet.cli import choose_subnet, main_guard
 from supernet.cut import Model, cut, load
-from supernet.features import SAMPLE_RATE, fbank, is_silent
+from supernet.features import FRAMES_PER_SECOND, SAMPLE_RATE, fbank, is_silent
 from supernet.frontend import num_stream_frames
 from supernet.run import Run
 from supernet.scoring import greedy
@@ -21,12 +21,15 @@ from supernet.scoring import greedy
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m supernet.transcribe", description="Print what was said in each file (wav or flac, any rate, any channels)."
+        prog="python -m supernet.transcribe",
+        description="Print what was said in each file (wav or flac, any rate, any channels).",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="audio files")
     parser.add_argument("--size", type=int, help="which size recognises (default: the smallest)")
-    parser.add_argument("--selection", type=Path, metavar="FILE", help="a selection file instead of the run's own choice")
+    parser.add_argument(
+        "--selection", type=Path, metavar="FILE", help="a selection file instead of the run's own choice"
+    )
     args = parser.parse_args(arguments)
     with main_guard():
         run = Run.open(args.run)
@@ -43,6 +46,13 @@ def _print_text(model: Model, file: Path) -> bool:
         samples = read_audio(file)
     except (OSError, soundfile.LibsndfileError) as e:
         print(f"error: '{file}' must be readable audio, but is not: {e}", file=sys.stderr)
+        return False
+    longest = 4 * model.recogniser.config.model.max_frames / FRAMES_PER_SECOND
+    if (seconds := len(samples) / SAMPLE_RATE) > longest:
+        print(
+            f"error: '{file}' must last at most {longest:g} s, but lasts {seconds:.1f} s instead. Cut it.",
+            file=sys.stderr,
+        )
         return False
     print(f"{file}\t{transcribe(model, samples)}")
     return True

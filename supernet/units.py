@@ -52,7 +52,9 @@ class Subnet:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as e:
-            raise ValueError(f"`{path.name}` must be a subnet in JSON, but cannot be parsed instead: {e}.") from None
+            raise ValueError(
+                f"`{path.name}` must be a subnet in JSON, but cannot be parsed instead: {e}."
+            ) from None
         return cls.from_json(data, path.name)
 
     @classmethod
@@ -74,7 +76,9 @@ class UnitTable:
     def of(cls, num_layers: int, granularity: Granularity, layer_type: LayerType) -> UnitTable:
         """The units of a full encoder."""
         if granularity not in get_args(Granularity):
-            raise ValueError(f"`granularity` must be one of {get_args(Granularity)}, but is {granularity!r} instead.")
+            raise ValueError(
+                f"`granularity` must be one of {get_args(Granularity)}, but is {granularity!r} instead."
+            )
         if granularity == "layer":
             return cls(granularity, tuple(Unit(f"layers.{i}", i) for i in range(num_layers)))
         names = MODULES[layer_type]
@@ -114,8 +118,9 @@ class UnitTable:
             )
         if unknown := [name for name in subnet.kept if name not in self.position]:
             raise ValueError(
-                f"`subnet` must keep units of this network ('{self.units[0].name}' to '{self.units[-1].name}'), "
-                f"but keeps '{unknown[0]}' instead. Was it made for another network?"
+                f"`subnet` must keep units of this network ('{self.units[0].name}' to "
+                f"'{self.units[-1].name}'), but keeps '{unknown[0]}' instead. "
+                "Was it made for another network?"
             )
         chosen = set(subnet.kept)
         return tuple(unit.name in chosen for unit in self.units)

@@ -1,4 +1,4 @@
-"""One size trained alone, the yardstick for every supernet: a net of that many layers, or a fixed choice of units."""
+"""One size trained alone, the yardstick for every supernet: a net of that depth, or a fixed choice of units."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from supernet.units import Kept, Subnet
 
 class IndividualOptions(Section):
     kept: tuple[str, ...] | None = None
-    """Names of the units to train alone, e.g. what a supernet chose; needs `model.num_layers`. None: all units."""
+    """Names of the units to train alone, such as what a supernet chose. None: the first ones."""
 
 
 class Individual(Method):
@@ -27,8 +27,6 @@ class Individual(Method):
 
     def problems(self) -> list[str]:
         if self.options.kept is None:
-            if len(self.table) != max(self.sizes):
-                return ["`method.kept` must name the units to train where `model.num_layers` is deeper than the size"]
             return []
         if (count := len(set(self.options.kept))) != max(self.sizes):
             return [f"`method.kept` must name {max(self.sizes)} units, the size, but names {count} instead"]
@@ -39,7 +37,7 @@ class Individual(Method):
         return []
 
     def choose(self, scores: Sequence[float], size: int) -> Kept:
-        return self.table.full if self.options.kept is None else self._fixed()
+        return self.table.first(size) if self.options.kept is None else self._fixed()
 
     def _fixed(self) -> Kept:
         return self.table.kept(Subnet(self.config.granularity, self.options.kept))

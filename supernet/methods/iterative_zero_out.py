@@ -1,7 +1,10 @@
-"""Iterative-Zero-Out: sigmoid gates under a sparsity penalty; each iteration pushes the weakest units out (arXiv 2407.18930)."""
+"""Iterative-Zero-Out: sigmoid gates under a sparsity penalty; each iteration pushes the weakest units out
+(arXiv 2407.18930).
+"""
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -48,7 +51,8 @@ class IterativeZeroOut(Method):
         going = len(self.table) - self.sizes[0]
         wanted = self.options.iterations
         if wanted is not None and wanted > max(1, going):
-            return [f"`method.iterations` must be at most {max(1, going)}, the units that go, but is {wanted} instead"]
+            rule = f"`method.iterations` must be at most {max(1, going)}, the units that go"
+            return [f"{rule}, but is {wanted} instead"]
         return []
 
     @property
@@ -60,17 +64,19 @@ class IterativeZeroOut(Method):
         count = self._num_iterations
         first = self.options.first_share if self.options.first_share and count > 1 else 1 / count
         ends = [0, *(round(learning * (first + (1 - first) * i / max(1, count - 1))) for i in range(count))]
-        return [b - a for a, b in zip(ends, ends[1:], strict=False)]
+        return [b - a for a, b in itertools.pairwise(ends)]
 
     def _targets(self) -> list[tuple[int, int]]:
         """For each iteration, how many units are out when it begins and when it ends."""
         count, going = self._num_iterations, len(self.table) - self.sizes[0]
         out = [round(going * i / count) for i in range(count + 1)]
-        return list(zip(out, out[1:], strict=False))
+        return list(itertools.pairwise(out))
 
 
 def zero_out(scores_U: Tensor, count: int) -> None:
-    """Set the ``count`` lowest scores to ``ZEROED``, in place; among equals, the later unit. Twice equals once."""
+    """Set the ``count`` lowest scores to ``ZEROED``, in place; among equals, the later unit. Twice equals
+    once.
+    """
     if count:
         order = torch.sort(scores_U.flip(0), stable=True).indices[:count]
         scores_U[len(scores_U) - 1 - order] = ZEROED
@@ -87,7 +93,9 @@ class ZeroOut(Phase):
 
     name = "zero-out"
 
-    def __init__(self, num_steps: int, config: Config, out_before: int, out_after: int, weight: float) -> None:
+    def __init__(
+        self, num_steps: int, config: Config, out_before: int, out_after: int, weight: float
+    ) -> None:
         self.num_steps, self._config = num_steps, config
         self.out_before, self.out_after, self._weight = out_before, out_after, weight
 

@@ -1,4 +1,6 @@
-"""On-demand pruning: one net with intermediate CTC and stochastic depth, cut anywhere afterwards (arXiv 2106.09216)."""
+"""On-demand pruning: one net with intermediate CTC and stochastic depth, cut anywhere afterwards (arXiv
+2106.09216).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Simple-Top-k: relaxed top-k gates over one score per unit, with k annealed from all units down (arXiv 2407.18930)."""
+"""Simple-Top-k: relaxed top-k gates over one score per unit, with k annealed from all units down (arXiv
+2407.18930).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from supernet.step import Plan
 def relaxed_top_k(scores_U: Tensor, k: int) -> Tensor:
     """Soft top-k gates (U,): non-negative, summing to exactly ``k``.
 
-    ``k`` successive softmaxes without noise (arXiv 1901.10517, section 3). A single gate can exceed 1 a little.
+    ``k`` successive softmaxes without noise (arXiv 1901.10517, section 3). A single gate can exceed 1 a
+    little.
     """
     logits_U, gates_U = scores_U, torch.zeros_like(scores_U)
     tiny = torch.finfo(scores_U.dtype).tiny

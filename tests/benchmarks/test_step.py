@@ -1,6 +1,7 @@
 """What a supernet's steps cost, as ratios to one full-net step of the same batch in the same process.
 
-Run: ``python -m pytest tests/benchmarks``. Every figure is a ratio of medians; seconds depend on the machine's mood.
+Run: ``python -m pytest tests/benchmarks``. Every figure is a ratio of medians; seconds depend on the
+machine's mood.
 """
 
 from __future__ import annotations
@@ -53,9 +54,13 @@ def measured_ratio(step: Callable[[Plan], None], plan: Plan, full: Plan) -> floa
 @pytest.mark.parametrize("sharing", ["rows", "batch"])
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("phase", ["phase 1", "phase 2"])
-def test_step_ratio(case: str, sharing: str, phase: str, record_property: Callable[[str, object], None]) -> None:
+def test_step_ratio(
+    case: str, sharing: str, phase: str, record_property: Callable[[str, object], None]
+) -> None:
     granularity, sizes = CASES[case]
-    config = Config.model_validate({"granularity": granularity, "sizes": sizes, "passes": {"sharing": sharing}})
+    config = Config.model_validate(
+        {"granularity": granularity, "sizes": sizes, "passes": {"sharing": sharing}}
+    )
     torch.manual_seed(0)
     model = Recogniser(config, NUM_TOKENS, initial_score=0.5)
     with torch.no_grad():  # distinct scores, so that the subnets are spread over the depth

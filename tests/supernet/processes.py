@@ -39,7 +39,9 @@ def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str,
     }
 
 
-def start(arguments: Sequence[str | Path], cwd: Path, extra: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+def start(
+    arguments: Sequence[str | Path], cwd: Path, extra: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     """``python -m`` with ``arguments``, from ``cwd``."""
     return subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)],
@@ -61,7 +63,9 @@ def run(
     return out, err
 
 
-def stop_at(step: int, arguments: Sequence[str | Path], folder: Path, cwd: Path, number: signal.Signals) -> int:
+def stop_at(
+    step: int, arguments: Sequence[str | Path], folder: Path, cwd: Path, number: signal.Signals
+) -> int:
     """Start a training, send ``number`` as soon as the checkpoint of ``step`` is there; the exit status."""
     process = start(arguments, cwd)
     checkpoint = folder / "checkpoints" / f"step_{step}"

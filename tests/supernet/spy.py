@@ -11,14 +11,14 @@ from typing import Any
 
 from supernet import engine, train
 from supernet.batch import Batch
-from supernet.model import Recogniser
+from supernet.model import Recogniser, StepLoss
 from supernet.phases import Schedule
-from supernet.step import Plan
+from supernet.step import Plan, Step
 
 plans: list[Any] = []
-utterances: list[list[str]] = []
+utterances: list[str] = []
 
-_plan, _process, _train = Schedule.plan, engine.SupernetUnit.process_batch, engine.train
+_plan, _forward, _train = Schedule.plan, Recogniser.forward, engine.train
 
 
 def plan(self: Schedule, step: int) -> Plan:
@@ -27,9 +27,9 @@ def plan(self: Schedule, step: int) -> Plan:
     return drawn
 
 
-def process_batch(self: engine.SupernetUnit, batch: Batch, metric_bag: Any) -> Any:
-    utterances.append(batch.ids)
-    return _process(self, batch, metric_bag)
+def forward(self: Recogniser, batch: Batch, step: Step) -> StepLoss:
+    utterances.extend(batch.ids)
+    return _forward(self, batch, step)
 
 
 def weights(model: Recogniser) -> dict[str, str]:
@@ -39,7 +39,7 @@ def weights(model: Recogniser) -> dict[str, str]:
 
 def train_and_note(*args: Any, **kwargs: Any) -> engine.Result:
     result = _train(*args, **kwargs)
-    note = {"plans": plans, "utterances": sum(utterances, []), "weights": weights(result.model)}
+    note = {"plans": plans, "utterances": utterances, "weights": weights(result.model)}
     path = Path(os.environ["PLANS"]) / f"plans-{os.environ['RANK']}.json"
     path.write_text(json.dumps(note), encoding="utf-8")
     return result
@@ -47,6 +47,6 @@ def train_and_note(*args: Any, **kwargs: Any) -> engine.Result:
 
 if __name__ == "__main__":
     Schedule.plan = plan  # type: ignore[method-assign]
-    engine.SupernetUnit.process_batch = process_batch  # type: ignore[method-assign]
+    Recogniser.forward = forward  # type: ignore[method-assign]
     engine.train = train_and_note
     train.main(sys.argv[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -63,9 +64,12 @@ class Counter:
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
 @pytest.mark.parametrize(
-    ("layer_type", "positions"), [("conformer", "relative"), ("conformer", "sinusoidal"), ("transformer", "sinusoidal")]
+    ("layer_type", "positions"),
+    [("conformer", "relative"), ("conformer", "sinusoidal"), ("transformer", "sinusoidal")],
 )
-def test_multiply_accumulates_are_products_plus_attention(granularity: str, layer_type: str, positions: str) -> None:
+def test_multiply_accumulates_are_products_plus_attention(
+    granularity: str, layer_type: str, positions: str
+) -> None:
     config = tiny_config(granularity, layer_type, model={"positions": positions})  # type: ignore[arg-type]
     net = Recogniser(config, NUM_TOKENS).eval()
     full = macs(net, SECONDS)
@@ -81,7 +85,7 @@ def test_multiply_accumulates_are_products_plus_attention(granularity: str, laye
 def test_a_cut_layer_saves_exactly_its_share() -> None:
     net = Recogniser(tiny_config(), NUM_TOKENS).eval()
     by_size = [macs(cut(net, net.table.subnet(net.table.first(size))), SECONDS) for size in (1, 2, 3, 4)]
-    (saved,) = {b - a for a, b in zip(by_size, by_size[1:], strict=False)}
+    (saved,) = {b - a for a, b in itertools.pairwise(by_size)}
     assert saved > 0
     assert by_size[3] == macs(net, SECONDS)
 

@@ -1,4 +1,4 @@
-"""The laws of the supernet: whatever is shared, gated, skipped or cut computes what it would compute by itself."""
+"""The laws of the supernet: what is shared, gated, skipped or cut computes what it would by itself."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.supernet.tiny import NUM_TOKENS, output, recogniser, run_lanes, tiny_
 
 FRAMES = [60, 33, 5, 47]
 ALL = range(len(FRAMES))
-TOLERANCE = {"atol": 1e-12, "rtol": 1e-12}
+TOLERANCE = 1e-12
 
 
 def combinations() -> Iterator[tuple[str, Config]]:
-    """Every granularity, layer type, kind of positions, heads and conditioning that a configuration may combine."""
+    """Every granularity, layer type, positions, heads and conditioning that a configuration may combine."""
     for granularity, layer_type, positions in itertools.product(
         ("layer", "module"), ("conformer", "transformer"), ("relative", "sinusoidal")
     ):
@@ -41,7 +41,7 @@ COMBINATIONS = dict(combinations())
 
 @pytest.fixture(autouse=True)
 def exact_attention(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the engine's attention weights be as precise as its inputs: it rounds them to float32, all alike."""
+    """Let the engine's attention weights be as precise as its inputs: it rounds all to float32."""
     from fairseq2.models.transformer.sdpa import naive
 
     def softmax(x: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
@@ -50,7 +50,7 @@ def exact_attention(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(naive, "softmax", softmax)
 
 
-@pytest.fixture(params=COMBINATIONS.values(), ids=COMBINATIONS.keys())
+@pytest.fixture(params=list(COMBINATIONS.values()), ids=list(COMBINATIONS))
 def net(request: pytest.FixtureRequest) -> Recogniser:
     return recogniser(request.param)
 
@@ -61,7 +61,7 @@ def alternate(net: Recogniser) -> Kept:
 
 
 def assert_equal(actual: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(actual, expected, **TOLERANCE)
+    torch.testing.assert_close(actual, expected, atol=TOLERANCE, rtol=TOLERANCE)
 
 
 def test_gates_of_one_change_nothing(net: Recogniser) -> None:
@@ -85,7 +85,8 @@ def test_a_layers_gate_interpolates() -> None:
     net, data = recogniser(tiny_config(sizes=(1,), model={"num_layers": 1})), tiny.batch(FRAMES)
     gate = torch.tensor([0.3], dtype=torch.float64)
     nothing, everything, gated = (
-        output(net, data, Lane(ALL, kept, gates)) for kept, gates in (((False,), None), ((True,), None), ((True,), gate))
+        output(net, data, Lane(ALL, kept, gates))
+        for kept, gates in (((False,), None), ((True,), None), ((True,), gate))
     )
     assert_equal(gated, 0.7 * nothing + 0.3 * everything)
 
@@ -159,15 +160,26 @@ def same_rows(net: Recogniser) -> list[Lane]:
 
 
 def disjoint_rows(net: Recogniser) -> list[Lane]:
-    return [Lane(range(1), net.table.full), Lane(range(1, 3), alternate(net)), Lane(range(3, 4), net.table.first(2))]
+    return [
+        Lane(range(1), net.table.full),
+        Lane(range(1, 3), alternate(net)),
+        Lane(range(3, 4), net.table.first(2)),
+    ]
 
 
 def overlapping_rows(net: Recogniser) -> list[Lane]:
-    return [Lane(range(3), net.table.full), Lane(range(1, 4), net.table.full), Lane(range(2, 3), alternate(net))]
+    return [
+        Lane(range(3), net.table.full),
+        Lane(range(1, 4), net.table.full),
+        Lane(range(2, 3), alternate(net)),
+    ]
 
 
 def with_drops(net: Recogniser) -> list[Lane]:
-    drops, scale = {1: frozenset({0, 2}), 3: frozenset({3}), 2: frozenset[int]()}, {1: 1 / 0.7, 3: 2.0, 2: 1.25}
+    drops, scale = (
+        {1: frozenset({0, 2}), 3: frozenset({3}), 2: frozenset[int]()},
+        {1: 1 / 0.7, 3: 2.0, 2: 1.25},
+    )
     everyone = {0: frozenset(ALL)}
     full = net.table.full
     return [Lane(ALL, full, None, drops, scale), Lane(ALL, full), Lane(ALL, full, None, everyone, {0: 2.0})]
@@ -175,7 +187,11 @@ def with_drops(net: Recogniser) -> list[Lane]:
 
 def gated_and_plain(net: Recogniser) -> list[Lane]:
     gates = _gates(net)
-    return [Lane(ALL, net.table.full), Lane(ALL, net.table.full, gates), Lane(range(2), net.table.full, gates)]
+    return [
+        Lane(ALL, net.table.full),
+        Lane(ALL, net.table.full, gates),
+        Lane(range(2), net.table.full, gates),
+    ]
 
 
 def everything(net: Recogniser) -> list[Lane]:
@@ -208,8 +224,8 @@ def test_lanes_together_are_each_alone(net: Recogniser, make: Lanes) -> None:
     for name, gradient in expected.items():
         # The engine adds absolute positions in float32: what reaches the frontend through them is rounded.
         rounded = net.encoder.positions is not None and name.startswith("frontend.")
-        tolerance = {"atol": 1e-8, "rtol": 1e-5} if rounded else TOLERANCE
-        torch.testing.assert_close(actual[name], gradient, msg=f"{name} differs", **tolerance)
+        atol, rtol = (1e-8, 1e-5) if rounded else (TOLERANCE, TOLERANCE)
+        torch.testing.assert_close(actual[name], gradient, msg=f"{name} differs", atol=atol, rtol=rtol)
     assert any(gradient.abs().max() > 1e-3 for gradient in expected.values())
 
 

@@ -12,6 +12,7 @@ from fairseq2.models.transformer import AttentionBiasCache
 from fairseq2.nn import BatchLayout
 from torch import Tensor
 
+from supernet.batch import Batch
 from supernet.lanes import FINAL, Lane
 from supernet.methods.iterative_zero_out import sparsity_penalty
 from supernet.methods.simple_top_k import relaxed_top_k
@@ -56,7 +57,7 @@ def net(request: pytest.FixtureRequest) -> Recogniser:
     return recogniser(tiny_config(granularity, layer_type, model=model))
 
 
-def alone(net: Recogniser, data: tiny.Batch, plan: Plan, draw: Draw) -> Tensor:
+def alone(net: Recogniser, data: Batch, plan: Plan, draw: Draw) -> Tensor:
     """The sum of the losses of steps with one pass each, on batches of their own rows."""
     total = torch.zeros((), dtype=torch.float64)
     for p, rows in zip(plan.passes, assign_rows(plan.passes, len(data)), strict=True):
@@ -124,7 +125,7 @@ def rows_run(net: Recogniser, plan: Plan, num_rows: int) -> dict[int, list[int]]
     """For each layer, how many rows each call of its attention had while ``plan`` ran."""
     calls: dict[int, list[int]] = defaultdict(list)
     handles = [
-        layer.self_attn.register_forward_pre_hook(  # type: ignore[union-attr,operator]
+        layer.self_attn.register_forward_pre_hook(  # type: ignore[union-attr]
             lambda module, args, i=int(i): calls[i].append(args[0].size(0))
         )
         for i, layer in net.encoder.layers.items()
@@ -141,12 +142,16 @@ def test_nested_passes_share_their_prefix(granularity: Granularity) -> None:
     layer = len(net.table) // 4
     full, three, two = (net.table.first(n * layer) for n in (4, 3, 2))
     plan = Plan(tuple(Pass(sum(kept), kept) for kept in (full, three, two)))
-    assert rows_run(net, plan, 5) == {0: [5], 1: [5], 2: [5], 3: [5]}, "each layer ran once, on one copy of the rows"
+    assert rows_run(net, plan, 5) == {0: [5], 1: [5], 2: [5], 3: [5]}, (
+        "each layer ran once, on one copy of the rows"
+    )
 
 
 def test_passes_that_part_run_only_their_own_rows() -> None:
     net = recogniser(tiny_config())
-    plan = Plan((Pass(4, (True,) * 4), Pass(2, (True, False, True, False)), Pass(2, (True, False, False, True))))
+    plan = Plan(
+        (Pass(4, (True,) * 4), Pass(2, (True, False, True, False)), Pass(2, (True, False, False, True)))
+    )
     # The small ones part from the full net at layer 1, and from each other at layer 2.
     assert rows_run(net, plan, 5) == {0: [5], 1: [5], 2: [10], 3: [10]}
 

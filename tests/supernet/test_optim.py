@@ -45,7 +45,10 @@ def test_finite_updates_are_torchs_own() -> None:
     optimizer = SkippingAdamW(parameter_groups(ours, CONFIG), CONFIG, *counters())
     decayed = [p for p in theirs.parameters() if p.ndim > 1]
     plain = [p for p in theirs.parameters() if p.ndim == 1]
-    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": 0.1},
+        {"params": plain, "weight_decay": 0.0},
+    ]
     reference = torch.optim.AdamW(groups, lr=CONFIG.lr, betas=CONFIG.betas, eps=CONFIG.eps, foreach=False)
     for step in range(8):
         for module, optim in ((ours, optimizer), (theirs, reference)):
@@ -84,7 +87,9 @@ def test_after_a_skipped_update_everything_goes_on_as_if_it_had_not_been() -> No
         for module, optimizer in ((interrupted, a), (undisturbed, b)):
             set_gradients(module, step)
             optimizer.step()
-    assert all(torch.equal(x, y) for x, y in zip(interrupted.parameters(), undisturbed.parameters(), strict=True))
+    assert all(
+        torch.equal(x, y) for x, y in zip(interrupted.parameters(), undisturbed.parameters(), strict=True)
+    )
     assert (int(skipped), int(in_a_row)) == (1, 0)
 
 
@@ -109,7 +114,9 @@ def test_the_factor_is_linear_between_points_and_constant_beyond(share: float) -
 
 
 def test_the_rate_over_a_run() -> None:
-    config = TrainConfig(num_steps=100, lr=2.0, scores_lr=0.5, schedule=((0, 0.0), (0.1, 1.0), (0.6, 0.5), (1, 0.0)))
+    config = TrainConfig(
+        num_steps=100, lr=2.0, scores_lr=0.5, schedule=((0, 0.0), (0.1, 1.0), (0.6, 0.5), (1, 0.0))
+    )
     model = Recogniser(tiny_config(), NUM_TOKENS)
     optimizer = SkippingAdamW(parameter_groups(model, config), config, *counters())
     scheduler = PiecewiseLinearLR(optimizer, config)
@@ -121,4 +128,6 @@ def test_the_rate_over_a_run() -> None:
         scheduler.step()
     expected = {1: 0.2, 5: 1.0, 10: 2.0, 35: 1.5, 60: 1.0, 80: 0.5, 100: 0.0}  # the n-th update's
     assert {n: rates[n - 1] for n in expected} == pytest.approx(expected)
-    assert {n: scores[n - 1] for n in expected} == pytest.approx({n: rate / 4 for n, rate in expected.items()})
+    assert {n: scores[n - 1] for n in expected} == pytest.approx(
+        {n: rate / 4 for n, rate in expected.items()}
+    )

@@ -14,10 +14,7 @@ from rich.console import Console
 from supernet import cut, evaluate, transcribe
 from supernet.run import Run
 from tests.supernet.processes import run
-from tests.supernet.test_train import finished, place
 from tests.tasks.folders import tone
-
-__all__ = ["finished", "place"]  # fixtures that are made once for all files
 
 
 @pytest.fixture
@@ -38,7 +35,9 @@ def test_evaluating_again_gives_the_same_rates(
     assert "test WER" in out
 
 
-def test_one_size_on_another_split(finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_size_on_another_split(
+    finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     evaluate.main(["runs/finished", "--sizes", "2", "--split", "valid"])
     assert "valid WER" in capsys.readouterr().out
     lines = (finished[0].folder / "transcripts" / "valid-2.tsv").read_text().splitlines()
@@ -57,7 +56,11 @@ def test_a_selection_file_is_scored(
 
 def test_a_cut_out_model_writes_the_same(finished: tuple[Run, str], here: Path, tmp_path: Path) -> None:
     cut.main(["runs/finished", "--size", "2", "--out", str(tmp_path / "small")])
-    assert sorted(p.name for p in (tmp_path / "small").iterdir()) == ["model.json", "model.safetensors", "tokens.txt"]
+    assert sorted(p.name for p in (tmp_path / "small").iterdir()) == [
+        "model.json",
+        "model.safetensors",
+        "tokens.txt",
+    ]
     small, whole = cut.load(tmp_path / "small" / "model"), cut.load(finished[0].model_stem)
     features = torch.randn(1, 120, 80)
     kept = whole.recogniser.table.kept(finished[0].subnets()[2])
@@ -82,13 +85,16 @@ def test_any_audio_file_is_transcribed_and_a_broken_one_is_named(
 ) -> None:
     files, broken = audio_files(tmp_path), tmp_path / "broken.wav"
     broken.write_bytes(files[0].read_bytes()[:30])
-    out, err = run("supernet.transcribe", "runs/finished", "--size", "4", broken, *files, cwd=place, status=2)
+    endless = tmp_path / "endless.flac"
+    soundfile.write(endless, np.zeros(121 * 16_000), 16_000)
+    wrong = broken, endless
+    out, err = run("supernet.transcribe", "runs/finished", "--size", "4", *wrong, *files, cwd=place, status=2)
     lines = [line.split("\t") for line in out.splitlines() if "\t" in line]
     assert [name for name, _ in lines] == [str(file) for file in files]
     assert len({text for _, text in lines}) == 1
     complaints = [line for line in err.splitlines() if line.startswith("error:")]
-    assert len(complaints) == 1
-    assert str(broken) in complaints[0]
+    assert [str(file) in line for file, line in zip(wrong, complaints, strict=True)] == [True, True]
+    assert "must last at most 120 s, but lasts 121.0 s" in complaints[1]
     assert "Traceback" not in err
 
 
@@ -114,10 +120,18 @@ def test_silence_and_clicks_are_transcribed(finished: tuple[Run, str]) -> None:
         (evaluate.main, ["runs/nowhere"], "`RUN` must be a run folder"),
         (evaluate.main, ["runs/finished", "--selection", "gone.json"], "`--selection` must be a subnet file"),
         (transcribe.main, ["runs/nowhere", "a.wav"], "`RUN` must be a run folder"),
-        (transcribe.main, ["runs/finished", "--size", "9", "a.wav"], "`--size` must be one of 2, 4, but is 9"),
+        (
+            transcribe.main,
+            ["runs/finished", "--size", "9", "a.wav"],
+            "`--size` must be one of 2, 4, but is 9",
+        ),
         (transcribe.main, ["runs/finished", "gone.wav"], "'gone.wav' must be readable audio"),
         (cut.main, ["runs/finished", "--size", "1", "--out", "x"], "`--size` must be one of 2, 4, but is 1"),
-        (cut.main, ["runs/finished", "--selection", "tones", "--out", "x"], "`--selection` must be a subnet file"),
+        (
+            cut.main,
+            ["runs/finished", "--selection", "tones", "--out", "x"],
+            "`--selection` must be a subnet file",
+        ),
     ],
 )
 def test_wrong_arguments_get_one_clear_line(

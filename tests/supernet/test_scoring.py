@@ -28,7 +28,9 @@ def distance(a: list[str], b: list[str]) -> int:
 
 
 @given(st.lists(st.tuples(words.filter(len), words), min_size=1, max_size=5))
-def test_error_rates_are_edit_distances_over_reference_lengths(pairs: list[tuple[list[str], list[str]]]) -> None:
+def test_error_rates_are_edit_distances_over_reference_lengths(
+    pairs: list[tuple[list[str], list[str]]],
+) -> None:
     references, hypotheses = ([" ".join(x) for x in side] for side in zip(*pairs, strict=True))
     result = score(references, hypotheses)
     errors = sum(distance(r, h) for r, h in pairs)
@@ -53,7 +55,7 @@ def test_error_rates_are_edit_distances_over_reference_lengths(pairs: list[tuple
 )
 def test_error_rates_by_hand(reference: str, hypothesis: str, wer: float, cer: float) -> None:
     result = score([reference], [hypothesis])
-    assert (result.wer, result.cer) == (pytest.approx(wer), pytest.approx(cer))
+    assert [result.wer, result.cer] == pytest.approx([wer, cer])
 
 
 def test_rates_are_over_all_words_not_over_utterances() -> None:

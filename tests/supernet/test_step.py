@@ -17,7 +17,9 @@ shares = st.lists(st.floats(0.01, 100), min_size=1, max_size=6)
 
 
 @given(shares, st.integers(0, 200))
-def test_every_row_goes_somewhere_and_nobody_gets_more_than_one_row_too_many(parts: list[float], count: int) -> None:
+def test_every_row_goes_somewhere_and_nobody_gets_more_than_one_row_too_many(
+    parts: list[float], count: int
+) -> None:
     rows = largest_remainder(parts, count)
     assert sum(rows) == count
     for got, share in zip(rows, parts, strict=True):
@@ -108,7 +110,9 @@ def test_passes_with_one_gate_share_its_values() -> None:
         ("010101", (2, 4)),
     ],
 )
-def test_equal_readings_count_once_and_none_before_the_first_unit(kept: str, positions: tuple[int, ...]) -> None:
+def test_equal_readings_count_once_and_none_before_the_first_unit(
+    kept: str, positions: tuple[int, ...]
+) -> None:
     reader = Reader((2, 4), tuple(range(6)), 0.5)
     assert reader.positions_for(tuple(c == "1" for c in kept)) == positions
 

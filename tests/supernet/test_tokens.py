@@ -19,7 +19,9 @@ def test_the_file_is_symbol_and_id_and_a_space_is_an_id_alone(tmp_path: Path) ->
 
 
 @given(texts, st.sampled_from(["characters", "words"]))
-def test_a_file_gives_the_same_tokens_again(tmp_path_factory: pytest.TempPathFactory, found: list[str], kind: Kind) -> None:
+def test_a_file_gives_the_same_tokens_again(
+    tmp_path_factory: pytest.TempPathFactory, found: list[str], kind: Kind
+) -> None:
     tokens = Tokens.from_texts(found, kind)
     path = tmp_path_factory.mktemp("tokens") / "tokens.txt"
     tokens.save(path)
@@ -56,6 +58,8 @@ def test_blanks_are_left_out() -> None:
     assert Tokens.from_texts(["ab"]).decode([0, 1, 0, 0, 1, 2, 0]) == "aab"
 
 
-@pytest.mark.parametrize(("ids", "frames"), [([], 0), ([1], 1), ([1, 2, 1], 3), ([1, 1], 3), ([2, 2, 2, 1, 1], 8)])
+@pytest.mark.parametrize(
+    ("ids", "frames"), [([], 0), ([1], 1), ([1, 2, 1], 3), ([1, 1], 3), ([2, 2, 2, 1, 1], 8)]
+)
 def test_repetitions_need_a_blank_between_them(ids: list[int], frames: int) -> None:
     assert min_ctc_frames(ids) == frames

@@ -18,40 +18,20 @@ from supernet.train import main
 from tests.supernet.processes import SECRET, run, settings, stop_at
 
 
-@pytest.fixture(scope="session")
-def place(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working folder with the corpus in it."""
-    folder = tmp_path_factory.mktemp("place")
-    (folder / "tones").symlink_to(tones)
-    return folder
-
-
-def train(place: Path, out: str, *more: str) -> tuple[Run, str]:
-    printed, _ = run("supernet.train", *settings(), "--out", f"runs/{out}", *more, cwd=place)
-    return Run(place / "runs" / out), printed
-
-
-@pytest.fixture(scope="session")
-def finished(place: Path) -> tuple[Run, str]:
-    return train(place, "finished")
-
-
-@pytest.fixture(scope="session")
-def zeroed(place: Path) -> tuple[Run, str]:
-    """Iterative-Zero-Out, whose scores jump."""
-    return train(place, "zeroed", "--method", "iterative-zero-out")
-
-
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+FILES = """
+config.yaml tokens.txt skipped.tsv model.safetensors model.json subnets/2.json subnets/4.json scores.jsonl
+metrics/train.jsonl metrics/valid.jsonl tb checkpoints/step_24 results.json transcripts/test-2.tsv
+pictures/scores.png pictures/kept.png pictures/loss.png pictures/wer.png
+"""
+
+
 def test_a_run_folder_holds_all_that_a_run_is(finished: tuple[Run, str]) -> None:
     folder = finished[0].folder
-    for name in ("config.yaml", "tokens.txt", "model.safetensors", "model.json", "subnets/2.json", "subnets/4.json",
-                 "scores.jsonl", "metrics/train.jsonl", "metrics/valid.jsonl", "results.json", "skipped.tsv",
-                 "checkpoints/step_24", "transcripts/test-2.tsv", "pictures/scores.png", "pictures/kept.png",
-                 "pictures/loss.png", "pictures/wer.png"):  # fmt: skip
+    for name in FILES.split():
         assert (folder / name).exists(), name
     assert list((folder / "tb").rglob("events.*"))
     assert not list(folder.rglob("*.tmp"))
@@ -80,7 +60,7 @@ def test_the_end_is_a_table_with_every_size(finished: tuple[Run, str]) -> None:
     run_, printed = finished
     results = run_.results()
     for size, row in results["sizes"].items():
-        (line,) = [x for x in printed.splitlines() if x.split("│")[1:2] and x.split("│")[1].strip() == size]
+        (line,) = [x for x in printed.splitlines() if x.startswith("│") and x.split("│")[1].strip() == size]
         assert f"{row['test']['wer']:.2%}" in line
         assert f"{row['macs'] / 1e9:.2f} G" in line
 
@@ -114,7 +94,10 @@ def test_nothing_private_is_in_the_folder(finished: tuple[Run, str], place: Path
 
 
 def test_a_finished_run_prints_its_table_again(
-    finished: tuple[Run, str], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    finished: tuple[Run, str],
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished[0].folder.rglob("*.safetensors")}
     results = finished[0].results_file.stat().st_mtime_ns
@@ -128,7 +111,10 @@ def test_a_finished_run_prints_its_table_again(
 
 
 def test_changed_settings_are_named(
-    finished: tuple[Run, str], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    finished: tuple[Run, str],
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(place)
     before = finished[0].config_file.read_text()
@@ -155,7 +141,7 @@ def assert_the_same_run(resumed: Run, whole: Run) -> None:
     assert resumed.scores() == whole.scores()
     for name in ("train", "valid"):
         ours, theirs = ({line["Step"]: line for line in r.metrics(name)} for r in (resumed, whole))
-        # A stop adds a validation of its own, and a kill just after a checkpoint leaves out the one due with it.
+        # A stop adds a validation of its own; a kill just after a checkpoint leaves out the one due with it.
         for step in ours.keys() & theirs.keys():
             assert _losses(ours[step]) == _losses(theirs[step])
         assert 24 in ours.keys() & theirs.keys()
@@ -180,7 +166,9 @@ def test_killed_and_started_again_it_ends_bit_by_bit_the_same(
     assert_the_same_run(Run(place / out), whole)
 
 
-def test_ctrl_c_says_what_remains_and_the_same_command_continues(place: Path, finished: tuple[Run, str]) -> None:
+def test_ctrl_c_says_what_remains_and_the_same_command_continues(
+    place: Path, finished: tuple[Run, str]
+) -> None:
     # No checkpoint falls due after the second one: what continues was saved because of Ctrl-C.
     command = ["supernet.train", *settings(), "--out", "runs/stopped"]
     assert stop_at(8, command, place / "runs/stopped", place, signal.SIGINT) == 130
@@ -199,7 +187,13 @@ def test_iterative_zero_out_puts_units_out(zeroed: tuple[Run, str]) -> None:
 
 def test_the_sizes_of_individual_training_are_runs_of_their_own(place: Path) -> None:
     out, _ = run(
-        "supernet.train", *settings("1,2", num_steps=4), "--method", "individual", "--out", "runs/alone", cwd=place
+        "supernet.train",
+        *settings("1,2", num_steps=4),
+        "--method",
+        "individual",
+        "--out",
+        "runs/alone",
+        cwd=place,
     )
     runs = {size: Run(place / "runs" / "alone" / str(size)) for size in (1, 2)}
     for size, single in runs.items():
@@ -213,14 +207,18 @@ def test_the_sizes_of_individual_training_are_runs_of_their_own(place: Path) -> 
 def test_two_processes_train_one_model_and_draw_the_same_plans(place: Path) -> None:
     train_options = [*settings(num_steps=8), "--set", "task.batch_seconds=4", "--out", "runs/ranks"]
     run(
-        "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29543", "-m", "tests.supernet.spy",
-        *train_options, cwd=place, extra={"PLANS": str(place)},
+        "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29543", "-m",
+        "tests.supernet.spy", *train_options, cwd=place, extra={"PLANS": str(place)},
     )  # fmt: skip
-    ranks: list[dict[str, list[Any]]] = [json.loads((place / f"plans-{rank}.json").read_text()) for rank in (0, 1)]
+    ranks: list[dict[str, list[Any]]] = [
+        json.loads((place / f"plans-{rank}.json").read_text()) for rank in (0, 1)
+    ]
     assert ranks[0]["plans"] == ranks[1]["plans"]
     assert len(ranks[0]["plans"]) >= 8
     assert ranks[0]["weights"] == ranks[1]["weights"]
-    assert not set(ranks[0]["utterances"][:1]) & set(ranks[1]["utterances"][:1]), "each has its own share of the data"
+    assert not set(ranks[0]["utterances"][:1]) & set(ranks[1]["utterances"][:1]), (
+        "each has its own share of the data"
+    )
     results = Run(place / "runs" / "ranks").results()
     assert {size: row["test"]["utterances"] for size, row in results["sizes"].items()} == {"2": 8, "4": 8}
     assert [line["Step"] for line in Run(place / "runs" / "ranks").metrics("train")] == [2, 4, 6, 8]

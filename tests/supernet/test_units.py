@@ -18,7 +18,11 @@ MODULES = UnitTable.of(3, "module", "conformer")
     [
         ("layer", "conformer", ["layers.0", "layers.1"]),
         ("layer", "transformer", ["layers.0", "layers.1"]),
-        ("module", "transformer", ["layers.0.self_attn", "layers.0.ffn", "layers.1.self_attn", "layers.1.ffn"]),
+        (
+            "module",
+            "transformer",
+            ["layers.0.self_attn", "layers.0.ffn", "layers.1.self_attn", "layers.1.ffn"],
+        ),
         (
             "module",
             "conformer",

@@ -26,7 +26,10 @@ def tiny_model(**changes: Any) -> ModelConfig:
 
 
 def tiny_config(
-    granularity: Granularity = "layer", layer_type: LayerType = "conformer", sizes: Sequence[int] = (), **changes: Any
+    granularity: Granularity = "layer",
+    layer_type: LayerType = "conformer",
+    sizes: Sequence[int] = (),
+    **changes: Any,
 ) -> Config:
     """Four layers; by default the sizes are half of the units and all."""
     units = NUM_LAYERS * (1 if granularity == "layer" else len(MODULES[layer_type]))

@@ -1,0 +1,42 @@
+"""The only place that touches fairseq2's recipe and trainer: from a configuration to trained weights.
+
+The engine brings data parallelism, mixed precision, checkpoints, metrics and resuming; what a step does
+comes from the schedule and the model. A run is bounded by epochs, with a reader that ends at the step
+budget, because with a step bound the engine would ignore requests to stop.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fairseq2.recipe.run import run as run_recipe
+from fairseq2.task import TaskStopException
+
+from supernet.batch import Task
+from supernet.config import Config
+from supernet.engine.recipe import Result, SupernetRecipe, engine_config
+from supernet.engine.stopping import quiet
+from supernet.engine.units import Divergence, Observer, SupernetUnit
+from supernet.phases import Method
+from supernet.tokens import Tokens
+
+__all__ = ["Divergence", "Observer", "Result", "SupernetUnit", "train"]
+
+
+def train(
+    config: Config, method: Method, task: Task, tokens: Tokens, folder: Path, observer: Observer
+) -> Result:
+    """Train until the step budget is used up, continuing from the newest checkpoint in ``folder``.
+
+    Raises :class:`Divergence`, :class:`KeyboardInterrupt` after a requested stop (everything saved), OSError.
+    """
+    if config.device is not None:
+        os.environ["FAIRSEQ2_DEVICE"] = config.device
+    recipe = SupernetRecipe(config, method, task, tokens, observer)
+    with quiet():
+        try:
+            run_recipe(recipe, engine_config(config), folder, no_progress=True)
+        except TaskStopException:
+            raise KeyboardInterrupt from None
+    return recipe.result()

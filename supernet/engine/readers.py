@@ -1,0 +1,66 @@
+"""What the engine reads: training batches until the budget is used up, and validation batches once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from fairseq2.datasets import DataReader
+
+from supernet.batch import Batch, BatchReader
+
+
+class StepBudget(DataReader[Batch]):
+    """The endless training reader, cut off after ``num_steps`` updates; then every further epoch is empty."""
+
+    def __init__(self, reader: BatchReader, num_steps: int, num_accumulate: int) -> None:
+        self._reader, self._num_steps, self._num_accumulate = reader, num_steps, num_accumulate
+        self.num_begun = 0
+        """Updates begun so far, counted by the trainer: one that overflows and is repeated counts once."""
+
+    def __iter__(self) -> StepBudget:
+        return self
+
+    def __next__(self) -> list[Batch]:
+        if self.num_begun >= self._num_steps:
+            raise StopIteration
+        return [next(self._reader) for _ in range(self._num_accumulate)]
+
+    def reset(self) -> None:
+        """The position stays: there is one pass through the budget."""
+
+    def state_dict(self) -> dict[str, object]:
+        return {"num_begun": self.num_begun, "reader": self._reader.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        self.num_begun = int(state_dict["num_begun"])  # type: ignore[call-overload]
+        self._reader.load_state_dict(state_dict["reader"])  # type: ignore[arg-type]
+
+    @property
+    def num_accumulate(self) -> int:
+        return self._num_accumulate
+
+
+class Once(DataReader[Batch]):
+    """A fixed list of batches, from the start at every reset."""
+
+    def __init__(self, start: Callable[[], Iterator[Batch]]) -> None:
+        self._start, self._batches = start, start()
+
+    def __iter__(self) -> Once:
+        return self
+
+    def __next__(self) -> list[Batch]:
+        return [next(self._batches)]
+
+    def reset(self) -> None:
+        self._batches = self._start()
+
+    def state_dict(self) -> dict[str, object]:
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        """Nothing to restore."""
+
+    @property
+    def num_accumulate(self) -> int:
+        return 1

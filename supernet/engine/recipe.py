@@ -1,0 +1,160 @@
+"""The engine's recipe: model, optimizer, data and units wired together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from fairseq2.composition import register_model_family
+from fairseq2.optim.lr_schedulers import LRScheduler
+from fairseq2.recipe.base import Recipe, RecipeContext
+from fairseq2.recipe.component import register_component
+from fairseq2.recipe.config import (
+    CommonSection,
+    GangSection,
+    GradAccumulationConfig,
+    LRSchedulerSection,
+    MixedPrecisionConfig,
+    ModelSection,
+    OptimizerSection,
+    RegimeSection,
+    TorchConfig,
+    TrainerSection,
+)
+from fairseq2.runtime.config_registry import ConfigRegistrar
+from fairseq2.runtime.dependency import DependencyContainer, DependencyResolver
+from fairseq2.task import Task as EngineTask
+from torch import nn
+from torch.optim import Optimizer
+
+from supernet.batch import Task
+from supernet.config import Config
+from supernet.engine.readers import Once, StepBudget
+from supernet.engine.stopping import StoppableTask, log_to_file_only
+from supernet.engine.units import Observer, SupernetUnit, Validation
+from supernet.model import Recogniser
+from supernet.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
+from supernet.phases import Method, Schedule
+from supernet.tokens import Tokens
+
+FAMILY = "supernet"
+
+
+@dataclass(kw_only=True)
+class _NoOptions:
+    """A component of ours is configured by the run itself."""
+
+
+@dataclass(kw_only=True)
+class _EngineConfig:
+    model: ModelSection
+    trainer: TrainerSection
+    optimizer: OptimizerSection
+    lr_scheduler: LRSchedulerSection
+    regime: RegimeSection
+    common: CommonSection
+    gang: GangSection = field(default_factory=GangSection)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What training leaves in memory."""
+
+    model: Recogniser
+    schedule: Schedule
+    is_main: bool
+    """Whether this process is rank 0, which writes the results."""
+
+
+def engine_config(config: Config) -> _EngineConfig:
+    t = config.train
+    dtype = getattr(torch, t.precision)
+    on_cpu = config.device == "cpu" or (config.device is None and not torch.cuda.is_available())
+    mixed = MixedPrecisionConfig(mode="off" if on_cpu or dtype == torch.float32 else "auto", dtype=dtype)
+    return _EngineConfig(
+        model=ModelSection(family=FAMILY, arch="run"),
+        trainer=TrainerSection(
+            data_parallelism=t.parallelism,
+            mixed_precision=mixed,
+            max_grad_norm=t.max_grad_norm,
+            grad_accumulation=GradAccumulationConfig(num_batches=t.accumulate),
+        ),
+        optimizer=OptimizerSection(name=FAMILY, config=_NoOptions()),
+        lr_scheduler=LRSchedulerSection(name=FAMILY, config=_NoOptions()),
+        regime=RegimeSection(
+            num_data_epochs=2,  # one that holds the whole budget, and one that is empty: see StepBudget
+            publish_metrics_every_n_steps=t.publish_every,
+            validate_every_n_steps=t.validate_every,
+            checkpoint_every_n_steps=t.checkpoint_every,
+            keep_last_n_checkpoints=2,
+        ),
+        common=CommonSection(
+            seed=config.seed, no_sweep_dir=True, cluster="none", torch=TorchConfig(num_threads=t.num_threads)
+        ),
+    )
+
+
+class SupernetRecipe(Recipe):
+    """Wires model, optimizer, data and units together."""
+
+    def __init__(
+        self, config: Config, method: Method, task: Task, tokens: Tokens, observer: Observer
+    ) -> None:
+        self._config, self._method, self._task, self._tokens = config, method, task, tokens
+        self._observer = observer
+        self._result: Result | None = None
+
+    @property
+    def config_kls(self) -> type[object]:
+        return _EngineConfig
+
+    def has_static_autograd_graph(self, context: RecipeContext) -> bool:
+        return False  # the phases differ in what they use
+
+    def result(self) -> Result:
+        assert self._result is not None
+        return self._result
+
+    def register(self, container: DependencyContainer) -> None:
+        register_model_family(
+            container, FAMILY, Recogniser, _NoOptions, factory=lambda _: self._build(), supports_meta=False
+        )
+        registrar = ConfigRegistrar(container, _NoOptions)
+        registrar("run")(_NoOptions)
+        register_component(container, Optimizer, FAMILY, _NoOptions, self._optimizer)
+        register_component(container, LRScheduler, FAMILY, _NoOptions, self._scheduler)
+
+    def _build(self) -> Recogniser:
+        with torch.random.fork_rng():
+            torch.manual_seed(self._config.seed)
+            return Recogniser(self._config, len(self._tokens), initial_score=self._method.initial_score)
+
+    def _optimizer(self, resolver: DependencyResolver, config: _NoOptions) -> Optimizer:
+        model = resolver.resolve(nn.Module)
+        bare = resolver.resolve(nn.Module, key="model")
+        groups = parameter_groups(model, self._config.train)
+        assert isinstance(bare, Recogniser)
+        return SkippingAdamW(groups, self._config.train, bare.skipped_updates, bare.skipped_in_a_row)
+
+    def _scheduler(self, resolver: DependencyResolver, config: _NoOptions) -> LRScheduler:
+        return PiecewiseLinearLR(resolver.resolve(Optimizer), self._config.train)
+
+    def create_task(self, context: RecipeContext) -> EngineTask:
+        log_to_file_only()
+        rank, num_ranks = context.gangs.dp.rank, context.gangs.dp.size
+        model = context.get_model_as(Recogniser)
+        schedule = Schedule(self._method, model, self._config.seed)
+        self._result = Result(model, schedule, rank == 0)
+        reader = self._task.train_reader(self._tokens, seed=self._config.seed, rank=rank, num_ranks=num_ranks)
+        budget = StepBudget(reader, self._config.train.num_steps, self._config.train.accumulate)
+        unit = SupernetUnit(
+            context.get_data_parallel_model(), model, schedule, budget, self._config, rank, self._observer
+        )
+        validation = Validation(model, schedule, self._tokens, self._observer)
+        valid_reader = Once(
+            lambda: iter(self._task.eval_batches("valid", self._tokens, rank=rank, num_ranks=num_ranks))
+        )
+        trainer = context.create_trainer(unit, budget, [validation], [valid_reader])
+        if rank == 0:
+            self._observer.on_start(schedule)
+        return StoppableTask(trainer, context.gangs)

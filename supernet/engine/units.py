@@ -1,0 +1,131 @@
+"""What the engine's trainer and validator call for each batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import Protocol
+
+import fairseq2.recipe.base  # noqa: F401  (first: the engine's own modules import each other in this order)
+import torch
+from fairseq2.evaluator import EvalUnit
+from fairseq2.metrics import MetricBag
+from fairseq2.trainer import TrainUnit
+from torch import Tensor, nn
+from torcheval.metrics import Mean
+
+from supernet.batch import Batch
+from supernet.config import Config
+from supernet.engine.readers import StepBudget
+from supernet.model import Recogniser
+from supernet.phases import Schedule
+from supernet.scoring import count_errors, greedy
+from supernet.step import Draw, Step
+from supernet.tokens import Tokens
+
+MAX_SKIPPED_IN_A_ROW = 10
+
+
+class Divergence(RuntimeError):
+    """Too many updates in a row had gradients that are not finite."""
+
+
+class Observer(Protocol):
+    """Who follows a training on rank 0."""
+
+    def on_start(self, schedule: Schedule) -> None: ...
+
+    def on_step(self, step: int) -> None: ...
+
+    def on_publish(
+        self, step: int, scores: list[float], gates: list[float] | None, values: Mapping[str, object]
+    ) -> None: ...
+
+    def on_validated(self, step: int, values: Mapping[str, object]) -> None: ...
+
+
+class SupernetUnit(TrainUnit[Batch]):
+    """One training step: asks the schedule what to run and lets the (wrapped) model run it."""
+
+    def __init__(
+        self,
+        wrapped: nn.Module,
+        model: Recogniser,
+        schedule: Schedule,
+        budget: StepBudget,
+        config: Config,
+        rank: int,
+        observer: Observer,
+    ) -> None:
+        self._wrapped, self._model, self._schedule, self._budget = wrapped, model, schedule, budget
+        self._config, self._rank, self._observer = config, rank, observer
+        self._step, self._micro_batch = 0, 0
+        self._fresh: set[str] = set()
+
+    def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
+        for name in self._schedule.loss_names():
+            metric_bag.add(name, Mean())
+
+    def set_step_nr(self, step_nr: int) -> None:
+        self._step, self._micro_batch = step_nr - 1, 0
+        self._budget.num_begun = step_nr
+        self._schedule.begin(self._step)
+        if self._rank == 0:
+            self._observer.on_step(step_nr)
+
+    def process_batch(self, batch: Batch, metric_bag: MetricBag) -> tuple[Tensor, int]:
+        draw = Draw(self._config.seed, self._step, self._rank, self._micro_batch)
+        self._micro_batch += 1
+        loss = self._wrapped(batch, Step(self._schedule.plan(self._step), draw))
+        for name, (total, num_frames) in loss.by_pass.items():
+            self._update(metric_bag, f"ctc/{name}", total / num_frames, num_frames)
+        for name, value in loss.penalties.items():
+            self._update(metric_bag, f"penalty/{name}", value.detach(), 1)
+        return loss.total, loss.num_frames
+
+    def _update(self, metric_bag: MetricBag, name: str, value: Tensor, weight: float) -> None:
+        metric_bag.get(name, Mean).update(value, weight=weight)
+        self._fresh.add(name)
+
+    def process_metric_values(self, values: MutableMapping[str, object]) -> None:
+        for name in self._schedule.loss_names() - self._fresh:
+            values.pop(name, None)
+        self._fresh.clear()
+        skipped, in_a_row = int(self._model.skipped_updates), int(self._model.skipped_in_a_row)
+        values["skipped_updates"] = skipped
+        gates = self._schedule.gates(self._step)
+        self._observer.on_publish(
+            self._step + 1, self._model.scores.tolist(), None if gates is None else gates.tolist(), values
+        )
+        if in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            raise Divergence(
+                f"The gradient must be finite, but was not in the last {in_a_row} updates, from step "
+                f"{self._step + 2 - in_a_row} on. Their updates were left out, and the newest checkpoint "
+                f"holds the weights from before. Lower `train.lr` or `train.max_grad_norm`, or use float32."
+            )
+
+
+class Validation(EvalUnit[Batch]):
+    """CTC loss and greedy word errors of every size on the validation split, all sizes in one walk."""
+
+    def __init__(self, model: Recogniser, schedule: Schedule, tokens: Tokens, observer: Observer) -> None:
+        self._model, self._schedule, self._tokens, self._observer = model, schedule, tokens, observer
+        self._step = 0
+
+    def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
+        self._subnets = self._schedule.subnets()
+        for size in self._subnets:
+            metric_bag.add(f"ctc/{size}", Mean())
+            metric_bag.add(f"wer/{size}", Mean())
+
+    def set_train_step_nr(self, step_nr: int) -> None:
+        self._step = step_nr
+
+    def process_batch(self, batch: Batch, metric_bag: MetricBag) -> None:
+        for size, log_probs_BSV, lengths, losses_B in self._model.score_all(batch, self._subnets):
+            texts = greedy(log_probs_BSV, lengths, self._tokens)
+            errors, words = count_errors(batch.texts, texts)
+            metric_bag.get(f"ctc/{size}", Mean).update(losses_B.sum() / sum(lengths), weight=sum(lengths))
+            metric_bag.get(f"wer/{size}", Mean).update(torch.tensor(errors / words), weight=words)
+
+    def process_metric_values(self, values: MutableMapping[str, object]) -> None:
+        self._observer.on_validated(self._step, values)

@@ -1,0 +1,105 @@
+"""Every preset in configs/ builds a network and trains."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from supernet.model import Recogniser
+from supernet.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
+from supernet.phases import Schedule
+from supernet.resolve import Resolved, presets, resolve
+from supernet.step import Draw, Step
+from tests.supernet import tiny
+from tests.supernet.tiny import NUM_TOKENS
+
+PUBLISHED = {"simple-top-k-published", "iterative-zero-out-published", "on-demand-published"}
+
+
+def first_steps_of_phases(schedule: Schedule) -> list[int]:
+    """Two steps at least: the first ones, and that with which each kind of phase begins."""
+    starts = {name: start for name, start in reversed(schedule.boundaries())}
+    return sorted({0, 1, *starts.values()})
+
+
+def train(resolved: Resolved, num_rows: int) -> tuple[Recogniser, list[float]]:
+    config, method = resolved.config, resolved.method
+    torch.manual_seed(0)
+    net = Recogniser(config, NUM_TOKENS, initial_score=method.initial_score)
+    schedule = Schedule(method, net, config.seed)
+    groups = parameter_groups(net, config.train)
+    optimizer = SkippingAdamW(groups, config.train, net.skipped_updates, net.skipped_in_a_row)
+    scheduler = PiecewiseLinearLR(optimizer, config.train)
+    data, losses = tiny.batch([40] * num_rows, dtype=torch.float32), []
+    for step in first_steps_of_phases(schedule):
+        schedule.begin(step)
+        loss = net(data, Step(schedule.plan(step), Draw(config.seed, step)))
+        optimizer.zero_grad()
+        (loss.total / loss.num_frames).backward()
+        optimizer.step()
+        scheduler.step()
+        losses.append(loss.total.item())
+    return net, losses
+
+
+def test_there_are_presets() -> None:
+    assert {"tiny", "small", "base", *PUBLISHED} <= set(presets())
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_builds_and_takes_two_steps(name: str) -> None:
+    # A network of 80 million parameters takes most of its time to make: tasks and sizes stay as they are.
+    net, losses = train(resolve([{"preset": name}]), num_rows=2)
+    assert len(losses) >= 2
+    assert all(0 < loss < float("inf") for loss in losses)
+    assert int(net.skipped_updates) == 0
+    assert losses[0] != losses[1]
+    assert all(bool(p.isfinite().all()) for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "dim", "heads", "kernel", "layers"),
+    [("tiny", 96, 4, 15, 12), ("small", 384, 6, 31, 12), ("base", 512, 8, 31, 12)],
+)
+def test_the_networks_of_the_presets(name: str, dim: int, heads: int, kernel: int, layers: int) -> None:
+    config = resolve([{"preset": name}]).config
+    m = config.model
+    assert (m.dim, m.num_heads, m.kernel, m.ffn_dim, config.num_layers) == (
+        dim,
+        heads,
+        kernel,
+        4 * dim,
+        layers,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED - {"on-demand-published"}))
+def test_the_published_settings(name: str) -> None:
+    resolved = resolve([{"preset": name}])
+    config = resolved.config
+    assert config.granularity == "module"
+    assert config.model.heads == "per-size"
+    assert (config.passes.sharing, config.passes.small_weight) == ("batch", 0.3)
+    assert config.passes.layer_drop == pytest.approx(0.3)
+    assert len(resolved.method.table) == 48
+    net = Schedule(
+        resolved.method, Recogniser(config, NUM_TOKENS, initial_score=resolved.method.initial_score), 0
+    )
+    joint = dict(net.boundaries())["joint"]
+    assert joint == pytest.approx(0.6 * config.train.num_steps, abs=1)
+    assert len(net.plan(0).passes) == 2
+    random.seed(0)
+    assert [p.size for p in net.plan(joint).passes] == sorted(config.sizes, reverse=True)
+
+
+def test_later_layers_win_and_options_go_over_presets() -> None:
+    config = resolve([{"preset": "small"}, {"model": {"dim": 192}}, {"sizes": [4]}]).config
+    assert (config.model.dim, config.model.num_heads, config.sizes) == (192, 6, (4,))
+
+
+def test_another_method_brings_none_of_the_presets_options() -> None:
+    resolved = resolve([{"preset": "simple-top-k-published"}, {"method": "on-demand"}])
+    assert resolved.config.method.name == "on-demand"
+    assert resolved.config.method.options == {"max_drop": 0.3}

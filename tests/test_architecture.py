@@ -1,0 +1,90 @@
+"""The arrows between the packages, read from their import statements."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = {
+    package: sorted((ROOT / package).rglob("*.py"))
+    for package in ("supernet", "selection", "tasks", "configs")
+}
+PARTS = "recipe trainer evaluator validator task gang gangs checkpoint composition runtime"
+ENGINE = tuple(f"fairseq2.{part}" for part in PARTS.split())
+"""Parts of fairseq2 that run a training, unlike its layers."""
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Every module that ``file`` imports, also inside functions, with the names taken from it."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file.name} must import by full names"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def users(package: str, *modules: str) -> set[str]:
+    """The files of ``package`` that import one of ``modules``."""
+    return {
+        file.relative_to(ROOT).as_posix()
+        for file in FILES[package]
+        for name in imports(file)
+        if any(f"{name}.".startswith(f"{module}.") for module in modules)
+    }
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert len(FILES["supernet"]) > 20
+    assert len(FILES["tasks"]) > 5
+    assert users("supernet", "torch")
+
+
+@pytest.mark.parametrize("other", ["selection", "tasks", "configs", "tests"])
+def test_supernet_imports_no_other_package(other: str) -> None:
+    assert users("supernet", other) == set()
+
+
+@pytest.mark.parametrize("other", ["tasks", "tests"])
+def test_selection_imports_supernet_only(other: str) -> None:
+    assert users("selection", other) == set()
+
+
+def test_tasks_import_the_interface_the_features_and_the_tokens_only() -> None:
+    allowed = ("supernet.batch", "supernet.features", "supernet.tokens")
+    for file in FILES["tasks"]:
+        for name in imports(file):
+            if name.split(".")[0] in ("supernet", "selection", "tests", "configs"):
+                assert name.startswith(tuple(f"{module}." for module in allowed)), (
+                    f"{file.name} imports {name}"
+                )
+
+
+def test_configs_hold_no_code() -> None:
+    assert [file.name for file in FILES["configs"]] == ["__init__.py"]
+    assert list(imports(FILES["configs"][0])) == []
+
+
+def test_one_place_touches_the_engines_trainer() -> None:
+    found = users("supernet", *ENGINE)
+    assert found
+    assert [name for name in found if not name.startswith("supernet/engine")] == []
+    for package in ("selection", "tasks", "configs"):
+        assert users(package, "fairseq2") == set()
+
+
+def test_units_are_plain_data() -> None:
+    for name in imports(ROOT / "supernet" / "units.py"):
+        assert name.split(".")[0] in sys.stdlib_module_names
+
+
+def test_methods_do_not_know_the_network() -> None:
+    for file in FILES["supernet"]:
+        if file.parent.name == "methods":
+            known = {name for name in imports(file) if name.startswith("supernet.")}
+            assert {name.split(".")[1] for name in known} <= {"config", "phases", "step", "units"}, file.name
