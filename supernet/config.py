@@ -4,9 +4,10 @@ defaults.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from supernet.units import MODULES, Granularity, LayerType
 
@@ -46,7 +47,7 @@ class ModelConfig(Section):
     positions: Literal["relative", "sinusoidal"] = "relative"
     max_frames: Annotated[int, Field(ge=256)] = 3000
     """The longest input after subsampling (25 a second)."""
-    dropout: Probability = 0.1
+    dropout: Probability = 0.0
     ffn_dropout: Probability = 0.0
     """Inside the feed-forward; on a CPU its random numbers cost as much as the layer's products."""
     attention_dropout: Probability = 0.0
@@ -168,6 +169,22 @@ class Config(Section):
     passes: PassesConfig = PassesConfig()
     train: TrainConfig = TrainConfig()
 
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, device: str | None) -> str | None:
+        if device is not None and re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
+            raise ValueError(f"`device` must be cpu, cuda or cuda:N, but is '{device}' instead")
+        return device
+
+    @field_validator("sizes")
+    @classmethod
+    def _check_sizes(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if not sizes:
+            raise ValueError("`sizes` must name at least one size, but is empty instead")
+        if len(set(sizes)) < len(sizes):
+            raise ValueError(f"`sizes` must differ from each other, but are {list(sizes)} instead")
+        return sizes
+
     @model_validator(mode="after")
     def _check(self) -> Config:
         problems = [*self._size_problems(), *self._share_problems()]
@@ -176,10 +193,6 @@ class Config(Section):
         return self
 
     def _size_problems(self) -> list[str]:
-        if not self.sizes:
-            return ["`sizes` must name at least one size, but is empty instead"]
-        if len(set(self.sizes)) < len(self.sizes):
-            return [f"`sizes` must differ from each other, but are {list(self.sizes)} instead"]
         per_layer = self.units_per_layer
         if self.model.num_layers is not None and max(self.sizes) > self.model.num_layers * per_layer:
             return [

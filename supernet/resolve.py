@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from pydantic import BaseModel, ValidationError
 
@@ -61,9 +62,22 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Resolved:
         }
     )
     method: Method = method_kls(method_options, config)
+    if problem := _device_problem(config.device):
+        raise ConfigError([problem])
     if found := [problem for m in _each_run(method) for problem in m.problems()]:
         raise ConfigError(found)
     return Resolved(config, method, task_kls(task_options))
+
+
+def _device_problem(device: str | None) -> str | None:
+    if device is None or device == "cpu":
+        return None
+    index = int(device.partition(":")[2] or 0)
+    if index < torch.cuda.device_count():
+        return None
+    return (
+        f"`device` must exist, but this machine has {torch.cuda.device_count()} CUDA devices, not '{device}'."
+    )
 
 
 def _each_run(method: Method) -> list[Method]:

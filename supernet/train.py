@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from supernet import engine
 from supernet.batch import Report
 from supernet.cli import console, fail, is_main_process, main_guard, progress, results_table
@@ -77,8 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
         resolved = resolve(layers(args))
         results = train_all(resolved, args.out)
     if is_main_process():
-        for table in results:
-            console.print(table)
+        console.print(results_table(results))
 
 
 def layers(args: argparse.Namespace) -> list[Data]:
@@ -114,17 +111,17 @@ def default_folder(resolved: Resolved) -> Path:
     return Path("runs") / f"{c.task.name}-{c.method.name}{unit}-{sizes}-seed{c.seed}"
 
 
-def train_all(resolved: Resolved, out: Path | None) -> list[Table]:
-    """One run, or one run per size where the method trains sizes separately; a table for each."""
+def train_all(resolved: Resolved, out: Path | None) -> Mapping[str, Any]:
+    """One run, or one run per size where the method trains sizes separately; the results of all sizes."""
     sizes = sorted(resolved.config.sizes)
     if not resolved.method.separate_runs or len(sizes) == 1:
-        return [results_table(train_one(resolved, out or default_folder(resolved)))]
-    tables = []
+        return train_one(resolved, out or default_folder(resolved))
+    merged: dict[str, Any] = {}
     for size in sizes:
         single = resolved.with_sizes((size,))
-        folder = default_folder(single) if out is None else out / str(size)
-        tables.append(results_table(train_one(single, folder)))
-    return tables
+        results = train_one(single, default_folder(single) if out is None else out / str(size))
+        merged.update(results["sizes"])
+    return {"title": "each size trained alone", "sizes": merged}
 
 
 def train_one(resolved: Resolved, folder: Path) -> Mapping[str, Any]:
@@ -193,9 +190,7 @@ class Follower:
     def on_step(self, step: int) -> None:
         self._report("training", step, self._config.train.num_steps)
 
-    def on_publish(
-        self, step: int, scores: list[float], gates: list[float] | None, values: Mapping[str, object]
-    ) -> None:
+    def on_publish(self, step: int, scores: list[float], gates: list[float] | None) -> None:
         phase = [name for name, start in self._phases if start < step][-1]
         self._run.append_scores({"step": step, "phase": phase, "scores": scores, "gates": gates})
 

@@ -27,11 +27,11 @@ class SpecAugment(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     time_masks: int = Field(
-        default=4, ge=0, le=100, description="Time masks of an utterance, at most one per 25 frames."
+        default=2, ge=0, le=100, description="Time masks of an utterance, at most one per 25 frames."
     )
-    max_time_frames: int = Field(default=20, ge=0, description="The longest time mask, in frames.")
+    max_time_frames: int = Field(default=10, ge=0, description="The longest time mask, in frames.")
     freq_masks: int = Field(default=2, ge=0, le=100, description="Frequency masks of an utterance.")
-    max_freq_bands: int = Field(default=20, ge=0, le=80, description="The widest frequency mask, in bands.")
+    max_freq_bands: int = Field(default=10, ge=0, le=80, description="The widest frequency mask, in bands.")
 
 
 def spec_augment(

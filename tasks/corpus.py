@@ -31,7 +31,7 @@ class CorpusOptions(BaseModel):
 
     tokens: Kind = Field(default="characters", description="What the recogniser writes: characters or words.")
     batch_seconds: float = Field(
-        default=40.0, gt=0, description="Seconds of speech in a training batch of one rank."
+        default=28.0, gt=0, description="Seconds of speech in a training batch of one rank."
     )
     spec_augment: SpecAugment = Field(default=SpecAugment(), description="What is hidden while training.")
     speed_perturb: tuple[Annotated[float, Field(ge=0.5, le=2.0)], ...] = Field(

@@ -27,7 +27,7 @@ from tasks.folder import Utterance, write_split
 from tasks.grammar import sentences
 from tasks.voices import DIALECTS, VARIANTS
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same options give another corpus."""
 
 _TEST_SHARE, _VALID_SHARE = 0.25, 0.1

@@ -60,7 +60,7 @@ _TEMPLATES = (
     "how is the {weather} {when}",
 )
 
-_PER_TEMPLATE = 150
+_PER_TEMPLATE = 300
 """So that no template outnumbers the others; those with fewer combinations give all they have."""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from fairseq2.error import OperationalError
 from fairseq2.recipe.run import run as run_recipe
 from fairseq2.task import TaskStopException
 
@@ -39,4 +40,6 @@ def train(
             run_recipe(recipe, engine_config(config), folder, no_progress=True)
         except TaskStopException:
             raise KeyboardInterrupt from None
+        except OperationalError as e:  # the engine hides a full disk behind an error of its own
+            raise (e.__cause__ if isinstance(e.__cause__, OSError) else e) from None
     return recipe.result()

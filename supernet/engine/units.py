@@ -36,9 +36,7 @@ class Observer(Protocol):
 
     def on_step(self, step: int) -> None: ...
 
-    def on_publish(
-        self, step: int, scores: list[float], gates: list[float] | None, values: Mapping[str, object]
-    ) -> None: ...
+    def on_publish(self, step: int, scores: list[float], gates: list[float] | None) -> None: ...
 
     def on_validated(self, step: int, values: Mapping[str, object]) -> None: ...
 
@@ -92,10 +90,12 @@ class SupernetUnit(TrainUnit[Batch]):
         self._fresh.clear()
         skipped, in_a_row = int(self._model.skipped_updates), int(self._model.skipped_in_a_row)
         values["skipped_updates"] = skipped
-        gates = self._schedule.gates(self._step)
-        self._observer.on_publish(
-            self._step + 1, self._model.scores.tolist(), None if gates is None else gates.tolist(), values
-        )
+        scores, gates = self._model.scores.tolist(), self._schedule.gates(self._step)
+        gates_now = None if gates is None else gates.tolist()
+        names = [unit.name for unit in self._model.table.units]
+        values.update({f"score/{name}": score for name, score in zip(names, scores, strict=True)})
+        values.update({f"gate/{name}": gate for name, gate in zip(names, gates_now or [], strict=False)})
+        self._observer.on_publish(self._step + 1, scores, gates_now)
         if in_a_row >= MAX_SKIPPED_IN_A_ROW:
             raise Divergence(
                 f"The gradient must be finite, but was not in the last {in_a_row} updates, from step "

@@ -1,4 +1,4 @@
-"""One size trained alone, the yardstick for every supernet: a net of that depth, or a fixed choice of units."""
+"""One size trained alone, the yardstick for supernets: a net of that depth, or a fixed choice of units."""
 
 from __future__ import annotations
 
