@@ -16,6 +16,11 @@ from tests.tasks.folders import write_folder
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the commands run, so that all they write can be seen."""
+
+    def train(*args: object) -> None:
+        raise AssertionError("bad input has come as far as training")
+
+    monkeypatch.setattr("supernet.engine.train", train)
     folder = tmp_path / "cwd"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -78,7 +83,10 @@ def complaints(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list
         (["--seed", "x"], ["`seed`", "x"]),
         (["--config", "gone.yaml"], ["`--config` must be a readable file", "gone.yaml"]),
         (["--config", "."], ["`--config` must be a readable file"]),
-        (["--method", "individual", "--sizes", "6", "--set", "model.num_layers=12"], ["`method.kept`"]),
+        (
+            ["--method", "individual", "--set", "method.kept=[layers.0]", "--sizes", "2"],
+            ["must name 2 units", "1"],
+        ),
         (["--method", "iterative-zero-out", "--set", "method.iterations=99"], ["`method.iterations`", "99"]),
         (["--task", "digits"], ["`task.path` must be given"]),
         (["--task", "./gone"], ["gone", "folder of manifests"]),

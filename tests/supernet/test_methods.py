@@ -184,25 +184,27 @@ def test_drop_probabilities_grow_linearly_with_depth(granularity: str, per_layer
     assert steps.subnets()[config.sizes[0]] == tuple(i < config.sizes[0] for i in range(4 * per_layer))
 
 
-def test_individual_trains_one_subnet_alone() -> None:
-    names = ("layers.0", "layers.3")
+@pytest.mark.parametrize(
+    ("names", "kept"),
+    [(("layers.0", "layers.3"), (True, False, False, True)), (None, (True, True, False, False))],
+)
+def test_individual_trains_one_subnet_alone(names: tuple[str, ...] | None, kept: Kept) -> None:
     config = tiny_config(sizes=(2,))
     method = make("individual", config, kept=names)
     steps = Schedule(method, Recogniser(config, NUM_TOKENS), 0)
     assert method.problems() == []
     steps.begin(0)
     (only,) = steps.plan(0).passes
-    assert (only.kept, only.share, only.drop, only.gate) == ((True, False, False, True), None, None, None)
+    assert (only.kept, only.share, only.drop, only.gate) == (kept, None, None, None)
 
 
 @pytest.mark.parametrize(
     ("kept", "word"),
     [
-        (None, "must name the units"),
         (["layers.0"], "must name 2 units"),
         (["layers.0", "layers.9"], "layers.9"),
     ],
 )
-def test_individual_names_what_does_not_fit(kept: list[str] | None, word: str) -> None:
+def test_individual_names_what_does_not_fit(kept: list[str], word: str) -> None:
     (problem,) = make("individual", tiny_config(sizes=(2,)), kept=kept).problems()
     assert word in problem
