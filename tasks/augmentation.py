@@ -1,4 +1,4 @@
-"""SpecAugment (arXiv 1904.08779): bands and stretches of time hidden from the recogniser while it learns.
+"""What the recogniser hears differently each time: SpecAugment (arXiv 1904.08779) and warped frequencies.
 
 torchaudio's masks draw from the global random state. Ours are NumPy's: PyTorch would share this little work
 between threads, which on a busy machine takes ten times as long.
@@ -54,6 +54,24 @@ def spec_augment(
     # Padding is zero: the sum over all frames is the sum over an utterance's own.
     mean_BF = features.sum(axis=1) / length_B[:, None].astype(np.float32)
     return torch.from_numpy(np.where(hide_BTF, mean_BF[:, None, :], features))
+
+
+def warp_frequencies(features_BTF: Tensor, largest: float, rng: np.random.Generator) -> Tensor:
+    """Each utterance with its bands stretched by a factor of up to 1 ± ``largest``: speakers of other sizes.
+
+    Vocal tract length perturbation (Jaitly and Hinton, 2013) along the mel bands. Padding stays zero.
+    """
+    if not largest:
+        return features_BTF
+    features = features_BTF.numpy()
+    last = features.shape[2] - 1
+    factor_B1 = rng.uniform(1 - largest, 1 + largest, size=(len(features), 1))
+    place_BF = np.minimum(np.arange(last + 1) * factor_B1, last)
+    low_BF = np.floor(place_BF).astype(np.int64)
+    high_BF = np.minimum(low_BF + 1, last)
+    weight_B1F = (place_BF - low_BF).astype(np.float32)[:, None]
+    low_BTF, high_BTF = (np.take_along_axis(features, i[:, None], axis=2) for i in (low_BF, high_BF))
+    return torch.from_numpy(low_BTF + weight_B1F * (high_BTF - low_BTF))
 
 
 def _masks(

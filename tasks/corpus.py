@@ -34,6 +34,12 @@ class CorpusOptions(BaseModel):
         default=28.0, gt=0, description="Seconds of speech in a training batch of one rank."
     )
     spec_augment: SpecAugment = Field(default=SpecAugment(), description="What is hidden while training.")
+    frequency_warp: float = Field(
+        default=0.1,
+        ge=0,
+        lt=0.5,
+        description="Largest relative stretch of the frequencies in training; 0 disables it.",
+    )
     speed_perturb: tuple[Annotated[float, Field(ge=0.5, le=2.0)], ...] = Field(
         default=(),
         description="Speeds drawn from in training, such as [0.9, 1.0, 1.1]; slows reading down.",
@@ -79,6 +85,7 @@ class CorpusTask(Task):
             tokens,
             batch_seconds=self.options.batch_seconds,
             augmentation=self.options.spec_augment,
+            frequency_warp=self.options.frequency_warp,
             speeds=self.options.speed_perturb,
             seed=seed,
             rank=rank,

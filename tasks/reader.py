@@ -16,7 +16,7 @@ from torch import Tensor
 from supernet.batch import Batch
 from supernet.features import FRAMES_PER_SECOND
 from supernet.tokens import Tokens
-from tasks.augmentation import SpecAugment, spec_augment
+from tasks.augmentation import SpecAugment, spec_augment, warp_frequencies
 from tasks.index import Row
 
 Load = Callable[[Row, float], Tensor]
@@ -65,6 +65,7 @@ class TrainReader:
         *,
         batch_seconds: float,
         augmentation: SpecAugment,
+        frequency_warp: float,
         speeds: Sequence[float],
         seed: int,
         rank: int,
@@ -75,6 +76,7 @@ class TrainReader:
         self._tokens = tokens
         self._batch_seconds = batch_seconds
         self._augmentation = augmentation
+        self._frequency_warp = frequency_warp
         self._speeds = tuple(speeds) or (1.0,)
         self._seed = seed
         self._rank = rank
@@ -94,7 +96,8 @@ class TrainReader:
         self._number += 1
         batch = collate(rows, [self._load(row, rng.choice(self._speeds)) for row in rows], self._tokens)
         draw = np.random.default_rng(rng.getrandbits(63))
-        batch.features_BTF = spec_augment(batch.features_BTF, batch.num_frames, self._augmentation, draw)
+        warped_BTF = warp_frequencies(batch.features_BTF, self._frequency_warp, draw)
+        batch.features_BTF = spec_augment(warped_BTF, batch.num_frames, self._augmentation, draw)
         return batch
 
     def state_dict(self) -> dict[str, object]:

@@ -14,6 +14,7 @@ from supernet.methods.on_demand import OnDemand
 from supernet.methods.simple_top_k import LearnTopK, SimpleTopK, relaxed_top_k
 from supernet.model import Recogniser
 from supernet.phases import Joint, Method, Progress, Schedule
+from supernet.units import Kept
 from tests.supernet.tiny import NUM_TOKENS, tiny_config
 
 METHODS: dict[str, type[Method]] = {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from supernet.features import NUM_BANDS
-from tasks.augmentation import FRAMES_PER_TIME_MASK, SpecAugment, spec_augment
+from tasks.augmentation import FRAMES_PER_TIME_MASK, SpecAugment, spec_augment, warp_frequencies
 
 lengths = st.lists(st.integers(1, 300), min_size=1, max_size=5)
 seeds = st.integers(0, 2**32)
@@ -92,3 +92,25 @@ def test_utterances_are_hidden_differently() -> None:
     features = padded([200, 200])
     changed = augment(features, [200, 200], SpecAugment()) != features
     assert not torch.equal(changed[0], changed[1])
+
+
+@given(largest=st.floats(0.01, 0.4), seed=st.integers(0, 2**32 - 1))
+def test_warping_moves_bands_by_one_factor_per_utterance(largest: float, seed: int) -> None:
+    bands = torch.arange(80, dtype=torch.float32)
+    warped_BTF = warp_frequencies(bands.expand(3, 4, 80), largest, np.random.default_rng(seed))
+    for utterance_TF in warped_BTF:
+        factor = float(utterance_TF[0, 40]) / 40
+        assert 1 - largest - 1e-6 <= factor <= 1 + largest + 1e-6
+        torch.testing.assert_close(utterance_TF, (bands * factor).clamp(max=79).expand(4, 80), rtol=0, atol=1e-3)
+
+
+def test_warping_by_nothing_changes_nothing() -> None:
+    features_BTF = torch.randn(2, 5, 80)
+    assert warp_frequencies(features_BTF, 0.0, np.random.default_rng(0)) is features_BTF
+
+
+def test_padding_stays_zero_when_frequencies_are_warped() -> None:
+    features_BTF = torch.cat([torch.randn(2, 5, 80), torch.zeros(2, 3, 80)], dim=1)
+    warped_BTF = warp_frequencies(features_BTF, 0.2, np.random.default_rng(0))
+    assert warped_BTF[:, 5:].abs().max() == 0
+    assert not torch.equal(warped_BTF[:, :5], features_BTF[:, :5])
