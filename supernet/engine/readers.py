@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from fairseq2.datasets import DataReader
+from fairseq2.gang import Gang, all_sum
 
 from supernet.batch import Batch, BatchReader
 
@@ -41,16 +42,22 @@ class StepBudget(DataReader[Batch]):
 
 
 class Once(DataReader[Batch]):
-    """A fixed list of batches, from the start at every reset."""
+    """Validation batches from the start at every reset, in as many rounds on every rank.
 
-    def __init__(self, start: Callable[[], Iterator[Batch]]) -> None:
-        self._start, self._batches = start, start()
+    The engine talks between ranks in every round; a rank that has run out of batches takes part with none.
+    """
+
+    def __init__(self, start: Callable[[], Iterator[Batch]], ranks: Gang) -> None:
+        self._start, self._batches, self._ranks = start, start(), ranks
 
     def __iter__(self) -> Once:
         return self
 
     def __next__(self) -> list[Batch]:
-        return [next(self._batches)]
+        batch = next(self._batches, None)
+        if int(all_sum(self._ranks, int(batch is not None))) == 0:
+            raise StopIteration
+        return [] if batch is None else [batch]
 
     def reset(self) -> None:
         self._batches = self._start()

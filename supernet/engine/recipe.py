@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -27,7 +28,7 @@ from fairseq2.task import Task as EngineTask
 from torch import nn
 from torch.optim import Optimizer
 
-from supernet.batch import Task
+from supernet.batch import Batch, Task
 from supernet.config import Config
 from supernet.engine.readers import Once, StepBudget
 from supernet.engine.stopping import StoppableTask, log_to_file_only
@@ -151,10 +152,11 @@ class SupernetRecipe(Recipe):
             context.get_data_parallel_model(), model, schedule, budget, self._config, rank, self._observer
         )
         validation = Validation(model, schedule, self._tokens, self._observer)
-        valid_reader = Once(
-            lambda: iter(self._task.eval_batches("valid", self._tokens, rank=rank, num_ranks=num_ranks))
-        )
+        valid_reader = Once(lambda: self._valid_batches(rank, num_ranks), context.gangs.dp)
         trainer = context.create_trainer(unit, budget, [validation], [valid_reader])
         if rank == 0:
             self._observer.on_start(schedule)
         return StoppableTask(trainer, context.gangs)
+
+    def _valid_batches(self, rank: int, num_ranks: int) -> Iterator[Batch]:
+        return iter(self._task.eval_batches("valid", self._tokens, rank=rank, num_ranks=num_ranks))
