@@ -112,7 +112,7 @@ class PassesConfig(Section):
 class TrainConfig(Section):
     """The optimisation."""
 
-    num_steps: Positive = 2600
+    num_steps: Positive = 1800
     lr: Annotated[float, Field(gt=0)] = 2e-3
     schedule: tuple[tuple[Fraction, Annotated[float, Field(ge=0)]], ...] = (
         (0.0, 0.05),
@@ -132,8 +132,8 @@ class TrainConfig(Section):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Autocast on a GPU; a CPU always runs float32."""
     publish_every: Positive = 50
-    validate_every: Positive = 500
-    checkpoint_every: Positive = 250
+    validate_every: Positive = 600
+    checkpoint_every: Positive = 300
     parallelism: Literal["ddp", "fsdp"] = "ddp"
     num_threads: Positive | None = None
     """CPU threads of this process. None: all cores, shared among the local processes."""
