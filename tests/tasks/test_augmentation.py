@@ -101,7 +101,8 @@ def test_warping_moves_bands_by_one_factor_per_utterance(largest: float, seed: i
     for utterance_TF in warped_BTF:
         factor = float(utterance_TF[0, 40]) / 40
         assert 1 - largest - 1e-6 <= factor <= 1 + largest + 1e-6
-        torch.testing.assert_close(utterance_TF, (bands * factor).clamp(max=79).expand(4, 80), rtol=0, atol=1e-3)
+        expected_TF = (bands * factor).clamp(max=79).expand(4, 80)
+        torch.testing.assert_close(utterance_TF, expected_TF, rtol=0, atol=1e-3)
 
 
 def test_warping_by_nothing_changes_nothing() -> None:
