@@ -37,7 +37,7 @@ def cut(recogniser: Recogniser, subnet: Subnet, size: int | None = None) -> Reco
     """
     size = subnet.size if size is None else size
     small = Recogniser(_small_config(recogniser.config, subnet.size), recogniser.num_tokens, subnet=subnet)
-    small.to(recogniser.scores.device, recogniser.scores.dtype)  # first: copying would round what is more precise
+    small.to(recogniser.scores.device, recogniser.scores.dtype)  # else copying rounds
     state = recogniser.state_dict()
     head = f"heads.{recogniser.head(size)}."
     wanted = {
