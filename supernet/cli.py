@@ -126,8 +126,8 @@ def progress() -> Iterator[Report]:
 
 def results_table(results: Mapping[str, Any], split: str = "test") -> Table:
     """Sizes in rows, with error rates and what they cost."""
-    table = Table(title=results.get("title"), title_justify="left")
-    for name in ("size", "kept", "params", "MACs", f"{split} WER (95 %)", "CER (95 %)", "RTF"):
+    table = Table(title=results.get("title"), title_justify="left", padding=(0, 1, 0, 0))
+    for name in ("size", "kept", "params", "MACs", f"{split} WER, 95 %", "CER, 95 %", "RTF"):
         table.add_column(name, justify="left" if name == "kept" else "right", overflow="fold")
     for size, row in sorted(results["sizes"].items(), key=lambda item: int(item[0])):
         s = row[split]
@@ -144,7 +144,7 @@ def results_table(results: Mapping[str, Any], split: str = "test") -> Table:
 
 
 def _rate(value: float, ends: tuple[float, float]) -> str:
-    return f"{value:.2%} ({100 * ends[0]:.1f}–{100 * ends[1]:.1f})"
+    return f"{value:.2%} {100 * ends[0]:.1f}–{100 * ends[1]:.1f}"
 
 
 def short_names(kept: list[str]) -> str:
