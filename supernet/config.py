@@ -134,7 +134,6 @@ class TrainConfig(Section):
     publish_every: Positive = 50
     validate_every: Positive = 600
     checkpoint_every: Positive = 300
-    parallelism: Literal["ddp", "fsdp"] = "ddp"
     num_threads: Positive | None = None
     """CPU threads of this process. None: all cores, shared among the local processes."""
 

@@ -75,7 +75,6 @@ def engine_config(config: Config) -> _EngineConfig:
     return _EngineConfig(
         model=ModelSection(family=FAMILY, arch="run"),
         trainer=TrainerSection(
-            data_parallelism=t.parallelism,
             mixed_precision=mixed,
             max_grad_norm=t.max_grad_norm,
             grad_accumulation=GradAccumulationConfig(num_batches=t.accumulate),
