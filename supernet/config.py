@@ -132,7 +132,7 @@ class TrainConfig(Section):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Autocast on a GPU; a CPU always runs float32."""
     publish_every: Positive = 50
-    validate_every: Positive = 600
+    validate_every: Positive = 300
     checkpoint_every: Positive = 300
     num_threads: Positive | None = None
     """CPU threads of this process. None: all cores, shared among the local processes."""
