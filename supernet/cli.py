@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from supernet.batch import Report, TaskError
-from supernet.cut import Model
+from supernet.checkpoint import Model
 from supernet.resolve import ConfigError
 from supernet.run import Run, RunError
 from supernet.units import Subnet

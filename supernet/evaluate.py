@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from supernet.batch import Split
+from supernet.checkpoint import load
 from supernet.cli import choose_subnet, console, main_guard, progress, results_table
-from supernet.cut import load
 from supernet.evaluation import costs, evaluate
 from supernet.resolve import ConfigError, resolve
 from supernet.run import Run

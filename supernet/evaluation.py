@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from supernet.batch import Batch, Report, Split, Task
+from supernet.checkpoint import Model, num_parameters
 from supernet.costs import macs, real_time_factor
-from supernet.cut import Model, cut, num_parameters
+from supernet.cut import cut
 from supernet.run import Run
 from supernet.scoring import greedy, score
 from supernet.units import Subnet

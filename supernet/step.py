@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from supernet.config import PassesConfig
 from supernet.lanes import Lane
 from supernet.units import Kept
 
@@ -162,8 +161,3 @@ class Step:
             if rows:
                 jobs.append(Job(p, Lane(rows, p.kept, gate, drops, scale, positions)))
         return jobs
-
-
-def pass_options(config: PassesConfig, num_passes: int) -> float | None:
-    """The share of rows that each of ``num_passes`` equal passes gets."""
-    return 1 / num_passes if config.sharing == "rows" else None

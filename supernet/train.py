@@ -11,8 +11,8 @@ from typing import Any
 
 from supernet import engine
 from supernet.batch import Report
+from supernet.checkpoint import Model, save
 from supernet.cli import console, fail, is_main_process, main_guard, progress, results_table
-from supernet.cut import Model, save
 from supernet.evaluation import costs, evaluate
 from supernet.phases import Schedule
 from supernet.pictures import draw_all

@@ -11,8 +11,9 @@ import torch
 import torchaudio.functional
 from torch import Tensor
 
+from supernet.checkpoint import Model, load
 from supernet.cli import choose_subnet, main_guard
-from supernet.cut import Model, cut, load
+from supernet.cut import cut
 from supernet.features import FRAMES_PER_SECOND, SAMPLE_RATE, fbank, is_silent
 from supernet.frontend import num_stream_frames
 from supernet.run import Run

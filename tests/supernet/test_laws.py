@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from supernet.checkpoint import Model, load, save
 from supernet.config import Config
-from supernet.cut import Model, cut, load, save
+from supernet.cut import cut
 from supernet.lanes import FINAL, Lane, Padding, Walk
 from supernet.model import Recogniser
 from supernet.tokens import Tokens

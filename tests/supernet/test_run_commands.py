@@ -11,7 +11,7 @@ import soundfile
 import torch
 from rich.console import Console
 
-from supernet import cut, evaluate, transcribe
+from supernet import checkpoint, cut, evaluate, transcribe
 from supernet.run import Run
 from tests.supernet.processes import run
 from tests.tasks.folders import tone
@@ -61,7 +61,7 @@ def test_a_cut_out_model_writes_the_same(finished: tuple[Run, str], here: Path, 
         "model.safetensors",
         "tokens.txt",
     ]
-    small, whole = cut.load(tmp_path / "small" / "model"), cut.load(finished[0].model_stem)
+    small, whole = checkpoint.load(tmp_path / "small" / "model"), cut.load(finished[0].model_stem)
     features = torch.randn(1, 120, 80)
     kept = whole.recogniser.table.kept(finished[0].subnets()[2])
     expected = whole.recogniser.log_probs(features, [120], kept)
@@ -107,7 +107,7 @@ def test_rates_and_channels_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_silence_and_clicks_are_transcribed(finished: tuple[Run, str]) -> None:
-    model = cut.load(finished[0].model_stem)
+    model = checkpoint.load(finished[0].model_stem)
     assert transcribe.transcribe(model, torch.zeros(16_000)) == ""
     assert isinstance(transcribe.transcribe(model, torch.full((500,), 0.1)), str)
 

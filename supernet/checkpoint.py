@@ -1,0 +1,89 @@
+"""Models that are handed on: safetensors and JSON, a supernet's or a cut one's. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from supernet.config import Config, ModelConfig, PassesConfig
+from supernet.model import Recogniser
+from supernet.run import RunError
+from supernet.tokens import Tokens
+from supernet.units import Subnet
+
+FORMAT = 1
+_TRAINING_ONLY = ("masks", "phase", "skipped_updates", "skipped_in_a_row")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A recogniser with what it needs to write text."""
+
+    recogniser: Recogniser
+    tokens: Tokens
+
+
+def weights(model: Recogniser) -> set[str]:
+    """The names of what recognises: everything but scores and the schedule's memory."""
+    return {name for name in model.state_dict() if name not in (*_TRAINING_ONLY, "scores")}
+
+
+def num_parameters(model: Recogniser) -> int:
+    """Parameters that recognise."""
+    names = weights(model)
+    return sum(p.numel() for name, p in model.named_parameters() if name in names)
+
+
+def save(model: Model, stem: Path) -> None:
+    """Write ``STEM.safetensors`` and ``STEM.json``."""
+    recogniser = model.recogniser
+    names = weights(recogniser) | {"scores"}
+    tensors = {name: t.contiguous().cpu() for name, t in recogniser.state_dict().items() if name in names}
+    save_file(tensors, stem.with_name(stem.name + ".safetensors"))
+    config = recogniser.config
+    description = {
+        "format": FORMAT,
+        "granularity": config.granularity,
+        "num_layers": config.num_layers,
+        "sizes": list(recogniser.sizes),
+        "kept": [unit.name for unit in recogniser.table.units],
+        "tokens": {"kind": model.tokens.kind, "symbols": list(model.tokens.symbols)},
+        "model": config.model.model_dump(mode="json"),
+        "intermediate_weight": config.passes.intermediate_weight,
+    }
+    stem.with_name(stem.name + ".json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+
+
+def load(stem: Path) -> Model:
+    """Read what :func:`save` wrote. Raises :class:`~supernet.run.RunError` where it is missing or damaged."""
+    try:
+        data = json.loads(stem.with_name(stem.name + ".json").read_text(encoding="utf-8"))
+        tensors = load_file(stem.with_name(stem.name + ".safetensors"))
+        return _build(data, tensors)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as e:
+        raise RunError(
+            f"'{stem}.safetensors' and '{stem}.json' must be a model, but are not: {_first_line(e)}."
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return str(error.strerror or error)
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _build(data: Any, tensors: Any) -> Model:
+    model = ModelConfig.model_validate({**data["model"], "num_layers": data["num_layers"]})
+    passes = PassesConfig(intermediate_weight=data["intermediate_weight"])
+    config = Config(granularity=data["granularity"], sizes=tuple(data["sizes"]), model=model, passes=passes)
+    tokens = Tokens(tuple(data["tokens"]["symbols"]), data["tokens"]["kind"])
+    recogniser = Recogniser(config, len(tokens), subnet=Subnet(data["granularity"], tuple(data["kept"])))
+    missing, unexpected = recogniser.load_state_dict(tensors, strict=False)
+    if unexpected or set(missing) - set(_TRAINING_ONLY):
+        raise ValueError(f"its tensors do not fit its description, e.g. {[*unexpected, *missing][0]}")
+    return Model(recogniser.eval(), tokens)
