@@ -61,7 +61,7 @@ def test_a_cut_out_model_writes_the_same(finished: tuple[Run, str], here: Path, 
         "model.safetensors",
         "tokens.txt",
     ]
-    small, whole = checkpoint.load(tmp_path / "small" / "model"), cut.load(finished[0].model_stem)
+    small, whole = checkpoint.load(tmp_path / "small" / "model"), checkpoint.load(finished[0].model_stem)
     features = torch.randn(1, 120, 80)
     kept = whole.recogniser.table.kept(finished[0].subnets()[2])
     expected = whole.recogniser.log_probs(features, [120], kept)
