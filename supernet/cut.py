@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from supernet.checkpoint import Model, load, num_parameters, save, weights
 from supernet.cli import choose_subnet, main_guard
-from supernet.config import Config, PassesConfig
+from supernet.config import Config
 from supernet.model import Recogniser
 from supernet.run import Run
 from supernet.units import Subnet
@@ -23,24 +22,15 @@ def cut(recogniser: Recogniser, subnet: Subnet, size: int | None = None) -> Reco
     small.to(recogniser.scores.device, recogniser.scores.dtype)  # else copying rounds
     state = recogniser.state_dict()
     head = f"heads.{recogniser.head(size)}."
-    wanted = {
-        name: state[name.replace("heads.shared.", head)]
-        for name in small.state_dict()
-        if name in weights(small)
-    }
+    wanted = {name: state[name.replace("heads.shared.", head)] for name in weights(small)}
     small.load_state_dict(wanted, strict=False)
     return small.eval()
 
 
 def _small_config(config: Config, size: int) -> Config:
     model = config.model.model_copy(update={"num_layers": config.num_layers, "heads": "shared"})
-    return config.model_copy(
-        update={"sizes": (size,), "model": model, "passes": PassesConfig(**_without_shares(config.passes))}
-    )
-
-
-def _without_shares(passes: PassesConfig) -> dict[str, Any]:
-    return {**passes.model_dump(), "shares": None}
+    passes = config.passes.model_copy(update={"shares": None})
+    return config.model_copy(update={"sizes": (size,), "model": model, "passes": passes})
 
 
 def main(arguments: list[str] | None = None) -> None:

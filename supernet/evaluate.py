@@ -9,7 +9,7 @@ from typing import Any, get_args
 from supernet.batch import Split
 from supernet.checkpoint import load
 from supernet.cli import choose_subnet, console, main_guard, progress, results_table
-from supernet.evaluation import costs, evaluate
+from supernet.evaluation import score_sizes
 from supernet.resolve import ConfigError, resolve
 from supernet.run import Run
 
@@ -40,9 +40,7 @@ def _score(args: argparse.Namespace) -> dict[str, Any]:
         subnets = dict(choose_subnet(run, model, size, args.selection) for size in wanted)
     with progress() as report:
         task.prepare(report)
-        sizes = costs(model, task, subnets)
-        for size, scores in evaluate(run, model, task, subnets, args.split, report).items():
-            sizes[size][args.split] = scores
+        sizes = score_sizes(run, model, task, subnets, args.split, report)
     return {"title": f"{run.folder.name}, {args.split}", "sizes": sizes}
 
 

@@ -49,6 +49,16 @@ def evaluate(
     }
 
 
+def score_sizes(
+    run: Run, model: Model, task: Task, subnets: Mapping[int, Subnet], split: Split, report: Report
+) -> dict[str, Any]:
+    """What each size costs and how well it does on ``split``: the ``sizes`` of ``results.json``."""
+    sizes = costs(model, task, subnets)
+    for size, scores in evaluate(run, model, task, subnets, split, report).items():
+        sizes[size][split] = scores
+    return sizes
+
+
 def costs(model: Model, task: Task, subnets: Mapping[int, Subnet]) -> dict[str, Any]:
     """Parameters, MACs and real-time factor of each size, measured on its cut model."""
     sample = list(islice(task.eval_batches("test", model.tokens), 1))

@@ -13,7 +13,7 @@ from supernet import engine
 from supernet.batch import Report
 from supernet.checkpoint import Model, save
 from supernet.cli import console, fail, is_main_process, main_guard, progress, results_table
-from supernet.evaluation import costs, evaluate
+from supernet.evaluation import score_sizes
 from supernet.phases import Schedule
 from supernet.pictures import draw_all
 from supernet.resolve import (
@@ -158,9 +158,7 @@ def _finish(
     subnets = {size: model.recogniser.table.subnet(kept) for size, kept in trained.schedule.subnets().items()}
     save(model, run.model_stem)
     run.save_subnets(subnets)
-    sizes = costs(model, resolved.task, subnets)
-    for size, scores in evaluate(run, model, resolved.task, subnets, "test", report).items():
-        sizes[size]["test"] = scores
+    sizes = score_sizes(run, model, resolved.task, subnets, "test", report)
     skipped = resolved.task.skipped()
     results = {
         "sizes": sizes,
