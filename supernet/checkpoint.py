@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,12 @@ def save(model: Model, stem: Path) -> None:
         "intermediate_weight": config.passes.intermediate_weight,
     }
     stem.with_name(stem.name + ".json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+
+
+def fingerprint(stem: Path) -> str:
+    """What tells a model's weights from any others: selections and losses belong to one network."""
+    path = stem.with_name(stem.name + ".safetensors")
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def load(stem: Path) -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import os
@@ -22,9 +23,10 @@ from rich.progress import (
 from rich.table import Table
 
 from supernet.batch import Report, TaskError
-from supernet.checkpoint import Model
+from supernet.checkpoint import Model, fingerprint
 from supernet.resolve import ConfigError
 from supernet.run import Run, RunError
+from supernet.selections import Choice, Selection
 from supernet.units import Subnet
 
 console = Console()
@@ -66,41 +68,65 @@ def _explain(error: OSError) -> str:
     return f"{where}: {error.strerror or error}"
 
 
-def choose_subnet(run: Run, model: Model, size: int | None, selection: Path | None) -> tuple[int, Subnet]:
-    """The subnet a command line asks for: a selection file's, or the run's own of ``size`` (default: the
-    smallest).
-    """
-    if selection is not None:
-        subnet = load_selection(selection, size)
-        check_fits(model, subnet)
-        return subnet.size, subnet
-    subnets = run.subnets()
-    if not subnets:
-        raise RunError(f"`RUN` must have been trained to the end, but '{run.folder}' has no subnets yet.")
-    size = min(subnets) if size is None else size
-    if size not in subnets:
-        raise RunError(f"`--size` must be one of {', '.join(map(str, subnets))}, but is {size} instead.")
-    return size, subnets[size]
+def add_subnet_options(parser: argparse.ArgumentParser) -> None:
+    """``--size`` and ``--selection``: which subnet of a run a command line is about."""
+    parser.add_argument(
+        "--size",
+        "--budget",
+        dest="size",
+        metavar="6|params=50%",
+        help="size, or a selection's budget (default: the smallest)",
+    )
+    add_selection_option(parser)
 
 
-def load_selection(path: Path, size: int | None) -> Subnet:
-    """A subnet file, checked against ``size`` if one was asked for."""
+def add_selection_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--selection",
+        type=Path,
+        metavar="FILE",
+        help="a selection, e.g. RUN/selections/greedy.json, instead of the run's own subnets",
+    )
+
+
+def open_subnet(run: Run, model: Model, args: argparse.Namespace) -> Subnet:
+    """The subnet that ``--size`` and ``--selection`` ask for."""
+    return choose(open_selection(run, model, args.selection), args.size, "--size").subnet
+
+
+def choose(selection: Selection, budget: str | None, option: str) -> Choice:
     try:
-        subnet = Subnet.load(path)
-    except (OSError, ValueError) as e:
-        raise RunError(f"`--selection` must be a subnet file, but '{path}' is not: {e}") from None
-    if size is not None and subnet.size != size:
-        raise RunError(
-            f"`--selection` must keep {size} units, as --size says, but keeps {subnet.size} instead."
-        )
-    return subnet
-
-
-def check_fits(model: Model, subnet: Subnet) -> None:
-    try:
-        model.recogniser.table.kept(subnet)
+        return selection.choice(budget)
     except ValueError as e:
-        raise RunError(str(e)) from None
+        raise RunError(f"`{option}` {e}.") from None
+
+
+def open_selection(run: Run, model: Model, path: Path | None) -> Selection:
+    """A selection file checked against the run's network, or else the run's own subnets."""
+    if path is None:
+        choices = tuple(Choice(str(size), subnet) for size, subnet in run.subnets().items())
+        if not choices:
+            raise RunError(f"`RUN` must have been trained to the end, but '{run.folder}' has no subnets yet.")
+        return Selection("run", choices)
+    try:
+        selection = Selection.load(path)
+    except (OSError, ValueError) as e:
+        raise RunError(f"`--selection` must be a subnet or a selection, but '{path}' is not: {e}") from None
+    if selection.network not in (None, fingerprint(run.model_stem)):
+        raise RunError(
+            f"`--selection` must have been made for the network of '{run.folder}', but '{path}' was made "
+            "for another one (other weights). Select again: python -m selection RUN."
+        )
+    _check_fits(model, selection)
+    return selection
+
+
+def _check_fits(model: Model, selection: Selection) -> None:
+    for choice in selection.choices:
+        try:
+            model.recogniser.table.kept(choice.subnet)
+        except ValueError as e:
+            raise RunError(str(e)) from None
 
 
 @contextlib.contextmanager
@@ -125,11 +151,11 @@ def progress() -> Iterator[Report]:
 
 
 def results_table(results: Mapping[str, Any], split: str = "test") -> Table:
-    """Sizes in rows, with error rates and what they cost."""
+    """Sizes (or a selection's budgets) in rows, with error rates and what they cost."""
     table = Table(title=results.get("title"), title_justify="left", padding=(0, 1, 0, 0))
     for name in ("size", "kept", "params", "MACs", f"{split} WER, 95 %", "CER, 95 %", "RTF"):
         table.add_column(name, justify="left" if name == "kept" else "right", overflow="fold")
-    for size, row in sorted(results["sizes"].items(), key=lambda item: int(item[0])):
+    for size, row in sorted(results["sizes"].items(), key=lambda item: len(item[1]["kept"])):
         s = row[split]
         table.add_row(
             size,

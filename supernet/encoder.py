@@ -5,7 +5,7 @@ Shapes: B batch rows, S frames, D model dimension, U units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fairseq2.models.transformer.sdpa.relative import RelativePositionalEncoding
 from fairseq2.nn import BatchLayout, SinusoidalPositionEncoder, StandardLayerNorm
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from supernet.config import ModelConfig
 from supernet.lanes import FINAL, Lane, Padding, Walk
 from supernet.layers import branches_of, build_layer
-from supernet.units import MODULES, Granularity, Subnet, UnitTable
+from supernet.units import MODULES, Granularity, Kept, Subnet, UnitTable
 
 Condition = Callable[[Tensor], Tensor]
 
@@ -56,18 +56,62 @@ class Encoder(nn.Module):
 
         ``condition`` is added to every stream after the layers ``condition_at`` (self-conditioned CTC).
         """
-        if self.positions is not None:
-            x_BSD = self.positions(x_BSD, BatchLayout.of(x_BSD))
+        x_BSD = self.place(x_BSD)
         walk = Walk(x_BSD, Padding(lengths, x_BSD), lanes)
         for layer in range(1, self.num_layers + 1):
-            self._run_layer(walk, layer - 1)
-            walk.read(layer, self.norm)
-            if condition is not None and layer in condition_at:
-                walk.x_RSD = walk.x_RSD + condition(self.norm(walk.x_RSD))
+            self.run_layer(walk, layer, condition if layer in condition_at else None)
         walk.read(FINAL, self.norm)
         return walk.readings
 
-    def _run_layer(self, walk: Walk, layer: int) -> None:
+    def outputs(
+        self,
+        x_BSD: Tensor,
+        lengths: Sequence[int],
+        subnets: Iterable[Kept],
+        condition: Condition | None = None,
+        condition_at: Sequence[int] = (),
+    ) -> Iterator[tuple[Kept, Tensor]]:
+        """Each of ``subnets`` once, in any order, with its output (B, S, D).
+
+        Subnets that begin alike are the branches of one tree, walked depth first: every distinct beginning
+        runs once, and what is in memory grows with the depth, not with the number of subnets.
+        """
+        x_BSD = self.place(x_BSD)
+        padding = Padding(lengths, x_BSD)
+
+        def descend(x_BSD: Tensor, layer: int, members: list[Kept]) -> Iterator[tuple[Kept, Tensor]]:
+            if layer > self.num_layers:
+                yield members[0], self.norm(x_BSD)
+                return
+            parting = self._parting(layer, members)
+            walk = Walk(x_BSD, padding, [Lane(range(len(x_BSD)), group[0]) for group in parting])
+            self.run_layer(walk, layer, condition if layer in condition_at else None)
+            for lane, group in enumerate(parting):
+                yield from descend(walk.stream_of(lane), layer + 1, group)
+
+        if members := list(dict.fromkeys(subnets)):
+            yield from descend(x_BSD, 1, members)
+
+    def _parting(self, layer: int, members: list[Kept]) -> list[list[Kept]]:
+        """``members`` grouped by what they keep of this layer."""
+        units = [i for i, unit in enumerate(self.table.units) if unit.layer == layer - 1]
+        groups: dict[tuple[bool, ...], list[Kept]] = {}
+        for kept in members:
+            groups.setdefault(tuple(kept[i] for i in units), []).append(kept)
+        return list(groups.values())
+
+    def place(self, x_BSD: Tensor) -> Tensor:
+        """The stream that enters the first layer: with sinusoidal positions, if that is the kind."""
+        return x_BSD if self.positions is None else self.positions(x_BSD, BatchLayout.of(x_BSD))
+
+    def run_layer(self, walk: Walk, layer: int, condition: Condition | None = None) -> None:
+        """Take ``walk`` through the 1-based ``layer``: its units, the readings behind it, the condition."""
+        self._run_units(walk, layer - 1)
+        walk.read(layer, self.norm)
+        if condition is not None:
+            walk.x_RSD = walk.x_RSD + condition(self.norm(walk.x_RSD))
+
+    def _run_units(self, walk: Walk, layer: int) -> None:
         if str(layer) not in self.layers:
             return
         branches = branches_of(self.layers[str(layer)])

@@ -8,9 +8,17 @@ from typing import Any, get_args
 
 from supernet.batch import Split
 from supernet.checkpoint import load
-from supernet.cli import choose_subnet, console, main_guard, progress, results_table
+from supernet.cli import (
+    add_selection_option,
+    choose,
+    console,
+    main_guard,
+    open_selection,
+    progress,
+    results_table,
+)
 from supernet.evaluation import score_sizes
-from supernet.resolve import ConfigError, resolve
+from supernet.resolve import resolve
 from supernet.run import Run
 
 
@@ -19,11 +27,11 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m supernet.evaluate", description="Score the sizes of a trained run."
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    parser.add_argument("--sizes", metavar="6,9", help="sizes to score (default: all)")
-    parser.add_argument("--split", choices=get_args(Split), default="test")
     parser.add_argument(
-        "--selection", type=Path, metavar="FILE", help="score this selection instead of the run's own sizes"
+        "--sizes", "--budgets", dest="sizes", metavar="6,9", help="sizes (or budgets) to score (default: all)"
     )
+    parser.add_argument("--split", choices=get_args(Split), default="test")
+    add_selection_option(parser)
     args = parser.parse_args(arguments)
     with main_guard():
         console.print(results_table(_score(args), args.split))
@@ -33,22 +41,16 @@ def _score(args: argparse.Namespace) -> dict[str, Any]:
     run = Run.open(args.run)
     task = resolve([run.config_data()]).task
     model = load(run.model_stem)
-    if args.sizes is None and args.selection is None:
-        subnets = run.subnets()
-    else:
-        wanted = [None] if args.sizes is None else _sizes(args.sizes)
-        subnets = dict(choose_subnet(run, model, size, args.selection) for size in wanted)
+    selection = open_selection(run, model, args.selection)
+    wanted = [c.budget for c in selection.choices] if args.sizes is None else args.sizes.split(",")
+    choices = [choose(selection, budget.strip(), "--sizes") for budget in wanted]
+    subnets = {choice.budget: choice.subnet for choice in choices}
+    strategy = None if args.selection is None else selection.strategy
     with progress() as report:
         task.prepare(report)
-        sizes = score_sizes(run, model, task, subnets, args.split, report)
-    return {"title": f"{run.folder.name}, {args.split}", "sizes": sizes}
-
-
-def _sizes(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError([f"`--sizes` must be numbers, e.g. 6,9, but is '{text}' instead."]) from None
+        sizes = score_sizes(run, model, task, subnets, args.split, report, strategy)
+    title = f"{run.folder.name}, {args.split}" + ("" if strategy is None else f", chosen by {strategy}")
+    return {"title": title, "sizes": sizes}
 
 
 if __name__ == "__main__":

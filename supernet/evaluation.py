@@ -14,7 +14,7 @@ from supernet.costs import macs, real_time_factor
 from supernet.cut import cut
 from supernet.run import Run
 from supernet.scoring import greedy, score
-from supernet.units import Subnet
+from supernet.units import Kept, Subnet
 
 Rows = list[tuple[str, str, str]]
 """Utterance, reference, hypothesis."""
@@ -22,52 +22,67 @@ Rows = list[tuple[str, str, str]]
 
 @torch.inference_mode()
 def recognise(
-    model: Model, batches: Iterable[Batch], subnets: Mapping[int, Subnet], report: Report
-) -> dict[int, Rows]:
+    model: Model, batches: Iterable[Batch], subnets: Mapping[str, Subnet], report: Report
+) -> dict[str, Rows]:
     """What each subnet writes for every utterance, all subnets in one walk through the supernet."""
-    recogniser, rows = model.recogniser, {size: Rows() for size in subnets}
-    kept = {size: recogniser.table.kept(subnet) for size, subnet in subnets.items()}
+    recogniser = model.recogniser
+    kept = {label: recogniser.table.kept(subnet) for label, subnet in subnets.items()}
+    rows: dict[Kept, Rows] = {k: [] for k in kept.values()}
     for i, batch in enumerate(batches):
         batch.to(recogniser.scores.device)
-        for size, log_probs_BSV, lengths, _ in recogniser.score_all(batch, kept):
+        for k, log_probs_BSV, lengths, _ in recogniser.score_all(batch, rows):
             texts = greedy(log_probs_BSV, lengths, model.tokens)
-            rows[size] += zip(batch.ids, batch.texts, texts, strict=True)
+            rows[k] += zip(batch.ids, batch.texts, texts, strict=True)
         report("recognising", i + 1, 0)
-    return rows
+    return {label: rows[k] for label, k in kept.items()}
 
 
 def evaluate(
-    run: Run, model: Model, task: Task, subnets: Mapping[int, Subnet], split: Split, report: Report
+    run: Run,
+    model: Model,
+    task: Task,
+    subnets: Mapping[str, Subnet],
+    split: Split,
+    report: Report,
+    strategy: str | None = None,
 ) -> dict[str, Any]:
-    """Error rates of each size on ``split``; transcripts go into the run folder."""
+    """Error rates of each subnet on ``split``, by its label; transcripts go into the run folder, under the
+    name of the ``strategy`` that chose them where it was not the run itself.
+    """
     rows = recognise(model, task.eval_batches(split, model.tokens), subnets, report)
-    for size, lines in rows.items():
-        run.save_transcripts(split, size, lines)
+    for label, lines in rows.items():
+        run.save_transcripts(split, label if strategy is None else f"{strategy}-{label}", lines)
     return {
-        str(size): score([r for _, r, _ in lines], [h for _, _, h in lines]).as_json()
-        for size, lines in rows.items()
+        label: score([r for _, r, _ in lines], [h for _, _, h in lines]).as_json()
+        for label, lines in rows.items()
     }
 
 
 def score_sizes(
-    run: Run, model: Model, task: Task, subnets: Mapping[int, Subnet], split: Split, report: Report
+    run: Run,
+    model: Model,
+    task: Task,
+    subnets: Mapping[str, Subnet],
+    split: Split,
+    report: Report,
+    strategy: str | None = None,
 ) -> dict[str, Any]:
     """What each size costs and how well it does on ``split``: the ``sizes`` of ``results.json``."""
     sizes = costs(model, task, subnets)
-    for size, scores in evaluate(run, model, task, subnets, split, report).items():
-        sizes[size][split] = scores
+    for label, scores in evaluate(run, model, task, subnets, split, report, strategy).items():
+        sizes[label][split] = scores
     return sizes
 
 
-def costs(model: Model, task: Task, subnets: Mapping[int, Subnet]) -> dict[str, Any]:
-    """Parameters, MACs and real-time factor of each size, measured on its cut model."""
+def costs(model: Model, task: Task, subnets: Mapping[str, Subnet]) -> dict[str, Any]:
+    """Parameters, MACs and real-time factor of each subnet, measured on its cut model."""
     sample = list(islice(task.eval_batches("test", model.tokens), 1))
     result = {}
-    for size, subnet in subnets.items():
-        small = cut(model.recogniser, subnet, size)
+    for label, subnet in subnets.items():
+        small = cut(model.recogniser, subnet)
         for batch in sample:
             batch.to(small.scores.device)
-        result[str(size)] = {
+        result[label] = {
             "kept": list(subnet.kept),
             "params": num_parameters(small),
             "macs": macs(small),

@@ -145,6 +145,11 @@ class Walk:
                 for i in wanting:
                     self.readings[i][position] = x_NSD
 
+    def stream_of(self, lane: int) -> Tensor:
+        """What the rows of ``lane`` hold now, (rows, S, D)."""
+        stream = next(s for s in self._streams if lane in s.lanes)
+        return self.x_RSD[stream.offset : stream.offset + len(stream.rows)]
+
     def _leaders(self) -> list[tuple[Stream, Lane]]:
         return [(stream, self._lanes[stream.lanes[0]]) for stream in self._streams]
 

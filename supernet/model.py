@@ -6,7 +6,7 @@ readings.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -117,17 +117,16 @@ class Recogniser(nn.Module):
         return self.read(reading[FINAL], sum(kept) if size is None else size)
 
     def score_all(
-        self, batch: Batch, subnets: Mapping[int, Kept]
-    ) -> Iterator[tuple[int, Tensor, list[int], Tensor]]:
-        """For each subnet: its size, log-probabilities (B, S, V), their lengths, and CTC losses (B,); in
-        one walk.
+        self, batch: Batch, subnets: Iterable[Kept]
+    ) -> Iterator[tuple[Kept, Tensor, list[int], Tensor]]:
+        """For each of ``subnets``, in any order: its log-probabilities (B, S, V) read through its own size's
+        head, their lengths, and its CTC losses (B,). Every distinct beginning of a subnet runs once.
         """
         x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames)
-        rows = range(len(batch))
-        readings = self._encode(x_BSD, lengths, [Lane(rows, kept) for kept in subnets.values()])
-        for size, reading in zip(subnets, readings, strict=True):
-            log_probs_BSV = self.read(reading[FINAL], size)
-            yield size, log_probs_BSV, lengths, ctc_loss(log_probs_BSV, lengths, batch, rows)
+        outputs = self.encoder.outputs(x_BSD, lengths, subnets, self._conditioned, self.reader.positions)
+        for kept, output_BSD in outputs:
+            log_probs_BSV = self.read(output_BSD, sum(kept))
+            yield kept, log_probs_BSV, lengths, ctc_loss(log_probs_BSV, lengths, batch, range(len(batch)))
 
     def read(self, x_NSD: Tensor, size: int) -> Tensor:
         """Log-probabilities of a reading, at least in float32."""
@@ -135,8 +134,11 @@ class Recogniser(nn.Module):
         return F.log_softmax(logits_NSV.to(torch.promote_types(logits_NSV.dtype, torch.float32)), dim=-1)
 
     def _encode(self, x_BSD: Tensor, lengths: list[int], lanes: Sequence[Lane]) -> list[dict[int, Tensor]]:
-        condition: Condition | None = None if self.conditioning is None else self._condition
-        return self.encoder(x_BSD, lengths, lanes, condition, self.reader.positions)  # type: ignore[no-any-return]
+        return self.encoder(x_BSD, lengths, lanes, self._conditioned, self.reader.positions)  # type: ignore[no-any-return]
+
+    @property
+    def _conditioned(self) -> Condition | None:
+        return None if self.conditioning is None else self._condition
 
     def _condition(self, x_NSD: Tensor) -> Tensor:
         """Self-conditioned CTC (arXiv 2104.02724, eq. 8): posteriors, projected back."""

@@ -59,6 +59,23 @@ class Run:
         return self.folder / "pictures"
 
     @property
+    def report_file(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def comparison_file(self) -> Path:
+        """What ``report.html`` shows, as data."""
+        return self.folder / "comparison.json"
+
+    @property
+    def evidence_file(self) -> Path:
+        """What was measured while strategies chose, so that nothing is measured twice."""
+        return self.folder / "selections" / "evidence.sqlite"
+
+    def selection_file(self, strategy: str) -> Path:
+        return self.folder / "selections" / f"{strategy}.json"
+
+    @property
     def is_finished(self) -> bool:
         return self.results_file.is_file()
 
@@ -131,11 +148,11 @@ class Run:
         except (OSError, ValueError) as e:
             raise RunError(f"'{self.results_file}' must hold results, but does not: {e}.") from None
 
-    def save_transcripts(self, split: str, size: int, rows: Iterable[tuple[str, str, str]]) -> None:
+    def save_transcripts(self, split: str, label: str, rows: Iterable[tuple[str, str, str]]) -> None:
         """What one size recognised: id, reference, hypothesis."""
         folder = self.folder / "transcripts"
         folder.mkdir(exist_ok=True)
-        _replace(folder / f"{split}-{size}.tsv", "".join("\t".join(row) + "\n" for row in rows))
+        _replace(folder / f"{split}-{label}.tsv", "".join("\t".join(row) + "\n" for row in rows))
 
 
 def as_data(config: Config) -> dict[str, Any]:

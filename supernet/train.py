@@ -158,7 +158,8 @@ def _finish(
     subnets = {size: model.recogniser.table.subnet(kept) for size, kept in trained.schedule.subnets().items()}
     save(model, run.model_stem)
     run.save_subnets(subnets)
-    sizes = score_sizes(run, model, resolved.task, subnets, "test", report)
+    by_label = {str(size): subnet for size, subnet in subnets.items()}
+    sizes = score_sizes(run, model, resolved.task, by_label, "test", report)
     skipped = resolved.task.skipped()
     results = {
         "sizes": sizes,

@@ -12,7 +12,7 @@ import torchaudio.functional
 from torch import Tensor
 
 from supernet.checkpoint import Model, load
-from supernet.cli import choose_subnet, main_guard
+from supernet.cli import add_subnet_options, main_guard, open_subnet
 from supernet.cut import cut
 from supernet.features import FRAMES_PER_SECOND, SAMPLE_RATE, fbank, is_silent
 from supernet.frontend import num_stream_frames
@@ -27,16 +27,13 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="audio files")
-    parser.add_argument("--size", type=int, help="which size recognises (default: the smallest)")
-    parser.add_argument(
-        "--selection", type=Path, metavar="FILE", help="a selection file instead of the run's own choice"
-    )
+    add_subnet_options(parser)
     args = parser.parse_args(arguments)
     with main_guard():
         run = Run.open(args.run)
         model = load(run.model_stem)
-        size, subnet = choose_subnet(run, model, args.size, args.selection)
-        small = Model(cut(model.recogniser, subnet, size), model.tokens)
+        subnet = open_subnet(run, model, args)
+        small = Model(cut(model.recogniser, subnet), model.tokens)
     unreadable = [file for file in args.files if not _print_text(small, file)]
     if unreadable:
         raise SystemExit(2)

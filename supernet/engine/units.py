@@ -121,11 +121,12 @@ class Validation(EvalUnit[Batch]):
         self._step = step_nr
 
     def process_batch(self, batch: Batch, metric_bag: MetricBag) -> None:
-        for size, log_probs_BSV, lengths, losses_B in self._model.score_all(batch, self._subnets):
+        for kept, log_probs_BSV, lengths, losses_B in self._model.score_all(batch, self._subnets.values()):
             texts = greedy(log_probs_BSV, lengths, self._tokens)
             errors, words = count_errors(batch.texts, texts)
-            metric_bag.get(f"ctc/{size}", Mean).update(losses_B.sum() / sum(lengths), weight=sum(lengths))
-            metric_bag.get(f"wer/{size}", Mean).update(torch.tensor(errors / words), weight=words)
+            for size in (size for size, k in self._subnets.items() if k == kept):
+                metric_bag.get(f"ctc/{size}", Mean).update(losses_B.sum() / sum(lengths), weight=sum(lengths))
+                metric_bag.get(f"wer/{size}", Mean).update(torch.tensor(errors / words), weight=words)
 
     def process_metric_values(self, values: MutableMapping[str, object]) -> None:
         self._observer.on_validated(self._step, values)

@@ -115,22 +115,34 @@ def test_silence_and_clicks_are_transcribed(finished: tuple[Run, str]) -> None:
 @pytest.mark.parametrize(
     ("main", "arguments", "words"),
     [
-        (evaluate.main, ["runs/finished", "--sizes", "3"], "`--size` must be one of 2, 4, but is 3"),
-        (evaluate.main, ["runs/finished", "--sizes", "x"], "`--sizes` must be numbers"),
+        (
+            evaluate.main,
+            ["runs/finished", "--sizes", "3"],
+            "`--sizes` must be one of 2, 4, the budgets of this selection, but is 3",
+        ),
+        (evaluate.main, ["runs/finished", "--sizes", "x"], "`--sizes` must be one of 2, 4"),
         (evaluate.main, ["runs/nowhere"], "`RUN` must be a run folder"),
-        (evaluate.main, ["runs/finished", "--selection", "gone.json"], "`--selection` must be a subnet file"),
+        (
+            evaluate.main,
+            ["runs/finished", "--selection", "gone.json"],
+            "`--selection` must be a subnet or a selection",
+        ),
         (transcribe.main, ["runs/nowhere", "a.wav"], "`RUN` must be a run folder"),
         (
             transcribe.main,
             ["runs/finished", "--size", "9", "a.wav"],
-            "`--size` must be one of 2, 4, but is 9",
+            "`--size` must be one of 2, 4, the budgets of this selection, but is 9",
         ),
         (transcribe.main, ["runs/finished", "gone.wav"], "'gone.wav' must be readable audio"),
-        (cut.main, ["runs/finished", "--size", "1", "--out", "x"], "`--size` must be one of 2, 4, but is 1"),
+        (
+            cut.main,
+            ["runs/finished", "--size", "1", "--out", "x"],
+            "`--size` must be one of 2, 4, the budgets of this selection, but is 1",
+        ),
         (
             cut.main,
             ["runs/finished", "--selection", "tones", "--out", "x"],
-            "`--selection` must be a subnet file",
+            "`--selection` must be a subnet or a selection",
         ),
     ],
 )

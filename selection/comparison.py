@@ -1,0 +1,175 @@
+"""How good each choice is: distance to the best, error rates with intervals, and paired tests.
+
+Shapes: N test utterances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+NUM_RESAMPLES = 2000
+NUM_SHUFFLES = 10_000
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one strategy chose for one budget."""
+
+    strategy: str
+    kept: tuple[str, ...]
+    costs: dict[str, float]
+    """``units``, ``params``, ``macs``, and ``latency`` (seconds) where it was measured."""
+    head: str
+    """The head that read the subnet for all of these numbers."""
+    loss: float
+    """Validation CTC loss per frame."""
+    regret: float
+    """By how much the loss is above the best one known for the budget."""
+    wer: float
+    wer_ci95: tuple[float, float]
+    cer: float
+    evaluations: int
+    """How many subnets the strategy had scored for this choice."""
+    seconds: float
+    """The computing time of everything it asked for, also of what others had asked before."""
+    difference: Difference
+    """Against the yardstick of the budget."""
+    beats: float | None = None
+    """The share of all subnets of this budget that have a higher loss, where all were scored."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired comparison of two choices on the same test utterances."""
+
+    wer: float
+    """Difference of the error rates; positive where the first is worse."""
+    ci95: tuple[float, float]
+    p: float
+    """Of a paired permutation test, corrected for the number of comparisons (Holm)."""
+    same: bool
+    """Whether both keep the same units."""
+
+    @property
+    def verdict(self) -> str:
+        """``same``, ``tie``, ``worse`` or ``better``."""
+        if self.same:
+            return "same"
+        if self.p > SIGNIFICANT:
+            return "tie"
+        return "worse" if self.wer > 0 else "better"
+
+
+@dataclass(frozen=True)
+class Contest:
+    """All choices for one budget."""
+
+    budget: str
+    quantity: str
+    limit: float
+    rows: tuple[Row, ...]
+    yardstick: str
+    """The strategy with the lowest validation loss; its choice is what ``difference`` compares with."""
+    is_exact: bool
+    """Whether every subnet of the budget was scored, so that regrets are distances to the true best."""
+    spread: tuple[float, ...] = ()
+    """Where it is exact: minimum, quartiles and maximum of all subnets' losses."""
+    pairs: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By two strategies, the corrected p of their difference."""
+
+
+@dataclass(frozen=True)
+class UnitFacts:
+    """Why a unit stays or goes."""
+
+    name: str
+    score: float | None
+    """As learned in training."""
+    loss_without: float
+    """By how much the full net's validation loss rises without this unit alone."""
+    taylor: float
+    """Mean squared gradient of the unit's gate."""
+    similarity: dict[str, float]
+    """By measure, how alike the stream is before and behind the unit."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that the report shows, as plain data."""
+
+    run: str
+    machine: str
+    """Processor or GPU, and threads."""
+    seconds_of_audio: float
+    """The input length at which MACs and latency are given."""
+    num_valid: int
+    num_test: int
+    """Utterances that choices were made and reported on."""
+    full_loss: float
+    full_wer: float
+    units: tuple[str, ...]
+    contests: tuple[Contest, ...]
+    facts: tuple[UnitFacts, ...] = ()
+    similarities: dict[str, list[list[float]]] = field(default_factory=dict)
+    """By measure, the matrix (U + 1, U + 1)."""
+    latency_error: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    """By budget and strategy: seconds as the sum of its units, and as measured as a whole."""
+    unfit: tuple[tuple[str, str, str], ...] = ()
+    """Strategy, budget, and why it could not choose."""
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def paired_difference(
+    errors_N: Ints, other_N: Ints, words_N: Ints, seed: int = 0
+) -> tuple[float, float, float]:
+    """The difference of two error rates, and its 95 % interval, by resampling utterances in pairs."""
+    change_N = errors_N - other_N
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(0, len(change_N), size=(NUM_RESAMPLES, len(change_N)))
+    rates = change_N[picks].sum(axis=1) / np.maximum(words_N[picks].sum(axis=1), 1)
+    low, high = np.quantile(rates, [0.025, 0.975])
+    return float(change_N.sum() / words_N.sum()), float(low), float(high)
+
+
+def permutation_p(errors_N: Ints, other_N: Ints, seed: int = 0) -> float:
+    """The two-sided p of "both make as many errors": how often exchanging the two systems' results, utterance
+    by utterance, gives a difference as large (approximate randomisation).
+    """
+    change_N = (errors_N - other_N)[errors_N != other_N]
+    if len(change_N) == 0:
+        return 1.0
+    rng = np.random.default_rng(seed)
+    signs = rng.choice(np.array([-1, 1]), size=(NUM_SHUFFLES, len(change_N)))
+    as_large = np.abs(signs @ change_N) >= abs(change_N.sum())
+    return float((1 + as_large.sum()) / (1 + NUM_SHUFFLES))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The same p values, corrected for being several (Holm, 1979), in their order."""
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = largest
+    return corrected
+
+
+def all_pairs(errors: Mapping[str, Ints]) -> dict[str, dict[str, float]]:
+    """The corrected p of every pair of ``errors``; pairs with equal results count as no comparison."""
+    names = list(errors)
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    raw = {(a, b): permutation_p(errors[a], errors[b]) for a, b in pairs}
+    tested = [pair for pair in pairs if not np.array_equal(errors[pair[0]], errors[pair[1]])]
+    raw.update(zip(tested, holm([raw[pair] for pair in tested]), strict=True))
+    table: dict[str, dict[str, float]] = {name: {name: 1.0} for name in names}
+    for (a, b), p in raw.items():
+        table[a][b] = table[b][a] = p
+    return table

@@ -1,0 +1,100 @@
+"""A selection on disk: one subnet for each budget, with where it came from. No torch here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from supernet.units import Subnet
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The subnet chosen for one budget."""
+
+    budget: str
+    """As the user wrote it: ``6``, or ``params=50%``."""
+    subnet: Subnet
+    head: str = "shared"
+    """The head that reads the subnet, also when ``loss`` was measured."""
+    loss: float | None = None
+    """Validation CTC loss per frame."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a strategy chose for each budget."""
+
+    strategy: str
+    choices: tuple[Choice, ...]
+    network: str | None = None
+    """Fingerprint of the weights it was made for. None: any network that has these units."""
+
+    def choice(self, budget: str | None = None) -> Choice:
+        """The choice for ``budget``, or of that many units; by default the smallest.
+
+        Raises :class:`ValueError` where there is none, or more than one.
+        """
+        if budget is None:
+            return min(self.choices, key=lambda c: c.subnet.size)
+        named = [c for c in self.choices if c.budget == budget]
+        found = named or [c for c in self.choices if str(c.subnet.size) == budget]
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(c.budget for c in found or self.choices)
+        raise ValueError(f"must be one of {names}, the budgets of this selection, but is {budget} instead")
+
+    def save(self, path: Path) -> None:
+        """Write the file whole or not at all."""
+        data = {"format": FORMAT, "strategy": self.strategy, "network": self.network}
+        data["choices"] = [_as_data(choice) for choice in self.choices]
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Selection:
+        """Read what :meth:`save` or :meth:`Subnet.save` wrote.
+
+        Raises :class:`ValueError` where it is something else.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as e:
+            raise ValueError(f"it must be JSON, but cannot be parsed: {e}") from None
+        match data:
+            case {"choices": [_, *_] as choices}:
+                network = data.get("network")
+                return cls(
+                    str(data.get("strategy", path.stem)),
+                    tuple(_choice(c, path.name) for c in choices),
+                    None if network is None else str(network),
+                )
+        subnet = Subnet.from_json(data, path.name)
+        return cls(path.stem, (Choice(str(subnet.size), subnet),))
+
+
+def _as_data(choice: Choice) -> dict[str, Any]:
+    return {
+        "budget": choice.budget,
+        "size": choice.subnet.size,
+        "granularity": choice.subnet.granularity,
+        "kept": list(choice.subnet.kept),
+        "head": choice.head,
+        "loss": choice.loss,
+    }
+
+
+def _choice(data: Any, where: str) -> Choice:
+    subnet = Subnet.from_json(data, where)
+    loss = data.get("loss")
+    return Choice(
+        str(data.get("budget", subnet.size)),
+        subnet,
+        str(data.get("head", "shared")),
+        None if loss is None else float(loss),
+    )
