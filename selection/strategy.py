@@ -29,9 +29,13 @@ class Strategy(ABC):
 
     Options: ClassVar[type[BaseModel]] = NoOptions
     """A pydantic model (``extra="forbid"``) of what ``--set STRATEGY.*`` may be set to."""
+    is_exact: ClassVar[bool] = False
+    """Whether the choice has the lowest loss of all subnets of the budget, so that it is what others are
+    measured against.
+    """
 
     def __init__(self, options: Any = None) -> None:
-        self.options = self.Options() if options is None else options
+        self.options: Any = self.Options() if options is None else options
 
     @abstractmethod
     def select(self, evidence: Evidence, budget: Budget) -> Kept:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -20,6 +20,14 @@ from supernet.config import Config
 from supernet.phases import Method
 
 Data = dict[str, Any]
+PluginKind = Literal["task", "method", "strategy"]
+
+GROUPS: dict[PluginKind, str] = {
+    "task": "supernet.tasks",
+    "method": "supernet.methods",
+    "strategy": "supernet.strategies",
+}
+"""The entry-point group of each kind of plug-in."""
 
 
 class ConfigError(ValueError):
@@ -50,8 +58,8 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Resolved:
     for layer in layers:
         data = merge(data, _expand(layer))
     problems: list[str] = []
-    method_kls, method_options = _plugin("method", data["method"], problems)
-    task_kls, task_options = _plugin("task", data["task"], problems)
+    method_kls, method_options = load_plugin("method", data["method"], problems)
+    task_kls, task_options = load_plugin("task", data["task"], problems)
     config = _validated(Config, data, "", problems)
     if problems or config is None or method_kls is None or task_kls is None:
         raise ConfigError(problems)
@@ -186,8 +194,8 @@ def task_from_option(text: str) -> Data:
     return {"name": text}
 
 
-def plugin_names(kind: str) -> list[str]:
-    return sorted({entry.name for entry in entry_points(group=f"supernet.{kind}s")})
+def plugin_names(kind: PluginKind) -> list[str]:
+    return sorted({entry.name for entry in entry_points(group=GROUPS[kind])})
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -196,8 +204,13 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(found)}?" if found else ""
 
 
-def _plugin(kind: str, data: Any, problems: list[str]) -> tuple[Any, Any]:
-    """The plug-in's class and its validated options; what is wrong goes to ``problems``."""
+def load_plugin(
+    kind: PluginKind, data: Any, problems: list[str], prefix: str | None = None
+) -> tuple[Any, Any]:
+    """The plug-in's class and its validated options; what is wrong goes to ``problems``.
+
+    ``data`` is its name, or a mapping of ``name`` and options; ``prefix`` stands before options in messages.
+    """
     name = str(data.get("name") if isinstance(data, Mapping) else data)
     names = plugin_names(kind)
     if name not in names:
@@ -205,14 +218,16 @@ def _plugin(kind: str, data: Any, problems: list[str]) -> tuple[Any, Any]:
             f"`{kind}` must be one of {', '.join(names)}, but is '{name}' instead.{nearest(name, names)}"
         )
         return None, None
-    entry = next(entry for entry in entry_points(group=f"supernet.{kind}s") if entry.name == name)
+    entry = next(entry for entry in entry_points(group=GROUPS[kind]) if entry.name == name)
     try:
         kls = entry.load()
-    except ImportError as e:
+    except (ImportError, AttributeError) as e:
         problems.append(f"`{kind}` '{name}' must be importable, but is not: {e}.")
         return None, None
-    options = {key: value for key, value in data.items() if key != "name"}
-    return kls, _validated(kls.Options, options, f"{kind}.", problems)
+    options = (
+        {key: value for key, value in data.items() if key != "name"} if isinstance(data, Mapping) else {}
+    )
+    return kls, _validated(kls.Options, options, f"{prefix or kind}.", problems)
 
 
 def _validated(kls: Any, data: Mapping[str, Any], prefix: str, problems: list[str]) -> Any:

@@ -148,6 +148,11 @@ class Run:
         except (OSError, ValueError) as e:
             raise RunError(f"'{self.results_file}' must hold results, but does not: {e}.") from None
 
+    def save_comparison(self, comparison: Mapping[str, object], page: str) -> None:
+        """What ``report.html`` shows, and the page itself."""
+        _replace(self.comparison_file, json.dumps(comparison, indent=1) + "\n")
+        _replace(self.report_file, page)
+
     def save_transcripts(self, split: str, label: str, rows: Iterable[tuple[str, str, str]]) -> None:
         """What one size recognised: id, reference, hypothesis."""
         folder = self.folder / "transcripts"

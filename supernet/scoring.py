@@ -1,4 +1,7 @@
-"""Greedy decoding, error rates and their intervals."""
+"""Greedy decoding, error rates and their intervals.
+
+Shapes: N utterances; an axis of 2 is words and characters.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,17 @@ def _collapse(ids: Sequence[int]) -> list[int]:
     return [token for i, token in enumerate(ids) if i == 0 or token != ids[i - 1]]
 
 
-def count_errors(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[int, int]:
-    """Word errors (substitutions, insertions, deletions) and reference words."""
-    errors = sum(_word_errors(r, h) for r, h in zip(references, hypotheses, strict=True))
-    return errors, sum(len(r.split()) for r in references)
+def count_errors(references: Sequence[str], hypotheses: Sequence[str]) -> NDArray[np.int64]:
+    """Word errors and character errors of each utterance, (N, 2): substitutions, insertions, deletions."""
+    pairs = zip(references, hypotheses, strict=True)
+    errors = [(Levenshtein.distance(r.split(), h.split()), Levenshtein.distance(r, h)) for r, h in pairs]
+    return np.array(errors, dtype=np.int64).reshape(-1, 2)
 
 
-def _word_errors(reference: str, hypothesis: str) -> int:
-    return Levenshtein.distance(reference.split(), hypothesis.split())
+def count_words(references: Sequence[str]) -> NDArray[np.int64]:
+    """Words and characters of each utterance, (N, 2)."""
+    counts = [(len(r.split()), len(r)) for r in references]
+    return np.array(counts, dtype=np.int64).reshape(-1, 2)
 
 
 @dataclass(frozen=True)
@@ -52,20 +58,21 @@ class Score:
 
 def score(references: Sequence[str], hypotheses: Sequence[str], seed: int = 0) -> Score:
     """Compare texts. Raises :class:`ValueError` where there is no reference word to compare with."""
-    pairs = list(zip(references, hypotheses, strict=True))
-    words = np.array([len(r.split()) for r in references], dtype=np.int64)
+    return score_counts(count_errors(references, hypotheses), count_words(references), seed)
+
+
+def score_counts(errors_N2: NDArray[np.int64], words_N2: NDArray[np.int64], seed: int = 0) -> Score:
+    """The same from what :func:`count_errors` and :func:`count_words` give."""
+    (word_errors, char_errors), (words, chars) = errors_N2.T, words_N2.T
     if words.sum() == 0:
         raise ValueError("`references` must hold at least one word, but are empty instead.")
-    word_errors = np.array([_word_errors(r, h) for r, h in pairs], dtype=np.int64)
-    chars = np.array([len(r) for r in references], dtype=np.int64)
-    char_errors = np.array([Levenshtein.distance(r, h) for r, h in pairs], dtype=np.int64)
     return Score(
         wer=float(word_errors.sum() / words.sum()),
         wer_ci95=bootstrap_interval(word_errors, words, seed),
         cer=float(char_errors.sum() / chars.sum()),
         cer_ci95=bootstrap_interval(char_errors, chars, seed),
         words=int(words.sum()),
-        utterances=len(pairs),
+        utterances=len(words_N2),
     )
 
 

@@ -18,7 +18,7 @@ from supernet.config import Config
 from supernet.engine.readers import StepBudget
 from supernet.model import Recogniser
 from supernet.phases import Schedule
-from supernet.scoring import count_errors, greedy
+from supernet.scoring import count_errors, count_words, greedy
 from supernet.step import Draw, Step
 from supernet.tokens import Tokens
 
@@ -123,10 +123,10 @@ class Validation(EvalUnit[Batch]):
     def process_batch(self, batch: Batch, metric_bag: MetricBag) -> None:
         for kept, log_probs_BSV, lengths, losses_B in self._model.score_all(batch, self._subnets.values()):
             texts = greedy(log_probs_BSV, lengths, self._tokens)
-            errors, words = count_errors(batch.texts, texts)
+            (errors, _), (words, _) = count_errors(batch.texts, texts).sum(0), count_words(batch.texts).sum(0)
             for size in (size for size, k in self._subnets.items() if k == kept):
                 metric_bag.get(f"ctc/{size}", Mean).update(losses_B.sum() / sum(lengths), weight=sum(lengths))
-                metric_bag.get(f"wer/{size}", Mean).update(torch.tensor(errors / words), weight=words)
+                metric_bag.get(f"wer/{size}", Mean).update(torch.tensor(errors / words), weight=int(words))
 
     def process_metric_values(self, values: MutableMapping[str, object]) -> None:
         self._observer.on_validated(self._step, values)

@@ -37,7 +37,7 @@ def test_error_rates_are_edit_distances_over_reference_lengths(
     assert result.words == sum(len(r) for r, _ in pairs)
     assert result.utterances == len(pairs)
     assert result.wer == pytest.approx(errors / result.words)
-    assert count_errors(references, hypotheses) == (errors, result.words)
+    assert count_errors(references, hypotheses)[:, 0].sum() == errors
     chars = sum(distance(list(r), list(h)) for r, h in zip(references, hypotheses, strict=True))
     assert result.cer == pytest.approx(chars / sum(map(len, references)))
 

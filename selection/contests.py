@@ -1,0 +1,93 @@
+"""From choices to contests: costs, error rates, regrets and paired tests of all that was chosen for a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from selection.budget import Budget, Prices
+from selection.comparison import Contest, Difference, Ints, Row, all_pairs, paired_difference
+from selection.oracle import Oracle
+from supernet.checkpoint import Model
+from supernet.scoring import score_counts
+from supernet.units import Kept
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What one strategy chose for one budget, and what that took."""
+
+    strategy: str
+    kept: Kept
+    loss: float
+    evaluations: int
+    seconds: float
+    is_exact: bool
+    scored: tuple[float, ...]
+    """The losses of all subnets of the budget, where the strategy is exact."""
+
+
+class Judge:
+    """Judges choices on the test split."""
+
+    def __init__(self, model: Model, valid: Oracle, test: Oracle, prices: Sequence[Prices]) -> None:
+        self._model, self._valid, self._test, self._prices = model, valid, test, prices
+
+    def full(self) -> tuple[float, float]:
+        """Validation loss and test word error rate of the full net."""
+        full = self._model.recogniser.table.full
+        (judged,) = self._valid.judge([full])
+        return self._valid.loss(judged), score_counts(self._errors([full])[0], self._words).wer
+
+    def contest(self, budget: Budget, candidates: Sequence[Candidate]) -> Contest:
+        """All ``candidates`` for ``budget``, the lowest validation loss first."""
+        # Among equal losses the exact strategy leads: it is the yardstick.
+        ordered = sorted(candidates, key=lambda c: (c.loss, not c.is_exact))
+        errors = dict(
+            zip((c.strategy for c in ordered), self._errors([c.kept for c in ordered]), strict=True)
+        )
+        pairs = all_pairs({name: counts[:, 0] for name, counts in errors.items()})
+        best, exact = ordered[0], [c for c in ordered if c.is_exact]
+        spread = np.quantile(exact[0].scored, [0, 0.25, 0.5, 0.75, 1]) if exact else ()
+        return Contest(
+            budget=budget.name,
+            quantity=budget.prices.quantity,
+            limit=budget.limit,
+            rows=tuple(self._row(c, best, exact, errors, pairs[c.strategy][best.strategy]) for c in ordered),
+            yardstick=best.strategy,
+            is_exact=bool(exact),
+            spread=tuple(float(x) for x in spread),
+            pairs=pairs,
+        )
+
+    def _row(
+        self, c: Candidate, best: Candidate, exact: Sequence[Candidate], errors: dict[str, Ints], p: float
+    ) -> Row:
+        table, words = self._model.recogniser.table, self._words
+        score = score_counts(errors[c.strategy], words)
+        wer, low, high = paired_difference(errors[c.strategy][:, 0], errors[best.strategy][:, 0], words[:, 0])
+        return Row(
+            strategy=c.strategy,
+            kept=table.subnet(c.kept).kept,
+            costs={prices.quantity: prices.of(c.kept) for prices in self._prices},
+            head=self._model.recogniser.head(sum(c.kept)),
+            loss=c.loss,
+            regret=c.loss - best.loss,
+            wer=score.wer,
+            wer_ci95=score.wer_ci95,
+            cer=score.cer,
+            evaluations=c.evaluations,
+            seconds=c.seconds,
+            difference=Difference(wer, (low, high), p, c.kept == best.kept),
+            beats=float(np.mean(np.array(exact[0].scored) > c.loss)) if exact else None,
+        )
+
+    @property
+    def _words(self) -> Ints:
+        return self._test.sample.facts.words
+
+    def _errors(self, subnets: Sequence[Kept]) -> list[Ints]:
+        found = [judged.errors_N2 for judged in self._test.judge(subnets, with_errors=True)]
+        return [errors for errors in found if errors is not None]

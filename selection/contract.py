@@ -1,0 +1,151 @@
+"""What every strategy must keep to, as tests: inherit the class, say how yours is made, run pytest.
+
+    from selection.contract import StrategyContract
+
+    class TestMine(StrategyContract):
+        def make(self) -> Strategy:
+            return Mine()
+
+It needs no trained network: the evidence is made up, and strict about what it is asked.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from selection.budget import Budget, Prices, Quantity
+from selection.evidence import Evidence, Floats, Measure
+from selection.strategy import Strategy
+from supernet.units import Granularity, Kept, UnitTable
+
+
+class MadeUpEvidence(Evidence):
+    """A supernet that exists on paper: each unit lowers the loss by its worth, and neighbours overlap."""
+
+    def __init__(self, table: UnitTable, seed: int = 0, *, with_scores: bool = True) -> None:
+        rng = random.Random(seed)
+        self.table, self._with_scores = table, with_scores
+        self.worth = tuple(rng.uniform(-0.1, 1.0) for _ in range(len(table)))
+        self.overlap = tuple(rng.uniform(0.0, 0.3) for _ in range(len(table)))
+        self.num_asked = 0
+
+    @property
+    def scores(self) -> tuple[float, ...] | None:
+        return self.worth if self._with_scores else None
+
+    def losses(self, subnets: Sequence[Kept]) -> list[float]:
+        assert len(subnets) > 0, "an empty question costs a walk"
+        self.num_asked += len(subnets)
+        return [self._loss(kept) for kept in subnets]
+
+    def _loss(self, kept: Kept) -> float:
+        assert len(kept) == len(self.table), "a subnet says of every unit whether it is kept"
+        # Forward search begins with nothing; frontend and head alone are a net, too.
+        gained = sum(worth for worth, keep in zip(self.worth, kept, strict=True) if keep)
+        pairs = zip(self.overlap, kept, kept[1:], strict=False)
+        return 10.0 - gained + sum(overlap for overlap, a, b in pairs if a and b)
+
+    def similarity(self, measure: Measure) -> Floats:
+        depth = np.arange(len(self.table) + 1)
+        rate = 0.1 if measure == "cka" else 0.2
+        return np.asarray(np.exp(-rate * np.abs(depth[:, None] - depth[None, :])), dtype=np.float64)
+
+    def gate_gradients(self) -> Floats:
+        rng = np.random.default_rng(0)
+        return np.asarray(rng.normal(-np.array(self.worth), 0.1, size=(20, len(self.table))))
+
+    def scores_on_frozen_weights(self, method: str, size: int) -> tuple[float, ...]:
+        assert method in ("simple-top-k", "iterative-zero-out"), "no such score learning"
+        assert 1 <= size <= len(self.table)
+        return tuple(worth + 0.01 * size for worth in self.worth)
+
+
+def table(granularity: Granularity, num_layers: int) -> UnitTable:
+    return UnitTable.of(num_layers, granularity, "conformer")
+
+
+def uneven(num_units: int, quantity: Quantity) -> Prices:
+    """Units of different prices beside a base that is always paid."""
+    return Prices(quantity, 3.0, tuple(1.0 + (7 * i % 5) / 2 for i in range(num_units)))
+
+
+def budgets(num_units: int) -> Iterator[Budget]:
+    """Every size but the full one, and costs from just enough for the cheapest unit to nearly everything."""
+    for size in range(1, num_units):
+        yield Budget.of_size(size, num_units)
+    for quantity in ("params", "macs", "latency"):
+        prices = uneven(num_units, quantity)
+        room = prices.full - prices.cheapest
+        for share in (0.0, 0.1, 0.3, 0.5, 0.8, 0.99):
+            yield Budget(f"{quantity}={share}", prices.cheapest + share * room, prices)
+
+
+CASES = [("layer", 2), ("layer", 5), ("layer", 12), ("module", 1), ("module", 3)]
+
+
+class StrategyContract:
+    """Inherit, and define ``make``."""
+
+    def make(self) -> Strategy:
+        """A fresh strategy."""
+        raise NotImplementedError("Define `make` in your test class: it returns a fresh strategy.")
+
+    @pytest.fixture(params=CASES, ids=lambda case: f"{case[1]} {case[0]}s")
+    def evidence(self, request: pytest.FixtureRequest) -> MadeUpEvidence:
+        granularity, size = request.param
+        return MadeUpEvidence(table(granularity, size))
+
+    def _chosen(self, evidence: MadeUpEvidence) -> Iterator[tuple[Budget, Kept]]:
+        for budget in budgets(len(evidence.table)):
+            strategy = self.make()
+            if strategy.obstacle(evidence, budget) is None:
+                yield budget, strategy.select(evidence, budget)
+
+    def test_it_says_of_every_unit_whether_it_is_kept(self, evidence: MadeUpEvidence) -> None:
+        for budget, kept in self._chosen(evidence):
+            assert isinstance(kept, tuple), f"{budget.name}: a subnet must be a tuple"
+            assert len(kept) == len(evidence.table), f"{budget.name}: it must speak of every unit"
+            assert all(isinstance(keep, bool) for keep in kept), f"{budget.name}: by True or False"
+
+    def test_it_fits_the_budget_and_keeps_something(self, evidence: MadeUpEvidence) -> None:
+        for budget, kept in self._chosen(evidence):
+            assert any(kept), f"{budget.name}: it must keep one unit at least"
+            assert budget.fits(kept), f"{budget.name}: {budget.prices.of(kept)} of {budget.limit}"
+
+    def test_a_size_is_met_exactly(self, evidence: MadeUpEvidence) -> None:
+        for budget, kept in self._chosen(evidence):
+            if budget.counts_units:
+                assert sum(kept) == budget.limit
+
+    def test_asked_twice_it_answers_the_same(self, evidence: MadeUpEvidence) -> None:
+        strategy = self.make()
+        fits = [b for b in budgets(len(evidence.table)) if strategy.obstacle(evidence, b) is None]
+        first = [strategy.select(evidence, budget) for budget in fits]
+        again = [strategy.select(evidence, budget) for budget in reversed(fits)][::-1]
+        anew = [self.make().select(evidence, budget) for budget in fits]
+        assert first == again, "an answer must not depend on what was asked before"
+        assert first == anew, "a new object must answer like a used one"
+
+    def test_it_does_not_draw_from_the_common_generators(self, evidence: MadeUpEvidence) -> None:
+        python, numpy = random.getstate(), np.random.get_state()[1].copy()  # type: ignore[index]
+        list(self._chosen(evidence))
+        assert random.getstate() == python, "draw from random.Random(seed)"
+        assert np.array_equal(np.random.get_state()[1], numpy), "draw from numpy.random.default_rng(seed)"  # type: ignore[index]
+
+    def test_it_chooses_or_says_why_not(self, evidence: MadeUpEvidence) -> None:
+        for with_scores in (True, False):
+            other = MadeUpEvidence(evidence.table, with_scores=with_scores)
+            for budget in budgets(len(other.table)):
+                reason = self.make().obstacle(other, budget)
+                assert reason is None or reason.strip(), "an obstacle is said in words"
+                if reason is None:
+                    assert budget.fits(self.make().select(other, budget))
+
+    def test_its_options_are_checked(self) -> None:
+        options = self.make().Options
+        with pytest.raises(ValueError, match="no_such_option"):
+            options.model_validate({"no_such_option": 1})

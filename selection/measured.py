@@ -1,0 +1,107 @@
+"""Evidence measured on a trained supernet, and what each answer cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from selection.evidence import Evidence, Floats, Measure
+from selection.frozen import learn_scores
+from selection.gradients import gate_gradients
+from selection.oracle import Oracle
+from selection.similarity import stream_similarities
+from selection.store import Store
+from supernet.batch import Batch, Report
+from supernet.model import Recogniser
+from supernet.units import Kept
+
+
+@dataclass
+class Account:
+    """What somebody asked for. Answers that were known already count with what they took when measured."""
+
+    losses: dict[Kept, float] = field(default_factory=dict)
+    """Of every subnet asked for."""
+    seconds_by_name: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def evaluations(self) -> int:
+        """How many subnets were scored."""
+        return len(self.losses)
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.seconds_by_name.values())
+
+
+class MeasuredEvidence(Evidence):
+    """A run's supernet on a sample of its validation split. Every answer is kept in the store."""
+
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        oracle: Oracle,
+        store: Store,
+        train_batches: Callable[[], Iterator[Batch]],
+        frozen_steps: int,
+        report: Report,
+    ) -> None:
+        """``train_batches`` starts an endless stream of training data, for scores on frozen weights."""
+        self.table = recogniser.table
+        self._recogniser, self._oracle, self._store, self._report = recogniser, oracle, store, report
+        self._train_batches, self._frozen_steps = train_batches, frozen_steps
+        self.account = Account()
+
+    def open_account(self) -> Account:
+        """A new account, for everything asked for from now on."""
+        self.account = Account()
+        return self.account
+
+    @property
+    def scores(self) -> tuple[float, ...] | None:
+        scores = self._recogniser.scores.tolist()
+        return tuple(scores) if len(set(scores)) > 1 else None
+
+    def losses(self, subnets: Sequence[Kept]) -> list[float]:
+        judged = self._oracle.judge(subnets)
+        losses = [self._oracle.loss(j) for j in judged]
+        for kept, j, loss in zip(subnets, judged, losses, strict=True):
+            self.account.losses[kept] = loss
+            self.account.seconds_by_name[self._oracle.name(kept)] = j.seconds
+        return losses
+
+    def similarity(self, measure: Measure) -> Floats:
+        return self._fact(
+            f"similarity/{measure}",
+            lambda: stream_similarities(self._recogniser, self._oracle.sample.batches, measure, self._report),
+        )
+
+    def gate_gradients(self) -> Floats:
+        return self._fact(
+            "gate-gradients",
+            lambda: gate_gradients(self._recogniser, self._oracle.sample.batches, self._report),
+        )
+
+    def scores_on_frozen_weights(self, method: str, size: int) -> tuple[float, ...]:
+        steps = self._frozen_steps
+
+        def learn() -> Floats:
+            batches = self._train_batches()
+            return np.array(learn_scores(self._recogniser, method, size, batches, steps, self._report))
+
+        if size == len(self.table):  # nothing is to be left out
+            return (0.0,) * size
+        return tuple(float(x) for x in self._fact(f"frozen/{method}/{size}/{steps}", learn))
+
+    def _fact(self, name: str, measure: Callable[[], Floats]) -> Floats:
+        known = self._store.fact(self._oracle.context, name)
+        if known is None:
+            start = time.perf_counter()
+            value = measure()
+            known = value, time.perf_counter() - start
+            self._store.add_fact(self._oracle.context, name, *known)
+        self.account.seconds_by_name[name] = known[1]
+        return known[0]

@@ -1,0 +1,161 @@
+"""The losses and error rates of any number of subnets on one sample of utterances.
+
+All subnets of a supernet are branches of one tree: a depth-first walk runs every distinct beginning once (see
+``Encoder.outputs``). What was scored is kept in a store by network, sample, head and subnet.
+Shapes: N utterances, B utterances of a batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from selection.store import Judged, Store
+from supernet.batch import Batch, Report
+from supernet.checkpoint import Model
+from supernet.frontend import num_stream_frames
+from supernet.scoring import count_errors, count_words, greedy
+from supernet.units import Kept
+
+CHUNK = 512
+"""Subnets scored before their results are saved: at most so much is lost when work is interrupted."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The utterances that subnets are scored on; iterated once for each walk."""
+
+    batches: Iterable[Batch]
+
+    @cached_property
+    def facts(self) -> Facts:
+        facts, digest = Facts(), hashlib.sha256()
+        for batch in self.batches:
+            facts.num_batches += 1
+            facts.frames += [num_stream_frames(n) for n in batch.num_frames]
+            facts.texts += batch.texts
+            for tensor in (batch.features_BTF, batch.targets_BL):
+                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        facts.fingerprint = digest.hexdigest()[:16]
+        return facts
+
+
+@dataclass
+class Facts:
+    """What is known of a sample without listening, by utterance in the order of the batches."""
+
+    num_batches: int = 0
+    frames: list[int] = field(default_factory=list)
+    """Stream frames, by which losses are divided."""
+    texts: list[str] = field(default_factory=list)
+    fingerprint: str = ""
+
+    @property
+    def words(self) -> NDArray[np.int64]:
+        """Words and characters of each utterance, (N, 2)."""
+        return count_words(self.texts)
+
+
+class Oracle:
+    """Scores subnets of one trained supernet on one sample."""
+
+    def __init__(self, model: Model, sample: Sample, store: Store, network: str, report: Report) -> None:
+        """``network`` tells this model's weights from any others, see ``checkpoint.fingerprint``."""
+        self._model, self.sample, self._store, self._report = model, sample, store, report
+        self._network = network
+
+    @cached_property
+    def context(self) -> str:
+        """Names the network and the sample in the store."""
+        return f"{self._network}/{self.sample.facts.fingerprint}"
+
+    def judge(self, subnets: Sequence[Kept], *, with_errors: bool = False) -> list[Judged]:
+        """What each subnet does to each utterance, in the order of ``subnets``."""
+        names = {kept: self.name(kept) for kept in dict.fromkeys(subnets)}
+        known = self._store.judged(self.context, names.values(), with_errors=with_errors)
+        # In lexicographic order the subnets of a chunk begin alike.
+        missing = sorted((kept for kept, name in names.items() if name not in known), reverse=True)
+        for start in range(0, len(missing), CHUNK):
+            found = self._walk(missing[start : start + CHUNK], with_errors)
+            fresh = {names[kept]: judged for kept, judged in found.items()}
+            self._store.add_judged(self.context, fresh)
+            known |= fresh
+        return [known[names[kept]] for kept in subnets]
+
+    def loss(self, judged: Judged) -> float:
+        """CTC loss per frame."""
+        return float(judged.losses_N.sum()) / sum(self.sample.facts.frames)
+
+    def name(self, kept: Kept) -> str:
+        """Names a subnet, and the head that reads it, in the store."""
+        units = "".join("1" if keep else "0" for keep in kept)
+        return f"{self._model.recogniser.head(sum(kept))}:{units}"
+
+    @torch.inference_mode()
+    def _walk(self, subnets: Sequence[Kept], with_errors: bool) -> dict[Kept, Judged]:
+        start = time.perf_counter()
+        rows: dict[Kept, list[tuple[NDArray[np.float64], NDArray[np.int64] | None]]] = {
+            k: [] for k in subnets
+        }
+        for i, batch in enumerate(self.sample.batches):
+            for kept, losses_B, errors_B2 in self._score(batch, subnets, with_errors):
+                rows[kept].append((losses_B, errors_B2))
+            self._report("scoring subnets", i + 1, self.sample.facts.num_batches)
+        seconds = (time.perf_counter() - start) / len(subnets)
+        return {kept: _joined(parts, seconds) for kept, parts in rows.items()}
+
+    def _score(
+        self, batch: Batch, subnets: Sequence[Kept], with_errors: bool
+    ) -> Iterator[tuple[Kept, NDArray[np.float64], NDArray[np.int64] | None]]:
+        recogniser = self._model.recogniser
+        batch.to(recogniser.scores.device)
+        waiting: list[tuple[Kept, torch.Tensor]] = []
+        for kept, log_probs_BSV, lengths, losses_B in recogniser.score_all(batch, subnets):
+            if with_errors:
+                texts = greedy(log_probs_BSV, lengths, self._model.tokens)
+                yield kept, losses_B.double().cpu().numpy(), count_errors(batch.texts, texts)
+            else:
+                waiting.append((kept, losses_B))  # asking the device once for all does not wait for each
+        if waiting:
+            losses_KB = torch.stack([losses_B for _, losses_B in waiting]).double().cpu().numpy()
+            yield from ((kept, row_B, None) for (kept, _), row_B in zip(waiting, losses_KB, strict=True))
+
+
+def _joined(parts: list[tuple[NDArray[np.float64], NDArray[np.int64] | None]], seconds: float) -> Judged:
+    losses = np.concatenate([losses for losses, _ in parts])
+    errors = [errors for _, errors in parts if errors is not None]
+    return Judged(losses, np.concatenate(errors) if errors else None, seconds)
+
+
+def thinned(batches: Iterable[Batch], most: int) -> list[Batch]:
+    """At most ``most`` utterances, evenly spread over ``batches``, in batches as before."""
+    batches = list(batches)
+    total = sum(len(batch) for batch in batches)
+    if total <= most:
+        return batches
+    wanted, start, result = {i * total // most for i in range(most)}, 0, []
+    for batch in batches:
+        rows = [row for row in range(len(batch)) if start + row in wanted]
+        start += len(batch)
+        if rows:
+            result.append(_rows_of(batch, rows))
+    return result
+
+
+def _rows_of(batch: Batch, rows: list[int]) -> Batch:
+    frames, targets = [batch.num_frames[i] for i in rows], [batch.num_targets[i] for i in rows]
+    return Batch(
+        batch.features_BTF[rows, : max(frames)],
+        frames,
+        batch.targets_BL[rows, : max(targets)],
+        targets,
+        [batch.ids[i] for i in rows],
+        [batch.texts[i] for i in rows],
+    )

@@ -1,0 +1,256 @@
+"""From a trained run to a comparison: every strategy chooses for every budget, every choice is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from selection.budget import Budget, BudgetError, Prices, Quantity, Wish
+from selection.comparison import Comparison, UnitFacts
+from selection.contests import Candidate, Judge
+from selection.costs import latency, machine, multiply_accumulates, parameters, time_whole
+from selection.evidence import Measure
+from selection.measured import MeasuredEvidence
+from selection.oracle import Oracle, Sample, thinned
+from selection.store import Store
+from selection.strategies.gradient import taylor
+from selection.strategies.leave_one_out import LeaveOneOut
+from selection.strategy import Strategy
+from supernet.batch import Batch, Report, Task
+from supernet.checkpoint import Model, fingerprint
+from supernet.costs import MACS_SECONDS
+from supernet.cut import cut
+from supernet.resolve import ConfigError
+from supernet.run import Run
+from supernet.selections import Choice, Selection
+from supernet.units import Kept
+
+ALL_UNITS = "all units"
+"""The one choice there is where the full net meets the budget."""
+ALWAYS: tuple[Quantity, ...] = ("units", "params", "macs")
+"""What is counted of every choice; milliseconds are measured only where a budget asks for them."""
+MEASURES: tuple[Measure, ...] = ("cka", "svcca")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user asks for."""
+
+    strategies: Mapping[str, Strategy]
+    wishes: Sequence[Wish]
+    must_fit: bool = False
+    """Whether the strategies were named: then one that can choose for no budget is an error."""
+    seconds: float = MACS_SECONDS
+    """Length of the utterance by which MACs and latency are counted."""
+    num_valid: int = 300
+    """Most validation utterances that choices are made on, evenly spread."""
+    frozen_steps: int = 120
+    """Updates of score learning on frozen weights."""
+
+
+class Session:
+    """One trained supernet, with what is needed to choose from it and to judge the choices."""
+
+    def __init__(self, run: Run, model: Model, task: Task, wanted: Wanted, report: Report) -> None:
+        self.run, self.model, self.task, self.wanted, self.report = run, model, task, wanted, report
+        self.network = fingerprint(run.model_stem)
+        self.store = Store(run.evidence_file)
+        valid = thinned(task.eval_batches("valid", model.tokens), wanted.num_valid)
+        self.valid = self._oracle(Sample(valid))
+        self.test = self._oracle(Sample(task.eval_batches("test", model.tokens)))
+        self.evidence = MeasuredEvidence(
+            model.recogniser, self.valid, self.store, self._train_batches, wanted.frozen_steps, report
+        )
+
+    def _oracle(self, sample: Sample) -> Oracle:
+        return Oracle(self.model, sample, self.store, self.network, self.report)
+
+    def _train_batches(self) -> Iterator[Batch]:
+        return iter(self.task.train_reader(self.model.tokens, seed=0, rank=0, num_ranks=1))
+
+    def prices(self, quantity: Quantity) -> Prices:
+        """What units cost. Milliseconds are measured once on a machine, so that choices can be repeated."""
+        recogniser, seconds = self.model.recogniser, self.wanted.seconds
+        if quantity == "units":
+            return Prices.counting(len(recogniser.table))
+        if quantity == "params":
+            return parameters(recogniser)
+        if quantity == "macs":
+            return multiply_accumulates(recogniser, seconds)
+        name = f"latency/{machine(recogniser.scores.device)}/{seconds:g}"
+        if (known := self.store.fact(self.network, name)) is None:
+            prices = latency(recogniser, seconds, report=self.report)
+            self.store.add_fact(self.network, name, np.array([prices.base, *prices.units]), 0.0)
+            return prices
+        base, *units = (float(x) for x in known[0])
+        return Prices("latency", base, tuple(units))
+
+
+def compare(session: Session) -> Comparison:
+    """Let every strategy choose for every budget, save the selections, and judge all choices.
+
+    Raises :class:`~supernet.resolve.ConfigError` before anything is scored where a budget is impossible or a
+    named strategy cannot choose.
+    """
+    prices = {q: session.prices(q) for q in ALWAYS}
+    if any(wish.quantity == "latency" for wish in session.wanted.wishes):
+        prices["latency"] = session.prices("latency")
+    budgets = _priced(session.wanted.wishes, prices)
+    unfit = _obstacles(session, budgets)
+    candidates = _choose(session, budgets, {(name, budget) for name, budget, _ in unfit})
+    everything = [c.kept for chosen in candidates.values() for c in chosen]
+    session.test.judge([session.model.recogniser.table.full, *everything], with_errors=True)  # in one walk
+    judge = Judge(session.model, session.valid, session.test, list(prices.values()))
+    contests = tuple(
+        judge.contest(budget, candidates[budget.name]) for budget in budgets if candidates[budget.name]
+    )
+    table = session.model.recogniser.table
+    full_loss, full_wer = judge.full()
+    return Comparison(
+        run=session.run.folder.name,
+        machine=machine(session.model.recogniser.scores.device),
+        seconds_of_audio=session.wanted.seconds,
+        num_valid=len(session.valid.sample.facts.frames),
+        num_test=len(session.test.sample.facts.frames),
+        full_loss=full_loss,
+        full_wer=full_wer,
+        units=tuple(unit.name for unit in table.units),
+        contests=contests,
+        facts=_facts(session),
+        similarities={m: session.evidence.similarity(m).tolist() for m in MEASURES},
+        latency_error=_latency_errors(session, budgets, candidates),
+        unfit=tuple(unfit),
+    )
+
+
+def _priced(wishes: Sequence[Wish], prices: Mapping[str, Prices]) -> list[Budget]:
+    budgets, problems = [], []
+    for wish in wishes:
+        try:
+            budgets.append(wish.priced(prices[wish.quantity]))
+        except BudgetError as e:
+            problems.append(str(e))
+    if problems:
+        raise ConfigError(problems)
+    return sorted(budgets, key=lambda b: (b.prices.quantity != "units", b.prices.quantity, -b.limit))
+
+
+def _obstacles(session: Session, budgets: Sequence[Budget]) -> list[tuple[str, str, str]]:
+    """Strategy, budget and reason, for each strategy that cannot choose for a budget."""
+    found, problems = [], []
+    open_budgets = [budget for budget in budgets if not budget.fits(budget.full)]
+    for name, strategy in session.wanted.strategies.items():
+        reasons = {b.name: strategy.obstacle(session.evidence, b) for b in open_budgets}
+        found += [(name, budget, reason) for budget, reason in reasons.items() if reason is not None]
+        if reasons and all(reasons.values()):
+            problems.append(
+                f"`--strategies` {name} must be able to choose, but cannot: {next(iter(reasons.values()))}."
+            )
+    if problems and session.wanted.must_fit:
+        raise ConfigError(problems)
+    return found
+
+
+def _choose(
+    session: Session, budgets: Sequence[Budget], unfit: set[tuple[str, str]]
+) -> dict[str, list[Candidate]]:
+    """By budget, what each strategy chose; each strategy's selection is saved as soon as it is complete."""
+    found: dict[str, list[Candidate]] = {budget.name: [] for budget in budgets}
+    # The exact ones last: in their walks a subnet costs less than in a search, and the first price counts.
+    strategies = sorted(session.wanted.strategies.items(), key=lambda item: item[1].is_exact)
+    for i, (name, strategy) in enumerate(strategies):
+        session.report("choosing", i, len(strategies))
+        mine = {b: _choice(session, name, strategy, b) for b in budgets if (name, b.name) not in unfit}
+        for budget, candidate in mine.items():
+            if candidate.strategy != ALL_UNITS or not found[budget.name]:
+                found[budget.name].append(candidate)
+        _save(session, name, mine)
+    session.report("choosing", len(strategies), len(strategies))
+    return found
+
+
+def _choice(session: Session, name: str, strategy: Strategy, budget: Budget) -> Candidate:
+    account = session.evidence.open_account()
+    if budget.fits(budget.full):
+        loss = session.evidence.loss(budget.full)
+        return Candidate(ALL_UNITS, budget.full, loss, 1, account.seconds, False, ())
+    kept = strategy.select(session.evidence, budget)
+    evaluations, seconds = account.evaluations, account.seconds
+    scored = (
+        tuple(loss for k, loss in account.losses.items() if _is_rival(k, budget)) if strategy.is_exact else ()
+    )
+    if not budget.fits(kept):
+        raise ConfigError(
+            [f"strategy `{name}` must fit the budget {budget.name}, but chose a subnet that does not."]
+        )
+    loss = session.evidence.loss(kept)
+    return Candidate(name, kept, loss, evaluations, seconds, strategy.is_exact, scored)
+
+
+def _is_rival(kept: Kept, budget: Budget) -> bool:
+    return budget.fits(kept) and (not budget.counts_units or sum(kept) == budget.limit)
+
+
+def _save(session: Session, name: str, chosen: Mapping[Budget, Candidate]) -> None:
+    """Write the strategy's selection; what it chose for other budgets of the same network stays."""
+    recogniser, path = session.model.recogniser, session.run.selection_file(name)
+    choices = {choice.budget: choice for choice in _saved_choices(session, name)}
+    for budget, c in chosen.items():
+        subnet = recogniser.table.subnet(c.kept)
+        choices[budget.name] = Choice(budget.name, subnet, recogniser.head(subnet.size), c.loss)
+    if choices:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ordered = sorted(choices.values(), key=lambda choice: (-choice.subnet.size, choice.budget))
+        Selection(name, tuple(ordered), session.network).save(path)
+
+
+def _saved_choices(session: Session, name: str) -> tuple[Choice, ...]:
+    try:
+        saved = Selection.load(session.run.selection_file(name))
+    except (OSError, ValueError):
+        return ()
+    return saved.choices if saved.network == session.network else ()
+
+
+def _facts(session: Session) -> tuple[UnitFacts, ...]:
+    """What is known of each unit by itself."""
+    evidence, table = session.evidence, session.model.recogniser.table
+    budget = Budget.of_size(len(table), len(table))
+    losses, full = LeaveOneOut().importance(evidence, budget), evidence.loss(table.full)
+    gradients, similar = taylor(evidence), {m: evidence.similarity(m) for m in MEASURES}
+    return tuple(
+        UnitFacts(
+            unit.name,
+            None if evidence.scores is None else evidence.scores[i],
+            losses[i] - full,
+            gradients[i],
+            {m: float(matrix[i, i + 1]) for m, matrix in similar.items()},
+        )
+        for i, unit in enumerate(table.units)
+    )
+
+
+def _latency_errors(
+    session: Session, budgets: Sequence[Budget], candidates: Mapping[str, Sequence[Candidate]]
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """For budgets in milliseconds: the sum over units, and each chosen subnet cut out and timed whole."""
+    recogniser, whole = session.model.recogniser, dict[Kept, float]()
+    errors: dict[str, dict[str, tuple[float, float]]] = {}
+    for budget in (b for b in budgets if b.prices.quantity == "latency"):
+        for c in candidates[budget.name]:
+            if c.kept not in whole:
+                whole[c.kept] = time_whole(
+                    cut(recogniser, recogniser.table.subnet(c.kept)), session.wanted.seconds
+                )
+            errors.setdefault(budget.name, {})[c.strategy] = (budget.prices.of(c.kept), whole[c.kept])
+    return errors
+
+
+def on_device(model: Model, device: str | None) -> Model:
+    """The model where it is to run: a GPU if there is one, unless told otherwise."""
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    model.recogniser.to(chosen)
+    return model

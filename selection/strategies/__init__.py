@@ -1,0 +1,1 @@
+"""How a selection is made: one file per strategy."""

@@ -1,0 +1,51 @@
+"""The true best, where the number of subnets allows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Annotated
+
+from pydantic import Field
+
+from selection.budget import Budget
+from selection.evidence import Evidence
+from selection.strategies.greedy import best
+from selection.strategy import Strategy
+from supernet.config import Section
+from supernet.units import Kept
+
+
+class ExhaustiveOptions(Section):
+    max_subnets: Annotated[int, Field(ge=1)] = 5000
+
+
+class Exhaustive(Strategy):
+    """Score every subnet that fits: exactly so many units for a size, any number for another budget."""
+
+    Options = ExhaustiveOptions
+    is_exact = True
+
+    def select(self, evidence: Evidence, budget: Budget) -> Kept:
+        return best(evidence, all_subnets(budget))
+
+    def obstacle(self, evidence: Evidence, budget: Budget) -> str | None:
+        count, most = num_candidates(budget), self.options.max_subnets
+        if count <= most:
+            return None
+        return f"it would have to score {count:,} subnets, more than `exhaustive.max_subnets` ({most:,})"
+
+
+def num_candidates(budget: Budget) -> int:
+    """How many subnets there are of a size, or of any size."""
+    if budget.counts_units:
+        return math.comb(budget.num_units, int(budget.limit))
+    return int(2**budget.num_units) - 1
+
+
+def all_subnets(budget: Budget) -> list[Kept]:
+    """Every subnet of the budget."""
+    if budget.counts_units:
+        chosen = itertools.combinations(range(budget.num_units), int(budget.limit))
+        return [tuple(i in units for i in range(budget.num_units)) for units in map(set, chosen)]
+    return [kept for kept in itertools.product((True, False), repeat=budget.num_units) if budget.fits(kept)]

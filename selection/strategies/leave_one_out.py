@@ -1,0 +1,18 @@
+"""How much the loss rises without each unit alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from selection.budget import Budget, toggled
+from selection.evidence import Evidence
+from selection.strategy import Ranking
+
+
+class LeaveOneOut(Ranking):
+    """Keep the units that are missed most by the full net. Blind to units that replace each other."""
+
+    def importance(self, evidence: Evidence, budget: Budget) -> Sequence[float]:
+        if budget.num_units == 1:
+            return [0.0]
+        return evidence.losses([toggled(budget.full, i) for i in range(budget.num_units)])

@@ -1,0 +1,107 @@
+"""What scoring many subnets costs, as ratios to the obvious ways, in one process.
+
+Run: ``python -m pytest tests/benchmarks``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+
+from selection.budget import Budget, toggled
+from selection.strategies.exhaustive import all_subnets
+from supernet.batch import Batch
+from supernet.config import Config
+from supernet.model import Recogniser, ctc_loss
+from supernet.units import Kept
+from tests.benchmarks.test_step import NUM_TOKENS, make_batch
+
+NUM_LAYERS = 12
+ROUNDS = 3
+MOST_ALL_SUBSETS = 1.15
+MOST_GREEDY = 0.65
+
+Record = Callable[[str, object], None]
+
+
+@pytest.fixture(scope="module")
+def model() -> Recogniser:
+    torch.manual_seed(0)
+    return Recogniser(Config(sizes=(6, 9, NUM_LAYERS)), NUM_TOKENS).eval()
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def ratio(work: Callable[[], object], yardstick: Callable[[], object]) -> float:
+    """The best of a few rounds of each, taken in turn: what is slower is the machine's doing."""
+    rounds = [(seconds(work), seconds(yardstick)) for _ in range(ROUNDS)]
+    return min(mine for mine, _ in rounds) / min(theirs for _, theirs in rounds)
+
+
+def all_subsets() -> list[Kept]:
+    sizes = range(1, NUM_LAYERS + 1)
+    return [kept for size in sizes for kept in all_subnets(Budget.of_size(size, NUM_LAYERS))]
+
+
+@torch.inference_mode()
+def score(model: Recogniser, batch: Batch, subnets: list[Kept]) -> None:
+    for _ in model.score_all(batch, subnets):
+        pass
+
+
+@torch.inference_mode()
+def passes_and_heads(model: Recogniser, batch: Batch, num_passes: int, num_heads: int) -> None:
+    """So many runs of the full net, and so many heads with their losses."""
+    x_BSD, lengths = model.embed(batch.features_BTF, batch.num_frames)
+    for _ in range(num_passes):
+        x_BSD, lengths = model.embed(batch.features_BTF, batch.num_frames)
+        ((_, output_BSD),) = model.encoder.outputs(x_BSD, lengths, [model.table.full])
+    for _ in range(num_heads):
+        ctc_loss(model.read(output_BSD, NUM_LAYERS), lengths, batch, range(len(batch)))
+
+
+def greedy_rounds(num_units: int, size: int) -> Iterator[list[Kept]]:
+    """The questions of a backward search; which unit goes does not change their cost on average."""
+    kept: Kept = (True,) * num_units
+    going = [7, 2, 10, 5, 0, 8, 11, 3, 6, 1]
+    for gone in going[: num_units - size]:
+        yield [toggled(kept, i) for i, keep in enumerate(kept) if keep]
+        kept = toggled(kept, gone)
+
+
+def test_all_subsets_cost_as_much_as_their_distinct_beginnings(
+    model: Recogniser, record_property: Record
+) -> None:
+    subsets, batch = all_subsets(), make_batch()
+    assert len(subsets) == 4095
+    found = ratio(
+        lambda: score(model, batch, subsets), lambda: passes_and_heads(model, batch, 341, len(subsets))
+    )
+    record_property("ratio", found)
+    print(f"\nall 4,095 subsets of 12 layers: {found:.2f} of 341 full passes and 4,095 heads")
+    assert found <= MOST_ALL_SUBSETS
+
+
+def test_greedy_search_shares_beginnings(model: Recogniser, record_property: Record) -> None:
+    batch = make_batch()
+
+    def shared() -> None:
+        for candidates in greedy_rounds(NUM_LAYERS, 6):
+            score(model, batch, candidates)
+
+    def naive() -> None:
+        for candidates in greedy_rounds(NUM_LAYERS, 6):
+            for kept in candidates:
+                score(model, batch, [kept])
+
+    found = ratio(shared, naive)
+    record_property("ratio", found)
+    print(f"\ngreedy search from 12 to 6 layers: {found:.2f} of scoring one by one")
+    assert found <= MOST_GREEDY
