@@ -1,4 +1,4 @@
-"""From choices to contests: costs, error rates, regrets and paired tests of all that was chosen for a budget."""
+"""From choices to contests: costs, error rates, regrets and paired tests of all choices for a budget."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ LEARNED = "learned"
 MANY = 24
 """More units than this need thin labels, and panels below each other."""
 DROPPED, KEPT, ELSE = "#e9edf2", "#2f6db3", "#e8963a"
-COLOURS = [*(f"C{i}" for i in range(10)), "navy"]
+COLOURS = [*(f"C{i}" for i in range(10)), "navy", "gold", "darkgreen", "maroon"]
 MARKERS = "osD^vP<>X"
 """Fewer than colours, so that both together are distinct for many strategies."""
 AXES = {
@@ -39,7 +39,7 @@ AXES = {
 def draw_all(comparison: Comparison) -> dict[str, bytes]:
     """All pictures that there is data for, as PNG by name."""
     pictures = {}
-    contests = [contest for contest in comparison.contests if len(contest.rows) > 1]
+    contests = [contest for contest in comparison.contests if is_open(contest, comparison.units)]
     if contests:
         pictures["kept"] = kept_grids(contests, comparison.units)
         pictures |= {f"against-{q}": trade_offs(comparison, q) for q in quantities(contests)}
@@ -58,6 +58,11 @@ def save_all(comparison: Comparison, folder: Path) -> list[Path]:
         paths.append(folder / f"{name}.png")
         paths[-1].write_bytes(picture)
     return paths
+
+
+def is_open(contest: Contest, units: Sequence[str]) -> bool:
+    """Whether there is a choice to make, which the full net's budget does not leave."""
+    return len(contest.rows) > 1 or set(contest.rows[0].kept) != set(units)
 
 
 def quantities(contests: Sequence[Contest]) -> list[str]:
@@ -116,13 +121,15 @@ def _draw_grid(axes: Any, contest: Contest, units: Sequence[str]) -> None:
 
 def trade_offs(comparison: Comparison, quantity: str = "macs") -> bytes:
     """Validation loss and test WER against cost, all strategies in one picture."""
-    contests = [contest for contest in comparison.contests if len(contest.rows) > 1]
+    contests = [contest for contest in comparison.contests if is_open(contest, comparison.units)]
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 6), layout="constrained")
     label, scale = AXES[quantity]
     costs = [row.costs[quantity] / scale for contest in contests for row in contest.rows]
-    width = 0.07 * ((max(costs) - min(costs)) or costs[0])
+    width = 0.1 * ((max(costs) - min(costs)) or costs[0])
     _draw_spreads(left, contests, quantity, width)
-    names = list(dict.fromkeys(row.strategy for contest in contests for row in contest.rows))
+    names = list(
+        dict.fromkeys(row.strategy for c in contests for group in alike_together(c) for row in group)
+    )
     for i, name in enumerate(names):
         rows = [row for contest in contests for row in contest.rows if row.strategy == name]
         aside = width * (i + 0.5 - len(names) / 2) / len(names)
@@ -169,7 +176,7 @@ def _draw_spreads(axes: Any, contests: Sequence[Contest], quantity: str, width: 
             continue
         low, first, median, third, high = contest.spread
         middle = float(np.mean([row.costs[quantity] for row in contest.rows])) / scale
-        half, look = 0.6 * width, {"color": "#9aa3ad", "zorder": 1}
+        half, look = 0.5 * width, {"color": "#9aa3ad", "zorder": 1}
         box = (middle - half, first), 2 * half, third - first
         axes.add_patch(Rectangle(*box, facecolor="#d5dae0", edgecolor="none", zorder=0.5, label=label))
         axes.vlines(middle, low, high, linewidth=1, **look)

@@ -91,11 +91,11 @@ def _draw_bars(axes: Any, bars: Mapping[str, list[float]], colours: Any) -> None
 
 def _fit_bars(axes: Any, values: Any) -> None:
     """Let small bars be seen beside large ones."""
-    typical = float(np.median(np.abs(values)))
-    if values.max() > 20 * typical and values.min() > 0:
+    sizes = np.abs(values)
+    if values.min() > 0 and sizes.max() > 50 * np.quantile(sizes, 0.25):
         axes.set_yscale("log")
-    elif values.max() > 20 * typical > 0:
-        axes.set_yscale("symlog", linthresh=typical)
+    elif sizes.max() > 20 * np.median(sizes) > 0 and values.max() > 0:
+        axes.set_yscale("symlog", linthresh=float(np.median(sizes)))
 
 
 def short_name(unit: str) -> str:

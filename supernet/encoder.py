@@ -58,9 +58,7 @@ class Encoder(nn.Module):
         """
         x_BSD = self.place(x_BSD)
         walk = Walk(x_BSD, Padding(lengths, x_BSD), lanes)
-        for layer in range(1, self.num_layers + 1):
-            self.run_layer(walk, layer, condition if layer in condition_at else None)
-        walk.read(FINAL, self.norm)
+        self.run(walk, condition, condition_at)
         return walk.readings
 
     def outputs(
@@ -103,6 +101,12 @@ class Encoder(nn.Module):
     def place(self, x_BSD: Tensor) -> Tensor:
         """The stream that enters the first layer: with sinusoidal positions, if that is the kind."""
         return x_BSD if self.positions is None else self.positions(x_BSD, BatchLayout.of(x_BSD))
+
+    def run(self, walk: Walk, condition: Condition | None = None, condition_at: Sequence[int] = ()) -> None:
+        """Take ``walk`` through all layers to the output."""
+        for layer in range(1, self.num_layers + 1):
+            self.run_layer(walk, layer, condition if layer in condition_at else None)
+        walk.read(FINAL, self.norm)
 
     def run_layer(self, walk: Walk, layer: int, condition: Condition | None = None) -> None:
         """Take ``walk`` through the 1-based ``layer``: its units, the readings behind it, the condition."""

@@ -6,8 +6,9 @@ readings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +18,11 @@ from supernet.batch import Batch
 from supernet.config import Config
 from supernet.encoder import Condition, Encoder
 from supernet.frontend import Frontend, num_stream_frames
-from supernet.lanes import FINAL, Lane
+from supernet.lanes import FINAL, Lane, Padding, Walk
 from supernet.step import Job, Reader, Step
 from supernet.units import Kept, Subnet, UnitTable
+
+AnyWalk = TypeVar("AnyWalk", bound=Walk)
 
 
 @dataclass
@@ -115,6 +118,16 @@ class Recogniser(nn.Module):
         x_BSD, lengths = self.embed(features_BTF, num_frames)
         (reading,) = self._encode(x_BSD, lengths, [Lane(range(x_BSD.size(0)), kept)])
         return self.read(reading[FINAL], sum(kept) if size is None else size)
+
+    def walk(
+        self, batch: Batch, lanes: Sequence[Lane], start: Callable[[Tensor, Padding, Sequence[Lane]], AnyWalk]
+    ) -> AnyWalk:
+        """All of ``lanes`` through the encoder, by your kind of walk: a subclass sees every unit run."""
+        x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames)
+        x_BSD = self.encoder.place(x_BSD)
+        walk = start(x_BSD, Padding(lengths, x_BSD), lanes)
+        self.encoder.run(walk, self._conditioned, self.reader.positions)
+        return walk
 
     def score_all(
         self, batch: Batch, subnets: Iterable[Kept]

@@ -1,4 +1,4 @@
-"""What all tests share: one thread, as many processes may run beside each other, and a corpus of tones."""
+"""What all tests share: one thread, as many processes may run beside each other; corpus and runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import hypothesis
 import pytest
 import torch
 
+from supernet.run import Run
+from tests.supernet.processes import run, settings
 from tests.tasks.folders import write_folder
 
 torch.set_num_threads(1)
@@ -26,3 +28,27 @@ hypothesis.settings.load_profile("here")
 def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A manifest folder of 24 training, 6 validation and 8 test utterances, about a second each."""
     return write_folder(tmp_path_factory.mktemp("corpus") / "tones", train=24, valid=6, test=8)
+
+
+@pytest.fixture(scope="session")
+def place(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with the corpus in it."""
+    folder = tmp_path_factory.mktemp("place")
+    (folder / "tones").symlink_to(tones)
+    return folder
+
+
+def train(place: Path, out: str, *more: str) -> tuple[Run, str]:
+    printed, _ = run("supernet.train", *settings(), "--out", f"runs/{out}", *more, cwd=place)
+    return Run(place / "runs" / out), printed
+
+
+@pytest.fixture(scope="session")
+def finished(place: Path) -> tuple[Run, str]:
+    return train(place, "finished")
+
+
+@pytest.fixture(scope="session")
+def zeroed(place: Path) -> tuple[Run, str]:
+    """Iterative-Zero-Out, whose scores jump."""
+    return train(place, "zeroed", "--method", "iterative-zero-out")

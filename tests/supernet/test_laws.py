@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import random
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from supernet.checkpoint import Model, load, save
 from supernet.config import Config
 from supernet.cut import cut
 from supernet.lanes import FINAL, Lane, Padding, Walk
-from supernet.model import Recogniser
+from supernet.model import Recogniser, ctc_loss
 from supernet.tokens import Tokens
 from supernet.units import Kept
 from tests.supernet import tiny
@@ -238,3 +240,49 @@ def _replaced(lane: Lane, **changes: Any) -> Lane:
 def test_num_tokens_is_that_of_the_heads() -> None:
     net, data = recogniser(tiny_config()), tiny.batch(FRAMES)
     assert net.log_probs(data.features_BTF, data.num_frames, net.table.full).shape == (4, 14, NUM_TOKENS)
+
+
+def some_subnets(net: Recogniser) -> list[Kept]:
+    """All subsets of few units, or many of many, in no particular order, some of them twice."""
+    count = len(net.table)
+    everything = [kept for kept in itertools.product((False, True), repeat=count) if any(kept)]
+    rng = random.Random(0)
+    return rng.choices(everything, k=12) + rng.sample(everything, k=min(15, len(everything)))
+
+
+def test_every_subset_of_a_walk_equals_that_subset_alone(net: Recogniser) -> None:
+    data, subnets = tiny.batch(FRAMES), some_subnets(net)
+    found = {kept: (log_probs, losses) for kept, log_probs, _, losses in net.score_all(data, subnets)}
+    assert set(found) == set(subnets)
+    for kept, (log_probs_BSV, losses_B) in found.items():
+        alone_BSV = net.log_probs(data.features_BTF, data.num_frames, kept)
+        lengths = net.embed(data.features_BTF, data.num_frames)[1]
+        for row, length in enumerate(lengths):
+            assert_equal(log_probs_BSV[row, :length], alone_BSV[row, :length])
+        assert_equal(losses_B, ctc_loss(alone_BSV, lengths, data, ALL))
+
+
+def test_each_subset_comes_once(net: Recogniser) -> None:
+    subnets = some_subnets(net)
+    found = [kept for kept, *_ in net.score_all(tiny.batch([20]), subnets)]
+    assert sorted(found) == sorted(set(subnets))
+
+
+def test_no_subset_needs_no_walk(net: Recogniser) -> None:
+    assert list(net.score_all(tiny.batch([20]), [])) == []
+
+
+def test_what_a_walk_holds_grows_with_the_depth_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, alive = recogniser(tiny_config()), weakref.WeakSet[Walk]()
+    start, most = Walk.__init__, 0
+
+    def counted(self: Walk, *arguments: Any) -> None:
+        nonlocal most
+        start(self, *arguments)
+        alive.add(self)
+        most = max(most, len(alive))
+
+    monkeypatch.setattr(Walk, "__init__", counted)
+    all_subsets = [kept for kept in itertools.product((False, True), repeat=tiny.NUM_LAYERS) if any(kept)]
+    assert sum(1 for _ in net.score_all(tiny.batch([20]), all_subsets)) == 15
+    assert most == tiny.NUM_LAYERS

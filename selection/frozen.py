@@ -1,0 +1,125 @@
+"""Score learning of a training method on weights that stay as they are (arXiv 2407.18930): only the scores
+are trained, so it takes minutes.
+
+Shapes: U units, B utterances, S stream frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from supernet.batch import Batch, Report
+from supernet.frontend import num_stream_frames
+from supernet.lanes import FINAL, Lane, Walk
+from supernet.methods.iterative_zero_out import IterativeZeroOut, IterativeZeroOutOptions
+from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
+from supernet.model import Recogniser, ctc_loss
+from supernet.phases import Method, Schedule
+from supernet.step import Pass
+
+RATES = {"simple-top-k": 0.05, "iterative-zero-out": 0.5}
+"""By method, the default learning rate of its scores."""
+
+
+@contextmanager
+def frozen(recogniser: Recogniser) -> Iterator[None]:
+    """Evaluation mode, and no parameter that asks for a gradient; afterwards both are as before."""
+    modes = [(module, module.training) for module in recogniser.modules()]
+    wanting = [p for p in recogniser.parameters() if p.requires_grad]
+    try:
+        recogniser.eval().requires_grad_(False)
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter in wanting:
+            parameter.requires_grad_(True)
+
+
+def learn_scores(
+    recogniser: Recogniser,
+    method: str,
+    size: int,
+    batches: Iterator[Batch],
+    num_steps: int,
+    report: Report,
+    *,
+    lr: float | None = None,
+    seed: int = 0,
+) -> tuple[float, ...]:
+    """Scores (U,) that ``method`` ('simple-top-k' or 'iterative-zero-out') learns for ``size``, from 1 to
+    U - 1, in ``num_steps`` updates; the ``size`` highest are its choice.
+
+    Takes ``num_steps`` of ``batches``. The network is left as it is. ``lr`` None: the method's own of
+    ``RATES``. Raises :class:`ValueError` where ``method`` or ``size`` is none of those that exist.
+    """
+    learning = _learning(recogniser, method, size, num_steps)
+    memory = _Memory.of(recogniser, learning.initial_score)
+    schedule = Schedule(learning, memory, seed)
+    optimizer = torch.optim.Adam([memory.scores], lr=RATES[method] if lr is None else lr, eps=1e-12)
+    with frozen(recogniser):
+        for step in range(num_steps):
+            optimizer.zero_grad()
+            loss = _loss(recogniser, next(batches), schedule, step, memory.scores)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            report(f"learning scores, {method}", step + 1, num_steps)
+    return tuple(memory.scores.tolist())
+
+
+def _learning(recogniser: Recogniser, method: str, size: int, num_steps: int) -> Method:
+    """The method as if it had nothing to do but to learn scores for one size."""
+    config, num_units = recogniser.config, len(recogniser.table)
+    if not 1 <= size < num_units:
+        raise ValueError(f"`size` must be from 1 to {num_units - 1}, but is {size} instead.")
+    train = config.train.model_copy(update={"num_steps": num_steps})
+    config = config.model_copy(update={"sizes": (size, num_units), "train": train})
+    if method == "simple-top-k":
+        return SimpleTopK(SimpleTopKOptions(score_learning=1.0), config)
+    if method == "iterative-zero-out":
+        return IterativeZeroOut(IterativeZeroOutOptions(score_learning=1.0), config)
+    raise ValueError(f"`method` must be one of {', '.join(RATES)}, but is '{method}' instead.")
+
+
+@dataclass
+class _Memory:
+    """What a schedule asks of a model, without the model, whose own scores stay as they are."""
+
+    scores: nn.Parameter
+    masks: Tensor
+    phase: Tensor
+
+    @classmethod
+    def of(cls, recogniser: Recogniser, initial_score: float) -> _Memory:
+        scores = nn.Parameter(torch.full_like(recogniser.scores, initial_score))
+        masks = torch.zeros(2, len(scores), dtype=torch.uint8)
+        return cls(scores, masks, torch.tensor(-1))
+
+
+def _loss(
+    recogniser: Recogniser, batch: Batch, schedule: Schedule, step: int, scores_U: nn.Parameter
+) -> Tensor:
+    """CTC loss per stream frame of the gated pass on all rows, and the method's penalties.
+
+    The plain pass is left out: it has no gradient in the scores.
+    """
+    schedule.begin(step)
+    plan = schedule.plan(step)
+    gated = next(p for p in plan.passes if p.gate is not None)
+    penalties = {} if plan.penalties is None else plan.penalties(scores_U)
+    return _gated_loss(recogniser, batch, gated, scores_U) + sum(penalties.values())
+
+
+def _gated_loss(recogniser: Recogniser, batch: Batch, gated: Pass, scores_U: Tensor) -> Tensor:
+    assert gated.gate is not None
+    batch.to(scores_U.device)
+    rows = range(len(batch))
+    walk = recogniser.walk(batch, [Lane(rows, gated.kept, gated.gate(scores_U))], Walk)
+    lengths = [num_stream_frames(n) for n in batch.num_frames]
+    log_probs_BSV = recogniser.read(walk.readings[0][FINAL], gated.size)
+    return ctc_loss(log_probs_BSV, lengths, batch, rows).sum() / sum(lengths)

@@ -1,0 +1,54 @@
+"""How the loss would change if a unit's gate moved, to first order.
+
+Shapes: N utterances of all batches, B utterances of one, S stream frames, U units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from selection.frozen import frozen
+from supernet.batch import Batch, Report
+from supernet.frontend import num_stream_frames
+from supernet.lanes import FINAL, Lane, Walk
+from supernet.model import Recogniser, ctc_loss
+
+
+def gate_gradients(recogniser: Recogniser, batches: Iterable[Batch], report: Report) -> NDArray[np.float64]:
+    """The derivative of each utterance's CTC loss per stream frame by each unit's gate where all gates are 1,
+    (N, U), in the order of ``batches``.
+
+    One forward and one backward pass of the full net for each batch; the network stays as it is.
+    """
+    batches, parts = list(batches), []
+    with frozen(recogniser):
+        for i, batch in enumerate(batches):
+            parts.append(_of_batch(recogniser, batch))
+            report("differentiating by gates", i + 1, len(batches))
+    return np.concatenate(parts) if parts else np.zeros((0, len(recogniser.table)))
+
+
+def _of_batch(recogniser: Recogniser, batch: Batch) -> NDArray[np.float64]:
+    """A lane with gates of its own for each utterance: all of them still run together, unit by unit."""
+    ours, full = _copy(batch), recogniser.table.full
+    ours.to(recogniser.scores.device)
+    gates = [torch.ones_like(recogniser.scores).requires_grad_() for _ in range(len(ours))]
+    lanes = [Lane(range(row, row + 1), full, gates_U) for row, gates_U in enumerate(gates)]
+    readings = recogniser.walk(ours, lanes, Walk).readings
+    lengths = [num_stream_frames(n) for n in ours.num_frames]
+    log_probs_BSV = recogniser.read(torch.cat([reading[FINAL] for reading in readings]), len(full))
+    losses_B = ctc_loss(log_probs_BSV, lengths, ours, range(len(ours)))
+    per_frame_B = losses_B / losses_B.new_tensor(lengths)
+    # An utterance's gates move its own loss alone, so one sum gives every utterance its own gradient.
+    gradients_BU = torch.stack(torch.autograd.grad(per_frame_B.sum(), gates))
+    return gradients_BU.double().cpu().numpy()
+
+
+def _copy(batch: Batch) -> Batch:
+    """With tensors that gradients can save: those moved to a device in inference mode cannot be."""
+    return replace(batch, features_BTF=batch.features_BTF.clone(), targets_BL=batch.targets_BL.clone())

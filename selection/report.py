@@ -1,0 +1,156 @@
+"""The report of a comparison: one page of HTML that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from typing import cast
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from selection import tables
+from selection.budget import Quantity, shown
+from selection.comparison import Comparison, Contest, Row
+from selection.pictures import LEARNED, draw_all, is_open
+from selection.tables import kind, p_text, percent, points, table
+from selection.unit_pictures import short_name
+from supernet.cli import short_names
+
+__all__ = ["render", "table"]
+
+WHAT = {"units": "units", "params": "parameters", "macs": "MACs", "latency": "of latency"}
+
+
+def render(comparison: Comparison) -> str:
+    """The page, with its pictures in it."""
+    environment = Environment(
+        loader=PackageLoader("selection", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    texts = (
+        percent,
+        points,
+        p_text,
+        short_name,
+        short_names,
+        tables.compact_names,
+        cost_text,
+        tables.duration,
+    )
+    environment.filters.update({function.__name__: function for function in texts})
+    about = (sentences, limit_text, tables.ordered, tables.cost, tables.verdict, kind)
+    environment.globals.update({function.__name__: function for function in about})
+    pictures = {name: base64.b64encode(png).decode() for name, png in draw_all(comparison).items()}
+    contests = [contest for contest in comparison.contests if is_open(contest, comparison.units)]
+    page = environment.get_template("report.html.jinja")
+    return page.render(c=comparison, contests=contests, summary=summary(contests), pictures=pictures)
+
+
+def summary(contests: Sequence[Contest]) -> list[tuple[str, list[tuple[float, str] | None]]]:
+    """By strategy, its regret and verdict for each budget; the lowest regrets first."""
+    rows = [{row.strategy: row for row in contest.rows} for contest in contests]
+    names = list(dict.fromkeys(row.strategy for contest in contests for row in tables.ordered(contest)))
+    lines = [
+        (name, [_entry(contest, mine.get(name)) for contest, mine in zip(contests, rows, strict=True)])
+        for name in names
+    ]
+    return sorted(lines, key=lambda line: _average([entry[0] for entry in line[1] if entry]))
+
+
+def _entry(contest: Contest, row: Row | None) -> tuple[float, str] | None:
+    return None if row is None else (row.regret, kind(contest, row))
+
+
+def _average(regrets: Sequence[float]) -> float:
+    return sum(regrets) / len(regrets)
+
+
+def limit_text(contest: Contest, num_units: int) -> str:
+    """``6 of 12 units``, or ``at most 20.00 ms of latency``."""
+    if contest.quantity == "units":
+        return f"{contest.limit:g} of {num_units} units"
+    return f"at most {cost_text(contest.limit, contest.quantity)} {WHAT[contest.quantity]}"
+
+
+def cost_text(amount: float, quantity: str) -> str:
+    return shown(cast(Quantity, quantity), amount)
+
+
+def sentences(contest: Contest, num_units: int) -> list[str]:
+    """What came out, in plain words."""
+    rows = tables.ordered(contest)
+    best = next(row for row in rows if row.strategy == contest.yardstick)
+    how = "was the only one to choose" if len(rows) == 1 else "did best"
+    low, high = (100 * end for end in best.wer_ci95)
+    return [
+        f"{best.strategy} {how}: validation loss {best.loss:.4f}, test WER {percent(best.wer)} "
+        f"(95 % interval {low:.1f} to {high:.1f}).",
+        _certainty(contest, num_units),
+        *_company(contest, rows),
+        *_about_learned(contest, rows),
+    ]
+
+
+def _certainty(contest: Contest, num_units: int) -> str:
+    if not contest.is_exact:
+        return (
+            "Not all subnets were scored, so this is the best that these strategies found; "
+            "a better one may exist."
+        )
+    if contest.quantity != "units":
+        return "All subnets that fit the budget were scored, so no other one has a lower validation loss."
+    count = math.comb(num_units, int(contest.limit))
+    return f"All {count:,} subnets of this size were scored, so no other one has a lower validation loss."
+
+
+def _company(contest: Contest, rows: Sequence[Row]) -> list[str]:
+    """Who chose the same, who is tied, and who is not."""
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        names.setdefault(kind(contest, row), []).append(row.strategy)
+    said = []
+    if same := names.get("same"):
+        said.append(f"{_listed(same)} {_verb(same, 'keeps', 'keep')} the same units.")
+    if ties := names.get("tie"):
+        said.append(
+            f"{_listed(ties)} {_verb(ties, 'keeps', 'keep')} other units and {_verb(ties, 'is', 'are')} tied "
+            "with it: the difference in test WER may be chance."
+        )
+    if worse := names.get("worse"):
+        said.append(f"{_listed(worse)} {_verb(worse, 'makes', 'make')} more word errors on the test split.")
+    if better := names.get("better"):
+        said.append(
+            f"{_listed(better)} {_verb(better, 'makes', 'make')} fewer word errors on the test split, "
+            "although the validation loss is higher."
+        )
+    return said
+
+
+def _about_learned(contest: Contest, rows: Sequence[Row]) -> list[str]:
+    """How far the scores from training are from the best choice."""
+    learned = next((row for row in rows if row.strategy == LEARNED), None)
+    if learned is None or learned.strategy == contest.yardstick:
+        return []
+    beats = "" if learned.beats is None else f" They beat {100 * learned.beats:.1f} % of all subnets."
+    if learned.difference.same:
+        return [f"The learned scores lead to the same units as the best choice.{beats}"]
+    d = learned.difference
+    more = "higher" if d.wer > 0 else "lower"
+    tie = ": a tie" if d.verdict == "tie" else ""
+    return [
+        f"The learned scores are {learned.regret:.4f} above the best in validation loss (regret). "
+        f"Their test WER is {abs(100 * d.wer):.2f} points {more} (95 % interval {points(d.ci95[0])} to "
+        f"{points(d.ci95[1])}, {p_text(d.p)}{tie}).{beats}"
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _verb(names: Sequence[str], one: str, several: str) -> str:
+    return one if len(names) == 1 else several

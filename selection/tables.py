@@ -1,0 +1,141 @@
+"""The table of a comparison on the console, and how its numbers are written there and in the report."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import cast
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from selection.budget import Quantity, shown
+from selection.comparison import Comparison, Contest, Row
+from supernet.cli import short_names
+
+COLUMNS = (
+    "budget",
+    "strategy",
+    "kept",
+    "cost",
+    "loss",
+    "regret",
+    "WER %, 95 %",
+    "against best",
+    "beats",
+    "evals",
+    "s",
+)
+TEXTS = ("budget", "strategy", "kept")
+"""The columns that are no numbers; ``kept`` alone may take several lines."""
+NOTE = (
+    "loss and regret: validation; WER: test. against best: same units, a tie, or points of WER more or fewer.\n"
+    "beats: % of all subnets of the budget with a higher loss; evals: subnets scored; s: computing time."
+)
+MODULES_NOTE = (
+    "\nkept: whole layers by number; of others the modules' initials in order, · for one that is dropped."
+)
+
+
+def table(comparison: Comparison) -> Table:
+    """All choices by budget, the lowest validation loss first."""
+    with_modules = any(unit.count(".") > 1 for unit in comparison.units)
+    result = Table(
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=0,
+        title=f"Choices for {escape(comparison.run)}",
+        title_justify="left",
+        caption=NOTE + MODULES_NOTE * with_modules,
+        caption_justify="left",
+    )
+    for name in COLUMNS:
+        justify, wraps = "left" if name in TEXTS else "right", name == "kept"
+        result.add_column(name, justify=justify, no_wrap=not wraps, overflow="fold")  # type: ignore[arg-type]
+    for contest in comparison.contests:
+        for i, row in enumerate(ordered(contest)):
+            result.add_row(escape(contest.budget) if i == 0 else "", *_cells(comparison, contest, row))
+        result.add_section()
+    return result
+
+
+def _cells(comparison: Comparison, contest: Contest, row: Row) -> list[str]:
+    low, high = row.wer_ci95
+    return [
+        escape(row.strategy),
+        compact_names(row.kept, comparison.units),
+        cost(contest, row),
+        f"{row.loss:.4f}",
+        f"{row.regret:.4f}",
+        f"{100 * row.wer:.2f} {100 * low:.1f}–{100 * high:.1f}",
+        verdict(contest, row),
+        "" if row.beats is None else f"{100 * row.beats:.1f}",
+        str(row.evaluations),
+        duration(row.seconds),
+    ]
+
+
+def compact_names(kept: Sequence[str], units: Sequence[str]) -> str:
+    """As short names; for modules, layers that keep the same modules together: ``0-3 4:f·cf``."""
+    if all(unit.count(".") < 2 for unit in units):
+        return short_names(list(kept))
+    patterns: dict[int, str] = {}
+    for unit in units:
+        _, layer, module = unit.split(".")
+        patterns[int(layer)] = patterns.get(int(layer), "") + (module[0] if unit in kept else "·")
+    used = {layer: pattern for layer, pattern in patterns.items() if pattern.strip("·")}
+    runs = itertools.groupby(enumerate(used), key=lambda item: (item[1] - item[0], used[item[1]]))
+    return " ".join(_run([layer for _, layer in run], pattern) for (_, pattern), run in runs)
+
+
+def _run(layers: Sequence[int], pattern: str) -> str:
+    numbers = str(layers[0]) if len(layers) == 1 else f"{layers[0]}-{layers[-1]}"
+    return f"{numbers}:{pattern}" if "·" in pattern else numbers
+
+
+def ordered(contest: Contest) -> list[Row]:
+    """The rows by validation loss; among equals, the yardstick first."""
+    return sorted(contest.rows, key=lambda row: (row.loss, row.strategy != contest.yardstick))
+
+
+def kind(contest: Contest, row: Row) -> str:
+    """``best``, ``same``, ``tie``, ``worse`` or ``better``: how a choice compares with the yardstick."""
+    return "best" if row.strategy == contest.yardstick else row.difference.verdict
+
+
+def verdict(contest: Contest, row: Row) -> str:
+    """``best``, ``same``, ``tie p=0.34``, or a difference in points of WER that is no chance; nothing where
+    there is one choice only.
+    """
+    if len(contest.rows) == 1:
+        return ""
+    found, p = kind(contest, row), p_text(row.difference.p)
+    if found in ("best", "same"):
+        return found
+    return f"tie {p}" if found == "tie" else f"{points(row.difference.wer)} {p}"
+
+
+def cost(contest: Contest, row: Row) -> str:
+    """What the choice costs, in what its budget limits."""
+    quantity = cast(Quantity, contest.quantity)
+    return shown(quantity, row.costs[quantity])
+
+
+def p_text(p: float) -> str:
+    if p < 0.001:
+        return "p<0.001"
+    return f"p={p:.3f}" if p < 0.1 else f"p={p:.2f}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def points(difference: float) -> str:
+    """A difference of error rates in percentage points, with its sign."""
+    return f"{100 * difference:+.2f}"
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}"
