@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -94,8 +95,8 @@ class Budget:
     def typical_size(self) -> int:
         """How many units of average price fit, at least one: the size of a cost, for methods that count."""
         average = sum(self.prices.units) / self.num_units
-        count = int((self.limit * _SLACK - self.prices.base) / average) if average else self.num_units
-        return max(1, min(self.num_units, count))
+        count = (self.limit * _SLACK - self.prices.base) / average if average else self.num_units
+        return max(1, int(min(self.num_units, count)))  # in this order: the count may be infinite
 
 
 def toggled(kept: Kept, unit: int) -> Kept:
@@ -126,12 +127,12 @@ class Wish:
         text = text.strip()
         quantity, _, amount = text.partition("=") if "=" in text else ("units", "=", text)
         match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(%|[a-z]*)", amount.strip().lower())
-        if quantity not in get_args(Quantity) or not match or not _fits_quantity(quantity, match[2]):
+        number, unit = (float(match[1]), match[2]) if match else (math.inf, "")  # 1e999 is infinite, too
+        if quantity not in get_args(Quantity) or number == math.inf or not _fits_quantity(quantity, unit):
             raise BudgetError(
                 f"`--budget` must look like params=50%, macs=1.2G, latency=20ms or units=6, "
                 f"but is '{text}' instead."
             )
-        number, unit = float(match[1]), match[2]
         if quantity == "units" and unit == "" and number != int(number):
             raise BudgetError(f"`--budget` must count whole units, but is '{text}' instead.")
         name = f"{number:g}" if quantity == "units" and unit == "" else text
@@ -144,10 +145,10 @@ class Wish:
         if prices.quantity == "units":
             if not 1 <= limit <= prices.full:
                 raise BudgetError(
-                    f"`--sizes` must lie between 1 and {prices.full:g}, the units of this network, "
-                    f"but {self.name} does not."
+                    f"`size` must lie between 1 and {prices.full:g}, the units of this network, "
+                    f"but is {self.name} instead."
                 )
-            return Budget(self.name, float(int(limit)), prices)
+            return Budget(self.name, float(int(limit * _SLACK)), prices)
         if limit * _SLACK < prices.cheapest:
             raise BudgetError(
                 f"`--budget` {self.name} must leave room for one unit at least, but the cheapest subnet "
@@ -160,7 +161,9 @@ class Wish:
     def _enough(self, prices: Prices) -> str:
         if self.is_share:
             return f"{self.quantity}={100 * prices.cheapest / prices.full + 0.05:.1f}%"
-        return f"{self.quantity}={shown(prices.quantity, prices.cheapest * 1.0005).replace(' ', '')}"
+        # As much as `shown` may round away: what it writes is enough.
+        margin = 0.000005 if prices.quantity == "latency" else 0.0005 * prices.cheapest
+        return f"{self.quantity}={shown(prices.quantity, prices.cheapest + margin).replace(' ', '')}"
 
 
 def _fits_quantity(quantity: str, unit: str) -> bool:

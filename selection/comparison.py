@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selection.budget import Quantity
+
 Ints = NDArray[np.int64]
 NUM_RESAMPLES = 2000
 NUM_SHUFFLES = 10_000
@@ -72,17 +74,23 @@ class Contest:
     """All choices for one budget."""
 
     budget: str
-    quantity: str
+    quantity: Quantity
     limit: float
     rows: tuple[Row, ...]
     yardstick: str
     """The strategy with the lowest validation loss; its choice is what ``difference`` compares with."""
-    is_exact: bool
-    """Whether every subnet of the budget was scored, so that regrets are distances to the true best."""
+    num_scored: int | None = None
+    """How many subnets there are, where every one was scored, so that regrets are distances to the true
+    best. None: the best may not be known.
+    """
     spread: tuple[float, ...] = ()
     """Where it is exact: minimum, quartiles and maximum of all subnets' losses."""
     pairs: dict[str, dict[str, float]] = field(default_factory=dict)
     """By two strategies, the corrected p of their difference."""
+
+    @property
+    def is_exact(self) -> bool:
+        return self.num_scored is not None
 
 
 @dataclass(frozen=True)
@@ -112,8 +120,10 @@ class Comparison:
     num_valid: int
     num_test: int
     """Utterances that choices were made and reported on."""
+    full_costs: dict[str, float]
     full_loss: float
     full_wer: float
+    """What the full net costs, its validation loss and its test word error rate."""
     units: tuple[str, ...]
     contests: tuple[Contest, ...]
     facts: tuple[UnitFacts, ...] = ()

@@ -57,7 +57,7 @@ class Judge:
             limit=budget.limit,
             rows=tuple(self._row(c, best, exact, errors, pairs[c.strategy][best.strategy]) for c in ordered),
             yardstick=best.strategy,
-            is_exact=bool(exact),
+            num_scored=len(exact[0].scored) if exact else None,
             spread=tuple(float(x) for x in spread),
             pairs=pairs,
         )

@@ -185,16 +185,13 @@ def _draw_spreads(axes: Any, contests: Sequence[Contest], quantity: str, width: 
 
 
 def _draw_full(left: Any, right: Any, comparison: Comparison, quantity: str) -> None:
-    """The full net: a level, and a point where a budget that it meets tells its cost."""
+    """The full net: a level and a point."""
     look = {"color": "#444444", "linestyle": ":", "linewidth": 1, "label": "full net"}
     left.axhline(comparison.full_loss, **look)
     right.axhline(comparison.full_wer, **look)
-    everything = set(comparison.units)
-    rows = [row for contest in comparison.contests for row in contest.rows if set(row.kept) == everything]
-    for row in rows[:1]:
-        point = {"x": row.costs[quantity] / AXES[quantity][1], "marker": "s", "color": "#444444", "zorder": 6}
-        left.scatter(y=comparison.full_loss, **point)
-        right.scatter(y=comparison.full_wer, **point)
+    x = comparison.full_costs[quantity] / AXES[quantity][1]
+    left.scatter(x, comparison.full_loss, marker="s", color="#444444", zorder=6)
+    right.scatter(x, comparison.full_wer, marker="s", color="#444444", zorder=6)
 
 
 def _fit_scales(left: Any, right: Any, comparison: Comparison) -> None:

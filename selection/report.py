@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Sequence
-from typing import cast
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -76,11 +74,11 @@ def limit_text(contest: Contest, num_units: int) -> str:
     return f"at most {cost_text(contest.limit, contest.quantity)} {WHAT[contest.quantity]}"
 
 
-def cost_text(amount: float, quantity: str) -> str:
-    return shown(cast(Quantity, quantity), amount)
+def cost_text(amount: float, quantity: Quantity) -> str:
+    return shown(quantity, amount)
 
 
-def sentences(contest: Contest, num_units: int) -> list[str]:
+def sentences(contest: Contest) -> list[str]:
     """What came out, in plain words."""
     rows = tables.ordered(contest)
     best = next(row for row in rows if row.strategy == contest.yardstick)
@@ -89,22 +87,22 @@ def sentences(contest: Contest, num_units: int) -> list[str]:
     return [
         f"{best.strategy} {how}: validation loss {best.loss:.4f}, test WER {percent(best.wer)} "
         f"(95 % interval {low:.1f} to {high:.1f}).",
-        _certainty(contest, num_units),
+        _certainty(contest),
         *_company(contest, rows),
         *_about_learned(contest, rows),
     ]
 
 
-def _certainty(contest: Contest, num_units: int) -> str:
-    if not contest.is_exact:
+def _certainty(contest: Contest) -> str:
+    if contest.num_scored is None:
         return (
             "Not all subnets were scored, so this is the best that these strategies found; "
             "a better one may exist."
         )
-    if contest.quantity != "units":
-        return "All subnets that fit the budget were scored, so no other one has a lower validation loss."
-    count = math.comb(num_units, int(contest.limit))
-    return f"All {count:,} subnets of this size were scored, so no other one has a lower validation loss."
+    which = "of this size" if contest.quantity == "units" else "that fit the budget"
+    return (
+        f"All {contest.num_scored:,} subnets {which} were scored: no other one has a lower validation loss."
+    )
 
 
 def _company(contest: Contest, rows: Sequence[Row]) -> list[str]:

@@ -45,7 +45,7 @@ class Wanted:
     """Whether the strategies were named: then one that can choose for no budget is an error."""
     seconds: float = MACS_SECONDS
     """Length of the utterance by which MACs and latency are counted."""
-    num_valid: int = 300
+    num_valid: int = 150
     """Most validation utterances that choices are made on, evenly spread."""
     frozen_steps: int = 120
     """Updates of score learning on frozen weights."""
@@ -115,6 +115,7 @@ def compare(session: Session) -> Comparison:
         seconds_of_audio=session.wanted.seconds,
         num_valid=len(session.valid.sample.facts.frames),
         num_test=len(session.test.sample.facts.frames),
+        full_costs={quantity: price.full for quantity, price in prices.items()},
         full_loss=full_loss,
         full_wer=full_wer,
         units=tuple(unit.name for unit in table.units),
@@ -126,7 +127,7 @@ def compare(session: Session) -> Comparison:
     )
 
 
-def _priced(wishes: Sequence[Wish], prices: Mapping[str, Prices]) -> list[Budget]:
+def _priced(wishes: Sequence[Wish], prices: Mapping[Quantity, Prices]) -> list[Budget]:
     budgets, problems = [], []
     for wish in wishes:
         try:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from supernet.run import RunError
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS judged (
     context TEXT, subnet TEXT, losses BLOB, errors BLOB, seconds REAL, PRIMARY KEY (context, subnet)
@@ -40,14 +42,14 @@ class Store:
     """An SQLite file. ``context`` says which network and data a number belongs to."""
 
     def __init__(self, path: Path | None) -> None:
-        """``path`` None: in memory alone. Raises :class:`ValueError` where the file is something else."""
+        """``path`` None: in memory alone. Raises :class:`RunError` where the file is something else."""
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._connection = sqlite3.connect(":memory:" if path is None else path)
             self._connection.executescript(_SCHEMA)
         except sqlite3.DatabaseError as e:
-            raise ValueError(
+            raise RunError(
                 f"'{path}' must be this program's own file, but is not ({e}). Delete it."
             ) from None
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import cast
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from selection.budget import Quantity, shown
+from selection.budget import shown
 from selection.comparison import Comparison, Contest, Row
 from supernet.cli import short_names
 
@@ -30,11 +29,11 @@ COLUMNS = (
 TEXTS = ("budget", "strategy", "kept")
 """The columns that are no numbers; ``kept`` alone may take several lines."""
 NOTE = (
-    "loss and regret: validation; WER: test. against best: same units, a tie, or points of WER more or fewer.\n"
+    "loss, regret: validation; WER: test. against best: same units, a tie, or points of WER more or fewer.\n"
     "beats: % of all subnets of the budget with a higher loss; evals: subnets scored; s: computing time."
 )
 MODULES_NOTE = (
-    "\nkept: whole layers by number; of others the modules' initials in order, · for one that is dropped."
+    "\nkept: whole layers by number; of others the initials of the modules, · for one that is dropped."
 )
 
 
@@ -118,8 +117,7 @@ def verdict(contest: Contest, row: Row) -> str:
 
 def cost(contest: Contest, row: Row) -> str:
     """What the choice costs, in what its budget limits."""
-    quantity = cast(Quantity, contest.quantity)
-    return shown(quantity, row.costs[quantity])
+    return shown(contest.quantity, row.costs[contest.quantity])
 
 
 def p_text(p: float) -> str:
@@ -134,7 +132,7 @@ def percent(share: float) -> str:
 
 def points(difference: float) -> str:
     """A difference of error rates in percentage points, with its sign."""
-    return f"{100 * difference:+.2f}"
+    return f"{100 * difference:+.2f}".replace("-", "−")
 
 
 def duration(seconds: float) -> str:

@@ -13,20 +13,21 @@ from torch.utils.flop_counter import FlopCounterMode
 from supernet.batch import Batch
 from supernet.features import FRAMES_PER_SECOND, NUM_BANDS
 from supernet.model import Recogniser
+from supernet.units import Kept
 
 MACS_SECONDS = 10.0
 
 
 @torch.inference_mode()
-def macs(model: Recogniser, seconds: float = MACS_SECONDS) -> int:
+def macs(model: Recogniser, seconds: float = MACS_SECONDS, kept: Kept | None = None) -> int:
     """Multiply-accumulates of products and convolutions for ``seconds`` of audio, counted while the model
-    runs.
+    (or what ``kept`` says of it) runs.
     """
     frames = round(seconds * FRAMES_PER_SECOND)
     features = torch.zeros(1, frames, NUM_BANDS, device=model.scores.device)
     # The counter knows attention in its plain form only.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model.log_probs(features, [frames], model.table.full)
+        model.log_probs(features, [frames], model.table.full if kept is None else kept)
     return int(counter.get_total_flops()) // 2
 
 

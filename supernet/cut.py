@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
         save(small, args.out / "model")
         model.tokens.save(args.out / "tokens.txt")
         print(
-            f"{args.out}: {subnet.size} {subnet.granularity}s, "
+            f"{args.out}: {subnet.size} {subnet.granularity}{'' if subnet.size == 1 else 's'}, "
             f"{num_parameters(small.recogniser):,} parameters"
         )
 

@@ -1,13 +1,15 @@
-"""Anyone's package can add a method and a task: this installs one and trains with it by name."""
+"""Anyone's package can add a method, a task and a strategy: these are installed and used by name."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from supernet.run import Run
+from supernet.selections import Selection
 from tests.supernet.processes import REPOSITORY, run, settings
 
 SOURCE = Path(__file__).with_name("plugins")
@@ -15,13 +17,14 @@ SOURCE = Path(__file__).with_name("plugins")
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which the package is installed."""
+    """An environment in which the packages are installed."""
     place = tmp_path_factory.mktemp("plugins")
-    shutil.copytree(SOURCE, place / "source")  # building writes beside the sources
-    run(
-        "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
-        "--disable-pip-version-check", "--target", place / "installed", place / "source", cwd=place,
-    )  # fmt: skip
+    for name in ("beeps", "shapley"):
+        shutil.copytree(SOURCE / name, place / name)  # building writes beside the sources
+        run(
+            "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
+            "--disable-pip-version-check", "--target", place / "installed", place / name, cwd=place,
+        )  # fmt: skip
     return {"PYTHONPATH": f"{REPOSITORY}:{place / 'installed'}"}
 
 
@@ -64,3 +67,71 @@ def test_its_options_are_checked_and_its_names_are_listed(path: dict[str, str], 
     assert "`method.ofset` must be a setting that exists, but is not. Did you mean offset?" in lines[0]
     assert "`task.batch_size`" in lines[1]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def trained(path: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the foreign method on the foreign task; it learned no scores."""
+    place = tmp_path_factory.mktemp("trained")
+    run("supernet.train", *options("--out", "run"), cwd=place, extra=path)
+    return place
+
+
+def test_a_foreign_strategy_chooses(path: dict[str, str], trained: Path) -> None:
+    asked = ("--strategies", "shapley,exhaustive", "--sizes", "2", "--set", "shapley.orders=3")
+    out, _ = run("selection", "run", *asked, cwd=trained, extra=path)
+    assert "shapley" in out
+    selection = Selection.load(trained / "run" / "selections" / "shapley.json")
+    assert selection.choice("2").subnet.size == 2
+    contest = json.loads((trained / "run" / "comparison.json").read_text())["contests"][0]
+    rows = {row["strategy"]: row for row in contest["rows"]}
+    # Three orders of four units: the subsets that grow in them, each counted once.
+    assert 4 + 2 * 1 <= rows["shapley"]["evaluations"] <= 3 * 4 - 2
+    assert rows["shapley"]["regret"] >= rows["exhaustive"]["regret"] == 0
+
+
+def test_a_foreign_strategys_options_are_checked(path: dict[str, str], trained: Path) -> None:
+    asked = ("--strategies", "shapley", "--set", "shapley.oders=3", "--set", "shapley.seed=x")
+    _, err = run("selection", "run", *asked, cwd=trained, status=2, extra=path)
+    lines = sorted(line for line in err.splitlines() if line.startswith("error:"))
+    assert len(lines) == 2
+    assert "`shapley.oders` must be a setting that exists, but is not. Did you mean orders?" in lines[0]
+    assert "`shapley.seed` must be a valid integer" in lines[1]
+
+
+def test_the_contract_checks_a_foreign_strategy(path: dict[str, str], tmp_path: Path) -> None:
+    test = shutil.copy(SOURCE / "shapley" / "test_shapley.py", tmp_path)
+    out, _ = run("pytest", "-q", "-p", "no:cacheprovider", test, cwd=tmp_path, extra=path)
+    assert " passed" in out
+
+
+def test_the_contract_catches_what_is_wrong(path: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "test_wrong.py").write_text(WRONG)
+    asked = ("-q", "-p", "no:cacheprovider", "test_wrong.py")
+    out, _ = run("pytest", *asked, cwd=tmp_path, status=1, extra=path)
+    assert "test_asked_twice_it_answers_the_same" in out
+    assert "test_it_fits_the_budget_and_keeps_something" in out
+    assert "test_it_does_not_draw_from_the_common_generators" in out
+
+
+WRONG = """
+import random
+
+from selection.contract import StrategyContract
+from selection.strategy import Strategy
+
+class Wrong(Strategy):
+    def select(self, evidence, budget):
+        return tuple(random.random() < 0.5 for _ in range(budget.num_units))
+
+class TestWrong(StrategyContract):
+    def make(self):
+        return Wrong()
+"""
+
+
+def test_the_readme_shows_this_package() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for file in ("shapley.py", "test_shapley.py"):
+        assert (SOURCE / "shapley" / file).read_text(encoding="utf-8").strip() in readme
+    assert '[project.entry-points."supernet.strategies"]\nshapley = "shapley:Shapley"' in readme

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from selection.budget import Quantity
 from selection.comparison import Comparison, Contest, Difference, Row, UnitFacts
 from supernet.units import Granularity, UnitTable
 
@@ -100,7 +101,7 @@ def difference(row: Row, best: Row) -> Difference:
 
 
 def contest(
-    world: World, budget: str, quantity: str, limit: float, num_subnets: int | None = None
+    world: World, budget: str, quantity: Quantity, limit: float, num_subnets: int | None = None
 ) -> Contest:
     """All strategies on one budget; exact where ``num_subnets`` is told."""
     strategies = [*BLURS, *RULES] if num_subnets else [*list(BLURS)[1:], *RULES]
@@ -112,7 +113,7 @@ def contest(
     rows = [_row(world, name, choices[name], losses[name] - lowest, spread) for name in strategies]
     best = rows[strategies.index(yardstick)]
     rows = [replace(row, difference=difference(row, best)) for row in rows]
-    return Contest(budget, quantity, limit, tuple(rows), yardstick, bool(spread), _five(spread), _pairs(rows))
+    return Contest(budget, quantity, limit, tuple(rows), yardstick, num_subnets, _five(spread), _pairs(rows))
 
 
 def _row(world: World, name: str, kept: tuple[int, ...], regret: float, spread: list[float]) -> Row:
@@ -147,11 +148,11 @@ def _pairs(rows: list[Row]) -> dict[str, dict[str, float]]:
     return {a.strategy: {b.strategy: difference(a, b).p for b in rows} for a in rows}
 
 
-def all_units(world: World, budget: str, quantity: str, limit: float) -> Contest:
+def all_units(world: World, budget: str, quantity: Quantity, limit: float) -> Contest:
     """A budget that the full net meets."""
     kept = tuple(range(len(world.units)))
     row = _row(world, "all units", kept, 0.0, [])
-    return Contest(budget, quantity, limit, (row,), row.strategy, True)
+    return Contest(budget, quantity, limit, (row,), row.strategy)
 
 
 def facts(world: World) -> tuple[UnitFacts, ...]:
@@ -175,7 +176,7 @@ def similarities(world: World) -> dict[str, list[list[float]]]:
 
 
 def _timed(row: Row) -> tuple[float, float]:
-    return row.costs["latency"], 1.04 * row.costs["latency"]
+    return row.costs["latency"], row.costs["latency"] * random.Random(row.strategy).uniform(0.96, 1.08)
 
 
 def _comparison(world: World, contests: tuple[Contest, ...], budget: str) -> Comparison:
@@ -186,6 +187,7 @@ def _comparison(world: World, contests: tuple[Contest, ...], budget: str) -> Com
         seconds_of_audio=10.0,
         num_valid=200,
         num_test=400,
+        full_costs=world.costs(tuple(range(len(world.units)))),
         full_loss=FULL_LOSS,
         full_wer=FULL_WER,
         units=world.units,

@@ -1,0 +1,155 @@
+"""What units cost, read from the network and the machine, never typed."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from selection.budget import Prices
+from supernet.batch import Batch, Report
+from supernet.checkpoint import num_parameters
+from supernet.costs import macs
+from supernet.features import FRAMES_PER_SECOND, NUM_BANDS
+from supernet.lanes import FINAL, Body, Lane, Padding, Walk
+from supernet.model import Recogniser
+
+REPEATS = 15
+WARM_UP = 3
+"""Runs before the first that counts: memory is not there yet, kernels are not chosen yet."""
+
+
+def parameters(recogniser: Recogniser) -> Prices:
+    """Parameters that recognise. Of heads for several sizes, a cut model has one."""
+    table, counts = recogniser.table, [0] * len(recogniser.table)
+    for name, parameter in recogniser.encoder.layers.named_parameters():
+        layer, module, *_ = name.split(".")
+        unit = f"layers.{layer}" if table.granularity == "layer" else f"layers.{layer}.{_branch(module)}"
+        if unit in table.position:  # a block's last norm belongs to no module
+            counts[table.position[unit]] += parameter.numel()
+    heads = [sum(p.numel() for p in head.parameters()) for head in recogniser.heads.values()]
+    base = num_parameters(recogniser) - sum(counts) - sum(heads[1:])
+    return Prices("params", float(base), tuple(map(float, counts)))
+
+
+def _branch(module: str) -> str:
+    return module.removesuffix("_layer_norm")
+
+
+def multiply_accumulates(recogniser: Recogniser, seconds: float) -> Prices:
+    """Multiply-accumulates for an utterance of ``seconds``: every unit counted alone beside the rest."""
+    nothing = (False,) * len(recogniser.table)
+    base = macs(recogniser, seconds, nothing)
+    alone = [macs(recogniser, seconds, (*nothing[:i], True, *nothing[i + 1 :])) for i in range(len(nothing))]
+    return Prices("macs", float(base), tuple(float(count - base) for count in alone))
+
+
+def latency(
+    recogniser: Recogniser, seconds: float, repeats: int = REPEATS, report: Report | None = None
+) -> Prices:
+    """Seconds of computation for one utterance of ``seconds`` on this machine: medians, after a warm-up.
+
+    Each unit is timed where it stands in the full net; the base is the rest of each run.
+    """
+    batch, runs = _utterance(recogniser, seconds), list[_Times]()
+    for i in range(WARM_UP + repeats):
+        runs.append(_run_timed(recogniser, batch))
+        if report is not None:
+            report("timing units", i + 1, WARM_UP + repeats)
+    counted = runs[WARM_UP:]
+    units = tuple(statistics.median(times) for times in zip(*(run.units for run in counted), strict=True))
+    return Prices("latency", statistics.median(run.rest for run in counted), units)
+
+
+def time_whole(recogniser: Recogniser, seconds: float, repeats: int = REPEATS) -> float:
+    """Median seconds of a model run as a whole on one utterance of ``seconds``, after a warm-up."""
+    batch = _utterance(recogniser, seconds)
+    times = [_run_whole(recogniser, batch) for _ in range(WARM_UP + repeats)]
+    return statistics.median(times[WARM_UP:])
+
+
+@dataclass(frozen=True)
+class _Times:
+    """Where the seconds of one run went."""
+
+    rest: float
+    units: list[float]
+
+
+@torch.inference_mode()
+def _run_timed(recogniser: Recogniser, batch: Batch) -> _Times:
+    watch, full = _Stopwatch(recogniser.scores.device), recogniser.table.full
+
+    def start(x_BSD: Tensor, padding: Padding, lanes: Sequence[Lane]) -> _TimedWalk:
+        return _TimedWalk(x_BSD, padding, lanes, watch)
+
+    begin = watch.now()
+    walk = recogniser.walk(batch, [Lane(range(1), full)], start)
+    recogniser.read(walk.readings[0][FINAL], len(full)).argmax(-1).tolist()
+    return _Times(watch.now() - begin - sum(walk.seconds), walk.seconds)
+
+
+@torch.inference_mode()
+def _run_whole(recogniser: Recogniser, batch: Batch) -> float:
+    """Without waiting between the units, as in use."""
+    watch, full = _Stopwatch(recogniser.scores.device), recogniser.table.full
+    begin = watch.now()
+    recogniser.log_probs(batch.features_BTF, batch.num_frames, full).argmax(-1).tolist()
+    return watch.now() - begin
+
+
+def _utterance(recogniser: Recogniser, seconds: float) -> Batch:
+    """One utterance of noise; what is said does not change the time."""
+    frames, device = round(seconds * FRAMES_PER_SECOND), recogniser.scores.device
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(1, frames, NUM_BANDS, generator=generator).to(device, recogniser.scores.dtype)
+    return Batch(
+        features, [frames], torch.zeros(1, 1, dtype=torch.int64, device=device), [1], ["noise"], [""]
+    )
+
+
+class _Stopwatch:
+    """The time when everything asked of a device so far is done."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+
+class _TimedWalk(Walk):
+    """Notes how long each unit takes."""
+
+    def __init__(self, x_BSD: Tensor, padding: Padding, lanes: Sequence[Lane], watch: _Stopwatch) -> None:
+        super().__init__(x_BSD, padding, lanes)
+        self.seconds = [0.0] * len(lanes[0].kept)
+        self._watch = watch
+
+    def run(self, unit: int, body: Body, *, is_branch: bool) -> None:
+        start = self._watch.now()
+        super().run(unit, body, is_branch=is_branch)
+        self.seconds[unit] = self._watch.now() - start
+
+
+def machine(device: torch.device) -> str:
+    """The processor and its threads, or the GPU: latencies mean something on the same one only."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,359 @@
+"""``python -m selection`` on a finished run: what it writes, what others accept of it, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+from rich.console import Console
+
+from selection import __main__ as command
+from selection.store import Store
+from supernet import cut, evaluate, transcribe
+from supernet.checkpoint import load
+from supernet.run import Run
+from supernet.selections import Selection
+from tests.supernet.processes import run, start
+from tests.tasks.folders import tone, write_folder
+
+QUICK = ("--utterances", "4", "--frozen-steps", "3", "--seconds", "1")
+
+
+@pytest.fixture(scope="module")
+def everything(finished: tuple[Run, str], place: Path) -> tuple[Run, str]:
+    """All strategies on a copy of the finished run."""
+    shutil.copytree(finished[0].folder, place / "runs" / "all")
+    out, _ = run("selection", "runs/all", "--sizes", "1,2,4", *QUICK, cwd=place)
+    return Run(place / "runs" / "all"), out
+
+
+@pytest.fixture
+def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(place)
+    for module in (command, evaluate):
+        monkeypatch.setattr(module, "console", Console(width=200))
+    return place
+
+
+def comparison(found: Run) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(found.comparison_file.read_text())
+    return data
+
+
+def rows(found: Run, budget: str) -> dict[str, dict[str, Any]]:
+    (contest,) = (c for c in comparison(found)["contests"] if c["budget"] == budget)
+    return {row["strategy"]: row for row in contest["rows"]}
+
+
+NAMES = (
+    "learned", "simple-top-k", "iterative-zero-out", "tail", "every-other", "random", "greedy",
+    "greedy-forward", "leave-one-out", "similarity", "similarity-svcca", "gradient", "evolution",
+    "exhaustive",
+)  # fmt: skip
+
+
+def test_every_strategy_chooses_and_is_compared(everything: tuple[Run, str]) -> None:
+    found, out = everything
+    for budget in ("1", "2"):
+        assert set(rows(found, budget)) == set(NAMES)
+    assert set(rows(found, "4")) == {"all units"}
+    for name in NAMES:
+        assert name in out
+        assert {c.budget for c in Selection.load(found.selection_file(name)).choices} == {"1", "2", "4"}
+    assert "report.html" in out
+
+
+def test_regrets_are_distances_to_the_best_of_all_subsets(everything: tuple[Run, str]) -> None:
+    for budget, count in (("1", 4), ("2", 6)):
+        found = rows(everything[0], budget)
+        best = found["exhaustive"]
+        assert best["evaluations"] == count
+        assert best["regret"] == 0
+        for row in found.values():
+            assert row["regret"] == pytest.approx(row["loss"] - best["loss"])
+            assert 0 <= row["beats"] < 1
+            assert row["difference"]["same"] == (row["kept"] == best["kept"])
+            assert len(row["kept"]) == row["costs"]["units"] == int(budget)
+
+
+def test_greedy_asks_as_often_as_a_search_must(everything: tuple[Run, str]) -> None:
+    assert rows(everything[0], "2")["greedy"]["evaluations"] == 4 + 3
+    assert rows(everything[0], "1")["greedy"]["evaluations"] == 4 + 3 + 2
+    assert rows(everything[0], "2")["greedy-forward"]["evaluations"] == 4 + 3
+    assert rows(everything[0], "2")["tail"]["evaluations"] == 0
+
+
+def test_learned_is_what_the_run_itself_chose(everything: tuple[Run, str]) -> None:
+    found = everything[0]
+    chosen = Selection.load(found.selection_file("learned"))
+    assert chosen.choice("2").subnet == found.subnets()[2]
+    assert rows(found, "2")["learned"]["wer"] == found.results()["sizes"]["2"]["test"]["wer"]
+    assert rows(found, "4")["all units"]["wer"] == found.results()["sizes"]["4"]["test"]["wer"]
+
+
+def test_costs_are_those_of_the_cut_models(everything: tuple[Run, str]) -> None:
+    found = everything[0]
+    measured = found.results()["sizes"]
+    for size, name in (("2", "learned"), ("4", "all units")):
+        assert rows(found, size)[name]["costs"]["params"] == measured[size]["params"]
+
+
+def test_the_report_is_one_page(everything: tuple[Run, str]) -> None:
+    page = everything[0].report_file.read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") >= 4
+    assert "http://" not in page
+    assert "https://" not in page
+    for name in NAMES:
+        assert name in page
+
+
+def test_the_second_time_nothing_is_scored(everything: tuple[Run, str], place: Path) -> None:
+    found = everything[0]
+    before, judged = comparison(found), count(found)
+    out, _ = run("selection", "runs/all", "--sizes", "1,2,4", *QUICK, cwd=place)
+    assert count(found) == judged
+    assert comparison(found) == before
+    assert out == everything[1]
+
+
+def count(found: Run) -> int:
+    (number,) = Store(found.evidence_file)._connection.execute("SELECT COUNT(*) FROM judged").fetchone()
+    return int(number)
+
+
+def test_choices_for_other_budgets_stay(everything: tuple[Run, str], here: Path) -> None:
+    shutil.copytree(everything[0].folder, here / "runs" / "more")
+    command.main(["runs/more", "--strategies", "tail", "--sizes", "3", *QUICK])
+    tail = Selection.load(here / "runs" / "more" / "selections" / "tail.json")
+    assert [c.budget for c in tail.choices] == ["4", "3", "2", "1"]
+    assert [c.subnet.size for c in tail.choices] == [4, 3, 2, 1]
+
+
+def test_budgets_of_every_kind(
+    finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished[0].folder, here / "runs" / "budgets")
+    asked = ["params=70%", "macs=60%", "latency=80%", "units=75%"]
+    options = [word for budget in asked for word in ("--budget", budget)]
+    command.main(["runs/budgets", "--strategies", "learned,exhaustive", *options, *QUICK])
+    out, found = capsys.readouterr().out, Run(here / "runs" / "budgets")
+    for budget in asked:
+        assert budget in out
+        (contest,) = (c for c in comparison(found)["contests"] if c["budget"] == budget)
+        for row in contest["rows"]:
+            assert row["costs"][contest["quantity"]] <= contest["limit"] * (1 + 1e-9)
+    assert len(rows(found, "units=75%")["learned"]["kept"]) == 3
+    errors = comparison(found)["latency_error"]["latency=80%"]
+    assert all(summed > 0 and whole > 0 for summed, whole in errors.values())
+    # Measured milliseconds are kept, so the same command chooses the same.
+    command.main(["runs/budgets", "--strategies", "learned,exhaustive", *options, *QUICK])
+    again = comparison(found)
+    assert [c["limit"] for c in again["contests"]] == pytest.approx(
+        [c["limit"] for c in comparison(found)["contests"]]
+    )
+    assert "latency=80%" in capsys.readouterr().out
+
+
+def test_modules_are_chosen_too(place: Path) -> None:
+    from tests.conftest import train
+
+    found, _ = train(place, "modules", "--granularity", "module", "--sizes", "8,16")
+    out, _ = run("selection", "runs/modules", "--sizes", "5", "--budget", "params=60%", *QUICK, cwd=place)
+    assert len(rows(found, "5")["greedy"]["kept"]) == 5
+    assert "exhaustive did not choose for params=60%" in out
+    assert "65,535 subnets" in out
+
+
+def test_a_run_without_scores_has_no_learned_choice(place: Path) -> None:
+    from tests.conftest import train
+
+    found, _ = train(place, "ondemand", "--method", "on-demand")
+    out, _ = run("selection", "runs/ondemand", "--sizes", "2", *QUICK, cwd=place)
+    assert "learned did not choose for 2: the training method learned no scores" in out
+    assert set(rows(found, "2")) == set(NAMES) - {"learned"}
+    _, err = run("selection", "runs/ondemand", "--strategies", "learned", cwd=place, status=2)
+    assert "`--strategies` learned must be able to choose, but cannot" in err
+
+
+def test_a_selection_is_scored_transcribed_and_cut(
+    everything: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    found, file = everything[0], str(everything[0].selection_file("exhaustive"))
+    evaluate.main(["runs/all", "--selection", file])
+    out = capsys.readouterr().out
+    for budget in ("1", "2"):
+        assert f"{rows(found, budget)['exhaustive']['wer']:.2%}" in out
+    assert "chosen by exhaustive" in out
+    assert (found.folder / "transcripts" / "test-exhaustive-2.tsv").is_file()
+    cut.main(["runs/all", "--selection", file, "--size", "1", "--out", str(tmp_path / "one")])
+    kept = Selection.load(found.selection_file("exhaustive")).choice("1").subnet.kept
+    assert tuple(unit.name for unit in load(tmp_path / "one" / "model").recogniser.table.units) == kept
+    soundfile.write(tmp_path / "a.wav", tone(1.0), 16_000)
+    transcribe.main(["runs/all", "--selection", file, "--budget", "2", str(tmp_path / "a.wav")])
+    assert "a.wav\t" in capsys.readouterr().out
+
+
+def test_a_selection_for_another_network_is_refused(
+    everything: tuple[Run, str], zeroed: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for main in (evaluate.main, cut.main):
+        more = [] if main is evaluate.main else ["--out", "x"]
+        with pytest.raises(SystemExit) as end:
+            main(["runs/zeroed", "--selection", str(everything[0].selection_file("tail")), *more])
+        assert end.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "must have been made for the network of 'runs/zeroed'" in line
+    assert not (here / "x").exists()
+
+
+def test_interrupted_work_continues_and_ends_the_same(
+    everything: tuple[Run, str], finished: tuple[Run, str], place: Path
+) -> None:
+    shutil.copytree(finished[0].folder, place / "runs" / "interrupted")
+    found = Run(place / "runs" / "interrupted")
+    process = start(["selection", "runs/interrupted", "--sizes", "1,2,4", *QUICK], place)
+    while not found.selection_file("greedy").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "The same command continues" in err
+    assert not found.report_file.exists()
+    assert count(found) > 0
+    run("selection", "runs/interrupted", "--sizes", "1,2,4", *QUICK, cwd=place)
+    for budget in ("1", "2"):
+        expected = rows(everything[0], budget)
+        for name, row in rows(found, budget).items():
+            same = {key: row[key] for key in ("kept", "loss", "wer", "evaluations", "beats")}
+            assert same == {key: expected[name][key] for key in same}, name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["runs/nowhere"], ["`RUN` must be a run folder, but 'runs/nowhere' has no config.yaml"]),
+        (["runs/finished", "--strategies", "greedi"], ["but is 'greedi' instead. Did you mean greedy"]),
+        (["runs/finished", "--strategies", ","], ["`--strategies` must name at least one strategy"]),
+        (
+            ["runs/finished", "--sizes", "5"],
+            ["`size` must lie between 1 and 4, the units of this network, but is 5"],
+        ),
+        (["runs/finished", "--sizes", "0"], ["`size` must lie between 1 and 4"]),
+        (["runs/finished", "--sizes", "two"], ["`--sizes` must"]),
+        (["runs/finished", "--sizes", "50%"], ["`--sizes` must be numbers of units"]),
+        (["runs/finished", "--budget", "weight=3"], ["`--budget` must look like params=50%"]),
+        (["runs/finished", "--budget", "params=1%"], ["but the cheapest subnet costs", "Ask for params="]),
+        (["runs/finished", "--budget", "latency=0.000001ms"], ["Ask for latency="]),
+        (["runs/finished", "--utterances", "0"], ["`--utterances` must be at least 1, but is 0 instead"]),
+        (
+            ["runs/finished", "--seconds", "0"],
+            ["`--seconds` must lie between 0.1 and 3600, but is 0 instead"],
+        ),
+        (["runs/finished", "--set", "evolution=3"], ["`--set` must look like evolution.option=value"]),
+        (["runs/finished", "--set", "nothing.x=3"], ["`--set` nothing.… must be about a strategy"]),
+        (
+            ["runs/finished", "--set", "evolution.parents=1"],
+            ["`evolution.parents` must be greater than or equal"],
+        ),
+        (
+            [
+                "runs/finished",
+                "--strategies",
+                "x,tail",
+                "--sizes",
+                "x",
+                "--budget",
+                "y=1",
+                "--utterances",
+                "-1",
+            ],
+            ["`strategy` must be one of", "`--sizes` must", "`--budget` must", "`--utterances` must"],
+        ),
+        (["runs/finished", "--budget", "params=1%", "--budget", "macs=1%"], ["params=1%", "macs=1%"]),
+        (
+            [
+                "runs/finished",
+                "--strategies",
+                "exhaustive",
+                "--sizes",
+                "2",
+                "--set",
+                "exhaustive.max_subnets=5",
+            ],
+            ["`--strategies` exhaustive must be able to choose, but cannot", "6 subnets, more than"],
+        ),
+    ],
+)
+def test_wrong_input_gets_clear_lines(
+    finished: tuple[Run, str],
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    words: list[str],
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        command.main(arguments)
+    assert end.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("error: ") for line in lines)
+    for word in words:
+        assert word in "\n".join(lines)
+    assert not (here / "runs" / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("model.safetensors", b"", "must be a model, but are not"),
+        ("model.json", b"{", "must be a model, but are not"),
+        ("config.yaml", b"[", "must be readable YAML"),
+        ("config.yaml", b"sizes: []", "`sizes` must name at least one size"),
+        ("subnets", None, "`RUN` must have been trained to the end"),
+        ("selections/evidence.sqlite", b"not a database, but long enough", "must be this program's own file"),
+    ],
+)
+def test_a_damaged_run_is_refused(
+    finished: tuple[Run, str],
+    here: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    file: str,
+    content: bytes | None,
+    words: str,
+) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(finished[0].folder, folder)
+    if content is None:
+        shutil.rmtree(folder / file)
+    else:
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).write_bytes(content)
+    with pytest.raises(SystemExit) as end:
+        command.main([str(folder), *QUICK])
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+
+
+def test_a_corpus_that_is_gone_is_said(
+    finished: tuple[Run, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(finished[0].folder, tmp_path / "runs" / "alone")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        command.main(["runs/alone", *QUICK])
+    assert end.value.code == 2
+    assert "tones" in capsys.readouterr().err
+    write_folder(tmp_path / "tones", train=24, valid=6, test=8)
+    command.main(["runs/alone", "--strategies", "tail", *QUICK])

@@ -1,0 +1,286 @@
+"""What the page says about a made-up comparison, and its pictures."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+
+from selection.comparison import Comparison, Contest, Row
+from selection.pictures import alike_together, draw_all, quantities, save_all
+from selection.report import limit_text, render, sentences
+from selection.tables import compact_names, verdict
+from supernet.cli import short_names
+from tests.selection import made_up
+
+VOID = {"meta", "img", "br", "link", "hr"}
+
+
+class Page(HTMLParser):
+    """The text of a page, its images, and everything that it refers to."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.references: list[str] = []
+        self._open: list[str] = []
+        self._words: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == [], "every tag is closed"
+        self.text = " ".join(" ".join(self._words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.references += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] != "style":
+            self._words.append(data)
+
+    @property
+    def images(self) -> list[bytes]:
+        parts = [reference.split(",", 1) for reference in self.references]
+        return [base64.b64decode(data, validate=True) for head, data in parts if "image/png" in head]
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For pages whose words alone count: drawing takes seconds."""
+    names = ("kept", "against-macs", "facts", "similarities")
+    monkeypatch.setattr("selection.report.draw_all", lambda _: dict.fromkeys(names, b""))
+
+
+@pytest.fixture(scope="module")
+def layers() -> Comparison:
+    return made_up.layers()
+
+
+@pytest.fixture(scope="module")
+def modules() -> Comparison:
+    return made_up.modules()
+
+
+@pytest.fixture(scope="module")
+def html(layers: Comparison) -> str:
+    return render(layers)
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def contest_of(comparison: Comparison, budget: str) -> Contest:
+    return next(contest for contest in comparison.contests if contest.budget == budget)
+
+
+def row_of(contest: Contest, strategy: str) -> Row:
+    return next(row for row in contest.rows if row.strategy == strategy)
+
+
+def test_every_choice_is_on_the_page_with_its_numbers(layers: Comparison, page: Page) -> None:
+    for contest in layers.contests:
+        assert f"Budget {contest.budget} " in page.text
+        for row in contest.rows:
+            low, high = row.wer_ci95
+            assert row.strategy in page.text
+            assert f"{row.loss:.4f}" in page.text
+            assert f"{100 * row.wer:.2f}" in page.text
+            if len(contest.rows) > 1:
+                assert f"({100 * low:.1f}–{100 * high:.1f})" in page.text
+                assert f"{short_names(list(row.kept))} " in page.text
+
+
+def test_the_page_says_where_its_numbers_are_from(layers: Comparison, page: Page) -> None:
+    assert layers.run in page.text
+    assert layers.machine in page.text
+    assert "200 validation utterances" in page.text
+    assert "400 test utterances" in page.text
+    assert "10 seconds of audio" in page.text
+
+
+def test_the_page_needs_nothing_else(html: str, page: Page) -> None:
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    assert "http" not in html
+    assert "url(" not in html
+    assert all(reference.startswith("data:image/png;base64,") for reference in page.references)
+
+
+def test_the_images_are_pictures(page: Page) -> None:
+    assert len(page.images) == 6  # kept, three costs, facts, similarities
+    for png in page.images:
+        pixels = matplotlib.image.imread(BytesIO(png), format="png")
+        assert pixels.shape[0] > 200
+        assert pixels.shape[1] > 600
+        assert pixels[..., :3].std() > 0.02, "not blank"
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_names_are_escaped(layers: Comparison) -> None:
+    contest = layers.contests[0]
+    rows = tuple(
+        replace(row, strategy="<b>&greedy") if row.strategy == "greedy" else row for row in contest.rows
+    )
+    odd = replace(layers, run="<script>", contests=(replace(contest, rows=rows, pairs={}),))
+    html = render(odd)
+    assert "<b>" not in html
+    assert "<script>" not in html
+    assert "<b>&greedy" in Page(html).text
+
+
+def test_ties_are_said_as_ties(layers: Comparison) -> None:
+    contest = contest_of(layers, "9")
+    said = sentences(contest)
+    ties = [row.strategy for row in contest.rows if row.difference.verdict == "tie"]
+    assert len(ties) > 1
+    (about,) = [sentence for sentence in said if "tied" in sentence]
+    assert all(name in about for name in ties)
+    assert "may be chance" in about
+    for name in ties:
+        assert verdict(contest, row_of(contest, name)).startswith("tie p=")
+
+
+def test_equal_choices_are_the_same_and_not_a_tie(layers: Comparison) -> None:
+    contest = contest_of(layers, "9")
+    (about,) = [sentence for sentence in sentences(contest) if "the same units." in sentence]
+    assert about.startswith("greedy, evolution, ")
+    assert verdict(contest, row_of(contest, "greedy")) == "same"
+    assert verdict(contest, row_of(contest, contest.yardstick)) == "best"
+
+
+def test_who_is_worse_and_who_is_better(layers: Comparison) -> None:
+    contest = contest_of(layers, "9")
+    assert "similarity and random make more word errors" in " ".join(sentences(contest))
+    lucky = row_of(contest, "random")
+    lucky = replace(lucky, difference=replace(lucky.difference, wer=-0.01, p=0.0001))
+    rows = tuple(lucky if row.strategy == "random" else row for row in contest.rows)
+    said = " ".join(sentences(replace(contest, rows=rows)))
+    assert "random makes fewer word errors on the test split, although" in said
+    assert verdict(contest, lucky) == "−1.00 p<0.001"
+
+
+def test_what_is_said_of_the_learned_scores(layers: Comparison) -> None:
+    contest = contest_of(layers, "6")
+    row = row_of(contest, "learned")
+    said = sentences(contest)[-1]
+    assert said.startswith(f"The learned scores are {row.regret:.4f} above the best")
+    assert f"{100 * row.difference.wer:.2f} points higher" in said
+    assert "p=0.027" in said
+    assert "They beat 99.7 % of all subnets." in said
+    assert sentences(contest_of(layers, "latency=15ms"))[-1].startswith("The learned scores lead to the same")
+
+
+def test_nothing_is_said_of_learned_scores_that_do_not_exist(layers: Comparison) -> None:
+    contest = contest_of(layers, "6")
+    rows = tuple(row for row in contest.rows if row.strategy != "learned")
+    assert "learned" not in " ".join(sentences(replace(contest, rows=rows))).lower()
+
+
+def test_exact_only_where_all_were_scored(layers: Comparison) -> None:
+    assert "All 924 subnets of this size were scored" in sentences(contest_of(layers, "6"))[1]
+    assert "All 220 subnets of this size" in sentences(contest_of(layers, "9"))[1]
+    inexact = contest_of(layers, "latency=15ms")
+    assert sentences(inexact)[1].startswith("Not all subnets were scored")
+    assert sentences(replace(inexact, num_scored=97))[1].startswith("All 97 subnets that fit the budget")
+
+
+def test_a_budget_that_the_full_net_meets_is_one_line(page: Page) -> None:
+    assert (
+        "The full net meets this budget, so there is nothing to choose: all units (0-11), 12 units"
+        in page.text
+    )
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_strategy_that_chose_alone(layers: Comparison) -> None:
+    contest = replace(layers.contests[0], rows=layers.contests[0].rows[:1])
+    alone = replace(layers, contests=(contest,))
+    assert "exhaustive was the only one to choose" in Page(render(alone)).text
+    assert verdict(contest, contest.rows[0]) == ""
+
+
+def test_limits_in_words(layers: Comparison, modules: Comparison) -> None:
+    assert limit_text(layers.contests[0], 12) == "6 of 12 units"
+    assert limit_text(contest_of(layers, "latency=15ms"), 12) == "at most 15.00 ms of latency"
+    assert limit_text(contest_of(modules, "macs=50%"), 48) == "at most 5.150 G MACs"
+
+
+def test_reasons_not_to_choose(layers: Comparison, page: Page) -> None:
+    assert f"exhaustive did not choose for macs=50% because {made_up.UNFIT}." in page.text
+    assert "learned did not choose for 3 because the training method learned no scores." in page.text
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_where_all_could_choose_nothing_is_said_of_it(layers: Comparison) -> None:
+    assert "could not choose" not in Page(render(replace(layers, unfit=()))).text
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_milliseconds_as_a_sum_and_as_a_whole(layers: Comparison) -> None:
+    times = {"latency=15ms": {"greedy": (0.0095, 0.01)}}
+    text = Page(render(replace(layers, latency_error=times))).text
+    assert "9.50 ms 10.00 ms -5.0 %" in text
+
+
+def test_p_values_of_pairs_are_on_the_page(layers: Comparison, page: Page) -> None:
+    assert (
+        page.tags.count("details") == 3 + 2 + 1
+    )  # three tables of pairs, two more costs, the units' numbers
+    assert "Every strategy against every other" in page.text
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_units_without_scores(layers: Comparison) -> None:
+    plain = replace(layers, contests=(), facts=tuple(replace(fact, score=None) for fact in layers.facts))
+    text = Page(render(plain)).text
+    assert "0 – " in text
+    assert f"{layers.facts[0].loss_without:+.4f}" in text
+
+
+def test_modules_on_the_page(modules: Comparison) -> None:
+    html = render(modules)
+    page = Page(html)
+    assert "initials of the modules" in page.text
+    assert len(page.images) == 6
+    for contest in modules.contests:
+        for row in contest.rows:
+            assert compact_names(row.kept, modules.units) in page.text
+            assert short_names(list(row.kept)) in html
+
+
+def test_alike_choices_stand_together(layers: Comparison) -> None:
+    groups = alike_together(contest_of(layers, "9"))
+    assert groups[0][0].strategy == "exhaustive"
+    assert all(len({row.kept for row in group}) == 1 for group in groups)
+    assert len({group[0].kept for group in groups}) == len(groups)
+
+
+def test_pictures_are_written(layers: Comparison, tmp_path: Path) -> None:
+    some = replace(layers, contests=layers.contests[:1], facts=())
+    names = [path.name for path in save_all(some, tmp_path / "pictures")]
+    assert "kept.png" in names
+    assert "facts.png" not in names
+    assert all((tmp_path / "pictures" / name).read_bytes().startswith(b"\x89PNG") for name in names)
+
+
+def test_nothing_to_draw(layers: Comparison) -> None:
+    assert draw_all(replace(layers, contests=layers.contests[-1:], facts=(), similarities={})) == {}
+
+
+def test_costs_are_drawn_where_all_are_known(layers: Comparison) -> None:
+    assert quantities(layers.contests) == ["macs", "params", "latency"]
+    contest = layers.contests[0]
+    untimed = [replace(row, costs={"units": 6.0, "params": 1e6, "macs": 1e9}) for row in contest.rows]
+    assert quantities([replace(contest, rows=tuple(untimed)), *layers.contests[1:]]) == ["macs", "params"]

@@ -1,0 +1,81 @@
+"""The console table of a made-up comparison."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from selection.comparison import Comparison
+from selection.tables import compact_names, table, verdict
+from supernet.cli import short_names
+from tests.selection import made_up
+
+
+def console_text(comparison: Comparison) -> str:
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(table(comparison))
+    return captured.get()
+
+
+@pytest.fixture(scope="module")
+def layers() -> Comparison:
+    return made_up.layers()
+
+
+@pytest.fixture(scope="module")
+def printed(layers: Comparison) -> str:
+    return console_text(layers)
+
+
+def test_names_in_brackets_are_no_console_markup(layers: Comparison) -> None:
+    contest = layers.contests[0]
+    odd = replace(layers, contests=(replace(contest, rows=(replace(contest.rows[0], strategy="[red]x"),)),))
+    assert "[red]x" in console_text(odd)
+
+
+def test_the_console_table_holds_every_choice(layers: Comparison, printed: str) -> None:
+    lines = printed.splitlines()
+    assert max(map(len, lines)) <= 120
+    for contest in layers.contests:
+        for row in contest.rows:
+            parts = row.strategy, short_names(list(row.kept)), f"{row.loss:.4f}", verdict(contest, row)
+            assert any(all(part in line for part in parts) for line in lines), parts
+
+
+def test_the_console_table_is_sorted_by_budget_and_loss(layers: Comparison, printed: str) -> None:
+    lines = [line for line in printed.splitlines() if "–" in line]
+    starts = [i for i, line in enumerate(lines) if not line.startswith(" ")]
+    assert [lines[i].split()[0] for i in starts] == [contest.budget for contest in layers.contests]
+    losses = [
+        float(next(word for word in line.split() if word.count(".") == 1 and len(word) == 6))
+        for line in lines
+    ]
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        assert losses[start:end] == sorted(losses[start:end])
+
+
+def test_modules_by_layer() -> None:
+    units = [f"layers.{i}.{m}" for i in range(4) for m in ("ffn1", "self_attn", "conv", "ffn2")]
+    kept = [unit for unit in units if unit not in ("layers.2.conv", "layers.3.conv")]
+    assert compact_names(kept, units) == "0-1 2-3:fs·f"
+    assert compact_names([unit for unit in kept if ".1." not in unit], units) == "0 2-3:fs·f"
+    assert compact_names(["layers.1.conv"], units) == "1:··c·"
+    assert compact_names(["layers.0", "layers.2"], ["layers.0", "layers.1", "layers.2"]) == "0 2"
+
+
+def test_one_choice_has_nothing_to_be_compared_with(layers: Comparison) -> None:
+    alone = replace(layers.contests[0], rows=layers.contests[0].rows[:1])
+    assert "best" not in console_text(replace(layers, contests=(alone,))).replace("against best", "")
+
+
+def test_modules_fit_the_console_too() -> None:
+    comparison = made_up.modules()
+    printed = console_text(comparison)
+    assert max(map(len, printed.splitlines())) <= 120
+    assert "initials of the modules" in printed
+    for row in comparison.contests[0].rows:
+        first = compact_names(row.kept, comparison.units).split()[0]
+        assert any(row.strategy in line and first in line for line in printed.splitlines())
