@@ -25,13 +25,14 @@ from supernet.step import Pass
 RATES = {"simple-top-k": 0.05, "iterative-zero-out": 1.0}
 """By method, the default learning rate of its scores: Adam moves a score by about so much in an update.
 
-Relaxed top-k gates are soft and start equal; 100 updates may part the scores by several units, and half the
-rate chooses the same. Iterative-Zero-Out starts at 10, where gates are open and have no gradient to speak of:
-only a rate of 1 brings scores to where gates differ within the first quarter of an iteration.
+Relaxed top-k gates are soft and start equal; in 100 updates scores can part by several units, which is much
+for a softmax. Iterative-Zero-Out starts at 10, where all gates are open and hardly have a gradient: a rate of
+1 brings scores to where gates differ within the first quarter of an iteration. On two nets of 12 layers, half
+that rate chose the same units.
 """
 MIN_ITERATION = 40
-"""The least updates of an iteration of Iterative-Zero-Out. In fewer (20 were tried), scores are zeroed before
-gates have told units apart, and what was zeroed hardly comes back.
+"""The least updates of an iteration of Iterative-Zero-Out; where they are few, there are fewer iterations. In
+20, scores were zeroed before gates had told units apart, and what was zeroed hardly came back.
 """
 
 

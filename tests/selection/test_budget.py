@@ -156,13 +156,13 @@ def test_a_size_lies_within_the_net(num_units: int, size: int) -> None:
         assert wish.priced(prices) == Budget.of_size(size, num_units)
         return
     assert refusal(wish, prices) == (
-        f"`--sizes` must lie between 1 and {num_units}, the units of this network, but {size} does not."
+        f"`size` must lie between 1 and {num_units}, the units of this network, but is {size} instead."
     )
 
 
 @pytest.mark.parametrize("text", ["units=5%", "units=101%"])
 def test_a_share_of_units_lies_within_the_net(text: str) -> None:
-    assert refusal(Wish.parse(text), Prices.counting(12)).endswith(f"but {text} does not.")
+    assert refusal(Wish.parse(text), Prices.counting(12)).endswith(f"but is {text} instead.")
 
 
 # What is impossible.
