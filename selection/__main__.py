@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from selection.budget import BudgetError, Wish
-from selection.report import render, table
+from selection.pictures import draw_all
+from selection.report import render
 from selection.select import Session, Wanted, compare, on_device
 from selection.strategy import Strategy
+from selection.tables import latency_lines, table
 from supernet.checkpoint import load
 from supernet.cli import console, fail, main_guard, progress
 from supernet.resolve import ConfigError, load_plugin, merge, parse_set, plugin_names, resolve
@@ -76,8 +78,11 @@ def _select(run: Run, args: argparse.Namespace) -> None:
     with progress() as report:
         resolved.task.prepare(report)
         comparison = compare(Session(run, model, resolved.task, wanted, report))
-        run.save_comparison(comparison.as_data(), render(comparison))
+        pictures = draw_all(comparison)
+        run.save_comparison(comparison.as_data(), render(comparison, pictures), pictures)
     console.print(table(comparison))
+    for line in latency_lines(comparison):
+        console.print(line, highlight=False)
     for strategy, budget, reason in comparison.unfit:
         console.print(f"{strategy} did not choose for {budget}: {reason}.", highlight=False)
     console.print(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -48,16 +47,6 @@ def draw_all(comparison: Comparison) -> dict[str, bytes]:
     if comparison.similarities:
         pictures["similarities"] = similarity_maps(comparison.similarities, comparison.units)
     return pictures
-
-
-def save_all(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write all pictures that there is data for into ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, picture in draw_all(comparison).items():
-        paths.append(folder / f"{name}.png")
-        paths[-1].write_bytes(picture)
-    return paths
 
 
 def is_open(contest: Contest, units: Sequence[str]) -> bool:

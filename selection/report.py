@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from selection import tables
 from selection.budget import Quantity, shown
 from selection.comparison import Comparison, Contest, Row
-from selection.pictures import LEARNED, draw_all, is_open
-from selection.tables import kind, p_text, percent, points, table
+from selection.pictures import LEARNED, is_open
+from selection.tables import kind, p_text, percent, points
 from selection.unit_pictures import short_name
 from supernet.cli import short_names
-
-__all__ = ["render", "table"]
 
 WHAT = {"units": "units", "params": "parameters", "macs": "MACs", "latency": "of latency"}
 
 
-def render(comparison: Comparison) -> str:
-    """The page, with its pictures in it."""
+def render(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
+    """The page, with ``pictures`` (of :func:`~selection.pictures.draw_all`) in it."""
     environment = Environment(
         loader=PackageLoader("selection", "."),
         autoescape=True,
@@ -42,10 +40,10 @@ def render(comparison: Comparison) -> str:
     environment.filters.update({function.__name__: function for function in texts})
     about = (sentences, limit_text, tables.ordered, tables.cost, tables.verdict, kind)
     environment.globals.update({function.__name__: function for function in about})
-    pictures = {name: base64.b64encode(png).decode() for name, png in draw_all(comparison).items()}
+    embedded = {name: base64.b64encode(png).decode() for name, png in pictures.items()}
     contests = [contest for contest in comparison.contests if is_open(contest, comparison.units)]
     page = environment.get_template("report.html.jinja")
-    return page.render(c=comparison, contests=contests, summary=summary(contests), pictures=pictures)
+    return page.render(c=comparison, contests=contests, summary=summary(contests), pictures=embedded)
 
 
 def summary(contests: Sequence[Contest]) -> list[tuple[str, list[tuple[float, str] | None]]]:

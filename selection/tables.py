@@ -137,3 +137,14 @@ def points(difference: float) -> str:
 
 def duration(seconds: float) -> str:
     return f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}"
+
+
+def latency_lines(comparison: Comparison) -> list[str]:
+    """For budgets in milliseconds: how far the sum of the units is from the subnet timed as a whole."""
+    where = f"for {comparison.seconds_of_audio:g} s of audio on {comparison.machine}"
+    return [
+        f"{budget}, {strategy}: {1000 * summed:.2f} ms as the sum of its units, {1000 * whole:.2f} ms "
+        f"as a whole ({(summed - whole) / whole:+.1%}), {where}"
+        for budget, rows in comparison.latency_error.items()
+        for strategy, (summed, whole) in rows.items()
+    ]

@@ -148,8 +148,13 @@ class Run:
         except (OSError, ValueError) as e:
             raise RunError(f"'{self.results_file}' must hold results, but does not: {e}.") from None
 
-    def save_comparison(self, comparison: Mapping[str, object], page: str) -> None:
-        """What ``report.html`` shows, and the page itself."""
+    def save_comparison(
+        self, comparison: Mapping[str, object], page: str, pictures: Mapping[str, bytes]
+    ) -> None:
+        """What ``report.html`` shows, the page itself, and its pictures (PNG, by name) once more."""
+        self.pictures.mkdir(exist_ok=True)
+        for name, picture in pictures.items():
+            (self.pictures / f"selection-{name}.png").write_bytes(picture)
         _replace(self.comparison_file, json.dumps(comparison, indent=1) + "\n")
         _replace(self.report_file, page)
 

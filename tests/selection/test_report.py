@@ -6,13 +6,12 @@ import base64
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
-from pathlib import Path
 
 import matplotlib.image
 import pytest
 
 from selection.comparison import Comparison, Contest, Row
-from selection.pictures import alike_together, draw_all, quantities, save_all
+from selection.pictures import alike_together, draw_all, quantities
 from selection.report import limit_text, render, sentences
 from selection.tables import compact_names, verdict
 from supernet.cli import short_names
@@ -54,11 +53,8 @@ class Page(HTMLParser):
         return [base64.b64decode(data, validate=True) for head, data in parts if "image/png" in head]
 
 
-@pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For pages whose words alone count: drawing takes seconds."""
-    names = ("kept", "against-macs", "facts", "similarities")
-    monkeypatch.setattr("selection.report.draw_all", lambda _: dict.fromkeys(names, b""))
+NO_PICTURES = dict.fromkeys(("kept", "against-macs", "facts", "similarities"), b"")
+"""For pages whose words alone count: drawing takes seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +69,7 @@ def modules() -> Comparison:
 
 @pytest.fixture(scope="module")
 def html(layers: Comparison) -> str:
-    return render(layers)
+    return render(layers, draw_all(layers))
 
 
 @pytest.fixture(scope="module")
@@ -127,14 +123,13 @@ def test_the_images_are_pictures(page: Page) -> None:
         assert pixels[..., :3].std() > 0.02, "not blank"
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_names_are_escaped(layers: Comparison) -> None:
     contest = layers.contests[0]
     rows = tuple(
         replace(row, strategy="<b>&greedy") if row.strategy == "greedy" else row for row in contest.rows
     )
     odd = replace(layers, run="<script>", contests=(replace(contest, rows=rows, pairs={}),))
-    html = render(odd)
+    html = render(odd, NO_PICTURES)
     assert "<b>" not in html
     assert "<script>" not in html
     assert "<b>&greedy" in Page(html).text
@@ -203,11 +198,10 @@ def test_a_budget_that_the_full_net_meets_is_one_line(page: Page) -> None:
     )
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_a_strategy_that_chose_alone(layers: Comparison) -> None:
     contest = replace(layers.contests[0], rows=layers.contests[0].rows[:1])
     alone = replace(layers, contests=(contest,))
-    assert "exhaustive was the only one to choose" in Page(render(alone)).text
+    assert "exhaustive was the only one to choose" in Page(render(alone, NO_PICTURES)).text
     assert verdict(contest, contest.rows[0]) == ""
 
 
@@ -222,15 +216,13 @@ def test_reasons_not_to_choose(layers: Comparison, page: Page) -> None:
     assert "learned did not choose for 3 because the training method learned no scores." in page.text
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_where_all_could_choose_nothing_is_said_of_it(layers: Comparison) -> None:
-    assert "could not choose" not in Page(render(replace(layers, unfit=()))).text
+    assert "could not choose" not in Page(render(replace(layers, unfit=()), NO_PICTURES)).text
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_milliseconds_as_a_sum_and_as_a_whole(layers: Comparison) -> None:
     times = {"latency=15ms": {"greedy": (0.0095, 0.01)}}
-    text = Page(render(replace(layers, latency_error=times))).text
+    text = Page(render(replace(layers, latency_error=times), NO_PICTURES)).text
     assert "9.50 ms 10.00 ms -5.0 %" in text
 
 
@@ -241,16 +233,15 @@ def test_p_values_of_pairs_are_on_the_page(layers: Comparison, page: Page) -> No
     assert "Every strategy against every other" in page.text
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_units_without_scores(layers: Comparison) -> None:
     plain = replace(layers, contests=(), facts=tuple(replace(fact, score=None) for fact in layers.facts))
-    text = Page(render(plain)).text
+    text = Page(render(plain, NO_PICTURES)).text
     assert "0 – " in text
     assert f"{layers.facts[0].loss_without:+.4f}" in text
 
 
 def test_modules_on_the_page(modules: Comparison) -> None:
-    html = render(modules)
+    html = render(modules, draw_all(modules))
     page = Page(html)
     assert "initials of the modules" in page.text
     assert len(page.images) == 6
@@ -267,12 +258,11 @@ def test_alike_choices_stand_together(layers: Comparison) -> None:
     assert len({group[0].kept for group in groups}) == len(groups)
 
 
-def test_pictures_are_written(layers: Comparison, tmp_path: Path) -> None:
-    some = replace(layers, contests=layers.contests[:1], facts=())
-    names = [path.name for path in save_all(some, tmp_path / "pictures")]
-    assert "kept.png" in names
-    assert "facts.png" not in names
-    assert all((tmp_path / "pictures" / name).read_bytes().startswith(b"\x89PNG") for name in names)
+def test_what_there_is_is_drawn(layers: Comparison) -> None:
+    pictures = draw_all(replace(layers, contests=layers.contests[:1], facts=()))
+    assert "kept" in pictures
+    assert "facts" not in pictures
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
 
 
 def test_nothing_to_draw(layers: Comparison) -> None:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from selection.comparison import Comparison
-from selection.tables import compact_names, table, verdict
+from selection.tables import compact_names, latency_lines, table, verdict
 from supernet.cli import short_names
 from tests.selection import made_up
 
@@ -79,3 +79,16 @@ def test_modules_fit_the_console_too() -> None:
     for row in comparison.contests[0].rows:
         first = compact_names(row.kept, comparison.units).split()[0]
         assert any(row.strategy in line and first in line for line in printed.splitlines())
+
+
+def test_measured_milliseconds_are_compared_with_their_sum(layers: Comparison) -> None:
+    timed = replace(
+        layers, latency_error={"latency=20ms": {"greedy": (0.018, 0.020), "tail": (0.021, 0.020)}}
+    )
+    first, second = latency_lines(timed)
+    assert first == (
+        "latency=20ms, greedy: 18.00 ms as the sum of its units, 20.00 ms as a whole (-10.0%), "
+        "for 10 s of audio on Intel Xeon, 1 thread"
+    )
+    assert "(+5.0%)" in second
+    assert latency_lines(replace(layers, latency_error={})) == []
