@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         dest="settings",
         help="a strategy's option, e.g. evolution.population=32 (repeatable)",
     )
-    add("--utterances", type=int, default=150, help="most validation utterances to choose on (default 150)")
+    add("--utterances", type=int, default=300, help="most validation utterances to choose on (default 300)")
     add("--seconds", type=float, default=10.0, help="audio by which MACs and latency count (default 10)")
     add("--frozen-steps", type=int, default=120, help="updates of score learning on frozen weights")
     add("--device", metavar="NAME", help="cpu, cuda, cuda:1; default: a GPU if there is one")

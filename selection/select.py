@@ -45,7 +45,7 @@ class Wanted:
     """Whether the strategies were named: then one that can choose for no budget is an error."""
     seconds: float = MACS_SECONDS
     """Length of the utterance by which MACs and latency are counted."""
-    num_valid: int = 150
+    num_valid: int = 300
     """Most validation utterances that choices are made on, evenly spread."""
     frozen_steps: int = 120
     """Updates of score learning on frozen weights."""
