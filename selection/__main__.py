@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from selection.budget import BudgetError, Wish
-from selection.pictures import draw_all
-from selection.report import render
+from selection.reporting.pictures import draw_all
+from selection.reporting.report import render
+from selection.reporting.tables import latency_lines, table
 from selection.select import Session, Wanted, compare, on_device
 from selection.strategy import Strategy
-from selection.tables import latency_lines, table
 from supernet.checkpoint import load
 from supernet.cli import console, fail, main_guard, progress
 from supernet.resolve import ConfigError, load_plugin, merge, parse_set, plugin_names, resolve

@@ -9,7 +9,7 @@ import numpy as np
 
 from selection.budget import Budget, Prices
 from selection.comparison import Contest, Difference, Ints, Row, all_pairs, paired_difference
-from selection.oracle import Oracle
+from selection.measuring.oracle import Oracle
 from supernet.checkpoint import Model
 from supernet.scoring import score_counts
 from supernet.units import Kept

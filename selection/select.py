@@ -11,11 +11,11 @@ import torch
 from selection.budget import Budget, BudgetError, Prices, Quantity, Wish
 from selection.comparison import Comparison, UnitFacts
 from selection.contests import Candidate, Judge
-from selection.costs import latency, machine, multiply_accumulates, parameters, time_whole
 from selection.evidence import Measure
-from selection.measured import MeasuredEvidence
-from selection.oracle import Oracle, Sample, thinned
-from selection.store import Store
+from selection.measuring.costs import latency, machine, multiply_accumulates, parameters, time_whole
+from selection.measuring.measured import MeasuredEvidence
+from selection.measuring.oracle import Oracle, Sample, thinned
+from selection.measuring.store import Store
 from selection.strategies.gradient import taylor
 from selection.strategies.leave_one_out import LeaveOneOut
 from selection.strategy import Strategy

@@ -14,7 +14,7 @@ import soundfile
 from rich.console import Console
 
 from selection import __main__ as command
-from selection.store import Store
+from selection.measuring.store import Store
 from supernet import cut, evaluate, transcribe
 from supernet.checkpoint import load
 from supernet.run import Run

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from selection.costs import latency, machine, multiply_accumulates, parameters, time_whole
+from selection.measuring.costs import latency, machine, multiply_accumulates, parameters, time_whole
 from supernet.checkpoint import num_parameters
 from supernet.costs import macs
 from supernet.cut import cut
@@ -94,7 +94,7 @@ def test_the_whole_of_a_cut_model_is_timed() -> None:
 
 def test_runs_before_the_warm_up_ends_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter([9.0, 9.0, 9.0, 1.0, 5.0, 2.0])
-    monkeypatch.setattr("selection.costs._run_whole", lambda *_: next(seconds))
+    monkeypatch.setattr("selection.measuring.costs._run_whole", lambda *_: next(seconds))
     assert time_whole(net_of("layer", "transformer", "sinusoidal", "shared"), SECONDS, repeats=3) == 2.0
 
 

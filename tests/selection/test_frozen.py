@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from selection.frozen import RATES, _learning, frozen, learn_scores
+from selection.measuring.frozen import RATES, _learning, frozen, learn_scores
 from supernet.batch import Batch
 from supernet.methods.iterative_zero_out import ZeroOut
 from supernet.methods.simple_top_k import LearnTopK

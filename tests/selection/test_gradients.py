@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from selection.gradients import gate_gradients
+from selection.measuring.gradients import gate_gradients
 from supernet.batch import Batch
 from supernet.config import Config
 from supernet.frontend import num_stream_frames

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from selection import oracle as module
-from selection.oracle import Oracle, Sample, thinned
-from selection.store import Judged, Store
+from selection.measuring import oracle as module
+from selection.measuring.oracle import Oracle, Sample, thinned
+from selection.measuring.store import Judged, Store
 from supernet.batch import Batch
 from supernet.checkpoint import Model
 from supernet.model import ctc_loss

@@ -11,9 +11,9 @@ import matplotlib.image
 import pytest
 
 from selection.comparison import Comparison, Contest, Row
-from selection.pictures import alike_together, draw_all, quantities
-from selection.report import limit_text, render, sentences
-from selection.tables import compact_names, verdict
+from selection.reporting.pictures import alike_together, draw_all, quantities
+from selection.reporting.report import limit_text, render, sentences
+from selection.reporting.tables import compact_names, verdict
 from supernet.cli import short_names
 from tests.selection import made_up
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from selection import similarity
 from selection.evidence import Measure
-from selection.similarity import Floats, linear_cka, stream_similarities, svcca
+from selection.measuring import similarity
+from selection.measuring.similarity import Floats, linear_cka, stream_similarities, svcca
 from supernet.batch import Batch
 from supernet.lanes import FINAL, Lane
 from supernet.model import Recogniser

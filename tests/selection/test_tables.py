@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from selection.comparison import Comparison
-from selection.tables import compact_names, latency_lines, table, verdict
+from selection.reporting.tables import compact_names, latency_lines, table, verdict
 from supernet.cli import short_names
 from tests.selection import made_up
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selection.frozen import frozen
+from selection.measuring.frozen import frozen
 from supernet.batch import Batch, Report
 from supernet.frontend import num_stream_frames
 from supernet.lanes import FINAL, Lane, Walk

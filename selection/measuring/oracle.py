@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selection.store import Judged, Store
+from selection.measuring.store import Judged, Store
 from supernet.batch import Batch, Report
 from supernet.checkpoint import Model
 from supernet.frontend import num_stream_frames

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selection.evidence import Measure
-from selection.frozen import frozen
+from selection.measuring.frozen import frozen
 from supernet.batch import Batch, Report
 from supernet.frontend import num_stream_frames
 from supernet.lanes import Body, Lane, Padding, Walk

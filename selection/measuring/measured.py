@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from selection.evidence import Evidence, Floats, Measure
-from selection.frozen import learn_scores
-from selection.gradients import gate_gradients
-from selection.oracle import Oracle
-from selection.similarity import stream_similarities
-from selection.store import Store
+from selection.measuring.frozen import learn_scores
+from selection.measuring.gradients import gate_gradients
+from selection.measuring.oracle import Oracle
+from selection.measuring.similarity import stream_similarities
+from selection.measuring.store import Store
 from supernet.batch import Batch, Report
 from supernet.model import Recogniser
 from supernet.units import Kept

@@ -7,21 +7,21 @@ from collections.abc import Mapping, Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from selection import tables
 from selection.budget import Quantity, shown
 from selection.comparison import Comparison, Contest, Row
-from selection.pictures import LEARNED, is_open
-from selection.tables import kind, p_text, percent, points
-from selection.unit_pictures import short_name
+from selection.reporting import tables
+from selection.reporting.pictures import LEARNED, is_open
+from selection.reporting.tables import kind, p_text, percent, points
+from selection.reporting.unit_pictures import short_name
 from supernet.cli import short_names
 
 WHAT = {"units": "units", "params": "parameters", "macs": "MACs", "latency": "of latency"}
 
 
 def render(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
-    """The page, with ``pictures`` (of :func:`~selection.pictures.draw_all`) in it."""
+    """The page, with ``pictures`` (of :func:`~selection.reporting.pictures.draw_all`) in it."""
     environment = Environment(
-        loader=PackageLoader("selection", "."),
+        loader=PackageLoader("selection.reporting", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentF
 
 from selection.budget import SCALES
 from selection.comparison import Comparison, Contest, Row
-from selection.unit_pictures import name_units, png, similarity_maps, unit_facts
+from selection.reporting.unit_pictures import name_units, png, similarity_maps, unit_facts
 
 LEARNED = "learned"
 """The strategy that takes the scores from training: what the others are there to question."""

@@ -1,0 +1,1 @@
+"""Evidence measured on a trained run, and kept on disk."""

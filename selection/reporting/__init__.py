@@ -1,0 +1,1 @@
+"""How a comparison looks: the table on the console, and a page of HTML with pictures."""
