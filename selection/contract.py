@@ -63,6 +63,10 @@ class MadeUpEvidence(Evidence):
         assert 1 <= size <= len(self.table)
         return tuple(worth + 0.01 * size for worth in self.worth)
 
+    def prices(self, quantity: Quantity) -> Prices:
+        num_units = len(self.table)
+        return Prices.counting(num_units) if quantity == "units" else uneven(num_units, quantity)
+
 
 def table(granularity: Granularity, num_layers: int) -> UnitTable:
     return UnitTable.of(num_layers, granularity, "conformer")

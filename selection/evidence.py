@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from selection.budget import Prices, Quantity
 from supernet.units import Kept, UnitTable
 
 Measure = Literal["cka", "svcca"]
@@ -55,6 +56,10 @@ class Evidence(ABC):
         """Scores (U,) learned for ``size`` by the score learning of a training method, with the weights as
         they are. Minutes, where a training takes hours.
         """
+
+    @abstractmethod
+    def prices(self, quantity: Quantity) -> Prices:
+        """What units cost in any quantity; the budget's own prices come with the budget."""
 
     def loss(self, kept: Kept) -> float:
         """The validation loss of one subnet."""

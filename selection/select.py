@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -62,7 +63,13 @@ class Session:
         self.valid = self._oracle(Sample(valid))
         self.test = self._oracle(Sample(task.eval_batches("test", model.tokens)))
         self.evidence = MeasuredEvidence(
-            model.recogniser, self.valid, self.store, self._train_batches, wanted.frozen_steps, report
+            model.recogniser,
+            self.valid,
+            self.store,
+            self._train_batches,
+            wanted.frozen_steps,
+            self.prices,
+            report,
         )
 
     def _oracle(self, sample: Sample) -> Oracle:
@@ -71,6 +78,7 @@ class Session:
     def _train_batches(self) -> Iterator[Batch]:
         return iter(self.task.train_reader(self.model.tokens, seed=0, rank=0, num_ranks=1))
 
+    @cache  # noqa: B019 (a session lives as long as the program)
     def prices(self, quantity: Quantity) -> Prices:
         """What units cost. Milliseconds are measured once on a machine, so that choices can be repeated."""
         recogniser, seconds = self.model.recogniser, self.wanted.seconds

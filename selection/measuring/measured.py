@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from selection.budget import Prices, Quantity
 from selection.evidence import Evidence, Floats, Measure
 from selection.measuring.frozen import learn_scores
 from selection.measuring.gradients import gate_gradients
@@ -47,12 +48,13 @@ class MeasuredEvidence(Evidence):
         store: Store,
         train_batches: Callable[[], Iterator[Batch]],
         frozen_steps: int,
+        prices: Callable[[Quantity], Prices],
         report: Report,
     ) -> None:
         """``train_batches`` starts an endless stream of training data, for scores on frozen weights."""
         self.table = recogniser.table
         self._recogniser, self._oracle, self._store, self._report = recogniser, oracle, store, report
-        self._train_batches, self._frozen_steps = train_batches, frozen_steps
+        self._train_batches, self._frozen_steps, self._prices = train_batches, frozen_steps, prices
         self.account = Account()
 
     def open_account(self) -> Account:
@@ -95,6 +97,9 @@ class MeasuredEvidence(Evidence):
         if size == len(self.table):  # nothing is to be left out
             return (0.0,) * size
         return tuple(float(x) for x in self._fact(f"frozen/{method}/{size}/{steps}", learn))
+
+    def prices(self, quantity: Quantity) -> Prices:
+        return self._prices(quantity)
 
     def _fact(self, name: str, measure: Callable[[], Floats]) -> Floats:
         known = self._store.fact(self._oracle.context, name)

@@ -135,11 +135,13 @@ def _joined(parts: list[tuple[NDArray[np.float64], NDArray[np.int64] | None]], s
 
 
 def thinned(batches: Iterable[Batch], most: int) -> list[Batch]:
-    """At most ``most`` utterances, evenly spread over ``batches``, in batches as before."""
-    batches = list(batches)
+    """At most ``most`` utterances, evenly spread over ``batches``, in batches as before.
+
+    Goes through ``batches`` twice, so that no more than the result is held in memory.
+    """
     total = sum(len(batch) for batch in batches)
     if total <= most:
-        return batches
+        return list(batches)
     wanted, start, result = {i * total // most for i in range(most)}, 0, []
     for batch in batches:
         rows = [row for row in range(len(batch)) if start + row in wanted]
