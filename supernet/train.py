@@ -13,6 +13,7 @@ from supernet import engine
 from supernet.batch import Report
 from supernet.checkpoint import Model, save
 from supernet.cli import console, fail, is_main_process, main_guard, progress, results_table
+from supernet.compute import unit_steps
 from supernet.evaluation import score_sizes
 from supernet.phases import Schedule
 from supernet.pictures import draw_all
@@ -166,6 +167,7 @@ def _finish(
         "title": run.folder.name
         + (f" ({len(skipped)} utterances skipped, see skipped.tsv)" if skipped else ""),
         "steps": resolved.config.train.num_steps,
+        "unit_steps": round(unit_steps(trained.schedule, model.recogniser.scores, resolved.config.seed)),
         "skipped_updates": int(model.recogniser.skipped_updates),
         "last_session_seconds": round(seconds, 1),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

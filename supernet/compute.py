@@ -1,0 +1,58 @@
+"""What a training costs, counted on the host in rows and units, which does not depend on the machine's mood.
+
+The frontend and the heads, which every row runs once whatever its size, are left out.
+"""
+
+from __future__ import annotations
+
+import torch
+from fairseq2.models.transformer import AttentionBiasCache
+from fairseq2.nn import BatchLayout
+from torch import Tensor
+
+from supernet.lanes import Padding, Walk
+from supernet.phases import Schedule
+from supernet.step import Draw, Plan, Reader, Step
+
+ROWS = 60
+"""Rows of the batch that is counted; divisible by many numbers of sizes, so that shares come out even."""
+SAMPLES = 24
+"""Steps of each phase that are counted: plans and stochastic depth are drawn anew in each."""
+
+_NOWHERE = Reader((), (), 0.0)
+
+
+def unit_steps(schedule: Schedule, scores_U: Tensor, seed: int) -> float:
+    """How many units a row of the batch ran forward and backward, on average, summed over all steps.
+
+    Training a net of 12 units alone for 1,000 steps makes 12,000.
+    """
+    starts = [start for _, start in schedule.boundaries()]
+    ends = [*starts[1:], schedule.num_steps]
+    return sum(
+        _phase_cost(schedule, a, b, scores_U, seed) for a, b in zip(starts, ends, strict=True) if b > a
+    )
+
+
+def _phase_cost(schedule: Schedule, start: int, end: int, scores_U: Tensor, seed: int) -> float:
+    count = min(SAMPLES, end - start)
+    steps = [start + (end - start) * i // count for i in range(count)]
+    costs = [step_cost(schedule.plan(step), scores_U, Draw(seed, step)) for step in steps]
+    return (end - start) * sum(costs) / count
+
+
+def step_cost(plan: Plan, scores_U: Tensor, draw: Draw | None = None, num_rows: int = ROWS) -> float:
+    """How many units a row of the batch runs in one step, on average."""
+    num_run = 0
+
+    def count(x_NSD: Tensor, layout: BatchLayout, cache: AttentionBiasCache) -> Tensor:
+        nonlocal num_run
+        num_run += len(x_NSD)
+        return x_NSD
+
+    x_BSD = torch.zeros(num_rows, 1, 1)
+    jobs = Step(plan, draw or Draw()).jobs(num_rows, scores_U.detach().cpu(), _NOWHERE)
+    walk = Walk(x_BSD, Padding([1] * num_rows, x_BSD), [job.lane for job in jobs])
+    for unit in range(len(scores_U)):
+        walk.run(unit, count, is_branch=True)
+    return num_run / num_rows
