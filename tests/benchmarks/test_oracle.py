@@ -5,8 +5,7 @@ Run: ``python -m pytest tests/benchmarks``.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -17,32 +16,17 @@ from supernet.batch import Batch
 from supernet.config import Config
 from supernet.model import Recogniser, ctc_loss
 from supernet.units import Kept
+from tests.benchmarks.conftest import Ratio
 from tests.benchmarks.test_step import NUM_TOKENS, make_batch
 
 NUM_LAYERS = 12
-ROUNDS = 3
 MOST_ALL_SUBSETS = 1.15
 MOST_GREEDY = 0.65
 
-Record = Callable[[str, object], None]
-
-
-@pytest.fixture(scope="module")
-def model() -> Recogniser:
+@pytest.fixture
+def model(device: torch.device) -> Recogniser:
     torch.manual_seed(0)
-    return Recogniser(Config(sizes=(6, 9, NUM_LAYERS)), NUM_TOKENS).eval()
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def ratio(work: Callable[[], object], yardstick: Callable[[], object]) -> float:
-    """The best of a few rounds of each, taken in turn: what is slower is the machine's doing."""
-    rounds = [(seconds(work), seconds(yardstick)) for _ in range(ROUNDS)]
-    return min(mine for mine, _ in rounds) / min(theirs for _, theirs in rounds)
+    return Recogniser(Config(sizes=(6, 9, NUM_LAYERS)), NUM_TOKENS).to(device).eval()
 
 
 def all_subsets() -> list[Kept]:
@@ -57,11 +41,11 @@ def score(model: Recogniser, batch: Batch, subnets: list[Kept]) -> None:
 
 
 @torch.inference_mode()
-def passes_and_heads(model: Recogniser, batch: Batch, num_passes: int, num_heads: int) -> None:
-    """So many runs of the full net, and so many heads with their losses."""
-    x_BSD, lengths = model.embed(batch.features_BTF, batch.num_frames)
-    for _ in range(num_passes):
-        x_BSD, lengths = model.embed(batch.features_BTF, batch.num_frames)
+def passes_and_heads(model: Recogniser, batch: Batch, num_passes: int, frontends: int, num_heads: int) -> None:
+    """Runs of the full net, so many of them with the frontend, and so many heads with their losses."""
+    for i in range(num_passes):
+        if i < frontends:
+            x_BSD, lengths = model.embed(batch.features_BTF, batch.num_frames)
         ((_, output_BSD),) = model.encoder.outputs(x_BSD, lengths, [model.table.full])
     for _ in range(num_heads):
         ctc_loss(model.read(output_BSD, NUM_LAYERS), lengths, batch, range(len(batch)))
@@ -76,21 +60,23 @@ def greedy_rounds(num_units: int, size: int) -> Iterator[list[Kept]]:
         kept = toggled(kept, gone)
 
 
+@pytest.mark.parametrize("frontends", [341, 1], ids=["whole passes", "passes without frontend"])
 def test_all_subsets_cost_as_much_as_their_distinct_beginnings(
-    model: Recogniser, record_property: Record
+    model: Recogniser, device: torch.device, ratio: Ratio, frontends: int
 ) -> None:
-    subsets, batch = all_subsets(), make_batch()
+    subsets, batch = all_subsets(), make_batch(device=device)
     assert len(subsets) == 4095
     found = ratio(
-        lambda: score(model, batch, subsets), lambda: passes_and_heads(model, batch, 341, len(subsets))
+        lambda: score(model, batch, subsets),
+        lambda: passes_and_heads(model, batch, 341, frontends, len(subsets)),
+        rounds=1,
+        what="of 341 passes and 4,095 heads",
     )
-    record_property("ratio", found)
-    print(f"\nall 4,095 subsets of 12 layers: {found:.2f} of 341 full passes and 4,095 heads")
     assert found <= MOST_ALL_SUBSETS
 
 
-def test_greedy_search_shares_beginnings(model: Recogniser, record_property: Record) -> None:
-    batch = make_batch()
+def test_greedy_search_shares_beginnings(model: Recogniser, device: torch.device, ratio: Ratio) -> None:
+    batch = make_batch(device=device)
 
     def shared() -> None:
         for candidates in greedy_rounds(NUM_LAYERS, 6):
@@ -101,7 +87,4 @@ def test_greedy_search_shares_beginnings(model: Recogniser, record_property: Rec
             for kept in candidates:
                 score(model, batch, [kept])
 
-    found = ratio(shared, naive)
-    record_property("ratio", found)
-    print(f"\ngreedy search from 12 to 6 layers: {found:.2f} of scoring one by one")
-    assert found <= MOST_GREEDY
+    assert ratio(shared, naive, rounds=3, what="of scoring one by one") <= MOST_GREEDY

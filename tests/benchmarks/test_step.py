@@ -1,82 +1,139 @@
-"""What a supernet's steps cost, as ratios to one full-net step of the same batch in the same process.
+"""What a supernet's steps cost: against one step of the full net, and against a step of each size alone.
 
-Run: ``python -m pytest tests/benchmarks``. Every figure is a ratio of medians; seconds depend on the
-machine's mood.
+Run: ``python -m pytest tests/benchmarks``. Every figure is a ratio within one process.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import pytest
 import torch
 
 from supernet.batch import Batch
+from supernet.compute import step_cost
 from supernet.config import Config
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.model import Recogniser
 from supernet.phases import Schedule
 from supernet.step import Pass, Plan, Step
+from tests.benchmarks.conftest import Ratio, activation_bytes
 
 NUM_TOKENS = 28
-ROUNDS = 9
-CASES = {"layers 6/9/12": ("layer", (6, 9, 12)), "modules 16/32/48": ("module", (16, 32, 48))}
+UNITS = {"layers 6/9/12": ("layer", (6, 9, 12)), "modules 16/32/48": ("module", (16, 32, 48))}
+DIMS = {96: 5, 144: 3, 384: 1}
+"""By dimension of the model, the number of rounds: large nets are slow and even."""
+LENGTHS = {"short": (16, 200), "long": (3, 1000)}
+"""Utterances of a batch, and frames of the longest."""
 
 
-def make_batch(num_utterances: int = 16, num_frames: int = 200) -> Batch:
+def make_batch(num_utterances: int = 16, num_frames: int = 200, device: torch.device | None = None) -> Batch:
     """Random features of slightly different lengths."""
     torch.manual_seed(0)
-    lengths = [num_frames - 2 * i for i in range(num_utterances)]
-    return Batch(
+    batch = Batch(
         torch.randn(num_utterances, num_frames, 80),
-        lengths,
+        [num_frames - 2 * i for i in range(num_utterances)],
         torch.randint(1, NUM_TOKENS, (num_utterances, 24)),
         [24] * num_utterances,
         [str(i) for i in range(num_utterances)],
         [""] * num_utterances,
     )
+    batch.to(device or torch.device("cpu"))
+    return batch
 
 
-def measured_ratio(step: Callable[[Plan], None], plan: Plan, full: Plan) -> float:
-    """Median seconds of ``plan`` over those of ``full``, taken in turn so that drift hits both."""
-    times: dict[int, list[float]] = {0: [], 1: []}
-    for round_ in range(ROUNDS + 2):
-        for i, p in enumerate((plan, full)):
-            start = time.perf_counter()
-            step(p)
-            if round_ >= 2:
-                times[i].append(time.perf_counter() - start)
-    return statistics.median(times[0]) / statistics.median(times[1])
+@dataclass
+class Bench:
+    """A net and a batch to take steps with."""
 
+    model: Recogniser
+    schedule: Schedule
+    batch: Batch
+    sizes: Sequence[int]
 
-@pytest.mark.parametrize("sharing", ["rows", "batch"])
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("phase", ["phase 1", "phase 2"])
-def test_step_ratio(
-    case: str, sharing: str, phase: str, record_property: Callable[[str, object], None]
-) -> None:
-    granularity, sizes = CASES[case]
-    config = Config.model_validate(
-        {"granularity": granularity, "sizes": sizes, "passes": {"sharing": sharing}}
-    )
-    torch.manual_seed(0)
-    model = Recogniser(config, NUM_TOKENS, initial_score=0.5)
-    with torch.no_grad():  # distinct scores, so that the subnets are spread over the depth
-        model.scores.add_(0.01 * torch.randn_like(model.scores))
-    schedule = Schedule(SimpleTopK(SimpleTopKOptions(), config), model, seed=0)
-    number = 1 if phase == "phase 1" else config.train.num_steps - 1
-    schedule.begin(number)
-    batch = make_batch()
-
-    def step(plan: Plan) -> None:
-        loss = model(batch, Step(plan))
+    def step(self, plan: Plan) -> None:
+        loss = self.model(self.batch, Step(plan))
         (loss.total / loss.num_frames).backward()
-        model.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
 
-    full = Plan((Pass(max(sizes), model.table.full),))
-    ratio = measured_ratio(step, schedule.plan(number), full)
-    record_property("ratio", ratio)
-    print(f"\n{case}, {sharing}, {phase}: {ratio:.2f} full-net steps")
-    assert ratio > 0
+    def forward(self, plan: Plan) -> object:
+        return self.model(self.batch, Step(plan)).total
+
+    @property
+    def full(self) -> Plan:
+        return Plan((Pass(max(self.sizes), self.model.table.full),))
+
+    def plan(self, phase: str) -> Plan:
+        number = 1 if phase == "phase 1" else self.schedule.num_steps - 1
+        self.schedule.begin(number)
+        return self.schedule.plan(number)
+
+    def alone(self) -> list[Plan]:
+        """A step of each size by itself."""
+        self.plan("phase 2")
+        return [Plan((Pass(size, kept),)) for size, kept in self.schedule.subnets().items()]
+
+
+@pytest.fixture
+def bench(device: torch.device) -> Callable[[str, str, int, str], Bench]:
+    def make(case: str, sharing: str, dim: int, length: str) -> Bench:
+        granularity, sizes = UNITS[case]
+        net = {"dim": dim, "ffn_dim": 4 * dim}
+        config = Config.model_validate(
+            {"granularity": granularity, "sizes": sizes, "passes": {"sharing": sharing}, "model": net}
+        )
+        torch.manual_seed(0)
+        model = Recogniser(config, NUM_TOKENS, initial_score=0.5)
+        with torch.no_grad():  # distinct scores, so that the subnets are spread over the depth
+            model.scores.add_(0.01 * torch.randn_like(model.scores))
+        schedule = Schedule(SimpleTopK(SimpleTopKOptions(), config), model.to(device), seed=0)
+        return Bench(model, schedule, make_batch(*LENGTHS[length], device), sizes)
+
+    return make
+
+
+Make = Callable[[str, str, int, str], Bench]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("dim", DIMS)
+@pytest.mark.parametrize("sharing", ["rows", "batch"])
+@pytest.mark.parametrize("case", UNITS)
+@pytest.mark.parametrize("phase", ["phase 1", "phase 2"])
+def test_step_against_one_of_the_full_net(
+    phase: str, case: str, sharing: str, dim: int, length: str, bench: Make, ratio: Ratio
+) -> None:
+    here = bench(case, sharing, dim, length)
+    plan = here.plan(phase)
+    counted = step_cost(plan, here.model.scores, num_rows=len(here.batch)) / max(here.sizes)
+    found = ratio(lambda: here.step(plan), lambda: here.step(here.full), DIMS[dim], what="full-net steps")
+    ratio.note(counted, "rows and units")
+    assert found > 0
+    if sharing == "rows":  # no row runs more than the full net
+        assert counted <= 1
+
+
+@pytest.mark.parametrize("case", UNITS)
+@pytest.mark.parametrize("sharing", ["rows", "batch"])
+def test_step_against_separate_trainings(case: str, sharing: str, bench: Make, ratio: Ratio) -> None:
+    here = bench(case, sharing, 144, "short")
+    plan, alone = here.plan("phase 2"), here.alone()
+
+    def separately() -> None:
+        for one in alone:
+            here.step(one)
+
+    assert ratio(lambda: here.step(plan), separately, what="separate steps of all sizes") > 0
+
+
+@pytest.mark.parametrize("case", UNITS)
+@pytest.mark.parametrize("sharing", ["rows", "batch"])
+@pytest.mark.parametrize("phase", ["phase 1", "phase 2"])
+def test_memory_against_the_full_net(case: str, sharing: str, phase: str, bench: Make, ratio: Ratio) -> None:
+    here = bench(case, sharing, 96, "short")
+    plan = here.plan(phase)
+    mine = activation_bytes(lambda: here.forward(plan))
+    found = ratio.note(mine / activation_bytes(lambda: here.forward(here.full)), "activations kept")
+    if sharing == "rows":
+        assert found < 1.2
