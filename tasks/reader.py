@@ -144,9 +144,20 @@ class TrainReader:
 
     def _open_epoch(self) -> Iterator[list[Row]]:
         rng = random.Random(f"{self._seed}/{self._epoch}")
-        cuts = [_stand_in(row, number) for number, row in enumerate(self._rows)]
+        left = {number: _stand_in(row, number) for number, row in enumerate(self._rows)}
+        while left:
+            for batch in self._sampler(list(left.values()), rng):
+                numbers = [cut.number for cut in batch]
+                for number in numbers:
+                    left.pop(number, None)  # a sampler of several ranks repeats some to fill up
+                yield [self._rows[number] for number in numbers]
+            if self._num_ranks > 1:
+                return  # what is left is the other ranks'
+            # One rank alone: Lhotse's sampler may take an empty bucket for a last batch, and end too early.
+
+    def _sampler(self, cuts: list[MonoCut], rng: random.Random) -> Any:
         rng.shuffle(cuts)
-        sampler = DynamicBucketingSampler(
+        return DynamicBucketingSampler(
             cuts,
             max_duration=self._batch_seconds,
             duration_bins=self._duration_bins(),
@@ -158,7 +169,6 @@ class TrainReader:
             rank=self._rank,
             world_size=self._num_ranks,
         )
-        return ([self._rows[cut.number] for cut in batch] for batch in sampler)
 
     def _duration_bins(self) -> list[float]:
         """Bounds between buckets of equally many seconds."""

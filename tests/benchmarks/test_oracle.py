@@ -41,7 +41,9 @@ def score(model: Recogniser, batch: Batch, subnets: list[Kept]) -> None:
 
 
 @torch.inference_mode()
-def passes_and_heads(model: Recogniser, batch: Batch, num_passes: int, frontends: int, num_heads: int) -> None:
+def passes_and_heads(
+    model: Recogniser, batch: Batch, num_passes: int, frontends: int, num_heads: int
+) -> None:
     """Runs of the full net, so many of them with the frontend, and so many heads with their losses."""
     for i in range(num_passes):
         if i < frontends:
