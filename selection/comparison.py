@@ -55,7 +55,7 @@ class Difference:
     """Difference of the error rates; positive where the first is worse."""
     ci95: tuple[float, float]
     p: float
-    """Of a paired permutation test, corrected for the number of comparisons (Holm)."""
+    """Of a paired permutation test, corrected for the number of different choices compared (Holm)."""
     same: bool
     """Whether both keep the same units."""
 
@@ -172,14 +172,26 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+def against(best: str, errors: Mapping[str, Ints]) -> dict[str, float]:
+    """The corrected p of each of ``errors`` against that of ``best``."""
+    found = _corrected([(name, best) for name in errors], errors)
+    return {name: found[name, best] for name in errors}
+
+
 def all_pairs(errors: Mapping[str, Ints]) -> dict[str, dict[str, float]]:
-    """The corrected p of every pair of ``errors``; pairs with equal results count as no comparison."""
+    """The corrected p of every pair of ``errors``."""
     names = list(errors)
-    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    raw = {(a, b): permutation_p(errors[a], errors[b]) for a, b in pairs}
-    tested = [pair for pair in pairs if not np.array_equal(errors[pair[0]], errors[pair[1]])]
-    raw.update(zip(tested, holm([raw[pair] for pair in tested]), strict=True))
-    table: dict[str, dict[str, float]] = {name: {name: 1.0} for name in names}
-    for (a, b), p in raw.items():
-        table[a][b] = table[b][a] = p
-    return table
+    found = _corrected([(a, b) for i, a in enumerate(names) for b in names[i:]], errors)
+    return {a: {b: found[(a, b) if (a, b) in found else (b, a)] for b in names} for a in names}
+
+
+def _corrected(pairs: Sequence[tuple[str, str]], errors: Mapping[str, Ints]) -> dict[tuple[str, str], float]:
+    """Holm's correction over the comparisons that these pairs really are: strategies with equal results are
+    one, and comparing them with each other is none.
+    """
+    results = {name: counts.tobytes() for name, counts in errors.items()}
+    kinds = {pair: frozenset(results[name] for name in pair) for pair in pairs}
+    examples = {kind: pair for pair, kind in kinds.items() if len(kind) == 2}
+    raw = [permutation_p(errors[a], errors[b]) for a, b in examples.values()]
+    by_kind = dict(zip(examples, holm(raw), strict=True))
+    return {pair: by_kind.get(kind, 1.0) for pair, kind in kinds.items()}

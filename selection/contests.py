@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from selection.budget import Budget, Prices
-from selection.comparison import Contest, Difference, Ints, Row, all_pairs, paired_difference
+from selection.comparison import Contest, Difference, Ints, Row, against, all_pairs, paired_difference
 from selection.measuring.oracle import Oracle
 from supernet.checkpoint import Model
 from supernet.scoring import score_counts
@@ -48,18 +48,19 @@ class Judge:
         errors = dict(
             zip((c.strategy for c in ordered), self._errors([c.kept for c in ordered]), strict=True)
         )
-        pairs = all_pairs({name: counts[:, 0] for name, counts in errors.items()})
+        word_errors = {name: counts[:, 0] for name, counts in errors.items()}
         best, exact = ordered[0], [c for c in ordered if c.is_exact]
+        p = against(best.strategy, word_errors)
         spread = np.quantile(exact[0].scored, [0, 0.25, 0.5, 0.75, 1]) if exact else ()
         return Contest(
             budget=budget.name,
             quantity=budget.prices.quantity,
             limit=budget.limit,
-            rows=tuple(self._row(c, best, exact, errors, pairs[c.strategy][best.strategy]) for c in ordered),
+            rows=tuple(self._row(c, best, exact, errors, p[c.strategy]) for c in ordered),
             yardstick=best.strategy,
             num_scored=len(exact[0].scored) if exact else None,
             spread=tuple(float(x) for x in spread),
-            pairs=pairs,
+            pairs=all_pairs(word_errors),
         )
 
     def _row(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selection.comparison import Difference, Ints, all_pairs, holm, paired_difference, permutation_p
+from selection.comparison import Difference, Ints, against, all_pairs, holm, paired_difference, permutation_p
 
 
 def ints(*values: int) -> Ints:
@@ -78,13 +78,34 @@ def test_holm_by_hand(raw: list[float], corrected: list[float]) -> None:
     assert holm(raw) == pytest.approx(corrected)
 
 
-def test_pairs_with_equal_results_are_no_comparison() -> None:
-    rng = np.random.default_rng(0)
+def three(seed: int = 0) -> tuple[Ints, Ints, Ints]:
+    """Errors of three systems, each a little worse than the one before."""
+    rng = np.random.default_rng(seed)
     a = rng.integers(0, 3, size=100)
-    b = a + rng.integers(0, 2, size=100)
+    b = a + (rng.random(100) < 0.08)
+    return a, b, b + (rng.random(100) < 0.08)
+
+
+def test_equal_results_are_one_comparison() -> None:
+    a, b, _ = three()
     table = all_pairs({"a": a, "same": a.copy(), "b": b})
     assert table["a"]["same"] == table["same"]["a"] == table["a"]["a"] == 1.0
-    assert table["a"]["b"] == table["b"]["a"] == pytest.approx(2 * permutation_p(a, b), rel=1e-9)
+    for one in ("a", "same"):
+        assert table[one]["b"] == table["b"][one] == permutation_p(a, b)
+
+
+def test_all_pairs_are_corrected_together() -> None:
+    a, b, c = three()
+    table = all_pairs({"a": a, "b": b, "c": c})
+    raw = [permutation_p(a, b), permutation_p(a, c), permutation_p(b, c)]
+    assert [table["a"]["b"], table["a"]["c"], table["b"]["c"]] == holm(raw)
+
+
+def test_against_the_best_fewer_comparisons_are_corrected() -> None:
+    a, b, c = three()
+    found = against("a", {"a": a, "copy": a.copy(), "b": b, "c": c})
+    assert found["a"] == found["copy"] == 1.0
+    assert [found["b"], found["c"]] == holm([permutation_p(b, a), permutation_p(c, a)])
 
 
 @pytest.mark.parametrize(
