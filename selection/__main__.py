@@ -83,8 +83,8 @@ def _select(run: Run, args: argparse.Namespace) -> None:
     console.print(table(comparison))
     for line in latency_lines(comparison):
         console.print(line, highlight=False)
-    for strategy, budget, reason in comparison.unfit:
-        console.print(f"{strategy} did not choose for {budget}: {reason}.", highlight=False)
+    for strategy, budgets, reason in comparison.unfit_together():
+        console.print(f"{strategy} did not choose for {budgets}: {reason}.", highlight=False)
     console.print(
         f"{run.report_file} shows it all; selections/STRATEGY.json hold the choices.", highlight=False
     )

@@ -134,6 +134,13 @@ class Comparison:
     unfit: tuple[tuple[str, str, str], ...] = ()
     """Strategy, budget, and why it could not choose."""
 
+    def unfit_together(self) -> list[tuple[str, str, str]]:
+        """Strategy, all of its budgets with one reason, and the reason."""
+        budgets: dict[tuple[str, str], list[str]] = {}
+        for strategy, budget, reason in self.unfit:
+            budgets.setdefault((strategy, reason), []).append(budget)
+        return [(strategy, ", ".join(names), reason) for (strategy, reason), names in budgets.items()]
+
     def as_data(self) -> dict[str, Any]:
         return asdict(self)
 
