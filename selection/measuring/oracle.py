@@ -82,8 +82,9 @@ class Oracle:
         known = self._store.judged(self.context, names.values(), with_errors=with_errors)
         # In lexicographic order the subnets of a chunk begin alike.
         missing = sorted((kept for kept, name in names.items() if name not in known), reverse=True)
-        for start in range(0, len(missing), CHUNK):
-            found = self._walk(missing[start : start + CHUNK], with_errors)
+        starts = range(0, len(missing), CHUNK)
+        for i, start in enumerate(starts):
+            found = self._walk(missing[start : start + CHUNK], with_errors, i, len(starts))
             fresh = {names[kept]: judged for kept, judged in found.items()}
             self._store.add_judged(self.context, fresh)
             known |= fresh
@@ -99,15 +100,17 @@ class Oracle:
         return f"{self._model.recogniser.head(sum(kept))}:{units}"
 
     @torch.inference_mode()
-    def _walk(self, subnets: Sequence[Kept], with_errors: bool) -> dict[Kept, Judged]:
-        start = time.perf_counter()
+    def _walk(
+        self, subnets: Sequence[Kept], with_errors: bool, chunk: int, num_chunks: int
+    ) -> dict[Kept, Judged]:
+        start, num_batches = time.perf_counter(), self.sample.facts.num_batches
         rows: dict[Kept, list[tuple[NDArray[np.float64], NDArray[np.int64] | None]]] = {
             k: [] for k in subnets
         }
         for i, batch in enumerate(self.sample.batches):
             for kept, losses_B, errors_B2 in self._score(batch, subnets, with_errors):
                 rows[kept].append((losses_B, errors_B2))
-            self._report("scoring subnets", i + 1, self.sample.facts.num_batches)
+            self._report("scoring subnets", chunk * num_batches + i + 1, num_chunks * num_batches)
         seconds = (time.perf_counter() - start) / len(subnets)
         return {kept: _joined(parts, seconds) for kept, parts in rows.items()}
 
