@@ -147,14 +147,15 @@ def _strategies(
 def _wishes(texts: Sequence[str], option: str, problems: list[str]) -> list[Wish]:
     found: dict[str, Wish] = {}
     for text in texts:
+        if option == "--sizes" and not text.isdigit():
+            problems.append(f"`--sizes` must be numbers of units, e.g. 4,6,8, but is '{text}' instead.")
+            continue
         try:
             wish = Wish.parse(text)
         except BudgetError as e:
-            problems.append(str(e).replace("`--budget`", f"`{option}`"))
-            continue
-        if option == "--sizes" and not text.isdigit():
-            problems.append(f"`--sizes` must be numbers of units, e.g. 4,6,8, but is '{text}' instead.")
-        found[wish.name] = wish
+            problems.append(str(e))
+        else:
+            found[wish.name] = wish
     return list(found.values())
 
 

@@ -247,7 +247,7 @@ def test_interrupted_work_continues_and_ends_the_same(
             ["`size` must lie between 1 and 4, the units of this network, but is 5"],
         ),
         (["runs/finished", "--sizes", "0"], ["`size` must lie between 1 and 4"]),
-        (["runs/finished", "--sizes", "two"], ["`--sizes` must"]),
+        (["runs/finished", "--sizes", "two"], ["`--sizes` must be numbers of units, e.g. 4,6,8"]),
         (["runs/finished", "--sizes", "50%"], ["`--sizes` must be numbers of units"]),
         (["runs/finished", "--budget", "weight=3"], ["`--budget` must look like params=50%"]),
         (["runs/finished", "--budget", "params=1%"], ["but the cheapest subnet costs", "Ask for params="]),
