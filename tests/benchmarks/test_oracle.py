@@ -23,6 +23,7 @@ NUM_LAYERS = 12
 MOST_ALL_SUBSETS = 1.15
 MOST_GREEDY = 0.65
 
+
 @pytest.fixture
 def model(device: torch.device) -> Recogniser:
     torch.manual_seed(0)
