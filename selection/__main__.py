@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--utterances", type=int, default=300, help="most validation utterances to choose on (default 300)")
     add("--seconds", type=float, default=10.0, help="audio by which MACs and latency count (default 10)")
     add("--frozen-steps", type=int, default=120, help="updates of score learning on frozen weights")
+    add("--retime", action="store_true", help="measure milliseconds again; else once for each machine")
     add("--device", metavar="NAME", help="cpu, cuda, cuda:1; default: a GPU if there is one")
     return parser
 
@@ -107,7 +108,13 @@ def _wanted(args: argparse.Namespace, sizes: Sequence[int]) -> Wanted:
     if problems:
         raise ConfigError(problems)
     return Wanted(
-        strategies, wishes, args.strategies is not None, args.seconds, args.utterances, args.frozen_steps
+        strategies,
+        wishes,
+        must_fit=args.strategies is not None,
+        seconds=args.seconds,
+        num_valid=args.utterances,
+        frozen_steps=args.frozen_steps,
+        retime=args.retime,
     )
 
 
