@@ -81,7 +81,7 @@ def _select(run: Run, args: argparse.Namespace) -> None:
         comparison = compare(Session(run, model, resolved.task, wanted, report))
         pictures = draw_all(comparison)
         run.save_comparison(comparison.as_data(), render(comparison, pictures), pictures)
-    console.print(table(comparison))
+    console.print(table(comparison, console.width))
     for line in latency_lines(comparison):
         console.print(line, highlight=False)
     for strategy, budgets, reason in comparison.unfit_together():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import itertools
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,9 +28,10 @@ from supernet.checkpoint import Model, fingerprint
 from supernet.resolve import ConfigError
 from supernet.run import Run, RunError
 from supernet.selections import Choice, Selection
-from supernet.units import Subnet
+from supernet.units import MODULES, Subnet
 
-console = Console()
+# Not on a terminal, such as into a file, there is no reason to cut tables short.
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
 
 
 def is_main_process() -> bool:
@@ -150,9 +152,16 @@ def progress() -> Iterator[Report]:
         yield report
 
 
+SHORT_NAMES = (
+    "kept: whole layers by number; of others the initials of the modules, · for one that is dropped."
+)
+
+
 def results_table(results: Mapping[str, Any], split: str = "test") -> Table:
     """Sizes (or a selection's budgets) in rows, with error rates and what they cost."""
     table = Table(title=results.get("title"), title_justify="left", padding=(0, 1, 0, 0))
+    if any(":" in short_names(row["kept"]) for row in results["sizes"].values()):
+        table.caption, table.caption_justify = SHORT_NAMES, "left"
     for name in ("size", "kept", "params", "MACs", f"{split} WER, 95 %", "CER, 95 %", "RTF"):
         table.add_column(name, justify="left" if name == "kept" else "right", overflow="fold")
     for size, row in sorted(results["sizes"].items(), key=lambda item: len(item[1]["kept"])):
@@ -173,22 +182,25 @@ def _rate(value: float, ends: tuple[float, float]) -> str:
     return f"{value:.2%} {100 * ends[0]:.1f}–{100 * ends[1]:.1f}"
 
 
-def short_names(kept: list[str]) -> str:
-    """``layers.0, layers.1, layers.5`` as ``0-1 5``; modules by layer, as ``0:ffn1,conv``."""
-    layers: dict[int, list[str]] = {}
+def short_names(kept: Sequence[str]) -> str:
+    """``layers.0, layers.1, layers.5`` as ``0-1 5``; modules as ``0-3 4:f·cf``, see ``SHORT_NAMES``."""
+    layers: dict[int, set[str]] = {}
     for name in kept:
         _, layer, *module = name.split(".")
-        layers.setdefault(int(layer), []).extend(module)
-    if any(layers.values()):
-        return " ".join(f"{layer}:{','.join(modules)}" for layer, modules in layers.items())
-    return _ranges(sorted(layers))
+        layers.setdefault(int(layer), set()).update(module)
+    modules = set().union(*layers.values())
+    order = next((names for names in MODULES.values() if modules <= set(names)), ())
+    patterns = {layer: _initials(layers[layer], order) for layer in sorted(layers)}
+    runs = itertools.groupby(enumerate(patterns), key=lambda item: (item[1] - item[0], patterns[item[1]]))
+    return " ".join(_run([layer for _, layer in run], pattern) for (_, pattern), run in runs)
 
 
-def _ranges(numbers: list[int]) -> str:
-    runs: list[list[int]] = []
-    for n in numbers:
-        if runs and n == runs[-1][-1] + 1:
-            runs[-1].append(n)
-        else:
-            runs.append([n])
-    return " ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)
+def _initials(modules: set[str], order: Sequence[str]) -> str:
+    if modules in (set(), set(order)):
+        return ""
+    return ":" + "".join(name[0] if name in modules else "·" for name in order)
+
+
+def _run(layers: Sequence[int], pattern: str) -> str:
+    numbers = str(layers[0]) if len(layers) == 1 else f"{layers[0]}-{layers[-1]}"
+    return numbers + pattern

@@ -33,7 +33,6 @@ def render(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
         p_text,
         short_name,
         short_names,
-        tables.compact_names,
         cost_text,
         tables.duration,
     )

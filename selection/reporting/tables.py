@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 from selection.budget import shown
 from selection.comparison import Comparison, Contest, Row
-from supernet.cli import short_names
+from supernet.cli import SHORT_NAMES, short_names
 
 COLUMNS = (
     "budget",
@@ -26,19 +23,19 @@ COLUMNS = (
     "evals",
     "s",
 )
+NARROW, LESSER = 100, ("cost", "beats", "evals", "s")
+"""On a terminal of fewer columns than this, what is left out; the report has it."""
 TEXTS = ("budget", "strategy", "kept")
 """The columns that are no numbers; ``kept`` alone may take several lines."""
 NOTE = (
     "loss, regret: validation; WER: test. against best: same units, a tie, or points of WER more or fewer.\n"
     "beats: % of all subnets of the budget with a higher loss; evals: subnets scored; s: computing time."
 )
-MODULES_NOTE = (
-    "\nkept: whole layers by number; of others the initials of the modules, · for one that is dropped."
-)
 
 
-def table(comparison: Comparison) -> Table:
-    """All choices by budget, the lowest validation loss first."""
+def table(comparison: Comparison, width: int = 120) -> Table:
+    """All choices by budget, the lowest validation loss first, for a console of ``width`` columns."""
+    shown_columns = [i for i, name in enumerate(COLUMNS) if width >= NARROW or name not in LESSER]
     with_modules = any(unit.count(".") > 1 for unit in comparison.units)
     result = Table(
         box=SIMPLE_HEAD,
@@ -46,24 +43,25 @@ def table(comparison: Comparison) -> Table:
         padding=0,
         title=f"Choices for {escape(comparison.run)}",
         title_justify="left",
-        caption=NOTE + MODULES_NOTE * with_modules,
+        caption=NOTE + f"\n{SHORT_NAMES}" * with_modules,
         caption_justify="left",
     )
-    for name in COLUMNS:
+    for name in (COLUMNS[i] for i in shown_columns):
         justify, wraps = "left" if name in TEXTS else "right", name == "kept"
         result.add_column(name, justify=justify, no_wrap=not wraps, overflow="fold")  # type: ignore[arg-type]
     for contest in comparison.contests:
         for i, row in enumerate(ordered(contest)):
-            result.add_row(escape(contest.budget) if i == 0 else "", *_cells(comparison, contest, row))
+            cells = [escape(contest.budget) if i == 0 else "", *_cells(contest, row)]
+            result.add_row(*(cells[column] for column in shown_columns))
         result.add_section()
     return result
 
 
-def _cells(comparison: Comparison, contest: Contest, row: Row) -> list[str]:
+def _cells(contest: Contest, row: Row) -> list[str]:
     low, high = row.wer_ci95
     return [
         escape(row.strategy),
-        compact_names(row.kept, comparison.units),
+        short_names(row.kept),
         cost(contest, row),
         f"{row.loss:.4f}",
         f"{row.regret:.4f}",
@@ -73,24 +71,6 @@ def _cells(comparison: Comparison, contest: Contest, row: Row) -> list[str]:
         str(row.evaluations),
         duration(row.seconds),
     ]
-
-
-def compact_names(kept: Sequence[str], units: Sequence[str]) -> str:
-    """As short names; for modules, layers that keep the same modules together: ``0-3 4:f·cf``."""
-    if all(unit.count(".") < 2 for unit in units):
-        return short_names(list(kept))
-    patterns: dict[int, str] = {}
-    for unit in units:
-        _, layer, module = unit.split(".")
-        patterns[int(layer)] = patterns.get(int(layer), "") + (module[0] if unit in kept else "·")
-    used = {layer: pattern for layer, pattern in patterns.items() if pattern.strip("·")}
-    runs = itertools.groupby(enumerate(used), key=lambda item: (item[1] - item[0], used[item[1]]))
-    return " ".join(_run([layer for _, layer in run], pattern) for (_, pattern), run in runs)
-
-
-def _run(layers: Sequence[int], pattern: str) -> str:
-    numbers = str(layers[0]) if len(layers) == 1 else f"{layers[0]}-{layers[-1]}"
-    return f"{numbers}:{pattern}" if "·" in pattern else numbers
 
 
 def ordered(contest: Contest) -> list[Row]:

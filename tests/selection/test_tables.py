@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from selection.comparison import Comparison
-from selection.reporting.tables import compact_names, latency_lines, table, verdict
+from selection.reporting.tables import latency_lines, table, verdict
 from supernet.cli import short_names
 from tests.selection import made_up
 
@@ -41,7 +41,7 @@ def test_the_console_table_holds_every_choice(layers: Comparison, printed: str) 
     assert max(map(len, lines)) <= 120
     for contest in layers.contests:
         for row in contest.rows:
-            parts = row.strategy, short_names(list(row.kept)), f"{row.loss:.4f}", verdict(contest, row)
+            parts = row.strategy, short_names(row.kept), f"{row.loss:.4f}", verdict(contest, row)
             assert any(all(part in line for part in parts) for line in lines), parts
 
 
@@ -60,10 +60,22 @@ def test_the_console_table_is_sorted_by_budget_and_loss(layers: Comparison, prin
 def test_modules_by_layer() -> None:
     units = [f"layers.{i}.{m}" for i in range(4) for m in ("ffn1", "self_attn", "conv", "ffn2")]
     kept = [unit for unit in units if unit not in ("layers.2.conv", "layers.3.conv")]
-    assert compact_names(kept, units) == "0-1 2-3:fs·f"
-    assert compact_names([unit for unit in kept if ".1." not in unit], units) == "0 2-3:fs·f"
-    assert compact_names(["layers.1.conv"], units) == "1:··c·"
-    assert compact_names(["layers.0", "layers.2"], ["layers.0", "layers.1", "layers.2"]) == "0 2"
+    assert short_names(kept) == "0-1 2-3:fs·f"
+    assert short_names([unit for unit in kept if ".1." not in unit]) == "0 2-3:fs·f"
+    assert short_names(["layers.1.conv"]) == "1:··c·"
+    assert short_names(["layers.0.self_attn", "layers.0.ffn", "layers.1.ffn"]) == "0 1:·f"
+    assert short_names(["layers.0", "layers.2", "layers.3", "layers.11"]) == "0 2-3 11"
+
+
+def test_a_narrow_console_has_what_matters(layers: Comparison) -> None:
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(table(layers, console.width))
+    lines = captured.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    for row in layers.contests[0].rows:
+        parts = row.strategy, f"{row.loss:.4f}", f"{row.regret:.4f}", f"{100 * row.wer:.2f}"
+        assert any(all(part in line for part in parts) for line in lines), parts
 
 
 def test_one_choice_has_nothing_to_be_compared_with(layers: Comparison) -> None:
@@ -77,7 +89,7 @@ def test_modules_fit_the_console_too() -> None:
     assert max(map(len, printed.splitlines())) <= 120
     assert "initials of the modules" in printed
     for row in comparison.contests[0].rows:
-        first = compact_names(row.kept, comparison.units).split()[0]
+        first = short_names(row.kept).split()[0]
         assert any(row.strategy in line and first in line for line in printed.splitlines())
 
 
