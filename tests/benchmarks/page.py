@@ -15,8 +15,8 @@ from typing import Any
 def lines(data: dict[str, Any]) -> Iterator[str]:
     """A table for each test, a row for each of its cases; ratios alone, for seconds depend on the machine."""
     machine, commit = data["machine_info"], data["commit_info"].get("id", "")[:7]
-    yield f"Commit {commit}, {machine.get('cpu', {}).get('brand_raw', machine['machine'])}, Python "
-    yield f"{machine['python_version']}."
+    processor = machine.get("cpu", {}).get("brand_raw", machine["machine"])
+    yield f"Commit {commit}, {processor}, Python {machine['python_version']}."
     by_test: dict[str, list[dict[str, Any]]] = {}
     for benchmark in data["benchmarks"]:
         by_test.setdefault(benchmark["name"].partition("[")[0], []).append(benchmark)
