@@ -37,27 +37,6 @@ def recognise(
     return {label: rows[k] for label, k in kept.items()}
 
 
-def evaluate(
-    run: Run,
-    model: Model,
-    task: Task,
-    subnets: Mapping[str, Subnet],
-    split: Split,
-    report: Report,
-    strategy: str | None = None,
-) -> dict[str, Any]:
-    """Error rates of each subnet on ``split``, by its label; transcripts go into the run folder, under the
-    name of the ``strategy`` that chose them where it was not the run itself.
-    """
-    rows = recognise(model, task.eval_batches(split, model.tokens), subnets, report)
-    for label, lines in rows.items():
-        run.save_transcripts(split, label if strategy is None else f"{strategy}-{label}", lines)
-    return {
-        label: score([r for _, r, _ in lines], [h for _, _, h in lines]).as_json()
-        for label, lines in rows.items()
-    }
-
-
 def score_sizes(
     run: Run,
     model: Model,
@@ -67,10 +46,18 @@ def score_sizes(
     report: Report,
     strategy: str | None = None,
 ) -> dict[str, Any]:
-    """What each size costs and how well it does on ``split``: the ``sizes`` of ``results.json``."""
+    """What each subnet costs and how well it does on ``split``, by its label: the ``sizes`` of
+    ``results.json``.
+
+    Transcripts go into the run folder, under the name of the ``strategy`` that chose them where it was not
+    the run itself.
+    """
     sizes = costs(model, task, subnets)
-    for label, scores in evaluate(run, model, task, subnets, split, report, strategy).items():
-        sizes[label][split] = scores
+    rows = recognise(model, task.eval_batches(split, model.tokens), subnets, report)
+    for label, lines in rows.items():
+        run.save_transcripts(split, label if strategy is None else f"{strategy}-{label}", lines)
+        _, references, hypotheses = zip(*lines, strict=True)
+        sizes[label][split] = score(references, hypotheses).as_json()
     return sizes
 
 

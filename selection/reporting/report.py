@@ -107,22 +107,24 @@ def _company(contest: Contest, rows: Sequence[Row]) -> list[str]:
     names: dict[str, list[str]] = {}
     for row in rows:
         names.setdefault(kind(contest, row), []).append(row.strategy)
-    said = []
-    if same := names.get("same"):
-        said.append(f"{_listed(same)} {_verb(same, 'keeps', 'keep')} the same units.")
-    if ties := names.get("tie"):
-        said.append(
-            f"{_listed(ties)} {_verb(ties, 'keeps', 'keep')} other units and {_verb(ties, 'is', 'are')} tied "
-            "with it: the difference in test WER may be chance."
-        )
-    if worse := names.get("worse"):
-        said.append(f"{_listed(worse)} {_verb(worse, 'makes', 'make')} more word errors on the test split.")
-    if better := names.get("better"):
-        said.append(
-            f"{_listed(better)} {_verb(better, 'makes', 'make')} fewer word errors on the test split, "
-            "although the validation loss is higher."
-        )
-    return said
+    return [
+        f"{_listed(names[who])} {_verb(names[who], one, several)} {what}"
+        for who, (one, several, what) in _VERDICTS.items()
+        if who in names
+    ]
+
+
+_VERDICTS = {
+    "same": ("keeps", "keep", "the same units."),
+    "tie": ("keeps", "keep", "other units, tied with it: the difference in test WER may be chance."),
+    "worse": ("makes", "make", "more word errors on the test split."),
+    "better": (
+        "makes",
+        "make",
+        "fewer word errors on the test split, although the validation loss is higher.",
+    ),
+}
+"""By kind of verdict, what is said of the strategies that share it."""
 
 
 def _about_learned(contest: Contest, rows: Sequence[Row]) -> list[str]:
