@@ -95,7 +95,9 @@ class PassesConfig(Section):
     (arXiv 2407.18930).
     """
     shares: dict[int, float] | None = None
-    """With ``rows``: the share of the utterances for each size in joint training. None: equal parts."""
+    """With ``rows``: the share of the utterances for each size in joint training. None: 0.6 for the
+    smallest, 0.3 for the largest, the rest for those between.
+    """
     gated_share: Fraction = 0.5
     """With ``rows``: the share of the utterances that run gated while scores are learned."""
     small_weight: Annotated[float, Field(gt=0)] = 1.0
@@ -112,7 +114,7 @@ class PassesConfig(Section):
 class TrainConfig(Section):
     """The optimisation."""
 
-    num_steps: Positive = 1800
+    num_steps: Positive = 2500
     lr: Annotated[float, Field(gt=0)] = 2e-3
     schedule: tuple[tuple[Fraction, Annotated[float, Field(ge=0)]], ...] = (
         (0.0, 0.05),
@@ -132,8 +134,8 @@ class TrainConfig(Section):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Autocast on a GPU; a CPU always runs float32."""
     publish_every: Positive = 50
-    validate_every: Positive = 300
-    checkpoint_every: Positive = 300
+    validate_every: Positive = 250
+    checkpoint_every: Positive = 250
     num_threads: Positive | None = None
     """CPU threads of this process. None: all cores, shared among the local processes."""
 

@@ -221,7 +221,18 @@ def _sandwich(sizes: list[int], rng: random.Random) -> list[int]:
 
 def _shares(config: Config, sizes: Sequence[int]) -> dict[int, float]:
     given = config.passes.shares
-    return {size: given[size] if given else 1 / len(sizes) for size in sizes}
+    return dict(given) if given else default_shares(sizes)
+
+
+def default_shares(sizes: Sequence[int]) -> dict[int, float]:
+    """Six parts for the smallest size, three for the largest, one for all between (LOG.md).
+
+    The smallest gets the most: larger sizes keep all its units and learn from its rows, too, and its rows are
+    the cheapest.
+    """
+    smallest, *between, largest = sorted(sizes) if len(sizes) > 1 else (*sizes, *sizes)
+    parts = {smallest: 6.0, largest: 3.0} | {size: 1 / len(between) for size in between}
+    return {size: parts[size] / sum(parts.values()) for size in sizes}
 
 
 def drop_outside(smallest: Kept, p: float) -> tuple[float, ...] | None:

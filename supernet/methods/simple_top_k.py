@@ -34,7 +34,7 @@ def relaxed_top_k(scores_U: Tensor, k: int) -> Tensor:
 
 
 class SimpleTopKOptions(Section):
-    score_learning: Fraction = 0.25
+    score_learning: Fraction = 0.1
     """Share of all updates that learn scores (published: about 0.6)."""
     reduce_by: Annotated[int, Field(ge=1)] | None = None
     """How many units k falls by at a time. None: 1 for layers, 4 for modules."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from supernet.methods.simple_top_k import SimpleTopK
 from supernet.model import Recogniser
-from supernet.phases import Joint, Phase, Progress, Schedule
+from supernet.phases import Joint, Phase, Progress, Schedule, default_shares
 from supernet.step import Plan
 from supernet.units import Kept
 from tests.supernet.test_methods import METHODS, make, schedule
@@ -32,7 +32,22 @@ def test_one_size_per_utterance_trains_all_sizes_each_on_its_share(sizes: tuple[
     plan, subnets = joint_plan(sizes, sharing="rows", layer_drop=0.2)
     assert [p.size for p in plan.passes] == sorted(sizes, reverse=True)
     assert [p.kept for p in plan.passes] == [subnets[p.size] for p in plan.passes]
-    assert [p.share for p in plan.passes] == pytest.approx([1 / len(sizes)] * len(sizes))
+    assert sum(p.share or 0.0 for p in plan.passes) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shares"),
+    [
+        ((6,), [1]),
+        ((6, 12), [2 / 3, 1 / 3]),
+        ((9, 6, 12), [0.1, 0.6, 0.3]),
+        ((3, 6, 9, 12), [0.6, 0.05, 0.05, 0.3]),
+    ],
+)
+def test_the_smallest_gets_most_rows_and_the_largest_most_of_the_others(
+    sizes: tuple[int, ...], shares: list[float]
+) -> None:
+    assert default_shares(sizes) == pytest.approx(dict(zip(sizes, shares, strict=True)))
 
 
 def test_shares_can_be_given() -> None:
