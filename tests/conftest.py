@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from supernet.run import Run
-from tests.supernet.processes import run, settings
+from tests.supernet.processes import LEARNING, run, settings
 from tests.tasks.folders import write_folder
 
 torch.set_num_threads(1)
@@ -45,7 +45,7 @@ def train(place: Path, out: str, *more: str) -> tuple[Run, str]:
 
 @pytest.fixture(scope="session")
 def finished(place: Path) -> tuple[Run, str]:
-    return train(place, "finished")
+    return train(place, "finished", *LEARNING)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from supernet.run import Run
 from supernet.train import main
-from tests.supernet.processes import SECRET, run, settings, stop_at
+from tests.supernet.processes import LEARNING, SECRET, run, settings, stop_at
 
 
 def digest(path: Path) -> str:
@@ -103,7 +103,7 @@ def test_a_finished_run_prints_its_table_again(
     results = finished[0].results_file.stat().st_mtime_ns
     monkeypatch.chdir(place)
     monkeypatch.setattr("supernet.train.console", Console(width=200))
-    main([*settings(), "--out", "runs/finished"])
+    main([*settings(), *LEARNING, "--out", "runs/finished"])
     rtf = finished[0].results()["sizes"]["4"]["rtf"]
     assert f"{rtf:.4f}" in capsys.readouterr().out, "measured anew, it would differ"
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -119,7 +119,7 @@ def test_changed_settings_are_named(
     monkeypatch.chdir(place)
     before = finished[0].config_file.read_text()
     with pytest.raises(SystemExit) as end:
-        main([*settings(lr=1), "--seed", "7", "--out", "runs/finished"])
+        main([*settings(lr=1), *LEARNING, "--seed", "7", "--out", "runs/finished"])
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "seed was 0, is 7" in line
@@ -163,9 +163,9 @@ def _losses(line: dict[str, Any]) -> dict[str, Any]:
 def test_killed_and_started_again_it_ends_bit_by_bit_the_same(
     place: Path, finished: tuple[Run, str], zeroed: tuple[Run, str], method: str, step: int
 ) -> None:
-    whole = finished[0] if method == "simple-top-k" else zeroed[0]
+    whole, learning = (finished[0], LEARNING) if method == "simple-top-k" else (zeroed[0], ())
     out = f"runs/killed-{method}-{step}"
-    command = ["supernet.train", *settings(), "--method", method, "--out", out]
+    command = ["supernet.train", *settings(), "--method", method, *learning, "--out", out]
     assert stop_at(step, command, place / out, place, signal.SIGKILL) == -signal.SIGKILL
     assert not Run(place / out).is_finished
     run(*command, cwd=place)
@@ -176,7 +176,7 @@ def test_ctrl_c_says_what_remains_and_the_same_command_continues(
     place: Path, finished: tuple[Run, str]
 ) -> None:
     # No checkpoint falls due after the second one: what continues was saved because of Ctrl-C.
-    command = ["supernet.train", *settings(), "--out", "runs/stopped"]
+    command = ["supernet.train", *settings(), *LEARNING, "--out", "runs/stopped"]
     assert stop_at(8, command, place / "runs/stopped", place, signal.SIGINT) == 130
     assert not Run(place / "runs/stopped").is_finished
     run(*command, cwd=place)
@@ -212,7 +212,14 @@ def test_the_sizes_of_individual_training_are_runs_of_their_own(place: Path) -> 
 
 
 def test_two_processes_train_one_model_and_draw_the_same_plans(place: Path) -> None:
-    train_options = [*settings(num_steps=8), "--set", "task.batch_seconds=4", "--out", "runs/ranks"]
+    train_options = [
+        *settings(num_steps=8),
+        *LEARNING,
+        "--set",
+        "task.batch_seconds=4",
+        "--out",
+        "runs/ranks",
+    ]
     run(
         "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29543", "-m",
         "tests.supernet.spy", *train_options, cwd=place, extra={"PLANS": str(place)},
