@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from supernet.config import Config, ModelConfig, PassesConfig
+from supernet.features import DESCRIPTION as FEATURES
 from supernet.model import Recogniser
 from supernet.run import RunError
 from supernet.tokens import Tokens
@@ -40,24 +42,34 @@ def num_parameters(model: Recogniser) -> int:
     return sum(p.numel() for name, p in model.named_parameters() if name in names)
 
 
-def save(model: Model, stem: Path) -> None:
-    """Write ``STEM.safetensors`` and ``STEM.json``."""
+def save(model: Model, stem: Path, provenance: Mapping[str, str] | None = None) -> None:
+    """Write ``STEM.safetensors`` and ``STEM.json``; ``provenance`` says where a cut model comes from."""
     recogniser = model.recogniser
     names = weights(recogniser) | {"scores"}
     tensors = {name: t.contiguous().cpu() for name, t in recogniser.state_dict().items() if name in names}
     save_file(tensors, stem.with_name(stem.name + ".safetensors"))
-    config = recogniser.config
-    description = {
+    save_json(description(model, provenance), stem.with_name(stem.name + ".json"))
+
+
+def description(model: Model, provenance: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Everything but the tensors that computing the same somewhere else needs."""
+    config = model.recogniser.config
+    return {
         "format": FORMAT,
         "granularity": config.granularity,
         "num_layers": config.num_layers,
-        "sizes": list(recogniser.sizes),
-        "kept": [unit.name for unit in recogniser.table.units],
+        "sizes": list(model.recogniser.sizes),
+        "kept": [unit.name for unit in model.recogniser.table.units],
         "tokens": {"kind": model.tokens.kind, "symbols": list(model.tokens.symbols)},
         "model": config.model.model_dump(mode="json"),
+        "features": FEATURES,
         "intermediate_weight": config.passes.intermediate_weight,
+        **({} if provenance is None else {"provenance": dict(provenance)}),
     }
-    stem.with_name(stem.name + ".json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+
+
+def save_json(data: Mapping[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
 def fingerprint(stem: Path) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import statistics
-import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -13,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from supernet.batch import Batch
 from supernet.features import FRAMES_PER_SECOND, NUM_BANDS
 from supernet.model import Recogniser
+from supernet.timing import timed
 from supernet.units import Kept
 
 MACS_SECONDS = 10.0
@@ -38,12 +40,17 @@ def real_time_factor(model: Recogniser, batches: Sequence[Batch], repeats: int =
     """
     utterances = [(b.features_BTF[i : i + 1, :n], n) for b in batches for i, n in enumerate(b.num_frames)]
     audio = sum(n for _, n in utterances) / FRAMES_PER_SECOND
-    times = [_seconds(model, utterances) for _ in range(repeats + 1)]
-    return statistics.median(times[1:]) / audio
+
+    def recognise_all() -> None:
+        for features, n in utterances:
+            model.log_probs(features, [n], model.table.full).argmax(-1).tolist()  # waits for the device
+
+    return statistics.median(timed(recognise_all, repeats, warm_up=1)) / audio
 
 
-def _seconds(model: Recogniser, utterances: Sequence[tuple[torch.Tensor, int]]) -> float:
-    start = time.perf_counter()
-    for features, n in utterances:
-        model.log_probs(features, [n], model.table.full).argmax(-1).tolist()  # waits for the device
-    return time.perf_counter() - start
+def processor() -> str:
+    """The name of this machine's processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from supernet.checkpoint import Model, load, num_parameters, save, weights
-from supernet.cli import add_subnet_options, main_guard, open_subnet
+from supernet.checkpoint import Model, description, fingerprint, load, num_parameters, save, weights
+from supernet.cli import add_subnet_options, choose, main_guard, open_selection
 from supernet.config import Config
 from supernet.model import Recogniser
 from supernet.run import Run
+from supernet.selections import Choice, Selection
 from supernet.units import Subnet
 
 
@@ -30,6 +33,35 @@ def _small_config(config: Config, size: int) -> Config:
     return config.model_copy(update={"sizes": (size,), "model": model, "passes": passes})
 
 
+@dataclass(frozen=True)
+class Cut:
+    """A cut model that says where it comes from."""
+
+    model: Model
+    subnet: Subnet
+    provenance: dict[str, str]
+
+    @classmethod
+    def of(cls, run: Run, model: Model, selection: Selection, choice: Choice) -> Cut:
+        """``choice`` of ``selection``, cut out of the ``model`` of ``run``."""
+        provenance = {
+            "run": run.folder.resolve().name,
+            "network": fingerprint(run.model_stem),
+            "selection": selection.strategy,
+            "budget": choice.budget,
+        }
+        return cls(Model(cut(model.recogniser, choice.subnet), model.tokens), choice.subnet, provenance)
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.safetensors``, ``model.json`` and ``tokens.txt``."""
+        save(self.model, folder / "model", self.provenance)
+        self.model.tokens.save(folder / "tokens.txt")
+
+    def description(self) -> dict[str, Any]:
+        """What ``model.json`` holds."""
+        return description(self.model, self.provenance)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """``python -m supernet.cut RUN --size 6 --out FOLDER``"""
     parser = argparse.ArgumentParser(
@@ -44,15 +76,13 @@ def main(arguments: list[str] | None = None) -> None:
     with main_guard():
         run = Run.open(args.run)
         model = load(run.model_stem)
-        subnet = open_subnet(run, model, args)
+        selection = open_selection(run, model, args.selection)
+        small = Cut.of(run, model, selection, choose(selection, args.size, "--size"))
         args.out.mkdir(parents=True, exist_ok=True)
-        small = Model(cut(model.recogniser, subnet), model.tokens)
-        save(small, args.out / "model")
-        model.tokens.save(args.out / "tokens.txt")
-        print(
-            f"{args.out}: {subnet.size} {subnet.granularity}{'' if subnet.size == 1 else 's'}, "
-            f"{num_parameters(small.recogniser):,} parameters"
-        )
+        small.save(args.out)
+        size, kind = small.subnet.size, small.subnet.granularity
+        parameters = num_parameters(small.model.recogniser)
+        print(f"{args.out}: {size} {kind}{'' if size == 1 else 's'}, {parameters:,} parameters")
 
 
 if __name__ == "__main__":

@@ -98,9 +98,9 @@ class Encoder(nn.Module):
             groups.setdefault(tuple(kept[i] for i in units), []).append(kept)
         return list(groups.values())
 
-    def place(self, x_BSD: Tensor) -> Tensor:
+    def place(self, x_BSD: Tensor, layout: BatchLayout | None = None) -> Tensor:
         """The stream that enters the first layer: with sinusoidal positions, if that is the kind."""
-        return x_BSD if self.positions is None else self.positions(x_BSD, BatchLayout.of(x_BSD))
+        return x_BSD if self.positions is None else self.positions(x_BSD, layout or BatchLayout.of(x_BSD))
 
     def run(self, walk: Walk, condition: Condition | None = None, condition_at: Sequence[int] = ()) -> None:
         """Take ``walk`` through all layers to the output."""

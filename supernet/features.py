@@ -12,6 +12,19 @@ SAMPLE_RATE = 16_000
 NUM_BANDS = 80
 FRAMES_PER_SECOND = 100
 
+DESCRIPTION = {
+    "kind": "log-mel filter bank of Kaldi",
+    "sample_rate": SAMPLE_RATE,
+    "num_bands": NUM_BANDS,
+    "frames_per_second": FRAMES_PER_SECOND,
+    "snip_edges": False,
+    "high_freq": -400,
+    "dither": 0,
+    "samples": "mono, in [-1, 1]",
+    "normalisation": "none: part of the model",
+}
+"""The features in words, for whoever computes them elsewhere; what is not said is Kaldi's default."""
+
 
 def fbank(samples: Tensor) -> Tensor:
     """Features ``(T, 80)`` of mono ``samples`` ``(S,)`` in [-1, 1] at 16 kHz, one frame each 10 ms.

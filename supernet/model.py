@@ -126,8 +126,12 @@ class Recogniser(nn.Module):
         x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames)
         x_BSD = self.encoder.place(x_BSD)
         walk = start(x_BSD, Padding(lengths, x_BSD), lanes)
-        self.encoder.run(walk, self._conditioned, self.reader.positions)
+        self.run(walk)
         return walk
+
+    def run(self, walk: Walk) -> None:
+        """Take ``walk`` through the encoder, conditioned as this network is."""
+        self.encoder.run(walk, self._conditioned, self.reader.positions)
 
     def score_all(
         self, batch: Batch, subnets: Iterable[Kept]

@@ -75,6 +75,19 @@ class Run:
     def selection_file(self, strategy: str) -> Path:
         return self.folder / "selections" / f"{strategy}.json"
 
+    def export_folder(self, label: str) -> Path:
+        """What was exported of one size, or of a selection's budget."""
+        return self.exports / label
+
+    @property
+    def exports(self) -> Path:
+        return self.folder / "export"
+
+    @property
+    def latency_file(self) -> Path:
+        """What each size and export cost on the machine where that was measured."""
+        return self.folder / "latency.json"
+
     @property
     def is_finished(self) -> bool:
         return self.results_file.is_file()
@@ -147,6 +160,9 @@ class Run:
             return dict(json.loads(self.results_file.read_text(encoding="utf-8")))
         except (OSError, ValueError) as e:
             raise RunError(f"'{self.results_file}' must hold results, but does not: {e}.") from None
+
+    def save_latency(self, latency: Mapping[str, object]) -> None:
+        _replace(self.latency_file, json.dumps(latency, indent=1) + "\n")
 
     def save_comparison(
         self, comparison: Mapping[str, object], page: str, pictures: Mapping[str, bytes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 # Before torch is imported anywhere; processes started by the tests inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -46,6 +47,17 @@ def train(place: Path, out: str, *more: str) -> tuple[Run, str]:
 @pytest.fixture(scope="session")
 def finished(place: Path) -> tuple[Run, str]:
     return train(place, "finished", *LEARNING)
+
+
+@pytest.fixture(scope="session")
+def exported(finished: tuple[Run, str], place: Path) -> tuple[Run, str]:
+    """A copy of the finished run with size 2 in ONNX, float32 and int8, and what exporting printed."""
+    pytest.importorskip("onnxscript", reason="needs the export extra")
+    shutil.copytree(finished[0].folder, place / "runs" / "exported")
+    out, _ = run(
+        "supernet.export", "runs/exported", "--size", "2", "--int8", "--int8-margin", "100", cwd=place
+    )
+    return Run(place / "runs" / "exported"), out
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,10 +13,11 @@ from torch import Tensor
 from selection.budget import Prices
 from supernet.batch import Batch, Report
 from supernet.checkpoint import num_parameters
-from supernet.costs import macs
+from supernet.costs import macs, processor
 from supernet.features import FRAMES_PER_SECOND, NUM_BANDS
 from supernet.lanes import FINAL, Body, Lane, Padding, Walk
 from supernet.model import Recogniser
+from supernet.timing import timed
 
 REPEATS = 15
 WARM_UP = 3
@@ -70,8 +69,7 @@ def latency(
 def time_whole(recogniser: Recogniser, seconds: float, repeats: int = REPEATS) -> float:
     """Median seconds of a model run as a whole on one utterance of ``seconds``, after a warm-up."""
     batch = _utterance(recogniser, seconds)
-    times = [_run_whole(recogniser, batch) for _ in range(WARM_UP + repeats)]
-    return statistics.median(times[WARM_UP:])
+    return statistics.median(timed(lambda: _run_whole(recogniser, batch), repeats, WARM_UP))
 
 
 @dataclass(frozen=True)
@@ -96,12 +94,9 @@ def _run_timed(recogniser: Recogniser, batch: Batch) -> _Times:
 
 
 @torch.inference_mode()
-def _run_whole(recogniser: Recogniser, batch: Batch) -> float:
-    """Without waiting between the units, as in use."""
-    watch, full = _Stopwatch(recogniser.scores.device), recogniser.table.full
-    begin = watch.now()
-    recogniser.log_probs(batch.features_BTF, batch.num_frames, full).argmax(-1).tolist()
-    return watch.now() - begin
+def _run_whole(recogniser: Recogniser, batch: Batch) -> None:
+    """Without waiting between the units, as in use; the list waits for all of it."""
+    recogniser.log_probs(batch.features_BTF, batch.num_frames, recogniser.table.full).argmax(-1).tolist()
 
 
 def _utterance(recogniser: Recogniser, seconds: float) -> Batch:
@@ -145,11 +140,4 @@ def machine(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
-    return f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return f"{processor()}, {threads} thread{'s' if threads > 1 else ''}"

@@ -93,8 +93,13 @@ def test_the_whole_of_a_cut_model_is_timed() -> None:
 
 
 def test_runs_before_the_warm_up_ends_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = iter([9.0, 9.0, 9.0, 1.0, 5.0, 2.0])
-    monkeypatch.setattr("selection.measuring.costs._run_whole", lambda *_: next(seconds))
+    seconds, clock = iter([9.0, 9.0, 9.0, 1.0, 5.0, 2.0]), [0.0]
+
+    def work(*_: object) -> None:
+        clock[0] += next(seconds)
+
+    monkeypatch.setattr("selection.measuring.costs._run_whole", work)
+    monkeypatch.setattr("supernet.timing.time.perf_counter", lambda: clock[0])
     assert time_whole(net_of("layer", "transformer", "sinusoidal", "shared"), SECONDS, repeats=3) == 2.0
 
 

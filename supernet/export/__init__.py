@@ -1,0 +1,1 @@
+"""Cut models for people's own machines: formats, and the check without which none is handed over."""

@@ -1,0 +1,110 @@
+"""An export is accepted only if it computes what the cut model computes.
+
+Shapes: B utterances, T feature frames, F mel bands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from supernet.batch import Batch, Report
+from supernet.export.formats import Runtime
+from supernet.features import NUM_BANDS
+from supernet.scoring import greedy, score
+from supernet.tokens import Tokens
+
+TOLERANCE = 1e-4
+"""On log-probabilities."""
+BATCHES = ([1], [7], [100], [160, 43, 6], [333, 332], [50, 1, 200, 120])
+"""Frames of the utterances of each batch of noise on which numbers are compared."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a runtime wrote for a split."""
+
+    hypotheses: list[str]
+    wer: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one exported file compares with the cut model."""
+
+    file: str
+    num_bytes: int
+    exact: bool
+    """Whether it must give the cut model's numbers."""
+    difference: float
+    """The largest of log-probabilities on noise."""
+    margin: float
+    """By how much its WER may be higher, as a fraction."""
+    wer: float | None = None
+    """On the test split; None where that was not at hand."""
+    cut_wer: float | None = None
+    texts_that_differ: int | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why it is not accepted."""
+        if self.exact and not self.difference <= TOLERANCE:  # also not-a-number
+            return (
+                f"`{self.file}` must equal the cut model within {TOLERANCE:g}, "
+                f"but its log-probabilities differ by {self.difference:.2g}"
+            )
+        if self.wer is None or self.cut_wer is None:
+            return None
+        worse = self.wer - self.cut_wer
+        if self.exact and worse != 0:
+            return (
+                f"`{self.file}` must have the cut model's test WER, {self.cut_wer:.2%}, "
+                f"but has {self.wer:.2%} instead"
+            )
+        if worse > self.margin:
+            return (
+                f"`{self.file}` must be within {100 * self.margin:g} points of the cut model's test WER, "
+                f"{self.cut_wer:.2%}, but is {100 * worse:.2f} points worse ({self.wer:.2%}); "
+                f"`--int8-margin` sets the limit"
+            )
+        return None
+
+
+def largest_difference(runtime: Runtime, reference: Runtime, seed: int = 0) -> float:
+    """Of log-probabilities, over the frames that count of several batches of noise; infinite where lengths
+    differ.
+    """
+    return max(_difference(runtime, reference, noise(lengths, seed), lengths) for lengths in BATCHES)
+
+
+def noise(num_frames: list[int], seed: int = 0) -> Tensor:
+    """Features (B, T, F) as loud as speech's; what stands in the padding must not matter, so it is noise,
+    too.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(len(num_frames), max(num_frames), NUM_BANDS, generator=rng) * 3 - 8
+
+
+def _difference(runtime: Runtime, reference: Runtime, features_BTF: Tensor, num_frames: list[int]) -> float:
+    ours_BSV, our_lengths = runtime(features_BTF, num_frames)
+    theirs_BSV, their_lengths = reference(features_BTF, num_frames)
+    if our_lengths != their_lengths:
+        return float("inf")
+    rows = zip(ours_BSV, theirs_BSV, our_lengths, strict=True)
+    differences = [(ours_SV[:n] - theirs_SV[:n].cpu()).abs().max() for ours_SV, theirs_SV, n in rows]
+    return torch.stack(differences).max().nan_to_num(torch.inf).item()
+
+
+def write_texts(
+    runtime: Runtime, batches: Iterable[Batch], tokens: Tokens, report: Report, what: str
+) -> Texts:
+    """What greedy decoding of ``runtime`` writes, and its word error rate."""
+    references, hypotheses = list[str](), list[str]()
+    for i, batch in enumerate(batches):
+        hypotheses += greedy(*runtime(batch.features_BTF, batch.num_frames), tokens)
+        references += batch.texts
+        report(what, i + 1, 0)
+    return Texts(hypotheses, score(references, hypotheses).wer)

@@ -1,0 +1,42 @@
+"""The cut model itself as a format: safetensors and JSON, to be read with nothing of this project."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from supernet.checkpoint import load
+from supernet.cut import Cut
+from supernet.export.formats import Format, Runtime, Written
+from supernet.frontend import num_stream_frames
+from supernet.model import Recogniser
+
+
+class Torch(Format):
+    """``model.safetensors``, ``model.json`` and ``tokens.txt``: what `python -m supernet.cut` writes."""
+
+    name = "torch"
+
+    def write(self, cut: Cut, folder: Path, int8: bool) -> list[Written]:
+        cut.save(folder)
+        return [Written(folder / "model.safetensors")]
+
+    def open(self, file: Path) -> Runtime:
+        return Eager(load(file.with_suffix("")).recogniser)
+
+
+class Eager:
+    """A recogniser as it is, with all its units."""
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        self._recogniser = recogniser
+
+    @torch.inference_mode()
+    def __call__(self, features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
+        model = self._recogniser
+        features_BTF = features_BTF.to(model.scores.device)
+        log_probs_BSV = model.log_probs(features_BTF, num_frames, model.table.full)
+        return log_probs_BSV, [num_stream_frames(n) for n in num_frames]

@@ -1,0 +1,99 @@
+"""ExecuTorch: one file for phones and boards without Python, on the XNNPACK backend.
+
+One utterance at a time; the length is free up to a limit, for memory is planned when the file is written.
+
+Shapes: B utterances, T feature frames, F mel bands, V tokens.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from supernet.cut import Cut
+from supernet.export.formats import Format, Runtime, Written, quiet
+from supernet.export.graph import Graph
+from supernet.features import FRAMES_PER_SECOND, NUM_BANDS
+from supernet.frontend import num_stream_frames
+from supernet.run import RunError
+
+MAX_SECONDS = 40
+STEP, REST = 4, 3
+"""The width must be a multiple of the one plus the other: then every shape is a plain multiple, too."""
+_MIN_STEPS, _MAX_STEPS = 2, MAX_SECONDS * FRAMES_PER_SECOND // STEP
+
+
+class ExecuTorch(Format):
+    """``model.pte`` and ``tokens.txt``. Its inputs are ``x`` (1, T, 80) with T = 4 k + 3, whatever stands
+    behind the utterance, and its length (1,).
+    """
+
+    name = "executorch"
+    extra = "executorch"
+    packages = ("executorch",)
+
+    def write(self, cut: Cut, folder: Path, int8: bool) -> list[Written]:
+        file = folder / "model.pte"
+        with quiet():
+            file.write_bytes(_program(cut))
+        cut.model.tokens.save(folder / "tokens.txt")
+        return [Written(file)]
+
+    def open(self, file: Path) -> Runtime:
+        return _Method(file)
+
+
+def width(num_frames: int) -> int:
+    """The narrowest allowed width that holds ``num_frames``."""
+    return STEP * max(_MIN_STEPS, -(-(num_frames - REST) // STEP)) + REST
+
+
+def _program(cut: Cut) -> bytes:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    _find_compiler()
+    steps = torch.export.Dim("steps", min=_MIN_STEPS, max=_MAX_STEPS)
+    frames = width(100)
+    inputs = torch.zeros(1, frames, NUM_BANDS), torch.tensor([frames])
+    exported = torch.export.export(
+        Graph(cut.model.recogniser), inputs, dynamic_shapes=({1: STEP * steps + REST}, None)
+    )
+    lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+    return bytes(lowered.to_executorch().buffer)
+
+
+def _find_compiler() -> None:
+    """ExecuTorch calls ``flatc``, which it brings, but which need not be on the path."""
+    os.environ.setdefault("FLATC_EXECUTABLE", str(resources.files("executorch.data.bin") / "flatc"))
+
+
+class _Method:
+    """ExecuTorch's own runtime on one file."""
+
+    def __init__(self, file: Path) -> None:
+        from executorch.runtime import Runtime as Engine
+
+        self._method: Any = Engine.get().load_program(file).load_method("forward")
+
+    def __call__(self, features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
+        rows = [self._one(row_TF[:n], n) for row_TF, n in zip(features_BTF, num_frames, strict=True)]
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), [len(row_SV) for row_SV in rows]
+
+    def _one(self, features_TF: Tensor, num_frames: int) -> Tensor:
+        if (seconds := num_frames / FRAMES_PER_SECOND) > MAX_SECONDS:
+            raise RunError(
+                f"`--format executorch` must get at most {MAX_SECONDS} s at a time, but an utterance of the "
+                f"test split lasts {seconds:.1f} s."
+            )
+        padding = width(num_frames) - num_frames
+        x_1TF = torch.nn.functional.pad(features_TF[None].float().cpu(), (0, 0, 0, padding))
+        log_probs_1SV, _ = self._method.execute([x_1TF.contiguous(), torch.tensor([num_frames])])
+        row_SV: Tensor = log_probs_1SV[0, : num_stream_frames(num_frames)].clone()
+        return row_SV

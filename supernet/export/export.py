@@ -1,0 +1,87 @@
+"""One size into one folder, if it is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from supernet.batch import Batch, Report
+from supernet.checkpoint import save_json
+from supernet.cut import Cut
+from supernet.export.acceptance import Texts, Verdict, largest_difference, write_texts
+from supernet.export.eager import Eager
+from supernet.export.folders import appearing
+from supernet.export.formats import Format, Runtime, Written
+
+RECORD = "export.json"
+"""What was written, from which weights, and how it compares with the cut model."""
+
+
+class NotAccepted(ValueError):
+    """An export does not compute what the cut model computes; nothing is left of it."""
+
+    def __init__(self, verdicts: list[Verdict]) -> None:
+        super().__init__("; ".join(v.problem for v in verdicts if v.problem))
+        self.verdicts = verdicts
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Compares what was exported with what it was cut from."""
+
+    batches: Iterable[Batch] | None
+    """The test split. None: numbers are compared, texts are not."""
+    int8_margin: float
+    """As a fraction."""
+    report: Report
+
+    def examine(self, format: Format, cut: Cut, written: list[Written]) -> list[Verdict]:
+        """A verdict for each file."""
+        reference = Eager(cut.model.recogniser)
+        texts = self._texts(reference, cut, f"{cut.subnet.size}, cut")
+        return [self._compare(format.open(w.file), w, reference, texts, cut) for w in written]
+
+    def _texts(self, runtime: Runtime, cut: Cut, what: str) -> Texts | None:
+        if self.batches is None:
+            return None
+        return write_texts(runtime, self.batches, cut.model.tokens, self.report, what)
+
+    def _compare(
+        self, runtime: Runtime, written: Written, reference: Runtime, expected: Texts | None, cut: Cut
+    ) -> Verdict:
+        file, exact = written.file, written.exact
+        difference = largest_difference(runtime, reference)
+        margin = 0.0 if exact else self.int8_margin
+        verdict = Verdict(file.name, file.stat().st_size, exact, difference, margin)
+        if verdict.problem or expected is None:
+            return verdict
+        found = self._texts(runtime, cut, f"{cut.subnet.size}, {file.name}")
+        assert found is not None
+        differ = sum(a != b for a, b in zip(found.hypotheses, expected.hypotheses, strict=True))
+        return Verdict(
+            file.name, verdict.num_bytes, exact, difference, margin, found.wer, expected.wer, differ
+        )
+
+
+def export(cut: Cut, format: Format, folder: Path, int8: bool, examiner: Examiner) -> list[Verdict]:
+    """Write ``cut`` into ``folder`` whole. Raises :class:`NotAccepted`, and leaves nothing, where a file is
+    not good enough.
+    """
+    with appearing(folder) as temporary:
+        written = format.write(cut, temporary, int8)
+        verdicts = examiner.examine(format, cut, written)
+        if any(verdict.problem for verdict in verdicts):
+            raise NotAccepted(verdicts)
+        _save_record(cut, format, verdicts, temporary / RECORD)
+    return verdicts
+
+
+def _save_record(cut: Cut, format: Format, verdicts: list[Verdict], path: Path) -> None:
+    record = {
+        "format": format.name,
+        "model": cut.description(),
+        "compared_on_test": verdicts[0].wer is not None,
+        "files": [asdict(verdict) for verdict in verdicts],
+    }
+    save_json(record, path)

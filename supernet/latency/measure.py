@@ -1,0 +1,107 @@
+"""Files measured in turn, each time in a fresh process, and what their medians are beside one of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from supernet.batch import Report
+from supernet.run import RunError
+
+SECONDS = (1, 5, 10, 30)
+"""Lengths of the utterances, ascending: peak memory is noted as they grow."""
+MEMORY_AT = 10
+"""The length whose peak memory is shown."""
+REPEATS = 5
+"""Runs that count, of each length in each process."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A file to measure."""
+
+    label: str
+    """The size, or a selection's budget."""
+    size: int
+    """Units."""
+    runtime: str
+    """``eager``, ``onnx`` or ``onnx int8``."""
+    file: Path
+
+    @property
+    def kind(self) -> str:
+        """What opens it."""
+        return self.runtime.split()[0]
+
+
+@dataclass
+class Costs:
+    """All that was measured of a subject, over its processes."""
+
+    import_s: list[float] = field(default_factory=list)
+    load_s: list[float] = field(default_factory=list)
+    times: dict[int, list[float]] = field(default_factory=lambda: {s: [] for s in SECONDS})
+    memory_mb: dict[int, list[float]] = field(default_factory=lambda: {s: [] for s in SECONDS})
+
+    def add(self, measured: Any) -> None:
+        """What one process printed."""
+        self.import_s.append(measured["import_s"])
+        self.load_s.append(measured["load_s"])
+        for length in SECONDS:
+            self.times[length] += measured["times"][str(length)]
+            self.memory_mb[length].append(measured["memory_mb"][str(length)])
+
+
+def measure(subjects: Sequence[Subject], threads: int, rounds: int, report: Report) -> list[dict[str, Any]]:
+    """A row for each subject: medians, and ratios to the largest in ONNX float32 (or else in PyTorch).
+
+    The subjects take turns, so that whatever slows the machine down for a while slows all of them.
+    """
+    costs = {subject: Costs() for subject in subjects}
+    for i in range(rounds):
+        for k, subject in enumerate(subjects):
+            report("measuring", i * len(subjects) + k, rounds * len(subjects))
+            costs[subject].add(_run(subject, threads))
+    rows = [_row(subject, found) for subject, found in costs.items()]
+    base = rows[subjects.index(base_of(subjects))]
+    for row in rows:
+        row["ratios"] = {key: row["costs"][key] / base["costs"][key] for key in row["costs"]}
+    return rows
+
+
+def base_of(subjects: Sequence[Subject]) -> Subject:
+    """What all others are compared with."""
+    return max(subjects, key=lambda s: (s.runtime == "onnx", s.runtime == "eager", s.size))
+
+
+def _row(subject: Subject, found: Costs) -> dict[str, Any]:
+    costs = {
+        "file_mb": subject.file.stat().st_size / 1e6,
+        "import_s": statistics.median(found.import_s),
+        "load_s": statistics.median(found.load_s),
+    }
+    for length in SECONDS:
+        costs[f"memory_mb_{length}s"] = statistics.median(found.memory_mb[length])
+        costs[f"rtf_{length}s"] = statistics.median(found.times[length]) / length
+    return {"label": subject.label, "size": subject.size, "runtime": subject.runtime, "costs": costs}
+
+
+def _run(subject: Subject, threads: int) -> Any:
+    command = ["supernet.latency.worker", subject.kind, subject.file, threads, REPEATS, *SECONDS]
+    process = subprocess.run(
+        [sys.executable, "-m", *map(str, command)],
+        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        capture_output=True,
+        text=True,
+    )
+    if process.returncode != 0:
+        reason = (process.stderr.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
+        raise RunError(f"'{subject.file}' must run, but does not: {reason}")
+    return json.loads(process.stdout.splitlines()[-1])

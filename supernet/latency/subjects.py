@@ -1,0 +1,72 @@
+"""What there is to measure: a run's sizes, what was exported of them, or a preset's net of random weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from supernet.checkpoint import Model
+from supernet.config import Config
+from supernet.cut import Cut, cut
+from supernet.export.export import RECORD
+from supernet.export.onnx import Onnx
+from supernet.latency.measure import Subject
+from supernet.model import Recogniser
+from supernet.run import Run, RunError
+from supernet.selections import Selection
+from supernet.tokens import BLANK, Tokens
+
+RANDOM_TOKENS = Tokens((BLANK, " ", *"abcdefghijklmnopqrstuvwxyz'"))
+
+
+def of_run(run: Run, model: Model, selection: Selection, exports: Path, place: Path) -> list[Subject]:
+    """Every size of ``selection`` in PyTorch, cut into ``place``, and the ONNX files under ``exports``."""
+    subjects = [
+        _eager(Cut.of(run, model, selection, choice), choice.budget, place) for choice in selection.choices
+    ]
+    for record in sorted((*exports.glob(RECORD), *exports.glob(f"*/{RECORD}"))):
+        subjects += _exported(record)
+    return _in_order(subjects)
+
+
+def of_random(config: Config, name: str, place: Path) -> list[Subject]:
+    """The sizes of a net with random weights, in PyTorch and exported, in ``place``: time does not depend on
+    what was learned.
+    """
+    torch.manual_seed(config.seed)
+    recogniser = Recogniser(config, len(RANDOM_TOKENS)).eval()
+    subjects = []
+    for size in config.sizes:
+        subnet = recogniser.table.subnet(recogniser.table.first(size))
+        small = Cut(Model(cut(recogniser, subnet), RANDOM_TOKENS), subnet, {"random": name})
+        subjects.append(_eager(small, str(size), place))
+        written = Onnx().write(small, place / str(size), int8=True)
+        subjects += [_onnx(str(size), size, w.file) for w in written]
+    return _in_order(subjects)
+
+
+def _eager(small: Cut, label: str, place: Path) -> Subject:
+    folder = place / label
+    folder.mkdir(parents=True)
+    small.save(folder)
+    return Subject(label, small.subnet.size, "eager", folder / "model.safetensors")
+
+
+def _exported(record: Path) -> list[Subject]:
+    try:
+        data = json.loads(record.read_text(encoding="utf-8"))
+        names, size = [file["file"] for file in data["files"]], len(data["model"]["kept"])
+        label = data["model"]["provenance"]["budget"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RunError(f"'{record}' must be an export's record, but is not.") from None
+    return [_onnx(label, size, record.parent / name) for name in names if name.endswith(".onnx")]
+
+
+def _onnx(label: str, size: int, file: Path) -> Subject:
+    return Subject(label, size, "onnx int8" if file.name.endswith(".int8.onnx") else "onnx", file)
+
+
+def _in_order(subjects: list[Subject]) -> list[Subject]:
+    return sorted(subjects, key=lambda s: (-s.size, s.label, s.runtime))

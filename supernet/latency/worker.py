@@ -1,0 +1,103 @@
+"""``python -m supernet.latency.worker KIND FILE THREADS REPEATS SECONDS …``: one file, one process.
+
+Prints a line of JSON. Nothing is imported that the file does not need: memory and loading are its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from supernet.timing import timed
+
+WARM_UP = 2
+NUM_BANDS, FRAMES_PER_SECOND = 80, 100
+"""As in supernet/features.py, which brings torch."""
+
+Recognise = Callable[[int], object]
+"""Recognises noise of so many frames."""
+Opener = Callable[[Path, int], Recognise]
+
+
+def main() -> None:
+    kind, file, threads, repeats, *seconds = sys.argv[1:]
+    start = time.perf_counter()
+    open_file = OPENERS[kind]()
+    imported = time.perf_counter()
+    recognise = open_file(Path(file), int(threads))
+    loaded = time.perf_counter()
+    times, memory_mb = dict[str, list[float]](), dict[str, float]()
+    for length in seconds:
+        work = functools.partial(recognise, round(float(length) * FRAMES_PER_SECOND))
+        times[length] = timed(work, int(repeats), WARM_UP)
+        memory_mb[length] = peak_memory_mb()
+    loading = {"import_s": imported - start, "load_s": loaded - imported}
+    print(json.dumps({**loading, "times": times, "memory_mb": memory_mb}))
+
+
+def eager() -> Opener:
+    """The cut model in PyTorch."""
+    import torch
+
+    from supernet.checkpoint import load
+
+    def open_file(file: Path, threads: int) -> Recognise:
+        torch.set_num_threads(threads)
+        model = load(file.with_suffix("")).recogniser
+
+        @torch.inference_mode()
+        def recognise(num_frames: int) -> object:
+            noise = torch.randn(1, num_frames, NUM_BANDS) * 3 - 8
+            return model.log_probs(noise, [num_frames], model.table.full).argmax(-1).tolist()
+
+        return recognise
+
+    return open_file
+
+
+def onnx() -> Opener:
+    """An exported file in onnxruntime."""
+    import numpy as np
+    import onnxruntime
+
+    def open_file(file: Path, threads: int) -> Recognise:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        rng = np.random.default_rng(0)
+
+        def recognise(num_frames: int) -> object:
+            noise = rng.normal(-8, 3, (1, num_frames, NUM_BANDS)).astype(np.float32)
+            log_probs, _ = session.run(None, {"x": noise, "x_lens": np.array([num_frames])})
+            return log_probs.argmax(-1).tolist()
+
+        return recognise
+
+    return open_file
+
+
+OPENERS: dict[str, Callable[[], Opener]] = {"eager": eager, "onnx": onnx}
+
+
+def peak_memory_mb() -> float:
+    """The most memory that this process has held.
+
+    Linux's `getrusage` also counts what its parent held when it was started, so the kernel's own account is
+    read where there is one.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
+    peaks = [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")]
+    if peaks:
+        return peaks[0]
+    unit = 1024**2 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+if __name__ == "__main__":
+    main()

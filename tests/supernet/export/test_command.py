@@ -1,0 +1,291 @@
+"""``python -m supernet.export`` on a finished run: what it writes, accepts, refuses and leaves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from supernet.checkpoint import load
+from supernet.cut import Cut
+from supernet.export import __main__ as command
+from supernet.export.acceptance import BATCHES, noise
+from supernet.export.eager import Eager, Torch
+from supernet.export.formats import Format, Runtime, Written
+from supernet.export.onnx import Onnx
+from supernet.run import Run
+from supernet.selections import Choice, Selection
+
+
+@pytest.fixture
+def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(command, "console", Console(width=200))
+    return place
+
+
+@pytest.fixture
+def mine(finished: tuple[Run, str], here: Path, tmp_path: Path) -> Run:
+    """A copy of the finished run, for a test to change."""
+    shutil.copytree(finished[0].folder, tmp_path / "run")
+    return Run(tmp_path / "run")
+
+
+class Rounding(Torch):
+    """Writes what is off by a part of one of its weights; calls it exact or not."""
+
+    def __init__(self, by: float = 0.0, exact: bool = True) -> None:
+        self._by, self._exact = by, exact
+
+    def write(self, cut: Cut, folder: Path, int8: bool) -> list[Written]:
+        cut.save(folder)
+        return [Written(folder / "model.safetensors", self._exact)]
+
+    def open(self, file: Path) -> Runtime:
+        recogniser = load(file.with_suffix("")).recogniser
+        head = recogniser.heads["shared"]
+        assert isinstance(head, torch.nn.Linear)
+        head.bias.data[0] += self._by
+        return Eager(recogniser)
+
+
+class Babbling(Rounding):
+    """Writes words in every frame, which is worse than whatever the network writes."""
+
+    def open(self, file: Path) -> Runtime:
+        runtime = super().open(file)
+
+        def babble(features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
+            log_probs_BSV, lengths = runtime(features_BTF, num_frames)
+            log_probs_BSV = log_probs_BSV.clone()
+            log_probs_BSV[:, ::2, 1] = log_probs_BSV[:, 1::2, 2] = 1.0  # a space, a letter
+            return log_probs_BSV, lengths
+
+        return babble
+
+
+def use(monkeypatch: pytest.MonkeyPatch, format: Format) -> None:
+    monkeypatch.setitem(command.FORMATS, "torch", lambda: format)
+
+
+def complaint(arguments: Sequence[object], capsys: pytest.CaptureFixture[str], status: int = 2) -> str:
+    with pytest.raises(SystemExit) as end:
+        command.main([str(argument) for argument in arguments])
+    assert end.value.code == status
+    return capsys.readouterr().err
+
+
+def record(folder: Path) -> Any:
+    return json.loads((folder / "export.json").read_text())
+
+
+def test_what_is_exported_is_the_subnet(exported: tuple[Run, str]) -> None:
+    run, out = exported
+    folder, subnet = run.export_folder("2"), run.subnets()[2]
+    names = {"export.json", "model.int8.onnx", "model.onnx", "tokens.txt"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert [path.name for path in run.exports.iterdir()] == ["2"], "nothing half-written stays"
+    whole, session = load(run.model_stem).recogniser, Onnx().open(folder / "model.onnx")
+    for lengths in BATCHES:
+        with torch.inference_mode():
+            expected = whole.log_probs(noise(lengths), lengths, whole.table.kept(subnet))
+        actual, counts = session(noise(lengths), lengths)
+        for i, n in enumerate(counts):
+            torch.testing.assert_close(actual[i, :n], expected[i, :n], atol=1e-4, rtol=0)
+    found = record(folder)
+    assert found["model"]["kept"] == list(subnet.kept)
+    assert found["model"]["provenance"]["run"] == "exported"
+    exact, rounded = found["files"]
+    assert exact["wer"] == exact["cut_wer"] == run.results()["sizes"]["2"]["test"]["wer"]
+    assert (exact["texts_that_differ"], rounded["exact"]) == (0, False)
+    assert "model.int8.onnx" in out
+
+
+def test_the_file_says_what_it_is_and_nothing_of_this_machine(exported: tuple[Run, str]) -> None:
+    import onnx
+
+    file = exported[0].export_folder("2") / "model.onnx"
+    proto = onnx.load(file)
+    assert (proto.ir_version, proto.opset_import[0].version) == (8, 18)
+    said = {entry.key: entry.value for entry in proto.metadata_props}
+    assert (said["model_type"], said["subsampling_factor"], said["vocab_size"]) == (
+        "zipformer2_ctc",
+        "4",
+        "5",
+    )
+    assert said["kept"].split() == list(exported[0].subnets()[2].kept)
+    assert str(Path(command.__file__).parents[2]).encode() not in file.read_bytes()
+    assert b".py" not in file.read_bytes()
+    assert [(v.name, v.type.tensor_type.elem_type) for v in (*proto.graph.input, *proto.graph.output)] == [
+        ("x", onnx.TensorProto.FLOAT),
+        ("x_lens", onnx.TensorProto.INT64),
+        ("log_probs", onnx.TensorProto.FLOAT),
+        ("log_probs_len", onnx.TensorProto.INT64),
+    ]
+
+
+def test_the_torch_format_is_what_cutting_writes(mine: Run) -> None:
+    from supernet import cut
+
+    command.main([str(mine.folder), "--size", "2", "--format", "torch"])
+    cut.main([str(mine.folder), "--size", "2", "--out", str(mine.folder / "cut")])
+    for name in ("model.safetensors", "model.json", "tokens.txt"):
+        ours, theirs = mine.export_folder("2") / name, mine.folder / "cut" / name
+        assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_a_selection_can_be_exported(mine: Run, tmp_path: Path) -> None:
+    table = load(mine.model_stem).recogniser.table
+    subnet = table.subnet([True, False, True, True])
+    Selection("greedy", (Choice("params=75%", subnet),)).save(tmp_path / "mine.json")
+    command.main([str(mine.folder), "--selection", str(tmp_path / "mine.json"), "--format", "torch"])
+    small = load(mine.export_folder("greedy-params=75%") / "model").recogniser
+    assert small.table.subnet(small.table.full) == subnet
+
+
+def test_what_computes_something_else_is_refused(
+    mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, Rounding(by=1e-3))
+    error = complaint([mine.folder, "--size", "4", "--format", "torch"], capsys, status=1)
+    assert "must equal the cut model within 0.0001, but its log-probabilities differ by 0.00" in error
+    assert not mine.export_folder("4").exists()
+    assert list(mine.exports.iterdir()) == []
+    use(monkeypatch, Rounding(by=float("nan")))
+    assert "differ by inf" in complaint([mine.folder, "--format", "torch"], capsys, status=1)
+
+
+def test_what_is_rounded_must_write_about_the_same(
+    mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(mine.folder), "--size", "4", "--format", "torch"]
+    use(monkeypatch, Babbling(exact=False))
+    error = complaint(arguments, capsys, status=1)
+    assert "must be within 0.5 points of the cut model's test WER" in error
+    assert "points worse" in error
+    assert not mine.export_folder("4").exists()
+    command.main([*arguments, "--int8-margin", "10000"])
+    (file,) = record(mine.export_folder("4"))["files"]
+    assert file["wer"] > file["cut_wer"]
+
+
+def test_one_refusal_among_all_does_not_stop_the_rest(
+    mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Moody(Rounding):
+        def write(self, cut: Cut, folder: Path, int8: bool) -> list[Written]:
+            self._by = 1.0 if cut.subnet.size == 2 else 0.0
+            return super().write(cut, folder, int8)
+
+    use(monkeypatch, Moody())
+    (line,) = complaint([mine.folder, "--all", "--format", "torch"], capsys, status=1).splitlines()
+    assert line.startswith("error: 2: ")
+    assert [path.name for path in mine.exports.iterdir()] == ["4"]
+
+
+def test_an_older_export_stays_where_the_new_one_is_refused_or_not_forced(
+    mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(mine.folder), "--size", "2", "--format", "torch"]
+    command.main(arguments)
+    marker = mine.export_folder("2") / "marker"
+    marker.touch()
+    error = complaint(arguments, capsys)
+    assert "must not exist yet, but does. `--force` replaces it" in error
+    use(monkeypatch, Rounding(by=1.0))
+    complaint([*arguments, "--force"], capsys, status=1)
+    assert marker.exists()
+    use(monkeypatch, Torch())
+    command.main([*arguments, "--force"])
+    assert not marker.exists()
+    assert [path.name for path in mine.exports.iterdir()] == ["2"]
+
+
+def test_without_the_test_split_numbers_are_compared_on_request_only(
+    mine: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the corpus is not
+    arguments = [str(mine.folder), "--format", "torch"]
+    error = complaint(arguments, capsys)
+    assert "the test split of" in error
+    assert "must be at hand" in error
+    assert "`--unchecked`" in error
+    command.main([*arguments, "--unchecked"])
+    assert record(mine.export_folder("2"))["compared_on_test"] is False
+    assert "was not compared" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["runs/nowhere"], "`RUN` must be a run folder"),
+        (["runs/finished", "--size", "3"], "`--size` must be one of 2, 4"),
+        (["runs/finished", "--all", "--size", "2"], "`--all` must stand without `--size`"),
+        (["runs/finished", "--int8-margin", "-1"], "`--int8-margin` must be at least 0 points"),
+        (["runs/finished", "--int8-margin", "nan"], "`--int8-margin` must be at least 0 points"),
+        (["runs/finished", "--format", "torch", "--int8"], "`--int8` must go with `--format sherpa-onnx`"),
+        (["runs/finished", "--out", "runs/finished/model.json"], "`--out` must be a folder"),
+        (["runs/finished", "--out", "runs/finished"], "must not exist yet"),
+    ],
+)
+def test_wrong_arguments_get_one_clear_line(
+    finished: tuple[Run, str],
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    words: str,
+) -> None:
+    (line,) = complaint(arguments, capsys).splitlines()
+    assert words in line
+    assert not finished[0].exports.exists()
+
+
+def test_an_unknown_format_is_named_with_those_there_are(
+    finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = complaint(["runs/finished", "--format", "tflite"], capsys)
+    assert "'tflite'" in error
+    assert all(name in error for name in ("sherpa-onnx", "torch", "executorch"))
+
+
+def test_a_missing_extra_ends_in_the_line_that_installs_it(
+    finished: tuple[Run, str],
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Onnx, "packages", ("onnx_that_is_not_there",))
+    (line,) = complaint(["runs/finished"], capsys).splitlines()
+    assert "onnx_that_is_not_there cannot be imported" in line
+    assert line.endswith("pip install -e '.[export]'")
+
+
+def test_a_run_without_tokens(mine: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    path = mine.folder / "model.json"
+    data = json.loads(path.read_text())
+    del data["tokens"]
+    path.write_text(json.dumps(data))
+    (line,) = complaint([mine.folder, "--format", "torch"], capsys).splitlines()
+    assert "must be a model" in line
+    assert "'tokens'" in line
+
+
+def test_ctrl_c_leaves_nothing(mine: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(Torch):
+        def open(self, file: Path) -> Runtime:
+            def runtime(features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
+                raise KeyboardInterrupt
+
+            return runtime
+
+    use(monkeypatch, Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        command.main([str(mine.folder), "--format", "torch"])
+    assert list(mine.exports.iterdir()) == []

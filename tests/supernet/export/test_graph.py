@@ -1,0 +1,145 @@
+"""The exportable graph, and the ONNX file made of it, are the cut model, whatever the network."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from supernet.checkpoint import Model
+from supernet.cut import Cut, cut
+from supernet.export.acceptance import noise
+from supernet.export.executorch import ExecuTorch, width
+from supernet.export.formats import Runtime
+from supernet.export.graph import Graph
+from supernet.export.onnx import Onnx
+from supernet.frontend import num_stream_frames
+from supernet.tokens import BLANK, Tokens
+from supernet.units import Granularity, LayerType
+from tests.supernet.tiny import recogniser, tiny_config
+
+LENGTHS = ([1], [6], [7], [8], [50], [33, 33], [61, 7, 1, 30])
+TOKENS = Tokens((BLANK, " ", "a", "b", "c", "d"))
+
+
+def small_cut(
+    granularity: Granularity = "layer",
+    layer_type: LayerType = "conformer",
+    tokens: Tokens = TOKENS,
+    **model: Any,
+) -> Cut:
+    """Some units of a random net in float32: two layers, or modules of every kind in different layers."""
+    net = recogniser(tiny_config(granularity, layer_type, model=model)).float()
+    every = 2 if granularity == "layer" else 5
+    subnet = net.table.subnet([i % every == 0 for i in range(len(net.table))])
+    return Cut(Model(cut(net, subnet), tokens), subnet, {"random": "weights", "budget": str(subnet.size)})
+
+
+def largest_difference(cut_: Cut, runtime: Runtime) -> float:
+    """Over the frames that count; the numbers of these frames must agree."""
+    model, found = cut_.model.recogniser, list[Tensor]()
+    for lengths in LENGTHS:
+        features = noise(lengths)  # also where padded
+        with torch.inference_mode():
+            expected = model.log_probs(features, lengths, model.table.full)
+        actual, counts = runtime(features, lengths)
+        assert counts == [num_stream_frames(n) for n in lengths]
+        found += [(actual[i, :n] - expected[i, :n]).abs().max() for i, n in enumerate(counts)]
+    return torch.stack(found).max().item()
+
+
+class InPyTorch:
+    def __init__(self, cut_: Cut) -> None:
+        self._graph = Graph(cut_.model.recogniser)
+
+    @torch.inference_mode()
+    def __call__(self, features_BTF: Tensor, num_frames: Any) -> tuple[Tensor, list[int]]:
+        log_probs, lengths = self._graph(features_BTF, torch.tensor(num_frames))
+        return log_probs, lengths.tolist()
+
+
+@pytest.mark.parametrize(
+    ("granularity", "layer_type", "positions", "heads"),
+    list(
+        itertools.product(
+            ("layer", "module"),
+            ("conformer", "transformer"),
+            ("relative", "sinusoidal"),
+            ("shared", "per-size", "self-conditioning"),
+        )
+    ),
+)
+def test_the_graph_is_the_cut_model(
+    granularity: Granularity, layer_type: LayerType, positions: str, heads: str
+) -> None:
+    head = {"self_conditioning": True} if heads == "self-conditioning" else {"heads": heads}
+    cut_ = small_cut(granularity, layer_type, positions=positions, **head)
+    assert largest_difference(cut_, InPyTorch(cut_)) < 5e-6
+
+
+def test_the_graph_leaves_the_model_as_it_is() -> None:
+    cut_ = small_cut()
+    names = [type(module).__name__ for module in cut_.model.recogniser.modules()]
+    Graph(cut_.model.recogniser)
+    assert [type(module).__name__ for module in cut_.model.recogniser.modules()] == names
+
+
+def test_no_length_is_too_long_and_none_too_short() -> None:
+    graph = Graph(small_cut().model.recogniser)
+    with torch.inference_mode():
+        longer = 4 * graph.recogniser.config.model.max_frames + 100
+        log_probs, lengths = graph(torch.randn(1, longer, 80), torch.tensor([longer]))
+        assert lengths.tolist() == [num_stream_frames(longer)]
+        assert bool(log_probs.isfinite().all())
+        log_probs, lengths = graph(torch.randn(2, 20, 80), torch.tensor([0, 20]))
+        assert lengths.tolist() == [1, 4]
+        assert bool(log_probs[1, :4].isfinite().all())
+
+
+@pytest.mark.parametrize(
+    ("granularity", "layer_type", "model"),
+    [
+        ("module", "conformer", {"positions": "sinusoidal", "self_conditioning": True}),
+        ("module", "transformer", {"positions": "relative", "heads": "per-size"}),
+    ],
+)
+def test_the_onnx_file_is_the_cut_model(
+    granularity: Granularity, layer_type: LayerType, model: dict[str, Any], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the export extra")
+    cut_ = small_cut(granularity, layer_type, **model)
+    (written,) = Onnx().write(cut_, tmp_path, int8=False)
+    assert largest_difference(cut_, Onnx().open(written.file)) < 5e-6
+
+
+def test_the_onnx_file_is_the_cut_model_and_int8_rounds_every_weight_of_a_product(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="needs the export extra")
+    cut_ = small_cut()
+    exact, rounded = Onnx().write(cut_, tmp_path, int8=True)
+    assert (exact.exact, rounded.exact) == (True, False)
+    assert largest_difference(cut_, Onnx().open(exact.file)) < 5e-6
+    proto = onnx.load(rounded.file)
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    products = [node for node in proto.graph.node if node.op_type in ("MatMul", "Gemm")]
+    assert products, "attention multiplies activations"
+    assert [node.name for node in products if weights & set(node.input)] == []
+    # Of each of two layers: feed-forwards, attention, positions, convolution; the frontend, the head.
+    linear = 2 * (2 * 2 + 4 + 1 + 2) + 2
+    assert sum(node.op_type == "MatMulInteger" for node in proto.graph.node) == linear
+    assert 5e-6 < largest_difference(cut_, Onnx().open(rounded.file)) < 2
+
+
+@pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
+def test_the_executorch_file_is_the_cut_model(positions: str, tmp_path: Path) -> None:
+    pytest.importorskip("executorch", reason="needs the executorch extra")
+    cut_ = small_cut(positions=positions)
+    (written,) = ExecuTorch().write(cut_, tmp_path, int8=False)
+    assert largest_difference(cut_, ExecuTorch().open(written.file)) < 5e-6
+
+
+def test_widths_that_executorch_takes() -> None:
+    assert [width(n) for n in (1, 11, 12, 15, 16)] == [11, 11, 15, 15, 19]

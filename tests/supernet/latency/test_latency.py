@@ -1,0 +1,120 @@
+"""``python -m supernet.latency``: every file in fresh processes, and figures that hang together."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from supernet.export.onnx import Onnx
+from supernet.latency import __main__ as command
+from supernet.latency import measure
+from supernet.latency.measure import Subject, base_of
+from supernet.run import Run
+from supernet.timing import timed
+
+
+@pytest.fixture
+def mine(finished: tuple[Run, str], place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A copy of the finished run, measured briefly."""
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(command, "console", Console(width=200))
+    monkeypatch.setattr(measure, "SECONDS", (1, 10))
+    monkeypatch.setattr(command, "SECONDS", (1, 10))
+    monkeypatch.setattr(measure, "REPEATS", 1)
+    shutil.copytree(finished[0].folder, tmp_path / "run")
+    return Run(tmp_path / "run")
+
+
+def complaint(arguments: Sequence[object], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as end:
+        command.main([str(argument) for argument in arguments])
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_sizes_and_exports_are_measured_and_compared(
+    exported: tuple[Run, str], mine: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exports = exported[0].exports
+    command.main([str(mine.folder), "--rounds", "1", "--export", str(exports)])
+    latency = json.loads(mine.latency_file.read_text())
+    rows = {(row["size"], row["runtime"]): row for row in latency["rows"]}
+    assert set(rows) == {(4, "eager"), (2, "eager"), (2, "onnx"), (2, "onnx int8")}
+    assert latency["compared_with"] == {"label": "2", "size": 2, "runtime": "onnx"}
+    assert set(rows[2, "onnx"]["ratios"].values()) == {1.0}
+    for row in rows.values():
+        costs = row["costs"]
+        assert min(costs.values()) > 0
+        assert costs["memory_mb_1s"] <= costs["memory_mb_10s"]
+        base = rows[2, "onnx"]["costs"]
+        assert row["ratios"] == {key: pytest.approx(costs[key] / base[key]) for key in costs}
+    file = exports / "2" / "model.int8.onnx"
+    assert rows[2, "onnx int8"]["costs"]["file_mb"] == file.stat().st_size / 1e6
+    eager, onnx = (rows[2, runtime]["costs"]["memory_mb_1s"] for runtime in ("eager", "onnx"))
+    assert onnx < eager, "a process with onnxruntime brings no PyTorch"
+    out = capsys.readouterr().out
+    assert "onnx int8" in out
+    assert "RTF 10 s" in out
+
+
+def test_a_file_that_does_not_run_is_named(mine: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the export extra")
+    folder = mine.export_folder("2")
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(b"no graph")
+    about: Any = {"kept": ["layers.0"], "provenance": {"budget": "1"}}
+    (folder / "export.json").write_text(json.dumps({"files": [{"file": "model.onnx"}], "model": about}))
+    line = complaint([mine.folder, "--rounds", "1"], capsys)
+    assert f"'{folder / 'model.onnx'}' must run, but does not" in line
+    (folder / "export.json").write_text("{}")
+    assert "must be an export's record" in complaint([mine.folder], capsys)
+    assert not mine.latency_file.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "`RUN` or `--preset` must be given"),
+        (["runs/finished", "--preset", "tiny"], "and not both"),
+        (["runs/nowhere"], "`RUN` must be a run folder"),
+        (["runs/finished", "--threads", "0"], "`--threads` must be at least 1"),
+        (["runs/finished", "--rounds", "0"], "`--rounds` must be at least 1"),
+        (["runs/finished", "--export", "nowhere"], "`--export` must be a folder"),
+        (["--preset", "smal"], "Did you mean small?"),
+    ],
+)
+def test_wrong_arguments_get_one_clear_line(
+    mine: Run, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert words in complaint(arguments, capsys)
+
+
+def test_a_preset_needs_the_extra(
+    mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Onnx, "packages", ("onnx_that_is_not_there",))
+    assert complaint(["--preset", "tiny"], capsys).endswith("pip install -e '.[export]'")
+
+
+def test_all_are_compared_with_the_largest_in_onnx_or_else_in_pytorch() -> None:
+    def subject(size: int, runtime: str) -> Subject:
+        return Subject(str(size), size, runtime, Path("x"))
+
+    eager = [subject(12, "eager"), subject(6, "eager")]
+    assert base_of(eager) == eager[0]
+    assert base_of([*eager, subject(12, "onnx int8")]) == eager[0]
+    assert base_of([*eager, subject(6, "onnx"), subject(9, "onnx")]) == subject(9, "onnx")
+
+
+def test_the_warm_up_does_not_count() -> None:
+    runs = list[int]()
+    seconds = timed(lambda: runs.append(1), repeats=3, warm_up=2)
+    assert (len(seconds), len(runs)) == (3, 5)
+    assert min(seconds) >= 0
