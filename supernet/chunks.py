@@ -108,50 +108,56 @@ def find_seam(before: Sequence[int], behind: Sequence[int], overlap: int, tokens
     token, those count with most agreement around them, among these the ends of words, among these the one
     with most context on both sides.
     """
-    offset = len(before) - overlap
-    earlier, later = spans(before), spans(behind)
-    pair = _Pair(spans(before[offset:]), spans(behind[:overlap]))
-    best = (-1, False, 0.0, 0)
-    for frame in range(overlap + 1):
-        if _is_whole(before, behind, offset, frame):
-            last = earlier[: _num_before(earlier, offset + frame)][-1:]
-            following = later[_num_before(later, frame) :][:1]
-            is_boundary = _is_boundary(last, following, tokens)
-            best = max(best, (pair.agreement(frame), is_boundary, -abs(frame - overlap / 2), frame))
-    return best[3], best[1]
+    pair = _Pair(before, behind, len(before) - overlap)
+    whole = [frame for frame in range(overlap + 1) if pair.is_whole(frame)]
+    if not whole:
+        return overlap // 2, False
+    ranked = ((pair.agreement(f), pair.is_boundary(f, tokens), -abs(f - overlap / 2), f) for f in whole)
+    _, is_boundary, _, frame = max(ranked)
+    return frame, is_boundary
 
 
-def _is_whole(before: Sequence[int], behind: Sequence[int], offset: int, frame: int) -> bool:
-    """Whether the joined path begins a token at ``frame`` where, and only where, the second path does."""
-    token = behind[frame] if frame < len(behind) else BLANK_ID
-    if token == BLANK_ID or offset + frame == 0:
-        return True
-    return (token != before[offset + frame - 1]) == (frame == 0 or token != behind[frame - 1])
+class _Pair:
+    """Two paths, the first of which has ``offset`` frames before the second begins."""
 
+    def __init__(self, before: Sequence[int], behind: Sequence[int], offset: int) -> None:
+        self._before, self._behind, self._offset = before, behind, offset
+        self._all_before, self._all_behind = spans(before), spans(behind)
+        self._first, self._second = spans(before[offset:]), spans(behind[: len(before) - offset])
 
-def _is_boundary(last: list[Span], following: list[Span], tokens: Tokens) -> bool:
-    """Whether a word ends between these two tokens; there may be none."""
-    return tokens.kind == "words" or not all(
-        beside and not tokens.is_space(beside[0].token) for beside in (last, following)
-    )
+    def is_whole(self, frame: int) -> bool:
+        """Whether the joined path begins a token at ``frame`` where, and only where, the second path does."""
+        if self._token(frame) == BLANK_ID:
+            return True
+        begins = frame == 0 or self._token(frame) != self._behind[frame - 1]
+        return begins != self._goes_on(frame)
+
+    def is_boundary(self, frame: int, tokens: Tokens) -> bool:
+        """Whether a word ends at ``frame``, as far as either path tells."""
+        if self._goes_on(frame):
+            return False
+        last = self._all_before[: _num_before(self._all_before, self._offset + frame)][-1:]
+        following = self._all_behind[_num_before(self._all_behind, frame) :][:1]
+        inside = all(beside and not tokens.is_space(beside[0].token) for beside in (last, following))
+        return tokens.kind == "words" or not inside
+
+    def agreement(self, frame: int) -> int:
+        """Tokens on which both agree on the worse side of ``frame``, at most ``_AGREED``."""
+        i, j = _num_before(self._first, frame), _num_before(self._second, frame)
+        left = _agreeing(self._first[:i][::-1], self._second[:j][::-1])
+        return min(left, _agreeing(self._first[i:], self._second[j:]))
+
+    def _token(self, frame: int) -> int:
+        return self._behind[frame] if frame < len(self._behind) else BLANK_ID
+
+    def _goes_on(self, frame: int) -> bool:
+        """Whether the joined path is within one token here."""
+        at, token = self._offset + frame, self._token(frame)
+        return at > 0 and token != BLANK_ID and token == self._before[at - 1]
 
 
 def _num_before(found: list[Span], frame: int) -> int:
     return bisect_left(found, frame, key=lambda span: span.start)
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """What two paths say in their overlap."""
-
-    first: list[Span]
-    second: list[Span]
-
-    def agreement(self, frame: int) -> int:
-        """Tokens on which both agree on the worse side of ``frame``, at most ``_AGREED``."""
-        i, j = _num_before(self.first, frame), _num_before(self.second, frame)
-        left = _agreeing(self.first[:i][::-1], self.second[:j][::-1])
-        return min(left, _agreeing(self.first[i:], self.second[j:]))
 
 
 def _agreeing(first: list[Span], second: list[Span]) -> int:

@@ -54,7 +54,7 @@ GREEDY = BestPath()
 def spans(path: Sequence[int]) -> list[Span]:
     """The tokens of a path: repetitions collapsed, blanks removed."""
     starts = [i for i, token in enumerate(path) if i == 0 or token != path[i - 1]]
-    stops = [*starts[1:], len(path)]
+    stops = [*starts[1:], len(path)] if starts else []
     return [Span(path[a], a, b) for a, b in zip(starts, stops, strict=True) if path[a] != BLANK_ID]
 
 

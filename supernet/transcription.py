@@ -16,6 +16,7 @@ from supernet.audio import AudioError
 from supernet.chunks import (
     CHUNK_SECONDS,
     OVERLAP_SECONDS,
+    SAMPLES_PER_FRAME,
     SECONDS_PER_FRAME,
     Chunk,
     Passage,
@@ -86,7 +87,8 @@ class _Open:
 
     def finish(self, last: Chunk, decoder: Decoder) -> Transcript:
         self._decode(self._stitcher.finish(), decoder)
-        return transcript(self._found, last.start * SECONDS_PER_FRAME + len(last.samples) / SAMPLE_RATE)
+        num_samples = last.start * SAMPLES_PER_FRAME + len(last.samples)
+        return transcript(self._found, num_samples / SAMPLE_RATE)
 
     def _decode(self, complete: Passage, decoder: Decoder) -> None:
         (path,) = decoder.paths(complete.log_probs_SV[None], [len(complete.log_probs_SV)])
