@@ -164,7 +164,7 @@ def test_clicks_are_transcribed(loaded: Recognizer, num_samples: int) -> None:
 
 
 def test_a_recording_longer_than_the_net_takes_is_chunked(loaded: Recognizer) -> None:
-    result = loaded.transcribe(torch.cat(recordings() * 5), 16_000)  # 256 frames are 10 s
+    result = loaded.use(4).transcribe(torch.cat(recordings() * 5), 16_000)  # 256 frames are 10 s
     assert result.seconds > 30
     assert result.words[-1].end > 20
     assert all(a.start <= b.start for a, b in zip(result.words, result.words[1:], strict=False))
