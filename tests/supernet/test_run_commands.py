@@ -114,7 +114,7 @@ def test_any_audio_file_is_transcribed_and_a_broken_one_is_named(
         (
             transcribe.main,
             ["runs/finished", "--size", "9", "a.wav"],
-            "`--size` must be one of 2, 4, the budgets of this selection, but is 9",
+            "`size` must be one of 2, 4, the budgets of this selection, but is 9",
         ),
         (
             transcribe.main,
