@@ -62,8 +62,8 @@ class BeamSearch:
 
     @property
     def name(self) -> str:
-        lm = "" if self._beam.lm is None else f"-{self._beam.lm.stem}"
-        return f"beam{self._beam.size}{lm}"
+        given = (path.stem for path in (self._beam.lm, self._beam.lexicon) if path is not None)
+        return "-".join([f"beam{self._beam.size}", *given])
 
     @property
     def _has_words(self) -> bool:

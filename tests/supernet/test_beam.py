@@ -119,6 +119,11 @@ class TestInstalled:
             assert abs(greedy_word[0].start - word[0].start) <= 1
             assert abs(greedy_word[-1].stop - word[-1].stop) <= 1
 
+    def test_the_name_tells_what_was_searched_with(self, arpa: Path, tmp_path: Path) -> None:
+        (tmp_path / "words.txt").write_text("cat\n")
+        assert BeamSearch(Beam(3), TOKENS).name == "beam3"
+        assert BeamSearch(Beam(3, lm=arpa, lexicon=tmp_path / "words.txt"), TOKENS).name == "beam3-lm-words"
+
     def test_silence_says_nothing(self, arpa: Path) -> None:
         assert said(BeamSearch(Beam(lm=arpa), TOKENS), heard("____")) == ""
 
