@@ -93,6 +93,8 @@ def load(stem: Path) -> Model:
 def _first_line(error: Exception) -> str:
     if isinstance(error, OSError):
         return str(error.strerror or error)
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
     return (str(error) or type(error).__name__).splitlines()[0]
 
 

@@ -24,7 +24,9 @@ from rich.progress import (
 from rich.table import Table
 
 from supernet.batch import Report, TaskError
+from supernet.beam import INSTALL, Beam, BeamSearch
 from supernet.checkpoint import Model, fingerprint
+from supernet.decoding import Decoder
 from supernet.resolve import ConfigError
 from supernet.run import Run, RunError
 from supernet.selections import Choice, Selection
@@ -91,6 +93,46 @@ def add_selection_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_decoding_options(parser: argparse.ArgumentParser) -> None:
+    """``--beam`` and what a language model needs; greedy decoding where none is given."""
+    group = parser.add_argument_group(f"beam search (needs {INSTALL})")
+    group.add_argument("--beam", type=int, metavar="50", help="paths followed at once")
+    group.add_argument(
+        "--lm", type=Path, metavar="FILE", help="n-gram model over words: ARPA or KenLM's binary"
+    )
+    group.add_argument(
+        "--lexicon",
+        type=Path,
+        metavar="FILE",
+        help="the words there are, one a line (default: the ARPA file's)",
+    )
+    group.add_argument(
+        "--lm-weight", type=float, metavar="1.0", help="factor on the model's log-probabilities"
+    )
+    group.add_argument("--word-score", type=float, metavar="0.0", help="added for each word")
+
+
+def open_beam(args: argparse.Namespace) -> Beam | None:
+    """The beam search that the options ask for, if they do."""
+    given = {"size": args.beam, "lm": args.lm, "lexicon": args.lexicon}
+    given |= {"lm_weight": args.lm_weight, "word_score": args.word_score}
+    given = {name: value for name, value in given.items() if value is not None}
+    if args.lm is None and "lm_weight" in given:
+        raise ConfigError(["`--lm-weight` must come with --lm, but there is none."])
+    if args.lm is None and args.lexicon is None and "word_score" in given:
+        raise ConfigError(["`--word-score` must come with --lm or --lexicon, but there is none."])
+    return Beam(**given) if given else None
+
+
+def note_left_out(decoder: Decoder) -> None:
+    """Say on standard error which words a beam search cannot find."""
+    if isinstance(decoder, BeamSearch) and (words := decoder.left_out):
+        print(
+            f"note: {len(words)} words are left out: the tokens cannot spell them, e.g. '{words[0]}'.",
+            file=sys.stderr,
+        )
+
+
 def open_subnet(run: Run, model: Model, args: argparse.Namespace) -> Subnet:
     """The subnet that ``--size`` and ``--selection`` ask for."""
     return choose(open_selection(run, model, args.selection), args.size, "--size").subnet
@@ -133,7 +175,7 @@ def _check_fits(model: Model, selection: Selection) -> None:
 
 @contextlib.contextmanager
 def progress() -> Iterator[Report]:
-    """A progress bar per kind of work, on the first process only."""
+    """A progress bar per kind of work, on the first process and where a terminal shows it."""
     columns = (
         TextColumn("{task.description:<18}"),
         BarColumn(),
@@ -141,7 +183,12 @@ def progress() -> Iterator[Report]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not is_main_process()) as bars:
+    # What is printed meanwhile goes where it should: redirected output is left alone, without a bar in it.
+    where = console if console.is_terminal else Console(stderr=True)
+    shown = where.is_terminal and is_main_process()
+    with Progress(
+        *columns, console=where, transient=True, redirect_stdout=where is console, disable=not shown
+    ) as bars:
         known: dict[str, Any] = {}
 
         def report(what: str, done: int, total: int) -> None:

@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Any, get_args
 
 from supernet.batch import Split
+from supernet.beam import decoder_for
 from supernet.checkpoint import load
 from supernet.cli import (
+    add_decoding_options,
     add_selection_option,
     choose,
     console,
     main_guard,
+    note_left_out,
+    open_beam,
     open_selection,
     progress,
     results_table,
 )
+from supernet.decoding import GREEDY
 from supernet.evaluation import score_sizes
 from supernet.resolve import resolve
 from supernet.run import Run
@@ -32,6 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--split", choices=get_args(Split), default="test")
     add_selection_option(parser)
+    add_decoding_options(parser)
     args = parser.parse_args(arguments)
     with main_guard():
         console.print(results_table(_score(args), args.split))
@@ -46,10 +52,14 @@ def _score(args: argparse.Namespace) -> dict[str, Any]:
     choices = [choose(selection, budget.strip(), "--sizes") for budget in wanted]
     subnets = {choice.budget: choice.subnet for choice in choices}
     strategy = None if args.selection is None else selection.strategy
+    decoder = decoder_for(open_beam(args), model.tokens)
+    note_left_out(decoder)
     with progress() as report:
         task.prepare(report)
-        sizes = score_sizes(run, model, task, subnets, args.split, report, strategy)
+        sizes = score_sizes(run, model, task, subnets, args.split, report, strategy, decoder)
     title = f"{run.folder.name}, {args.split}" + ("" if strategy is None else f", chosen by {strategy}")
+    if decoder != GREEDY:
+        title += f", {decoder.name}"
     return {"title": title, "sizes": sizes}
 
 

@@ -12,8 +12,9 @@ from supernet.batch import Batch, Report, Split, Task
 from supernet.checkpoint import Model, num_parameters
 from supernet.costs import macs, real_time_factor
 from supernet.cut import cut
+from supernet.decoding import GREEDY, Decoder, texts
 from supernet.run import Run
-from supernet.scoring import greedy, score
+from supernet.scoring import score
 from supernet.units import Kept, Subnet
 
 Rows = list[tuple[str, str, str]]
@@ -22,7 +23,11 @@ Rows = list[tuple[str, str, str]]
 
 @torch.inference_mode()
 def recognise(
-    model: Model, batches: Iterable[Batch], subnets: Mapping[str, Subnet], report: Report
+    model: Model,
+    batches: Iterable[Batch],
+    subnets: Mapping[str, Subnet],
+    report: Report,
+    decoder: Decoder = GREEDY,
 ) -> dict[str, Rows]:
     """What each subnet writes for every utterance, all subnets in one walk through the supernet."""
     recogniser = model.recogniser
@@ -31,8 +36,8 @@ def recognise(
     for i, batch in enumerate(batches):
         batch.to(recogniser.scores.device)
         for k, log_probs_BSV, lengths, _ in recogniser.score_all(batch, rows):
-            texts = greedy(log_probs_BSV, lengths, model.tokens)
-            rows[k] += zip(batch.ids, batch.texts, texts, strict=True)
+            said = texts(decoder, log_probs_BSV, lengths, model.tokens)
+            rows[k] += zip(batch.ids, batch.texts, said, strict=True)
         report("recognising", i + 1, 0)
     return {label: rows[k] for label, k in kept.items()}
 
@@ -45,17 +50,19 @@ def score_sizes(
     split: Split,
     report: Report,
     strategy: str | None = None,
+    decoder: Decoder = GREEDY,
 ) -> dict[str, Any]:
     """What each subnet costs and how well it does on ``split``, by its label: the ``sizes`` of
     ``results.json``.
 
-    Transcripts go into the run folder, under the name of the ``strategy`` that chose them where it was not
-    the run itself.
+    Transcripts go into the run folder, under the names of the ``strategy`` that chose the subnets and of the
+    ``decoder`` where these are not the usual.
     """
     sizes = costs(model, task, subnets)
-    rows = recognise(model, task.eval_batches(split, model.tokens), subnets, report)
+    rows = recognise(model, task.eval_batches(split, model.tokens), subnets, report, decoder)
     for label, lines in rows.items():
-        run.save_transcripts(split, label if strategy is None else f"{strategy}-{label}", lines)
+        names = [strategy, label, None if decoder == GREEDY else decoder.name]
+        run.save_transcripts(split, "-".join(name for name in names if name is not None), lines)
         _, references, hypotheses = zip(*lines, strict=True)
         sizes[label][split] = score(references, hypotheses).as_json()
     return sizes

@@ -14,6 +14,9 @@ from supernet.features import NUM_BANDS
 DEVIATION_FLOOR = 0.5
 """In natural-log units; recordings made at 8 kHz leave the top bands nearly constant."""
 
+SUBSAMPLING = 4
+"""Feature frames in a stream frame."""
+
 MIN_FRAMES = 7
 """The shortest input that two 3 x 3 convolutions of stride 2 can read."""
 

@@ -1,4 +1,4 @@
-"""Greedy decoding, error rates and their intervals.
+"""Error rates and their intervals.
 
 Shapes: N utterances; an axis of 2 is words and characters.
 """
@@ -11,21 +11,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
-from torch import Tensor
-
-from supernet.tokens import Tokens
 
 NUM_RESAMPLES = 2000
-
-
-def greedy(log_probs_BSV: Tensor, lengths: Sequence[int], tokens: Tokens) -> list[str]:
-    """Texts of the best path: the best token of each frame, repetitions collapsed, blanks removed."""
-    best_BS = log_probs_BSV.argmax(dim=-1).tolist()
-    return [tokens.decode(_collapse(best[:n])) for best, n in zip(best_BS, lengths, strict=True)]
-
-
-def _collapse(ids: Sequence[int]) -> list[int]:
-    return [token for i, token in enumerate(ids) if i == 0 or token != ids[i - 1]]
 
 
 def count_errors(references: Sequence[str], hypotheses: Sequence[str]) -> NDArray[np.int64]:

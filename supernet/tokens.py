@@ -51,6 +51,10 @@ class Tokens:
         """The text of ``ids``; blanks are left out, nothing else is collapsed."""
         return ("" if self.kind == "characters" else " ").join(self.symbols[i] for i in ids if i != 0)
 
+    def is_space(self, token: int) -> bool:
+        """Whether this token only separates words."""
+        return self.symbols[token] == " "
+
     def save(self, path: Path) -> None:
         """Write ``symbol id`` lines; the space is a line with an id alone."""
         path.write_text("".join(f"{symbol} {i}\n" for i, symbol in enumerate(self.symbols)), encoding="utf-8")

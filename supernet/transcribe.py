@@ -1,75 +1,178 @@
-"""``python -m supernet.transcribe RUN --size 6 FILE.wav …``: text for any audio file."""
+"""``python -m supernet.transcribe RUN --size 6 RECORDING …``: text, or subtitles, for any audio."""
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import soundfile
-import torch
-import torchaudio.functional
 from torch import Tensor
 
-from supernet.checkpoint import Model, load
-from supernet.cli import add_subnet_options, main_guard, open_subnet
-from supernet.cut import cut
-from supernet.features import FRAMES_PER_SECOND, SAMPLE_RATE, fbank, is_silent
-from supernet.frontend import num_stream_frames
-from supernet.run import Run
-from supernet.scoring import greedy
+from supernet import audio
+from supernet.audio import AudioError
+from supernet.cli import (
+    add_decoding_options,
+    add_subnet_options,
+    main_guard,
+    note_left_out,
+    open_beam,
+    progress,
+)
+from supernet.features import SAMPLE_RATE
+from supernet.recognizer import Recognizer
+from supernet.run import RunError
+from supernet.transcript import FORMATS, SUBTITLES, SUFFIXES, Transcript
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recording as the user named it."""
+
+    name: str
+    seconds: float
+    """As far as its header tells."""
+
+    def blocks(self) -> Iterator[Tensor]:
+        if self.name == STDIN:
+            return _read_stdin()
+        return audio.read(Path(self.name))
 
 
 def main(arguments: list[str] | None = None) -> None:
+    args = _parser().parse_args(arguments)
+    with main_guard():
+        _check(args)
+        names = list(_names(args.recordings))
+        write = _writer(args, names)
+        recognizer = Recognizer.load(args.run, selection=args.selection, beam=open_beam(args))
+        if args.size is not None:
+            recognizer = recognizer.use(args.size)
+        note_left_out(recognizer.decoder)
+        sources = [Source(name, audio.seconds(Path(name))) for name in names]
+        failed = _transcribe(recognizer, sources, args.batch, write)
+        if failed and len(sources) > 1:
+            print(f"error: {failed} of {len(sources)} recordings could not be read.", file=sys.stderr)
+    if failed:
+        raise SystemExit(1)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m supernet.transcribe",
-        description="Print what was said in each file (wav or flac, any rate, any channels).",
+        description="Write what was said in each recording: any container that libsndfile reads, any rate, "
+        "any channels, any length. Exit status 1 where some could not be read.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="audio files")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, or one that supernet.cut wrote")
+    parser.add_argument(
+        "recordings",
+        nargs="+",
+        metavar="RECORDING",
+        help="audio file, folder of them, or - for standard input",
+    )
     add_subnet_options(parser)
-    args = parser.parse_args(arguments)
-    with main_guard():
-        run = Run.open(args.run)
-        model = load(run.model_stem)
-        subnet = open_subnet(run, model, args)
-        small = Model(cut(model.recogniser, subnet), model.tokens)
-    unreadable = [file for file in args.files if not _print_text(small, file)]
-    if unreadable:
-        raise SystemExit(2)
+    parser.add_argument("--batch", type=int, default=8, metavar="8", help="chunks (of 20 s) run at once")
+    parser.add_argument("--format", default="text", metavar="|".join(FORMATS), help="default: text")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="a file for each recording, instead of standard output"
+    )
+    add_decoding_options(parser)
+    return parser
 
 
-def _print_text(model: Model, file: Path) -> bool:
-    try:
-        samples = read_audio(file)
-    except (OSError, soundfile.LibsndfileError) as e:
-        print(f"error: '{file}' must be readable audio, but is not: {e}", file=sys.stderr)
-        return False
-    longest = 4 * model.recogniser.config.model.max_frames / FRAMES_PER_SECOND
-    if (seconds := len(samples) / SAMPLE_RATE) > longest:
-        print(
-            f"error: '{file}' must last at most {longest:g} s, but lasts {seconds:.1f} s instead. Cut it.",
-            file=sys.stderr,
-        )
-        return False
-    print(f"{file}\t{transcribe(model, samples)}")
-    return True
+def _check(args: argparse.Namespace) -> None:
+    if args.format not in FORMATS:
+        raise RunError(f"`--format` must be one of {', '.join(FORMATS)}, but is '{args.format}' instead.")
+    if args.batch < 1:
+        raise RunError(f"`--batch` must be at least 1, but is {args.batch} instead.")
 
 
-def read_audio(file: Path) -> Tensor:
-    """Mono samples (S,) at 16 kHz of any wav or flac file; several channels are averaged."""
-    data, rate = soundfile.read(file, dtype="float32", always_2d=True)
-    return torchaudio.functional.resample(torch.from_numpy(data).mean(dim=1), rate, SAMPLE_RATE)  # type: ignore[no-any-return]
+def _names(recordings: list[str]) -> Iterator[str]:
+    """Folders as the audio files in them, at any depth."""
+    known = audio.extensions()
+    for name in recordings:
+        if name == STDIN or not Path(name).is_dir():
+            yield name
+            continue
+        inside = sorted(str(file) for file in Path(name).rglob("*") if file.suffix.lower() in known)
+        if not inside:
+            raise RunError(f"`RECORDING` must be audio or a folder with some, but '{name}' has none.")
+        yield from inside
 
 
-@torch.inference_mode()
-def transcribe(model: Model, samples: Tensor) -> str:
-    """The text of mono 16 kHz ``samples`` (S,); empty for silence."""
-    if is_silent(samples):
-        return ""
-    features = fbank(samples)
-    log_probs = model.recogniser.log_probs(features[None], [len(features)], model.recogniser.table.full)
-    return greedy(log_probs, [num_stream_frames(len(features))], model.tokens)[0]
+def _writer(args: argparse.Namespace, names: list[str]) -> Callable[[str, Transcript], None]:
+    """What to do with each transcript."""
+    form = FORMATS[args.format]
+    if args.out is None:
+        if args.format in SUBTITLES and len(names) > 1:
+            raise RunError(
+                f"`--out` must name a folder for the {args.format} files of {len(names)} recordings."
+            )
+        return lambda name, result: print(form(name, result), end="", flush=True)
+    files = {name: args.out / f"{_stem(name)}.{SUFFIXES[args.format]}" for name in names}
+    if len(set(files.values())) < len(set(names)):
+        raise RunError("`--out` must get recordings of different names, but some of these share theirs.")
+    args.out.mkdir(parents=True, exist_ok=True)
+    return lambda name, result: _replace(files[name], form(name, result))
+
+
+def _stem(name: str) -> str:
+    return "stdin" if name == STDIN else Path(name).stem
+
+
+def _replace(file: Path, text: str) -> None:
+    temporary = file.with_name(file.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(file)
+
+
+def _transcribe(
+    recognizer: Recognizer, sources: list[Source], batch: int, write: Callable[[str, Transcript], None]
+) -> int:
+    """Write each transcript, name what could not be read, and return how many those were."""
+    failed, total = 0, round(sum(source.seconds for source in sources))
+    with progress() as report:
+        recordings = _counted(sources, lambda seconds: report("seconds of audio", round(seconds), total))
+        for source, result in zip(sources, recognizer.stream(recordings, batch), strict=True):
+            if isinstance(result, Transcript):
+                write(source.name, result)
+            else:
+                failed += 1
+                print(
+                    f"error: '{source.name}' must be readable audio, but is not: {result}.", file=sys.stderr
+                )
+    return failed
+
+
+def _counted(sources: list[Source], report: Callable[[float], None]) -> Iterator[Iterator[Tensor]]:
+    """The blocks of each recording; reports how many seconds have been read of all."""
+    done = 0.0
+
+    def blocks(source: Source) -> Iterator[Tensor]:
+        nonlocal done
+        for block in source.blocks():
+            yield block
+            done += len(block) / SAMPLE_RATE
+            report(done)
+
+    for source in sources:
+        yield blocks(source)
+
+
+def _read_stdin() -> Iterator[Tensor]:
+    """Through a file, as most containers cannot be read without going back in them."""
+    with tempfile.TemporaryFile() as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.seek(0)
+        if not file.read(1):
+            raise AudioError("standard input is empty")
+        file.seek(0)
+        yield from audio.read(file)
 
 
 if __name__ == "__main__":

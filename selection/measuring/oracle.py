@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from selection.measuring.store import Judged, Store
 from supernet.batch import Batch, Report
 from supernet.checkpoint import Model
+from supernet.decoding import greedy
 from supernet.frontend import num_stream_frames
-from supernet.scoring import count_errors, count_words, greedy
+from supernet.scoring import count_errors, count_words
 from supernet.units import Kept
 
 CHUNK = 512

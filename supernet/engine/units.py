@@ -15,10 +15,11 @@ from torcheval.metrics import Mean
 
 from supernet.batch import Batch
 from supernet.config import Config
+from supernet.decoding import greedy
 from supernet.engine.readers import StepBudget
 from supernet.model import Recogniser
 from supernet.phases import Schedule
-from supernet.scoring import count_errors, count_words, greedy
+from supernet.scoring import count_errors, count_words
 from supernet.step import Draw, Step
 from supernet.tokens import Tokens
 

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from supernet.batch import Batch, Report
+from supernet.decoding import greedy
 from supernet.export.formats import Runtime
 from supernet.features import NUM_BANDS
-from supernet.scoring import greedy, score
+from supernet.scoring import score
 from supernet.tokens import Tokens
 
 TOLERANCE = 1e-4

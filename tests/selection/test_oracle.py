@@ -15,8 +15,8 @@ from selection.measuring.oracle import Oracle, Sample, thinned
 from selection.measuring.store import Judged, Store
 from supernet.batch import Batch
 from supernet.checkpoint import Model
+from supernet.decoding import greedy
 from supernet.model import ctc_loss
-from supernet.scoring import greedy
 from supernet.tokens import Tokens
 from supernet.units import Kept
 from tests.supernet import tiny

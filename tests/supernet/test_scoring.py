@@ -1,19 +1,14 @@
-"""Decoding and error rates, against hand-computed values and a naive implementation."""
+"""Error rates, against hand-computed values and a naive implementation."""
 
 from __future__ import annotations
 
-from itertools import groupby
-
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supernet.scoring import bootstrap_interval, count_errors, greedy, score
-from supernet.tokens import Tokens
+from supernet.scoring import bootstrap_interval, count_errors, score
 
-TOKENS = Tokens(("<blk>", " ", "a", "b"))
 words = st.lists(st.sampled_from(["a", "b", "ab", "ba"]), max_size=7)
 
 
@@ -65,24 +60,6 @@ def test_rates_are_over_all_words_not_over_utterances() -> None:
 def test_no_reference_words_is_an_error() -> None:
     with pytest.raises(ValueError, match="`references` must hold at least one word"):
         score(["", " "], ["a", ""])
-
-
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=20))
-def test_greedy_collapses_repetitions_and_removes_blanks(path: list[int]) -> None:
-    log_probs = torch.nn.functional.one_hot(torch.tensor([path]), 4).float()
-    expected = "".join(TOKENS.symbols[token] for token, _ in groupby(path) if token)
-    assert greedy(log_probs, [len(path)], TOKENS) == [expected]
-
-
-def test_greedy_looks_at_valid_frames_only() -> None:
-    log_probs = torch.nn.functional.one_hot(torch.tensor([[2, 0, 2, 3], [3, 3, 3, 3]]), 4).float()
-    assert greedy(log_probs, [3, 1], TOKENS) == ["aa", "b"]
-
-
-def test_words_are_joined_by_spaces() -> None:
-    tokens = Tokens(("<blk>", "one", "two"), "words")
-    log_probs = torch.nn.functional.one_hot(torch.tensor([[1, 1, 0, 2, 2, 0, 2]]), 3).float()
-    assert greedy(log_probs, [7], tokens) == ["one two two"]
 
 
 @pytest.mark.parametrize(("errors", "rate"), [(0, 0.0), (2, 1.0)])

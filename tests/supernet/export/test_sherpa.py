@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from supernet.cut import Cut
+from supernet.decoding import greedy
 from supernet.export.onnx import Onnx, sherpa_tokens
 from supernet.features import SAMPLE_RATE, fbank
-from supernet.scoring import greedy
 from supernet.tokens import BLANK, Kind, Tokens
 from tests.supernet.export.test_graph import small_cut
 from tests.supernet.processes import run

@@ -1,0 +1,201 @@
+"""The Python API: one trained run in memory, used at any of its sizes."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from supernet.audio import AudioError, mono, read, resampled
+from supernet.beam import Beam, decoder_for
+from supernet.checkpoint import Model, load
+from supernet.cli import choose, open_selection
+from supernet.decoding import Decoder
+from supernet.features import SAMPLE_RATE
+from supernet.run import Run
+from supernet.selections import Choice, Selection
+from supernet.transcript import Transcript
+from supernet.transcription import Recording, Transcriber, log_probs
+from supernet.units import Kept
+
+Audio = str | PathLike[str] | np.ndarray[Any, Any] | Tensor
+"""A file, or samples (S,) or (S, C)."""
+
+_REPEATS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Recognizer:
+    """A trained network at one size: what its training calls a :class:`~supernet.model.Recogniser`, ready to
+    be spoken to.
+
+    It is a light, unchanging handle: :meth:`use` gives another one on the same weights, in microseconds and
+    without copying any, and what is not kept is not run. Any number of threads may use the same handle or
+    handles of different sizes at once.
+
+    >>> recognizer = Recognizer.load("runs/NAME")
+    >>> small, large = recognizer.use(6), recognizer.use(12)
+    >>> small.transcribe("speech.flac").text
+    """
+
+    _model: Model
+    _selection: Selection
+    _choice: Choice
+    _kept: Kept
+    _decoder: Decoder
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | PathLike[str],
+        *,
+        selection: str | PathLike[str] | None = None,
+        beam: Beam | None = None,
+        device: str = "cpu",
+    ) -> Recognizer:
+        """A run folder, or one that ``supernet.cut`` wrote, at its smallest size.
+
+        ``selection`` is a file of subnets to use instead of the run's own, ``beam`` a beam search instead of
+        greedy decoding. Raises :class:`~supernet.run.RunError` or :class:`~supernet.resolve.ConfigError`.
+        """
+        run = Run(Path(folder))
+        is_cut = not run.config_file.is_file() and run.model_stem.with_name("model.json").is_file()
+        if not is_cut:
+            Run.open(run.folder)
+        model = load(run.model_stem)
+        if is_cut and selection is None:
+            choices = _everything(model)
+        else:
+            choices = open_selection(run, model, None if selection is None else Path(selection))
+        decoder = decoder_for(beam, model.tokens)
+        model.recogniser.to(device)
+        return cls._of(model, choices, choices.choice(), decoder)
+
+    @classmethod
+    def _of(cls, model: Model, selection: Selection, choice: Choice, decoder: Decoder) -> Recognizer:
+        return cls(model, selection, choice, model.recogniser.table.kept(choice.subnet), decoder)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many units each subnet keeps, ascending."""
+        return tuple(sorted({choice.subnet.size for choice in self._selection.choices}))
+
+    @property
+    def decoder(self) -> Decoder:
+        return self._decoder
+
+    @property
+    def size(self) -> int:
+        """How many units this one keeps."""
+        return self._choice.subnet.size
+
+    def use(self, size: int | str) -> Recognizer:
+        """The same network at another size, or at a budget of the selection, such as ``params=50%``.
+
+        Raises :class:`~supernet.run.RunError` where there is no such size.
+        """
+        choice = choose(self._selection, str(size), "size")
+        return self._of(self._model, self._selection, choice, self._decoder)
+
+    @overload
+    def transcribe(self, audio: Audio, rate: int | None = None, *, batch: int = 8) -> Transcript: ...
+    @overload
+    def transcribe(
+        self, audio: list[Any] | tuple[Any, ...], rate: int | None = None, *, batch: int = 8
+    ) -> list[Transcript]: ...
+    def transcribe(
+        self, audio: Audio | list[Any] | tuple[Any, ...], rate: int | None = None, *, batch: int = 8
+    ) -> Transcript | list[Transcript]:
+        """What ``audio`` says: of one recording, or of each of a list, ``batch`` chunks at a time.
+
+        Samples need their ``rate``; files know it. Raises :class:`~supernet.audio.AudioError` where one
+        cannot be read.
+        """
+        if not isinstance(audio, (list, tuple)):
+            return self.transcribe([audio], rate, batch=batch)[0]
+        found = list(self.stream((_recording(item, rate) for item in audio), batch))
+        for item, result in zip(audio, found, strict=True):
+            if isinstance(result, AudioError):
+                name = f"'{item}'" if isinstance(item, (str, PathLike)) else "`audio`"
+                raise AudioError(f"{name} must be readable audio, but is not: {result}.")
+        return [result for result in found if isinstance(result, Transcript)]
+
+    def stream(self, recordings: Iterable[Recording], batch: int = 8) -> Iterator[Transcript | AudioError]:
+        """Transcripts of any number of recordings of any length, one after the other, in constant memory;
+        in place of one that cannot be read, the reason.
+        """
+        if batch < 1:
+            raise ValueError(f"`batch` must be at least 1, but is {batch} instead.")
+        network = self._model.recogniser
+        run = partial(log_probs, network, self._kept)
+        longest = network.config.model.max_frames
+        return Transcriber(run, self._decoder, self._model.tokens, longest).run(recordings, batch)
+
+    def fit(self, latency_ms: float, seconds: float = 10.0, threads: int | None = None) -> Recognizer:
+        """The largest size that transcribes ``seconds`` of audio within ``latency_ms`` here and now: the
+        median of a few runs, from the largest size down. Raises :class:`ValueError` where none does.
+
+        ``threads`` are PyTorch's threads while measuring, which is a setting of the whole process; None
+        leaves them as they are.
+        """
+        taken = float("inf")
+        with _threads(threads):
+            for size in reversed(self.sizes):
+                handle = self._of_size(size)
+                taken = handle.milliseconds(seconds)
+                if taken <= latency_ms:
+                    return handle
+        raise ValueError(
+            f"`latency_ms` must be at least {taken:.1f}, what the smallest size takes for {seconds:g} s of "
+            f"audio here, but is {latency_ms:g} instead."
+        )
+
+    def _of_size(self, size: int) -> Recognizer:
+        """One of the subnets of this size: they may differ in budget and in modules."""
+        choice = next(c for c in self._selection.choices if c.subnet.size == size)
+        return self._of(self._model, self._selection, choice, self._decoder)
+
+    def milliseconds(self, seconds: float) -> float:
+        """How long transcribing ``seconds`` of noise takes: the median of a few runs after one to warm up."""
+        noise = torch.rand(round(seconds * SAMPLE_RATE), generator=torch.Generator().manual_seed(0)) - 0.5
+        times = []
+        for _ in range(_REPEATS + 1):
+            start = time.perf_counter()
+            self.transcribe(noise, SAMPLE_RATE)
+            times.append(1000 * (time.perf_counter() - start))
+        return statistics.median(times[1:])
+
+
+def _everything(model: Model) -> Selection:
+    """A cut model has one subnet: all of it."""
+    table = model.recogniser.table
+    subnet = table.subnet(table.full)
+    return Selection("cut", (Choice(str(subnet.size), subnet),))
+
+
+def _recording(audio: Audio, rate: int | None) -> Recording:
+    if isinstance(audio, (str, PathLike)):
+        return read(Path(audio))
+    if rate is None or rate < 1:
+        raise ValueError(f"`rate` must be the samples' rate in Hz, but is {rate} instead.")
+    return resampled([mono(audio)], rate)
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
