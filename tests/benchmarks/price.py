@@ -8,6 +8,7 @@ continues.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -114,13 +115,17 @@ def one_seed(trainings: Trainings, prices: Prices, seed: int) -> dict[int, list[
 
 
 def against(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Mean over the seeds of the relative difference, in %."""
-    return statistics.mean(100 * (a - b) / b for a, b in zip(ours, theirs, strict=True))
+    """Mean over the seeds of the relative difference, in %; against no errors at all, none or infinite."""
+    return statistics.mean(
+        100 * (a - b) / b if b else (a and math.inf) for a, b in zip(ours, theirs, strict=True)
+    )
 
 
 def table(by_seed: Sequence[Mapping[int, Sequence[float]]], prices: Prices) -> Table:
     """Test WER in % of every seed, its mean, and how far the supernet is ahead (-) or behind (+)."""
-    made = Table(title=f"test WER, %; {prices}", title_justify="left")
+    buys = f"{prices.supernet:,} of the supernet or {prices.share:,} of each size"
+    title = f"test WER, %: {prices.full:,} updates of the full net alone cost as much as {buys}"
+    made = Table(title=title, title_justify="left")
     for name in ("size", *COLUMNS):
         made.add_column(name, justify="right")
     for size in prices.by_size:
