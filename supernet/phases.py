@@ -203,7 +203,7 @@ class Joint(Phase):
             sizes = _sandwich(sizes, rng)
         num_units = len(subnets[sizes[0]])
         full = (True,) * num_units
-        shares = _shares(self._config, sizes) if c.sharing == "rows" else {}
+        shares = (c.shares or default_shares(sizes)) if c.sharing == "rows" else {}
         passes = []
         for size in sizes:
             is_full = subnets[size] == full
@@ -217,11 +217,6 @@ class Joint(Phase):
 def _sandwich(sizes: list[int], rng: random.Random) -> list[int]:
     """The largest, the smallest and one in between; all of them where there are three or fewer."""
     return sizes if len(sizes) <= 3 else [sizes[0], rng.choice(sizes[1:-1]), sizes[-1]]
-
-
-def _shares(config: Config, sizes: Sequence[int]) -> dict[int, float]:
-    given = config.passes.shares
-    return dict(given) if given else default_shares(sizes)
 
 
 def default_shares(sizes: Sequence[int]) -> dict[int, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from supernet.decoding import Decoder
 from supernet.features import SAMPLE_RATE
 from supernet.run import Run
 from supernet.selections import Choice, Selection
+from supernet.timing import timed
 from supernet.transcript import Transcript
 from supernet.transcription import Recording, Transcriber, log_probs
 from supernet.units import Kept
@@ -168,12 +168,8 @@ class Recognizer:
     def milliseconds(self, seconds: float) -> float:
         """How long transcribing ``seconds`` of noise takes: the median of a few runs after one to warm up."""
         noise = torch.rand(round(seconds * SAMPLE_RATE), generator=torch.Generator().manual_seed(0)) - 0.5
-        times = []
-        for _ in range(_REPEATS + 1):
-            start = time.perf_counter()
-            self.transcribe(noise, SAMPLE_RATE)
-            times.append(1000 * (time.perf_counter() - start))
-        return statistics.median(times[1:])
+        times = timed(lambda: self.transcribe(noise, SAMPLE_RATE), _REPEATS, warm_up=1)
+        return 1000 * statistics.median(times)
 
 
 def _everything(model: Model) -> Selection:

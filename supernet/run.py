@@ -119,7 +119,7 @@ class Run:
 
     def save_config(self, config: Config) -> None:
         text = yaml.safe_dump(as_data(config), sort_keys=False, allow_unicode=True)
-        _replace(self.config_file, text)
+        write_whole(self.config_file, text)
 
     def save_subnets(self, subnets: Mapping[int, Subnet]) -> None:
         for size, subnet in subnets.items():
@@ -150,10 +150,10 @@ class Run:
     def save_skipped(self, skipped: Iterable[Skipped]) -> None:
         """The utterances that were left out, with reasons."""
         lines = [f"{s.split}\t{s.id}\t{s.reason}\n" for s in skipped]
-        _replace(self.folder / "skipped.tsv", "split\tid\treason\n" + "".join(lines))
+        write_whole(self.folder / "skipped.tsv", "split\tid\treason\n" + "".join(lines))
 
     def save_results(self, results: Mapping[str, object]) -> None:
-        _replace(self.results_file, json.dumps(results, indent=1) + "\n")
+        write_whole(self.results_file, json.dumps(results, indent=1) + "\n")
 
     def results(self) -> dict[str, Any]:
         try:
@@ -162,7 +162,7 @@ class Run:
             raise RunError(f"'{self.results_file}' must hold results, but does not: {e}.") from None
 
     def save_latency(self, latency: Mapping[str, object]) -> None:
-        _replace(self.latency_file, json.dumps(latency, indent=1) + "\n")
+        write_whole(self.latency_file, json.dumps(latency, indent=1) + "\n")
 
     def save_comparison(
         self, comparison: Mapping[str, object], page: str, pictures: Mapping[str, bytes]
@@ -171,14 +171,14 @@ class Run:
         self.pictures.mkdir(exist_ok=True)
         for name, picture in pictures.items():
             (self.pictures / f"selection-{name}.png").write_bytes(picture)
-        _replace(self.comparison_file, json.dumps(comparison, indent=1) + "\n")
-        _replace(self.report_file, page)
+        write_whole(self.comparison_file, json.dumps(comparison, indent=1) + "\n")
+        write_whole(self.report_file, page)
 
     def save_transcripts(self, split: str, label: str, rows: Iterable[tuple[str, str, str]]) -> None:
         """What one size recognised: id, reference, hypothesis."""
         folder = self.folder / "transcripts"
         folder.mkdir(exist_ok=True)
-        _replace(folder / f"{split}-{label}.tsv", "".join("\t".join(row) + "\n" for row in rows))
+        write_whole(folder / f"{split}-{label}.tsv", "".join("\t".join(row) + "\n" for row in rows))
 
 
 def as_data(config: Config) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def read_lines(path: Path, key: str) -> list[dict[str, Any]]:
     return [rows[step] for step in sorted(rows)]
 
 
-def _replace(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")

@@ -24,7 +24,7 @@ from supernet.cli import (
 )
 from supernet.features import SAMPLE_RATE
 from supernet.recognizer import Recognizer
-from supernet.run import RunError
+from supernet.run import RunError, write_whole
 from supernet.transcript import FORMATS, SUBTITLES, SUFFIXES, Transcript
 
 STDIN = "-"
@@ -118,17 +118,11 @@ def _writer(args: argparse.Namespace, names: list[str]) -> Callable[[str, Transc
     if len(set(files.values())) < len(set(names)):
         raise RunError("`--out` must get recordings of different names, but some of these share theirs.")
     args.out.mkdir(parents=True, exist_ok=True)
-    return lambda name, result: _replace(files[name], form(name, result))
+    return lambda name, result: write_whole(files[name], form(name, result))
 
 
 def _stem(name: str) -> str:
     return "stdin" if name == STDIN else Path(name).stem
-
-
-def _replace(file: Path, text: str) -> None:
-    temporary = file.with_name(file.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(file)
 
 
 def _transcribe(

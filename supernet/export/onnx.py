@@ -17,12 +17,12 @@ from torch import Tensor
 from supernet.cut import Cut
 from supernet.export.formats import Format, Runtime, Written, quiet
 from supernet.export.graph import Graph, example
+from supernet.frontend import SUBSAMPLING
 from supernet.tokens import Tokens
 
 OPSET = 18
 IR_VERSION = 8
 """What the onnxruntime inside older releases of sherpa-onnx reads; the exporter would write a newer one."""
-SUBSAMPLING = 4
 _EVERYTHING = 1 << 40
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from supernet.checkpoint import load
+from supernet.checkpoint import load, save_json
 from supernet.cli import add_selection_option, console, main_guard, open_selection, progress
 from supernet.costs import processor
 from supernet.export.onnx import Onnx
@@ -83,7 +82,7 @@ def _subjects(args: argparse.Namespace, place: Path) -> tuple[str, Sequence[Subj
 
 def _save(args: argparse.Namespace, latency: dict[str, Any]) -> None:
     if args.out is not None:
-        args.out.write_text(json.dumps(latency, indent=1) + "\n", encoding="utf-8")
+        save_json(latency, args.out)
     elif args.run is not None:
         Run(args.run).save_latency(latency)
 
