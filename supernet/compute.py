@@ -11,7 +11,9 @@ from fairseq2.nn import BatchLayout
 from torch import Tensor
 
 from supernet.lanes import Padding, Walk
+from supernet.model import Recogniser
 from supernet.phases import Schedule
+from supernet.resolve import Resolved
 from supernet.step import Draw, Plan, Reader, Step
 
 ROWS = 60
@@ -32,6 +34,15 @@ def unit_steps(schedule: Schedule, scores_U: Tensor, seed: int) -> float:
     return sum(
         _phase_cost(schedule, a, b, scores_U, seed) for a, b in zip(starts, ends, strict=True) if b > a
     )
+
+
+def price(resolved: Resolved) -> float:
+    """The same before a training is made: which units it will choose hardly matters."""
+    method, config = resolved.method, resolved.config
+    model = Recogniser(config, num_tokens=2, initial_score=method.initial_score)
+    schedule = Schedule(method, model, config.seed)
+    schedule.begin(schedule.num_steps - 1)
+    return unit_steps(schedule, torch.zeros_like(model.scores), config.seed)
 
 
 def _phase_cost(schedule: Schedule, start: int, end: int, scores_U: Tensor, seed: int) -> float:

@@ -60,7 +60,7 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Resolved:
     problems: list[str] = []
     method_kls, method_options = load_plugin("method", data["method"], problems)
     task_kls, task_options = load_plugin("task", data["task"], problems)
-    config = _validated(Config, data, "", problems)
+    config = validated(Config, data, "", problems)
     if problems or config is None or method_kls is None or task_kls is None:
         raise ConfigError(problems)
     config = config.model_copy(
@@ -129,10 +129,9 @@ def _expand(layer: Mapping[str, Any]) -> Data:
 
 
 def presets() -> list[str]:
-    """The names of the presets in ``configs/``."""
-    return sorted(
-        f.name.removesuffix(".yaml") for f in resources.files("configs").iterdir() if f.name.endswith(".yaml")
-    )
+    """The names of the presets in ``configs/``; what describes a study is none."""
+    names = (f.name for f in resources.files("configs").iterdir() if f.name.endswith(".yaml"))
+    return sorted(name.removesuffix(".yaml") for name in names if not name.startswith("study_"))
 
 
 def load_preset(name: str) -> Data:
@@ -227,10 +226,11 @@ def load_plugin(
     options = (
         {key: value for key, value in data.items() if key != "name"} if isinstance(data, Mapping) else {}
     )
-    return kls, _validated(kls.Options, options, f"{prefix or kind}.", problems)
+    return kls, validated(kls.Options, options, f"{prefix or kind}.", problems)
 
 
-def _validated(kls: Any, data: Mapping[str, Any], prefix: str, problems: list[str]) -> Any:
+def validated(kls: Any, data: Mapping[str, Any], prefix: str, problems: list[str]) -> Any:
+    """``data`` as a ``kls``, or None, and a line for each thing that is wrong with it in ``problems``."""
     try:
         return kls.model_validate(data)
     except ValidationError as e:

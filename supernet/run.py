@@ -147,6 +147,10 @@ class Run:
         """The engine's ``train`` or ``valid`` metrics, in the order of their steps."""
         return read_lines(self.folder / "metrics" / f"{name}.jsonl", "Step")
 
+    def training_seconds(self) -> float:
+        """How long the steps took, over all sessions; validation and what comes after are not counted."""
+        return sum(float(line.get("Lapse Time", 0.0)) for line in self.metrics("train"))
+
     def save_skipped(self, skipped: Iterable[Skipped]) -> None:
         """The utterances that were left out, with reasons."""
         lines = [f"{s.split}\t{s.id}\t{s.reason}\n" for s in skipped]
@@ -176,9 +180,22 @@ class Run:
 
     def save_transcripts(self, split: str, label: str, rows: Iterable[tuple[str, str, str]]) -> None:
         """What one size recognised: id, reference, hypothesis."""
-        folder = self.folder / "transcripts"
-        folder.mkdir(exist_ok=True)
-        write_whole(folder / f"{split}-{label}.tsv", "".join("\t".join(row) + "\n" for row in rows))
+        file = self._transcripts_file(split, label)
+        file.parent.mkdir(exist_ok=True)
+        write_whole(file, "".join("\t".join(row) + "\n" for row in rows))
+
+    def transcripts(self, split: str, label: str) -> list[tuple[str, str, str]]:
+        """What :meth:`save_transcripts` saved. Raises :class:`RunError` where there is nothing."""
+        file = self._transcripts_file(split, label)
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except OSError as e:
+            raise RunError(f"'{file}' must hold transcripts, but cannot be read: {e.strerror}.") from None
+        rows = [line.split("\t") for line in lines]
+        return [(id_, reference, hypothesis) for id_, reference, hypothesis in rows]
+
+    def _transcripts_file(self, split: str, label: str) -> Path:
+        return self.folder / "transcripts" / f"{split}-{label}.tsv"
 
 
 def as_data(config: Config) -> dict[str, Any]:

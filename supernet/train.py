@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,15 @@ from supernet.run import Run
 from supernet.tokens import Tokens
 
 STOPPED = 130
+
+Validated = Callable[[int, Mapping[str, float]], None]
+"""``validated(step, wer)``: the validation word error rate of every size, as a fraction. What it raises
+ends the training.
+"""
+
+
+class Stopped(KeyboardInterrupt):
+    """A training was interrupted, with everything saved; the message says where."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -74,7 +83,12 @@ def main(arguments: list[str] | None = None) -> None:
     args = build_parser().parse_args(arguments)
     with main_guard():
         resolved = resolve(layers(args))
-        results = train_all(resolved, args.out)
+        try:
+            results = train_all(resolved, args.out)
+        except Stopped as e:
+            fail(str(e), STOPPED)
+        except engine.Divergence as e:
+            fail(str(e), 1)
     if is_main_process():
         console.print(results_table(results))
 
@@ -125,8 +139,12 @@ def train_all(resolved: Resolved, out: Path | None) -> Mapping[str, Any]:
     return {"title": "each size trained alone", "sizes": merged}
 
 
-def train_one(resolved: Resolved, folder: Path) -> Mapping[str, Any]:
-    """Train (or continue, or just read again) one run; returns its results."""
+def train_one(resolved: Resolved, folder: Path, validated: Validated | None = None) -> Mapping[str, Any]:
+    """Train (or continue, or just read again) one run; returns its results.
+
+    Raises :class:`Stopped` after an interruption, :class:`~supernet.engine.Divergence`, and whatever
+    ``validated`` raises.
+    """
     run, task, config = Run(folder), resolved.task, resolved.config
     if run.is_finished:
         run.begin(config)
@@ -139,13 +157,13 @@ def train_one(resolved: Resolved, folder: Path) -> Mapping[str, Any]:
             tokens.save(run.tokens_file)
             run.save_skipped(task.skipped())
         start = time.monotonic()
-        follower = Follower(run, resolved, report)
+        follower = Follower(run, resolved, report, validated)
         try:
             trained = engine.train(config, resolved.method, task, tokens, folder, follower)
         except KeyboardInterrupt:
-            fail(f"stopped; what was trained is kept in {folder}. The same command continues.", STOPPED)
-        except engine.Divergence as e:
-            fail(str(e), 1)
+            raise Stopped(
+                f"stopped; what was trained is kept in {folder}. The same command continues."
+            ) from None
         if not trained.is_main:
             return {"sizes": {}}
         return _finish(run, resolved, trained, tokens, time.monotonic() - start, report)
@@ -180,8 +198,8 @@ def _finish(
 class Follower:
     """Follows a training: the bar, and the scores over time."""
 
-    def __init__(self, run: Run, resolved: Resolved, report: Report) -> None:
-        self._run, self._config, self._report = run, resolved.config, report
+    def __init__(self, run: Run, resolved: Resolved, report: Report, validated: Validated | None) -> None:
+        self._run, self._config, self._report, self._validated = run, resolved.config, report, validated
         self._phases: list[tuple[str, int]] = []
 
     def on_start(self, schedule: Schedule) -> None:
@@ -199,6 +217,8 @@ class Follower:
         wers = {str(k)[4:]: float(v) for k, v in values.items() if k.startswith("wer/")}  # type: ignore[arg-type]
         shown = "  ".join(f"{size}: {wer:.1%}" for size, wer in sorted(wers.items(), key=lambda x: int(x[0])))
         console.print(f"step {step:>6}   validation WER   {shown}")
+        if self._validated is not None:
+            self._validated(step, wers)
 
 
 if __name__ == "__main__":

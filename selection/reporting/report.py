@@ -20,13 +20,7 @@ WHAT = {"units": "units", "params": "parameters", "macs": "MACs", "latency": "of
 
 def render(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
     """The page, with ``pictures`` (of :func:`~selection.reporting.pictures.draw_all`) in it."""
-    environment = Environment(
-        loader=PackageLoader("selection.reporting", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     texts = (
         percent,
         points,
@@ -39,10 +33,26 @@ def render(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
     environment.filters.update({function.__name__: function for function in texts})
     about = (sentences, limit_text, tables.ordered, tables.cost, tables.verdict, kind)
     environment.globals.update({function.__name__: function for function in about})
-    embedded = {name: base64.b64encode(png).decode() for name, png in pictures.items()}
+    embedded = embed(pictures)
     contests = [contest for contest in comparison.contests if is_open(contest, comparison.units)]
-    page = environment.get_template("report.html.jinja")
+    page = environment.get_template("reporting/report.html.jinja")
     return page.render(c=comparison, contests=contests, summary=summary(contests), pictures=embedded)
+
+
+def page_environment() -> Environment:
+    """For pages of HTML that need nothing else; templates go by their paths in this package."""
+    return Environment(
+        loader=PackageLoader("selection", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def embed(pictures: Mapping[str, bytes]) -> dict[str, str]:
+    """PNG pictures as text that a page can hold."""
+    return {name: base64.b64encode(png).decode() for name, png in pictures.items()}
 
 
 def summary(contests: Sequence[Contest]) -> list[tuple[str, list[tuple[float, str] | None]]]:

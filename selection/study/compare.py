@@ -1,0 +1,143 @@
+"""``compare``: every method, strategy and seed trained and judged; each trial is a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import Trial
+
+from selection.budget import Wish
+from selection.measuring.costs import multiply_accumulates
+from selection.select import Session, Wanted, compare, on_device
+from selection.study.contenders import Field, Training
+from selection.study.definition import CompareDefinition
+from selection.study.work import Job
+from supernet.checkpoint import load
+from supernet.cli import console, progress
+from supernet.costs import MACS_SECONDS
+from supernet.evaluation import score_sizes
+from supernet.resolve import Resolved, load_plugin
+from supernet.run import Run
+from supernet.scoring import count_errors, count_words
+from supernet.selections import Selection
+from supernet.train import train_one
+
+TRAINING = "training"
+"""The one parameter of a trial: the name of its run."""
+Rows = list[dict[str, Any]]
+"""What is known of each subnet that a trial has judged."""
+
+
+class CompareJob(Job):
+    """Trains each run that the comparison needs, lets the strategies choose, and keeps all errors."""
+
+    directions = ("minimize",)
+
+    def __init__(self, definition: CompareDefinition, folder: Path) -> None:
+        super().__init__(folder)
+        self.definition = definition
+        self._trainings = {training.name: training for training in Field(definition).trainings()}
+
+    @property
+    def total(self) -> int:
+        return len(self._trainings)
+
+    def first(self) -> Sequence[dict[str, Any]]:
+        return [{TRAINING: name} for name in self._trainings]
+
+    def run(self, trial: Trial, original: int) -> float:
+        """Train one run and judge what was chosen from it; returns the mean test WER of its own subnets."""
+        training = self._trainings[trial.suggest_categorical(TRAINING, list(self._trainings))]
+        console.print(
+            f"[bold]{training.name}[/]  run {trial.number + 1}, {self.total} in all", highlight=False
+        )
+        resolved, run = self.definition.resolved(training.changes()), self._run_of(training)
+        results = train_one(resolved, run.folder)
+        rows = own_rows(run, results)
+        if strategies := self.definition.methods[training.method]:
+            rows += chosen_rows(run, resolved, strategies)
+        self._note(trial, training, resolved, results, rows)
+        return sum(float(row["wer"]) for row in rows if row["strategy"] is None) / len(training.sizes)
+
+    def _run_of(self, training: Training) -> Run:
+        return Run(self.folder / "runs" / training.name)
+
+    def _note(
+        self, trial: Trial, training: Training, resolved: Resolved, results: Mapping[str, Any], rows: Rows
+    ) -> None:
+        """Everything a report needs, kept with the trial."""
+        run = self._run_of(training)
+        _, references, _ = zip(*run.transcripts("test", rows[0]["label"]), strict=True)
+        notes = {
+            "method": training.label,
+            "seed": training.seed,
+            "updates": training.steps,
+            "unit_steps": results["unit_steps"],
+            "training_macs": training_macs(run, resolved, results["unit_steps"]),
+            "training_seconds": round(run.training_seconds(), 1),
+            "words": count_words(references)[:, 0].tolist(),
+            "rows": rows,
+        }
+        for name, note in notes.items():
+            trial.set_user_attr(name, note)
+        selections = [run.selection_file(strategy) for strategy in self.definition.methods[training.method]]
+        self.keep(trial, [run.results_file, *selections])
+
+
+def own_rows(run: Run, results: Mapping[str, Any]) -> Rows:
+    """The subnets that the run was trained with."""
+    return [_row(run, None, size, size, facts) for size, facts in results["sizes"].items()]
+
+
+def chosen_rows(run: Run, resolved: Resolved, strategies: Sequence[str]) -> Rows:
+    """What each strategy chooses from the run's network on the validation split, for each of its sizes."""
+    model = on_device(load(run.model_stem), resolved.config.device)
+    wanted = Wanted(
+        {name: load_plugin("strategy", name, [])[0]() for name in strategies},
+        [Wish.parse(str(size)) for size in sorted(resolved.config.sizes)],
+    )
+    with progress() as report:
+        resolved.task.prepare(report)
+        comparison = compare(Session(run, model, resolved.task, wanted, report))
+        chosen = {
+            (name, choice.budget): choice.subnet
+            for name in strategies
+            for choice in Selection.load(run.selection_file(name)).choices
+        }
+        labelled = {f"{name}-{size}": subnet for (name, size), subnet in chosen.items()}
+        scored = score_sizes(run, model, resolved.task, labelled, "test", report)
+    effort = {(row.strategy, contest.budget): row for contest in comparison.contests for row in contest.rows}
+    rows = [_row(run, name, size, f"{name}-{size}", scored[f"{name}-{size}"]) for name, size in chosen]
+    for row in rows:  # the full net is no choice
+        found = effort.get((row["strategy"], str(row["size"])))
+        row["evaluations"], row["seconds"] = (found.evaluations, found.seconds) if found else (0, 0.0)
+    return rows
+
+
+def _row(run: Run, strategy: str | None, size: str, label: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    _, references, hypotheses = zip(*run.transcripts("test", label), strict=True)
+    return {
+        "strategy": strategy,
+        "size": int(size),
+        "label": label,
+        "kept": facts["kept"],
+        "params": facts["params"],
+        "macs": facts["macs"],
+        "wer": facts["test"]["wer"],
+        "cer": facts["test"]["cer"],
+        "errors": count_errors(references, hypotheses)[:, 0].tolist(),
+        "evaluations": 0,
+        "seconds": 0.0,
+    }
+
+
+def training_macs(run: Run, resolved: Resolved, unit_steps: float) -> float:
+    """Multiply-accumulates of a training's units, forward and (twice as many) backward, for the seconds of
+    speech that its batches hold. The frontend and the heads are left out, as in ``unit_steps``.
+    """
+    config = resolved.config
+    seconds = float(config.task.options.get("batch_seconds", 1.0)) * config.train.accumulate
+    units = multiply_accumulates(load(run.model_stem).recogniser, MACS_SECONDS).units
+    return 3 * unit_steps * seconds / MACS_SECONDS * sum(units) / len(units)

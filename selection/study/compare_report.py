@@ -1,0 +1,202 @@
+"""The report of a comparison: tables on the console, CSV, a picture of all fronts, one page of HTML."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from optuna.study import Study
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from selection.reporting.pictures import COLOURS, MARKERS
+from selection.reporting.report import embed, page_environment
+from selection.reporting.unit_pictures import png
+from selection.study.contenders import Contender, Field
+from selection.study.definition import CompareDefinition
+from selection.study.sentences import TITLES, conclusions
+from selection.study.verdict import Cell, Cost, Verdict, missing, notes_of
+from selection.study.work import ended
+from supernet.cli import console
+from supernet.costs import MACS_SECONDS
+from supernet.run import write_whole
+
+NOTE = (
+    "test WER, %: mean over the seeds, lowest and highest; below it, how far behind the best of the size,\n"
+    "with an interval (95 % for all of a size together; * where it leaves out 0)."
+)
+COST_NOTE = (
+    "s: training; evals, search s: subnets that the strategy had scored, and computing time of its search;\n"
+    "hypervolume: % of the plane of MACs and WER that the sizes dominate."
+)
+
+
+def write(study: Study, definition: CompareDefinition, folder: Path) -> None:
+    """Print the tables and conclusions, and write CSV, picture and page."""
+    field, notes = Field(definition), notes_of(ended(study))
+    lacking = {regime: missing(field, regime, notes) for regime in definition.regimes}
+    found = [Verdict(field, regime, notes) for regime, names in lacking.items() if not names]
+    unfinished = list(dict.fromkeys(name for names in lacking.values() for name in names))
+    picture = fronts(found) if found else None
+    if picture:
+        (folder / "fronts.png").write_bytes(picture)
+    write_whole(folder / "results.csv", as_csv(found))
+    write_whole(folder / "report.html", page(study.study_name, found, unfinished, picture))
+    for verdict in found:
+        console.print(error_table(verdict))
+        console.print(cost_table(verdict))
+        for sentence in conclusions(verdict):
+            console.print(sentence, highlight=False)
+    if unfinished:
+        console.print(f"{len(unfinished)} runs are not finished, e.g. {unfinished[0]}.", highlight=False)
+
+
+def error_table(verdict: Verdict) -> Table:
+    """Contenders in rows, sizes in columns."""
+    made = _table(f"{TITLES[verdict.regime].capitalize()} (seeds {', '.join(map(str, verdict.seeds))})", NOTE)
+    made.add_column("contender", overflow="fold")
+    for size in reversed(verdict.sizes):
+        made.add_column(f"{size} units", justify="right", no_wrap=True)
+    for contender, cells in verdict.cells.items():
+        wers = (f"{rates(cell)}\n{behind(verdict, contender, size)}" for size, cell in cells.items())
+        made.add_row(contender.name, *wers)
+    return made
+
+
+def cost_table(verdict: Verdict) -> Table:
+    """Contenders in rows, what each took in columns."""
+    made = _table("What all sizes took (mean over the seeds), and what they are worth together", COST_NOTE)
+    made.add_column("contender", overflow="fold")
+    for name in ("runs", "updates", "unit-steps", "MACs", "s", "evals", "search s", "hypervolume"):
+        made.add_column(name, justify="right")
+    for contender in verdict.cells:
+        made.add_row(contender.name, *cost_cells(verdict.cost(contender)), volume(verdict, contender))
+    return made
+
+
+def _table(title: str, caption: str) -> Table:
+    return Table(
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        title=title,
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+    )
+
+
+def rates(cell: Cell) -> str:
+    """``2.68 (2.51–2.84)``, in %."""
+    low, high = min(cell.wers), max(cell.wers)
+    spread = f" ({100 * low:.2f}–{100 * high:.2f})" if len(cell.wers) > 1 else ""
+    return f"{100 * cell.mean:.2f}{spread}"
+
+
+def behind(verdict: Verdict, contender: Contender, size: int) -> str:
+    """``+0.34 [0.10, 0.60]*``, in points of WER; ``best`` for who leads."""
+    if contender == verdict.best(size):
+        return "best"
+    gap = verdict.gaps[size][contender]
+    low, high = (100 * end for end in gap.interval)
+    return f"{100 * gap.points:+.2f} [{low:.2f}, {high:.2f}]{'*' if gap.is_clear else ''}"
+
+
+def volume(verdict: Verdict, contender: Contender) -> str:
+    found = [100 * v for v in verdict.hypervolumes(contender)]
+    return f"{sum(found) / len(found):.1f}"
+
+
+def cost_cells(cost: Cost) -> list[str]:
+    return [
+        str(cost.runs),
+        f"{cost.updates:,.0f}",
+        f"{cost.unit_steps:,.0f}",
+        f"{cost.training_macs / 1e12:,.0f} T",
+        f"{cost.training_seconds:,.0f}",
+        f"{cost.evaluations:,.0f}",
+        f"{cost.selection_seconds:,.0f}",
+    ]
+
+
+COLUMNS = (
+    *("regime", "contender", "size", "seed", "wer", "cer", "params", "macs", "kept", "updates", "unit_steps"),
+    *("training_macs", "training_seconds", "evaluations", "selection_seconds"),
+)
+
+
+def as_csv(verdicts: Sequence[Verdict]) -> str:
+    """A line for each contender, size and seed."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS)
+    writer.writeheader()
+    writer.writerows(line for verdict in verdicts for line in _lines(verdict))
+    return file.getvalue()
+
+
+def _lines(verdict: Verdict) -> Iterator[dict[str, Any]]:
+    for contender in verdict.cells:
+        for size in verdict.sizes:
+            for seed in verdict.seeds:
+                notes, row = verdict.found(contender, size, seed)
+                line = {"regime": verdict.regime, "contender": contender.name, "seed": seed, **notes, **row}
+                line |= {"kept": " ".join(row["kept"]), "selection_seconds": row["seconds"]}
+                yield {column: line[column] for column in COLUMNS}
+
+
+def fronts(verdicts: Sequence[Verdict]) -> bytes:
+    """WER against MACs, a panel for each regime: the mean over the seeds, and their spread."""
+    figure, axes = plt.subplots(
+        1,
+        len(verdicts),
+        figsize=(1.5 + 5.5 * len(verdicts), 5),
+        squeeze=False,
+        layout="constrained",
+        sharey=True,
+    )
+    for panel, verdict in zip(axes[0], verdicts, strict=True):
+        for i, (contender, cells) in enumerate(verdict.cells.items()):
+            _draw(panel, i, contender.name, list(cells.values()))
+        panel.set_title(TITLES[verdict.regime], fontsize=10)
+        panel.set(xlabel=f"MACs for {MACS_SECONDS:g} s of audio (G)", yscale=_scale(verdicts))
+        panel.grid(alpha=0.3, which="both")
+    axes[0][0].set_ylabel("test WER, %")
+    figure.legend(
+        *axes[0][0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=9
+    )
+    return png(figure)
+
+
+def _draw(axes: Any, i: int, name: str, cells: Sequence[Cell]) -> None:
+    macs = [cell.macs / 1e9 for cell in cells]
+    look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+    axes.plot(macs, [100 * cell.mean for cell in cells], label=name, linewidth=1.3, markersize=5, **look)
+    low = [100 * min(cell.wers) for cell in cells]
+    high = [100 * max(cell.wers) for cell in cells]
+    axes.fill_between(macs, low, high, color=look["color"], alpha=0.12, linewidth=0)
+
+
+def _scale(verdicts: Sequence[Verdict]) -> str:
+    means = [cell.mean for v in verdicts for mine in v.cells.values() for cell in mine.values()]
+    return "log" if min(means) > 0 and max(means) > 5 * min(means) else "linear"
+
+
+def page(name: str, verdicts: Sequence[Verdict], missing: Sequence[str], picture: bytes | None) -> str:
+    """The page, with the picture in it."""
+    environment = page_environment()
+    functions = (rates, behind, volume, cost_cells, conclusions)
+    environment.globals.update({function.__name__: function for function in functions})
+    return environment.get_template("study/compare.html.jinja").render(
+        name=name,
+        verdicts=verdicts,
+        missing=missing,
+        titles=TITLES,
+        picture=embed({"fronts": picture})["fronts"] if picture else None,
+    )

@@ -1,0 +1,186 @@
+"""What a study is, as its YAML file says it; checked whole before anything is trained."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from pydantic import Field, model_validator
+
+from selection.study.space import Dimension, nested
+from supernet.config import Named, Section
+from supernet.resolve import ConfigError, Data, Resolved, load_plugin, nearest, resolve, validated
+
+Regime = Literal["updates", "compute", "compute-each"]
+"""What trainings are given equally much of; see :func:`~selection.study.contenders.steps_of`."""
+
+
+METHODS: Mapping[str, tuple[str, ...]] = {
+    "simple-top-k": (),
+    "iterative-zero-out": (),
+    "on-demand": ("tail", "greedy", "every-other", "similarity"),
+    "individual": (),
+}
+
+
+class Definition(Section):
+    """What all studies have in common."""
+
+    settings: Data = Field(default_factory=dict)
+    """Settings of every training, as in a run's configuration: task, sizes, preset and so on."""
+
+    def problems(self) -> list[str]:
+        """What is wrong with this study, in words for the user."""
+        return _problems(self.settings, [{}])
+
+    def resolved(self, *changes: Mapping[str, Any]) -> Resolved:
+        return resolve([self.settings, *changes])
+
+
+D = TypeVar("D", bound=Definition)
+
+
+class CompareDefinition(Definition):
+    """Methods against each other, and against each size trained alone."""
+
+    methods: dict[str, tuple[str, ...]] = Field(default_factory=lambda: dict(METHODS), min_length=1)
+    """Methods of training, and the strategies that choose from what each of them has trained. None: the
+    subnets it was trained with.
+    """
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    regimes: Annotated[tuple[Regime, ...], Field(min_length=1)] = ("updates", "compute")
+    reference_wer: Annotated[float, Field(gt=0)] = 0.2
+    """Hypervolumes are measured from this word error rate and 1.1 times the MACs of the full net."""
+
+    def problems(self) -> list[str]:
+        found = _problems(self.settings, [{"method": name} for name in self.methods])
+        for name in sorted({strategy for chosen in self.methods.values() for strategy in chosen}):
+            load_plugin("strategy", name, found)
+        if len(set(self.seeds)) < len(self.seeds):
+            found.append(f"`seeds` must differ from each other, but are {list(self.seeds)} instead.")
+        return found
+
+
+class TuneDefinition(Definition):
+    """A search for the best settings of a training."""
+
+    space: Annotated[dict[str, Dimension], Field(min_length=1)]
+    """What is searched, by the dotted key of the setting."""
+    trials: tuple[dict[str, Any], ...] = ()
+    """Values of the first trials; what one does not name is sampled."""
+    objectives: Annotated[tuple[str, ...], Field(min_length=1)] = ("wer",)
+    """``wer``: the mean over the sizes; ``wer/6``: of one size; ``compute``: units x updates of the training.
+    With several, the outcome is a Pareto front, and no trial is pruned.
+    """
+    reference: dict[int, Annotated[float, Field(gt=0)]] | None = None
+    """Word error rates by size that those of a trial are divided by before their mean is taken. None: 1."""
+    sampler: Named = Named(name="TPESampler")
+    pruner: Named = Named(name="MedianPruner")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, data: Any) -> Any:
+        """A sampler or pruner may be given by its name alone."""
+        if not isinstance(data, Mapping):
+            return data
+        return {
+            key: {"name": value} if key in ("sampler", "pruner") and isinstance(value, str) else value
+            for key, value in data.items()
+        }
+
+    def problems(self) -> list[str]:
+        found = _problems(self.settings, [{}]) or _problems(self.settings, self._changes())
+        found += [problem for key, dimension in self.space.items() for problem in dimension.problems(key)]
+        found += [problem for i, values in enumerate(self.trials) for problem in self._wrong(i, values)]
+        if not found:
+            found = self._about_sizes(self.resolved().config.sizes)
+        for kind in ("sampler", "pruner"):
+            found += _component_problems(kind, getattr(self, kind))
+        return found
+
+    def _changes(self) -> list[Data]:
+        """Each dimension at each of its ends or choices."""
+        return [
+            nested({key: value}) for key, dimension in self.space.items() for value in dimension.extremes()
+        ]
+
+    def _wrong(self, i: int, values: Mapping[str, Any]) -> list[str]:
+        where = f"`trials.{i}`"
+        unknown = [key for key in values if key not in self.space]
+        found = [f"{where} must set keys of `space`, but sets '{key}'." for key in unknown]
+        for key in set(values) - set(unknown):
+            if not self.space[key].holds(values[key]):
+                found.append(f"{where} must lie within `space`, but sets '{key}' to {values[key]!r}.")
+        return found
+
+    def _about_sizes(self, sizes: Sequence[int]) -> list[str]:
+        known = ["wer", "compute", *(f"wer/{size}" for size in sorted(sizes))]
+        found = [
+            f"`objectives` must be among {', '.join(known)}, but one is '{name}' instead."
+            + nearest(name, known)
+            for name in self.objectives
+            if name not in known
+        ]
+        if self.reference is not None and set(self.reference) != set(sizes):
+            found.append(
+                f"`reference` must name the sizes {sorted(sizes)}, "
+                f"but names {sorted(self.reference)} instead."
+            )
+        return found
+
+    def new_sampler(self, seed: int) -> BaseSampler:
+        """The sampler; ``seed`` decides what it draws unless its own options do."""
+        kls = getattr(optuna.samplers, self.sampler.name)
+        seeded = {"seed": seed} if "seed" in inspect.signature(kls).parameters else {}
+        made: BaseSampler = kls(**{**seeded, **self.sampler.options})
+        return made
+
+    def new_pruner(self) -> BasePruner:
+        made: BasePruner = getattr(optuna.pruners, self.pruner.name)(**self.pruner.options)
+        return made
+
+
+def checked(kls: type[D], data: Mapping[str, Any]) -> D:
+    """``data`` as a study. Raises :class:`~supernet.resolve.ConfigError` with everything that is wrong."""
+    problems: list[str] = []
+    definition = validated(kls, data, "", problems)
+    if definition is not None:
+        problems += definition.problems()
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return definition  # type: ignore[no-any-return]
+
+
+def _problems(settings: Data, changes: Sequence[Data]) -> list[str]:
+    """What is wrong with the settings under any of these changes, each line once."""
+    found: dict[str, None] = {}
+    for change in changes:
+        try:
+            resolve([settings, change])
+        except ConfigError as e:
+            found |= dict.fromkeys(e.problems)
+    return list(found)
+
+
+def _component_problems(kind: str, named: Named) -> list[str]:
+    """What is wrong with a sampler or pruner of Optuna's."""
+    module = getattr(optuna, f"{kind}s")
+    names = [
+        name for name in module.__all__ if name.endswith(kind.capitalize()) and not name.startswith("Base")
+    ]
+    if named.name not in names:
+        return [
+            f"`{kind}` must be one of Optuna's {', '.join(names)}, but is '{named.name}' instead."
+            + nearest(named.name, names)
+        ]
+    try:
+        getattr(module, named.name)(**named.options)
+    except (TypeError, ValueError, ImportError) as e:
+        return [
+            f"`{kind}` {named.name} must be given options that it takes, but: {' '.join(str(e).split())}."
+        ]
+    return []

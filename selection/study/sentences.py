@@ -1,0 +1,61 @@
+"""What a comparison says, in words: what can be concluded, and what cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from selection.study.contenders import Contender
+from selection.study.verdict import Verdict
+
+TITLES = {
+    "updates": "at the same number of updates",
+    "compute": "at the same compute for all sizes together",
+    "compute-each": "at the same compute, each size alone with all of it",
+}
+"""By regime, what trainings are given equally much of."""
+
+
+def conclusions(verdict: Verdict) -> list[str]:
+    """A sentence for each size, then what the numbers do not show."""
+    return [*(_about_size(verdict, size) for size in reversed(verdict.sizes)), *_limits(verdict)]
+
+
+def _about_size(verdict: Verdict, size: int) -> str:
+    best, gaps = verdict.best(size), verdict.gaps[size]
+    cell = verdict.cells[best][size]
+    same = [c for c in gaps if np.array_equal(verdict.cells[c][size].errors_RN, cell.errors_RN)]
+    worse = [c for c in gaps if gaps[c].is_clear]
+    open_ = [c for c in gaps if c not in worse and c not in same]
+    said = [f"{size} units: {_names([best, *same])} lowest, {100 * cell.mean:.2f} % on average"]
+    if worse:
+        said.append(f"clearly better than {_gaps(verdict, size, worse)}")
+    if open_:
+        said.append(f"not told apart from {_gaps(verdict, size, open_)}")
+    return "; ".join(said) + "."
+
+
+def _gaps(verdict: Verdict, size: int, contenders: Sequence[Contender]) -> str:
+    found = sorted(contenders, key=lambda c: verdict.gaps[size][c].points)
+    return ", ".join(f"{c.name} (+{100 * verdict.gaps[size][c].points:.2f})" for c in found)
+
+
+def _names(contenders: Sequence[Contender]) -> str:
+    return " = ".join(contender.name for contender in contenders)
+
+
+def _limits(verdict: Verdict) -> list[str]:
+    num_seeds, cell = len(verdict.seeds), next(iter(next(iter(verdict.cells.values())).values()))
+    few = (
+        "With one seed nothing is said about other trainings."
+        if num_seeds == 1
+        else f"{num_seeds} seeds say little about how much trainings differ, so intervals are too narrow."
+        if num_seeds < 5
+        else f"Differences smaller than what {num_seeds} seeds resolve are not ruled out."
+    )
+    return [
+        f"{few} All of it holds for this corpus ({len(cell.words_N):,} test utterances, "
+        f"{int(cell.words_N.sum()):,} words), these sizes and these settings; with settings of its own "
+        "(`tune`) each method might do better."
+    ]

@@ -1,0 +1,103 @@
+"""The search space of a study: a dimension for each setting that is tuned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import Trial
+from pydantic import model_validator
+
+from supernet.config import Section
+from supernet.resolve import Data, merge
+
+Scalar = str | int | float | bool | None
+
+
+class Dimension(Section):
+    """The values of one setting: from ``low`` to ``high`` (whole numbers where both are), or ``choices``."""
+
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+    """Whether values are spread over orders of magnitude."""
+    step: int | float | None = None
+    choices: tuple[Any, ...] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Dimension:
+        is_range = self.low is not None and self.high is not None
+        if is_range == bool(self.choices) or (self.choices and (self.low, self.high) != (None, None)):
+            raise ValueError("a dimension of `space` must have either `low` and `high`, or `choices`")
+        return self
+
+    def problems(self, key: str) -> list[str]:
+        """What Optuna does not accept about it."""
+        try:
+            self.distribution()
+        except ValueError as e:
+            return [f"`space.{key}` must be a range that can be drawn from, but is not: {e}"]
+        return []
+
+    def distribution(self) -> BaseDistribution:
+        if self.choices is not None:
+            return CategoricalDistribution([written(choice) for choice in self.choices])
+        assert self.low is not None
+        assert self.high is not None
+        if self._is_whole:
+            return IntDistribution(int(self.low), int(self.high), self.log, int(self.step or 1))
+        return FloatDistribution(self.low, self.high, self.log, self.step)
+
+    @property
+    def _is_whole(self) -> bool:
+        return all(isinstance(x, int) for x in (self.low, self.high, self.step) if x is not None)
+
+    def extremes(self) -> list[Any]:
+        """The values that show whether a setting takes all of them."""
+        return [self.low, self.high] if self.choices is None else list(self.choices)
+
+    def holds(self, value: Any) -> bool:
+        """Whether ``value`` can be drawn."""
+        if self.choices is not None:
+            return value in self.choices
+        try:
+            return bool(self.distribution()._contains(float(value)))
+        except (TypeError, ValueError):
+            return False
+
+    def suggest(self, trial: Trial, key: str) -> Any:
+        """The trial's value."""
+        found = self.distribution()
+        if isinstance(found, CategoricalDistribution):
+            return read(trial.suggest_categorical(key, found.choices))
+        if isinstance(found, IntDistribution):
+            return trial.suggest_int(key, found.low, found.high, step=found.step, log=found.log)
+        assert isinstance(found, FloatDistribution)
+        return trial.suggest_float(key, found.low, found.high, step=found.step, log=found.log)
+
+
+def written(value: Any) -> Scalar:
+    """A choice as a storage can keep it: lists and mappings as JSON."""
+    return value if isinstance(value, str | int | float | bool | None) else json.dumps(value)
+
+
+def read(value: Scalar) -> Any:
+    """What :func:`written` wrote; a text is never a list or a mapping otherwise."""
+    return json.loads(value) if isinstance(value, str) and value[:1] in ("[", "{") else value
+
+
+def nested(values: Mapping[str, Any]) -> Data:
+    """Values by dotted keys as nested mappings."""
+    data: Data = {}
+    for key, value in values.items():
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        data = merge(data, value)
+    return data

@@ -1,0 +1,174 @@
+"""Where a study is kept: Optuna's storages, each with a heartbeat, so that no trial is lost with its
+worker.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+
+from supernet.run import RunError, differences
+
+Direction = Literal["minimize", "maximize"]
+JOURNAL = "journal:"
+"""A storage ``journal:PATH`` is a file that several machines may append to, such as on a network drive."""
+DEFINITION = "definition"
+PATIENCE = 30.0
+"""Seconds to wait for another worker that is making the study."""
+_BEATS = 4
+"""Signs of life within the time after which a worker is given up."""
+
+RETRY = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
+"""Queues a trial again that has lost its worker."""
+
+
+class BeatingJournal(JournalStorage, BaseHeartbeat):
+    """A journal that notes signs of life, which Optuna's own does in databases only."""
+
+    def __init__(self, path: str, interval: int) -> None:
+        super().__init__(JournalFileBackend(path))
+        self._interval = interval
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        self.set_trial_system_attr(trial_id, "heartbeat", time.time())
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        oldest = time.time() - _BEATS * self._interval
+        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        return [t._trial_id for t in running if t.system_attrs.get("heartbeat", oldest) < oldest]
+
+    def get_heartbeat_interval(self) -> int:
+        return self._interval
+
+    def get_heartbeat_stale_trial_callback(self) -> Callable[[Study, FrozenTrial], None]:
+        return RETRY
+
+
+def open_storage(text: str | None, folder: Path, grace: int) -> BaseStorage:
+    """The storage of ``--storage``, or ``study.db`` in the study's folder. A trial whose worker gives no sign
+    of life for ``grace`` seconds is queued again.
+
+    Raises :class:`~supernet.run.RunError` where it cannot be reached.
+    """
+    url = f"sqlite:///{folder.absolute() / 'study.db'}" if text is None else text
+    interval = max(1, grace // _BEATS)
+    try:
+        if url.startswith(JOURNAL):
+            return BeatingJournal(url.removeprefix(JOURNAL), interval)
+        return _database(url, interval)
+    except (OSError, RuntimeError, ImportError, SQLAlchemyError) as e:
+        raise RunError(_unreachable(url, e)) from None
+
+
+def _database(url: str, interval: int, attempts: int = 3) -> RDBStorage:
+    """The database. Of several workers that make its tables at the same time, all but one are refused."""
+    try:
+        return RDBStorage(
+            url,
+            engine_kwargs=_engine_options(url),
+            heartbeat_interval=interval,
+            grace_period=_BEATS * interval,
+            heartbeat_stale_trial_callback=RETRY,
+        )
+    except (IntegrityError, ProgrammingError, OperationalError):
+        if attempts == 1:
+            raise
+        time.sleep(0.5)
+        return _database(url, interval, attempts - 1)
+
+
+def _engine_options(url: str) -> dict[str, Any]:
+    """SQLite locks the whole file while somebody writes: wait for it."""
+    return {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+
+
+def _unreachable(url: str, error: Exception) -> str:
+    reason = " ".join(str(error.__cause__ or error).split()).partition(" (Background on")[0]
+    hint = ""
+    if isinstance(error, ImportError) and "postgres" in url:
+        hint = ' Install its driver: pip install "supernet-asr[postgresql]".'
+    return f"`--storage` must be reachable, but '{shown(url)}' is not: {reason.rstrip('.')}.{hint}"
+
+
+def shown(url: str) -> str:
+    """The address without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url
+
+
+def create(
+    storage: BaseStorage,
+    name: str,
+    directions: Sequence[Direction],
+    first: Sequence[dict[str, Any]],
+    definition: dict[str, Any],
+) -> Study:
+    """The study ``name``, new (with its ``first`` trials queued) or continued.
+
+    Raises :class:`~supernet.run.RunError` where there is one of this name with another definition; it is left
+    as it is.
+    """
+    try:
+        study = optuna.create_study(storage=storage, study_name=name, directions=directions)
+    except optuna.exceptions.DuplicatedStudyError:
+        study = optuna.load_study(storage=storage, study_name=name)
+        _check_same(study, definition)
+    else:  # others wait for the definition, so that nobody queues these trials twice
+        for values in first:
+            study.enqueue_trial(values)
+        study.set_user_attr(DEFINITION, definition)
+    return study
+
+
+def load(storage: BaseStorage, name: str) -> Study:
+    """The study ``name``. Raises :class:`~supernet.run.RunError` where there is none of this project's."""
+    names = optuna.get_all_study_names(storage)
+    study = optuna.load_study(study_name=name, storage=storage) if name in names else None
+    if study is None or DEFINITION not in study.user_attrs:
+        known = ", ".join(names) or "none"
+        raise RunError(f"`--name` must be a study of this storage ({known}), but is '{name}' instead.")
+    return study
+
+
+def _check_same(study: Study, definition: dict[str, Any]) -> None:
+    old = _defined(study, time.monotonic() + PATIENCE)
+    if changed := differences(old, json.loads(json.dumps(definition))):
+        raise RunError(
+            f"study '{study.study_name}' must be continued with the definition it was begun with, but these "
+            f"differ: {'; '.join(changed[:5])}{'; …' if len(changed) > 5 else ''}. "
+            "Choose another folder with --out or another --name."
+        )
+
+
+def _defined(study: Study, until: float) -> dict[str, Any]:
+    """The definition, which whoever made the study writes last."""
+    while (found := study.user_attrs.get(DEFINITION)) is None:
+        if time.monotonic() > until:
+            raise RunError(
+                f"study '{study.study_name}' must have a definition, but has none: it is not this project's, "
+                "or whoever made it was cut off. Choose another --name."
+            )
+        time.sleep(0.2)
+    return dict(found)
+
+
+def artifacts(folder: Path) -> FileSystemArtifactStore:
+    """What trials leave behind: results, selections, errors by utterance."""
+    path = folder / "artifacts"
+    path.mkdir(parents=True, exist_ok=True)
+    return FileSystemArtifactStore(base_path=path)

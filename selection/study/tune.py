@@ -1,0 +1,153 @@
+"""``tune``: trials of a search, each an ordinary run, judged on the validation split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from selection.select import on_device
+from selection.study.definition import TuneDefinition
+from selection.study.space import nested, written
+from selection.study.storage import Direction
+from selection.study.work import ENDED, Job, Surplus, ended
+from supernet.checkpoint import load
+from supernet.cli import console, progress
+from supernet.engine import Divergence
+from supernet.evaluation import score_sizes
+from supernet.resolve import ConfigError, Resolved
+from supernet.run import Run
+from supernet.train import train_one
+
+
+class TuneJob(Job):
+    """Samples settings, trains with them, and reports how good every size is."""
+
+    def __init__(self, definition: TuneDefinition, folder: Path, num_trials: int) -> None:
+        super().__init__(folder)
+        self.definition, self._num_trials = definition, num_trials
+        self.directions: Sequence[Direction] = ["minimize" for _ in definition.objectives]
+        self._seed = definition.resolved().config.seed
+
+    @property
+    def total(self) -> int:
+        return self._num_trials
+
+    def first(self) -> Sequence[dict[str, Any]]:
+        listed = self.definition.trials[: self.total]
+        return [{key: written(value) for key, value in values.items()} for values in listed]
+
+    def before(self, study: Study) -> None:
+        """A fresh seed for each trial: a search that is continued does not draw the same values again."""
+        study.sampler = self.definition.new_sampler(self._seed + len(study.get_trials(deepcopy=False)))
+
+    def run(self, trial: Trial, original: int) -> float | Sequence[float]:
+        """Train with the sampled settings; returns a value for each objective."""
+        values = {key: dimension.suggest(trial, key) for key, dimension in self.definition.space.items()}
+        said = "  ".join(f"{key}={_short(value)}" for key, value in values.items())
+        console.print(f"[bold]trial {trial.number}[/], {self.total} in all   {said}", highlight=False)
+        if (known := self._known(trial)) is not None:
+            return self._again(trial, known)
+        try:
+            resolved = self.definition.resolved(nested(values))
+        except ConfigError as e:  # each value is possible, but not all of them together
+            trial.set_user_attr("pruned", str(e))
+            raise optuna.TrialPruned(str(e)) from None
+        return self._train(trial, resolved, Run(self.folder / "runs" / f"trial-{original:04}"))
+
+    def _known(self, trial: Trial) -> FrozenTrial | None:
+        """Another trial of the same values, which is not trained twice."""
+        others = trial.study.get_trials(deepcopy=False, states=(*ENDED, TrialState.RUNNING))
+        same = [t for t in others if t.number != trial.number and t.params == trial.params]
+        if any(t.state == TrialState.RUNNING and t.number < trial.number for t in same):
+            raise Surplus
+        return next((t for t in same if t.state in ENDED), None)
+
+    def _again(self, trial: Trial, known: FrozenTrial) -> Sequence[float]:
+        console.print(f"the same settings as trial {known.number}", highlight=False)
+        trial.set_user_attr("same_as", known.number)
+        for name, note in known.user_attrs.items():
+            trial.set_user_attr(name, note)
+        if known.state == TrialState.PRUNED:
+            raise optuna.TrialPruned(f"the same settings as trial {known.number}, which was pruned")
+        return list(known.values)
+
+    def _train(self, trial: Trial, resolved: Resolved, run: Run) -> float | Sequence[float]:
+        trial.set_user_attr("run", run.folder.name)
+        follow = Follow(trial, self) if len(self.directions) == 1 else None
+        try:
+            results = train_one(resolved, run.folder, follow)
+        except Divergence as e:
+            trial.set_user_attr("pruned", str(e))
+            raise optuna.TrialPruned(str(e)) from None
+        valid = _valid_wers(run, resolved)
+        notes = {
+            "valid": {str(size): wer for size, wer in valid.items()},
+            "test": {size: row["test"]["wer"] for size, row in results["sizes"].items()},
+            "unit_steps": results["unit_steps"],
+            "training_seconds": round(run.training_seconds(), 1),
+        }
+        for name, note in notes.items():
+            trial.set_user_attr(name, note)
+        self.keep(trial, [run.results_file, run.config_file])
+        return self._say(trial, self.values(valid, results["unit_steps"]))
+
+    def values(self, wers: Mapping[int, float], unit_steps: float) -> list[float]:
+        """A value for each objective, from the validation WERs by size and the training's cost."""
+        known = {"wer": self.mean(wers), "compute": float(unit_steps)}
+        known |= {f"wer/{size}": wer for size, wer in wers.items()}
+        return [known[name] for name in self.definition.objectives]
+
+    def mean(self, wers: Mapping[int, float]) -> float:
+        """The mean over the sizes, relative to the reference where there is one."""
+        reference = self.definition.reference or dict.fromkeys(wers, 1.0)
+        return sum(wer / reference[size] for size, wer in wers.items()) / len(wers)
+
+    def _say(self, trial: Trial, values: list[float]) -> list[float]:
+        """Say how good the trial was, and how good the best is."""
+        text = "  ".join(f"{n} {_short(v)}" for n, v in zip(self.definition.objectives, values, strict=True))
+        best = ""
+        if len(values) == 1:
+            completed = [
+                (t.values[0], t.number) for t in ended(trial.study) if t.state == TrialState.COMPLETE
+            ]
+            value, number = min([*completed, (values[0], trial.number)])
+            best = f"   best so far: {_short(value)} (trial {number})"
+        console.print(f"trial {trial.number}: {text}{best}", highlight=False)
+        return values
+
+
+class Follow:
+    """Reports each validation to Optuna, whose pruner may end the training."""
+
+    def __init__(self, trial: Trial, job: TuneJob) -> None:
+        self._trial, self._job = trial, job
+
+    def __call__(self, step: int, wers: Mapping[str, float]) -> None:
+        (name,) = self._job.definition.objectives
+        if name == "compute":
+            return
+        sizes = {int(size): wer for size, wer in wers.items()}
+        self._trial.report(self._job.values(sizes, 0.0)[0], step)
+        if self._trial.should_prune():
+            self._trial.set_user_attr("pruned", f"at step {step}")
+            console.print(f"trial {self._trial.number} pruned at step {step}", highlight=False)
+            raise optuna.TrialPruned
+
+
+def _valid_wers(run: Run, resolved: Resolved) -> dict[int, float]:
+    """The validation WER of every size of a finished run."""
+    subnets = {str(size): subnet for size, subnet in run.subnets().items()}
+    with progress() as report:
+        resolved.task.prepare(report)
+        model = on_device(load(run.model_stem), resolved.config.device)
+        scored = score_sizes(run, model, resolved.task, subnets, "valid", report)
+    return {int(size): row["valid"]["wer"] for size, row in scored.items()}
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

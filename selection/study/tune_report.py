@@ -1,0 +1,171 @@
+"""The report of a search: the best trials, which settings mattered, and Optuna's pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from optuna.importance import get_param_importances
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from optuna.visualization import matplotlib as drawing
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from selection.reporting.report import embed, page_environment
+from selection.reporting.unit_pictures import png
+from supernet.cli import console
+from supernet.run import write_whole
+
+MOST_SHOWN = 15
+FEWEST_FOR_IMPORTANCES = 4
+
+
+def write(study: Study, objectives: Sequence[str], folder: Path) -> None:
+    """Print the best trials and what mattered, and write CSV, pictures and page."""
+    drawn = pictures(study, objectives)
+    for name, picture in drawn.items():
+        (folder / f"{name}.png").write_bytes(picture)
+    write_whole(folder / "results.csv", as_csv(study, objectives))
+    write_whole(folder / "report.html", page(study, objectives, drawn))
+    console.print(table(study, objectives))
+    for key, value in importances(study).items():
+        console.print(f"importance of {key}: {value:.2f}", highlight=False)
+
+
+def completed(study: Study) -> list[FrozenTrial]:
+    """Completed trials, the best first: by the first objective, those of the Pareto front before others."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    front = {trial.number for trial in study.best_trials} if trials and len(study.directions) > 1 else set()
+    return sorted(trials, key=lambda trial: (trial.number not in front, trial.values))
+
+
+def counts(study: Study) -> str:
+    """How many trials ended how."""
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    return ", ".join(f"{states.count(state)} {state.name.lower()}" for state in TrialState if state in states)
+
+
+def table(study: Study, objectives: Sequence[str]) -> Table:
+    """The best trials, and the first, which others are to beat."""
+    trials = completed(study)
+    first = [trial for trial in trials if trial.number == min(t.number for t in trials)]
+    shown = list(dict.fromkeys([*trials[:MOST_SHOWN], *first]))
+    made = Table(
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        title=f"Trials of {study.study_name}: {counts(study)}",
+        title_justify="left",
+        caption="WER by size in %: validation, and test beside it, which decides nothing.",
+        caption_justify="left",
+    )
+    for name in ("trial", *objectives, "validation WER", "test WER", "settings"):
+        made.add_column(name, justify="left" if name == "settings" else "right", overflow="fold")
+    for trial in shown:
+        made.add_row(*cells(trial))
+    return made
+
+
+def cells(trial: FrozenTrial) -> list[str]:
+    notes = trial.user_attrs
+    values = [f"{value:.4g}" for value in trial.values]
+    settings = "  ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
+    return [
+        str(trial.number),
+        *values,
+        by_size(notes.get("valid", {})),
+        by_size(notes.get("test", {})),
+        settings,
+    ]
+
+
+def by_size(wers: Mapping[str, float]) -> str:
+    """``12: 2.70  6: 3.16``, the largest size first."""
+    return "  ".join(f"{size}: {100 * wers[size]:.2f}" for size in sorted(wers, key=int, reverse=True))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def importances(study: Study) -> dict[str, float]:
+    """How much of the first objective's differences each setting explains (PED-ANOVA, arXiv 2304.10255)."""
+    trials = completed(study)
+    if len(trials) < FEWEST_FOR_IMPORTANCES or len({trial.values[0] for trial in trials}) == 1:
+        return {}
+    target: Callable[[FrozenTrial], float] | None = None if len(study.directions) == 1 else _first_value
+    return get_param_importances(study, target=target)
+
+
+def _first_value(trial: FrozenTrial) -> float:
+    return float(trial.values[0])
+
+
+def pictures(study: Study, objectives: Sequence[str]) -> dict[str, bytes]:
+    """PNG by name: how the search went, what mattered, and the front of two objectives."""
+    if not completed(study):
+        return {}
+    single = len(objectives) == 1
+    target = None if single else _first_value
+    name = objectives[0]
+    made: dict[str, Any] = {
+        "history": drawing.plot_optimization_history(study, target=target, target_name=name)
+    }
+    made["slices"] = drawing.plot_slice(study, target=target, target_name=name)
+    if importances(study):
+        made["importances"] = drawing.plot_param_importances(study, target=target, target_name=name)
+    if single and any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):
+        made["curves"] = drawing.plot_intermediate_values(study)
+    if len(objectives) in (2, 3):
+        made["front"] = drawing.plot_pareto_front(study, target_names=list(objectives))
+    return {name: png(_figure(axes)) for name, axes in made.items()}
+
+
+def _figure(axes: Any) -> Any:
+    """The figure of one of Optuna's pictures, which are axes or an array of them."""
+    figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(max(width, 9), max(height, 5))
+    figure.tight_layout()
+    return figure
+
+
+def as_csv(study: Study, objectives: Sequence[str]) -> str:
+    """A line for each trial, whatever became of it."""
+    trials = study.get_trials(deepcopy=False)
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
+    sizes = sorted({size for trial in trials for size in trial.user_attrs.get("valid", {})}, key=int)
+    file = io.StringIO()
+    writer = csv.writer(file)
+    split_sizes = [(split, size) for split in ("valid", "test") for size in sizes]
+    scores, spent = [f"{split}_wer_{size}" for split, size in split_sizes], ["unit_steps", "training_seconds"]
+    writer.writerow(["trial", "state", *objectives, *scores, *spent, *keys])
+    for trial in trials:
+        notes = trial.user_attrs
+        values = trial.values if trial.state == TrialState.COMPLETE else [""] * len(objectives)
+        wers = [notes.get(split, {}).get(size, "") for split, size in split_sizes]
+        costs = [notes.get(name, "") for name in spent]
+        params = [trial.params.get(key, "") for key in keys]
+        writer.writerow([trial.number, trial.state.name.lower(), *values, *wers, *costs, *params])
+    return file.getvalue()
+
+
+def page(study: Study, objectives: Sequence[str], drawn: Mapping[str, bytes]) -> str:
+    """The page, with the pictures in it."""
+    environment = page_environment()
+    environment.globals.update({"cells": cells, "counts": counts})
+    return environment.get_template("study/tune.html.jinja").render(
+        study=study,
+        objectives=objectives,
+        trials=completed(study),
+        pruned=study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)),
+        importances=importances(study),
+        pictures=embed(drawn),
+    )

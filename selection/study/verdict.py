@@ -1,0 +1,181 @@
+"""What a comparison says: error rates over seeds, differences with intervals, fronts, and costs.
+
+Shapes: R seeds, N test utterances.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna._hypervolume import compute_hypervolume
+
+from selection.study.compare import TRAINING
+from selection.study.contenders import Contender, Field
+from selection.study.definition import Regime
+
+Ints = NDArray[np.int64]
+LEVEL = 0.95
+NUM_RESAMPLES = 5000
+COST_MARGIN = 1.1
+"""The reference point of hypervolumes lies at so many times the MACs of the full net."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One contender's nets of one size, a seed each."""
+
+    wers: tuple[float, ...]
+    errors_RN: Ints
+    words_N: Ints
+    macs: float
+    params: float
+    kept: tuple[tuple[str, ...], ...]
+
+    @property
+    def mean(self) -> float:
+        return statistics.mean(self.wers)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far a contender is behind the best one of its size."""
+
+    points: float
+    """Difference of the mean WERs, as a fraction."""
+    interval: tuple[float, float]
+    """Paired bootstrap over seeds and utterances, for all contenders of the size together."""
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.interval[0] > 0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What it took to get all sizes, the mean over the seeds."""
+
+    runs: int
+    updates: float
+    unit_steps: float
+    training_macs: float
+    training_seconds: float
+    evaluations: float
+    selection_seconds: float
+
+
+class Verdict:
+    """One regime of a finished comparison."""
+
+    def __init__(self, field: Field, regime: Regime, trials: Mapping[str, Mapping[str, Any]]) -> None:
+        """``trials``: what each run noted, by its name."""
+        self.field, self.regime, self._trials = field, regime, trials
+        self.seeds, self.sizes = field.definition.seeds, field.sizes
+
+    @cached_property
+    def cells(self) -> dict[Contender, dict[int, Cell]]:
+        """By contender and size, largest size first."""
+        return {c: {s: self._cell(c, s) for s in reversed(self.sizes)} for c in self.field.contenders}
+
+    def found(
+        self, contender: Contender, size: int, seed: int
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """What the run of ``contender`` noted, and of its net of ``size``."""
+        notes = self._trials[self.field.training(self.regime, contender, size, seed).name]
+        return notes, _row(notes, contender, size)
+
+    def _cell(self, contender: Contender, size: int) -> Cell:
+        found = [self.found(contender, size, seed) for seed in self.seeds]
+        rows = [row for _, row in found]
+        return Cell(
+            wers=tuple(row["wer"] for row in rows),
+            errors_RN=np.array([row["errors"] for row in rows], np.int64),
+            words_N=np.array(found[0][0]["words"], np.int64),
+            macs=statistics.mean(row["macs"] for row in rows),
+            params=statistics.mean(row["params"] for row in rows),
+            kept=tuple(tuple(row["kept"]) for row in rows),
+        )
+
+    def best(self, size: int) -> Contender:
+        return min(self.cells, key=lambda contender: self.cells[contender][size].mean)
+
+    @cached_property
+    def gaps(self) -> dict[int, dict[Contender, Gap]]:
+        """By size, how far every other contender is behind the best one."""
+        return {size: self._gaps(size) for size in reversed(self.sizes)}
+
+    def _gaps(self, size: int) -> dict[Contender, Gap]:
+        best = self.best(size)
+        others = [contender for contender in self.cells if contender != best]
+        # As many differences as there are rivals: each interval is the wider for it (Bonferroni).
+        level = 1 - (1 - LEVEL) / max(1, len(others))
+        return {c: gap(self.cells[c][size], self.cells[best][size], level) for c in others}
+
+    def hypervolumes(self, contender: Contender) -> list[float]:
+        """By seed, the share of the plane (MACs, WER) up to the reference point that the sizes dominate."""
+        cells = self.cells[contender].values()
+        full = max(cell.macs for mine in self.cells.values() for cell in mine.values())
+        corner = np.array([COST_MARGIN, self.field.definition.reference_wer])
+        found = []
+        for i in range(len(self.seeds)):
+            points = np.array([[cell.macs / full, cell.wers[i]] for cell in cells])
+            inside = points[(points < corner).all(axis=1)]
+            volume = compute_hypervolume(inside, corner) if len(inside) else 0.0
+            found.append(float(volume / corner.prod()))
+        return found
+
+    def cost(self, contender: Contender) -> Cost:
+        """What all sizes took, with the strategy's search in it."""
+        by_seed = [self._cost(contender, seed) for seed in self.seeds]
+        means = np.mean(by_seed, axis=0)
+        return Cost(round(means[0]), *(float(mean) for mean in means[1:]))
+
+    def _cost(self, contender: Contender, seed: int) -> list[float]:
+        names = {self.field.training(self.regime, contender, size, seed).name for size in self.sizes}
+        notes = [self._trials[name] for name in names]
+        rows = [row for n in notes for row in n["rows"] if row["strategy"] == contender.strategy]
+        keys = ("updates", "unit_steps", "training_macs", "training_seconds")
+        trained = [sum(n[key] for n in notes) for key in keys]
+        return [len(names), *trained, *(sum(row[key] for row in rows) for key in ("evaluations", "seconds"))]
+
+
+def gap(cell: Cell, best: Cell, level: float, seed: int = 0) -> Gap:
+    """The difference of two cells' mean WERs: seeds and utterances are resampled, the same ones for both."""
+    change_RN = cell.errors_RN - best.errors_RN
+    (num_seeds, num_utterances), words = change_RN.shape, best.words_N
+    rng = np.random.default_rng(seed)
+    rates = np.empty(NUM_RESAMPLES)
+    for i in range(NUM_RESAMPLES):
+        seeds = rng.integers(0, num_seeds, num_seeds)
+        picks = rng.integers(0, num_utterances, num_utterances)
+        rates[i] = change_RN[np.ix_(seeds, picks)].sum() / (num_seeds * max(1, words[picks].sum()))
+    low, high = np.quantile(rates, [(1 - level) / 2, (1 + level) / 2])
+    return Gap(float(change_RN.sum() / (num_seeds * words.sum())), (float(low), float(high)))
+
+
+def missing(field: Field, regime: Regime, trials: Mapping[str, Any]) -> list[str]:
+    """The runs of a regime that are not there yet."""
+    needed = (
+        field.training(regime, contender, size, seed).name
+        for contender in field.contenders
+        for size in field.sizes
+        for seed in field.definition.seeds
+    )
+    return [name for name in dict.fromkeys(needed) if name not in trials]
+
+
+def notes_of(trials: Sequence[Any]) -> dict[str, Mapping[str, Any]]:
+    """What completed trials noted, by the names of their runs."""
+    return {trial.params[TRAINING]: trial.user_attrs for trial in trials if "rows" in trial.user_attrs}
+
+
+def _row(notes: Mapping[str, Any], contender: Contender, size: int) -> Mapping[str, Any]:
+    rows: list[Mapping[str, Any]] = [row for row in notes["rows"] if row["size"] == size]
+    own = [row for row in rows if row["strategy"] == contender.strategy]
+    return own[0] if own else rows[0]

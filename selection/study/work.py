@@ -1,0 +1,119 @@
+"""One worker of a study: takes a trial, runs it, tells the outcome, until there is none left. Others do the
+same elsewhere, and know of each other through the storage alone.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.artifacts import upload_artifact
+from optuna.storages import fail_stale_trials
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from selection.study.storage import RETRY, Direction, artifacts
+from supernet.cli import console
+
+POLL_SECONDS = 2.0
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+OPEN = (TrialState.WAITING, TrialState.RUNNING)
+
+
+class Surplus(Exception):
+    """A trial that another worker has taken meanwhile, or that nobody asked for."""
+
+
+class Job(ABC):
+    """What a study's trials do."""
+
+    directions: Sequence[Direction]
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    @abstractmethod
+    def total(self) -> int:
+        """How many trials there are to be."""
+
+    @abstractmethod
+    def first(self) -> Sequence[dict[str, Any]]:
+        """The values of the trials that are known before anything is sampled."""
+
+    @abstractmethod
+    def run(self, trial: Trial, original: int) -> float | Sequence[float]:
+        """Run a trial, or continue what ``original`` (its own number, or of the trial it retries) began."""
+
+    def before(self, study: Study) -> None:  # noqa: B027 (optional)
+        """Called before a trial is taken."""
+
+    def keep(self, trial: Trial, files: Sequence[Path]) -> None:
+        """Keep ``files`` as the trial's artifacts."""
+        store = artifacts(self.folder)
+        for file in files:
+            upload_artifact(study_or_trial=trial, file_path=str(file), artifact_store=store)
+
+
+def work(study: Study, job: Job) -> None:
+    """Run trials until all of them have ended, here or elsewhere."""
+    for values in job.first():
+        if not any(_same(values, trial) for trial in _alive(study)):
+            study.enqueue_trial(values)
+    while len(ended(study)) < job.total:
+        if _is_open(study, job.total):
+            job.before(study)
+            _run_one(study, job)
+        else:  # the others are running: should one of their workers die, its trial is ours
+            fail_stale_trials(study)
+            time.sleep(POLL_SECONDS)
+
+
+def ended(study: Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=ENDED)
+
+
+def _alive(study: Study) -> list[FrozenTrial]:
+    """Trials that have an outcome, or will have one; surplus and lost ones have failed."""
+    return study.get_trials(deepcopy=False, states=(*ENDED, *OPEN))
+
+
+def _is_open(study: Study, total: int) -> bool:
+    alive = _alive(study)
+    return len(alive) < total or any(trial.state == TrialState.WAITING for trial in alive)
+
+
+def _surplus(study: Study, total: int) -> list[int]:
+    """The numbers of trials that workers began at once, beyond what is asked for; retries are none."""
+    alive = sorted(_alive(study), key=lambda t: (RETRY.retried_trial_number(t) is None, t.number))
+    return [trial.number for trial in alive[total:]]
+
+
+def _run_one(study: Study, job: Job) -> None:
+    taken: list[Trial] = []
+
+    def objective(trial: Trial) -> float | Sequence[float]:
+        taken.append(trial)
+        if trial.number in _surplus(study, job.total):
+            raise Surplus
+        original = RETRY.retried_trial_number(study.get_trials(deepcopy=False)[trial.number])
+        return job.run(trial, trial.number if original is None else original)
+
+    try:
+        study.optimize(objective, n_trials=1, catch=(Surplus,))
+    except KeyboardInterrupt:
+        if taken:  # somebody goes on with it, perhaps we ourselves
+            RETRY(study, study.get_trials()[taken[0].number])
+        raise
+    except optuna.exceptions.UpdateFinishedTrialError:
+        console.print("this worker was taken for dead, and its trial is run by another one", highlight=False)
+
+
+def _same(values: dict[str, Any], trial: FrozenTrial) -> bool:
+    """Whether ``trial`` is, or will be, the one that ``values`` ask for."""
+    known = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    return all(key in known and known[key] == value for key, value in values.items())
