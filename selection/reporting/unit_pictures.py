@@ -116,8 +116,9 @@ def name_units(axes: Any, units: Sequence[str], offset: float = 0.5) -> None:
             axes.axvline(i + offset - 0.5, color="black", linewidth=0.7)
 
 
-def png(figure: Any) -> bytes:
+def png(figure: Any, whole: bool = False) -> bytes:
+    """The figure as a file, which is as large as what is drawn if ``whole``."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=120)
+    figure.savefig(file, format="png", dpi=120, bbox_inches="tight" if whole else None)
     plt.close(figure)
     return file.getvalue()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import optuna
 from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler
 from pydantic import Field, model_validator
 
+from selection import samplers
 from selection.study.space import Dimension, nested
 from supernet.config import Named, Section
 from supernet.resolve import ConfigError, Data, Resolved, load_plugin, nearest, resolve, validated
@@ -98,9 +97,8 @@ class TuneDefinition(Definition):
         found += [problem for i, values in enumerate(self.trials) for problem in self._wrong(i, values)]
         if not found:
             found = self._about_sizes(self.resolved().config.sizes)
-        for kind in ("sampler", "pruner"):
-            found += _component_problems(kind, getattr(self, kind))
-        return found
+        found += samplers.problems("sampler", self.sampler.name, self.sampler.options)
+        return found + samplers.problems("pruner", self.pruner.name, self.pruner.options)
 
     def _changes(self) -> list[Data]:
         """Each dimension at each of its ends or choices."""
@@ -132,13 +130,6 @@ class TuneDefinition(Definition):
             )
         return found
 
-    def new_sampler(self, seed: int) -> BaseSampler:
-        """The sampler; ``seed`` decides what it draws unless its own options do."""
-        kls = getattr(optuna.samplers, self.sampler.name)
-        seeded = {"seed": seed} if "seed" in inspect.signature(kls).parameters else {}
-        made: BaseSampler = kls(**{**seeded, **self.sampler.options})
-        return made
-
     def new_pruner(self) -> BasePruner:
         made: BasePruner = getattr(optuna.pruners, self.pruner.name)(**self.pruner.options)
         return made
@@ -164,23 +155,3 @@ def _problems(settings: Data, changes: Sequence[Data]) -> list[str]:
         except ConfigError as e:
             found |= dict.fromkeys(e.problems)
     return list(found)
-
-
-def _component_problems(kind: str, named: Named) -> list[str]:
-    """What is wrong with a sampler or pruner of Optuna's."""
-    module = getattr(optuna, f"{kind}s")
-    names = [
-        name for name in module.__all__ if name.endswith(kind.capitalize()) and not name.startswith("Base")
-    ]
-    if named.name not in names:
-        return [
-            f"`{kind}` must be one of Optuna's {', '.join(names)}, but is '{named.name}' instead."
-            + nearest(named.name, names)
-        ]
-    try:
-        getattr(module, named.name)(**named.options)
-    except (TypeError, ValueError, ImportError) as e:
-        return [
-            f"`{kind}` {named.name} must be given options that it takes, but: {' '.join(str(e).split())}."
-        ]
-    return []

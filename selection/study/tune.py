@@ -10,6 +10,7 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from selection.samplers import make_sampler
 from selection.select import on_device
 from selection.study.definition import TuneDefinition
 from selection.study.space import nested, written
@@ -43,7 +44,8 @@ class TuneJob(Job):
 
     def before(self, study: Study) -> None:
         """A fresh seed for each trial: a search that is continued does not draw the same values again."""
-        study.sampler = self.definition.new_sampler(self._seed + len(study.get_trials(deepcopy=False)))
+        sampler, seed = self.definition.sampler, self._seed + len(study.get_trials(deepcopy=False))
+        study.sampler = make_sampler(sampler.name, sampler.options, seed)
 
     def run(self, trial: Trial, original: int) -> float | Sequence[float]:
         """Train with the sampled settings; returns a value for each objective."""

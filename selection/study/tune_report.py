@@ -55,8 +55,8 @@ def counts(study: Study) -> str:
 def table(study: Study, objectives: Sequence[str]) -> Table:
     """The best trials, and the first, which others are to beat."""
     trials = completed(study)
-    first = [trial for trial in trials if trial.number == min(t.number for t in trials)]
-    shown = list(dict.fromkeys([*trials[:MOST_SHOWN], *first]))
+    first = min((trial.number for trial in trials), default=0)
+    shown = [trial for i, trial in enumerate(trials) if i < MOST_SHOWN or trial.number == first]
     made = Table(
         box=SIMPLE_HEAD,
         show_edge=False,
@@ -125,16 +125,15 @@ def pictures(study: Study, objectives: Sequence[str]) -> dict[str, bytes]:
         made["curves"] = drawing.plot_intermediate_values(study)
     if len(objectives) in (2, 3):
         made["front"] = drawing.plot_pareto_front(study, target_names=list(objectives))
-    return {name: png(_figure(axes)) for name, axes in made.items()}
+    return {name: _drawn(axes) for name, axes in made.items()}
 
 
-def _figure(axes: Any) -> Any:
-    """The figure of one of Optuna's pictures, which are axes or an array of them."""
+def _drawn(axes: Any) -> bytes:
+    """One of Optuna's pictures, which are axes or an array of them."""
     figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
     width, height = figure.get_size_inches()
     figure.set_size_inches(max(width, 9), max(height, 5))
-    figure.tight_layout()
-    return figure
+    return png(figure, whole=True)
 
 
 def as_csv(study: Study, objectives: Sequence[str]) -> str:

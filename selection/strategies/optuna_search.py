@@ -1,0 +1,59 @@
+"""Search by any of Optuna's samplers: each subnet is a point of importances, one for each unit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import optuna
+from optuna.trial import Trial
+from pydantic import Field, model_validator
+
+from selection import samplers
+from selection.budget import Budget
+from selection.evidence import Evidence
+from selection.strategy import Strategy
+from supernet.config import Section
+from supernet.units import Kept
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class OptunaSearchOptions(Section):
+    sampler: str = "TPESampler"
+    """One of ``optuna.samplers``."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What the sampler is made with."""
+    trials: Positive = 128
+    batch: Positive = 8
+    """Subnets asked for at once; those that begin alike share work."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> OptunaSearchOptions:
+        if found := samplers.problems("sampler", self.sampler, self.options):
+            raise ValueError("; ".join(problem.rstrip(".") for problem in found))
+        return self
+
+
+class OptunaSearch(Strategy):
+    """Sample an importance for every unit, keep the most important ones that fit, learn from the losses."""
+
+    Options = OptunaSearchOptions
+
+    def select(self, evidence: Evidence, budget: Budget) -> Kept:
+        o = self.options
+        study = optuna.create_study(sampler=samplers.make_sampler(o.sampler, o.options, o.seed))
+        losses: dict[Kept, float] = {}
+        for start in range(0, o.trials, o.batch):
+            trials = [study.ask() for _ in range(min(o.batch, o.trials - start))]
+            subnets = [_subnet(trial, budget) for trial in trials]
+            found = evidence.losses(subnets)
+            losses |= zip(subnets, found, strict=True)
+            for trial, loss in zip(trials, found, strict=True):
+                study.tell(trial, loss)
+        return min(losses, key=lambda kept: losses[kept])
+
+
+def _subnet(trial: Trial, budget: Budget) -> Kept:
+    importance = [trial.suggest_float(str(unit), 0.0, 1.0) for unit in range(budget.num_units)]
+    return budget.fill(sorted(range(budget.num_units), key=lambda unit: -importance[unit]))

@@ -1,0 +1,68 @@
+"""Which runs a comparison needs, against hand counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from selection.study.contenders import Contender, Field, steps_of, whole_hundreds
+from selection.study.definition import CompareDefinition, checked
+from supernet.compute import price
+from supernet.resolve import resolve
+
+NET = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels": 2}
+SETTINGS: dict[str, Any] = {"sizes": [2, 4], "model": NET, "train": {"num_steps": 1000}}
+
+
+def field(**changes: Any) -> Field:
+    return Field(checked(CompareDefinition, {"settings": SETTINGS, **changes}))
+
+
+def test_sizes_alone_share_the_price_of_the_full_net_or_get_all_of_it_each() -> None:
+    alone = resolve([SETTINGS, {"method": "individual"}])
+    # The full net alone runs 4 units in each of 1,000 steps: 4,000.
+    assert steps_of("updates", alone, 1000) == {2: 1000, 4: 1000}
+    assert steps_of("compute", alone, 1000) == {2: 667, 4: 667}  # 667 * (2 + 4) = 4,002
+    assert steps_of("compute-each", alone, 1000) == {2: 2000, 4: 1000}
+
+
+@pytest.mark.parametrize("method", ["simple-top-k", "iterative-zero-out", "on-demand"])
+def test_a_supernet_at_equal_compute_costs_at_most_the_price_and_nearly_all_of_it(method: str) -> None:
+    (steps,) = set(steps_of("compute", resolve([SETTINGS, {"method": method}]), 1000).values())
+    assert steps > 1000
+    assert steps % 100 == 0
+    paid = price(resolve([SETTINGS, {"method": method, "train": {"num_steps": steps}}]))
+    assert 0.88 * 4000 < paid <= 1.01 * 4000  # rounding and the draws of stochastic depth
+
+
+def test_each_run_is_listed_once_and_shared_by_strategies_and_regimes() -> None:
+    found = field(
+        methods={"on-demand": ["tail", "greedy"], "individual": []},
+        seeds=[3, 4],
+        regimes=["updates", "compute-each"],
+    )
+    names = [training.name for training in found.trainings()]
+    assert len(names) == len(set(names))
+    # The full net alone gets 1,000 updates under both regimes; its sizes of 2 units get 1,000 and 2,000.
+    alone = {name for name in names if name.startswith("individual") and name.endswith("seed3")}
+    assert alone == {"individual-4-1000-seed3", "individual-2-1000-seed3", "individual-2-2000-seed3"}
+    assert {name.rpartition("-")[2] for name in names} == {"seed3", "seed4"}
+    assert [c.name for c in found.contenders] == ["on-demand, tail", "on-demand, greedy", "individual"]
+
+
+def test_a_contender_alone_needs_a_run_for_each_size_and_a_supernet_one_for_all() -> None:
+    found = field()
+    alone, joint = Contender("individual", None), Contender("simple-top-k", None)
+    assert found.training("updates", alone, 2, 0) != found.training("updates", alone, 4, 0)
+    assert found.training("updates", joint, 2, 0) == found.training("updates", joint, 4, 0)
+    assert found.training("updates", alone, 2, 0).changes() == {
+        "method": "individual",
+        "sizes": [2],
+        "seed": 0,
+        "train": {"num_steps": 1000},
+    }
+
+
+def test_rounding() -> None:
+    assert [whole_hundreds(x) for x in (2596.2, 100.0, 99.9, 34.5)] == [2500, 100, 99, 34]

@@ -1,0 +1,135 @@
+"""Error rates, intervals, fronts and costs of a comparison, against hand-made numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selection.study.contenders import Contender, Field
+from selection.study.definition import CompareDefinition, checked
+from selection.study.sentences import conclusions
+from selection.study.verdict import Cell, Verdict, gap, missing
+from tests.selection.study.test_contenders import SETTINGS
+
+WORDS = [10] * 40
+ALONE, JOINT = Contender("individual", None), Contender("simple-top-k", None)
+
+
+def notes(per_size: dict[int, int], updates: int = 1000, seconds: float = 60.0) -> dict[str, Any]:
+    """What a run noted whose nets make so many errors, spread evenly over the utterances."""
+    rows = []
+    for size, wrong in per_size.items():
+        errors = [(i + 1) * wrong // 40 - i * wrong // 40 for i in range(40)]
+        rows.append(
+            {
+                "strategy": None, "size": size, "kept": [str(i) for i in range(size)], "params": 100 * size,
+                "macs": 1000 * size, "wer": wrong / 400, "cer": wrong / 2000, "errors": errors,
+                "evaluations": 0, "seconds": 0.0,
+            }
+        )  # fmt: skip
+    costs = {"unit_steps": 10 * updates, "training_macs": 1e12, "training_seconds": seconds}
+    return {"updates": updates, "words": WORDS, "rows": rows, **costs}
+
+
+def verdict(joint: list[dict[int, int]], alone: list[dict[int, int]]) -> Verdict:
+    """Seeds in order: errors by size of the supernet, and of each size alone."""
+    seeds = list(range(len(joint)))
+    definition = {"settings": SETTINGS, "seeds": seeds, "regimes": ["updates"]}
+    field = Field(
+        checked(CompareDefinition, {**definition, "methods": {"simple-top-k": [], "individual": []}})
+    )
+    trials = {f"simple-top-k-1000-seed{seed}": notes(joint[seed]) for seed in seeds}
+    for seed in seeds:
+        for size, wrong in alone[seed].items():
+            trials[f"individual-{size}-1000-seed{seed}"] = notes({size: wrong}, seconds=30.0)
+    assert missing(field, "updates", trials) == []
+    return Verdict(field, "updates", trials)
+
+
+def test_the_best_of_a_size_has_the_lowest_mean_and_others_are_behind_it() -> None:
+    found = verdict([{2: 20, 4: 10}, {2: 28, 4: 14}], [{2: 80, 4: 11}, {2: 88, 4: 13}])
+    assert found.best(2) == JOINT
+    assert found.cells[JOINT][2].mean == pytest.approx(24 / 400)
+    behind = found.gaps[2][ALONE]
+    assert behind.points == pytest.approx(60 / 400)
+    assert behind.is_clear
+    assert found.gaps[4][ALONE if found.best(4) == JOINT else JOINT].points == 0
+    text = " ".join(conclusions(found))
+    assert "2 units: simple-top-k lowest, 6.00 % on average; clearly better than individual (+15.00)." in text
+    assert "2 seeds say little" in text
+    assert "40 test utterances, 400 words" in text
+
+
+def test_what_makes_the_same_errors_is_named_together() -> None:
+    found = verdict([{2: 20, 4: 12}], [{2: 80, 4: 12}])
+    assert "4 units: simple-top-k = individual lowest, 3.00 % on average." in conclusions(found)
+    assert "With one seed" in conclusions(found)[-1]
+
+
+def test_costs_add_up_over_the_runs_of_all_sizes_and_are_means_over_seeds() -> None:
+    found = verdict([{2: 20, 4: 10}, {2: 20, 4: 10}], [{2: 20, 4: 10}, {2: 20, 4: 10}])
+    joint, alone = found.cost(JOINT), found.cost(ALONE)
+    assert (joint.runs, joint.updates, joint.training_seconds) == (1, 1000, 60)
+    assert (alone.runs, alone.updates, alone.unit_steps, alone.training_seconds) == (2, 2000, 20_000, 60)
+
+
+def test_hypervolume_by_hand() -> None:
+    found = verdict([{2: 40, 4: 20}], [{2: 400, 4: 20}])
+    # Reference point: 1.1 times the MACs of the full net, WER 0.2. The sizes have 0.5 and 1.0 of the MACs.
+    joint = (0.6 * (0.2 - 0.1) + 0.1 * (0.1 - 0.05)) / (1.1 * 0.2)
+    assert found.hypervolumes(JOINT) == pytest.approx([joint])
+    # The small net alone is beyond the reference point and adds nothing.
+    assert found.hypervolumes(ALONE) == pytest.approx([0.1 * 0.15 / (1.1 * 0.2)])
+
+
+def cell(errors: list[list[int]]) -> Cell:
+    counts = np.array(errors)
+    return Cell((0.0,) * len(errors), counts, np.array([5] * counts.shape[1]), 1.0, 1.0, ((),) * len(errors))
+
+
+def test_the_interval_of_equal_results_is_nothing() -> None:
+    same = cell([[1, 0, 2, 0], [0, 1, 0, 0]])
+    found = gap(same, same, 0.95)
+    assert (found.points, found.interval) == (0.0, (0.0, 0.0))
+    assert not found.is_clear
+
+
+def test_seeds_that_disagree_widen_the_interval() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.binomial(5, 0.2, (1, 300))
+    steady = cell((np.repeat(base, 3, axis=0) + 1).tolist())
+    best = cell(np.repeat(base, 3, axis=0).tolist())
+    shifting = cell((np.repeat(base, 3, axis=0) + np.array([[0], [1], [2]])).tolist())
+    low, high = gap(steady, best, 0.95).interval
+    assert low == high == pytest.approx(0.2)
+    low, high = gap(shifting, best, 0.95).interval
+    assert low == pytest.approx(0.0)
+    assert high == pytest.approx(0.4)
+
+
+def test_with_one_seed_the_interval_is_the_one_of_the_paired_bootstrap() -> None:
+    from selection.comparison import paired_difference
+
+    rng = np.random.default_rng(1)
+    a, b = rng.binomial(5, 0.25, 200), rng.binomial(5, 0.2, 200)
+    found = gap(cell([a.tolist()]), cell([b.tolist()]), 0.95)
+    difference, low, high = paired_difference(a, b, np.array([5] * 200))
+    assert found.points == pytest.approx(difference)
+    assert found.interval == pytest.approx((low, high), abs=0.004)
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), min_size=1, max_size=3))
+def test_the_best_is_behind_nobody(errors: list[tuple[int, int]]) -> None:
+    found = verdict([{2: a, 4: 1} for a, _ in errors], [{2: b, 4: 1} for _, b in errors])
+    assert all(gap.points >= 0 for gap in found.gaps[2].values())
+    assert found.gaps[2].keys() == {ALONE, JOINT} - {found.best(2)}
+
+
+def test_a_run_that_is_not_there_is_named() -> None:
+    found = verdict([{2: 20, 4: 10}], [{2: 20, 4: 10}])
+    trials = {"simple-top-k-1000-seed0": notes({2: 20, 4: 10})}
+    assert missing(found.field, "updates", trials) == ["individual-2-1000-seed0", "individual-4-1000-seed0"]

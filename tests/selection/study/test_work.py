@@ -1,0 +1,197 @@
+"""Workers that share a study: exactly as many trials as asked for, and none lost with a killed worker."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from selection.study.storage import create, load, open_storage, shown
+from selection.study.work import work
+from supernet.run import RunError
+from tests.selection.study.counting import GRACE, Counting
+from tests.supernet.processes import REPOSITORY, environment
+
+TOTAL = 6
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def postgresql(tmp_path: Path) -> Any:
+    server = pytest.importorskip(
+        "pgserver", reason="needs the pgserver wheel, which carries a PostgreSQL server"
+    )
+    pytest.importorskip("psycopg", reason="needs the postgresql extra")
+    return server.get_server(tmp_path / "pg", cleanup_mode="stop")
+
+
+@pytest.fixture(params=["sqlite", "journal", "postgresql"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An address for ``--storage``, with the real thing behind it."""
+    if request.param == "postgresql":
+        server = postgresql(tmp_path)
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        server.cleanup()
+    elif request.param == "journal":
+        yield f"journal:{tmp_path / 'study.log'}"
+    else:
+        yield f"sqlite:///{tmp_path / 'study.db'}"
+
+
+def worker(folder: Path, storage: str, seconds: float) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tests.selection.study.counting",
+            str(folder),
+            storage,
+            str(TOTAL),
+            str(seconds),
+        ],
+        env=environment(folder),
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def trials(storage: str, folder: Path) -> list[FrozenTrial]:
+    found = optuna.load_study(study_name="counting", storage=open_storage(storage, folder, GRACE))
+    return found.get_trials(deepcopy=False)
+
+
+def test_a_killed_workers_trial_is_run_by_another_and_none_is_run_twice(storage: str, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    victim = worker(tmp_path, storage, seconds=600)
+    while not ran.exists():
+        assert victim.poll() is None, victim.communicate()[1]
+        time.sleep(0.05)
+    victim.kill()  # -9, in the middle of its first trial
+    victim.wait()
+    others = [worker(tmp_path, storage, seconds=0.2) for _ in range(2)]
+    for other in others:
+        assert other.wait(timeout=300) == 0, other.communicate()[1]
+
+    found = trials(storage, tmp_path)
+    completed = [t for t in found if t.state == TrialState.COMPLETE]
+    assert len(completed) == TOTAL
+    assert [t.number for t in found if t.state == TrialState.FAIL] == [0]
+    lines = [tuple(map(int, line.split())) for line in ran.read_text().splitlines()]
+    assert [original for number, original in lines].count(0) == 2  # begun by the victim, and once again
+    assert len(lines) == TOTAL + 1
+    (retried,) = [t for t in completed if t.number in {n for n, original in lines if n != original}]
+    assert retried.params == {"x": 0.25}
+    assert {t.params["x"] for t in completed} >= {0.25, 0.75}
+
+
+def counting(tmp_path: Path, total: int = 3) -> tuple[Counting, optuna.Study]:
+    job = Counting(tmp_path, total, 0.0)
+    storage = open_storage(None, tmp_path, GRACE)
+    return job, create(storage, "counting", job.directions, job.first(), {"kind": 1})
+
+
+def test_a_study_that_is_done_runs_nothing_more_and_can_be_asked_for_more(tmp_path: Path) -> None:
+    job, study = counting(tmp_path)
+    work(study, job)
+    work(study, job)
+    assert len((tmp_path / "ran").read_text().splitlines()) == 3
+    work(study, Counting(tmp_path, 5, 0.0))
+    assert len((tmp_path / "ran").read_text().splitlines()) == 5
+
+
+def test_an_interrupted_trial_is_queued_again(tmp_path: Path) -> None:
+    class Interrupted(Counting):
+        def run(self, trial: optuna.Trial, original: int) -> float:
+            if (self.folder / "ran").exists():
+                return super().run(trial, original)
+            super().run(trial, original)
+            raise KeyboardInterrupt
+
+    _, study = counting(tmp_path)
+    job = Interrupted(tmp_path, 3, 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        work(study, job)
+    work(study, job)
+    assert [t.state for t in study.get_trials()].count(TrialState.COMPLETE) == 3
+    assert (tmp_path / "ran").read_text().splitlines()[0] == "0 0"
+    assert [line.split()[1] for line in (tmp_path / "ran").read_text().splitlines()].count("0") == 2
+
+
+def test_a_trial_that_nobody_asked_for_is_not_run(tmp_path: Path) -> None:
+    job, study = counting(tmp_path)
+    for _ in range(3):
+        study.enqueue_trial({"x": 0.5})  # five trials are queued, three are wanted
+    work(study, job)
+    assert len((tmp_path / "ran").read_text().splitlines()) == 3
+
+
+def test_an_error_ends_the_worker_and_the_trial_is_asked_for_again(tmp_path: Path) -> None:
+    class Broken(Counting):
+        def run(self, trial: optuna.Trial, original: int) -> float:
+            trial.suggest_float("x", 0.0, 1.0)
+            raise MemoryError
+
+    job, study = counting(tmp_path)
+    with pytest.raises(MemoryError):
+        work(study, Broken(tmp_path, 3, 0.0))
+    work(study, job)
+    completed = study.get_trials(states=(TrialState.COMPLETE,))
+    assert len(completed) == 3
+    assert {0.25, 0.75} <= {t.params["x"] for t in completed}
+
+
+def test_a_study_of_another_shape_is_refused_and_left_alone(tmp_path: Path) -> None:
+    job, study = counting(tmp_path)
+    before = study.user_attrs
+    with pytest.raises(RunError, match=r"must be continued with the definition.*kind was 1, is 2"):
+        create(open_storage(None, tmp_path, GRACE), "counting", job.directions, job.first(), {"kind": 2})
+    assert study.user_attrs == before
+    assert len(study.get_trials()) == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        (
+            "postgresql+psycopg://me:secret@127.0.0.1:9/x",
+            r"must be reachable, but 'postgresql\+psycopg://me:\*\*\*",
+        ),
+        ("nonsense", "must be reachable, but 'nonsense'"),
+        ("sqlite:////nowhere/at/all.db", "unable to open database file"),
+        ("journal:/nowhere/at/all.log", "No such file"),
+        ("oracle9://x", "Can't load plugin|Could not load plugin|oracle9"),
+    ],
+)
+def test_a_storage_that_cannot_be_reached(url: str, reason: str, tmp_path: Path) -> None:
+    if "psycopg" in url:
+        pytest.importorskip("psycopg", reason="needs the postgresql extra")
+    with pytest.raises(RunError, match=reason) as error:
+        open_storage(url, tmp_path, GRACE)
+    assert "\n" not in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_a_name_that_no_study_has(tmp_path: Path) -> None:
+    counting(tmp_path)
+    with pytest.raises(RunError, match=r"must be a study of this storage \(counting\), but is 'else'"):
+        load(open_storage(None, tmp_path, GRACE), "else")
+
+
+def test_passwords_are_not_shown() -> None:
+    assert shown("postgresql://me:secret@host/x") == "postgresql://me:***@host/x"
+    assert shown("journal:a.log") == "journal:a.log"
