@@ -50,8 +50,8 @@ class CompareDefinition(Definition):
     """Methods of training, and the strategies that choose from what each of them has trained. None: the
     subnets it was trained with.
     """
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
-    regimes: Annotated[tuple[Regime, ...], Field(min_length=1)] = ("updates", "compute")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    regimes: tuple[Regime, ...] = ("updates", "compute")
     reference_wer: Annotated[float, Field(gt=0)] = 0.2
     """Hypervolumes are measured from this word error rate and 1.1 times the MACs of the full net."""
 
@@ -59,8 +59,9 @@ class CompareDefinition(Definition):
         found = _problems(self.settings, [{"method": name} for name in self.methods])
         for name in sorted({strategy for chosen in self.methods.values() for strategy in chosen}):
             load_plugin("strategy", name, found)
-        if len(set(self.seeds)) < len(self.seeds):
-            found.append(f"`seeds` must differ from each other, but are {list(self.seeds)} instead.")
+        for name, values in (("seeds", self.seeds), ("regimes", self.regimes)):
+            if not values or len(set(values)) < len(values):
+                found.append(f"`{name}` must be some that differ, but are {list(values)} instead.")
         return found
 
 
@@ -71,7 +72,7 @@ class TuneDefinition(Definition):
     """What is searched, by the dotted key of the setting."""
     trials: tuple[dict[str, Any], ...] = ()
     """Values of the first trials; what one does not name is sampled."""
-    objectives: Annotated[tuple[str, ...], Field(min_length=1)] = ("wer",)
+    objectives: tuple[str, ...] = ("wer",)
     """``wer``: the mean over the sizes; ``wer/6``: of one size; ``compute``: units x updates of the training.
     With several, the outcome is a Pareto front, and no trial is pruned.
     """
@@ -120,7 +121,7 @@ class TuneDefinition(Definition):
         found = [
             f"`objectives` must be among {', '.join(known)}, but one is '{name}' instead."
             + nearest(name, known)
-            for name in self.objectives
+            for name in self.objectives or ("",)
             if name not in known
         ]
         if self.reference is not None and set(self.reference) != set(sizes):

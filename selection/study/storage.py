@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -31,8 +32,10 @@ PATIENCE = 30.0
 _BEATS = 4
 """Signs of life within the time after which a worker is given up."""
 
-RETRY = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
-"""Queues a trial again that has lost its worker."""
+with warnings.catch_warnings():  # it has been called experimental since 2021
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    RETRY = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
+    """Queues a trial again that has lost its worker."""
 
 
 class BeatingJournal(JournalStorage, BaseHeartbeat):

@@ -18,6 +18,7 @@ BLURS = {
     "exhaustive": 0.0,
     "greedy": 0.0,
     "evolution": 0.0,
+    "optuna": 0.0,
     "greedy-forward": 0.15,
     "learned": 0.3,
     "simple-top-k": 0.4,
@@ -30,7 +31,14 @@ BLURS = {
 }
 """By strategy, how badly it sees what a unit is worth."""
 RULES = ("tail", "every-other")
-EVALUATIONS = {"exhaustive": 924, "greedy": 57, "evolution": 216, "greedy-forward": 63, "leave-one-out": 12}
+EVALUATIONS = {
+    "exhaustive": 924,
+    "greedy": 57,
+    "evolution": 216,
+    "optuna": 128,
+    "greedy-forward": 63,
+    "leave-one-out": 12,
+}
 UNFIT = "it would have to score 32,247,603,683,100 subnets, more than `exhaustive.max_subnets` (5,000)"
 
 

@@ -54,7 +54,7 @@ def rows(found: Run, budget: str) -> dict[str, dict[str, Any]]:
 NAMES = (
     "learned", "simple-top-k", "iterative-zero-out", "tail", "every-other", "random", "greedy",
     "greedy-forward", "leave-one-out", "similarity", "similarity-svcca", "gradient", "evolution",
-    "exhaustive",
+    "exhaustive", "optuna",
 )  # fmt: skip
 
 

@@ -1,0 +1,103 @@
+"""Studies that make no sense: everything that is wrong is said at once, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selection.study.definition import CompareDefinition, Definition, TuneDefinition, checked
+from selection.study.space import Dimension, nested, read, written
+from supernet.resolve import ConfigError, load_file, presets
+from tests.selection.study.test_contenders import SETTINGS
+
+ROOT = Path(__file__).parents[3]
+LR = {"low": 0.001, "high": 0.01, "log": True}
+
+
+def problems(kls: type[Definition], **data: Any) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        checked(kls, {"settings": SETTINGS, **data})
+    return error.value.problems
+
+
+def test_the_studies_that_come_with_the_project_are_whole_and_no_presets() -> None:
+    compare = checked(CompareDefinition, load_file(ROOT / "configs" / "study_compare.yaml"))
+    assert compare.methods["on-demand"] == ("tail", "greedy", "every-other", "similarity")
+    assert compare.seeds == (0, 1, 2)
+    tune = checked(TuneDefinition, load_file(ROOT / "configs" / "study_tune.yaml"))
+    assert tune.trials
+    assert not [name for name in presets() if name.startswith("study")]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"methods": {"simple-top-kk": []}}, "`method` must be one of"),
+        ({"methods": {"on-demand": ["gredy"]}}, "Did you mean greedy"),
+        ({"methods": {}}, "`methods`"),
+        ({"seeds": [1, 1]}, "`seeds` must be some that differ"),
+        ({"seeds": []}, "`seeds` must be some that differ, but are [] instead"),
+        ({"regimes": ["time"]}, "`regimes.0`"),
+        ({"reference_wer": 0}, "`reference_wer`"),
+        ({"sedes": [1]}, "`sedes` must be a setting that exists, but is not. Did you mean seeds"),
+        ({"settings": {**SETTINGS, "sices": [3]}}, "`sices` must be a setting that exists"),
+    ],
+)
+def test_comparisons(data: dict[str, Any], expected: str) -> None:
+    assert any(expected in line for line in problems(CompareDefinition, **data))
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({}, "`space`"),
+        ({"space": {}}, "`space`"),
+        ({"space": {"train.lrr": LR}}, "`train.lrr` must be a setting that exists"),
+        ({"space": {"train.lr": {"low": 0.1}}}, "must have either `low` and `high`, or `choices`"),
+        ({"space": {"train.lr": {"low": 0.1, "high": 0.01}}}, "`space.train.lr` must be a range"),
+        ({"space": {"train.lr": {"low": -1.0, "high": 0.01}}}, "`train.lr`"),
+        ({"space": {"train.lr": LR | {"choices": [1]}}}, "must have either"),
+        ({"space": {"model.kernel": {"choices": [15, 16]}}}, "`model.kernel` must be odd"),
+        ({"space": {"train.lr": LR}, "trials": [{"train.lr": 1.0}]}, "must lie within `space`"),
+        ({"space": {"train.lr": LR}, "trials": [{"train.eps": 1.0}]}, "must set keys of `space`"),
+        ({"space": {"train.lr": LR}, "objectives": ["wer/3"]}, "must be among wer, compute, wer/2, wer/4"),
+        ({"space": {"train.lr": LR}, "reference": {2: 0.1}}, "`reference` must name the sizes [2, 4]"),
+        ({"space": {"train.lr": LR}, "sampler": "TPESampl"}, "Did you mean TPESampler"),
+        ({"space": {"train.lr": LR}, "sampler": {"name": "TPESampler", "gama": 1}}, "must be given options"),
+        ({"space": {"train.lr": LR}, "pruner": "NoPruner"}, "Did you mean NopPruner"),
+    ],
+)  # fmt: skip
+def test_searches(data: dict[str, Any], expected: str) -> None:
+    assert any(expected in line for line in problems(TuneDefinition, **data))
+
+
+def test_everything_at_once() -> None:
+    found = problems(
+        TuneDefinition,
+        space={"train.lrr": LR, "train.lr": {"low": 2.0, "high": 1.0}},
+        trials=[{"x": 1}],
+        sampler="Nobody",
+    )
+    assert len(found) == 4
+
+
+def test_lists_are_kept_as_text_and_read_back() -> None:
+    for value in ([3, 6], {"a": 1}, "text", 3, 0.5, True, None):
+        assert read(written(value)) == value
+    dimension = Dimension(choices=([3], [3, 6]))
+    assert dimension.holds([3, 6])
+    assert not dimension.holds([6])
+
+
+def test_whole_numbers_stay_whole() -> None:
+    whole = Dimension(low=1, high=4)
+    assert whole.holds(3)
+    assert not whole.holds(2.5)
+    assert not whole.holds("many")
+    assert Dimension(low=1, high=4.0).holds(2.5)
+
+
+def test_dotted_keys_become_nested() -> None:
+    assert nested({"a.b": 1, "a.c": 2, "d": [3]}) == {"a": {"b": 1, "c": 2}, "d": [3]}
