@@ -142,6 +142,11 @@ def load_preset(name: str) -> Data:
                 + nearest(name, presets())
             ]
         )
+    return load_shipped(name)
+
+
+def load_shipped(name: str) -> Data:
+    """What ``configs/NAME.yaml`` holds: a preset, or a study."""
     return _parse(resources.files("configs").joinpath(f"{name}.yaml").read_text(encoding="utf-8"), name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,17 @@ from selection.study.tune import TuneJob
 from selection.study.work import Job, work
 from supernet.cli import console, fail, main_guard
 from supernet.engine import Divergence
-from supernet.resolve import ConfigError, Data, load_file, merge, parse_set, plugin_names, task_from_option
+from supernet.resolve import (
+    ConfigError,
+    Data,
+    load_file,
+    load_plugin,
+    load_shipped,
+    merge,
+    parse_set,
+    plugin_names,
+    task_from_option,
+)
 from supernet.run import RunError, as_data
 from supernet.train import STOPPED
 
@@ -50,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_study_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--config", type=Path, metavar="FILE", help="the study in YAML, e.g. configs/study_compare.yaml")
+    add("--config", type=Path, metavar="FILE", help="the study in YAML (default: configs/study_*.yaml)")
     add("--out", type=Path, metavar="FOLDER", required=True, help="where runs, artifacts and reports go")
     add("--task", metavar="NAME|PATH", help="as in supernet.train")
     add("--sizes", metavar="6,9,12", help="as in supernet.train")
@@ -125,7 +136,7 @@ def _job(definition: Definition, args: argparse.Namespace) -> Job:
 
 def definition_data(args: argparse.Namespace) -> Data:
     """The study of a command line: file, then options."""
-    data: Data = {} if args.config is None else load_file(args.config)
+    data: Data = load_shipped(f"study_{args.command}") if args.config is None else load_file(args.config)
     settings: Data = {}
     if args.task is not None:
         settings["task"] = task_from_option(args.task)
@@ -142,7 +153,18 @@ def definition_data(args: argparse.Namespace) -> Data:
         options["objectives"] = args.objectives.split(",")
     for layer in (options, *map(parse_set, args.settings)):
         data = merge(data, layer)
-    return data
+    return fitting(data, args.method) if args.command == "tune" and args.config is None else data
+
+
+def fitting(data: Data, method: str | None) -> Data:
+    """The search that comes with the project, without what ``method`` has no setting for."""
+    kls, _ = load_plugin("method", method or "simple-top-k", [])
+    known = [] if kls is None else [f"method.{name}" for name in kls.Options.model_fields]
+
+    def fits(values: Mapping[str, Any]) -> Data:
+        return {key: value for key, value in values.items() if not key.startswith("method.") or key in known}
+
+    return {**data, "space": fits(data["space"]), "trials": [fits(values) for values in data["trials"]]}
 
 
 def numbers(text: str) -> list[int | str]:

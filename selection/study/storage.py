@@ -67,6 +67,8 @@ def open_storage(text: str | None, folder: Path, grace: int) -> BaseStorage:
     Raises :class:`~supernet.run.RunError` where it cannot be reached.
     """
     url = f"sqlite:///{folder.absolute() / 'study.db'}" if text is None else text
+    if url.startswith("postgresql://"):  # with the driver of our extra, whatever SQLAlchemy's default is
+        url = url.replace("postgresql", "postgresql+psycopg", 1)
     interval = max(1, grace // _BEATS)
     try:
         if url.startswith(JOURNAL):

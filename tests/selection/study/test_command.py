@@ -226,7 +226,15 @@ def test_ctrl_c_keeps_what_was_trained(desk: Path) -> None:
         (["tune", "--config", "tune.yaml", "--method", "magic"], ["`method` must be one of"]),
         (["tune", "--config", "tune.yaml", "--storage", "nonsense"], ["`--storage` must be reachable"]),
         (
-            ["tune", "--config", "tune.yaml", "--set", "space.train.lr.low=7", "--set", "objectives=[x]"],
+            [
+                "tune",
+                "--config",
+                "tune.yaml",
+                "--set",
+                "space={train.lr: {low: 7}}",
+                "--set",
+                "objectives=[x]",
+            ],
             ["`space.train.lr` must be a range"],
         ),
         (["compare", "--config", "tune.yaml"], ["`space` must be a setting", "`trials` must be a setting"]),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from selection.study.__main__ import build_parser, definition_data
 from selection.study.definition import CompareDefinition, Definition, TuneDefinition, checked
 from selection.study.space import Dimension, nested, read, written
 from supernet.resolve import ConfigError, load_file, presets
@@ -81,6 +82,15 @@ def test_everything_at_once() -> None:
         sampler="Nobody",
     )
     assert len(found) == 4
+
+
+@pytest.mark.parametrize("method", ["simple-top-k", "iterative-zero-out", "on-demand"])
+def test_the_search_that_comes_with_the_project_fits_every_supernet(method: str, tmp_path: Path) -> None:
+    args = build_parser().parse_args(["tune", "--method", method, "--out", str(tmp_path)])
+    found = checked(TuneDefinition, definition_data(args))
+    assert found.resolved().config.method.name == method
+    assert ("method.score_learning" in found.space) == (method != "on-demand")
+    assert all(set(trial) <= set(found.space) for trial in found.trials)
 
 
 def test_lists_are_kept_as_text_and_read_back() -> None:

@@ -44,7 +44,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An address for ``--storage``, with the real thing behind it."""
     if request.param == "postgresql":
         server = postgresql(tmp_path)
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        yield server.get_uri()
         server.cleanup()
     elif request.param == "journal":
         yield f"journal:{tmp_path / 'study.log'}"
@@ -168,7 +168,7 @@ def test_a_study_of_another_shape_is_refused_and_left_alone(tmp_path: Path) -> N
     ("url", "reason"),
     [
         (
-            "postgresql+psycopg://me:secret@127.0.0.1:9/x",
+            "postgresql://me:secret@127.0.0.1:9/x",
             r"must be reachable, but 'postgresql\+psycopg://me:\*\*\*",
         ),
         ("nonsense", "must be reachable, but 'nonsense'"),
@@ -178,7 +178,7 @@ def test_a_study_of_another_shape_is_refused_and_left_alone(tmp_path: Path) -> N
     ],
 )
 def test_a_storage_that_cannot_be_reached(url: str, reason: str, tmp_path: Path) -> None:
-    if "psycopg" in url:
+    if "postgresql" in url:
         pytest.importorskip("psycopg", reason="needs the postgresql extra")
     with pytest.raises(RunError, match=reason) as error:
         open_storage(url, tmp_path, GRACE)
