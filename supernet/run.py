@@ -11,7 +11,8 @@ import yaml
 
 from supernet.batch import Skipped
 from supernet.config import Config
-from supernet.tokens import Tokens
+from supernet.scoring import Rows
+from supernet.tokens import Kind, Tokens
 from supernet.units import Subnet
 
 
@@ -131,9 +132,14 @@ class Run:
         files = sorted(self.folder.glob("subnets/*.json"), key=lambda f: int(f.stem))
         return {int(file.stem): Subnet.load(file) for file in files}
 
-    def tokens(self) -> Tokens:
-        kind = self.config_data().get("task", {}).get("tokens", "characters")
-        return Tokens.load(self.tokens_file, kind)
+    def keep_tokens(self, tokens: Tokens) -> None:
+        """Save them, or check that they are those the run was begun with."""
+        if _tokens_at(self.tokens_file, tokens.kind) not in (None, tokens):
+            raise RunError(
+                f"'{self.folder}' must be continued with the tokens it was begun with, but the corpus has "
+                "others now. Choose another folder with --out, or delete this one."
+            )
+        tokens.save(self.tokens_file)
 
     def append_scores(self, line: Mapping[str, object]) -> None:
         """One line of ``scores.jsonl``. After a kill a step may appear twice: readers keep the last."""
@@ -178,7 +184,17 @@ class Run:
         """What one size recognised: id, reference, hypothesis."""
         folder = self.folder / "transcripts"
         folder.mkdir(exist_ok=True)
-        write_whole(folder / f"{split}-{label}.tsv", "".join("\t".join(row) + "\n" for row in rows))
+        write_whole(folder / f"{name}.tsv", "".join("\t".join(row) + "\n" for row in rows))
+        for side, text in zip(("ref", "hyp"), trn, strict=True):
+            write_whole(folder / f"{name}.{side}.trn", text)
+        write_whole(folder / f"{name}.html", page)
+
+
+def _tokens_at(path: Path, kind: Kind) -> Tokens | None:
+    try:
+        return Tokens.load(path, kind)
+    except (OSError, ValueError):
+        return None
 
 
 def as_data(config: Config) -> dict[str, Any]:

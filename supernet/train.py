@@ -136,7 +136,7 @@ def train_one(resolved: Resolved, folder: Path) -> Mapping[str, Any]:
         tokens = task.tokens()
         if is_main_process():
             run.begin(config)
-            tokens.save(run.tokens_file)
+            run.keep_tokens(tokens)
             run.save_skipped(task.skipped())
         start = time.monotonic()
         follower = Follower(run, resolved, report)

@@ -8,20 +8,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 
 from supernet.batch import SPLITS, Batch, BatchReader, Report, Skipped, Split, Task, TaskError
-from supernet.tokens import Kind, Tokens, min_ctc_frames
+from supernet.tokens import Tokens, min_ctc_frames
 from tasks.audio import one_thread
 from tasks.augmentation import SpecAugment
 from tasks.cache import make_once
 from tasks.folder import ManifestFolder
 from tasks.index import VERSION, Index, Row, write_index
 from tasks.reader import EvalBatches, TrainReader
+from tasks.vocabulary import Choice, check_choice, make_tokens
 
 _NAMED = 3
 """Examples in an error message."""
+
+
+TOKENS = (
+    "What the recogniser writes: characters, words, pieces of words learned from the training texts (unigram "
+    "or bpe), or those of a tokens.txt or SentencePiece .model."
+)
 
 
 class CorpusOptions(BaseModel):
@@ -29,7 +36,15 @@ class CorpusOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tokens: Kind = Field(default="characters", description="What the recogniser writes: characters or words.")
+    tokens: Choice = Field(default="characters", description=TOKENS)
+    vocab_size: int | None = Field(
+        default=None,
+        ge=2,
+        description="Number of unigram or bpe tokens, with the blank. None: 500, or as many as there are.",
+    )
+    byte_fallback: bool = Field(
+        default=False, description="With unigram or bpe: unknown characters are written in bytes."
+    )
     batch_seconds: float = Field(
         default=28.0, gt=0, description="Seconds of speech in a training batch of one rank."
     )
@@ -46,6 +61,22 @@ class CorpusOptions(BaseModel):
     )
     max_skipped: float = Field(default=0.05, ge=0, le=1, description="Share of a split that may be unusable.")
     cache: Path = Field(default=Path("data"), description="Where corpora and features are kept.")
+
+    @field_validator("tokens")
+    @classmethod
+    def _check_tokens(cls, tokens: Choice) -> Choice:
+        return check_choice(tokens)
+
+    @model_validator(mode="after")
+    def _check_pieces(self) -> CorpusOptions:
+        given = {"vocab_size": self.vocab_size, "byte_fallback": self.byte_fallback}
+        names = [f"`task.{name}`" for name, value in given.items() if value]
+        if names and self.tokens not in ("unigram", "bpe"):
+            raise ValueError(
+                f"{' and '.join(names)} must go with `task.tokens` unigram or bpe, "
+                f"but {'goes' if len(names) == 1 else 'go'} with '{self.tokens}' instead"
+            )
+        return self
 
 
 class CorpusTask(Task):
@@ -121,7 +152,11 @@ class CorpusTask(Task):
 
     @cached_property
     def _tokens(self) -> Tokens:
-        return Tokens.from_texts((row.text for row in self._index.rows["train"]), self.options.tokens)
+        options = self.options
+        texts = [row.text for row in self._index.rows["train"]]
+        return make_tokens(
+            options.tokens, options.vocab_size, options.byte_fallback, texts, Path(options.cache)
+        )
 
     def _features(self, split: Split, row: Row, speed: float) -> Tensor:
         return self._index.features(split, row, speed)
