@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from supernet.batch import SPLITS, Batch, BatchReader, Report, Skipped, Split, Task, TaskError
 from supernet.tokens import Tokens, min_ctc_frames
+from tasks.acoustics import Acoustics, Noise, Reverb, Room
 from tasks.audio import one_thread
 from tasks.augmentation import SpecAugment
 from tasks.cache import make_once
@@ -59,6 +60,10 @@ class CorpusOptions(BaseModel):
         default=(),
         description="Speeds drawn from in training, such as [0.9, 1.0, 1.1]; slows reading down.",
     )
+    reverb: Reverb | None = Field(
+        default=None, description="Echo of rooms in training; features are then computed as they are read."
+    )
+    noise: Noise | None = Field(default=None, description="Noise in training, after the echo; likewise.")
     max_skipped: float = Field(default=0.05, ge=0, le=1, description="Share of a split that may be unusable.")
     cache: Path = Field(default=Path("data"), description="Where corpora and features are kept.")
 
@@ -100,6 +105,7 @@ class CorpusTask(Task):
         """Make the manifest folder if it is not there. Called by ``prepare`` alone."""
 
     def prepare(self, report: Report) -> None:
+        _ = self._acoustics  # folders that cannot be used are told now
         with one_thread():
             self.make(report)
             make_once(self._index_path, lambda path: write_index(path, self.folder, report))
@@ -112,12 +118,13 @@ class CorpusTask(Task):
     def train_reader(self, tokens: Tokens, *, seed: int, rank: int, num_ranks: int) -> BatchReader:
         return TrainReader(
             self._rows("train", tokens),
-            lambda row, speed: self._features("train", row, speed),
+            partial(self._features, "train"),
             tokens,
             batch_seconds=self.options.batch_seconds,
             augmentation=self.options.spec_augment,
             frequency_warp=self.options.frequency_warp,
             speeds=self.options.speed_perturb,
+            acoustics=self._acoustics,
             seed=seed,
             rank=rank,
             num_ranks=num_ranks,
@@ -127,9 +134,7 @@ class CorpusTask(Task):
         self, split: Split, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1
     ) -> Iterable[Batch]:
         rows = self._rows(split, tokens)
-        return EvalBatches(
-            rows, lambda row, speed: self._features(split, row, speed), tokens, rank=rank, num_ranks=num_ranks
-        )
+        return EvalBatches(rows, partial(self._features, split), tokens, rank=rank, num_ranks=num_ranks)
 
     def skipped(self) -> list[Skipped]:
         too_short = (skipped for split in SPLITS for skipped in self._too_short(split, self._tokens))
@@ -158,8 +163,12 @@ class CorpusTask(Task):
             options.tokens, options.vocab_size, options.byte_fallback, texts, Path(options.cache)
         )
 
-    def _features(self, split: Split, row: Row, speed: float) -> Tensor:
-        return self._index.features(split, row, speed)
+    @cached_property
+    def _acoustics(self) -> Acoustics:
+        return Acoustics(self.options.reverb, self.options.noise)
+
+    def _features(self, split: Split, row: Row, speed: float = 1.0, room: Room | None = None) -> Tensor:
+        return self._index.features(split, row, speed, room)
 
     def _rows(self, split: Split, tokens: Tokens) -> list[Row]:
         """The usable rows. Raises :class:`TaskError` where too few are, or ``tokens`` cannot write a text."""
