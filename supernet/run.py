@@ -180,8 +180,10 @@ class Run:
         write_whole(self.comparison_file, json.dumps(comparison, indent=1) + "\n")
         write_whole(self.report_file, page)
 
-    def save_transcripts(self, split: str, label: str, rows: Iterable[tuple[str, str, str]]) -> None:
-        """What one size recognised: id, reference, hypothesis."""
+    def save_transcripts(self, name: str, rows: Rows, trn: tuple[str, str], page: str) -> None:
+        """What one size recognised: id, reference, hypothesis; the same as sclite's files of references and
+        hypotheses; the worst utterances as a page.
+        """
         folder = self.folder / "transcripts"
         folder.mkdir(exist_ok=True)
         write_whole(folder / f"{name}.tsv", "".join("\t".join(row) + "\n" for row in rows))

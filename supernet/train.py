@@ -160,7 +160,7 @@ def _finish(
     save(model, run.model_stem)
     run.save_subnets(subnets)
     by_label = {str(size): subnet for size, subnet in subnets.items()}
-    sizes = score_sizes(run, model, resolved.task, by_label, "test", report)
+    sizes = score_sizes(run, model, resolved.task, by_label, ["test"], report).sizes
     skipped = resolved.task.skipped()
     results = {
         "sizes": sizes,

@@ -136,6 +136,14 @@ class CorpusTask(Task):
         rows = self._rows(split, tokens)
         return EvalBatches(rows, partial(self._features, split), tokens, rank=rank, num_ranks=num_ranks)
 
+    def speakers(self, split: Split) -> dict[str, str]:
+        found = (
+            (cut.id, supervision.speaker)
+            for cut in self.folder.cuts[split]
+            for supervision in cut.supervisions
+        )
+        return {id: speaker for id, speaker in found if speaker}
+
     def skipped(self) -> list[Skipped]:
         too_short = (skipped for split in SPLITS for skipped in self._too_short(split, self._tokens))
         return [*self._index.skipped, *too_short]
