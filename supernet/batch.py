@@ -7,7 +7,7 @@ Shapes: B utterances, T feature frames (10 ms), F mel bands, L tokens.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -109,6 +109,10 @@ class Task(ABC):
         self, split: Split, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1
     ) -> Iterable[Batch]:
         """Every usable utterance of ``split`` once, in a fixed order; may be iterated again."""
+
+    def speakers(self, split: Split) -> Mapping[str, str]:
+        """Who speaks, by utterance, as far as the corpus knows."""
+        return {}
 
     @abstractmethod
     def skipped(self) -> list[Skipped]:

@@ -56,7 +56,7 @@ class BeamSearch:
         make = _ctc_decoder()
         self.left_out: list[str] = []
         """Words that the tokens cannot spell."""
-        self._space = tokens.symbols.index(" ") if self._has_words else None
+        self._end = self._end_of_words() if self._has_words else None
         self._search = self._searches_words(make) if self._has_words else self._searches_tokens(make)
         self._lock = threading.Lock()  # a search is kept inside the decoder while it runs
 
@@ -68,7 +68,14 @@ class BeamSearch:
     @property
     def _has_words(self) -> bool:
         given = self._beam.lm is not None or self._beam.lexicon is not None
-        return given and self._tokens.kind == "characters"
+        return given and self._tokens.kind != "words"
+
+    def _end_of_words(self) -> int:
+        """What stands behind each word, so that its last token may last: the space, or else a sign of the
+        search's own, for it leaves a word with the first frame of its last token.
+        """
+        tokens = self._tokens
+        return len(tokens) if tokens.kind == "pieces" else tokens.symbols.index(" ")
 
     def paths(self, log_probs_BSV: Tensor, lengths: Sequence[int]) -> list[list[int]]:
         log_probs_BSV = log_probs_BSV.float().cpu()
@@ -76,16 +83,19 @@ class BeamSearch:
 
     def _path(self, log_probs_SV: Tensor) -> list[int]:
         num_frames = len(log_probs_SV)
-        if self._space is not None:
+        if self._end == len(self._tokens):
+            log_probs_SV = torch.cat([log_probs_SV, nothing_new(log_probs_SV)[:, None]], dim=1)
+        elif self._end is not None:
             # Words are spelled with the space behind them; the last one finds its own here.
             end_1V = log_probs_SV.new_full((1, log_probs_SV.size(1)), _UNLIKELY)
-            end_1V[0, self._space] = 0.0
+            end_1V[0, self._end] = 0.0
             log_probs_SV = torch.cat([log_probs_SV, end_1V])
         log_probs_SV = log_probs_SV.contiguous()
         with self._lock:
             found = self._search.decode(log_probs_SV.data_ptr(), *log_probs_SV.shape)
         # Before the first frame and behind the last stand states of the search itself.
-        return list(found[0].tokens[1 : 1 + num_frames])
+        path = found[0].tokens[1 : 1 + num_frames]
+        return [token if token < len(self._tokens) else BLANK_ID for token in path]
 
     def _searches_words(self, make: Any) -> Any:
         words = _word_list(self._beam.lexicon) if self._beam.lexicon else _arpa_words(self._beam.lm)
@@ -95,12 +105,18 @@ class BeamSearch:
         if not known:
             raise ConfigError([self._no_word(words)])
         # Ids instead of symbols, which the file's format cannot all hold.
-        lines = [f"{word} {' '.join(map(str, self._tokens.encode(f'{word} ')))}" for word in known]
-        names = [str(i) for i in range(len(self._tokens))]
+        lines = [f"{word} {' '.join(map(str, ids))}" for word in known for ids in self._spellings(word)]
+        is_apart = self._end == len(self._tokens)
+        names = [str(i) for i in range(len(self._tokens) + is_apart)]
+        between = str(BLANK_ID if is_apart else self._end)
         with _file(lines) as lexicon:
-            return self._made(
-                make, lexicon, names, sil_token=str(self._space), word_score=self._beam.word_score
-            )
+            return self._made(make, lexicon, names, sil_token=between, word_score=self._beam.word_score)
+
+    def _spellings(self, word: str) -> list[list[int]]:
+        if self._tokens.kind == "characters":
+            return [self._tokens.encode(f"{word} ")]
+        ids = self._tokens.encode(word)
+        return [ids, [*ids, len(self._tokens)]]
 
     def _searches_tokens(self, make: Any) -> Any:
         names = list(self._tokens.symbols)
@@ -124,9 +140,9 @@ class BeamSearch:
     def _no_word(self, words: Sequence[str]) -> str:
         where = self._beam.lexicon or self._beam.lm
         example = f", e.g. '{words[0]}'" if words else ""
-        symbols = "".join(self._tokens.symbols[1:])
+        symbols = f" ('{''.join(self._tokens.symbols[1:])}')" if self._tokens.kind == "characters" else ""
         return (
-            f"'{where}' must hold words that the tokens of this model can spell ('{symbols}'), "
+            f"'{where}' must hold words that the tokens of this model can spell{symbols}, "
             f"but none of its {len(words)} can{example}."
         )
 
@@ -134,6 +150,18 @@ class BeamSearch:
 def decoder_for(beam: Beam | None, tokens: Tokens) -> Decoder:
     """Greedy decoding where no beam search is wanted. Raises :class:`~supernet.resolve.ConfigError`."""
     return GREEDY if beam is None else BeamSearch(beam, tokens)
+
+
+def nothing_new(log_probs_SV: Tensor) -> Tensor:
+    """How likely each frame (S,) says nothing after a token: it is blank, or the last of those that the
+    token takes.
+    """
+    best_S = log_probs_SV.argmax(dim=1)
+    is_last_S = torch.ones_like(best_S, dtype=torch.bool)
+    is_last_S[:-1] = best_S[:-1] != best_S[1:]
+    repeats_S = torch.zeros_like(is_last_S)
+    repeats_S[1:] = best_S[1:] == best_S[:-1]
+    return torch.where(repeats_S & is_last_S, log_probs_SV.max(dim=1).values, log_probs_SV[:, BLANK_ID])
 
 
 def _problems(beam: Beam, tokens: Tokens) -> Iterator[str]:
@@ -147,7 +175,7 @@ def _problems(beam: Beam, tokens: Tokens) -> Iterator[str]:
         yield "`--lexicon` and `--word-score` must not be given where tokens are words, but are."
     if tokens.kind == "characters" and (beam.lm or beam.lexicon) and " " not in tokens.symbols:
         yield "`--lm` must be used with a model that writes spaces between words, but this one has none."
-    if beam.lm is not None and beam.lexicon is None and tokens.kind == "characters" and not _is_arpa(beam.lm):
+    if beam.lm is not None and beam.lexicon is None and tokens.kind != "words" and not _is_arpa(beam.lm):
         yield (
             f"`--lm` must be an ARPA file where no `--lexicon` says which words there are, but '{beam.lm}' "
             "is not. Give the words, one a line, with --lexicon."

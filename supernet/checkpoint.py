@@ -16,7 +16,7 @@ from supernet.config import Config, ModelConfig, PassesConfig
 from supernet.features import DESCRIPTION as FEATURES
 from supernet.model import Recogniser
 from supernet.run import RunError
-from supernet.tokens import Tokens
+from supernet.tokens import MODEL_FILE, Tokens
 from supernet.units import Subnet
 
 FORMAT = 1
@@ -43,12 +43,15 @@ def num_parameters(model: Recogniser) -> int:
 
 
 def save(model: Model, stem: Path, provenance: Mapping[str, str] | None = None) -> None:
-    """Write ``STEM.safetensors`` and ``STEM.json``; ``provenance`` says where a cut model comes from."""
+    """Write ``STEM.safetensors`` and ``STEM.json``, and the tokens' files beside them; ``provenance`` says
+    where a cut model comes from.
+    """
     recogniser = model.recogniser
     names = weights(recogniser) | {"scores"}
     tensors = {name: t.contiguous().cpu() for name, t in recogniser.state_dict().items() if name in names}
     save_file(tensors, stem.with_name(stem.name + ".safetensors"))
     save_json(description(model, provenance), stem.with_name(stem.name + ".json"))
+    model.tokens.save(stem.with_name("tokens.txt"))
 
 
 def description(model: Model, provenance: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -83,7 +86,7 @@ def load(stem: Path) -> Model:
     try:
         data = json.loads(stem.with_name(stem.name + ".json").read_text(encoding="utf-8"))
         tensors = load_file(stem.with_name(stem.name + ".safetensors"))
-        return _build(data, tensors)
+        return _build(data, tensors, _tokens(data["tokens"], stem.with_name(MODEL_FILE)))
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as e:
         raise RunError(
             f"'{stem}.safetensors' and '{stem}.json' must be a model, but are not: {_first_line(e)}."
@@ -98,11 +101,17 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _build(data: Any, tensors: Any) -> Model:
+def _tokens(data: Any, pieces: Path) -> Tokens:
+    if data["kind"] == "pieces" and not pieces.is_file():
+        raise ValueError(f"its tokens are pieces, and '{pieces.name}' is not beside it")
+    model = pieces.read_bytes() if data["kind"] == "pieces" else None
+    return Tokens(tuple(data["symbols"]), data["kind"], model)
+
+
+def _build(data: Any, tensors: Any, tokens: Tokens) -> Model:
     model = ModelConfig.model_validate({**data["model"], "num_layers": data["num_layers"]})
     passes = PassesConfig(intermediate_weight=data["intermediate_weight"])
     config = Config(granularity=data["granularity"], sizes=tuple(data["sizes"]), model=model, passes=passes)
-    tokens = Tokens(tuple(data["tokens"]["symbols"]), data["tokens"]["kind"])
     recogniser = Recogniser(config, len(tokens), subnet=Subnet(data["granularity"], tuple(data["kept"])))
     missing, unexpected = recogniser.load_state_dict(tensors, strict=False)
     if unexpected or set(missing) - set(_TRAINING_ONLY):

@@ -139,7 +139,7 @@ class _Pair:
         last = self._all_before[: _num_before(self._all_before, self._offset + frame)][-1:]
         following = self._all_behind[_num_before(self._all_behind, frame) :][:1]
         inside = all(beside and not tokens.is_space(beside[0].token) for beside in (last, following))
-        return tokens.kind == "words" or not inside
+        return not inside or tokens.starts_word(following[0].token)
 
     def agreement(self, frame: int) -> int:
         """Tokens on which both agree on the worse side of ``frame``, at most ``_AGREED``."""

@@ -29,6 +29,7 @@ from supernet.checkpoint import Model, fingerprint
 from supernet.decoding import Decoder
 from supernet.resolve import ConfigError
 from supernet.run import Run, RunError
+from supernet.scoring import Score
 from supernet.selections import Choice, Selection
 from supernet.units import MODULES, Subnet
 
@@ -222,6 +223,20 @@ def results_table(results: Mapping[str, Any], split: str = "test") -> Table:
             _rate(s["cer"], s["cer_ci95"]),
             f"{row['rtf']:.4f}",
         )
+    return table
+
+
+def groups_table(title: str, what: str, groups: Mapping[str, Mapping[str, Score]]) -> Table:
+    """Groups of utterances in rows, with the error rates of each size."""
+    table = Table(title=title, title_justify="left", padding=(0, 1, 0, 0))
+    labels = list(next(iter(groups.values())))
+    table.add_column(what, overflow="fold")
+    for name in ("utterances", "words", *(f"{label}: WER, CER" for label in labels)):
+        table.add_column(name, justify="right")
+    for group, scores in groups.items():
+        first = scores[labels[0]]
+        rates = (f"{scores[label].wer:.2%} {scores[label].cer:.2%}" for label in labels)
+        table.add_row(group, f"{first.utterances:,}", f"{first.words:,}", *rates)
     return table
 
 

@@ -55,7 +55,6 @@ class Cut:
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors``, ``model.json`` and ``tokens.txt``."""
         save(self.model, folder / "model", self.provenance)
-        self.model.tokens.save(folder / "tokens.txt")
 
     def description(self) -> dict[str, Any]:
         """What ``model.json`` holds."""

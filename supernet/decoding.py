@@ -71,12 +71,11 @@ def greedy(log_probs_BSV: Tensor, lengths: Sequence[int], tokens: Tokens) -> lis
 
 def words(found: Sequence[Span], tokens: Tokens) -> list[list[Span]]:
     """The tokens of each word; spaces belong to none."""
-    if tokens.kind == "words":
-        return [[span] for span in found]
     groups: list[list[Span]] = [[]]
     for span in found:
-        if tokens.is_space(span.token):
+        is_space = tokens.is_space(span.token)
+        if is_space or tokens.starts_word(span.token):
             groups.append([])
-        else:
+        if not is_space:
             groups[-1].append(span)
     return [group for group in groups if group]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TypeVar
 
-from supernet.batch import Split
+from supernet.batch import SPLITS, Split
 from supernet.beam import decoder_for
 from supernet.checkpoint import load
 from supernet.cli import (
@@ -14,6 +15,7 @@ from supernet.cli import (
     add_selection_option,
     choose,
     console,
+    groups_table,
     main_guard,
     note_left_out,
     open_beam,
@@ -22,9 +24,12 @@ from supernet.cli import (
     results_table,
 )
 from supernet.decoding import GREEDY
-from supernet.evaluation import score_sizes
+from supernet.evaluation import Evaluation, Heard, score_sizes
 from supernet.resolve import resolve
-from supernet.run import Run
+from supernet.run import Run, RunError
+from supernet.scoring import Score
+
+T = TypeVar("T", bound=str)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,15 +40,43 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--sizes", "--budgets", dest="sizes", metavar="6,9", help="sizes (or budgets) to score (default: all)"
     )
-    parser.add_argument("--split", choices=get_args(Split), default="test")
+    parser.add_argument(
+        "--split", metavar="test", default="test", help=f"some of {','.join(SPLITS)} (default: test)"
+    )
+    parser.add_argument(
+        "--by",
+        metavar="speaker,length",
+        help="also print a table of error rates by speaker, by length, or both",
+    )
     add_selection_option(parser)
     add_decoding_options(parser)
     args = parser.parse_args(arguments)
     with main_guard():
-        console.print(results_table(_score(args), args.split))
+        splits = _some_of(SPLITS, args.split, "--split")
+        groups = [] if args.by is None else _some_of(tuple(_GROUPS), args.by, "--by")
+        title, found = _score(args, splits)
+        for split in splits:
+            results = {"title": f"{title}, {split}", "sizes": found.sizes}
+            console.print(results_table(results, split))
+            for group in groups:
+                console.print(groups_table(f"by {group}, {split}", group, _GROUPS[group](found.heard[split])))
 
 
-def _score(args: argparse.Namespace) -> dict[str, Any]:
+_GROUPS: dict[str, Callable[[Heard], Mapping[str, Mapping[str, Score]]]] = {
+    "speaker": Heard.by_speaker,
+    "length": Heard.by_length,
+}
+
+
+def _some_of(names: Sequence[T], text: str, option: str) -> list[T]:
+    """Those of ``names`` that ``text`` lists."""
+    wanted = [part.strip() for part in text.split(",")]
+    if unknown := [part for part in wanted if part not in names]:
+        raise RunError(f"`{option}` must be some of {', '.join(names)}, but has '{unknown[0]}' instead.")
+    return [name for name in names if name in wanted]
+
+
+def _score(args: argparse.Namespace, splits: Sequence[Split]) -> tuple[str, Evaluation]:
     run = Run.open(args.run)
     task = resolve([run.config_data()]).task
     model = load(run.model_stem)
@@ -56,11 +89,9 @@ def _score(args: argparse.Namespace) -> dict[str, Any]:
     note_left_out(decoder)
     with progress() as report:
         task.prepare(report)
-        sizes = score_sizes(run, model, task, subnets, args.split, report, strategy, decoder)
-    title = f"{run.folder.name}, {args.split}" + ("" if strategy is None else f", chosen by {strategy}")
-    if decoder != GREEDY:
-        title += f", {decoder.name}"
-    return {"title": title, "sizes": sizes}
+        found = score_sizes(run, model, task, subnets, splits, report, strategy, decoder)
+    title = run.folder.name + ("" if strategy is None else f", chosen by {strategy}")
+    return title + ("" if decoder == GREEDY else f", {decoder.name}"), found
 
 
 if __name__ == "__main__":

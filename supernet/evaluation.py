@@ -2,23 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import torch
 
+from supernet.alignment import page, trn
 from supernet.batch import Batch, Report, Split, Task
 from supernet.checkpoint import Model, num_parameters
 from supernet.costs import macs, real_time_factor
 from supernet.cut import cut
 from supernet.decoding import GREEDY, Decoder, texts
+from supernet.features import FRAMES_PER_SECOND
 from supernet.run import Run
-from supernet.scoring import score
+from supernet.scoring import UNKNOWN, Rows, Score, length_group, score, score_groups
 from supernet.units import Kept, Subnet
 
-Rows = list[tuple[str, str, str]]
-"""Utterance, reference, hypothesis."""
+
+@dataclass(frozen=True)
+class Heard:
+    """What each subnet, by its label, wrote for a split, and what is known of the utterances."""
+
+    rows: dict[str, Rows]
+    seconds: dict[str, float]
+    speakers: Mapping[str, str]
+
+    def by_speaker(self) -> dict[str, dict[str, Score]]:
+        """A score for each speaker and label, the worst of the first label first; speakers of whom nothing
+        is known share one.
+        """
+        found = self._by(lambda id: self.speakers.get(id, UNKNOWN))
+        return dict(sorted(found.items(), key=lambda item: -next(iter(item[1].values())).wer))
+
+    def by_length(self) -> dict[str, dict[str, Score]]:
+        """A score for each length and label, the short ones first."""
+        return self._by(lambda id: length_group(self.seconds[id]))
+
+    def _by(self, group: Callable[[str], str]) -> dict[str, dict[str, Score]]:
+        found: dict[str, dict[str, Score]] = {}
+        for label, rows in self.rows.items():
+            ids, references, hypotheses = zip(*sorted(rows, key=lambda r: self.seconds[r[0]]), strict=True)
+            for name, result in score_groups([group(id) for id in ids], references, hypotheses).items():
+                found.setdefault(name, {})[label] = result
+        return found
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``sizes`` is what ``results.json`` holds under this name."""
+
+    sizes: dict[str, Any]
+    heard: dict[Split, Heard]
 
 
 @torch.inference_mode()
@@ -47,25 +83,49 @@ def score_sizes(
     model: Model,
     task: Task,
     subnets: Mapping[str, Subnet],
-    split: Split,
+    splits: Sequence[Split],
     report: Report,
     strategy: str | None = None,
     decoder: Decoder = GREEDY,
-) -> dict[str, Any]:
-    """What each subnet costs and how well it does on ``split``, by its label: the ``sizes`` of
-    ``results.json``.
+) -> Evaluation:
+    """What each subnet costs and how well it does on ``splits``, by its label.
 
     Transcripts go into the run folder, under the names of the ``strategy`` that chose the subnets and of the
     ``decoder`` where these are not the usual.
     """
-    sizes = costs(model, task, subnets)
-    rows = recognise(model, task.eval_batches(split, model.tokens), subnets, report, decoder)
-    for label, lines in rows.items():
-        names = [strategy, label, None if decoder == GREEDY else decoder.name]
-        run.save_transcripts(split, "-".join(name for name in names if name is not None), lines)
-        _, references, hypotheses = zip(*lines, strict=True)
-        sizes[label][split] = score(references, hypotheses).as_json()
-    return sizes
+    found = Evaluation(costs(model, task, subnets), {})
+    for split in splits:
+        heard = found.heard[split] = listen(model, task, subnets, split, report, decoder)
+        for label, rows in heard.rows.items():
+            _, references, hypotheses = zip(*rows, strict=True)
+            result = score(references, hypotheses)
+            found.sizes[label][split] = result.as_json()
+            parts = [split, strategy, label, None if decoder == GREEDY else decoder.name]
+            name = "-".join(part for part in parts if part is not None)
+            shown = page(f"{run.folder.name}, {name}", rows, result, heard.speakers)
+            run.save_transcripts(name, rows, trn(rows, heard.speakers), shown)
+    return found
+
+
+def listen(
+    model: Model,
+    task: Task,
+    subnets: Mapping[str, Subnet],
+    split: Split,
+    report: Report,
+    decoder: Decoder = GREEDY,
+) -> Heard:
+    """What each subnet writes for ``split``."""
+    seconds: dict[str, float] = {}
+
+    def measured() -> Iterator[Batch]:
+        for batch in task.eval_batches(split, model.tokens):
+            lengths = (frames / FRAMES_PER_SECOND for frames in batch.num_frames)
+            seconds.update(zip(batch.ids, lengths, strict=True))
+            yield batch
+
+    rows = recognise(model, measured(), subnets, report, decoder)
+    return Heard(rows, seconds, task.speakers(split))
 
 
 def costs(model: Model, task: Task, subnets: Mapping[str, Subnet]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import yaml
 
 from supernet.batch import Skipped
 from supernet.config import Config
-from supernet.tokens import Tokens
+from supernet.scoring import Rows
+from supernet.tokens import Kind, Tokens
 from supernet.units import Subnet
 
 
@@ -131,9 +132,14 @@ class Run:
         files = sorted(self.folder.glob("subnets/*.json"), key=lambda f: int(f.stem))
         return {int(file.stem): Subnet.load(file) for file in files}
 
-    def tokens(self) -> Tokens:
-        kind = self.config_data().get("task", {}).get("tokens", "characters")
-        return Tokens.load(self.tokens_file, kind)
+    def keep_tokens(self, tokens: Tokens) -> None:
+        """Save them, or check that they are those the run was begun with."""
+        if _tokens_at(self.tokens_file, tokens.kind) not in (None, tokens):
+            raise RunError(
+                f"'{self.folder}' must be continued with the tokens it was begun with, but the corpus has "
+                "others now. Choose another folder with --out, or delete this one."
+            )
+        tokens.save(self.tokens_file)
 
     def append_scores(self, line: Mapping[str, object]) -> None:
         """One line of ``scores.jsonl``. After a kill a step may appear twice: readers keep the last."""
@@ -178,15 +184,20 @@ class Run:
         write_whole(self.comparison_file, json.dumps(comparison, indent=1) + "\n")
         write_whole(self.report_file, page)
 
-    def save_transcripts(self, split: str, label: str, rows: Iterable[tuple[str, str, str]]) -> None:
-        """What one size recognised: id, reference, hypothesis."""
-        file = self._transcripts_file(split, label)
+    def save_transcripts(self, name: str, rows: Rows, trn: tuple[str, str], page: str) -> None:
+        """What one size recognised: id, reference, hypothesis; the same as sclite's files of references and
+        hypotheses; the worst utterances as a page.
+        """
+        file = self._transcripts_file(name)
         file.parent.mkdir(exist_ok=True)
         write_whole(file, "".join("\t".join(row) + "\n" for row in rows))
+        for side, text in zip(("ref", "hyp"), trn, strict=True):
+            write_whole(file.with_name(f"{name}.{side}.trn"), text)
+        write_whole(file.with_name(f"{name}.html"), page)
 
-    def transcripts(self, split: str, label: str) -> list[tuple[str, str, str]]:
+    def transcripts(self, name: str) -> Rows:
         """What :meth:`save_transcripts` saved. Raises :class:`RunError` where there is nothing."""
-        file = self._transcripts_file(split, label)
+        file = self._transcripts_file(name)
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
         except OSError as e:
@@ -194,8 +205,15 @@ class Run:
         rows = [line.split("\t") for line in lines]
         return [(id_, reference, hypothesis) for id_, reference, hypothesis in rows]
 
-    def _transcripts_file(self, split: str, label: str) -> Path:
-        return self.folder / "transcripts" / f"{split}-{label}.tsv"
+    def _transcripts_file(self, name: str) -> Path:
+        return self.folder / "transcripts" / f"{name}.tsv"
+
+
+def _tokens_at(path: Path, kind: Kind) -> Tokens | None:
+    try:
+        return Tokens.load(path, kind)
+    except (OSError, ValueError):
+        return None
 
 
 def as_data(config: Config) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Shapes: N utterances; an axis of 2 is words and characters.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -13,6 +14,14 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
 NUM_RESAMPLES = 2000
+_EDGES = (2, 5, 10, 15, 20, 30)
+"""Seconds at which one length of utterances ends and the next begins."""
+
+UNKNOWN = "unknown"
+"""The speaker of whom nothing is known."""
+
+Rows = list[tuple[str, str, str]]
+"""Utterance, reference, hypothesis."""
 
 
 def count_errors(references: Sequence[str], hypotheses: Sequence[str]) -> NDArray[np.int64]:
@@ -61,6 +70,26 @@ def score_counts(errors_N2: NDArray[np.int64], words_N2: NDArray[np.int64], seed
         words=int(words.sum()),
         utterances=len(words_N2),
     )
+
+
+def score_groups(
+    groups: Sequence[str], references: Sequence[str], hypotheses: Sequence[str]
+) -> dict[str, Score]:
+    """The same for each group of utterances, in the order in which the groups first occur."""
+    errors_N2, words_N2 = count_errors(references, hypotheses), count_words(references)
+    member_of = np.array(groups)
+    return {
+        group: score_counts(errors_N2[member_of == group], words_N2[member_of == group])
+        for group in dict.fromkeys(groups)
+    }
+
+
+def length_group(seconds: float) -> str:
+    """Which of a few lengths an utterance has, in words."""
+    place = bisect_right(_EDGES, seconds)
+    if place == len(_EDGES):
+        return f"{_EDGES[-1]} s and longer"
+    return f"{_EDGES[place - 1] if place else 0} to {_EDGES[place]} s"
 
 
 def bootstrap_interval(

@@ -154,7 +154,7 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
         tokens = task.tokens()
         if is_main_process():
             run.begin(config)
-            tokens.save(run.tokens_file)
+            run.keep_tokens(tokens)
             run.save_skipped(task.skipped())
         start = time.monotonic()
         follower = Follower(run, resolved, report, validated)
@@ -178,7 +178,7 @@ def _finish(
     save(model, run.model_stem)
     run.save_subnets(subnets)
     by_label = {str(size): subnet for size, subnet in subnets.items()}
-    sizes = score_sizes(run, model, resolved.task, by_label, "test", report)
+    sizes = score_sizes(run, model, resolved.task, by_label, ["test"], report).sizes
     skipped = resolved.task.skipped()
     results = {
         "sizes": sizes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -38,8 +38,10 @@ def load_samples(cut: Cut, speed: float = 1.0) -> Tensor:
     return torch.from_numpy(audio).float().mean(dim=0)
 
 
-def load_features(cut: Cut, speed: float = 1.0) -> Tensor:
-    """Features ``(T, F)`` of ``cut``. Raises :class:`AudioError` where there is nothing to recognise."""
+def load_features(cut: Cut, speed: float = 1.0, room: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """Features ``(T, F)`` of ``cut``, as heard in ``room``. Raises :class:`AudioError` where there is nothing
+    to recognise.
+    """
     samples = load_samples(cut, speed)
     if len(samples) < _SHORTEST:
         raise AudioError(f"too short: {len(samples)} samples")
@@ -47,7 +49,7 @@ def load_features(cut: Cut, speed: float = 1.0) -> Tensor:
         raise AudioError("not finite: some samples are infinite or not a number")
     if is_silent(samples):
         raise AudioError("silent")
-    return fbank(samples)
+    return fbank(samples if room is None else room(samples))
 
 
 def resample(samples: Tensor, rate: int) -> Tensor:

@@ -14,22 +14,29 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-FRAMES_PER_TIME_MASK = 25
-"""An utterance has at most one time mask per so many frames."""
-
-
 _Counts = NDArray[np.int64]
 
 
 class SpecAugment(BaseModel):
-    """How much is hidden. Zero masks of a kind disable it."""
+    """How much is hidden. Zero masks of a kind disable it.
+
+    The adaptive masks of arXiv 1912.05533, whose number and length grow with the utterance, are
+    ``time_masks=20, max_time_share=0.04``: one mask per 25 frames is their multiplicity of 0.04.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    time_masks: int = Field(
-        default=2, ge=0, le=100, description="Time masks of an utterance, at most one per 25 frames."
+    time_masks: int = Field(default=2, ge=0, le=100, description="The most time masks of an utterance.")
+    frames_per_time_mask: int = Field(
+        default=25, ge=1, description="An utterance has at most one time mask per so many frames."
     )
     max_time_frames: int = Field(default=10, ge=0, description="The longest time mask, in frames.")
+    max_time_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="The longest time mask as a share of the utterance, instead of `max_time_frames`.",
+    )
     freq_masks: int = Field(default=2, ge=0, le=100, description="Frequency masks of an utterance.")
     max_freq_bands: int = Field(default=10, ge=0, le=80, description="The widest frequency mask, in bands.")
 
@@ -44,8 +51,11 @@ def spec_augment(
     features = features_BTF.numpy()
     B, T, F = features.shape
     length_B = np.array(num_frames)
-    count_B = np.minimum(length_B // FRAMES_PER_TIME_MASK, options.time_masks)
-    hide_BT = _masks(T, length_B, count_B, options.time_masks, options.max_time_frames, rng)
+    count_B = np.minimum(length_B // options.frames_per_time_mask, options.time_masks)
+    longest: int | _Counts = options.max_time_frames
+    if options.max_time_share is not None:
+        longest = (options.max_time_share * length_B).astype(np.int64)[:, None]
+    hide_BT = _masks(T, length_B, count_B, options.time_masks, longest, rng)
     every_B = np.full(B, options.freq_masks)
     hide_BF = _masks(F, np.full(B, F), every_B, options.freq_masks, options.max_freq_bands, rng)
 
@@ -75,9 +85,16 @@ def warp_frequencies(features_BTF: Tensor, largest: float, rng: np.random.Genera
 
 
 def _masks(
-    size: int, length_B: _Counts, count_B: _Counts, num_masks: int, max_width: int, rng: np.random.Generator
+    size: int,
+    length_B: _Counts,
+    count_B: _Counts,
+    num_masks: int,
+    max_width: int | _Counts,
+    rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Which of ``size`` positions are in one of the first ``count_B`` masks, each 0 to ``max_width`` wide."""
+    """Which of ``size`` positions are in one of the first ``count_B`` masks, each 0 to ``max_width`` wide:
+    one number for all, or (B, 1).
+    """
     width_BN = rng.integers(0, max_width + 1, size=(len(length_B), num_masks))
     width_BN = np.minimum(width_BN, length_B[:, None])
     start_BN = rng.integers(0, length_B[:, None] - width_BN + 1)

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 
 from supernet.batch import SPLITS, Batch, BatchReader, Report, Skipped, Split, Task, TaskError
-from supernet.tokens import Kind, Tokens, min_ctc_frames
+from supernet.tokens import Tokens, min_ctc_frames
+from tasks.acoustics import Acoustics, Noise, Reverb, Room
 from tasks.audio import one_thread
 from tasks.augmentation import SpecAugment
 from tasks.cache import make_once
 from tasks.folder import ManifestFolder
 from tasks.index import VERSION, Index, Row, write_index
 from tasks.reader import EvalBatches, TrainReader
+from tasks.vocabulary import Choice, check_choice, make_tokens
 
 _NAMED = 3
 """Examples in an error message."""
+
+
+TOKENS = (
+    "What the recogniser writes: characters, words, pieces of words learned from the training texts (unigram "
+    "or bpe), or those of a tokens.txt or SentencePiece .model."
+)
 
 
 class CorpusOptions(BaseModel):
@@ -29,7 +37,15 @@ class CorpusOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tokens: Kind = Field(default="characters", description="What the recogniser writes: characters or words.")
+    tokens: Choice = Field(default="characters", description=TOKENS)
+    vocab_size: int | None = Field(
+        default=None,
+        ge=2,
+        description="Number of unigram or bpe tokens, with the blank. None: 500, or as many as there are.",
+    )
+    byte_fallback: bool = Field(
+        default=False, description="With unigram or bpe: unknown characters are written in bytes."
+    )
     batch_seconds: float = Field(
         default=28.0, gt=0, description="Seconds of speech in a training batch of one rank."
     )
@@ -44,8 +60,28 @@ class CorpusOptions(BaseModel):
         default=(),
         description="Speeds drawn from in training, such as [0.9, 1.0, 1.1]; slows reading down.",
     )
+    reverb: Reverb | None = Field(
+        default=None, description="Echo of rooms in training; features are then computed as they are read."
+    )
+    noise: Noise | None = Field(default=None, description="Noise in training, after the echo; likewise.")
     max_skipped: float = Field(default=0.05, ge=0, le=1, description="Share of a split that may be unusable.")
     cache: Path = Field(default=Path("data"), description="Where corpora and features are kept.")
+
+    @field_validator("tokens")
+    @classmethod
+    def _check_tokens(cls, tokens: Choice) -> Choice:
+        return check_choice(tokens)
+
+    @model_validator(mode="after")
+    def _check_pieces(self) -> CorpusOptions:
+        given = {"vocab_size": self.vocab_size, "byte_fallback": self.byte_fallback}
+        names = [f"`task.{name}`" for name, value in given.items() if value]
+        if names and self.tokens not in ("unigram", "bpe"):
+            raise ValueError(
+                f"{' and '.join(names)} must go with `task.tokens` unigram or bpe, "
+                f"but {'goes' if len(names) == 1 else 'go'} with '{self.tokens}' instead"
+            )
+        return self
 
 
 class CorpusTask(Task):
@@ -69,6 +105,7 @@ class CorpusTask(Task):
         """Make the manifest folder if it is not there. Called by ``prepare`` alone."""
 
     def prepare(self, report: Report) -> None:
+        _ = self._acoustics  # folders that cannot be used are told now
         with one_thread():
             self.make(report)
             make_once(self._index_path, lambda path: write_index(path, self.folder, report))
@@ -81,12 +118,13 @@ class CorpusTask(Task):
     def train_reader(self, tokens: Tokens, *, seed: int, rank: int, num_ranks: int) -> BatchReader:
         return TrainReader(
             self._rows("train", tokens),
-            lambda row, speed: self._features("train", row, speed),
+            partial(self._features, "train"),
             tokens,
             batch_seconds=self.options.batch_seconds,
             augmentation=self.options.spec_augment,
             frequency_warp=self.options.frequency_warp,
             speeds=self.options.speed_perturb,
+            acoustics=self._acoustics,
             seed=seed,
             rank=rank,
             num_ranks=num_ranks,
@@ -96,9 +134,15 @@ class CorpusTask(Task):
         self, split: Split, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1
     ) -> Iterable[Batch]:
         rows = self._rows(split, tokens)
-        return EvalBatches(
-            rows, lambda row, speed: self._features(split, row, speed), tokens, rank=rank, num_ranks=num_ranks
+        return EvalBatches(rows, partial(self._features, split), tokens, rank=rank, num_ranks=num_ranks)
+
+    def speakers(self, split: Split) -> dict[str, str]:
+        found = (
+            (cut.id, supervision.speaker)
+            for cut in self.folder.cuts[split]
+            for supervision in cut.supervisions
         )
+        return {id: speaker for id, speaker in found if speaker}
 
     def skipped(self) -> list[Skipped]:
         too_short = (skipped for split in SPLITS for skipped in self._too_short(split, self._tokens))
@@ -121,10 +165,18 @@ class CorpusTask(Task):
 
     @cached_property
     def _tokens(self) -> Tokens:
-        return Tokens.from_texts((row.text for row in self._index.rows["train"]), self.options.tokens)
+        options = self.options
+        texts = [row.text for row in self._index.rows["train"]]
+        return make_tokens(
+            options.tokens, options.vocab_size, options.byte_fallback, texts, Path(options.cache)
+        )
 
-    def _features(self, split: Split, row: Row, speed: float) -> Tensor:
-        return self._index.features(split, row, speed)
+    @cached_property
+    def _acoustics(self) -> Acoustics:
+        return Acoustics(self.options.reverb, self.options.noise)
+
+    def _features(self, split: Split, row: Row, speed: float = 1.0, room: Room | None = None) -> Tensor:
+        return self._index.features(split, row, speed, room)
 
     def _rows(self, split: Split, tokens: Tokens) -> list[Row]:
         """The usable rows. Raises :class:`TaskError` where too few are, or ``tokens`` cannot write a text."""

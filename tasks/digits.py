@@ -16,11 +16,11 @@ from torch import Tensor
 
 from supernet.batch import SPLITS, Report, Split, TaskError
 from supernet.features import SAMPLE_RATE
-from supernet.tokens import Kind
 from tasks.audio import resample
 from tasks.cache import digest, make_once
-from tasks.corpus import CorpusOptions, CorpusTask
+from tasks.corpus import TOKENS, CorpusOptions, CorpusTask
 from tasks.folder import Utterance, write_split
+from tasks.vocabulary import Choice
 
 VERSION = 1
 """Raise it when the same options and recordings give another corpus."""
@@ -40,7 +40,7 @@ class DigitsOptions(CorpusOptions):
     )
     num_train: int = Field(default=3000, ge=1, description="Training utterances.")
     seed: int = Field(default=0, ge=0, description="Another seed joins the recordings differently.")
-    tokens: Kind = Field(default="words", description="What the recogniser writes: characters or words.")
+    tokens: Choice = Field(default="words", description=TOKENS)
     batch_seconds: float = Field(
         default=50.0, gt=0, description="Seconds of speech in a training batch of one rank."
     )

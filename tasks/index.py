@@ -15,6 +15,7 @@ from torch import Tensor
 
 from supernet.batch import SPLITS, Report, Skipped, Split
 from supernet.features import NUM_BANDS
+from tasks.acoustics import Room
 from tasks.audio import AudioError, load_features
 from tasks.folder import ManifestFolder
 
@@ -51,10 +52,10 @@ class Index:
         self._path = path
         self._folder = folder
 
-    def features(self, split: Split, row: Row, speed: float = 1.0) -> Tensor:
-        """Features ``(T, F)`` of ``row``, ``speed`` times as fast."""
-        if speed != 1.0 or not self._stored:
-            return load_features(self._folder.cuts[split][row.position], speed)
+    def features(self, split: Split, row: Row, speed: float = 1.0, room: Room | None = None) -> Tensor:
+        """Features ``(T, F)`` of ``row``, ``speed`` times as fast, in ``room``; stored ones are neither."""
+        if speed != 1.0 or room is not None or not self._stored:
+            return load_features(self._folder.cuts[split][row.position], speed, room)
         # Copied: PyTorch has no read-only tensors.
         return torch.from_numpy(np.array(self._frames[row.first_frame : row.first_frame + row.num_frames]))
 

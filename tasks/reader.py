@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,11 +16,16 @@ from torch import Tensor
 from supernet.batch import Batch
 from supernet.features import FRAMES_PER_SECOND
 from supernet.tokens import Tokens
+from tasks.acoustics import Acoustics, Room
 from tasks.augmentation import SpecAugment, spec_augment, warp_frequencies
 from tasks.index import Row
 
-Load = Callable[[Row, float], Tensor]
-"""Features ``(T, F)`` of a row, so many times as fast."""
+
+class Load(Protocol):
+    """Features ``(T, F)`` of a row, so many times as fast, in a room."""
+
+    def __call__(self, row: Row, speed: float = 1.0, room: Room | None = None) -> Tensor: ...
+
 
 _EVAL_FRAMES = 60 * FRAMES_PER_SECOND
 _MAX_BUCKETS = 8
@@ -67,6 +72,7 @@ class TrainReader:
         augmentation: SpecAugment,
         frequency_warp: float,
         speeds: Sequence[float],
+        acoustics: Acoustics,
         seed: int,
         rank: int,
         num_ranks: int,
@@ -78,6 +84,7 @@ class TrainReader:
         self._augmentation = augmentation
         self._frequency_warp = frequency_warp
         self._speeds = tuple(speeds) or (1.0,)
+        self._acoustics = acoustics
         self._seed = seed
         self._rank = rank
         self._num_ranks = num_ranks
@@ -92,9 +99,11 @@ class TrainReader:
 
     def __next__(self) -> Batch:
         rows = self._next_rows()
-        rng = random.Random(f"{self._seed}/{self._number}/{self._rank}")
+        position = f"{self._seed}/{self._number}/{self._rank}"
+        rng, rooms = random.Random(position), random.Random(f"{position}/rooms")
         self._number += 1
-        batch = collate(rows, [self._load(row, rng.choice(self._speeds)) for row in rows], self._tokens)
+        features = [self._load(row, rng.choice(self._speeds), self._acoustics.draw(rooms)) for row in rows]
+        batch = collate(rows, features, self._tokens)
         draw = np.random.default_rng(rng.getrandbits(63))
         warped_BTF = warp_frequencies(batch.features_BTF, self._frequency_warp, draw)
         batch.features_BTF = spec_augment(warped_BTF, batch.num_frames, self._augmentation, draw)
@@ -213,7 +222,7 @@ class EvalBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         for rows in self._batches:
-            yield collate(rows, [self._load(row, 1.0) for row in rows], self._tokens)
+            yield collate(rows, [self._load(row) for row in rows], self._tokens)
 
 
 def _group(rows: Sequence[Row]) -> Iterator[list[Row]]:

@@ -10,6 +10,7 @@ import pytest
 
 from supernet.run import Run
 from supernet.selections import Selection
+from supernet.tokens import Tokens
 from tests.supernet.processes import REPOSITORY, run, settings
 
 SOURCE = Path(__file__).with_name("plugins")
@@ -54,7 +55,7 @@ def test_a_foreign_method_trains_on_a_foreign_task(path: dict[str, str], tmp_pat
         4: ("layers.0", "layers.1", "layers.2", "layers.3"),
     }
     assert found.results()["sizes"]["2"]["test"]["utterances"] == 8
-    assert found.tokens().symbols == ("<blk>", " ", "a", "b", "c")
+    assert Tokens.load(found.tokens_file).symbols == ("<blk>", " ", "a", "b", "c")
     assert found.config_data()["task"] == {"name": "beeps", "batch_size": 4}
     assert "test WER" in out
 

@@ -69,7 +69,7 @@ class CompareJob(Job):
     ) -> None:
         """Everything a report needs, kept with the trial."""
         run = self._run_of(training)
-        _, references, _ = zip(*run.transcripts("test", rows[0]["label"]), strict=True)
+        _, references, _ = zip(*run.transcripts(f"test-{rows[0]['label']}"), strict=True)
         notes = {
             "method": training.label,
             "seed": training.seed,
@@ -107,7 +107,7 @@ def chosen_rows(run: Run, resolved: Resolved, strategies: Sequence[str]) -> Rows
             for choice in Selection.load(run.selection_file(name)).choices
         }
         labelled = {f"{name}-{size}": subnet for (name, size), subnet in chosen.items()}
-        scored = score_sizes(run, model, resolved.task, labelled, "test", report)
+        scored = score_sizes(run, model, resolved.task, labelled, ["test"], report).sizes
     effort = {(row.strategy, contest.budget): row for contest in comparison.contests for row in contest.rows}
     rows = [_row(run, name, size, f"{name}-{size}", scored[f"{name}-{size}"]) for name, size in chosen]
     for row in rows:  # the full net is no choice
@@ -117,7 +117,7 @@ def chosen_rows(run: Run, resolved: Resolved, strategies: Sequence[str]) -> Rows
 
 
 def _row(run: Run, strategy: str | None, size: str, label: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    _, references, hypotheses = zip(*run.transcripts("test", label), strict=True)
+    _, references, hypotheses = zip(*run.transcripts(f"test-{label}"), strict=True)
     return {
         "strategy": strategy,
         "size": int(size),

@@ -147,7 +147,7 @@ def _valid_wers(run: Run, resolved: Resolved) -> dict[int, float]:
     with progress() as report:
         resolved.task.prepare(report)
         model = on_device(load(run.model_stem), resolved.config.device)
-        scored = score_sizes(run, model, resolved.task, subnets, "valid", report)
+        scored = score_sizes(run, model, resolved.task, subnets, ["valid"], report).sizes
     return {int(size): row["valid"]["wer"] for size, row in scored.items()}
 
 

@@ -27,7 +27,9 @@ _EVERYTHING = 1 << 40
 
 
 class Onnx(Format):
-    """``model.onnx``, on demand ``model.int8.onnx`` beside it, and ``tokens.txt``."""
+    """``model.onnx``, on demand ``model.int8.onnx`` beside it, and ``tokens.txt``; where tokens are pieces,
+    also their ``bpe.model`` and ``bpe.vocab``, which phrases to listen for are split with.
+    """
 
     name = "sherpa-onnx"
     extra = "export"
@@ -41,16 +43,24 @@ class Onnx(Format):
             if int8:
                 written.append(Written(folder / "model.int8.onnx", exact=False))
                 _quantise(written[0].file, written[1].file)
-        sherpa_tokens(cut.model.tokens).save(folder / "tokens.txt")
+        save_tokens(cut.model.tokens, folder)
         return written
 
     def open(self, file: Path) -> Runtime:
         return _Session(file)
 
 
+def save_tokens(tokens: Tokens, folder: Path) -> None:
+    """Write the files of :class:`Onnx` that say what its numbers mean."""
+    sherpa_tokens(tokens).save(folder / "tokens.txt")
+    if tokens.kind == "pieces":
+        lines = (f"{piece}\t{score}\n" for piece, score in tokens.scores())
+        (folder / "bpe.vocab").write_text("".join(lines), encoding="utf-8")
+
+
 def sherpa_tokens(tokens: Tokens) -> Tokens:
     """What ``tokens.txt`` says to sherpa-onnx, which joins symbols as they are and reads ▁ as a space."""
-    if tokens.kind == "characters":
+    if tokens.kind != "words":
         return tokens
     blank, *words = tokens.symbols
     return Tokens((blank, *(f"▁{word}" for word in words)), tokens.kind)
@@ -101,6 +111,7 @@ def _metadata(cut: Cut) -> dict[str, str]:
         "model_type": "zipformer2_ctc",
         "version": "1",
         "vocab_size": str(len(cut.model.tokens)),
+        "tokens": cut.model.tokens.kind,
         "subsampling_factor": str(SUBSAMPLING),
         "size": str(cut.subnet.size),
         "granularity": cut.subnet.granularity,

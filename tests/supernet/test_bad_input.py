@@ -90,6 +90,10 @@ def complaints(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list
         (["--method", "iterative-zero-out", "--set", "method.iterations=99"], ["`method.iterations`", "99"]),
         (["--task", "digits"], ["`task.path` must be given"]),
         (["--task", "./gone"], ["gone", "folder of manifests"]),
+        (["--set", "task.tokens=charcters"], ["`task.tokens` must be characters, words,", "'charcters'"]),
+        (["--set", "task.vocab_size=80"], ["`task.vocab_size` must go with", "'characters'"]),
+        (["--set", "task.noise.probability=0.5"], ["`task.noise.folder` must be given"]),
+        (["--set", "task.noise.folder=x", "--set", "task.noise.snr=[9,3]"], ["two ascending", "[9.0, 3.0]"]),
     ],
 )
 def test_one_clear_line(arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,6 +148,21 @@ def test_an_empty_split(split: str, capsys: pytest.CaptureFixture[str]) -> None:
     write_folder(Path("tones"), **{"train": 3, "valid": 1, "test": 1, split: 0})
     (line,) = complaints(settings(), capsys)
     assert f"{split}.jsonl.gz` must hold utterances, but is empty" in line
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("task.noise.folder=gone", "`task.noise.folder` must be a folder, but 'gone' is none"),
+        ("task.reverb.folder=tones/empty", "`task.reverb.folder` must hold recordings"),
+        ("task.tokens=gone.model", "`tokens` must be a file of tokens, but 'gone.model' is none"),
+        ("task={tokens: bpe, vocab_size: 99}", "`vocab_size` must be at most"),
+    ],
+)
+def test_what_a_corpus_is_used_with(setting: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (write_folder(Path("tones"), 3, 1, 1) / "empty").mkdir()
+    (line,) = complaints([*settings(), "--set", setting], capsys)
+    assert words in line
 
 
 def test_a_folder_without_manifests(capsys: pytest.CaptureFixture[str]) -> None:

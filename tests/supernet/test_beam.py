@@ -4,6 +4,8 @@ open.
 
 from __future__ import annotations
 
+import tempfile
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,12 @@ from supernet.beam import Beam, BeamSearch
 from supernet.decoding import GREEDY, spans, texts, words
 from supernet.resolve import ConfigError
 from supernet.tokens import Tokens
+from tasks.vocabulary import learn
 
 TOKENS = Tokens(("<blk>", " ", "a", "c", "r", "t", "|"))
 WORDS = Tokens(("<blk>", "one", "two"), "words")
+SAID = ["the cat sat", "a car sat on the mat", "cars and cats and a rat"]
+PIECES = Tokens.from_model(learn("bpe", None, False, 5 * SAID))
 ARPA = r"""\data\
 ngram 1=6
 ngram 2=3
@@ -158,6 +163,56 @@ class TestInstalled:
         with pytest.raises(ConfigError, match=r"none of its 3 can, e\.g\. 'CAT'"):
             BeamSearch(Beam(lm=arpa), TOKENS)
 
+    @given(st.data())
+    def test_words_of_pieces_are_found_however_long_they_last(self, data: st.DataObject) -> None:
+        """Each token for one to three frames, with or without blanks between."""
+        text = data.draw(st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=4).map(" ".join))
+        path: list[int] = []
+        for token in PIECES.encode(text):
+            pause = int(path[-1:] == [token])
+            path += data.draw(st.integers(pause, 2)) * [0] + data.draw(st.integers(1, 3)) * [token]
+        log_probs = likely(path)
+        assert texts(GREEDY, log_probs, [len(path)], PIECES) == [text]
+        assert said(LEXICON.search, log_probs, PIECES) == text
+
+    def test_a_language_model_flips_the_choice_of_pieces(self, arpa: Path) -> None:
+        cat, car = (PIECES.encode(word) for word in ("cat", "car"))
+        doubtful = likely([*cat, 0, 0])
+        for frame, (one, other) in enumerate(zip(cat, car, strict=True)):
+            if one != other:
+                doubtful[0, frame, [one, other]] = torch.tensor([0.5, 0.45]).log()
+        assert texts(GREEDY, doubtful, [doubtful.size(1)], PIECES) == ["cat"]
+        search = BeamSearch(Beam(lm=arpa), PIECES)
+        assert said(search, doubtful, PIECES) == "car"
+        assert search.left_out == ["naïve"]
+
+    def test_pieces_stand_where_greedy_decoding_finds_them(self) -> None:
+        a, b = PIECES.encode("cat"), PIECES.encode("the")
+        path = [0, *(frame for token in (*a, *b) for frame in (token, token, 0)), 0]
+        (found,) = LEXICON.search.paths(likely(path), [len(path)])
+        assert [span.token for span in spans(found)] == [*a, *b]
+        assert [span.start for span in spans(found)] == [span.start for span in spans(path)]
+
+
+class _Lexicon:
+    """Made when first needed, for it needs the extra."""
+
+    @cached_property
+    def search(self) -> BeamSearch:
+        with tempfile.TemporaryDirectory() as folder:
+            lexicon = Path(folder) / "words.txt"
+            lexicon.write_text("\n".join(VOCABULARY))
+            return BeamSearch(Beam(lexicon=lexicon), PIECES)
+
+
+VOCABULARY = sorted({word for text in SAID for word in text.split()})
+LEXICON = _Lexicon()
+
+
+def likely(path: list[int]) -> Tensor:
+    """Log-probabilities (1, S, V) that leave little doubt about ``path``."""
+    return torch.nn.functional.one_hot(torch.tensor([path]), len(PIECES)).mul(0.9).add(0.005).log()
+
 
 @pytest.mark.parametrize(
     ("wrong", "tokens", "words"),
@@ -166,6 +221,7 @@ class TestInstalled:
         ({"lm": Path("gone.arpa")}, TOKENS, "`--lm` must be a readable file, but 'gone.arpa' is not"),
         ({"lexicon": Path("gone")}, TOKENS, "`--lexicon` must be a readable file"),
         ({"lm": Path(__file__)}, TOKENS, "must be an ARPA file where no `--lexicon` says which words"),
+        ({"lm": Path(__file__)}, PIECES, "must be an ARPA file where no `--lexicon` says which words"),
         ({"lexicon": Path(__file__)}, WORDS, "must not be given where tokens are words"),
         ({"lm": Path(__file__)}, Tokens(("<blk>", "a")), "must be used with a model that writes spaces"),
     ],

@@ -19,10 +19,12 @@ from supernet.decoding import GREEDY, greedy, spans
 from supernet.tokens import Tokens
 from supernet.transcript import Transcript
 from supernet.transcription import LogProbs, Transcriber
+from tasks.vocabulary import learn
 from tests.supernet import tones
 
 CHARACTERS = Tokens(("<blk>", " ", "a", "b", "c"))
 WORDS = Tokens(("<blk>", "one", "two"), "words")
+PIECES = Tokens.from_model(learn("bpe", len(CHARACTERS), False, 5 * ["ab a ba ab"]))
 
 
 def path(text: str) -> list[int]:
@@ -76,17 +78,30 @@ def test_a_word_token_ends_a_word() -> None:
 tokens_of_words = st.lists(st.sampled_from([0, 0, 1, 2, 3, 4]), min_size=30, max_size=60)
 
 
+def test_a_piece_that_begins_a_word_ends_the_one_before() -> None:
+    assert {"▁a", "b"} <= {*PIECES.symbols}
+    begin, goes_on = PIECES.symbols.index("▁a"), PIECES.symbols.index("b")
+    agreed = [begin, 0, goes_on, 0, begin, 0, goes_on, 0]
+    assert find_seam(agreed, agreed, 8, PIECES) == (4, True)
+    before, behind = [begin, 0, 0, goes_on], [0, goes_on, 0]
+    assert find_seam(before, [*behind, goes_on], 2, PIECES)[1] is False
+    assert find_seam(before, [*behind, begin], 2, PIECES) == (2, True)
+
+
+@pytest.mark.parametrize("tokens", [CHARACTERS, PIECES])
 @given(tokens_of_words, st.integers(1, 29), st.integers(1, 28))
-def test_two_halves_that_agree_are_the_whole(whole: list[int], start: int, overlap: int) -> None:
+def test_two_halves_that_agree_are_the_whole(
+    tokens: Tokens, whole: list[int], start: int, overlap: int
+) -> None:
     """Whatever is said and wherever the second chunk begins, also in the middle of a token."""
     stop = min(len(whole), start + overlap)
-    stitcher = Stitcher(CHARACTERS)
+    stitcher = Stitcher(tokens)
     passages = [*stitcher.add(sure(whole[:stop]), 0), *stitcher.add(sure(whole[start:]), start)]
     passages.append(stitcher.finish())
     joined = torch.cat([passage.log_probs_SV for passage in passages])
     assert torch.equal(joined, sure(whole))
-    said = [greedy(p.log_probs_SV[None], [len(whole)], CHARACTERS)[0] for p in passages]
-    assert " ".join(said).split() == greedy(joined[None], [len(whole)], CHARACTERS)[0].split()
+    said = [greedy(p.log_probs_SV[None], [len(whole)], tokens)[0] for p in passages]
+    assert " ".join(said).split() == greedy(joined[None], [len(whole)], tokens)[0].split()
     assert [passage.start for passage in passages] == [0, len(passages[0].log_probs_SV)][: len(passages)]
 
 

@@ -45,6 +45,33 @@ def test_one_size_on_another_split(
     assert not (finished[0].folder / "transcripts" / "valid-4.tsv").exists()
 
 
+def test_error_rates_by_speaker_and_by_length(
+    finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate.main(["runs/finished", "--split", "test,valid", "--by", "length,speaker"])
+    out = capsys.readouterr().out
+    for split, number in (("valid", 6), ("test", 8)):
+        assert f"{split} WER" in out
+        for group, name in (("speaker", "sine"), ("length", "0 to 2 s")):
+            table = out.split(f"by {group}, {split}")[1].split("└")[0]
+            (line,) = (line for line in table.splitlines() if name in line)
+            assert line.split("│")[2].strip() == str(number)
+    sizes = finished[0].results()["sizes"].values()
+    assert all(f"{row['test']['wer']:.2%} {row['test']['cer']:.2%}" in out for row in sizes)
+
+
+def test_transcripts_come_with_a_page_and_a_trn_pair(finished: tuple[Run, str]) -> None:
+    folder = finished[0].folder / "transcripts"
+    rows = [line.split("\t") for line in (folder / "test-4.tsv").read_text().splitlines()]
+    for side, column in (("ref", 1), ("hyp", 2)):
+        lines = (folder / f"test-4.{side}.trn").read_text().splitlines()
+        assert lines == [" ".join([*row[column].split(), f"(sine-{row[0]})"]) for row in rows]
+    html = (folder / "test-4.html").read_text()
+    wrong = [id for id, reference, hypothesis in rows if reference.split() != hypothesis.split()]
+    assert f"{len(wrong)} of 8 utterances have errors" in html
+    assert all(f"<h3>{id} " in html for id in wrong)
+
+
 def test_a_selection_file_is_scored(
     finished: tuple[Run, str], here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +132,16 @@ def test_any_audio_file_is_transcribed_and_a_broken_one_is_named(
         ),
         (evaluate.main, ["runs/finished", "--sizes", "x"], "`--sizes` must be one of 2, 4"),
         (evaluate.main, ["runs/nowhere"], "`RUN` must be a run folder"),
+        (
+            evaluate.main,
+            ["runs/finished", "--split", "test,dev"],
+            "`--split` must be some of train, valid, test, but has 'dev' instead",
+        ),
+        (
+            evaluate.main,
+            ["runs/finished", "--by", "age"],
+            "`--by` must be some of speaker, length, but has 'age' instead",
+        ),
         (
             evaluate.main,
             ["runs/finished", "--selection", "gone.json"],

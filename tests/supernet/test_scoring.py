@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supernet.scoring import bootstrap_interval, count_errors, score
+from supernet.scoring import bootstrap_interval, count_errors, length_group, score, score_groups
 
 words = st.lists(st.sampled_from(["a", "b", "ab", "ba"]), max_size=7)
 
@@ -94,3 +94,25 @@ def test_the_same_texts_give_the_same_interval() -> None:
     texts = ["a b", "b", "a a a"], ["a", "b", "a b a"]
     assert score(*texts) == score(*texts)
     assert score(*texts).wer_ci95[0] <= score(*texts).wer <= score(*texts).wer_ci95[1]
+
+
+def test_groups_are_scored_as_if_they_were_alone() -> None:
+    references, hypotheses = ["a b", "b", "a a a", "b b"], ["a", "b", "a b a", "a b"]
+    found = score_groups(["x", "y", "x", "y"], references, hypotheses)
+    assert list(found) == ["x", "y"]
+    assert found["x"] == score(references[::2], hypotheses[::2])
+    assert found["y"] == score(references[1::2], hypotheses[1::2])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "name"),
+    [
+        (0.0, "0 to 2 s"),
+        (1.99, "0 to 2 s"),
+        (2.0, "2 to 5 s"),
+        (29.0, "20 to 30 s"),
+        (30.0, "30 s and longer"),
+    ],
+)
+def test_lengths_have_names(seconds: float, name: str) -> None:
+    assert length_group(seconds) == name

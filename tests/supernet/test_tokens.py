@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import re
 from pathlib import Path
+from typing import Literal, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sentencepiece import SentencePieceTrainer
 
-from supernet.tokens import Kind, Tokens, min_ctc_frames
+from supernet.decoding import Span, words
+from supernet.tokens import MODEL_FILE, Tokens, min_ctc_frames
+from tasks.vocabulary import Learned, learn
+
+SENTENCES = ["the cat sat on the mat", "a cat and a dog", "the dog ran over the hill", "dogs and cats äß"]
+Simple = Literal["characters", "words"]
 
 texts = st.lists(st.text("abc 'é", min_size=1), min_size=1, max_size=5)
 
@@ -20,7 +29,7 @@ def test_the_file_is_symbol_and_id_and_a_space_is_an_id_alone(tmp_path: Path) ->
 
 @given(texts, st.sampled_from(["characters", "words"]))
 def test_a_file_gives_the_same_tokens_again(
-    tmp_path_factory: pytest.TempPathFactory, found: list[str], kind: Kind
+    tmp_path_factory: pytest.TempPathFactory, found: list[str], kind: Simple
 ) -> None:
     tokens = Tokens.from_texts(found, kind)
     path = tmp_path_factory.mktemp("tokens") / "tokens.txt"
@@ -63,3 +72,114 @@ def test_blanks_are_left_out() -> None:
 )
 def test_repetitions_need_a_blank_between_them(ids: list[int], frames: int) -> None:
     assert min_ctc_frames(ids) == frames
+
+
+def pieces(kind: Learned = "bpe", byte_fallback: bool = False) -> Tokens:
+    return Tokens.from_model(learn(kind, None, byte_fallback, 5 * SENTENCES))
+
+
+PIECES, WITH_BYTES = {kind: pieces(kind) for kind in get_args(Learned)}, pieces("unigram", byte_fallback=True)
+
+
+@pytest.mark.parametrize("kind", get_args(Learned))
+@given(st.text(" catdoghesn", min_size=1))
+def test_pieces_are_written_back_with_single_spaces(kind: Learned, text: str) -> None:
+    ids = PIECES[kind].encode(text)
+    assert 0 not in ids
+    assert PIECES[kind].decode(ids) == " ".join(text.split())
+    assert PIECES[kind].decode([0, *(i for id in ids for i in (id, 0))]) == " ".join(text.split())
+
+
+@pytest.mark.parametrize("kind", get_args(Learned))
+def test_pieces_are_longer_than_characters(kind: Learned) -> None:
+    assert len(PIECES[kind].encode(SENTENCES[0])) < len(SENTENCES[0]) - 4
+
+
+def test_every_character_that_no_piece_has_is_named() -> None:
+    with pytest.raises(ValueError, match=r"has \['x', 'ü'\] instead"):
+        PIECES["bpe"].encode("the üxx cat")
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=8))
+def test_bytes_write_everything(text: str) -> None:
+    assert WITH_BYTES.unknown(text) == []
+    assert WITH_BYTES.decode(WITH_BYTES.encode(f"the {text}")) == f"the {text}"
+
+
+def test_bytes_have_the_ids_that_sherpa_expects() -> None:
+    assert WITH_BYTES.symbols[3 : 3 + 256] == tuple(f"<0x{byte:02X}>" for byte in range(256))
+    assert "<0x00>" not in PIECES["unigram"].symbols
+
+
+@pytest.mark.parametrize("tokens", [PIECES["bpe"], WITH_BYTES])
+def test_pieces_are_kept_beside_their_model(tokens: Tokens, tmp_path: Path) -> None:
+    tokens.save(tmp_path / "tokens.txt")
+    assert Tokens.load(tmp_path / "tokens.txt") == tokens
+    assert Tokens.load(tmp_path / MODEL_FILE) == tokens
+
+
+def test_a_model_of_other_programs_keeps_what_it_writes() -> None:
+    """With control symbols, in SentencePiece's own order; and with the numbers of a file beside it."""
+    out = io.BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(5 * SENTENCES), model_writer=out, vocab_size=26, minloglevel=3, pad_id=3
+    )
+    tokens = Tokens.from_model(out.getvalue())
+    assert not {"<s>", "</s>", "<pad>", "<unk>"} & {*tokens.symbols}
+    assert tokens.symbols[0] == "<blk>"
+    assert tokens.decode(tokens.encode("the cats")) == "the cats"
+    numbered = Tokens(("<blk>", "<sos/eos>", *reversed(tokens.symbols[1:])), "pieces", out.getvalue())
+    assert numbered.encode("the cats") != tokens.encode("the cats")
+    assert numbered.decode(numbered.encode("the cats")) == "the cats"
+
+
+def test_a_model_with_other_pieces_is_refused() -> None:
+    model = PIECES["bpe"].model
+    with pytest.raises(ValueError, match=r"must have the tokens' pieces, but '.+' is no token"):
+        Tokens(PIECES["bpe"].symbols[:-1], "pieces", model)
+    with pytest.raises(ValueError, match="must be a SentencePiece model, but is not"):
+        Tokens.from_model(b"something else")
+    with pytest.raises(ValueError, match="`model` must go with pieces"):
+        Tokens(("<blk>", "a"), "characters", model)
+
+
+@pytest.mark.parametrize("tokens", [*PIECES.values(), WITH_BYTES])
+def test_words_begin_where_pieces_say_so(tokens: Tokens) -> None:
+    ids = tokens.encode("the dogs äß")
+    groups = words([Span(id, i, i + 1) for i, id in enumerate(ids)], tokens)
+    assert [tokens.decode([span.token for span in group]) for group in groups] == ["the", "dogs", "äß"]
+    spaces = [id for id in range(1, len(tokens)) if tokens.is_space(id)]
+    assert [tokens.symbols[id] for id in spaces] == ["▁"]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "symbols"),
+    [
+        ("<blk> 0\na 1\nb 2\n", "characters", ("a", "b")),
+        ("<eps> 0\n  1\nb 2", "characters", (" ", "b")),
+        ("<blank> 0\n1\nb 2", "characters", (" ", "b")),
+        ("<blk> 0\none 1\na 2\n", "words", ("one", "a")),
+    ],
+)
+def test_the_files_of_others_are_read(
+    content: str, kind: str, symbols: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "tokens.txt").write_text(content)
+    tokens = Tokens.load(tmp_path / "tokens.txt")
+    assert (tokens.kind, tokens.symbols) == (kind, ("<blk>", *symbols))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "line 1 must be a symbol and its id 0, but is '' instead"),
+        ("<blk> 0\na 2\n", "line 2 must be a symbol and its id 1, but is 'a 2' instead"),
+        ("a 0\nb 1\n", "line 1 must be the blank, '<blk> 0', but is 'a 0' instead"),
+        ("<blk> 0\na 1\na 2\n", "every symbol must stand there once, but 'a' stands there twice"),
+        ("<blk> 0\n▁the 1\na 2\n", "pieces, which only their SentencePiece model finds"),
+    ],
+)
+def test_a_file_that_holds_no_tokens(content: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "tokens.txt").write_text(content)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        Tokens.load(tmp_path / "tokens.txt")

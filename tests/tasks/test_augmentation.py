@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from supernet.features import NUM_BANDS
-from tasks.augmentation import FRAMES_PER_TIME_MASK, SpecAugment, spec_augment, warp_frequencies
+from tasks.augmentation import SpecAugment, spec_augment, warp_frequencies
 
 lengths = st.lists(st.integers(1, 300), min_size=1, max_size=5)
 seeds = st.integers(0, 2**32)
@@ -61,7 +61,32 @@ def test_no_more_time_is_hidden_than_allowed(
     features = padded(num_frames)
     changed = (augment(features, num_frames, options, seed) != features).any(dim=2).sum(dim=1)
     for hidden, length in zip(changed.tolist(), num_frames, strict=True):
-        assert hidden <= min(masks, length // FRAMES_PER_TIME_MASK) * width
+        assert hidden <= min(masks, length // options.frames_per_time_mask) * width
+
+
+@some_times
+@given(lengths, seeds, st.integers(1, 100), st.floats(0, 1))
+def test_adaptive_masks_grow_with_the_utterance(
+    num_frames: list[int], seed: int, frames_per_mask: int, share: float
+) -> None:
+    options = SpecAugment(
+        time_masks=20, frames_per_time_mask=frames_per_mask, max_time_share=share, freq_masks=0
+    )
+    features = padded(num_frames)
+    changed = (augment(features, num_frames, options, seed) != features).any(dim=2).sum(dim=1)
+    for hidden, length in zip(changed.tolist(), num_frames, strict=True):
+        assert hidden <= min(20, length // frames_per_mask) * int(share * length)
+
+
+def test_adaptive_masks_reach_their_length_in_every_utterance() -> None:
+    """One mask each, up to half of the utterance; over many draws the longest is seen."""
+    lengths, options = [40, 200], SpecAugment(time_masks=1, max_time_share=0.5, freq_masks=0)
+    features = padded(lengths)
+    longest = [0, 0]
+    for seed in range(600):
+        changed = (augment(features, lengths, options, seed) != features).any(dim=2).sum(dim=1).tolist()
+        longest = [max(pair) for pair in zip(longest, changed, strict=True)]
+    assert longest == [20, 100]
 
 
 @some_times

@@ -99,7 +99,9 @@ def test_its_error_rates_are_those_of_the_runs_transcripts(compared: tuple[Path,
             name = f"individual-{line['size']}-24-seed0"
         elif "," in line["contender"]:
             label = f"{line['contender'].split(', ')[1]}-{label}"
-        _, references, hypotheses = zip(*Run(folder / "runs" / name).transcripts("test", label), strict=True)
+        _, references, hypotheses = zip(
+            *Run(folder / "runs" / name).transcripts(f"test-{label}"), strict=True
+        )
         assert float(line["wer"]) == pytest.approx(score(references, hypotheses).wer)
 
 

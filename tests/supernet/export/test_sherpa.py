@@ -6,25 +6,31 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 import torch
+from sentencepiece import SentencePieceProcessor
 from torch import Tensor
 
 from supernet.cut import Cut
 from supernet.decoding import greedy
-from supernet.export.onnx import Onnx, sherpa_tokens
+from supernet.export.onnx import Onnx, save_tokens
 from supernet.features import SAMPLE_RATE, fbank
 from supernet.tokens import BLANK, Kind, Tokens
+from tasks.vocabulary import learn
 from tests.supernet.export.test_graph import small_cut
 from tests.supernet.processes import run
 from tests.tasks.folders import write_wav
 
 pytest.importorskip("sherpa_onnx", reason="needs the export extra")
+onnx = pytest.importorskip("onnx", reason="needs the export extra")
 
-SYMBOLS: dict[Kind, tuple[str, ...]] = {
-    "characters": (BLANK, " ", "a", "b", "é", "'"),
-    "words": (BLANK, "one", "two", "three", "SIL", "</s>"),  # sherpa-onnx treats the last two its own way
+TOKENS: dict[Kind, Tokens] = {
+    "characters": Tokens((BLANK, " ", "a", "b", "é", "'")),
+    # sherpa-onnx treats the last two its own way
+    "words": Tokens((BLANK, "one", "two", "three", "SIL", "</s>"), "words"),
+    "pieces": Tokens.from_model(learn("bpe", 6, False, 5 * ["ab a éb ab"])),
 }
 
 
@@ -61,7 +67,7 @@ def talkative(kind: Kind, wavs: list[Path]) -> Cut:
     """A net of random weights whose tokens are all about as likely, so that every file is written another
     way.
     """
-    cut = small_cut(tokens=Tokens(SYMBOLS[kind], kind))
+    cut = small_cut(tokens=TOKENS[kind])
     mean_V = torch.cat([log_probs(cut, wav)[0] for wav in wavs]).mean(0)
     head = cut.model.recogniser.heads["shared"]
     assert isinstance(head, torch.nn.Linear)
@@ -82,13 +88,57 @@ def folder(wavs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", ["characters", "words"])
+@pytest.mark.parametrize("kind", ["characters", "words", "pieces"])
 def test_sherpa_writes_what_greedy_decoding_writes(kind: Kind, wavs: list[Path], folder: Path) -> None:
     cut = talkative(kind, wavs)
-    sherpa_tokens(cut.model.tokens).save(folder / "tokens.txt")
+    save_tokens(cut.model.tokens, folder)
     texts = [expected_text(cut, wav) for wav in wavs]
     assert len({*texts}) == len(texts), "each file must be written another way"
     found = recognise(folder, wavs)
     assert [result["text"].strip() for result in found] == [text.strip() for text in texts]
     if kind == "characters":
         assert ["".join(result["tokens"]) for result in found] == texts
+
+
+def test_pieces_come_with_what_splits_phrases(tmp_path: Path) -> None:
+    save_tokens(TOKENS["pieces"], tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["bpe.model", "bpe.vocab", "tokens.txt"]
+    lines = (tmp_path / "bpe.vocab").read_text(encoding="utf-8").splitlines()
+    processor = SentencePieceProcessor(model_file=str(tmp_path / "bpe.model"))
+    pieces = [processor.id_to_piece(i) for i in range(processor.vocab_size())]
+    assert [line.split("\t")[0] for line in lines] == pieces
+    assert all(float(line.split("\t")[1]) <= 0 for line in lines)
+
+
+def says(path: list[int], num_tokens: int, file: Path) -> None:
+    """A graph that finds ``path`` in whatever it hears."""
+    log_probs = np.full((1, len(path), num_tokens), -9.0, np.float32)
+    log_probs[0, range(len(path)), path] = 0.0
+    constants = {"log_probs": log_probs, "log_probs_len": np.array([len(path)])}
+    nodes = [
+        onnx.helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(value))
+        for name, value in constants.items()
+    ]
+    inputs = [("x", onnx.TensorProto.FLOAT, ["N", "T", 80]), ("x_lens", onnx.TensorProto.INT64, ["N"])]
+    outputs = [
+        ("log_probs", onnx.TensorProto.FLOAT, [1, len(path), num_tokens]),
+        ("log_probs_len", onnx.TensorProto.INT64, [1]),
+    ]
+    ends = [[onnx.helper.make_tensor_value_info(*end) for end in side] for side in (inputs, outputs)]
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(nodes, "says", *ends),
+        ir_version=8,
+        opset_imports=[onnx.helper.make_opsetid("", 18)],
+    )
+    onnx.helper.set_model_props(model, {"model_type": "zipformer2_ctc"})
+    file.write_bytes(model.SerializeToString())
+
+
+def test_sherpa_joins_bytes_to_characters(tmp_path: Path, wavs: list[Path]) -> None:
+    tokens = Tokens.from_model(learn("unigram", None, True, 5 * ["ab a ab", "ba"]))
+    ids = tokens.encode("ab ü€ 猫a")
+    assert sum(tokens.symbols[i].startswith("<0x") for i in ids) == 2 + 3 + 3
+    says([0, *(frame for i in ids for frame in (i, 0))], len(tokens), tmp_path / "model.onnx")
+    save_tokens(tokens, tmp_path)
+    (result,) = recognise(tmp_path, wavs[:1])
+    assert result["text"].strip() == "ab ü€ 猫a"
