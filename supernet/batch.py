@@ -106,9 +106,15 @@ class Task(ABC):
 
     @abstractmethod
     def eval_batches(
-        self, split: Split, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1
+        self, split: str, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1
     ) -> Iterable[Batch]:
-        """Every usable utterance of ``split`` once, in a fixed order; may be iterated again."""
+        """Every usable utterance of a split, or of one of :meth:`parts`, once, in a fixed order; may be
+        iterated again.
+        """
+
+    def parts(self) -> dict[str, Split]:
+        """Names of parts of splits that can be scored by themselves, and the split of each."""
+        return {}
 
     @abstractmethod
     def skipped(self) -> list[Skipped]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast
 
-from supernet.batch import Split
+from supernet.batch import SPLITS, Split, Task
 from supernet.beam import decoder_for
 from supernet.checkpoint import load
 from supernet.cli import (
@@ -24,7 +24,7 @@ from supernet.cli import (
 from supernet.decoding import GREEDY
 from supernet.evaluation import score_sizes
 from supernet.resolve import resolve
-from supernet.run import Run
+from supernet.run import Run, RunError
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,7 +35,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--sizes", "--budgets", dest="sizes", metavar="6,9", help="sizes (or budgets) to score (default: all)"
     )
-    parser.add_argument("--split", choices=get_args(Split), default="test")
+    parser.add_argument(
+        "--split", default="test", metavar="NAME", help="train, valid, test, or a part such as test-clean"
+    )
     add_selection_option(parser)
     add_decoding_options(parser)
     args = parser.parse_args(arguments)
@@ -46,6 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _score(args: argparse.Namespace) -> dict[str, Any]:
     run = Run.open(args.run)
     task = resolve([run.config_data()]).task
+    split = _split(args.split, task)
     model = load(run.model_stem)
     selection = open_selection(run, model, args.selection)
     wanted = [c.budget for c in selection.choices] if args.sizes is None else args.sizes.split(",")
@@ -56,11 +59,18 @@ def _score(args: argparse.Namespace) -> dict[str, Any]:
     note_left_out(decoder)
     with progress() as report:
         task.prepare(report)
-        sizes = score_sizes(run, model, task, subnets, args.split, report, strategy, decoder)
-    title = f"{run.folder.name}, {args.split}" + ("" if strategy is None else f", chosen by {strategy}")
+        sizes = score_sizes(run, model, task, subnets, split, report, strategy, decoder)
+    title = f"{run.folder.name}, {split}" + ("" if strategy is None else f", chosen by {strategy}")
     if decoder != GREEDY:
         title += f", {decoder.name}"
     return {"title": title, "sizes": sizes}
+
+
+def _split(name: str, task: Task) -> Split:
+    names = [*SPLITS, *task.parts()]
+    if name not in names:
+        raise RunError(f"`--split` must be one of {', '.join(names)}, but is '{name}' instead.")
+    return cast(Split, name)  # to scoring, a part is a split like others
 
 
 if __name__ == "__main__":
