@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
 
 from supernet.batch import Report
-from tasks.cache import make_once
+from tasks.cache import discard, make_once
 from tasks.conversion import convert
 from tasks.corpus import CorpusTask
 from tasks.entries import Source
@@ -34,6 +33,5 @@ class ConvertedTask(CorpusTask):
         return Path(self.options.cache) / f"{self.name}-{self.source.digest}"
 
     def make(self, report: Report) -> None:
-        if is_outdated(self.path):
-            shutil.rmtree(self.path)
+        discard(self.path, is_outdated)
         make_once(self.path, lambda folder: convert(self.source, folder, report))

@@ -68,9 +68,11 @@ class Manifest(ConvertedTask):
                 f"`path` must be a folder of manifests or a corpus in another form, but {str(path)!r} is "
                 "none. Give an existing one."
             )
-        for form in FORMS:
-            if listings := form.find(path):
-                return _source(form, listings, self.options.held_out)
+        found = [(form, listings) for form in FORMS if (listings := form.find(path))]
+        # A file that is named after a split is rather meant than one that merely has the right suffix.
+        found.sort(key=lambda item: item[1][0][1] is None)
+        if found:
+            return _source(*found[0], self.options.held_out)
         raise TaskError(
             f"`path` must hold the splits {', '.join(SPLITS)} as Lhotse's cuts, or a corpus in another form "
             f"({', '.join(form.name for form in FORMS)}), but {str(path)!r} has none of these instead. "

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from supernet.batch import Split
-from tasks.entries import Listed, numbered_lines
+from tasks.entries import Listed, numbered_lines, split_of
 from tasks.forms.form import Form, Listing, choose
-from tasks.forms.rows import entry
+from tasks.forms.rows import COLUMNS, entry
 from tasks.problems import Problem
 
 _SUFFIXES = (".json", ".jsonl")
@@ -24,7 +24,8 @@ _SUFFIXES = (".json", ".jsonl")
 def find(path: Path) -> list[Listing]:
     if path.is_file():
         return [(path, None)] if path.suffix in _SUFFIXES else []
-    return choose(file for file in path.iterdir() if file.suffix in _SUFFIXES)
+    files = (file for file in path.iterdir() if file.suffix in _SUFFIXES)
+    return choose(file for file in files if split_of(file.name) or _is_listing(file))
 
 
 def read(path: Path, split: Split | None) -> Listed:
@@ -34,6 +35,14 @@ def read(path: Path, split: Split | None) -> Listed:
         else:
             what = "must be a JSON object with audio_filepath and text, but is not"
             yield Problem(split or "train", "", "bad line", where, what)
+
+
+def _is_listing(path: Path) -> bool:
+    """Whether its beginning speaks of audio and text: many folders hold some JSON that does not."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        head = file.read(2**14)
+    names = (COLUMNS["audio"], COLUMNS["text"])
+    return '"utts"' in head or all(any(f'"{name}"' in head for name in known) for known in names)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:

@@ -2,120 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import soundfile
 import torch
 
 from supernet.batch import SPLITS, Split, TaskError
 from supernet.features import fbank
 from supernet.resolve import task_from_option
 from tasks.entries import split_of
-from tasks.forms import kaldi
 from tests.tasks.corpora import write_flac
-from tests.tasks.folders import prepared, tone, write_wav
-
-NAMES: dict[Split, str] = {"train": "train", "valid": "dev", "test": "test"}
-TEXTS = ("a bc", "bc", "c a")
-
-
-def write_audio(folder: Path) -> list[Path]:
-    """Three recordings of 1, 1.2 and 1.4 s, for each split its own folder."""
-    return [write_wav(folder / f"u{i}.wav", tone(1 + i / 5, 300 + 50 * i)) for i in range(3)]
-
-
-def rows(folder: Path) -> list[dict[str, Any]]:
-    """What is known of the recordings in ``folder/audio``, for the forms with names for it."""
-    files = write_audio(folder / "audio")
-    return [
-        {"audio_filepath": f"audio/{file.name}", "text": text, "speaker": f"s{i % 2}"}
-        for i, (file, text) in enumerate(zip(files, TEXTS, strict=True))
-    ]
-
-
-def nemo(folder: Path, name: str) -> None:
-    lines = [json.dumps(row | {"duration": 1 + i / 5}) for i, row in enumerate(rows(folder))]
-    (folder / f"{name}_manifest.json").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def espnet(folder: Path, name: str) -> None:
-    utts = {
-        f"utt{i}": {
-            "input": [{"name": "input1", "feat": row["audio_filepath"], "shape": [100, 1]}],
-            "output": [{"name": "target1", "text": row["text"], "tokenid": "1 2"}],
-            "utt2spk": row["speaker"],
-        }
-        for i, row in enumerate(rows(folder))
-    }
-    (folder / f"{name}.json").write_text(json.dumps({"utts": utts}, indent=4), encoding="utf-8")
-
-
-def json_list(folder: Path, name: str) -> None:
-    (folder / f"{name}.json").write_text(json.dumps(rows(folder), indent=1), encoding="utf-8")
-
-
-def kaldi_folder(folder: Path, name: str) -> None:
-    data = folder / "data" / name
-    data.mkdir(parents=True)
-    listed = rows(folder)
-    write = {
-        "wav.scp": [f"u{i} {row['audio_filepath']}" for i, row in enumerate(listed)],
-        "text": [f"u{i} {row['text']}" for i, row in enumerate(listed)],
-        "utt2spk": [f"u{i} {row['speaker']}" for i, row in enumerate(listed)],
-    }
-    for file, lines in write.items():
-        (data / file).write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def kaldi_segments(folder: Path, name: str) -> None:
-    """The three utterances in one recording, unsorted; the last one to its end."""
-    data = folder / "data" / name
-    data.mkdir(parents=True)
-    files = write_audio(folder / "parts")
-    joined = [soundfile.read(file, dtype="float32")[0] for file in files]
-    write_wav(folder / "talk.wav", torch.cat([torch.from_numpy(part) for part in joined]).numpy())
-    (data / "wav.scp").write_text(f"talk cat {folder}/talk.wav |\n")
-    (data / "segments").write_text("u1 talk 1.0 2.2\nu0 talk 0 1.0\nu2 talk 2.2 -1\n")
-    (data / "text").write_text("".join(f"u{i} {text}\n" for i, text in enumerate(TEXTS)))
-    (data / "utt2spk").write_text("".join(f"u{i} s{i % 2}\n" for i in range(3)))
-
-
-def wav2vec(folder: Path, name: str) -> None:
-    listed = rows(folder)
-    lines = [str(folder), *(f"{row['audio_filepath']}\t16000" for row in listed)]
-    (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / f"{name}.wrd").write_text("\n".join(row["text"] for row in listed) + "\n", encoding="utf-8")
-
-
-def table(suffix: str) -> Callable[[Path, str], None]:
-    def write(folder: Path, name: str) -> None:
-        with open(folder / f"{name}{suffix}", "w", encoding="utf-8", newline="") as file:
-            dialect = "excel" if suffix == ".csv" else "excel-tab"
-            writer = csv.DictWriter(file, ["path", "text", "speaker"], dialect=dialect)
-            writer.writeheader()
-            for row in rows(folder):
-                writer.writerow(
-                    {"path": row["audio_filepath"], "text": row["text"], "speaker": row["speaker"]}
-                )
-
-    return write
-
-
-FORMS: dict[str, Callable[[Path, str], None]] = {
-    "nemo": nemo,
-    "espnet": espnet,
-    "json-list": json_list,
-    "kaldi": kaldi_folder,
-    "kaldi-segments": kaldi_segments,
-    "wav2vec": wav2vec,
-    "csv": table(".csv"),
-    "tsv": table(".tsv"),
-}
+from tests.tasks.folders import prepared, tone
+from tests.tasks.listings import FORMS, NAMES, TEXTS, write_audio
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -194,65 +93,6 @@ def test_offsets_cut_one_file_into_utterances(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "file"),
-    [
-        ("/data/a.wav", "/data/a.wav"),
-        ("flac -c -d -s /data/a.flac |", "/data/a.flac"),
-        ("/opt/kaldi/sph2pipe -f wav -p -c 1 /data/a.sph|", "/data/a.sph"),
-        ("cat '/data/a b.wav' |", "/data/a b.wav"),
-    ],
-)
-def test_commands_that_only_decode_name_a_file(entry: str, file: str) -> None:
-    assert kaldi._file(entry) == file
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "touch {ran} |",
-        "sox in.wav -t wav - |",
-        "cat a.wav | touch {ran} |",
-        "cat $(touch {ran}) |",
-        "flac -d a.flac > {ran} |",
-        "cat |",
-        "cat 'a |",
-    ],
-)
-def test_no_command_is_run(tmp_path: Path, command: str) -> None:
-    for name in NAMES.values():
-        FORMS["kaldi"](tmp_path, name)
-    ran = tmp_path / "ran"
-    with open(tmp_path / "data" / "train" / "wav.scp", "a", encoding="utf-8") as file:
-        file.write(f"u9 {command.format(ran=ran)}\n")
-    (skipped,) = prepared(tmp_path, max_skipped=0.5).skipped()
-    assert skipped.id == "u9"
-    assert skipped.reason.startswith("command: not run")
-    assert skipped.reason.endswith("wav.scp:4)")
-    assert not ran.exists()
-
-
-def test_kaldis_files_need_not_agree(tmp_path: Path) -> None:
-    for name in NAMES.values():
-        FORMS["kaldi-segments"](tmp_path, name)
-    data = tmp_path / "data" / "train"
-    write_flac(tmp_path / "unused.flac")
-    (data / "wav.scp").write_text((data / "wav.scp").read_text() + "unused unused.flac\n")
-    more = "u3 lost 0 1\nu4 talk zero 1\nu5 talk 0.5 1.0\nu0 talk 0 0.5\n"
-    (data / "segments").write_text((data / "segments").read_text() + more)
-    (data / "text").write_text((data / "text").read_text() + "u6 said by nobody\n")
-    task = prepared(tmp_path, max_skipped=0.9)
-    kinds = {(s.id, s.reason.split(":")[0], s.reason.rpartition("/")[2]) for s in task.skipped()}
-    assert kinds == {
-        ("u0", "duplicate", "segments:7)"),
-        ("u3", "text without audio", "segments:4)"),
-        ("u4", "bad line", "segments:5)"),
-        ("u5", "audio without text", "segments:6)"),
-        ("u6", "text without audio", "text:4)"),
-        ("unused", "audio without text", "wav.scp:2)"),
-    }
-
-
-@pytest.mark.parametrize(
     ("words", "kind", "where"),
     [
         ("a bc\nbc\nc a\none more\nand another\n", "text without audio", ["train.wrd:4)", "train.wrd:5)"]),
@@ -318,6 +158,18 @@ def test_a_quote_without_an_end_is_named_and_what_follows_is_read(tmp_path: Path
     reasons = [skipped.reason for skipped in prepared(tmp_path, max_skipped=1.0).skipped()]
     assert reasons[0].startswith("bad line: must be a row, but is not: field larger than")
     assert reasons[-1].startswith("missing file: ")
+
+
+def test_other_files_beside_the_listing_are_none(tmp_path: Path) -> None:
+    for name in NAMES.values():
+        FORMS["csv"](tmp_path, name)
+    (tmp_path / "config.json").write_text('{"path": "x", "rate": 16000}')
+    assert prepared(tmp_path).skipped() == []
+    for name in NAMES.values():
+        (tmp_path / f"{name}.csv").unlink()
+    write_audio(tmp_path)
+    (tmp_path / "all.csv").write_text("path,text\nu0.wav,a\nu1.wav,a\nu2.wav,a\n")
+    assert prepared(tmp_path).skipped() == []
 
 
 @pytest.mark.parametrize("text", ["", "audio/u0.wav,a bc\n", "path;text\n"])
