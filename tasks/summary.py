@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from supernet.batch import Split
+from supernet.batch import SPLITS, Split
 
 FILE = "summary.json"
 
@@ -43,7 +43,7 @@ class Part:
 
 
 class Summary:
-    """Rows by split and part, in the order in which they first occur."""
+    """Rows by split and part; parts in the order in which they first occur."""
 
     def __init__(self) -> None:
         self.parts: dict[tuple[Split, str], Part] = {}
@@ -52,9 +52,8 @@ class Summary:
         return self.parts.setdefault((split, name), Part())
 
     def save(self, folder: Path, made_from: str, problems: Counter[tuple[Split, Any]]) -> None:
-        rows = [
-            {"split": split, "part": name, **part.as_json()} for (split, name), part in self.parts.items()
-        ]
+        in_order = sorted(self.parts.items(), key=lambda item: SPLITS.index(item[0][0]))
+        rows = [{"split": split, "part": name, **part.as_json()} for (split, name), part in in_order]
         counts = [{"split": s, "kind": kind, "number": n} for (s, kind), n in sorted(problems.items())]
         content = {"made_from": made_from, "rows": rows, "problems": counts}
         (folder / FILE).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
