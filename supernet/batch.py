@@ -106,11 +106,17 @@ class Task(ABC):
 
     @abstractmethod
     def eval_batches(
-        self, split: Split, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1
+        self, split: str, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1
     ) -> Iterable[Batch]:
-        """Every usable utterance of ``split`` once, in a fixed order; may be iterated again."""
+        """Every usable utterance of a split, or of one of :meth:`parts`, once, in a fixed order; may be
+        iterated again.
+        """
 
-    def speakers(self, split: Split) -> Mapping[str, str]:
+    def parts(self) -> dict[str, Split]:
+        """Names of parts of splits that can be scored by themselves, and the split of each."""
+        return {}
+
+    def speakers(self, split: str) -> Mapping[str, str]:
         """Who speaks, by utterance, as far as the corpus knows."""
         return {}
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
-from supernet.batch import SPLITS, Split
+from supernet.batch import SPLITS
 from supernet.beam import decoder_for
 from supernet.checkpoint import load
 from supernet.cli import (
@@ -29,8 +28,6 @@ from supernet.resolve import resolve
 from supernet.run import Run, RunError
 from supernet.scoring import Score
 
-T = TypeVar("T", bound=str)
-
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
@@ -41,7 +38,10 @@ def main(arguments: list[str] | None = None) -> None:
         "--sizes", "--budgets", dest="sizes", metavar="6,9", help="sizes (or budgets) to score (default: all)"
     )
     parser.add_argument(
-        "--split", metavar="test", default="test", help=f"some of {','.join(SPLITS)} (default: test)"
+        "--split",
+        metavar="test",
+        default="test",
+        help=f"some of {','.join(SPLITS)}, or parts such as test-clean (default: test)",
     )
     parser.add_argument(
         "--by",
@@ -52,10 +52,9 @@ def main(arguments: list[str] | None = None) -> None:
     add_decoding_options(parser)
     args = parser.parse_args(arguments)
     with main_guard():
-        splits = _some_of(SPLITS, args.split, "--split")
         groups = [] if args.by is None else _some_of(tuple(_GROUPS), args.by, "--by")
-        title, found = _score(args, splits)
-        for split in splits:
+        title, found = _score(args)
+        for split in found.heard:
             results = {"title": f"{title}, {split}", "sizes": found.sizes}
             console.print(results_table(results, split))
             for group in groups:
@@ -68,7 +67,7 @@ _GROUPS: dict[str, Callable[[Heard], Mapping[str, Mapping[str, Score]]]] = {
 }
 
 
-def _some_of(names: Sequence[T], text: str, option: str) -> list[T]:
+def _some_of(names: Sequence[str], text: str, option: str) -> list[str]:
     """Those of ``names`` that ``text`` lists."""
     wanted = [part.strip() for part in text.split(",")]
     if unknown := [part for part in wanted if part not in names]:
@@ -76,9 +75,10 @@ def _some_of(names: Sequence[T], text: str, option: str) -> list[T]:
     return [name for name in names if name in wanted]
 
 
-def _score(args: argparse.Namespace, splits: Sequence[Split]) -> tuple[str, Evaluation]:
+def _score(args: argparse.Namespace) -> tuple[str, Evaluation]:
     run = Run.open(args.run)
     task = resolve([run.config_data()]).task
+    splits = _some_of([*SPLITS, *task.parts()], args.split, "--split")
     model = load(run.model_stem)
     selection = open_selection(run, model, args.selection)
     wanted = [c.budget for c in selection.choices] if args.sizes is None else args.sizes.split(",")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from supernet.alignment import page, trn
-from supernet.batch import Batch, Report, Split, Task
+from supernet.batch import Batch, Report, Task
 from supernet.checkpoint import Model, num_parameters
 from supernet.costs import macs, real_time_factor
 from supernet.cut import cut
@@ -54,7 +54,7 @@ class Evaluation:
     """``sizes`` is what ``results.json`` holds under this name."""
 
     sizes: dict[str, Any]
-    heard: dict[Split, Heard]
+    heard: dict[str, Heard]
 
 
 @torch.inference_mode()
@@ -83,12 +83,12 @@ def score_sizes(
     model: Model,
     task: Task,
     subnets: Mapping[str, Subnet],
-    splits: Sequence[Split],
+    splits: Sequence[str],
     report: Report,
     strategy: str | None = None,
     decoder: Decoder = GREEDY,
 ) -> Evaluation:
-    """What each subnet costs and how well it does on ``splits``, by its label.
+    """What each subnet costs and how well it does on ``splits`` (or parts of them), by its label.
 
     Transcripts go into the run folder, under the names of the ``strategy`` that chose the subnets and of the
     ``decoder`` where these are not the usual.
@@ -111,7 +111,7 @@ def listen(
     model: Model,
     task: Task,
     subnets: Mapping[str, Subnet],
-    split: Split,
+    split: str,
     report: Report,
     decoder: Decoder = GREEDY,
 ) -> Heard:

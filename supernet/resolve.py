@@ -192,8 +192,8 @@ def parse_set(text: str) -> Data:
 
 
 def task_from_option(text: str) -> Data:
-    """``--task``: an entry point's name, or the path of a folder of manifests."""
-    if text not in plugin_names("task") and (os.sep in text or Path(text).is_dir()):
+    """``--task``: an entry point's name, or the path of a corpus."""
+    if text not in plugin_names("task") and (os.sep in text or Path(text).exists()):
         return {"name": "manifest", "path": text}
     return {"name": text}
 

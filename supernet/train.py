@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--task",
         metavar="NAME|PATH",
-        help=f"{', '.join(plugin_names('task'))}, or a folder of manifests",
+        help=f"{', '.join(plugin_names('task'))}, or the path of your own corpus",
     )
     add("--preset", metavar="NAME", help=f"settings to start from: {', '.join(presets())}")
     add("--steps", metavar="N", help="number of updates")

@@ -29,6 +29,20 @@ def make_once(folder: Path, build: Callable[[Path], None]) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def discard(folder: Path, is_outdated: Callable[[Path], bool]) -> None:
+    """Remove ``folder`` if it is outdated. Of several processes none removes what another has made anew."""
+    if not is_outdated(folder):
+        return
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.outdated")
+    try:
+        os.rename(folder, aside)
+    except FileNotFoundError:
+        return  # another process was quicker
+    if not is_outdated(aside):
+        _rename(aside, folder)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def _rename(partial: Path, folder: Path) -> None:
     try:
         os.rename(partial, folder)

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
@@ -17,8 +17,8 @@ from tasks.acoustics import Acoustics, Noise, Reverb, Room
 from tasks.audio import one_thread
 from tasks.augmentation import SpecAugment
 from tasks.cache import make_once
-from tasks.folder import ManifestFolder
-from tasks.index import VERSION, Index, Row, write_index
+from tasks.folder import PART, ManifestFolder
+from tasks.index import VERSION, Index, Row, write_index, write_skipped
 from tasks.reader import EvalBatches, TrainReader
 from tasks.vocabulary import Choice, check_choice, make_tokens
 
@@ -109,8 +109,11 @@ class CorpusTask(Task):
         with one_thread():
             self.make(report)
             make_once(self._index_path, lambda path: write_index(path, self.folder, report))
-        for split in SPLITS:
-            self._rows(split, self.tokens())
+        # Without training texts, no token of another split would be known.
+        splits = SPLITS if self._index.rows["train"] else SPLITS[:1]
+        if refused := [problem for split in splits if (problem := self._refusal(split))]:
+            listed = write_skipped(self._index_path, [*self.skipped(), *self._unwritable()])
+            raise TaskError("\n".join(f"{problem} All of them: {listed}." for problem in refused))
 
     def tokens(self) -> Tokens:
         return self._tokens
@@ -131,22 +134,25 @@ class CorpusTask(Task):
         )
 
     def eval_batches(
-        self, split: Split, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1
+        self, split: str, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1
     ) -> Iterable[Batch]:
-        rows = self._rows(split, tokens)
-        return EvalBatches(rows, partial(self._features, split), tokens, rank=rank, num_ranks=num_ranks)
+        whole = self._whole(split)
+        rows = self._rows(whole, tokens)
+        if whole != split:
+            rows = [row for row in rows if self._part(whole, row) == split]
+        return EvalBatches(rows, partial(self._features, whole), tokens, rank=rank, num_ranks=num_ranks)
 
-    def speakers(self, split: Split) -> dict[str, str]:
+    def speakers(self, split: str) -> dict[str, str]:
         found = (
             (cut.id, supervision.speaker)
-            for cut in self.folder.cuts[split]
+            for cut in self.folder.cuts[self._whole(split)]
             for supervision in cut.supervisions
         )
         return {id: speaker for id, speaker in found if speaker}
 
     def skipped(self) -> list[Skipped]:
         too_short = (skipped for split in SPLITS for skipped in self._too_short(split, self._tokens))
-        return [*self._index.skipped, *too_short]
+        return [*self.folder.left_out, *self._index.skipped, *too_short]
 
     @cached_property
     def folder(self) -> ManifestFolder:
@@ -175,6 +181,14 @@ class CorpusTask(Task):
     def _acoustics(self) -> Acoustics:
         return Acoustics(self.options.reverb, self.options.noise)
 
+    def _whole(self, name: str) -> Split:
+        """The split that a part belongs to, or the split of that name."""
+        return self.parts().get(name, cast(Split, name))
+
+    def _part(self, split: Split, row: Row) -> str | None:
+        (supervision,) = self.folder.cuts[split][row.position].supervisions
+        return (supervision.custom or {}).get(PART)
+
     def _features(self, split: Split, row: Row, speed: float = 1.0, room: Room | None = None) -> Tensor:
         return self._index.features(split, row, speed, room)
 
@@ -183,15 +197,35 @@ class CorpusTask(Task):
         rows = self._index.rows[split]
         _check_texts(rows, split, tokens)
         too_short = list(self._too_short(split, tokens))
-        unusable = [skipped for skipped in self._index.skipped if skipped.split == split] + too_short
-        _check_share(unusable, len(self.folder.cuts[split]), split, self.options.max_skipped)
+        never_there = of_split(self.folder.left_out, split)
+        unusable = [*never_there, *of_split(self._index.skipped, split), *too_short]
+        check_share(
+            unusable, len(self.folder.cuts[split]) + len(never_there), split, self.options.max_skipped
+        )
         left_out = {skipped.id for skipped in too_short}
         return [row for row in rows if row.id not in left_out]
+
+    def _refusal(self, split: Split) -> str | None:
+        """Why ``split`` cannot be used, if it cannot."""
+        try:
+            self._rows(split, self._tokens)
+        except TaskError as error:
+            return str(error)
+        return None
+
+    def _unwritable(self) -> Iterator[Skipped]:
+        """Utterances of which the tokens cannot write the text."""
+        for split in SPLITS:
+            for row in self._index.rows[split]:
+                if unknown := self._tokens.unknown(row.text):
+                    yield Skipped(row.id, split, f"{unknown} are in no training text")
 
     def _too_short(self, split: Split, tokens: Tokens) -> Iterator[Skipped]:
         # At a higher speed an utterance is shorter still.
         speed = max(self.options.speed_perturb or (1.0,)) if split == "train" else 1.0
         for row in self._index.rows[split]:
+            if tokens.unknown(row.text):
+                continue  # said elsewhere
             have, need = _encoder_frames(int(row.num_frames / speed)), min_ctc_frames(tokens.encode(row.text))
             if have < need:
                 yield Skipped(row.id, split, f"too short for its text: {have} encoder frames for {need}")
@@ -211,7 +245,12 @@ def _check_texts(rows: list[Row], split: Split, tokens: Tokens) -> None:
             )
 
 
-def _check_share(unusable: list[Skipped], total: int, split: Split, most: float) -> None:
+def of_split(skipped: Iterable[Skipped], split: Split) -> list[Skipped]:
+    return [one for one in skipped if one.split == split]
+
+
+def check_share(unusable: list[Skipped], total: int, split: Split, most: float) -> None:
+    """Raise :class:`TaskError` where more than a share of ``most``, or everything, cannot be used."""
     # Nothing left is too little, whatever share was allowed.
     if len(unusable) <= most * total and len(unusable) < total:
         return

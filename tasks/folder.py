@@ -14,10 +14,18 @@ from lhotse import AudioSource, CutSet, MonoCut, Recording, SupervisionSegment
 from lhotse.cut import Cut
 from torch import Tensor
 
-from supernet.batch import SPLITS, Split, TaskError
+from supernet.batch import SPLITS, Skipped, Split, TaskError
 from supernet.features import SAMPLE_RATE
 from tasks.audio import sources
 from tasks.cache import digest
+from tasks.problems import FILE as PROBLEMS
+from tasks.problems import left_out
+
+LISTED = "listed"
+"""The custom field of a supervision that says where its manifest has it from, as ``file:line``."""
+
+PART = "part"
+"""The custom field with the name of an utterance's part of the split, such as test-clean."""
 
 
 def manifest_path(folder: Path, split: Split) -> Path:
@@ -35,6 +43,11 @@ class ManifestFolder:
     def cuts(self) -> dict[Split, list[Cut]]:
         """The cuts of each split; their audio's paths include the folder's."""
         return {split: self._load(split) for split in SPLITS}
+
+    @cached_property
+    def left_out(self) -> list[Skipped]:
+        """What should have been in the manifests, but could not be used."""
+        return left_out(self.path)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -61,12 +74,17 @@ class ManifestFolder:
 
 def _check_ids(cuts: list[Cut], path: Path) -> None:
     if not cuts:
-        raise TaskError(f"`{path}` must hold utterances, but is empty. Every split needs some.")
+        raise TaskError(f"`{path}` must hold utterances, but is empty. Every split needs some.{_hint(path)}")
     seen: set[str] = set()
     for cut in cuts:
         if cut.id in seen:
             raise TaskError(f"`{path}` must name every utterance differently, but has {cut.id!r} twice.")
         seen.add(cut.id)
+
+
+def _hint(path: Path) -> str:
+    problems = path.with_name(PROBLEMS)
+    return f" What was left out, and why: {problems}." if problems.is_file() else ""
 
 
 def _sha256(file: Path) -> str:

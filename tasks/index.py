@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +19,7 @@ from supernet.batch import SPLITS, Report, Skipped, Split
 from supernet.features import NUM_BANDS
 from tasks.acoustics import Room
 from tasks.audio import AudioError, load_features
-from tasks.folder import ManifestFolder
+from tasks.folder import LISTED, ManifestFolder
 
 VERSION = 1
 """Part of the index folder's name: raise it when the content changes."""
@@ -80,6 +82,16 @@ def write_index(path: Path, folder: ManifestFolder, report: Report) -> None:
     (path / "index.json").write_text(json.dumps(content), encoding="utf-8")
 
 
+def write_skipped(path: Path, skipped: Iterable[Skipped]) -> Path:
+    """List ``skipped`` in a file in ``path``, whole or not at all, and return it."""
+    file = path / "skipped.tsv"
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    lines = (f"{one.split}\t{one.id}\t{one.reason}\n" for one in skipped)
+    temporary.write_text("split\tid\treason\n" + "".join(lines), encoding="utf-8")
+    temporary.replace(file)
+    return file
+
+
 class _Scan:
     """Rows found so far; features go to ``out`` one behind the other."""
 
@@ -96,12 +108,18 @@ class _Scan:
             text = _text(cut)
             features = load_features(cut)
         except AudioError as error:
-            self.skipped.append(Skipped(cut.id, split, str(error)))
+            self.skipped.append(Skipped(cut.id, split, str(error) + _place(cut)))
             return
         self.rows[split].append(Row(cut.id, text, position, self._num_frames, len(features)))
         if self._out is not None:
             self._out.write(features.numpy().tobytes())
             self._num_frames += len(features)
+
+
+def _place(cut: Cut) -> str:
+    """Where ``cut`` is listed, if its manifest was made from a listing."""
+    custom = cut.supervisions[0].custom if cut.supervisions else None
+    return f" ({custom[LISTED]})" if custom and LISTED in custom else ""
 
 
 def _text(cut: Cut) -> str:

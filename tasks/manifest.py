@@ -1,25 +1,48 @@
-"""Anybody's own corpus: a folder of Lhotse manifests."""
+"""Anybody's own corpus: Lhotse manifests as they are, or another form to make them from."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field
 
-from supernet.batch import Report, TaskError
-from tasks.corpus import CorpusOptions, CorpusTask
+from supernet.batch import SPLITS, Report, TaskError
+from tasks.converted import ConvertedTask
+from tasks.corpus import CorpusOptions
+from tasks.entries import Listed, Source
+from tasks.folder import manifest_path
+from tasks.forms.form import Form, Listing
+from tasks.forms.json_lines import JSON_LINES
+from tasks.forms.kaldi import KALDI
+from tasks.forms.tables import TABLES
+from tasks.forms.wav2vec import WAV2VEC
+
+FORMS = (KALDI, WAV2VEC, JSON_LINES, TABLES)
+"""In the order in which they are looked for; Lhotse's manifests come before all."""
 
 
 class ManifestOptions(CorpusOptions):
-    """Options of a manifest folder."""
+    """Options of one's own corpus."""
 
-    path: Path = Field(description="A folder with train.jsonl.gz, valid.jsonl.gz and test.jsonl.gz.")
+    path: Path = Field(
+        description="A folder with train.jsonl.gz, valid.jsonl.gz and test.jsonl.gz of Lhotse cuts; "
+        "or a file or folder in one of the other forms."
+    )
+    held_out: float = Field(
+        default=0.05,
+        gt=0,
+        le=0.4,
+        description="Share of the training speakers (utterances where fewer than 10 are known) taken for "
+        "each of valid and test where the corpus has none.",
+    )
     batch_seconds: float = Field(
         default=160.0, gt=0, description="Seconds of speech in a training batch of one rank."
     )
 
 
-class Manifest(CorpusTask):
+class Manifest(ConvertedTask):
     """The task of ``--task PATH``. Nothing is ever written into the folder."""
 
     name = "manifest"
@@ -27,10 +50,40 @@ class Manifest(CorpusTask):
 
     @property
     def path(self) -> Path:
-        return Path(self.options.path)
+        return Path(self.options.path) if self.is_lhotse else super().path
 
     def make(self, report: Report) -> None:
-        if not self.path.is_dir():
+        if not self.is_lhotse:
+            super().make(report)
+
+    @cached_property
+    def is_lhotse(self) -> bool:
+        """Whether the folder holds manifests already, of one split at least."""
+        return any(manifest_path(Path(self.options.path), split).is_file() for split in SPLITS)
+
+    def find(self) -> Source:
+        path = Path(self.options.path)
+        if not path.exists():
             raise TaskError(
-                f"`path` must be a folder of manifests, but {str(self.path)!r} is none. Give an existing one."
+                f"`path` must be a folder of manifests or a corpus in another form, but {str(path)!r} is "
+                "none. Give an existing one."
             )
+        found = [(form, listings) for form in FORMS if (listings := form.find(path))]
+        # A file that is named after a split is rather meant than one that merely has the right suffix.
+        found.sort(key=lambda item: item[1][0][1] is None)
+        if found:
+            return _source(*found[0], self.options.held_out)
+        raise TaskError(
+            f"`path` must hold the splits {', '.join(SPLITS)} as Lhotse's cuts, or a corpus in another form "
+            f"({', '.join(form.name for form in FORMS)}), but {str(path)!r} has none of these instead. "
+            "Name the file or the folder of the listing."
+        )
+
+
+def _source(form: Form, listings: Sequence[Listing], held_out: float) -> Source:
+    def read() -> Listed:
+        for listing, split in listings:
+            yield from form.read(listing, split)
+
+    files = tuple(file for listing, _ in listings for file in form.files(listing))
+    return Source(files, read, settings=(form.name,), held_out=held_out)

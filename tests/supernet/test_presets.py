@@ -94,6 +94,36 @@ def test_the_published_settings(name: str) -> None:
     assert [p.size for p in net.plan(joint).passes] == sorted(config.sizes, reverse=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "task", "dim"),
+    [
+        ("librispeech-960", "librispeech", 512),
+        ("librispeech-100", "librispeech", 384),
+        ("tedlium2", "tedlium2", 384),
+    ],
+)
+def test_the_papers_corpora(name: str, task: str, dim: int) -> None:
+    """By modules as published; by layers as the comment in the preset says."""
+    modules = resolve([{"preset": name}, {"task": {"name": task, "path": "/data"}}]).config
+    assert (modules.task.name, modules.granularity, modules.sizes) == (task, "module", (16, 32, 48))
+    assert (modules.task.options["path"], modules.task.options["batch_seconds"]) == ("/data", 150.0)
+    assert (modules.model.dim, modules.model.heads, modules.num_layers) == (dim, "per-size", 12)
+    by_layer = {"granularity": "layer", "sizes": [4, 8, 12], "method": {"reduce_by": 1}}
+    layers = resolve([{"preset": name}, by_layer]).config
+    assert (layers.num_layers, layers.sizes, layers.method.options["reduce_by"]) == (12, (4, 8, 12), 1)
+
+
+def test_the_100_hours_are_one_part() -> None:
+    assert resolve([{"preset": "librispeech-100"}]).task.options.train == ("train-clean-100",)
+
+
+def test_on_demand_with_24_layers() -> None:
+    config = resolve([{"preset": "on-demand-24"}, {"task": "librispeech"}]).config
+    assert (config.num_layers, config.model.layer_type) == (24, "transformer")
+    assert config.model.positions_read(24) == (6, 12, 18)
+    assert config.method.options["max_drop"] > 0
+
+
 def test_later_layers_win_and_options_go_over_presets() -> None:
     config = resolve([{"preset": "small"}, {"model": {"dim": 192}}, {"sizes": [4]}]).config
     assert (config.model.dim, config.model.num_heads, config.sizes) == (192, 6, (4,))

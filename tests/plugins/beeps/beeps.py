@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.nn.utils.rnn import pad_sequence
 
-from supernet.batch import Batch, BatchReader, Report, Skipped, Split, Task
+from supernet.batch import Batch, BatchReader, Report, Skipped, Task
 from supernet.features import NUM_BANDS, pad_features
 from supernet.phases import Joint, Method, Phase
 from supernet.tokens import Tokens
@@ -57,7 +57,7 @@ class Beeps(Task):
         return Reader(tokens, self.options.batch_size, f"{seed}/{rank}")
 
     def eval_batches(
-        self, split: Split, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1
+        self, split: str, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1
     ) -> Iterable[Batch]:
         return [batch(tokens, 4, f"{split}/{i}") for i in range(2)][rank::num_ranks]
 

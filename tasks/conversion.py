@@ -1,0 +1,165 @@
+"""From a listing to a manifest folder: every entry looked at, every problem written down, never a stop at the
+first.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import lru_cache
+from pathlib import Path
+
+import soundfile
+from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
+from lhotse.cut import Cut
+
+from supernet.batch import SPLITS, Report, Split
+from tasks.division import Division
+from tasks.entries import Entry, Source
+from tasks.folder import LISTED, PART, manifest_path
+from tasks.problems import Problem, Problems, Unusable, open_problems
+from tasks.summary import Summary
+
+_TOLERANCE = 0.1
+"""Seconds that a segment may end behind its audio; listings round."""
+
+
+def convert(source: Source, folder: Path, report: Report, decode: bool = False) -> None:
+    """Write the manifests of ``source`` into ``folder``, with the list of its problems and a summary.
+
+    Utterance by utterance: what stays in memory is a few numbers each. Of audio only the header is read, all
+    of it with ``decode``; its paths become absolute. Raises :class:`TaskError` where there is too little to
+    divide.
+    """
+    division = Division(source)
+    with ExitStack() as stack:
+        problems = stack.enter_context(open_problems(folder))
+        writers = {
+            split: stack.enter_context(CutSet.open_writer(manifest_path(folder, split))) for split in SPLITS
+        }
+        inspection = _Inspection(problems, decode)
+        for number, item in enumerate(source.read(), start=1):
+            if isinstance(item, Problem):
+                problems.add(item)
+            elif (cut := inspection.cut(item, split := division.split(item))) is not None:
+                writers[split].write(cut)
+            if number % 100 == 0 or number == division.total:
+                report("looking at audio", number, division.total)
+        for writer in writers.values():
+            writer.close()
+        _note_characters(folder, inspection.summary, problems)
+    inspection.summary.save(folder, source.digest, problems.numbers)
+
+
+class _Inspection:
+    """Everything known of the entries so far."""
+
+    def __init__(self, problems: Problems, decode: bool) -> None:
+        self._decode = decode
+        self.summary = Summary()
+        self._problems = problems
+        self._names: set[int] = set()
+        self._pieces: set[int] = set()
+        self._rate: int | None = None
+
+    def cut(self, entry: Entry, split: Split) -> Cut | None:
+        """``entry`` as a cut, or None and a problem."""
+        try:
+            text = self._text(entry, split)
+            recording, start, duration = _piece(entry, self._decode)
+        except Unusable as error:
+            self._add(entry, split, error)
+            return None
+        self._note(entry, split, recording)
+        part = self.summary.part(split, entry.part)
+        part.add(duration, recording.sampling_rate, text, entry.speaker)
+        return _cut(entry, text, recording, start, duration)
+
+    def _text(self, entry: Entry, split: Split) -> str:
+        name = hash((split, entry.id))
+        if name in self._names:
+            raise Unusable("duplicate", f"{entry.id!r} is listed before")
+        self._names.add(name)
+        text = " ".join((entry.text or "").split())
+        # U+FFFD stands for what was no UTF-8; half a pair, which JSON can spell, cannot be written either.
+        if "\ufffd" in text or any("\ud800" <= sign <= "\udfff" for sign in text + entry.id):
+            raise Unusable("bad line", "its text must be UTF-8, but is not")
+        if not text:
+            raise Unusable("audio without text", "no text")
+        return text
+
+    def _note(self, entry: Entry, split: Split, recording: Recording) -> None:
+        rate = recording.sampling_rate
+        self._rate = self._rate or rate
+        if rate != self._rate:
+            self._add(entry, split, Unusable("sampling rate", f"{rate} Hz; the first one has {self._rate}"))
+        piece = hash((entry.audio, entry.start))
+        if piece in self._pieces:
+            self._add(entry, split, Unusable("same audio", "listed before"))
+        self._pieces.add(piece)
+
+    def _add(self, entry: Entry, split: Split, error: Unusable) -> None:
+        audio = "" if entry.audio is None else str(entry.audio.absolute())
+        self._problems.add(Problem(split, entry.id, error.kind, entry.where, str(error), audio))
+
+
+def _piece(entry: Entry, decode: bool) -> tuple[Recording, float, float]:
+    """The recording with the entry's speech, and where that lies: start and duration in seconds."""
+    if entry.audio is None:
+        raise Unusable("text without audio", "no audio")
+    recording = _recording(entry.audio.absolute(), decode)
+    rate, most = recording.sampling_rate, recording.num_samples
+    first = round(entry.start * rate)
+    last = most if entry.duration is None else round((entry.start + entry.duration) * rate)
+    if not 0 <= first < min(last, most) or last > most + _TOLERANCE * rate:
+        raise Unusable(
+            "segment", f"{first / rate:g} s to {last / rate:g} s of audio with {recording.duration:g} s"
+        )
+    return recording, first / rate, (min(last, most) - first) / rate
+
+
+@lru_cache(maxsize=256)
+def _recording(path: Path, decode: bool) -> Recording:
+    """What the header of ``path`` says; segments of one recording mostly follow each other."""
+    if ".ark" in path.suffix:
+        raise Unusable("unreadable", f"'{path}' is in an archive of Kaldi's; write it as a file of audio")
+    if not path.is_file():
+        raise Unusable("missing file", f"'{path}' does not exist")
+    if path.stat().st_size == 0:
+        raise Unusable("zero length", f"'{path}' is an empty file")
+    try:
+        header = soundfile.info(path)
+        found = sum(map(len, soundfile.blocks(path, 2**16))) if decode else header.frames
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise Unusable("unreadable", f"'{path}' must be audio that libsndfile reads: {error}") from error
+    if header.frames <= 0:
+        raise Unusable("zero length", f"'{path}' has no samples")
+    if found != header.frames:
+        raise Unusable("unreadable", f"'{path}' breaks off after {found / header.samplerate:.2f} s")
+    source = AudioSource("file", list(range(header.channels)), str(path))
+    return Recording(path.stem, [source], header.samplerate, header.frames, header.frames / header.samplerate)
+
+
+def _cut(entry: Entry, text: str, recording: Recording, start: float, duration: float) -> Cut:
+    about = {LISTED: entry.where, **({PART: entry.part} if entry.part else {})}
+    channels = recording.sources[0].channels
+    channel = channels[0] if len(channels) == 1 else channels
+    supervision = SupervisionSegment(
+        entry.id, recording.id, 0.0, duration, channel, text, speaker=entry.speaker, custom=about
+    )
+    kind = MonoCut if len(channels) == 1 else MultiCut
+    return kind(entry.id, start, duration, channel, supervisions=[supervision], recording=recording)
+
+
+def _note_characters(folder: Path, summary: Summary, problems: Problems) -> None:
+    """Note texts of the other splits with characters that no training text has."""
+    known = set[str]().union(
+        *(part.characters for (split, _), part in summary.parts.items() if split == "train")
+    )
+    for split in SPLITS[1:]:
+        if not any(part.characters - known for (name, _), part in summary.parts.items() if name == split):
+            continue
+        for cut in CutSet.from_jsonl_lazy(manifest_path(folder, split)):
+            (supervision,) = cut.supervisions
+            if other := sorted(set(supervision.text) - known):
+                what = f"{other} are in no training text"
+                problems.add(Problem(split, cut.id, "characters", supervision.custom[LISTED], what))

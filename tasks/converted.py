@@ -1,0 +1,37 @@
+"""Tasks whose corpus lies on the disk in a form of its own: manifests are made from it once, in the cache."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import cached_property
+from pathlib import Path
+
+from supernet.batch import Report
+from tasks.cache import discard, make_once
+from tasks.conversion import convert
+from tasks.corpus import CorpusTask
+from tasks.entries import Source
+from tasks.problems import is_outdated
+
+
+class ConvertedTask(CorpusTask):
+    """A task with a :attr:`source`. Nothing is ever written into the corpus's own folder.
+
+    What was made is used again as long as the listing is the same and no audio with a problem has changed.
+    """
+
+    @cached_property
+    def source(self) -> Source:
+        return self.find()
+
+    @abstractmethod
+    def find(self) -> Source:
+        """Look for the corpus. Raises :class:`TaskError` where it is not."""
+
+    @property
+    def path(self) -> Path:
+        return Path(self.options.cache) / f"{self.name}-{self.source.digest}"
+
+    def make(self, report: Report) -> None:
+        discard(self.path, is_outdated)
+        make_once(self.path, lambda folder: convert(self.source, folder, report))

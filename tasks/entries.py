@@ -1,0 +1,115 @@
+"""What a corpus lists, before anything of it has been looked at."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from supernet.batch import Split
+from tasks.cache import digest
+from tasks.problems import Problem
+
+VERSION = 1
+"""Raise it when the same listing gives other manifests."""
+
+_SPLIT_WORDS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "validation": "valid",
+    "val": "valid",
+    "dev": "valid",
+    "test": "test",
+    "eval": "test",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One utterance as it is listed."""
+
+    id: str
+    where: str
+    """``file:line`` of the listing."""
+    audio: Path | None
+    text: str | None
+    split: Split | None = None
+    """None: the listing does not say; it belongs to what is divided."""
+    start: float = 0.0
+    """Seconds."""
+    duration: float | None = None
+    """Seconds; None: to the end of the audio."""
+    speaker: str | None = None
+    part: str = ""
+    """A part of the split with a name of its own, such as dev-clean."""
+
+
+Listed = Iterator[Entry | Problem]
+"""Entries in the order of the listing, and what stands there and is none."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A corpus as its owner keeps it."""
+
+    files: tuple[Path, ...]
+    """Where it is listed: one of them changed is another corpus."""
+    read: Callable[[], Listed]
+    """Reads the listing from its beginning, each time the same."""
+    settings: tuple[Any, ...] = ()
+    """Options that change what is read, as JSON-like values."""
+    held_out: float | None = None
+    """Share of the training utterances taken for each of valid and test where the corpus has none. None:
+    never, its splits are given.
+    """
+
+    @cached_property
+    def digest(self) -> str:
+        states = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in self.files]
+        return digest([VERSION, self.settings, self.held_out, states])
+
+
+def split_of(name: str) -> Split | None:
+    """The split that ``name`` of a file, a folder or in a table speaks of: ``dev_clean.json`` is for
+    validation.
+    """
+    words = re.split(r"[^a-z]+", name.lower())
+    return next((_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS), None)
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a listing with their numbers (1 is the first), without those that are blank.
+
+    What is no UTF-8 becomes U+FFFD, which no text may hold.
+    """
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield number, line.rstrip("\r\n")
+
+
+def seconds(number: str) -> float:
+    """A time that a listing tells. Raises :class:`ValueError` where it is none."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number!r} is no time")
+    return value
+
+
+def locate(name: str, folder: Path) -> Path:
+    """The audio file ``name`` of a listing in ``folder``: relative names count from there, or from one of the
+    two folders above, as recipes are often run from higher up.
+    """
+    places = [place / name for place in (folder, *folder.absolute().parents[:2])]
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def id_of(name: str, start: float = 0.0) -> str:
+    """A name for the utterance that begins at ``start`` of the audio ``name``."""
+    stem = "-".join(part for part in Path(name).with_suffix("").parts if part not in ("/", "..", "."))
+    return f"{stem}-{round(start * 1000):07d}" if start else stem

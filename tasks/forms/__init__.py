@@ -1,0 +1,1 @@
+"""Forms in which people keep corpora of their own: one file for each."""

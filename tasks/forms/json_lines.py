@@ -1,0 +1,87 @@
+"""JSON: NeMo's lines of audio_filepath, text, duration and offset, or an ESPnet ``data.json``.
+
+Of ESPnet's forms this reads version 1's ``{"utts": {ID: {"input": [{"feat": AUDIO}], "output": [{"text": …}],
+"utt2spk": …}}}`` where the input is audio, not features. Version 2's data folders are Kaldi's.
+Lines are read one by one; one JSON for all (ESPnet's, or a list of objects) has to be read at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from supernet.batch import Split
+from tasks.entries import Listed, numbered_lines, split_of
+from tasks.forms.form import Form, Listing, choose
+from tasks.forms.rows import COLUMNS, entry
+from tasks.problems import Problem
+
+_SUFFIXES = (".json", ".jsonl")
+
+
+def find(path: Path) -> list[Listing]:
+    if path.is_file():
+        return [(path, None)] if path.suffix in _SUFFIXES else []
+    files = (file for file in path.iterdir() if file.suffix in _SUFFIXES)
+    return choose(file for file in files if split_of(file.name) or _is_listing(file))
+
+
+def read(path: Path, split: Split | None) -> Listed:
+    for where, row in _rows(path):
+        if isinstance(row, dict):
+            yield entry(row, where, path.parent, split)
+        else:
+            what = "must be a JSON object with audio_filepath and text, but is not"
+            yield Problem(split or "train", "", "bad line", where, what)
+
+
+def _is_listing(path: Path) -> bool:
+    """Whether its beginning speaks of audio and text: many folders hold some JSON that does not."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        head = file.read(2**14)
+    names = (COLUMNS["audio"], COLUMNS["text"])
+    return '"utts"' in head or all(any(f'"{name}"' in head for name in known) for known in names)
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """Rows (None for what is no JSON) with their places."""
+    whole = _whole(path)
+    if whole is None:
+        return ((f"{path}:{number}", _parse(line)) for number, line in numbered_lines(path))
+    if isinstance(whole, list):
+        return ((f"{path}:[{i}]", row) for i, row in enumerate(whole))
+    return ((f"{path}:{id}", _from_espnet(id, utterance)) for id, utterance in whole["utts"].items())
+
+
+def _whole(path: Path) -> Any:
+    """The file as one JSON, a list or ESPnet's; None where it is lines."""
+    _, first = next(numbered_lines(path), (0, ""))
+    row = _parse(first)
+    if isinstance(row, dict) and "utts" not in row:
+        return None
+    content = _parse(path.read_text(encoding="utf-8", errors="replace"))
+    is_espnet = isinstance(content, dict) and isinstance(content.get("utts"), dict)
+    return content if is_espnet or isinstance(content, list) else None
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _from_espnet(id: str, utterance: Any) -> dict[str, Any] | None:
+    """An utterance of ESPnet's as the row that it would be elsewhere."""
+    try:
+        text = next((output.get("text") for output in utterance.get("output", []) if "text" in output), None)
+        audio = next((part.get("feat") for part in utterance.get("input", [])), None)
+        values: Mapping[str, Any] = {"audio": audio, "text": text, "speaker": utterance.get("utt2spk")}
+    except (AttributeError, TypeError):
+        return None
+    return {"id": id, **values}
+
+
+JSON_LINES = Form("NeMo's JSON lines or ESPnet's data.json", find, read, lambda path: [path])

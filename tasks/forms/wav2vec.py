@@ -1,0 +1,42 @@
+"""wav2vec's pairs: a .tsv whose first line is a folder and each other a file in it with its samples' number;
+and a .wrd with the text of each.
+"""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from pathlib import Path
+
+from supernet.batch import Split
+from tasks.entries import Entry, Listed, id_of, locate
+from tasks.forms.form import Form, Listing, choose
+from tasks.problems import Problem
+
+
+def find(path: Path) -> list[Listing]:
+    if path.is_file():
+        return [(path, None)] if path.suffix == ".tsv" and path.with_suffix(".wrd").is_file() else []
+    return choose(file for file in path.glob("*.tsv") if file.with_suffix(".wrd").is_file())
+
+
+def read(path: Path, split: Split | None) -> Listed:
+    """The n-th line of the .wrd is the text of the n-th file: where one of them is longer, all behind is left
+    over.
+    """
+    words = path.with_suffix(".wrd")
+    with (
+        open(path, encoding="utf-8", errors="replace") as files,
+        open(words, encoding="utf-8", errors="replace") as texts,
+    ):
+        root = path.parent / next(files, "").strip()  # a relative folder counts from the listing's
+        for number, (file, text) in enumerate(zip_longest(files, texts), start=1):
+            where = f"{path}:{number + 1}"
+            if file is None:
+                what = f"line {number} of {words.name} has no file in {path.name}"
+                yield Problem(split or "train", "", "text without audio", f"{words}:{number}", what)
+                continue
+            name = file.rstrip("\n").split("\t")[0]
+            yield Entry(id_of(name), where, locate(name, root), text, split)
+
+
+WAV2VEC = Form("wav2vec's .tsv + .wrd", find, read, lambda path: [path, path.with_suffix(".wrd")])

@@ -1,0 +1,117 @@
+"""LibriSpeech (Panayotov et al., 2015; openslr.org/12): read English, 960 hours, or 100 of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import Field
+
+from supernet.batch import SPLITS, Split, TaskError
+from tasks.converted import ConvertedTask
+from tasks.corpus import CorpusOptions
+from tasks.entries import Entry, Listed, Source, numbered_lines
+from tasks.problems import Problem
+
+Parts = tuple[str, ...]
+
+
+class LibriSpeechOptions(CorpusOptions):
+    """Options of LibriSpeech."""
+
+    path: Path = Field(
+        default=Path("LibriSpeech"), description="The folder with train-clean-100, dev-clean and so on."
+    )
+    train: Parts = Field(
+        default=("train-clean-100", "train-clean-360", "train-other-500"),
+        min_length=1,
+        description="Parts to train on: 960 hours; train-clean-100 alone is the 100-hour task.",
+    )
+    valid: Parts = Field(
+        default=("dev-clean", "dev-other"), min_length=1, description="Parts for validation."
+    )
+    test: Parts = Field(default=("test-clean", "test-other"), min_length=1, description="Parts for testing.")
+    batch_seconds: float = Field(
+        default=150.0, gt=0, description="Seconds of speech in a training batch of one rank."
+    )
+
+
+class LibriSpeech(ConvertedTask):
+    """The corpus as it is unpacked: PART/SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt beside FLAC files.
+
+    Transcripts become lower case, as the field reports them; they have letters, apostrophes and spaces alone.
+    """
+
+    name = "librispeech"
+    Options = LibriSpeechOptions
+
+    def parts(self) -> dict[str, Split]:
+        return {part: split for split in SPLITS for part in getattr(self.options, split)}
+
+    def find(self) -> Source:
+        root = Path(self.options.path)
+        root = root / "LibriSpeech" if (root / "LibriSpeech").is_dir() else root
+        parts: list[tuple[Split, Path]] = [
+            (split, root / name) for split in SPLITS for name in getattr(self.options, split)
+        ]
+        _check(root, [part for _, part in parts])
+        names = [(split, part.name) for split, part in parts]
+        files = [
+            file
+            for _, part in parts
+            for chapter in _chapters(part)
+            if (file := _transcripts(chapter)).is_file()
+        ]
+        return Source(tuple(files), lambda: _read(parts), settings=(names,))
+
+
+def _check(root: Path, parts: list[Path]) -> None:
+    missing = [part.name for part in parts if not part.is_dir()]
+    if not root.is_dir() or len(missing) == len(parts):
+        raise TaskError(
+            f"`path` must be the folder of LibriSpeech's parts, such as train-clean-100, but {str(root)!r} "
+            "is not. Unpack them from openslr.org/12, and name the folder with --set task.path=FOLDER."
+        )
+    if missing:
+        there = sorted(folder.name for folder in root.iterdir() if folder.is_dir())
+        raise TaskError(
+            f"`path` must hold every part that is asked for, but {str(root)!r} lacks {', '.join(missing)}. "
+            f"Unpack them, or name others of {', '.join(there)} as in --set task.train=[train-clean-100]."
+        )
+
+
+def _read(parts: list[tuple[Split, Path]]) -> Listed:
+    for split, part in parts:
+        for chapter in _chapters(part):
+            yield from _chapter(split, part, chapter)
+
+
+def _chapters(part: Path) -> list[Path]:
+    return sorted(folder for folder in part.glob("*/*") if folder.is_dir())
+
+
+def _transcripts(chapter: Path) -> Path:
+    return chapter / f"{chapter.parent.name}-{chapter.name}.trans.txt"
+
+
+def _chapter(split: Split, part: Path, chapter: Path) -> Listed:
+    file, heard = _transcripts(chapter), set[str]()
+    for number, line in _lines(file):
+        id, _, text = line.strip().partition(" ")
+        heard.add(id)
+        yield Entry(
+            id,
+            f"{file}:{number}",
+            chapter / f"{id}.flac",
+            text.lower(),
+            split,
+            speaker=chapter.parent.name,
+            part=part.name,
+        )
+    for audio in sorted(chapter.glob("*.flac")):
+        if audio.stem not in heard:
+            yield Problem(split, audio.stem, "audio without text", str(file), f"no line for '{audio.name}'")
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    return numbered_lines(file) if file.is_file() else iter(())

@@ -1,0 +1,114 @@
+"""TED-LIUM, release 2 (Rousseau et al., 2014; openslr.org/19): 207 hours of talks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydantic import Field
+
+from supernet.batch import Split, TaskError
+from tasks.converted import ConvertedTask
+from tasks.corpus import CorpusOptions
+from tasks.entries import Entry, Listed, Source, numbered_lines, seconds
+from tasks.problems import Problem
+
+FOLDERS: dict[str, Split] = {"train": "train", "dev": "valid", "test": "test"}
+
+_IGNORED = "ignore_time_segment_in_scoring"
+_GAP = "inter_segment_gap"
+
+# Comments such as (2), which numbers pronunciations, and sounds that nobody said: {NOISE}, [NOISE], <sil>.
+_NO_SPEECH = re.compile(r"\([^)]*\)|\{[^}]*\}|\[[^\]]*\]|<sil>", re.IGNORECASE)
+# A word that was not understood, with the suffix that would else be joined to the word before.
+_UNKNOWN = re.compile(r"<unk>( '\w+)?", re.IGNORECASE)
+_SUFFIX = re.compile(r"(?<=\w) (?='\w)")
+_PREFIX = re.compile(r"(?<!\S)' (?=\w)")
+
+
+class Tedlium2Options(CorpusOptions):
+    """Options of TED-LIUM."""
+
+    path: Path = Field(
+        default=Path("TEDLIUM_release2"),
+        description="The folder with train, dev and test: sph and stm in each.",
+    )
+    batch_seconds: float = Field(
+        default=150.0, gt=0, description="Seconds of speech in a training batch of one rank."
+    )
+
+
+class Tedlium2(ConvertedTask):
+    """The corpus as it is unpacked: {train,dev,test}/stm/TALK.stm beside sph/TALK.sph, in its own splits."""
+
+    name = "tedlium2"
+    Options = Tedlium2Options
+
+    def find(self) -> Source:
+        root = Path(self.options.path)
+        root = root / "TEDLIUM_release2" if (root / "TEDLIUM_release2").is_dir() else root
+        missing = [name for name in FOLDERS if not (root / name / "stm").is_dir()]
+        if missing:
+            raise TaskError(
+                f"`path` must be the folder of TED-LIUM's train, dev and test, but {str(root)!r} has no stm "
+                f"for {' and '.join(missing)}. Unpack it from openslr.org/19, and name the folder with "
+                "--set task.path=FOLDER."
+            )
+        files = [file for name in FOLDERS for file in _transcripts(root / name)]
+        return Source(tuple(files), lambda: _read(root))
+
+
+def normalise(text: str) -> str:
+    """A transcript as the field scores it: lower case, suffixes joined (``it 's`` becomes ``it's``), without
+    marks of sounds, pronunciations and words that were not understood.
+    """
+    text = " ".join(_NO_SPEECH.sub(" ", text).lower().split())
+    text = " ".join(_UNKNOWN.sub(" ", text).split())
+    return _PREFIX.sub("'", _SUFFIX.sub("", text))
+
+
+def _transcripts(folder: Path) -> list[Path]:
+    return sorted((folder / "stm").glob("*.stm"))
+
+
+def _read(root: Path) -> Listed:
+    for name, split in FOLDERS.items():
+        talks = set[str]()
+        for file in _transcripts(root / name):
+            talks.add(file.stem)
+            for number, line in numbered_lines(file):
+                if not line.startswith(";;") and _IGNORED not in line:
+                    yield from _segment(line, split, root / name / "sph", f"{file}:{number}")
+        for audio in sorted((root / name / "sph").glob("*.sph")):
+            if audio.stem not in talks:
+                yield Problem(split, audio.stem, "audio without text", str(audio), "no transcript in stm")
+
+
+def _segment(line: str, split: Split, audio: Path, where: str) -> Listed:
+    """``talk channel speaker start end [<label>] text``: NIST's segment time marks."""
+    fields = line.split()
+    try:
+        talk, _, speaker, start, end = fields[0], fields[1], fields[2], seconds(fields[3]), seconds(fields[4])
+    except (IndexError, ValueError):
+        yield Problem(
+            split, fields[0], "bad line", where, "must begin with talk, channel, speaker, start, end"
+        )
+        return
+    if speaker == _GAP:
+        return
+    labelled = len(fields) > 5 and _is_label(fields[5])
+    yield Entry(
+        f"{talk}-{round(start * 100):07d}-{round(end * 100):07d}",
+        where,
+        audio / f"{talk}.sph",
+        normalise(" ".join(fields[6 if labelled else 5 :])),
+        split,
+        start,
+        end - start,
+        speaker,
+    )
+
+
+def _is_label(field: str) -> bool:
+    """Whether it is like <o,f0,male>, <F0_M> or <NA>, which stands before the text."""
+    return field.startswith("<") and field.lower() not in ("<unk>", "<sil>")

@@ -1,0 +1,112 @@
+"""The same three utterances in every form in which people list them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import soundfile
+import torch
+
+from supernet.batch import Split
+from tests.tasks.folders import tone, write_wav
+
+NAMES: dict[Split, str] = {"train": "train", "valid": "dev", "test": "test"}
+TEXTS = ("a bc", "bc", "c a")
+
+
+def write_audio(folder: Path) -> list[Path]:
+    """Three recordings of 1, 1.2 and 1.4 s, for each split its own folder."""
+    return [write_wav(folder / f"u{i}.wav", tone(1 + i / 5, 300 + 50 * i)) for i in range(3)]
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """What is known of the recordings in ``folder/audio``, for the forms with names for it."""
+    files = write_audio(folder / "audio")
+    return [
+        {"audio_filepath": f"audio/{file.name}", "text": text, "speaker": f"s{i % 2}"}
+        for i, (file, text) in enumerate(zip(files, TEXTS, strict=True))
+    ]
+
+
+def nemo(folder: Path, name: str) -> None:
+    lines = [json.dumps(row | {"duration": 1 + i / 5}) for i, row in enumerate(rows(folder))]
+    (folder / f"{name}_manifest.json").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def espnet(folder: Path, name: str) -> None:
+    utts = {
+        f"utt{i}": {
+            "input": [{"name": "input1", "feat": row["audio_filepath"], "shape": [100, 1]}],
+            "output": [{"name": "target1", "text": row["text"], "tokenid": "1 2"}],
+            "utt2spk": row["speaker"],
+        }
+        for i, row in enumerate(rows(folder))
+    }
+    (folder / f"{name}.json").write_text(json.dumps({"utts": utts}, indent=4), encoding="utf-8")
+
+
+def json_list(folder: Path, name: str) -> None:
+    (folder / f"{name}.json").write_text(json.dumps(rows(folder), indent=1), encoding="utf-8")
+
+
+def kaldi_folder(folder: Path, name: str) -> None:
+    data = folder / "data" / name
+    data.mkdir(parents=True)
+    listed = rows(folder)
+    write = {
+        "wav.scp": [f"u{i} {row['audio_filepath']}" for i, row in enumerate(listed)],
+        "text": [f"u{i} {row['text']}" for i, row in enumerate(listed)],
+        "utt2spk": [f"u{i} {row['speaker']}" for i, row in enumerate(listed)],
+    }
+    for file, lines in write.items():
+        (data / file).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def kaldi_segments(folder: Path, name: str) -> None:
+    """The three utterances in one recording, unsorted; the last one to its end."""
+    data = folder / "data" / name
+    data.mkdir(parents=True)
+    files = write_audio(folder / "parts")
+    joined = [soundfile.read(file, dtype="float32")[0] for file in files]
+    write_wav(folder / "talk.wav", torch.cat([torch.from_numpy(part) for part in joined]).numpy())
+    (data / "wav.scp").write_text(f"talk cat {folder}/talk.wav |\n")
+    (data / "segments").write_text("u1 talk 1.0 2.2\nu0 talk 0 1.0\nu2 talk 2.2 -1\n")
+    (data / "text").write_text("".join(f"u{i} {text}\n" for i, text in enumerate(TEXTS)))
+    (data / "utt2spk").write_text("".join(f"u{i} s{i % 2}\n" for i in range(3)))
+
+
+def wav2vec(folder: Path, name: str) -> None:
+    listed = rows(folder)
+    lines = [str(folder), *(f"{row['audio_filepath']}\t16000" for row in listed)]
+    (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / f"{name}.wrd").write_text("\n".join(row["text"] for row in listed) + "\n", encoding="utf-8")
+
+
+def table(suffix: str) -> Callable[[Path, str], None]:
+    def write(folder: Path, name: str) -> None:
+        with open(folder / f"{name}{suffix}", "w", encoding="utf-8", newline="") as file:
+            dialect = "excel" if suffix == ".csv" else "excel-tab"
+            writer = csv.DictWriter(file, ["path", "text", "speaker"], dialect=dialect)
+            writer.writeheader()
+            for row in rows(folder):
+                writer.writerow(
+                    {"path": row["audio_filepath"], "text": row["text"], "speaker": row["speaker"]}
+                )
+
+    return write
+
+
+FORMS: dict[str, Callable[[Path, str], None]] = {
+    "nemo": nemo,
+    "espnet": espnet,
+    "json-list": json_list,
+    "kaldi": kaldi_folder,
+    "kaldi-segments": kaldi_segments,
+    "wav2vec": wav2vec,
+    "csv": table(".csv"),
+    "tsv": table(".tsv"),
+}
