@@ -237,7 +237,7 @@ def test_ctrl_c_keeps_what_was_trained(desk: Path) -> None:
                 "--set",
                 "objectives=[x]",
             ],
-            ["`space.train.lr` must be a range"],
+            ["`space.train.lr` must be a range", "`trials.0` must lie within `space`"],
         ),
         (["compare", "--config", "tune.yaml"], ["`space` must be a setting", "`trials` must be a setting"]),
     ],
