@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.study import Study
+from sqlalchemy.exc import SQLAlchemyError
 
 from selection.study import compare_report, tune_report
 from selection.study.compare import CompareJob
@@ -97,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = build_parser().parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    with main_guard():
+    with main_guard(), _storage_guard():
         if args.grace < 4:
             raise ConfigError([f"`--grace` must be at least 4 seconds, but is {args.grace} instead."])
         if args.command == "report":
@@ -105,6 +107,15 @@ def main(arguments: list[str] | None = None) -> None:
             _report(study, args.out)
         else:
             _run(args)
+
+
+@contextlib.contextmanager
+def _storage_guard() -> Iterator[None]:
+    """A storage that goes away ends in one clear line; what was trained remains in the run folders."""
+    try:
+        yield
+    except SQLAlchemyError as e:
+        fail(f"the storage must stay reachable, but does not answer: {str(e).splitlines()[0]}", 1)
 
 
 def _run(args: argparse.Namespace) -> None:

@@ -51,13 +51,18 @@ class BeatingJournal(JournalStorage, BaseHeartbeat):
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         oldest = time.time() - _BEATS * self._interval
         running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
-        return [t._trial_id for t in running if t.system_attrs.get("heartbeat", oldest) < oldest]
+        return [trial._trial_id for trial in running if _last_sign(trial) < oldest]
 
     def get_heartbeat_interval(self) -> int:
         return self._interval
 
     def get_heartbeat_stale_trial_callback(self) -> Callable[[Study, FrozenTrial], None]:
         return RETRY
+
+
+def _last_sign(trial: FrozenTrial) -> float:
+    started = trial.datetime_start
+    return float(trial.system_attrs.get("heartbeat", started.timestamp() if started else time.time()))
 
 
 def open_storage(text: str | None, folder: Path, grace: int) -> BaseStorage:

@@ -68,9 +68,16 @@ def work(study: Study, job: Job) -> None:
         if _is_open(study, job.total):
             job.before(study)
             _run_one(study, job)
-        else:  # the others are running: should one of their workers die, its trial is ours
-            fail_stale_trials(study)
-            time.sleep(POLL_SECONDS)
+        else:
+            _wait(study, job.total)
+
+
+def _wait(study: Study, total: int) -> None:
+    """Wait for the trials that others run: should one of their workers die, its trial is ours."""
+    console.print(f"waiting for {total - len(ended(study))} trials that other workers run", highlight=False)
+    while len(ended(study)) < total and not _is_open(study, total):
+        fail_stale_trials(study)
+        time.sleep(POLL_SECONDS)
 
 
 def ended(study: Study) -> list[FrozenTrial]:
