@@ -28,7 +28,7 @@ def _about_size(verdict: Verdict, size: int) -> str:
     same = [c for c in gaps if np.array_equal(verdict.cells[c][size].errors_RN, cell.errors_RN)]
     worse = [c for c in gaps if gaps[c].is_clear]
     open_ = [c for c in gaps if c not in worse and c not in same]
-    said = [f"{size} units: {_names([best, *same])} lowest, {100 * cell.mean:.2f} % on average"]
+    said = [f"{size} units: lowest WER with {_names([best, *same])}, {100 * cell.mean:.2f} % on average"]
     if worse:
         said.append(f"clearly better than {_gaps(verdict, size, worse)}")
     if open_:

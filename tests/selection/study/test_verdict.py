@@ -59,14 +59,17 @@ def test_the_best_of_a_size_has_the_lowest_mean_and_others_are_behind_it() -> No
     assert behind.is_clear
     assert found.gaps[4][ALONE if found.best(4) == JOINT else JOINT].points == 0
     text = " ".join(conclusions(found))
-    assert "2 units: simple-top-k lowest, 6.00 % on average; clearly better than individual (+15.00)." in text
+    assert (
+        "2 units: lowest WER with simple-top-k, 6.00 % on average; clearly better than individual (+15.00)."
+        in text
+    )
     assert "2 seeds say little" in text
     assert "40 test utterances, 400 words" in text
 
 
 def test_what_makes_the_same_errors_is_named_together() -> None:
     found = verdict([{2: 20, 4: 12}], [{2: 80, 4: 12}])
-    assert "4 units: simple-top-k = individual lowest, 3.00 % on average." in conclusions(found)
+    assert "4 units: lowest WER with simple-top-k = individual, 3.00 % on average." in conclusions(found)
     assert "With one seed" in conclusions(found)[-1]
 
 
