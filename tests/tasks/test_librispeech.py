@@ -139,4 +139,4 @@ def test_a_run_trains_on_it_and_is_scored_by_part(
     with pytest.raises(SystemExit, match="2"):
         evaluate.main(["run", "--split", "test-noisy"])
     (complaint,) = capsys.readouterr().err.splitlines()
-    assert "`--split` must be one of train, valid, test, train-clean-100" in complaint
+    assert "`--split` must be some of train, valid, test, train-clean-100" in complaint
