@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +108,15 @@ class Run:
             raise RunError(f"'{self.config_file}' must hold a configuration, but does not.")
         return data
 
-    def begin(self, config: Config) -> None:
-        """Make the folder, or check that it belongs to the same configuration."""
+    def begin(self, config: Config, completed: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> None:
+        """Make the folder, or check that it belongs to the same configuration.
+
+        ``completed`` adds to a saved configuration the defaults of settings that did not exist then.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.config_file.is_file() and (changed := differences(self.config_data(), as_data(config))):
+        if self.config_file.is_file() and (
+            changed := differences(completed(self.config_data()), as_data(config))
+        ):
             raise RunError(
                 f"'{self.folder}' must be continued with the settings it was begun with, but these differ: "
                 f"{'; '.join(changed)}. Choose another folder with --out, or delete this one."

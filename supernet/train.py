@@ -27,7 +27,7 @@ from supernet.resolve import (
     resolve,
     task_from_option,
 )
-from supernet.run import Run
+from supernet.run import Run, as_data
 from supernet.tokens import Tokens
 
 STOPPED = 130
@@ -147,13 +147,13 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
     """
     run, task, config = Run(folder), resolved.task, resolved.config
     if run.is_finished:
-        run.begin(config)
+        run.begin(config, _completed)
         return run.results()
     with progress() as report:
         task.prepare(report)
         tokens = task.tokens()
         if is_main_process():
-            run.begin(config)
+            run.begin(config, _completed)
             run.keep_tokens(tokens)
             run.save_skipped(task.skipped())
         start = time.monotonic()
@@ -167,6 +167,10 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
         if not trained.is_main:
             return {"sizes": {}}
         return _finish(run, resolved, trained, tokens, time.monotonic() - start, report)
+
+
+def _completed(data: Data) -> Data:
+    return as_data(resolve([data]).config)
 
 
 def _finish(

@@ -121,10 +121,9 @@ def _storage_guard() -> Iterator[None]:
 def _run(args: argparse.Namespace) -> None:
     definition = checked(KINDS[args.command], definition_data(args))
     job = _job(definition, args)
-    data = {"kind": args.command, **definition.model_dump(mode="json")}
-    data["settings"] = as_data(definition.resolved().config)
     args.out.mkdir(parents=True, exist_ok=True)
-    study = create(_storage(args), _name(args), job.directions, job.first(), data)
+    data = _complete(args.command, definition)
+    study = create(_storage(args), _name(args), job.directions, job.first(), data, _completed)
     if isinstance(definition, TuneDefinition) and len(job.directions) == 1:
         study.pruner = definition.new_pruner()
     try:
@@ -134,6 +133,17 @@ def _run(args: argparse.Namespace) -> None:
     except Divergence as e:
         fail(str(e), 1)
     _report(study, args.out)
+
+
+def _complete(kind: str, definition: Definition) -> Data:
+    """The study as it is stored: with every setting of its trainings."""
+    data = {"kind": kind, **definition.model_dump(mode="json")}
+    return data | {"settings": as_data(definition.resolved().config)}
+
+
+def _completed(data: Data) -> Data:
+    kind = data.pop("kind", None)
+    return _complete(kind, checked(KINDS[kind], data)) if kind in KINDS else data
 
 
 def _job(definition: Definition, args: argparse.Namespace) -> Job:

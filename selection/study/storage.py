@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
+from supernet.resolve import Data
 from supernet.run import RunError, differences
 
 Direction = Literal["minimize", "maximize"]
@@ -126,9 +127,11 @@ def create(
     name: str,
     directions: Sequence[Direction],
     first: Sequence[dict[str, Any]],
-    definition: dict[str, Any],
+    definition: Data,
+    completed: Callable[[Data], Data] = dict,
 ) -> Study:
-    """The study ``name``, new (with its ``first`` trials queued) or continued.
+    """The study ``name``, new (with its ``first`` trials queued) or continued. ``completed`` adds to a stored
+    definition the defaults of settings that did not exist then.
 
     Raises :class:`~supernet.run.RunError` where there is one of this name with another definition; it is left
     as it is.
@@ -137,7 +140,7 @@ def create(
         study = optuna.create_study(storage=storage, study_name=name, directions=directions)
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.load_study(storage=storage, study_name=name)
-        _check_same(study, definition)
+        _check_same(study, definition, completed)
     else:  # others wait for the definition, so that nobody queues these trials twice
         for values in first:
             study.enqueue_trial(values)
@@ -155,8 +158,8 @@ def load(storage: BaseStorage, name: str) -> Study:
     return study
 
 
-def _check_same(study: Study, definition: dict[str, Any]) -> None:
-    old = _defined(study, time.monotonic() + PATIENCE)
+def _check_same(study: Study, definition: Data, completed: Callable[[Data], Data]) -> None:
+    old = completed(_defined(study, time.monotonic() + PATIENCE))
     if changed := differences(old, json.loads(json.dumps(definition))):
         raise RunError(
             f"study '{study.study_name}' must be continued with the definition it was begun with, but these "
@@ -165,7 +168,7 @@ def _check_same(study: Study, definition: dict[str, Any]) -> None:
         )
 
 
-def _defined(study: Study, until: float) -> dict[str, Any]:
+def _defined(study: Study, until: float) -> Data:
     """The definition, which whoever made the study writes last."""
     while (found := study.user_attrs.get(DEFINITION)) is None:
         if time.monotonic() > until:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,29 @@ def test_a_finished_run_prints_its_table_again(
     assert f"{rtf:.4f}" in capsys.readouterr().out, "measured anew, it would differ"
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert finished[0].results_file.stat().st_mtime_ns == results
+
+
+@pytest.mark.parametrize("now", ["as it was", "changed"])
+def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(
+    now: str,
+    finished: tuple[Run, str],
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(finished[0].folder, place / "runs" / now)
+    data = finished[0].config_data()
+    del data["passes"]["layer_drop"], data["task"]["max_skipped"]
+    (place / "runs" / now / "config.yaml").write_text(yaml.safe_dump(data))
+    monkeypatch.chdir(place)
+    options = [*settings(), *LEARNING, "--out", f"runs/{now}"]
+    if now == "as it was":
+        main(options)
+        assert Run(place / "runs" / now).config_data() == finished[0].config_data()
+    else:
+        with pytest.raises(SystemExit, match="2"):
+            main([*options, "--set", "passes.layer_drop=0.3"])
+        assert "passes.layer_drop was 0.1, is 0.3" in capsys.readouterr().err
 
 
 def test_changed_settings_are_named(
