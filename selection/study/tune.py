@@ -80,7 +80,8 @@ class TuneJob(Job):
 
     def _train(self, trial: Trial, resolved: Resolved, run: Run) -> float | Sequence[float]:
         trial.set_user_attr("run", run.folder.name)
-        follow = Follow(trial, self) if len(self.directions) == 1 else None
+        last = resolved.config.train.num_steps
+        follow = Follow(trial, self, last) if len(self.directions) == 1 else None
         try:
             results = train_one(resolved, run.folder, follow)
         except Divergence as e:
@@ -126,8 +127,9 @@ class TuneJob(Job):
 class Follow:
     """Reports each validation to Optuna, whose pruner may end the training."""
 
-    def __init__(self, trial: Trial, job: TuneJob) -> None:
-        self._trial, self._job = trial, job
+    def __init__(self, trial: Trial, job: TuneJob, last: int) -> None:
+        """``last``: the step behind which there is nothing left to save by pruning."""
+        self._trial, self._job, self._last = trial, job, last
 
     def __call__(self, step: int, wers: Mapping[str, float]) -> None:
         (name,) = self._job.definition.objectives
@@ -135,7 +137,7 @@ class Follow:
             return
         sizes = {int(size): wer for size, wer in wers.items()}
         self._trial.report(self._job.values(sizes, 0.0)[0], step)
-        if self._trial.should_prune():
+        if step < self._last and self._trial.should_prune():
             self._trial.set_user_attr("pruned", f"at step {step}")
             console.print(f"trial {self._trial.number} pruned at step {step}", highlight=False)
             raise optuna.TrialPruned

@@ -156,6 +156,14 @@ def test_a_search_prunes_what_is_bad_and_keeps_what_was_listed_first(
     assert "No trial has been completed yet" in (folder / "report.html").read_text()
 
 
+def test_a_training_that_is_done_is_not_pruned(desk: Path) -> None:
+    folder = desk / "studies" / "late"
+    pruner = "pruner={name: ThresholdPruner, upper: 0.0001, n_warmup_steps: 13}"
+    main(["tune", "--config", "tune.yaml", "--out", str(folder), "--trials", "1", "--set", pruner])
+    study = optuna.load_study(study_name="late", storage=f"sqlite:///{folder / 'study.db'}")
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+
+
 def test_a_search_with_several_objectives_ends_with_a_front(desk: Path) -> None:
     folder = desk / "studies" / "front"
     options = ["--trials", "2", "--objectives", "wer,compute", "--set", "settings.train.validate_every=4"]
