@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,12 @@ def pictures(study: Study, objectives: Sequence[str]) -> dict[str, bytes]:
     """PNG by name: how the search went, what mattered, and the front of two objectives."""
     if not completed(study):
         return {}
+    with warnings.catch_warnings():  # few trials make for axes without width
+        warnings.simplefilter("ignore")
+        return {name: _drawn(axes) for name, axes in _axes(study, objectives).items()}
+
+
+def _axes(study: Study, objectives: Sequence[str]) -> dict[str, Any]:
     single = len(objectives) == 1
     target = None if single else _first_value
     name = objectives[0]
@@ -125,7 +132,7 @@ def pictures(study: Study, objectives: Sequence[str]) -> dict[str, bytes]:
         made["curves"] = drawing.plot_intermediate_values(study)
     if len(objectives) in (2, 3):
         made["front"] = drawing.plot_pareto_front(study, target_names=list(objectives))
-    return {name: _drawn(axes) for name, axes in made.items()}
+    return made
 
 
 def _drawn(axes: Any) -> bytes:
