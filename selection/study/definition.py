@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -132,7 +133,13 @@ class TuneDefinition(Definition):
         return found
 
     def new_pruner(self) -> BasePruner:
-        made: BasePruner = getattr(optuna.pruners, self.pruner.name)(**self.pruner.options)
+        """The pruner; it waits for a third of the steps unless its options say otherwise: until then a CTC net
+        may write nothing, whatever its settings.
+        """
+        kls = getattr(optuna.pruners, self.pruner.name)
+        waits = "n_warmup_steps" in inspect.signature(kls).parameters
+        patience = {"n_warmup_steps": self.resolved().config.train.num_steps // 3} if waits else {}
+        made: BasePruner = kls(**{**patience, **self.pruner.options})
         return made
 
 

@@ -25,6 +25,8 @@ from supernet.cli import console
 from supernet.run import write_whole
 
 MOST_SHOWN = 15
+MOST_SLICES = 5
+"""Pictures of single settings, those that mattered most."""
 FEWEST_FOR_IMPORTANCES = 4
 
 
@@ -125,8 +127,10 @@ def _axes(study: Study, objectives: Sequence[str]) -> dict[str, Any]:
     made: dict[str, Any] = {
         "history": drawing.plot_optimization_history(study, target=target, target_name=name)
     }
-    made["slices"] = drawing.plot_slice(study, target=target, target_name=name)
-    if importances(study):
+    mattered = importances(study)
+    shown = list(mattered or completed(study)[0].params)[:MOST_SLICES]
+    made["slices"] = drawing.plot_slice(study, params=shown, target=target, target_name=name)
+    if mattered:
         made["importances"] = drawing.plot_param_importances(study, target=target, target_name=name)
     if single and any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):
         made["curves"] = drawing.plot_intermediate_values(study)

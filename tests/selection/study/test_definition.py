@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from selection.study.__main__ import build_parser, definition_data
@@ -91,6 +92,24 @@ def test_the_search_that_comes_with_the_project_fits_every_supernet(method: str,
     assert found.resolved().config.method.name == method
     assert ("method.score_learning" in found.space) == (method != "on-demand")
     assert all(set(trial) <= set(found.space) for trial in found.trials)
+
+
+def test_nothing_is_pruned_before_a_third_of_the_steps_unless_asked() -> None:
+    def first_pruned(pruner: dict[str, Any]) -> int:
+        definition = checked(
+            TuneDefinition, {"settings": SETTINGS, "space": {"train.lr": LR}, "pruner": pruner}
+        )
+        study = optuna.create_study(pruner=definition.new_pruner())
+        trial = study.ask()
+        for step in range(0, 1000, 100):
+            trial.report(1.0, step)
+            if trial.should_prune():
+                return step
+        return 1000
+
+    assert first_pruned({"name": "ThresholdPruner", "upper": 0.5}) == 400  # of 1,000
+    assert first_pruned({"name": "ThresholdPruner", "upper": 0.5, "n_warmup_steps": 0}) == 0
+    assert first_pruned({"name": "NopPruner"}) == 1000
 
 
 def test_lists_are_kept_as_text_and_read_back() -> None:
