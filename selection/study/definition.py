@@ -133,7 +133,7 @@ class TuneDefinition(Definition):
         return found
 
     def new_pruner(self) -> BasePruner:
-        """The pruner; it waits for a third of the steps unless its options say otherwise: until then a CTC net
+        """The pruner; it waits for a third of the steps unless its options say else: until then a CTC net
         may write nothing, whatever its settings.
         """
         kls = getattr(optuna.pruners, self.pruner.name)
