@@ -186,11 +186,11 @@ def _draw_full(left: Any, right: Any, comparison: Comparison, quantity: str) -> 
 def _fit_scales(left: Any, right: Any, comparison: Comparison) -> None:
     rows = [row for contest in comparison.contests for row in contest.rows]
     losses = [row.loss for row in rows] + [x for contest in comparison.contests for x in contest.spread]
-    _fit_scale(left, [*losses, comparison.full_loss], FuncFormatter(lambda x, _: f"{x:g}"))
-    _fit_scale(right, [end for row in rows for end in (*row.wer_ci95, row.wer)], PercentFormatter(1.0))
+    fit_scale(left, [*losses, comparison.full_loss], FuncFormatter(lambda x, _: f"{x:g}"))
+    fit_scale(right, [end for row in rows for end in (*row.wer_ci95, row.wer)], PercentFormatter(1.0))
 
 
-def _fit_scale(axes: Any, values: Sequence[float], formatter: Any) -> None:
+def fit_scale(axes: Any, values: Sequence[float], formatter: Any) -> None:
     """Logarithmic where some values are many times the others."""
     if min(values) > 0 and max(values) > 5 * min(values):
         axes.set_yscale("log")

@@ -12,11 +12,12 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import FuncFormatter
 from optuna.study import Study
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from selection.reporting.pictures import COLOURS, MARKERS
+from selection.reporting.pictures import COLOURS, MARKERS, fit_scale
 from selection.reporting.report import embed, page_environment
 from selection.reporting.unit_pictures import png
 from selection.study.contenders import Contender, Field
@@ -161,12 +162,15 @@ def fronts(verdicts: Sequence[Verdict]) -> bytes:
         layout="constrained",
         sharey=True,
     )
+    cells = [cell for v in verdicts for mine in v.cells.values() for cell in mine.values()]
+    wers = [100 * wer for cell in cells for wer in cell.wers]
     for panel, verdict in zip(axes[0], verdicts, strict=True):
         for i, (contender, cells) in enumerate(verdict.cells.items()):
             _draw(panel, i, contender.name, list(cells.values()))
         panel.set_title(TITLES[verdict.regime], fontsize=10)
-        panel.set(xlabel=f"MACs for {MACS_SECONDS:g} s of audio (G)", yscale=_scale(verdicts))
-        panel.grid(alpha=0.3, which="both")
+        panel.set_xlabel(f"MACs for {MACS_SECONDS:g} s of audio (G)")
+        fit_scale(panel, wers, FuncFormatter(lambda x, _: f"{x:g}"))
+        panel.grid(alpha=0.3)
     axes[0][0].set_ylabel("test WER, %")
     figure.legend(
         *axes[0][0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=9
@@ -181,11 +185,6 @@ def _draw(axes: Any, i: int, name: str, cells: Sequence[Cell]) -> None:
     low = [100 * min(cell.wers) for cell in cells]
     high = [100 * max(cell.wers) for cell in cells]
     axes.fill_between(macs, low, high, color=look["color"], alpha=0.12, linewidth=0)
-
-
-def _scale(verdicts: Sequence[Verdict]) -> str:
-    means = [cell.mean for v in verdicts for mine in v.cells.values() for cell in mine.values()]
-    return "log" if min(means) > 0 and max(means) > 5 * min(means) else "linear"
 
 
 def page(name: str, verdicts: Sequence[Verdict], missing: Sequence[str], picture: bytes | None) -> str:
