@@ -183,7 +183,8 @@ class CorpusTask(Task):
         return float(self.options.max_seconds)
 
     def train_size(self) -> tuple[int, float] | None:
-        if not self.is_prepared:
+        # Another choice of tokens would be made now.
+        if not self.is_prepared or not (self._tokens_path is None or self._tokens_path.is_dir()):
             return None
         rows = self._rows("train", self._tokens)
         return len(rows), int(rows.num_frames.sum()) / FRAMES_PER_SECOND
@@ -195,7 +196,7 @@ class CorpusTask(Task):
 
     @property
     def is_prepared(self) -> bool:
-        return self.folder.is_prepared and self._index_path.is_dir()
+        return self.path.is_dir() and self.folder.is_prepared and self._index_path.is_dir()
 
     @property
     def _is_stored(self) -> bool:
@@ -215,14 +216,22 @@ class CorpusTask(Task):
 
     @cached_property
     def _tokens(self) -> Tokens:
-        options, texts = self.options, Texts(self._index.rows["train"])
+        options, texts, folder = self.options, Texts(self._index.rows["train"]), self._tokens_path
         choice, size, byte_fallback = options.tokens, options.vocab_size, options.byte_fallback
         make = partial(make_tokens, choice, size, byte_fallback, texts, Path(options.cache))
-        if isinstance(choice, Path):
-            return make()  # without a look at the texts
-        folder = self._index_path / f"tokens-{digest([LEARNED_VERSION, choice, size, byte_fallback])}"
+        if folder is None:
+            return make()
         make_once(folder, lambda made: make().save(made / "tokens.txt"))
         return Tokens.load(folder / "tokens.txt", choice if choice in ("characters", "words") else "pieces")
+
+    @property
+    def _tokens_path(self) -> Path | None:
+        """Where tokens are kept, so that texts are read once; none for those that are a file already."""
+        options = self.options
+        if isinstance(options.tokens, Path):
+            return None
+        choice = [LEARNED_VERSION, options.tokens, options.vocab_size, options.byte_fallback]
+        return self._index_path / f"tokens-{digest(choice)}"
 
     @cached_property
     def _acoustics(self) -> Acoustics:

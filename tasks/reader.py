@@ -171,7 +171,7 @@ class TrainReader:
         frames = self._rows.num_frames
         return DynamicBucketingSampler(
             # It holds no more than a part of them at a time.
-            (_stand_in(number, frames[number]) for number in numbers.tolist()),
+            (_stand_in(number, frames[number]) for number in numbers.data),
             max_duration=self._batch_seconds,
             duration_bins=self._duration_bins,
             shuffle=True,
