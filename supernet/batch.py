@@ -62,6 +62,10 @@ class TaskError(ValueError):
     """A corpus cannot be used; the message says what is wrong and what to do."""
 
 
+class NotPrepared(TaskError):
+    """A corpus that may be fine has not been prepared yet."""
+
+
 class BatchReader(Protocol):
     """An endless, resumable stream of training batches.
 
@@ -111,6 +115,15 @@ class Task(ABC):
         """Every usable utterance of a split, or of one of :meth:`parts`, once, in a fixed order; may be
         iterated again.
         """
+
+    @property
+    def max_seconds(self) -> float | None:
+        """No utterance of a batch is longer; None where that is not known."""
+        return None
+
+    def train_size(self) -> tuple[int, float] | None:
+        """Utterances of an epoch and their seconds; None as long as nothing is prepared."""
+        return None
 
     def parts(self) -> dict[str, Split]:
         """Names of parts of splits that can be scored by themselves, and the split of each."""

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 
 from supernet.batch import Task
 from supernet.config import Config
+from supernet.features import FRAMES_PER_SECOND
+from supernet.frontend import num_stream_frames
 from supernet.phases import Method
 
 Data = dict[str, Any]
@@ -74,7 +76,22 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Resolved:
         raise ConfigError([problem])
     if found := [problem for m in _each_run(method) for problem in m.problems()]:
         raise ConfigError(found)
-    return Resolved(config, method, task_kls(task_options))
+    task: Task = task_kls(task_options)
+    if problem := _length_problem(config, task.max_seconds):
+        raise ConfigError([problem])
+    return Resolved(config, method, task)
+
+
+def _length_problem(config: Config, max_seconds: float | None) -> str | None:
+    if max_seconds is None:
+        return None
+    needed, longest = num_stream_frames(round(max_seconds * FRAMES_PER_SECOND)), config.model.max_frames
+    if needed <= longest:
+        return None
+    return (
+        f"`task.max_seconds` must fit `model.max_frames`, which is {longest}, but {max_seconds:g} s are "
+        f"{needed} frames. Lower the one or raise the other."
+    )
 
 
 def _device_problem(device: str | None) -> str | None:

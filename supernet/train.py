@@ -14,6 +14,7 @@ from supernet.batch import Report
 from supernet.checkpoint import Model, save
 from supernet.cli import console, fail, is_main_process, main_guard, progress, results_table
 from supernet.compute import unit_steps
+from supernet.dry_run import dry_run
 from supernet.evaluation import score_sizes
 from supernet.phases import Schedule
 from supernet.pictures import draw_all
@@ -76,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         dest="settings",
         help="any setting (repeatable)",
     )
+    add("--dry-run", action="store_true", help="print sizes and estimates of memory and time, and end")
     return parser
 
 
@@ -83,6 +85,12 @@ def main(arguments: list[str] | None = None) -> None:
     args = build_parser().parse_args(arguments)
     with main_guard():
         resolved = resolve(layers(args))
+        if args.dry_run:
+            with progress() as report:
+                table = dry_run(resolved, report)
+            if is_main_process():
+                console.print(table)
+            return
         try:
             results = train_all(resolved, args.out)
         except Stopped as e:

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, ClassVar, cast
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 
-from supernet.batch import SPLITS, Batch, BatchReader, Report, Skipped, Split, Task, TaskError
-from supernet.tokens import Tokens, min_ctc_frames
+from supernet.batch import (
+    SPLITS,
+    Batch,
+    BatchReader,
+    NotPrepared,
+    Report,
+    Skipped,
+    Split,
+    Task,
+    TaskError,
+)
+from supernet.features import FRAMES_PER_SECOND
+from supernet.tokens import Tokens
 from tasks.acoustics import Acoustics, Noise, Reverb, Room
 from tasks.audio import one_thread
 from tasks.augmentation import SpecAugment
-from tasks.cache import make_once
-from tasks.folder import PART, ManifestFolder
-from tasks.index import VERSION, Index, Row, write_index, write_skipped
+from tasks.cache import digest, make_once
+from tasks.folder import ManifestFolder
+from tasks.index import VERSION, Index, Row, Rows, Texts, write_index, write_skipped
 from tasks.reader import EvalBatches, TrainReader
+from tasks.usable import Usable, check_share, needed_frames, of_split
+from tasks.vocabulary import VERSION as LEARNED_VERSION
 from tasks.vocabulary import Choice, check_choice, make_tokens
-
-_NAMED = 3
-"""Examples in an error message."""
-
 
 TOKENS = (
     "What the recogniser writes: characters, words, pieces of words learned from the training texts (unigram "
@@ -65,6 +75,18 @@ class CorpusOptions(BaseModel):
     )
     noise: Noise | None = Field(default=None, description="Noise in training, after the echo; likewise.")
     max_skipped: float = Field(default=0.05, ge=0, le=1, description="Share of a split that may be unusable.")
+    max_seconds: float = Field(
+        default=120.0,
+        gt=0,
+        description="Longer utterances, also those slowed down, are left out; `model.max_frames` must allow "
+        "it.",
+    )
+    store_hours: float = Field(
+        default=20.0,
+        ge=0,
+        description="Features of a corpus of so many hours (0.12 GB each) are stored; those of longer ones "
+        "are computed whenever they are read.",
+    )
     cache: Path = Field(default=Path("data"), description="Where corpora and features are kept.")
 
     @field_validator("tokens")
@@ -108,11 +130,13 @@ class CorpusTask(Task):
         _ = self._acoustics  # folders that cannot be used are told now
         with one_thread():
             self.make(report)
-            make_once(self._index_path, lambda path: write_index(path, self.folder, report))
+            self.folder.prepare(report)
+            make_once(self._index_path, lambda path: write_index(path, self.folder, self._is_stored, report))
         # Without training texts, no token of another split would be known.
-        splits = SPLITS if self._index.rows["train"] else SPLITS[:1]
+        splits = SPLITS if len(self._index.rows["train"]) else SPLITS[:1]
         if refused := [problem for split in splits if (problem := self._refusal(split))]:
-            listed = write_skipped(self._index_path, [*self.skipped(), *self._unwritable()])
+            unwritable = [one for split in SPLITS for one in self._usable(split, self._tokens).unwritable()]
+            listed = write_skipped(self._index_path, [*self.skipped(), *unwritable])
             raise TaskError("\n".join(f"{problem} All of them: {listed}." for problem in refused))
 
     def tokens(self) -> Tokens:
@@ -139,7 +163,7 @@ class CorpusTask(Task):
         whole = self._whole(split)
         rows = self._rows(whole, tokens)
         if whole != split:
-            rows = [row for row in rows if self._part(whole, row) == split]
+            rows = rows.where(np.array([row.part == split for row in rows], bool))
         return EvalBatches(rows, partial(self._features, whole), tokens, rank=rank, num_ranks=num_ranks)
 
     def speakers(self, split: str) -> dict[str, str]:
@@ -151,31 +175,63 @@ class CorpusTask(Task):
         return {id: speaker for id, speaker in found if speaker}
 
     def skipped(self) -> list[Skipped]:
-        too_short = (skipped for split in SPLITS for skipped in self._too_short(split, self._tokens))
-        return [*self.folder.left_out, *self._index.skipped, *too_short]
+        unfit = (one for split in SPLITS for one in self._usable(split, self._tokens).skipped())
+        return [*self.folder.left_out, *self._index.skipped, *unfit]
+
+    @property
+    def max_seconds(self) -> float:
+        return float(self.options.max_seconds)
+
+    def train_size(self) -> tuple[int, float] | None:
+        # Another choice of tokens would be made now.
+        if not self.is_prepared or not (self._tokens_path is None or self._tokens_path.is_dir()):
+            return None
+        rows = self._rows("train", self._tokens)
+        return len(rows), int(rows.num_frames.sum()) / FRAMES_PER_SECOND
 
     @cached_property
     def folder(self) -> ManifestFolder:
         """The corpus itself, with whatever its manifests tell about each utterance."""
-        return ManifestFolder(self.path)
+        return ManifestFolder(self.path, Path(self.options.cache))
+
+    @property
+    def is_prepared(self) -> bool:
+        return self.path.is_dir() and self.folder.is_prepared and self._index_path.is_dir()
+
+    @property
+    def _is_stored(self) -> bool:
+        """Whether features are kept on the disk."""
+        return bool(self.folder.seconds <= self.options.store_hours * 3600)
 
     @property
     def _index_path(self) -> Path:
-        return Path(self.options.cache) / f"features-v{VERSION}-{self.folder.fingerprint}"
+        name = "features" if self._is_stored else "index"
+        return Path(self.options.cache) / f"{name}-v{VERSION}-{self.folder.fingerprint}"
 
     @cached_property
     def _index(self) -> Index:
-        if not self._index_path.exists():
-            raise TaskError(f"`{self.path}` must have been prepared, but is not. Call `prepare` first.")
+        if not self.is_prepared:
+            raise NotPrepared(f"`{self.path}` must have been prepared, but is not. Call `prepare` first.")
         return Index(self._index_path, self.folder)
 
     @cached_property
     def _tokens(self) -> Tokens:
+        options, texts, folder = self.options, Texts(self._index.rows["train"]), self._tokens_path
+        choice, size, byte_fallback = options.tokens, options.vocab_size, options.byte_fallback
+        make = partial(make_tokens, choice, size, byte_fallback, texts, Path(options.cache))
+        if folder is None:
+            return make()
+        make_once(folder, lambda made: make().save(made / "tokens.txt"))
+        return Tokens.load(folder / "tokens.txt", choice if choice in ("characters", "words") else "pieces")
+
+    @property
+    def _tokens_path(self) -> Path | None:
+        """Where tokens are kept, so that texts are read once; none for those that are a file already."""
         options = self.options
-        texts = [row.text for row in self._index.rows["train"]]
-        return make_tokens(
-            options.tokens, options.vocab_size, options.byte_fallback, texts, Path(options.cache)
-        )
+        if isinstance(options.tokens, Path):
+            return None
+        choice = [LEARNED_VERSION, options.tokens, options.vocab_size, options.byte_fallback]
+        return self._index_path / f"tokens-{digest(choice)}"
 
     @cached_property
     def _acoustics(self) -> Acoustics:
@@ -185,25 +241,25 @@ class CorpusTask(Task):
         """The split that a part belongs to, or the split of that name."""
         return self.parts().get(name, cast(Split, name))
 
-    def _part(self, split: Split, row: Row) -> str | None:
-        (supervision,) = self.folder.cuts[split][row.position].supervisions
-        return (supervision.custom or {}).get(PART)
-
     def _features(self, split: Split, row: Row, speed: float = 1.0, room: Room | None = None) -> Tensor:
         return self._index.features(split, row, speed, room)
 
-    def _rows(self, split: Split, tokens: Tokens) -> list[Row]:
-        """The usable rows. Raises :class:`TaskError` where too few are, or ``tokens`` cannot write a text."""
+    def _usable(self, split: Split, tokens: Tokens) -> Usable:
         rows = self._index.rows[split]
-        _check_texts(rows, split, tokens)
-        too_short = list(self._too_short(split, tokens))
+        speeds = self.options.speed_perturb if split == "train" else ()
+        needed_R = needed_frames(rows, tokens, self._index_path, split)
+        return Usable(split, rows, tokens, needed_R, speeds or (1.0,), self.options.max_seconds)
+
+    def _rows(self, split: Split, tokens: Tokens) -> Rows:
+        """The usable rows. Raises :class:`TaskError` where too few are, or ``tokens`` cannot write a text."""
+        usable = self._usable(split, tokens)
+        usable.check_texts()
         never_there = of_split(self.folder.left_out, split)
-        unusable = [*never_there, *of_split(self._index.skipped, split), *too_short]
+        unusable = [*never_there, *of_split(self._index.skipped, split), *usable.skipped()]
         check_share(
             unusable, len(self.folder.cuts[split]) + len(never_there), split, self.options.max_skipped
         )
-        left_out = {skipped.id for skipped in too_short}
-        return [row for row in rows if row.id not in left_out]
+        return usable.chosen
 
     def _refusal(self, split: Split) -> str | None:
         """Why ``split`` cannot be used, if it cannot."""
@@ -212,51 +268,3 @@ class CorpusTask(Task):
         except TaskError as error:
             return str(error)
         return None
-
-    def _unwritable(self) -> Iterator[Skipped]:
-        """Utterances of which the tokens cannot write the text."""
-        for split in SPLITS:
-            for row in self._index.rows[split]:
-                if unknown := self._tokens.unknown(row.text):
-                    yield Skipped(row.id, split, f"{unknown} are in no training text")
-
-    def _too_short(self, split: Split, tokens: Tokens) -> Iterator[Skipped]:
-        # At a higher speed an utterance is shorter still.
-        speed = max(self.options.speed_perturb or (1.0,)) if split == "train" else 1.0
-        for row in self._index.rows[split]:
-            if tokens.unknown(row.text):
-                continue  # said elsewhere
-            have, need = _encoder_frames(int(row.num_frames / speed)), min_ctc_frames(tokens.encode(row.text))
-            if have < need:
-                yield Skipped(row.id, split, f"too short for its text: {have} encoder frames for {need}")
-
-
-def _encoder_frames(num_frames: int) -> int:
-    """Frames behind the model's fourfold subsampling: two convolutions of width 3, stride 2, no padding."""
-    return max(0, ((num_frames - 1) // 2 - 1) // 2)
-
-
-def _check_texts(rows: list[Row], split: Split, tokens: Tokens) -> None:
-    for row in rows:
-        if unknown := tokens.unknown(row.text):
-            raise TaskError(
-                f"`text` of {row.id!r} in the {split} split must consist of the training texts' tokens, "
-                f"but has {unknown} instead. Correct it, leave it out, or add such texts for training."
-            )
-
-
-def of_split(skipped: Iterable[Skipped], split: Split) -> list[Skipped]:
-    return [one for one in skipped if one.split == split]
-
-
-def check_share(unusable: list[Skipped], total: int, split: Split, most: float) -> None:
-    """Raise :class:`TaskError` where more than a share of ``most``, or everything, cannot be used."""
-    # Nothing left is too little, whatever share was allowed.
-    if len(unusable) <= most * total and len(unusable) < total:
-        return
-    named = "; ".join(f"{skipped.id}: {skipped.reason}" for skipped in unusable[:_NAMED])
-    more = "; …" if len(unusable) > _NAMED else ""
-    raise TaskError(
-        f"`max_skipped` allows a share of {most:g}, but {len(unusable)} of {total} utterances "
-        f"of the {split} split cannot be used ({named}{more}). Repair them, or allow more."
-    )

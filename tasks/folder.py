@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
-from collections.abc import Iterable
+import json
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+import numpy as np
 import soundfile
 from lhotse import AudioSource, CutSet, MonoCut, Recording, SupervisionSegment
 from lhotse.cut import Cut
+from lhotse.cut.set import deserialize_cut
 from torch import Tensor
 
-from supernet.batch import SPLITS, Skipped, Split, TaskError
+from supernet.batch import SPLITS, NotPrepared, Report, Skipped, Split, TaskError
 from supernet.features import SAMPLE_RATE
 from tasks.audio import sources
-from tasks.cache import digest
+from tasks.cache import digest, make_once
+from tasks.lines import Lines, write_lines
 from tasks.problems import FILE as PROBLEMS
 from tasks.problems import left_out
+
+VERSION = 1
+"""Part of the name of a copy of the manifests: raise it when its content changes."""
 
 LISTED = "listed"
 """The custom field of a supervision that says where its manifest has it from, as ``file:line``."""
@@ -27,22 +36,59 @@ LISTED = "listed"
 PART = "part"
 """The custom field with the name of an utterance's part of the split, such as test-clean."""
 
+_REPORTED = 1000
+"""Lines between two reports."""
+
 
 def manifest_path(folder: Path, split: Split) -> Path:
     """Where the CutSet of ``split`` lies."""
     return folder / f"{split}.jsonl.gz"
 
 
-class ManifestFolder:
-    """A folder to read from. Each manifest is read when first asked for."""
+class Cuts:
+    """The cuts of a split, each made when asked for; their audio's paths include the folder's."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, lines: Lines, folder: Path) -> None:
+        self.lines = lines
+        """The cuts in JSON."""
+        self._folder = folder
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __getitem__(self, position: int) -> Cut:
+        return self._cut(self.lines[position])
+
+    def __iter__(self) -> Iterator[Cut]:
+        return map(self._cut, self.lines)
+
+    def _cut(self, line: bytes) -> Cut:
+        return deserialize_cut(json.loads(line)).with_recording_path_prefix(self._folder)
+
+
+class ManifestFolder:
+    """A folder to read from. Its manifests are read once, into an uncompressed copy in ``cache``: after that
+    no more of a corpus is in memory than is asked for.
+    """
+
+    def __init__(self, path: Path, cache: Path) -> None:
         self.path = path
+        self._cache = cache
+
+    def prepare(self, report: Report) -> None:
+        """Make the copy if it is not there. Raises :class:`TaskError` for manifests that are none."""
+        make_once(self._copy, lambda copy: _Copying(self.path, report).write(copy))
+
+    @property
+    def is_prepared(self) -> bool:
+        return self._copy.is_dir()
 
     @cached_property
-    def cuts(self) -> dict[Split, list[Cut]]:
-        """The cuts of each split; their audio's paths include the folder's."""
-        return {split: self._load(split) for split in SPLITS}
+    def cuts(self) -> dict[Split, Cuts]:
+        """The cuts of each split. Raises :class:`NotPrepared` where there is no copy yet."""
+        if not self.is_prepared:
+            raise NotPrepared(f"`{self.path}` must have been prepared, but is not. Call `prepare` first.")
+        return {split: Cuts(Lines(self._copy / f"{split}.jsonl"), self.path.absolute()) for split in SPLITS}
 
     @cached_property
     def left_out(self) -> list[Skipped]:
@@ -50,36 +96,78 @@ class ManifestFolder:
         return left_out(self.path)
 
     @cached_property
+    def seconds(self) -> float:
+        """How long all cuts are together."""
+        return float((self._copy / "seconds.txt").read_text(encoding="utf-8"))
+
+    @cached_property
     def fingerprint(self) -> str:
         """A name for the content, manifests and audio: with a file replaced it is another."""
-        files = [source.source for split in SPLITS for cut in self.cuts[split] for source in sources(cut)]
-        manifests = [_sha256(manifest_path(self.path, split)) for split in SPLITS]
-        return digest([manifests, [_size_and_time(Path(file)) for file in files]])
+        sha = hashlib.sha256(self._copy.name.encode())
+        with open(self._copy / "audio.jsonl", encoding="utf-8") as files:
+            for line in files:
+                sha.update(repr(_size_and_time(self.path / json.loads(line))).encode())
+        return sha.hexdigest()[:12]
 
-    def _load(self, split: Split) -> list[Cut]:
-        path = manifest_path(self.path, split)
-        if not path.is_file():
-            raise TaskError(
-                f"`{self.path}` must hold the splits {', '.join(SPLITS)}, but has no {path.name}. "
-                "Write each with Lhotse: `CutSet.to_file`."
-            )
+    @cached_property
+    def _copy(self) -> Path:
+        manifests = [_sha256(_existing(self.path, split)) for split in SPLITS]
+        return self._cache / f"cuts-v{VERSION}-{digest(manifests)}"
+
+
+class _Copying:
+    """Manifests on their way into the copy. In memory stay a few bytes for each name and each audio file."""
+
+    def __init__(self, folder: Path, report: Report) -> None:
+        self._folder, self._report = folder, report
+        self._seconds, self._num_read = 0.0, 0
+        self._audio: set[int] = set()
+
+    def write(self, copy: Path) -> None:
+        with open(copy / "audio.jsonl", "w", encoding="utf-8") as audio:
+            for split in SPLITS:
+                path, names = manifest_path(self._folder, split), array("q")
+                write_lines(copy / f"{split}.jsonl", self._lines(path, names, audio))
+                _check_names(names, copy / f"{split}.jsonl", path)
+        (copy / "seconds.txt").write_text(repr(self._seconds), encoding="utf-8")
+
+    def _lines(self, path: Path, names: array[int], audio: TextIO) -> Iterator[bytes]:
         try:
-            cuts = list(CutSet.from_jsonl_lazy(path).with_recording_path_prefix(self.path.absolute()))
+            with gzip.open(path, "rb") as file:
+                for line in filter(None, map(bytes.strip, file)):
+                    self._note(deserialize_cut(json.loads(line)), names, audio)
+                    yield line
         # JSON, gzip and Lhotse each have their own exceptions for a file that is something else.
         except Exception as error:
             raise TaskError(f"`{path}` must be a Lhotse CutSet, but cannot be read: {error}.") from error
-        _check_ids(cuts, path)
-        return cuts
+
+    def _note(self, cut: Cut, names: array[int], audio: TextIO) -> None:
+        names.append(hash(cut.id))
+        self._seconds += cut.duration
+        for source in sources(cut):
+            if source.type == "file" and hash(source.source) not in self._audio:
+                self._audio.add(hash(source.source))
+                audio.write(json.dumps(source.source) + "\n")
+        self._num_read += 1
+        if self._num_read % _REPORTED == 0:
+            self._report("reading manifests", self._num_read, 0)
 
 
-def _check_ids(cuts: list[Cut], path: Path) -> None:
-    if not cuts:
+def _check_names(names: array[int], copy: Path, path: Path) -> None:
+    """Refuse manifests of which two cuts have the same name; ``names`` are their hashes."""
+    if not names:
         raise TaskError(f"`{path}` must hold utterances, but is empty. Every split needs some.{_hint(path)}")
+    ordered = np.sort(np.frombuffer(names, np.int64))
+    suspects = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+    if not suspects:
+        return
     seen: set[str] = set()
-    for cut in cuts:
-        if cut.id in seen:
-            raise TaskError(f"`{path}` must name every utterance differently, but has {cut.id!r} twice.")
-        seen.add(cut.id)
+    for line in Lines(copy):
+        name = json.loads(line)["id"]
+        if name in seen:
+            raise TaskError(f"`{path}` must name every utterance differently, but has {name!r} twice.")
+        if hash(name) in suspects:
+            seen.add(name)
 
 
 def _hint(path: Path) -> str:
@@ -87,8 +175,22 @@ def _hint(path: Path) -> str:
     return f" What was left out, and why: {problems}." if problems.is_file() else ""
 
 
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _existing(folder: Path, split: Split) -> Path:
+    path = manifest_path(folder, split)
+    if not path.is_file():
+        raise TaskError(
+            f"`{folder}` must hold the splits {', '.join(SPLITS)}, but has no {path.name}. "
+            "Write each with Lhotse: `CutSet.to_file`."
+        )
+    return path
+
+
+def _sha256(path: Path) -> str:
+    sha = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            sha.update(block)
+    return sha.hexdigest()
 
 
 def _size_and_time(file: Path) -> list[int]:

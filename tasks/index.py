@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,19 +13,21 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from lhotse.cut import Cut
+from numpy.typing import NDArray
 from torch import Tensor
 
 from supernet.batch import SPLITS, Report, Skipped, Split
 from supernet.features import NUM_BANDS
 from tasks.acoustics import Room
 from tasks.audio import AudioError, load_features
-from tasks.folder import LISTED, ManifestFolder
+from tasks.folder import LISTED, PART, ManifestFolder
+from tasks.lines import Lines, open_numbers
 
-VERSION = 1
+VERSION = 2
 """Part of the index folder's name: raise it when the content changes."""
 
-STORED_HOURS = 20.0
-"""Up to here features are stored (2.3 GB); those of longer corpora are computed whenever they are read."""
+_COLUMNS = 3
+"""Numbers kept of a row: position, first frame, number of frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Row:
 
     id: str
     text: str
+    part: str | None
+    """Of the split, where it has parts."""
     position: int
     """In the manifest of its split."""
     first_frame: int
@@ -41,15 +45,58 @@ class Row:
     num_frames: int
 
 
+class Rows:
+    """Rows of a split, each made when asked for: in memory are at most three numbers of each."""
+
+    def __init__(self, cuts: Lines, table_RC: NDArray[np.int64]) -> None:
+        self._cuts, self._table_RC = cuts, table_RC
+
+    def __len__(self) -> int:
+        return len(self._table_RC)
+
+    def __getitem__(self, number: int) -> Row:
+        position, first_frame, num_frames = self._table_RC[number].tolist()
+        cut = json.loads(self._cuts[position])
+        (supervision,) = cut["supervisions"]
+        part = (supervision.get("custom") or {}).get(PART)
+        return Row(cut["id"], _normal(supervision["text"]), part, position, first_frame, num_frames)
+
+    def __iter__(self) -> Iterator[Row]:
+        return (self[number] for number in range(len(self)))
+
+    @property
+    def num_frames(self) -> NDArray[np.int64]:
+        """The length of each row."""
+        return self._table_RC[:, 2]
+
+    def where(self, chosen_R: NDArray[np.bool_]) -> Rows:
+        """The rows of which it is true."""
+        return self if bool(chosen_R.all()) else Rows(self._cuts, self._table_RC[chosen_R])
+
+
+class Texts:
+    """The texts of rows, read again in each iteration."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[str]:
+        return (row.text for row in self._rows)
+
+
 class Index:
     """The outcome, read from ``path``."""
 
     def __init__(self, path: Path, folder: ManifestFolder) -> None:
         content = json.loads((path / "index.json").read_text(encoding="utf-8"))
-        self.rows: dict[Split, list[Row]] = {
-            split: [Row(*row) for row in content["rows"][split]] for split in SPLITS
-        }
         self.skipped = [Skipped(*skipped) for skipped in content["skipped"]]
+        self.rows = {
+            split: Rows(
+                folder.cuts[split].lines,
+                open_numbers(path / f"{split}.rows", np.int64).reshape(-1, _COLUMNS),
+            )
+            for split in SPLITS
+        }
         self._stored: bool = content["stored"]
         self._path = path
         self._folder = folder
@@ -62,23 +109,23 @@ class Index:
         return torch.from_numpy(np.array(self._frames[row.first_frame : row.first_frame + row.num_frames]))
 
     @cached_property
-    def _frames(self) -> np.memmap[tuple[int, int], np.dtype[np.float32]]:
-        frames = np.memmap(self._path / "features.f32", dtype=np.float32, mode="r")
-        return frames.reshape(-1, NUM_BANDS)  # type: ignore[return-value]
+    def _frames(self) -> NDArray[np.float32]:
+        return open_numbers(self._path / "features.f32", np.float32).reshape(-1, NUM_BANDS)
 
 
-def write_index(path: Path, folder: ManifestFolder, report: Report) -> None:
-    """Decode every utterance of ``folder`` and write into ``path`` what was found."""
-    stored = sum(cut.duration for split in SPLITS for cut in folder.cuts[split]) <= STORED_HOURS * 3600
+def write_index(path: Path, folder: ManifestFolder, stored: bool, report: Report) -> None:
+    """Decode every utterance of ``folder`` and write into ``path`` what was found, features where
+    ``stored``.
+    """
+    total = sum(len(folder.cuts[split]) for split in SPLITS)
     with open(path / "features.f32", "wb") as features:
         scan = _Scan(features if stored else None)
-        total = sum(len(folder.cuts[split]) for split in SPLITS)
         for split in SPLITS:
-            for position, cut in enumerate(folder.cuts[split]):
-                scan.look_at(cut, split, position)
-                report("computing features", scan.num_seen, total)
-    rows = {split: [astuple(row) for row in scan.rows[split]] for split in SPLITS}
-    content = {"rows": rows, "skipped": [astuple(skipped) for skipped in scan.skipped], "stored": stored}
+            with open(path / f"{split}.rows", "wb") as rows:
+                for position, cut in enumerate(folder.cuts[split]):
+                    rows.write(scan.look_at(cut, split, position))
+                    report("computing features", scan.num_seen, total)
+    content = {"skipped": [astuple(skipped) for skipped in scan.skipped], "stored": stored}
     (path / "index.json").write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -93,27 +140,28 @@ def write_skipped(path: Path, skipped: Iterable[Skipped]) -> Path:
 
 
 class _Scan:
-    """Rows found so far; features go to ``out`` one behind the other."""
+    """What was found so far; features go to ``out`` one behind the other."""
 
     def __init__(self, out: BinaryIO | None) -> None:
-        self.rows: dict[Split, list[Row]] = {split: [] for split in SPLITS}
         self.skipped: list[Skipped] = []
         self.num_seen = 0
         self._out = out
         self._num_frames = 0
 
-    def look_at(self, cut: Cut, split: Split, position: int) -> None:
+    def look_at(self, cut: Cut, split: Split, position: int) -> bytes:
+        """The numbers of the cut's row; none where it cannot be used."""
         self.num_seen += 1
         try:
-            text = _text(cut)
+            _check_text(cut)
             features = load_features(cut)
         except AudioError as error:
             self.skipped.append(Skipped(cut.id, split, str(error) + _place(cut)))
-            return
-        self.rows[split].append(Row(cut.id, text, position, self._num_frames, len(features)))
+            return b""
+        first_frame = self._num_frames
         if self._out is not None:
             self._out.write(features.numpy().tobytes())
             self._num_frames += len(features)
+        return np.array([position, first_frame, len(features)], np.int64).tobytes()
 
 
 def _place(cut: Cut) -> str:
@@ -122,14 +170,15 @@ def _place(cut: Cut) -> str:
     return f" ({custom[LISTED]})" if custom and LISTED in custom else ""
 
 
-def _text(cut: Cut) -> str:
+def _check_text(cut: Cut) -> None:
     if len(cut.supervisions) > 1:
         raise AudioError(
             f"{len(cut.supervisions)} supervisions: cut it with `lhotse cut trim-to-supervisions`"
         )
-    text = " ".join((supervision.text or "") for supervision in cut.supervisions)
-    # A line break or a tab would become a token.
-    text = " ".join(text.split())
-    if not text:
+    if not any(_normal(supervision.text) for supervision in cut.supervisions):
         raise AudioError("no text")
-    return text
+
+
+def _normal(text: str | None) -> str:
+    """A line break or a tab would become a token."""
+    return " ".join((text or "").split())

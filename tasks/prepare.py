@@ -16,11 +16,11 @@ from supernet.resolve import ConfigError, Data, load_plugin, merge, parse_set, p
 from tasks.cache import make_once
 from tasks.conversion import convert
 from tasks.converted import ConvertedTask
-from tasks.corpus import check_share, of_split
 from tasks.manifest import Manifest
 from tasks.problems import FILE as PROBLEMS
 from tasks.problems import is_outdated, left_out, read_problems
 from tasks.summary import read_summary
+from tasks.usable import check_share, of_split
 
 
 def main(arguments: list[str] | None = None) -> None:

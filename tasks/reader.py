@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from lhotse import MonoCut
 from lhotse.dataset import DynamicBucketingSampler
+from numpy.typing import NDArray
 from torch import Tensor
 
 from supernet.batch import Batch
@@ -18,7 +20,7 @@ from supernet.features import FRAMES_PER_SECOND
 from supernet.tokens import Tokens
 from tasks.acoustics import Acoustics, Room
 from tasks.augmentation import SpecAugment, spec_augment, warp_frequencies
-from tasks.index import Row
+from tasks.index import Row, Rows
 
 
 class Load(Protocol):
@@ -64,7 +66,7 @@ class TrainReader:
 
     def __init__(
         self,
-        rows: Sequence[Row],
+        rows: Rows,
         load: Load,
         tokens: Tokens,
         *,
@@ -92,13 +94,13 @@ class TrainReader:
         self._epoch = 0
         self._done_in_epoch = 0
         self._number = 0
-        self._batches: Iterator[list[Row]] | None = None
+        self._batches: Iterator[list[int]] | None = None
 
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
-        rows = self._next_rows()
+        rows = [self._rows[number] for number in self._next_numbers()]
         position = f"{self._seed}/{self._number}/{self._rank}"
         rng, rooms = random.Random(position), random.Random(f"{position}/rooms")
         self._number += 1
@@ -139,37 +141,39 @@ class TrainReader:
             "batch_seconds": self._batch_seconds,
         }
 
-    def _next_rows(self) -> list[Row]:
+    def _next_numbers(self) -> list[int]:
+        """Which rows are the next batch."""
         if self._batches is None:
             self._batches = islice(self._open_epoch(), self._done_in_epoch, None)
-        rows = next(self._batches, None)
-        if rows is None:
+        numbers = next(self._batches, None)
+        if numbers is None:
             self._epoch += 1
             self._done_in_epoch = 0
             self._batches = self._open_epoch()
-            rows = next(self._batches)
+            numbers = next(self._batches)
         self._done_in_epoch += 1
-        return rows
+        return numbers
 
-    def _open_epoch(self) -> Iterator[list[Row]]:
+    def _open_epoch(self) -> Iterator[list[int]]:
         rng = random.Random(f"{self._seed}/{self._epoch}")
-        left = {number: _stand_in(row, number) for number, row in enumerate(self._rows)}
-        while left:
-            for batch in self._sampler(list(left.values()), rng):
+        is_left = np.ones(len(self._rows), bool)
+        while is_left.any():
+            for batch in self._sampler(np.flatnonzero(is_left), rng):
                 numbers = [cut.number for cut in batch]
-                for number in numbers:
-                    left.pop(number, None)  # a sampler of several ranks repeats some to fill up
-                yield [self._rows[number] for number in numbers]
+                is_left[numbers] = False  # a sampler of several ranks repeats some to fill up
+                yield numbers
             if self._num_ranks > 1:
                 return  # what is left is the other ranks'
             # One rank alone: Lhotse's sampler may take an empty bucket for a last batch, and end too early.
 
-    def _sampler(self, cuts: list[MonoCut], rng: random.Random) -> Any:
-        rng.shuffle(cuts)
+    def _sampler(self, numbers: NDArray[np.int64], rng: random.Random) -> Any:
+        rng.shuffle(numbers)  # type: ignore[arg-type]
+        frames = self._rows.num_frames
         return DynamicBucketingSampler(
-            cuts,
+            # It holds no more than a part of them at a time.
+            (_stand_in(number, frames[number]) for number in numbers.data),
             max_duration=self._batch_seconds,
-            duration_bins=self._duration_bins(),
+            duration_bins=self._duration_bins,
             shuffle=True,
             # Ranks that step together get utterances of like length. For one rank alone it would only fix the
             # order of buckets, the same in every epoch.
@@ -179,18 +183,19 @@ class TrainReader:
             world_size=self._num_ranks,
         )
 
+    @cached_property
     def _duration_bins(self) -> list[float]:
         """Bounds between buckets of equally many seconds."""
-        durations = sorted(_seconds(row) for row in self._rows)
-        num_batches = sum(durations) / (self._batch_seconds * self._num_ranks)
+        durations = np.sort(self._rows.num_frames / FRAMES_PER_SECOND)
+        total = sum(durations.data)  # one float after the other, without a list of them
+        num_batches = total / (self._batch_seconds * self._num_ranks)
         num_buckets = min(_MAX_BUCKETS, max(1, int(num_batches / _BATCHES_PER_BUCKET)))
-        bounds = _bounds(durations, num_buckets)
+        bounds = _bounds(durations.data, total / num_buckets, num_buckets)
         # The sampler wants at least one bound.
-        return bounds or [durations[-1] + 1.0]
+        return bounds or [float(durations[-1]) + 1.0]
 
 
-def _bounds(durations: list[float], num_buckets: int) -> list[float]:
-    share = sum(durations) / num_buckets
+def _bounds(durations: Iterable[float], share: float, num_buckets: int) -> list[float]:
     bounds: list[float] = []
     total = 0.0
     for duration in durations:
@@ -200,20 +205,18 @@ def _bounds(durations: list[float], num_buckets: int) -> list[float]:
     return bounds
 
 
-def _seconds(row: Row) -> float:
-    return row.num_frames / FRAMES_PER_SECOND
-
-
-def _stand_in(row: Row, number: int) -> MonoCut:
+def _stand_in(number: int, num_frames: int) -> MonoCut:
     """All that a sampler needs to know. It renames cuts that it repeats to fill up; the number survives."""
-    return MonoCut(row.id, start=0, duration=_seconds(row), channel=0, custom={"number": number})
+    seconds = int(num_frames) / FRAMES_PER_SECOND
+    return MonoCut(str(number), start=0, duration=seconds, channel=0, custom={"number": number})
 
 
 class EvalBatches:
     """One rank's share of a split, shortest first, each time the same."""
 
-    def __init__(self, rows: Sequence[Row], load: Load, tokens: Tokens, *, rank: int, num_ranks: int) -> None:
+    def __init__(self, rows: Rows, load: Load, tokens: Tokens, *, rank: int, num_ranks: int) -> None:
         self._batches = list(_group(rows))[rank::num_ranks]
+        self._rows = rows
         self._load = load
         self._tokens = tokens
 
@@ -221,17 +224,18 @@ class EvalBatches:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        for rows in self._batches:
+        for numbers in self._batches:
+            rows = [self._rows[number] for number in numbers]
             yield collate(rows, [self._load(row) for row in rows], self._tokens)
 
 
-def _group(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """Rows by length, as many at a time as fit, padding included."""
-    group: list[Row] = []
-    for row in sorted(rows, key=lambda row: (row.num_frames, row.id)):
-        if group and row.num_frames * (len(group) + 1) > _EVAL_FRAMES:
+def _group(rows: Rows) -> Iterator[list[int]]:
+    """Numbers of rows by length, as many at a time as fit, padding included."""
+    group: list[int] = []
+    for num_frames, _, number in sorted((row.num_frames, row.id, i) for i, row in enumerate(rows)):
+        if group and num_frames * (len(group) + 1) > _EVAL_FRAMES:
             yield group
             group = []
-        group.append(row)
+        group.append(number)
     if group:
         yield group

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -42,12 +42,12 @@ def check_choice(choice: Choice) -> Choice:
 
 
 def make_tokens(
-    choice: Choice, size: int | None, byte_fallback: bool, texts: Sequence[str], cache: Path
+    choice: Choice, size: int | None, byte_fallback: bool, texts: Iterable[str], cache: Path
 ) -> Tokens:
     """The tokens for training on ``texts``; learned pieces are kept in ``cache``.
 
-    ``size`` is the number of learned pieces, None for 500 or as many as the texts give. Raises
-    :class:`~supernet.batch.TaskError`.
+    ``size`` is the number of learned pieces, None for 500 or as many as the texts give. ``texts`` are
+    iterated twice. Raises :class:`~supernet.batch.TaskError`.
     """
     if choice == "characters" or choice == "words":
         return Tokens.from_texts(texts, choice)

@@ -162,8 +162,8 @@ def fronts(verdicts: Sequence[Verdict]) -> bytes:
         layout="constrained",
         sharey=True,
     )
-    cells = [cell for v in verdicts for mine in v.cells.values() for cell in mine.values()]
-    wers = [100 * wer for cell in cells for wer in cell.wers]
+    every = [cell for v in verdicts for mine in v.cells.values() for cell in mine.values()]
+    wers = [100 * wer for cell in every for wer in cell.wers]
     for panel, verdict in zip(axes[0], verdicts, strict=True):
         for i, (contender, cells) in enumerate(verdict.cells.items()):
             _draw(panel, i, contender.name, list(cells.values()))

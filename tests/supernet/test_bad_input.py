@@ -78,6 +78,11 @@ def complaints(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list
         (["--set", "model.dim=50"], ["`model.dim` must be even and a multiple", "50"]),
         (["--set", "train.validate_every=60"], ["`train.validate_every` must be a multiple", "60"]),
         (["--set", "passes.shares={6: 1}"], ["`passes.shares` must name the sizes [6, 9, 12]", "[6]"]),
+        (
+            ["--set", "task.max_seconds=121"],
+            ["`task.max_seconds` must fit `model.max_frames`", "3000", "121"],
+        ),
+        (["--set", "model.max_frames=256"], ["`task.max_seconds` must fit `model.max_frames`", "256"]),
         (["--steps", "none"], ["`train.num_steps`", "none"]),
         (["--steps", "0"], ["`train.num_steps`", "0"]),
         (["--seed", "x"], ["`seed`", "x"]),

@@ -66,6 +66,11 @@ def write_wav(path: Path, samples: np.ndarray[Any, Any], rate: int = SAMPLE_RATE
     return path
 
 
+def numbers_of_cuts(folder: Path) -> list[int]:
+    """How many cuts the manifests of a folder hold."""
+    return [sum(1 for _ in CutSet.from_file(manifest_path(folder, split))) for split in SPLITS]
+
+
 def prepared(folder: Path, **options: Any) -> Manifest:
     """A prepared task on ``folder``, its cache beside it."""
     task = Manifest(

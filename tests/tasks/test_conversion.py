@@ -12,11 +12,10 @@ from supernet.batch import SPLITS, TaskError
 from tasks.conversion import convert
 from tasks.division import Division
 from tasks.entries import Entry, Listed, Source
-from tasks.folder import ManifestFolder
 from tasks.problems import read_problems
 from tasks.summary import read_summary
 from tests.tasks.corpora import write_flac
-from tests.tasks.folders import prepared, quiet, tone, write_wav
+from tests.tasks.folders import numbers_of_cuts, prepared, quiet, tone, write_wav
 
 
 def bad_corpus(folder: Path) -> Path:
@@ -234,4 +233,4 @@ def test_a_long_listing_is_written_as_it_is_read(tmp_path: Path) -> None:
     source = Source((), read)
     convert(source, tmp_path / "made", lambda what, done, total: seen.append((done, reads[-1])))
     assert seen == [(100, 99), (200, 199), (250, 249)]
-    assert [len(ManifestFolder(tmp_path / "made").cuts[split]) for split in SPLITS] == [84, 83, 83]
+    assert numbers_of_cuts(tmp_path / "made") == [84, 83, 83]

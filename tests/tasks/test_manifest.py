@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from supernet.batch import SPLITS, Batch, Split, TaskError
 from supernet.features import fbank
 from supernet.tokens import Tokens
-from tasks import index
 from tasks.folder import manifest_path
 from tasks.manifest import Manifest
 from tests.tasks.folders import add_files, prepared, quiet, tone, write_folder, write_wav
@@ -88,11 +87,13 @@ def test_prepared_once_is_enough_for_all(tmp_path: Path) -> None:
     assert len(list(another.eval_batches("test", another.tokens()))) == 1
 
 
-def test_features_on_the_fly_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_on_the_fly_are_the_same(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones")
     stored, _ = utterance(prepared(folder), "test-2")
-    monkeypatch.setattr(index, "STORED_HOURS", 0.0)
-    computed, _ = utterance(prepared(folder, cache=tmp_path / "other"), "test-2")
+    computed, _ = utterance(prepared(folder, store_hours=0), "test-2")
+    sizes = {file.parent.name[:5]: file.stat().st_size for file in tmp_path.rglob("features.f32")}
+    assert sizes["featu"] > 0
+    assert sizes["index"] == 0
     assert stored.ids == computed.ids
     torch.testing.assert_close(stored.features_BTF, computed.features_BTF, rtol=1e-5, atol=1e-4)
 
@@ -248,3 +249,32 @@ def test_progress_is_reported(tmp_path: Path) -> None:
     task.prepare(lambda what, done, total: seen.append((what, done, total)))
     assert seen == [("computing features", done, 5) for done in range(1, 6)]
     task.prepare(quiet)
+
+
+LENGTHS = {"a": 1.0, "b": 1.75, "c": 1.9, "d": 2.0, "e": 2.01, "f": 2.5}
+"""Seconds, around a limit of 2.0."""
+
+
+@pytest.mark.parametrize(("speeds", "left_out"), [((), "ef"), ((1.0, 1.1), "ef"), ((0.9, 1.0), "cdef")])
+def test_utterances_too_long_for_the_model_are_left_out(
+    tmp_path: Path, speeds: tuple[float, ...], left_out: str
+) -> None:
+    folder = write_folder(tmp_path / "tones", train=1)
+    files = [
+        (write_wav(tmp_path / f"{name}.wav", tone(seconds)), "a bc") for name, seconds in LENGTHS.items()
+    ]
+    add_files(folder, "train", files)
+    task = prepared(folder, max_seconds=2.0, max_skipped=0.7, speed_perturb=speeds)
+    reasons = {skipped.id.split("-")[0]: skipped.reason for skipped in task.skipped()}
+    assert sorted(reasons) == list(left_out)
+    assert reasons["f"] == f"too long: {2.5 / min(1.0, *speeds, 1.0):.2f} s, and `task.max_seconds` is 2"
+    reader = task.train_reader(task.tokens(), seed=0, rank=0, num_ranks=1)
+    assert all(max(next(reader).num_frames) <= 200 for _ in range(20))
+
+
+def test_too_many_long_utterances_stop(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tones", train=9)
+    with pytest.raises(
+        TaskError, match=r"`max_skipped` .* 1 of 9 utterances of the train .*: too long: 1\.3"
+    ):
+        prepared(folder, max_seconds=1.25)

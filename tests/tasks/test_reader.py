@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -44,22 +45,22 @@ def epoch(task: Manifest, rank: int = 0, num_ranks: int = 1) -> list[Batch]:
 
 
 @pytest.mark.parametrize("cut", [0, 1, 5, 20])
-@pytest.mark.parametrize("rank", [0, 1])
-def test_resumed_equals_never_stopped(task: Manifest, cut: int, rank: int) -> None:
-    straight = reader(task, rank=rank, num_ranks=2)
+@pytest.mark.parametrize(("rank", "num_ranks"), [(0, 1), (0, 2), (1, 2), (3, 4)])
+def test_resumed_equals_never_stopped(task: Manifest, cut: int, rank: int, num_ranks: int) -> None:
+    straight = reader(task, rank=rank, num_ranks=num_ranks)
     take(straight, cut)
     state = copy.deepcopy(straight.state_dict())
-    resumed = reader(task, rank=rank, num_ranks=2)
+    resumed = reader(task, rank=rank, num_ranks=num_ranks)
     resumed.load_state_dict(state)
 
     assert resumed.state_dict() == state, "loading must leave the state as it was"
-    # Twelve batches of two ranks are more than an epoch.
+    # Twelve batches are more than an epoch.
     for ours, theirs in zip(take(resumed, 12), take(straight, 12), strict=True):
         assert_same(ours, theirs)
 
 
 def test_cuts_above_reach_the_next_epoch(task: Manifest) -> None:
-    assert len(epoch(task, num_ranks=2)) < 12
+    assert [1 < len(epoch(task, num_ranks=number)) < 12 for number in (1, 2, 4)] == [True] * 3
 
 
 def test_state_at_the_border_of_an_epoch(task: Manifest) -> None:
@@ -90,6 +91,26 @@ def test_global_random_state_does_not_matter(task: Manifest) -> None:
 def test_an_epoch_has_every_utterance_once(task: Manifest) -> None:
     ids = [id for batch in epoch(task) for id in batch.ids]
     assert sorted(ids) == sorted(f"train-{i}" for i in range(40))
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 4])
+@pytest.mark.parametrize("seed", range(3))
+def test_ranks_cover_an_epoch_also_when_stopped_in_its_middle(
+    task: Manifest, num_ranks: int, seed: int
+) -> None:
+    task = prepared(task.path, batch_seconds=2.0)
+    heard: Counter[str] = Counter()
+    for rank in range(num_ranks):
+        first = reader(task, seed, rank, num_ranks)
+        heard.update(id for batch in take(first, 3) for id in batch.ids)
+        second = reader(task, seed, rank, num_ranks)
+        second.load_state_dict(first.state_dict())
+        rest = list(itertools.takewhile(lambda _: second.state_dict()["epoch"] == 0, second))  # noqa: B023
+        assert len(rest) >= 1, "the middle must be one"
+        heard.update(id for batch in rest for id in batch.ids)
+    assert set(heard) == {f"train-{i}" for i in range(40)}
+    # Every rank takes part in the last step; where there is too little for all, some is heard twice.
+    assert heard.total() - 40 < num_ranks
 
 
 def test_two_ranks_share_an_epoch(task: Manifest) -> None:

@@ -1,0 +1,211 @@
+"""``python -m supernet.train --dry-run``: what a training would be, and about what it would cost.
+
+A few steps of each phase are measured on noise of the configured batch size, and multiplied. Nothing is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from supernet.batch import Batch, Report
+from supernet.checkpoint import num_parameters
+from supernet.config import Config
+from supernet.costs import MACS_SECONDS, macs, processor
+from supernet.cut import cut
+from supernet.features import FRAMES_PER_SECOND, NUM_BANDS
+from supernet.model import Recogniser
+from supernet.optim import SkippingAdamW, parameter_groups
+from supernet.phases import Method, Schedule
+from supernet.resolve import Resolved
+from supernet.step import Draw, Step
+
+MEASURED = 2
+"""Steps of each phase, behind one that is not counted."""
+
+_NUM_TOKENS = 30
+"""Where the corpus that has them is not prepared yet."""
+_UTTERANCE_SECONDS = 10.0
+"""Likewise."""
+_BATCH_SECONDS = 30.0
+"""Where the task does not say."""
+_TOKENS_PER_SECOND = 10
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the run of one net would cost."""
+
+    sizes: tuple[tuple[int, int, int], ...]
+    """Units, parameters and MACs of each size."""
+    seconds: float
+    memory: int
+    """The most bytes at once: of the GPU, or else of this process."""
+
+
+def dry_run(resolved: Resolved, report: Report) -> Table:
+    """The table to print."""
+    size = resolved.task.train_size()
+    num_tokens = _NUM_TOKENS if size is None else len(resolved.task.tokens())
+    batch = _noise(_batch_seconds(resolved), size, num_tokens)
+    sizes = sorted(resolved.config.sizes)
+    runs = [resolved.with_sizes((one,)) for one in sizes] if resolved.method.separate_runs else [resolved]
+    estimates = [_estimate(run.config, run.method, batch, num_tokens, report) for run in runs]
+    return _table(resolved, estimates, size, num_tokens)
+
+
+def _batch_seconds(resolved: Resolved) -> float:
+    return float(getattr(resolved.task.options, "batch_seconds", _BATCH_SECONDS))
+
+
+def _noise(batch_seconds: float, size: tuple[int, float] | None, num_tokens: int) -> Batch:
+    """A batch as the reader makes them, as far as it is known how long utterances are."""
+    seconds = min(batch_seconds, _UTTERANCE_SECONDS if size is None else size[1] / size[0])
+    number, frames = max(1, round(batch_seconds / seconds)), max(25, round(seconds * FRAMES_PER_SECOND))
+    rng = torch.Generator().manual_seed(0)
+    length = max(1, min(round(seconds * _TOKENS_PER_SECOND), frames // 10))
+    return Batch(
+        features_BTF=torch.randn(number, frames, NUM_BANDS, generator=rng),
+        num_frames=[frames] * number,
+        targets_BL=torch.randint(1, max(2, num_tokens), (number, length), generator=rng),
+        num_targets=[length] * number,
+        ids=[str(i) for i in range(number)],
+        texts=[""] * number,
+    )
+
+
+def _device(config: Config) -> torch.device:
+    return torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _estimate(config: Config, method: Method, batch: Batch, num_tokens: int, report: Report) -> Estimate:
+    device = _device(config)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        net = Recogniser(config, num_tokens, initial_score=method.initial_score)
+    schedule = Schedule(method, net, config.seed)
+    sizes = tuple(_size(net, schedule, size) for size in sorted(config.sizes))
+    net.to(device).train()
+    batch.to(device)
+    seconds = _Steps(config, net, schedule, batch, device).seconds(report)
+    return Estimate(sizes, seconds, _peak(device))
+
+
+def _size(net: Recogniser, schedule: Schedule, size: int) -> tuple[int, int, int]:
+    """Before training, which units a size will keep is not known: today's candidates stand for them."""
+    kept = schedule.subnets()[size]
+    return size, num_parameters(cut(net, net.table.subnet(kept))), macs(net, kept=kept)
+
+
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_reserved(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class _Steps:
+    """A few real steps of each phase."""
+
+    def __init__(
+        self, config: Config, net: Recogniser, schedule: Schedule, batch: Batch, device: torch.device
+    ) -> None:
+        self._config, self._net, self._schedule, self._batch = config, net, schedule, batch
+        self._device = device
+        groups = parameter_groups(net, config.train)
+        self._optimizer = SkippingAdamW(groups, config.train, net.skipped_updates, net.skipped_in_a_row)
+
+    def seconds(self, report: Report) -> float:
+        """How long all steps would take."""
+        starts = [start for _, start in self._schedule.boundaries()]
+        ends = [*starts[1:], self._schedule.num_steps]
+        phases = [(start, end) for start, end in zip(starts, ends, strict=True) if end > start]
+        total, counted = 0.0, len(phases) * (MEASURED + 1)
+        for i, (start, end) in enumerate(phases):
+            taken = []
+            # The first of a phase pays for what is made only once.
+            for k, step in enumerate(_spread(start, end)):
+                taken.append(self._timed(step))
+                report("measuring", i * (MEASURED + 1) + k + 1, counted)
+            total += (end - start) * min(taken[1:] or taken)
+        return total
+
+    def _timed(self, step: int) -> float:
+        self._wait()
+        start = time.monotonic()
+        self._schedule.begin(step)
+        self._optimizer.zero_grad()
+        for number in range(self._config.train.accumulate):
+            self._loss(step, number).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._net.parameters(), self._config.train.max_grad_norm or 1.0)
+        self._optimizer.step()
+        self._wait()
+        return time.monotonic() - start
+
+    def _loss(self, step: int, number: int) -> Tensor:
+        dtype = getattr(torch, self._config.train.precision)
+        is_mixed = self._device.type == "cuda" and dtype != torch.float32
+        with torch.autocast(self._device.type, dtype if is_mixed else None, enabled=is_mixed):
+            draw = Draw(self._config.seed, step, 0, number)
+            loss = self._net(self._batch, Step(self._schedule.plan(step), draw))
+        mean: Tensor = loss.total / loss.num_frames
+        return mean
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+
+def _spread(start: int, end: int) -> list[int]:
+    """The first step of a phase and some more, as far as there are that many."""
+    count = min(MEASURED + 1, end - start)
+    return [start + (end - start) * i // count for i in range(count)]
+
+
+def _table(
+    resolved: Resolved, estimates: Sequence[Estimate], size: tuple[int, float] | None, num_tokens: int
+) -> Table:
+    """Two columns: what, and how much."""
+    c = resolved.config
+    table = Table(title="dry run: nothing is trained or written", title_justify="left", show_header=False)
+    for units, parameters, products in (one for estimate in estimates for one in estimate.sizes):
+        cost = f"{parameters / 1e6:.2f} M parameters, {products / 1e9:.2f} G MACs at {MACS_SECONDS:g} s"
+        table.add_row(f"size {units}", cost)
+    table.add_row("tokens", f"{num_tokens}" if size else f"unknown; {num_tokens} assumed")
+    each = f" for each of {len(estimates)} nets" if len(estimates) > 1 else ""
+    table.add_row("updates", f"{c.train.num_steps:,}{each}")
+    table.add_row("epochs", _epochs(resolved, size))
+    device = _device(c)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    table.add_row("measured on", f"{name} ({device})")
+    gigabytes = max(estimate.memory for estimate in estimates) / 1e9
+    table.add_row("memory, estimated", f"{gigabytes:.2f} GB {_WHOSE[device.type]}")
+    table.add_row("time, estimated", _duration(sum(estimate.seconds for estimate in estimates)))
+    table.caption = "Estimates: a few steps on noise, multiplied; without reading, validation and scoring."
+    table.caption_justify = "left"
+    return table
+
+
+_WHOSE = {"cuda": "of the GPU", "cpu": "of the process"}
+
+
+def _epochs(resolved: Resolved, size: tuple[int, float] | None) -> str:
+    if size is None:
+        return "unknown: the corpus is not prepared yet"
+    train, ranks = resolved.config.train, int(os.environ.get("WORLD_SIZE", "1"))
+    read = train.num_steps * train.accumulate * ranks * _batch_seconds(resolved)
+    return f"about {read / size[1]:.1f} of {size[0]:,} utterances, {size[1] / 3600:.2f} h"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

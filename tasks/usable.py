@@ -1,0 +1,126 @@
+"""Which rows a recogniser can use: its tokens can write them, and they are neither too short nor too long."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supernet.batch import Skipped, Split, TaskError
+from supernet.features import FRAMES_PER_SECOND
+from supernet.tokens import Tokens, min_ctc_frames
+from tasks.cache import digest, make_once
+from tasks.index import Rows
+from tasks.lines import open_numbers
+
+_NAMED = 3
+"""Examples in an error message."""
+
+_UNWRITABLE = -1
+
+
+@dataclass(frozen=True)
+class Usable:
+    """The rows of one split, and what keeps some of them from being used."""
+
+    split: Split
+    rows: Rows
+    tokens: Tokens
+    needed_R: NDArray[np.int32]
+    """Encoder frames that CTC needs for the text of each row; -1 where the tokens cannot write it."""
+    speeds: Sequence[float]
+    max_seconds: float
+
+    @property
+    def chosen(self) -> Rows:
+        """Those that can be used."""
+        return self.rows.where(~(self._too_short | self._too_long))
+
+    def unwritable(self) -> Iterator[Skipped]:
+        """Rows of which the tokens cannot write the text."""
+        for number in np.flatnonzero(self.needed_R == _UNWRITABLE).tolist():
+            row = self.rows[number]
+            yield Skipped(row.id, self.split, f"{self.tokens.unknown(row.text)} are in no training text")
+
+    def check_texts(self) -> None:
+        """Raise :class:`TaskError` where there is such a row."""
+        for number in np.flatnonzero(self.needed_R == _UNWRITABLE)[:1].tolist():
+            row = self.rows[number]
+            raise TaskError(
+                f"`text` of {row.id!r} in the {self.split} split must consist of the training texts' tokens, "
+                f"but has {self.tokens.unknown(row.text)} instead. Correct it, leave it out, or add such "
+                "texts for training."
+            )
+
+    def skipped(self) -> list[Skipped]:
+        """Rows that are too short or too long, in their order."""
+        numbers = np.flatnonzero(self._too_short | self._too_long).tolist()
+        return [Skipped(self.rows[number].id, self.split, self._reason(number)) for number in numbers]
+
+    def _reason(self, number: int) -> str:
+        if self._too_long[number]:
+            seconds = self._slowest[number] / FRAMES_PER_SECOND
+            return f"too long: {seconds:.2f} s, and `task.max_seconds` is {self.max_seconds:g}"
+        return f"too short for its text: {self._frames[number]} encoder frames for {self.needed_R[number]}"
+
+    @property
+    def _too_short(self) -> NDArray[np.bool_]:
+        return self._frames < self.needed_R
+
+    @property
+    def _too_long(self) -> NDArray[np.bool_]:
+        return self._slowest > self.max_seconds * FRAMES_PER_SECOND
+
+    @property
+    def _frames(self) -> NDArray[np.int64]:
+        """Encoder frames at the highest speed: two convolutions of width 3, stride 2, no padding."""
+        fastest_R = (self.rows.num_frames / max(self.speeds)).astype(np.int64)
+        return np.maximum(0, ((fastest_R - 1) // 2 - 1) // 2)
+
+    @property
+    def _slowest(self) -> NDArray[np.float64]:
+        """Feature frames at the lowest speed."""
+        slowest_R: NDArray[np.float64] = self.rows.num_frames / min(self.speeds)
+        return slowest_R
+
+
+def needed_frames(rows: Rows, tokens: Tokens, folder: Path, split: Split) -> NDArray[np.int32]:
+    """Frames that CTC needs for each text, or -1; counted once, and kept in ``folder``."""
+    model = hashlib.sha256(tokens.model or b"").hexdigest()
+    made = folder / f"needed-{digest([split, tokens.kind, tokens.symbols, model])}"
+
+    def build(partial: Path) -> None:
+        with open(partial / "frames", "wb") as file:
+            for row in rows:
+                file.write(np.int32(_needed(row.text, tokens)).tobytes())
+
+    make_once(made, build)
+    return open_numbers(made / "frames", np.int32)
+
+
+def _needed(text: str, tokens: Tokens) -> int:
+    try:
+        return min_ctc_frames(tokens.encode(text))
+    except ValueError:
+        return _UNWRITABLE
+
+
+def of_split(skipped: Sequence[Skipped], split: Split) -> list[Skipped]:
+    return [one for one in skipped if one.split == split]
+
+
+def check_share(unusable: Sequence[Skipped], total: int, split: Split, most: float) -> None:
+    """Raise :class:`TaskError` where more than a share of ``most``, or everything, cannot be used."""
+    # Nothing left is too little, whatever share was allowed.
+    if len(unusable) <= most * total and len(unusable) < total:
+        return
+    named = "; ".join(f"{skipped.id}: {skipped.reason}" for skipped in unusable[:_NAMED])
+    more = "; …" if len(unusable) > _NAMED else ""
+    raise TaskError(
+        f"`max_skipped` allows a share of {most:g}, but {len(unusable)} of {total} utterances "
+        f"of the {split} split cannot be used ({named}{more}). Repair them, or allow more."
+    )
