@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from torch import Tensor
 
 from supernet.batch import SPLITS, Batch, BatchReader, Report, Skipped, Split, Task, TaskError
+from supernet.features import FRAMES_PER_SECOND, INPUTS, LOG_MEL, Input, InputName
 from supernet.tokens import Tokens, min_ctc_frames
 from tasks.acoustics import Acoustics, Noise, Reverb, Room
-from tasks.audio import one_thread
+from tasks.audio import load_features, one_thread
 from tasks.augmentation import SpecAugment
 from tasks.cache import make_once
 from tasks.folder import PART, ManifestFolder
@@ -45,6 +46,11 @@ class CorpusOptions(BaseModel):
     )
     byte_fallback: bool = Field(
         default=False, description="With unigram or bpe: unknown characters are written in bytes."
+    )
+    input: InputName = Field(
+        default="log-mel",
+        description="What the recogniser reads; `samples` with `model.init`, and then nothing hides or warps "
+        "frequencies.",
     )
     batch_seconds: float = Field(
         default=28.0, gt=0, description="Seconds of speech in a training batch of one rank."
@@ -124,13 +130,14 @@ class CorpusTask(Task):
             partial(self._features, "train"),
             tokens,
             batch_seconds=self.options.batch_seconds,
-            augmentation=self.options.spec_augment,
-            frequency_warp=self.options.frequency_warp,
+            augmentation=_in_units_of(self._input, self.options.spec_augment),
+            frequency_warp=self.options.frequency_warp if self._input is LOG_MEL else 0.0,
             speeds=self.options.speed_perturb,
             acoustics=self._acoustics,
             seed=seed,
             rank=rank,
             num_ranks=num_ranks,
+            input=self._input,
         )
 
     def eval_batches(
@@ -140,7 +147,8 @@ class CorpusTask(Task):
         rows = self._rows(whole, tokens)
         if whole != split:
             rows = [row for row in rows if self._part(whole, row) == split]
-        return EvalBatches(rows, partial(self._features, whole), tokens, rank=rank, num_ranks=num_ranks)
+        load = partial(self._features, whole)
+        return EvalBatches(rows, load, tokens, rank=rank, num_ranks=num_ranks, input=self._input)
 
     def speakers(self, split: str) -> dict[str, str]:
         found = (
@@ -177,6 +185,10 @@ class CorpusTask(Task):
             options.tokens, options.vocab_size, options.byte_fallback, texts, Path(options.cache)
         )
 
+    @property
+    def _input(self) -> Input:
+        return INPUTS[self.options.input]
+
     @cached_property
     def _acoustics(self) -> Acoustics:
         return Acoustics(self.options.reverb, self.options.noise)
@@ -190,7 +202,9 @@ class CorpusTask(Task):
         return (supervision.custom or {}).get(PART)
 
     def _features(self, split: Split, row: Row, speed: float = 1.0, room: Room | None = None) -> Tensor:
-        return self._index.features(split, row, speed, room)
+        if self._input is LOG_MEL:
+            return self._index.features(split, row, speed, room)
+        return load_features(self.folder.cuts[split][row.position], speed, room, self._input)
 
     def _rows(self, split: Split, tokens: Tokens) -> list[Row]:
         """The usable rows. Raises :class:`TaskError` where too few are, or ``tokens`` cannot write a text."""
@@ -226,14 +240,26 @@ class CorpusTask(Task):
         for row in self._index.rows[split]:
             if tokens.unknown(row.text):
                 continue  # said elsewhere
-            have, need = _encoder_frames(int(row.num_frames / speed)), min_ctc_frames(tokens.encode(row.text))
+            have = _encoder_frames(int(row.num_frames / speed), self._input)
+            need = min_ctc_frames(tokens.encode(row.text))
             if have < need:
                 yield Skipped(row.id, split, f"too short for its text: {have} encoder frames for {need}")
 
 
-def _encoder_frames(num_frames: int) -> int:
-    """Frames behind the model's fourfold subsampling: two convolutions of width 3, stride 2, no padding."""
-    return max(0, ((num_frames - 1) // 2 - 1) // 2)
+def _encoder_frames(num_frames: int, input: Input) -> int:
+    """Frames behind the model's subsampling, at least, of so many frames of 10 ms; these are rounded."""
+    shift = input.rate // FRAMES_PER_SECOND
+    have = num_frames * shift - shift // 2
+    return 0 if have < input.shortest else input.num_stream_frames(have)
+
+
+def _in_units_of(input: Input, masks: SpecAugment) -> SpecAugment:
+    """``masks``, which count frames of 10 ms and bands, for what has others: samples have no bands."""
+    if input is LOG_MEL:
+        return masks
+    shift = input.rate // FRAMES_PER_SECOND
+    frames = {name: getattr(masks, name) * shift for name in ("frames_per_time_mask", "max_time_frames")}
+    return masks.model_copy(update={**frames, "freq_masks": 0})
 
 
 def _check_texts(rows: list[Row], split: Split, tokens: Tokens) -> None:
