@@ -103,6 +103,10 @@ class Input:
         return max(1, num_frames)
 
 
+def _one_by_one(samples: Tensor) -> Tensor:
+    return samples[:, None]
+
+
 LOG_MEL = Input("log-mel", FRAMES_PER_SECOND, NUM_BANDS, ((3, 2),) * 2, fbank, DESCRIPTION)
 
 SAMPLES = Input(
@@ -110,7 +114,7 @@ SAMPLES = Input(
     SAMPLE_RATE,
     1,
     ((10, 5), *((3, 2),) * 4, *((2, 2),) * 2),
-    lambda samples: samples[:, None],
+    _one_by_one,
     {"kind": "samples", "sample_rate": SAMPLE_RATE, "samples": "mono, in [-1, 1]", "normalisation": "none"},
 )
 """What wav2vec 2.0 encoders read (arXiv 2006.11477): 320 samples, 20 ms, become a frame."""

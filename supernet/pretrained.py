@@ -167,7 +167,7 @@ def _metadata(init: str, file: Path) -> Data:
     data = _attempt(init, lambda: yaml.safe_load(file.read_text(encoding="utf-8")))
     if not isinstance(data, dict):
         raise PretrainedError(f"`model.init` must be a card of one model, but '{file}' holds none.")
-    return data
+    return {**data, "restrict": True}  # a stranger's card may not ask for code in its weights to be run
 
 
 def _attempt(init: str, work: Callable[[], T]) -> T:
@@ -175,7 +175,7 @@ def _attempt(init: str, work: Callable[[], T]) -> T:
         return work()
     # fairseq2, PyTorch, YAML and the file system each have their own exceptions for what cannot be used.
     except Exception as e:
-        reason = " ".join(str(e).split()) or type(e).__name__
+        reason = " ".join(str(e.__cause__ or e).split())[:300] or type(e).__name__
         raise PretrainedError(
             f"`model.init` must be a wav2vec 2.0 encoder, but '{init}' is not: {reason}"
         ) from e

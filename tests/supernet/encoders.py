@@ -66,7 +66,8 @@ def write(folder: Path, kind: Kind, family: str = "wav2vec2", **changes: Any) ->
     """
     found, config = model(kind, **changes)
     checkpoints = folder / "checkpoints"
-    get_dependency_resolver().resolve(ModelMetadataDumper).dump(checkpoints, family, config)
+    dumper = get_dependency_resolver().resolve(ModelMetadataDumper)  # type: ignore[type-abstract]
+    dumper.dump(checkpoints, family, config)
     for step, scale in ((10, 0.5), (200, 1.0)):
         file = checkpoints / f"step_{step}" / "model" / "pp_00" / "tp_00" / "sdp_00.pt"
         file.parent.mkdir(parents=True)

@@ -248,6 +248,22 @@ def test_weights_that_do_not_fit_are_named(folders: dict[Kind, Path], tmp_path: 
         load_into(net, str(damaged))
 
 
+class _Payload:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("executed"),)
+
+
+def test_no_code_in_weights_is_run_whatever_the_card_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": _Payload()}, "weights.pt")
+    card = encoders.write_card(Path("card.yaml"), "weights.pt", model_arch="base", restrict=False)
+    with pytest.raises(PretrainedError, match=r"`model\.init` must be a wav2vec"):
+        load_into(Recogniser(resolve([]).config, NUM_TOKENS), str(card))
+    assert not Path("executed").exists()
+
+
 def test_another_encoder_than_the_saved_one_is_told(folders: dict[Kind, Path]) -> None:
     data = config(folders["base"]).model_dump(mode="json")
     with pytest.raises(ConfigError, match=r"`model\.init` must be what"):

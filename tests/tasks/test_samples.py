@@ -27,7 +27,7 @@ def test_batches_hold_the_recordings(folder: Path) -> None:
         next(task.train_reader(tokens, seed=0, rank=0, num_ranks=1)),
         *task.eval_batches("test", tokens),
     ]
-    cuts = {cut.id: cut for split in ("train", "test") for cut in task.folder.cuts[split]}  # type: ignore[index]
+    cuts = {cut.id: cut for split in ("train", "test") for cut in task.folder.cuts[split]}
     for batch in batches:
         assert batch.input is SAMPLES
         for id, row_T1, n in zip(batch.ids, batch.features_BTF, batch.num_frames, strict=True):
@@ -56,8 +56,10 @@ def test_time_is_hidden_as_long_as_of_features_and_nothing_else(folder: Path) ->
 
 def test_a_text_may_be_twice_as_long_as_features_allow(tmp_path: Path) -> None:
     """A frame of the stream lasts 20 ms instead of 40."""
-    folder = write_folder(tmp_path / "tones", train=4, valid=2, test=2)
-    write_split(folder, "valid", utterances("valid", 2, "bc" * 9))  # 18 tokens in 0.5 s: 12 and 24 frames
+    folder = tmp_path / "tones"
+    write_split(folder, "train", utterances("train", 4))
+    write_split(folder, "valid", utterances("valid", 2, "bc" * 9))  # in 0.5 s: 11 frames, or 24
+    write_split(folder, "test", utterances("test", 2))
     allowed = {"max_skipped": 0.5}
     assert [skipped.id for skipped in prepared(folder, **allowed).skipped()] == ["valid-0"]
     assert prepared(folder, input="samples", **allowed).skipped() == []
