@@ -1,7 +1,7 @@
 """What a corpus gives the recogniser, and what the recogniser asks of a task. Tasks implement it; supernet
 imports no task.
 
-Shapes: B utterances, T feature frames (10 ms), F mel bands, L tokens.
+Shapes: B utterances, T frames (of 10 ms, or samples), F mel bands (or 1), L tokens.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from fairseq2.device import SupportsDeviceTransfer
 from pydantic import BaseModel
 from torch import Tensor
 
+from supernet.features import LOG_MEL, Input
 from supernet.tokens import Tokens
 
 Split = Literal["train", "valid", "test"]
@@ -32,13 +33,24 @@ class Batch(SupportsDeviceTransfer):
     """
 
     features_BTF: Tensor
-    """Log-mel bands, float32, zero where padded."""
+    """What the recogniser reads, float32, zero where padded."""
     num_frames: list[int]
     targets_BL: Tensor
     """Token ids, int64, zero where padded."""
     num_targets: list[int]
     ids: list[str]
     texts: list[str]
+    input: Input = LOG_MEL
+
+    @property
+    def stream_lengths(self) -> list[int]:
+        """Frames of each utterance behind the frontend."""
+        return [self.input.num_stream_frames(n) for n in self.num_frames]
+
+    @property
+    def seconds(self) -> list[float]:
+        """How long each utterance is."""
+        return [n / self.input.rate for n in self.num_frames]
 
     def __len__(self) -> int:
         return len(self.ids)

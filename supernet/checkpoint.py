@@ -13,7 +13,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from supernet.config import Config, ModelConfig, PassesConfig
-from supernet.features import DESCRIPTION as FEATURES
 from supernet.model import Recogniser
 from supernet.run import RunError
 from supernet.tokens import MODEL_FILE, Tokens
@@ -65,7 +64,7 @@ def description(model: Model, provenance: Mapping[str, str] | None = None) -> di
         "kept": [unit.name for unit in model.recogniser.table.units],
         "tokens": {"kind": model.tokens.kind, "symbols": list(model.tokens.symbols)},
         "model": config.model.model_dump(mode="json"),
-        "features": FEATURES,
+        "features": dict(model.recogniser.input.description),
         "intermediate_weight": config.passes.intermediate_weight,
         **({} if provenance is None else {"provenance": dict(provenance)}),
     }

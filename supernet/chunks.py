@@ -17,16 +17,14 @@ import torch
 from torch import Tensor
 
 from supernet.decoding import BLANK_ID, Span, spans
-from supernet.features import FRAMES_PER_SECOND, SAMPLE_RATE
-from supernet.frontend import SUBSAMPLING
 from supernet.tokens import Tokens
 
-SECONDS_PER_FRAME = SUBSAMPLING / FRAMES_PER_SECOND
-SAMPLES_PER_FRAME = SAMPLE_RATE * SUBSAMPLING // FRAMES_PER_SECOND
 CHUNK_SECONDS = 20.0
 OVERLAP_SECONDS = 4.0
-_LONGEST_PASSAGE = round(120 / SECONDS_PER_FRAME)
-"""Frames after which a passage ends, boundary or not: nets that write no spaces must not fill memory."""
+_LONGEST_PASSAGE = 3000
+"""Frames (of 40 ms: two minutes) after which a passage ends, boundary or not: nets that write no spaces must
+not fill memory.
+"""
 _AGREED = 3
 """Tokens on each side of a seam; more agreement is not worth leaving the middle for."""
 _TOLERANCE = 5
@@ -50,14 +48,15 @@ class Passage:
     start: int
 
 
-def chunks(blocks: Iterable[Tensor], length: int, overlap: int) -> Iterator[Chunk]:
-    """``blocks`` (S,) at 16 kHz cut anew into chunks of ``length`` stream frames, each sharing ``overlap``
-    with the next; one chunk where all fits into it. Raises :class:`ValueError` where nothing would advance.
+def chunks(blocks: Iterable[Tensor], length: int, overlap: int, frame: int) -> Iterator[Chunk]:
+    """``blocks`` (S,) at 16 kHz cut anew into chunks of ``length`` stream frames of ``frame`` samples, each
+    sharing ``overlap`` with the next; one chunk where all fits into it. Raises :class:`ValueError` where
+    nothing would advance.
     """
     if not 0 < overlap < length:
         raise ValueError(f"`overlap` must be between 0 and {length} frames, but is {overlap} instead.")
     held, start = torch.zeros(0), 0
-    size, step = length * SAMPLES_PER_FRAME, (length - overlap) * SAMPLES_PER_FRAME
+    size, step = length * frame, (length - overlap) * frame
     for block in blocks:
         held = torch.cat([held, block])
         while len(held) > size:

@@ -27,6 +27,7 @@ from supernet.batch import Report, TaskError
 from supernet.beam import INSTALL, Beam, BeamSearch
 from supernet.checkpoint import Model, fingerprint
 from supernet.decoding import Decoder
+from supernet.pretrained import PretrainedError
 from supernet.resolve import ConfigError
 from supernet.run import Run, RunError
 from supernet.scoring import Score
@@ -56,7 +57,7 @@ def main_guard() -> Iterator[None]:
     """
     try:
         yield
-    except (ConfigError, RunError, TaskError) as e:
+    except (ConfigError, PretrainedError, RunError, TaskError) as e:
         fail(str(e))
     except OSError as e:
         fail(_explain(e))

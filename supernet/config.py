@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from supernet.features import InputName
 from supernet.units import MODULES, Granularity, LayerType
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -61,6 +62,14 @@ class ModelConfig(Section):
     """Layers (1 is the first) that intermediate CTC reads. None: after each quarter of the depth."""
     self_conditioning: bool = False
     """Feed the posteriors of the intermediate layers back into the stream (arXiv 2104.02724)."""
+    init: str | None = None
+    """Begin as a pretrained fairseq2 wav2vec 2.0 encoder that reads samples: the name of an asset card, a
+    card's YAML file, or a folder of fairseq2's checkpoints. It decides dimensions and layers.
+    """
+    wav2vec2: dict[str, Any] | None = None
+    """The encoder's configuration in fairseq2's words; filled in from `model.init`."""
+    freeze_frontend_steps: Annotated[int, Field(ge=0)] | None = None
+    """Updates for which the frontend of `model.init` stays as it is. None: the whole run."""
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
@@ -76,9 +85,25 @@ class ModelConfig(Section):
             problems.append(
                 "`model.heads` must be 'shared' with `model.self_conditioning`, but is 'per-size' instead"
             )
+        if (self.init is None) != (self.wav2vec2 is None):
+            problems.append("`model.wav2vec2` must be left to `model.init`, but is not")
+        if self.init is None and self.freeze_frontend_steps is not None:
+            problems.append(
+                "`model.freeze_frontend_steps` must go with `model.init`, but stands alone instead"
+            )
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def input(self) -> InputName:
+        """What the frontend reads."""
+        return "log-mel" if self.wav2vec2 is None else "samples"
+
+    def freezes_frontend(self, step: int) -> bool:
+        """Whether the frontend stays as it is in the 0-based ``step``."""
+        steps = self.freeze_frontend_steps
+        return self.wav2vec2 is not None and (steps is None or step < steps)
 
     def positions_read(self, num_layers: int) -> tuple[int, ...]:
         """The intermediate layers of a net of this depth, without the last."""

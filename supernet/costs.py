@@ -12,7 +12,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from supernet.batch import Batch
-from supernet.features import FRAMES_PER_SECOND, NUM_BANDS
 from supernet.model import Recogniser
 from supernet.timing import timed
 from supernet.units import Kept
@@ -25,8 +24,8 @@ def macs(model: Recogniser, seconds: float = MACS_SECONDS, kept: Kept | None = N
     """Multiply-accumulates of products and convolutions for ``seconds`` of audio, counted while the model
     (or what ``kept`` says of it) runs.
     """
-    frames = round(seconds * FRAMES_PER_SECOND)
-    features = torch.zeros(1, frames, NUM_BANDS, device=model.scores.device)
+    frames = round(seconds * model.input.rate)
+    features = torch.zeros(1, frames, model.input.width, device=model.scores.device)
     # The counter knows attention in its plain form only.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model.log_probs(features, [frames], model.table.full if kept is None else kept)
@@ -39,7 +38,7 @@ def real_time_factor(model: Recogniser, batches: Sequence[Batch], repeats: int =
     after a warm-up.
     """
     utterances = [(b.features_BTF[i : i + 1, :n], n) for b in batches for i, n in enumerate(b.num_frames)]
-    audio = sum(n for _, n in utterances) / FRAMES_PER_SECOND
+    audio = sum(sum(b.seconds) for b in batches)
 
     def recognise_all() -> None:
         for features, n in utterances:

@@ -20,7 +20,7 @@ from supernet.checkpoint import num_parameters
 from supernet.config import Config
 from supernet.costs import MACS_SECONDS, macs, processor
 from supernet.cut import cut
-from supernet.features import FRAMES_PER_SECOND, NUM_BANDS
+from supernet.features import INPUTS, Input
 from supernet.model import Recogniser
 from supernet.optim import SkippingAdamW, parameter_groups
 from supernet.phases import Method, Schedule
@@ -54,7 +54,8 @@ def dry_run(resolved: Resolved, report: Report) -> Table:
     """The table to print."""
     size = resolved.task.train_size()
     num_tokens = _NUM_TOKENS if size is None else len(resolved.task.tokens())
-    batch = _noise(_batch_seconds(resolved), size, num_tokens)
+    input = INPUTS[resolved.config.model.input]
+    batch = _noise(_batch_seconds(resolved), size, num_tokens, input)
     sizes = sorted(resolved.config.sizes)
     runs = [resolved.with_sizes((one,)) for one in sizes] if resolved.method.separate_runs else [resolved]
     estimates = [_estimate(run.config, run.method, batch, num_tokens, report) for run in runs]
@@ -65,19 +66,20 @@ def _batch_seconds(resolved: Resolved) -> float:
     return float(getattr(resolved.task.options, "batch_seconds", _BATCH_SECONDS))
 
 
-def _noise(batch_seconds: float, size: tuple[int, float] | None, num_tokens: int) -> Batch:
+def _noise(batch_seconds: float, size: tuple[int, float] | None, num_tokens: int, input: Input) -> Batch:
     """A batch as the reader makes them, as far as it is known how long utterances are."""
     seconds = min(batch_seconds, _UTTERANCE_SECONDS if size is None else size[1] / size[0])
-    number, frames = max(1, round(batch_seconds / seconds)), max(25, round(seconds * FRAMES_PER_SECOND))
+    number, frames = max(1, round(batch_seconds / seconds)), round(max(0.25, seconds) * input.rate)
     rng = torch.Generator().manual_seed(0)
-    length = max(1, min(round(seconds * _TOKENS_PER_SECOND), frames // 10))
+    length = max(1, min(round(seconds * _TOKENS_PER_SECOND), input.num_stream_frames(frames) // 2))
     return Batch(
-        features_BTF=torch.randn(number, frames, NUM_BANDS, generator=rng),
+        features_BTF=torch.randn(number, frames, input.width, generator=rng),
         num_frames=[frames] * number,
         targets_BL=torch.randint(1, max(2, num_tokens), (number, length), generator=rng),
         num_targets=[length] * number,
         ids=[str(i) for i in range(number)],
         texts=[""] * number,
+        input=input,
     )
 
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from supernet.config import ModelConfig
 from supernet.lanes import FINAL, Lane, Padding, Walk
-from supernet.layers import branches_of, build_layer
+from supernet.layers import body_of, branches_of, build_layer
 from supernet.units import MODULES, Granularity, Kept, Subnet, UnitTable
+from supernet.wav2vec2 import normalises_behind
 
 Condition = Callable[[Tensor], Tensor]
 
@@ -31,17 +32,16 @@ class Encoder(nn.Module):
         self.num_layers = num_layers
         relative = (
             RelativePositionalEncoding(config.dim, config.max_frames)
-            if config.positions == "relative"
+            if config.positions == "relative" and config.wav2vec2 is None
             else None
         )
-        self.positions = None if relative else SinusoidalPositionEncoder(config.dim, config.max_frames)
+        sinusoidal = config.positions == "sinusoidal" and config.wav2vec2 is None
+        self.positions = SinusoidalPositionEncoder(config.dim, config.max_frames) if sinusoidal else None
         kept = _modules_kept(self.table, num_layers, MODULES[config.layer_type])
         self.layers = nn.ModuleDict(
             {str(i): build_layer(config, modules, relative) for i, modules in kept.items()}
         )
-        self.norm = (
-            StandardLayerNorm(config.dim, bias=True) if config.layer_type == "transformer" else nn.Identity()
-        )
+        self.norm = StandardLayerNorm(config.dim, bias=True) if _ends_in_norm(config) else nn.Identity()
 
     def forward(
         self,
@@ -118,14 +118,20 @@ class Encoder(nn.Module):
     def _run_units(self, walk: Walk, layer: int) -> None:
         if str(layer) not in self.layers:
             return
-        branches = branches_of(self.layers[str(layer)])
         if self.table.granularity == "layer":
-            walk.run(self.table.position[f"layers.{layer}"], branches.run, is_branch=False)
+            whole = body_of(self.layers[str(layer)])
+            walk.run(self.table.position[f"layers.{layer}"], whole, is_branch=False)
             return
+        branches = branches_of(self.layers[str(layer)])
         for name, branch in branches.named.items():
             walk.run(self.table.position[f"layers.{layer}.{name}"], branch, is_branch=True)
         if branches.norm is not None:  # belongs to no unit and always runs
             walk.x_RSD = branches.norm(walk.x_RSD)
+
+
+def _ends_in_norm(config: ModelConfig) -> bool:
+    """Layers that normalise behind their branches leave nothing to be normalised."""
+    return config.layer_type == "transformer" and not (config.wav2vec2 and normalises_behind(config.wav2vec2))
 
 
 def _modules_kept(

@@ -15,7 +15,6 @@ from supernet.checkpoint import Model, num_parameters
 from supernet.costs import macs, real_time_factor
 from supernet.cut import cut
 from supernet.decoding import GREEDY, Decoder, texts
-from supernet.features import FRAMES_PER_SECOND
 from supernet.run import Run
 from supernet.scoring import UNKNOWN, Rows, Score, length_group, score, score_groups
 from supernet.units import Kept, Subnet
@@ -120,8 +119,7 @@ def listen(
 
     def measured() -> Iterator[Batch]:
         for batch in task.eval_batches(split, model.tokens):
-            lengths = (frames / FRAMES_PER_SECOND for frames in batch.num_frames)
-            seconds.update(zip(batch.ids, lengths, strict=True))
+            seconds.update(zip(batch.ids, batch.seconds, strict=True))
             yield batch
 
     rows = recognise(model, measured(), subnets, report, decoder)

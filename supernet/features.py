@@ -1,8 +1,15 @@
-"""Log-mel features: 80 Kaldi-compatible bands at 16 kHz, exactly those that deployed recognisers compute
-for themselves.
+"""What a recogniser hears: log-mel features, 80 Kaldi-compatible bands at 16 kHz, exactly those that deployed
+recognisers compute for themselves; or the samples, as pretrained encoders do.
+
+Shapes: S samples, T frames, F numbers in a frame.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -42,10 +49,77 @@ def fbank(samples: Tensor) -> Tensor:
     return features
 
 
-def num_frames(num_samples: int) -> int:
-    """How many frames :func:`fbank` gives for ``num_samples``."""
-    shift = SAMPLE_RATE // FRAMES_PER_SECOND
-    return (num_samples + shift // 2) // shift
+InputName = Literal["log-mel", "samples"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a frontend reads, and how many frames of the encoder's stream it makes of it."""
+
+    name: InputName
+    rate: int
+    """Frames a second; a sample is a frame, too."""
+    width: int
+    """Numbers in a frame."""
+    convolutions: tuple[tuple[int, int], ...]
+    """Kernel and stride in time of each of the frontend's convolutions; none pads."""
+    of: Callable[[Tensor], Tensor]
+    """Frames (T, F) of mono samples (S,) in [-1, 1] at 16 kHz."""
+    description: Mapping[str, Any]
+    """In words, for whoever computes it elsewhere."""
+
+    @property
+    def subsampling(self) -> int:
+        """Frames in a stream frame."""
+        return prod(stride for _, stride in self.convolutions)
+
+    @property
+    def shortest(self) -> int:
+        """Frames that the first stream frame sees."""
+        count = 1
+        for kernel, stride in reversed(self.convolutions):
+            count = (count - 1) * stride + kernel
+        return count
+
+    @property
+    def stream_seconds(self) -> float:
+        """Seconds in a stream frame."""
+        return self.subsampling / self.rate
+
+    @property
+    def stream_samples(self) -> int:
+        """Samples in a stream frame."""
+        return SAMPLE_RATE * self.subsampling // self.rate
+
+    def num_frames(self, num_samples: int) -> int:
+        """How many frames :attr:`of` gives for ``num_samples``."""
+        shift = SAMPLE_RATE // self.rate
+        return (num_samples + shift // 2) // shift
+
+    def num_stream_frames(self, num_frames: int) -> int:
+        """Frames after subsampling; at least 1, so that even a click has an (empty) transcript."""
+        for kernel, stride in self.convolutions:
+            num_frames = (num_frames - kernel) // stride + 1
+        return max(1, num_frames)
+
+
+def _one_by_one(samples: Tensor) -> Tensor:
+    return samples[:, None]
+
+
+LOG_MEL = Input("log-mel", FRAMES_PER_SECOND, NUM_BANDS, ((3, 2),) * 2, fbank, DESCRIPTION)
+
+SAMPLES = Input(
+    "samples",
+    SAMPLE_RATE,
+    1,
+    ((10, 5), *((3, 2),) * 4, *((2, 2),) * 2),
+    _one_by_one,
+    {"kind": "samples", "sample_rate": SAMPLE_RATE, "samples": "mono, in [-1, 1]", "normalisation": "none"},
+)
+"""What wav2vec 2.0 encoders read (arXiv 2006.11477): 320 samples, 20 ms, become a frame."""
+
+INPUTS = {input.name: input for input in (LOG_MEL, SAMPLES)}
 
 
 def is_silent(samples: Tensor) -> bool:

@@ -6,24 +6,15 @@ D model dimension.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from supernet.features import NUM_BANDS
+from supernet.features import LOG_MEL, NUM_BANDS
 
 DEVIATION_FLOOR = 0.5
 """In natural-log units; recordings made at 8 kHz leave the top bands nearly constant."""
-
-SUBSAMPLING = 4
-"""Feature frames in a stream frame."""
-
-MIN_FRAMES = 7
-"""The shortest input that two 3 x 3 convolutions of stride 2 can read."""
-
-
-def num_stream_frames(num_frames: int) -> int:
-    """Frames after subsampling; at least 1, so that even a click has an (empty) transcript."""
-    return max(1, ((num_frames - 1) // 2 - 1) // 2)
 
 
 def normalise(features_BTF: Tensor, mask_BT: Tensor) -> Tensor:
@@ -54,11 +45,17 @@ class Frontend(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
 
+    def embed(self, features_BTF: Tensor, num_frames: Sequence[int]) -> Tensor:
+        """The stream ``(B, S, D)`` of utterances of so many frames."""
+        lengths_B = torch.tensor(num_frames, device=features_BTF.device)
+        mask_BT = torch.arange(features_BTF.size(1), device=features_BTF.device)[None] < lengths_B[:, None]
+        return self(features_BTF, mask_BT)  # type: ignore[no-any-return]
+
     def forward(self, features_BTF: Tensor, mask_BT: Tensor) -> Tensor:
         """The stream ``(B, S, D)``."""
         x_BTF = normalise(features_BTF, mask_BT)
-        if x_BTF.size(1) < MIN_FRAMES:
-            x_BTF = nn.functional.pad(x_BTF, (0, 0, 0, MIN_FRAMES - x_BTF.size(1)))
+        if x_BTF.size(1) < LOG_MEL.shortest:
+            x_BTF = nn.functional.pad(x_BTF, (0, 0, 0, LOG_MEL.shortest - x_BTF.size(1)))
         x_BCTF = torch.relu(self.conv1(x_BTF[:, None]))
         x_BCSF = torch.relu(self.conv2(x_BCTF))
         x_BSD = self.projection(x_BCSF.transpose(1, 2).flatten(2))

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from supernet.config import ModelConfig
 from supernet.units import MODULES
+from supernet.wav2vec2 import wav2vec2_layer
 
 Branch = Callable[[Tensor, BatchLayout, AttentionBiasCache], Tensor]
 
@@ -54,14 +55,22 @@ def build_layer(
     """A layer of ``config.layer_type`` with only the modules in ``kept``; all layers share one table of
     positions.
     """
-    attention = _attention(config, relative)
-    layer = (
-        _conformer(config, attention) if config.layer_type == "conformer" else _transformer(config, attention)
-    )
+    layer: nn.Module
+    if config.wav2vec2 is not None:
+        layer = wav2vec2_layer(config)
+    elif config.layer_type == "conformer":
+        layer = _conformer(config, _attention(config, relative))
+    else:
+        layer = _transformer(config, _attention(config, relative))
     for name in MODULES[config.layer_type]:
         if name not in kept:
             _remove(layer, name)
     return layer
+
+
+def body_of(layer: nn.Module) -> Branch:
+    """The whole ``layer``; where normalisation stands is its own affair."""
+    return branches_of(layer).run if isinstance(layer, ConformerBlock) else layer
 
 
 def branches_of(layer: nn.Module) -> Branches:

@@ -1,6 +1,6 @@
 """The recogniser: frontend, encoder, CTC heads, and what a schedule must remember.
 
-Shapes: B utterances, T feature frames, S stream frames, D model dimension, V tokens, U units, N rows of all
+Shapes: B utterances, T frames, S stream frames, D model dimension, V tokens, U units, N rows of all
 readings.
 """
 
@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from supernet.batch import Batch
 from supernet.config import Config
 from supernet.encoder import Condition, Encoder
-from supernet.frontend import Frontend, num_stream_frames
+from supernet.features import INPUTS, Input
+from supernet.frontend import Frontend
 from supernet.lanes import FINAL, Lane, Padding, Walk
 from supernet.step import Job, Reader, Step
 from supernet.units import Kept, Subnet, UnitTable
+from supernet.wav2vec2 import Wav2Vec2Frontend
 
 AnyWalk = TypeVar("AnyWalk", bound=Walk)
 
@@ -55,7 +57,9 @@ class Recogniser(nn.Module):
         super().__init__()
         c, self.config, self.num_tokens = config.model, config, num_tokens
         self.sizes = tuple(sorted(config.sizes))
-        self.frontend = Frontend(c.frontend_channels, c.dim, c.dropout)
+        self.frontend = (
+            Frontend(c.frontend_channels, c.dim, c.dropout) if c.wav2vec2 is None else Wav2Vec2Frontend(c)
+        )
         self.encoder = Encoder(c, config.num_layers, config.granularity, subnet)
         self.heads = nn.ModuleDict({name: nn.Linear(c.dim, num_tokens) for name in self._head_names()})
         self.conditioning = nn.Linear(num_tokens, c.dim) if c.self_conditioning else None
@@ -68,6 +72,11 @@ class Recogniser(nn.Module):
     @property
     def table(self) -> UnitTable:
         return self.encoder.table
+
+    @property
+    def input(self) -> Input:
+        """What it reads."""
+        return INPUTS[self.config.model.input]
 
     @property
     def reader(self) -> Reader:
@@ -92,7 +101,9 @@ class Recogniser(nn.Module):
 
         All of it is computed here, so that data-parallel wrappers see every use.
         """
-        x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames)
+        learns = torch.is_grad_enabled() and not self.config.model.freezes_frontend(step.draw.step)
+        with torch.set_grad_enabled(learns):
+            x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames)
         jobs = step.jobs(len(batch), self.scores, self.reader)
         readings = self._encode(x_BSD, lengths, [job.lane for job in jobs])
         penalties = dict(step.plan.penalties(self.scores)) if step.plan.penalties is not None else {}
@@ -105,9 +116,8 @@ class Recogniser(nn.Module):
 
     def embed(self, features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
         """The stream (B, S, D) and its lengths; run once, shared by all passes."""
-        lengths_B = torch.tensor(num_frames, device=features_BTF.device)
-        mask_BT = torch.arange(features_BTF.size(1), device=features_BTF.device)[None] < lengths_B[:, None]
-        return self.frontend(features_BTF, mask_BT), [num_stream_frames(n) for n in num_frames]
+        lengths = [self.input.num_stream_frames(n) for n in num_frames]
+        return self.frontend.embed(features_BTF, num_frames), lengths
 
     def log_probs(
         self, features_BTF: Tensor, num_frames: Sequence[int], kept: Kept, size: int | None = None

@@ -139,7 +139,8 @@ class Recognizer:
         network = self._model.recogniser
         run = partial(log_probs, network, self._kept)
         longest = network.config.model.max_frames
-        return Transcriber(run, self._decoder, self._model.tokens, longest).run(recordings, batch)
+        transcriber = Transcriber(run, self._decoder, self._model.tokens, longest, network.input)
+        return transcriber.run(recordings, batch)
 
     def fit(self, latency_ms: float, seconds: float = 10.0, threads: int | None = None) -> Recognizer:
         """The largest size that transcribes ``seconds`` of audio within ``latency_ms`` here and now: the

@@ -17,9 +17,9 @@ from pydantic import BaseModel, ValidationError
 
 from supernet.batch import Task
 from supernet.config import Config
-from supernet.features import FRAMES_PER_SECOND
-from supernet.frontend import num_stream_frames
+from supernet.features import LOG_MEL
 from supernet.phases import Method
+from supernet.pretrained import completed
 
 Data = dict[str, Any]
 PluginKind = Literal["task", "method", "strategy"]
@@ -60,6 +60,7 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Resolved:
     for layer in layers:
         data = merge(data, _expand(layer))
     problems: list[str] = []
+    data = completed(data, problems)
     method_kls, method_options = load_plugin("method", data["method"], problems)
     task_kls, task_options = load_plugin("task", data["task"], problems)
     config = validated(Config, data, "", problems)
@@ -72,7 +73,7 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Resolved:
         }
     )
     method: Method = method_kls(method_options, config)
-    if problem := _device_problem(config.device):
+    if problem := _device_problem(config.device) or _input_problem(config):
         raise ConfigError([problem])
     if found := [problem for m in _each_run(method) for problem in m.problems()]:
         raise ConfigError(found)
@@ -83,9 +84,10 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Resolved:
 
 
 def _length_problem(config: Config, max_seconds: float | None) -> str | None:
-    if max_seconds is None:
+    if max_seconds is None or config.model.wav2vec2 is not None:  # whose positions have no end
         return None
-    needed, longest = num_stream_frames(round(max_seconds * FRAMES_PER_SECOND)), config.model.max_frames
+    frames, longest = round(max_seconds * LOG_MEL.rate), config.model.max_frames
+    needed = LOG_MEL.num_stream_frames(frames)
     if needed <= longest:
         return None
     return (
@@ -103,6 +105,13 @@ def _device_problem(device: str | None) -> str | None:
     return (
         f"`device` must exist, but this machine has {torch.cuda.device_count()} CUDA devices, not '{device}'."
     )
+
+
+def _input_problem(config: Config) -> str | None:
+    given = config.task.options.get("input", "log-mel")
+    if given == config.model.input:
+        return None
+    return f"`task.input` must be '{config.model.input}', which the network reads, but is '{given}' instead."
 
 
 def _each_run(method: Method) -> list[Method]:

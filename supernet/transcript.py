@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from supernet.chunks import SECONDS_PER_FRAME
 from supernet.decoding import Span, spans, words
 from supernet.tokens import Tokens
 
@@ -19,8 +18,9 @@ _CUE_SHORTEST = 1.0
 class Timed:
     """A word or token, in seconds from the recording's beginning.
 
-    Times are the frames (40 ms) in which the network writes the tokens. CTC writes a token somewhere within
-    its sound, so a word's start is usually late, its end early, by a few frames.
+    Times are the frames (40 ms; 20 ms where a network reads samples) in which the network writes the tokens.
+    CTC writes a token somewhere within its sound, so a word's start is usually late, its end early, by a few
+    frames.
     """
 
     text: str
@@ -39,11 +39,13 @@ class Transcript:
     """The recording's length."""
 
 
-def passage(path: Sequence[int], start: int, tokens: Tokens) -> tuple[list[Timed], list[Timed]]:
-    """Words and tokens of a passage's path that begins with the stream frame ``start``."""
+def passage(path: Sequence[int], start: int, tokens: Tokens, frame: float) -> tuple[list[Timed], list[Timed]]:
+    """Words and tokens of a passage's path that begins with the stream frame ``start``; one takes ``frame``
+    seconds.
+    """
     found = spans(path)
-    timed = [_timed([span], start, tokens) for span in found]
-    return [_timed(word, start, tokens) for word in words(found, tokens)], timed
+    timed = [_timed([span], start, tokens, frame) for span in found]
+    return [_timed(word, start, tokens, frame) for word in words(found, tokens)], timed
 
 
 def transcript(found: Sequence[tuple[list[Timed], list[Timed]]], seconds: float) -> Transcript:
@@ -53,8 +55,8 @@ def transcript(found: Sequence[tuple[list[Timed], list[Timed]]], seconds: float)
     return Transcript(" ".join(word.text for word in heard), heard, tokens, seconds)
 
 
-def _timed(part: Sequence[Span], start: int, tokens: Tokens) -> Timed:
-    ends = ((start + frame) * SECONDS_PER_FRAME for frame in (part[0].start, part[-1].stop))
+def _timed(part: Sequence[Span], start: int, tokens: Tokens, frame: float) -> Timed:
+    ends = ((start + end) * frame for end in (part[0].start, part[-1].stop))
     return Timed(tokens.decode([span.token for span in part]), *(round(end, 3) for end in ends))
 
 

@@ -13,20 +13,9 @@ import torch
 from torch import Tensor
 
 from supernet.audio import AudioError
-from supernet.chunks import (
-    CHUNK_SECONDS,
-    OVERLAP_SECONDS,
-    SAMPLES_PER_FRAME,
-    SECONDS_PER_FRAME,
-    Chunk,
-    Passage,
-    Stitcher,
-    chunks,
-)
+from supernet.chunks import CHUNK_SECONDS, OVERLAP_SECONDS, Chunk, Passage, Stitcher, chunks
 from supernet.decoding import BLANK_ID, Decoder
-from supernet.features import SAMPLE_RATE, fbank, is_silent, pad_features
-from supernet.features import num_frames as num_feature_frames
-from supernet.frontend import num_stream_frames
+from supernet.features import LOG_MEL, SAMPLE_RATE, Input, is_silent, pad_features
 from supernet.model import Recogniser
 from supernet.tokens import Tokens
 from supernet.transcript import Timed, Transcript, passage, transcript
@@ -45,31 +34,35 @@ _WINDOW = SAMPLE_RATE // 40
 class Transcriber:
     """Turns recordings into transcripts; keeps nothing between two calls."""
 
-    def __init__(self, log_probs: LogProbs, decoder: Decoder, tokens: Tokens, longest: int) -> None:
-        """``longest`` is the number of stream frames that the network takes at once."""
-        self._log_probs, self._decoder, self._tokens = log_probs, decoder, tokens
-        self._length = min(round(CHUNK_SECONDS / SECONDS_PER_FRAME), longest)
-        self._overlap = min(round(OVERLAP_SECONDS / SECONDS_PER_FRAME), self._length // 3)
+    def __init__(
+        self, log_probs: LogProbs, decoder: Decoder, tokens: Tokens, longest: int, input: Input = LOG_MEL
+    ) -> None:
+        """``longest`` is the number of stream frames that the network takes at once, ``input`` what it
+        reads.
+        """
+        self._log_probs, self._decoder, self._tokens, self._input = log_probs, decoder, tokens, input
+        self._length = min(round(CHUNK_SECONDS / input.stream_seconds), longest)
+        self._overlap = min(round(OVERLAP_SECONDS / input.stream_seconds), self._length // 3)
 
     def run(self, recordings: Iterable[Recording], batch: int) -> Iterator[Transcript | AudioError]:
         """A transcript for each of ``recordings``, in their order, or why there is none."""
-        items, open_ = self._items(recordings), _Open(self._tokens)
+        items, open_ = self._items(recordings), _Open(self._tokens, self._input)
         while group := list(islice(items, batch)):
             log_probs = iter(self._log_probs([item.samples for item in group if isinstance(item, Chunk)]))
             for item in group:
                 if isinstance(item, AudioError):
                     yield item
-                    open_ = _Open(self._tokens)
+                    open_ = _Open(self._tokens, self._input)
                     continue
                 open_.add(item, next(log_probs), self._decoder)
                 if item.is_last:
                     yield open_.finish(item, self._decoder)
-                    open_ = _Open(self._tokens)
+                    open_ = _Open(self._tokens, self._input)
 
     def _items(self, recordings: Iterable[Recording]) -> Iterator[Chunk | AudioError]:
         for recording in recordings:
             try:
-                yield from chunks(recording, self._length, self._overlap)
+                yield from chunks(recording, self._length, self._overlap, self._input.stream_samples)
             except AudioError as e:
                 yield e
 
@@ -77,8 +70,8 @@ class Transcriber:
 class _Open:
     """The recording that is being put together."""
 
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens, self._stitcher = tokens, Stitcher(tokens)
+    def __init__(self, tokens: Tokens, input: Input) -> None:
+        self._tokens, self._input, self._stitcher = tokens, input, Stitcher(tokens)
         self._found: list[tuple[list[Timed], list[Timed]]] = []
 
     def add(self, chunk: Chunk, log_probs_SV: Tensor, decoder: Decoder) -> None:
@@ -87,26 +80,28 @@ class _Open:
 
     def finish(self, last: Chunk, decoder: Decoder) -> Transcript:
         self._decode(self._stitcher.finish(), decoder)
-        num_samples = last.start * SAMPLES_PER_FRAME + len(last.samples)
+        num_samples = last.start * self._input.stream_samples + len(last.samples)
         return transcript(self._found, num_samples / SAMPLE_RATE)
 
     def _decode(self, complete: Passage, decoder: Decoder) -> None:
         (path,) = decoder.paths(complete.log_probs_SV[None], [len(complete.log_probs_SV)])
-        self._found.append(passage(path, complete.start, self._tokens))
+        self._found.append(passage(path, complete.start, self._tokens, self._input.stream_seconds))
 
 
 @torch.inference_mode()
 def log_probs(model: Recogniser, kept: Kept, samples: Sequence[Tensor]) -> list[Tensor]:
     """Log-probabilities (S, V) of each of ``samples`` (S,), in one batch; certain blanks for silence."""
-    device = model.scores.device
+    device, input = model.scores.device, model.input
     loud = [i for i, x in enumerate(samples) if not is_silent(x)]
-    features = [fbank(_at_least_a_window(samples[i])) for i in loud]
-    found = [_blanks(num_stream_frames(num_feature_frames(len(x))), model.num_tokens) for x in samples]
+    features = [input.of(_at_least_a_window(samples[i])) for i in loud]
+    found = [_blanks(input.num_stream_frames(input.num_frames(len(x))), model.num_tokens) for x in samples]
     if loud:
         lengths = [len(x) for x in features]
         out_BSV = model.log_probs(pad_features(features).to(device), lengths, kept).cpu()
         for i, row, length in zip(loud, out_BSV, lengths, strict=True):
-            found[i] = row[: num_stream_frames(length)].clone()  # else a chunk would keep its whole batch
+            found[i] = row[
+                : input.num_stream_frames(length)
+            ].clone()  # else a chunk would keep its whole batch
     return found
 
 

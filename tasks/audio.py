@@ -14,7 +14,7 @@ from lhotse.cut.data import DataCut
 from torch import Tensor
 from torchaudio.transforms import Resample
 
-from supernet.features import SAMPLE_RATE, fbank, is_silent
+from supernet.features import LOG_MEL, SAMPLE_RATE, Input, is_silent
 
 _SHORTEST = SAMPLE_RATE // 40
 """Samples in one analysis window of 25 ms."""
@@ -38,9 +38,14 @@ def load_samples(cut: Cut, speed: float = 1.0) -> Tensor:
     return torch.from_numpy(audio).float().mean(dim=0)
 
 
-def load_features(cut: Cut, speed: float = 1.0, room: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-    """Features ``(T, F)`` of ``cut``, as heard in ``room``. Raises :class:`AudioError` where there is nothing
-    to recognise.
+def load_features(
+    cut: Cut,
+    speed: float = 1.0,
+    room: Callable[[Tensor], Tensor] | None = None,
+    input: Input = LOG_MEL,
+) -> Tensor:
+    """What a recogniser of ``input`` reads of ``cut``, ``(T, F)``, as heard in ``room``. Raises
+    :class:`AudioError` where there is nothing to recognise.
     """
     samples = load_samples(cut, speed)
     if len(samples) < _SHORTEST:
@@ -49,7 +54,7 @@ def load_features(cut: Cut, speed: float = 1.0, room: Callable[[Tensor], Tensor]
         raise AudioError("not finite: some samples are infinite or not a number")
     if is_silent(samples):
         raise AudioError("silent")
-    return fbank(samples if room is None else room(samples))
+    return input.of(samples if room is None else room(samples))
 
 
 def resample(samples: Tensor, rate: int) -> Tensor:

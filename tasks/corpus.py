@@ -23,10 +23,10 @@ from supernet.batch import (
     Task,
     TaskError,
 )
-from supernet.features import FRAMES_PER_SECOND
+from supernet.features import FRAMES_PER_SECOND, INPUTS, LOG_MEL, Input, InputName
 from supernet.tokens import Tokens
 from tasks.acoustics import Acoustics, Noise, Reverb, Room
-from tasks.audio import one_thread
+from tasks.audio import load_features, one_thread
 from tasks.augmentation import SpecAugment
 from tasks.cache import digest, make_once
 from tasks.folder import ManifestFolder
@@ -55,6 +55,11 @@ class CorpusOptions(BaseModel):
     )
     byte_fallback: bool = Field(
         default=False, description="With unigram or bpe: unknown characters are written in bytes."
+    )
+    input: InputName = Field(
+        default="log-mel",
+        description="What the recogniser reads; `samples` with `model.init`, and then nothing hides or warps "
+        "frequencies.",
     )
     batch_seconds: float = Field(
         default=28.0, gt=0, description="Seconds of speech in a training batch of one rank."
@@ -148,13 +153,14 @@ class CorpusTask(Task):
             partial(self._features, "train"),
             tokens,
             batch_seconds=self.options.batch_seconds,
-            augmentation=self.options.spec_augment,
-            frequency_warp=self.options.frequency_warp,
+            augmentation=_in_units_of(self._input, self.options.spec_augment),
+            frequency_warp=self.options.frequency_warp if self._input is LOG_MEL else 0.0,
             speeds=self.options.speed_perturb,
             acoustics=self._acoustics,
             seed=seed,
             rank=rank,
             num_ranks=num_ranks,
+            input=self._input,
         )
 
     def eval_batches(
@@ -164,7 +170,8 @@ class CorpusTask(Task):
         rows = self._rows(whole, tokens)
         if whole != split:
             rows = rows.where(np.array([row.part == split for row in rows], bool))
-        return EvalBatches(rows, partial(self._features, whole), tokens, rank=rank, num_ranks=num_ranks)
+        load = partial(self._features, whole)
+        return EvalBatches(rows, load, tokens, rank=rank, num_ranks=num_ranks, input=self._input)
 
     def speakers(self, split: str) -> dict[str, str]:
         found = (
@@ -233,6 +240,10 @@ class CorpusTask(Task):
         choice = [LEARNED_VERSION, options.tokens, options.vocab_size, options.byte_fallback]
         return self._index_path / f"tokens-{digest(choice)}"
 
+    @property
+    def _input(self) -> Input:
+        return INPUTS[self.options.input]
+
     @cached_property
     def _acoustics(self) -> Acoustics:
         return Acoustics(self.options.reverb, self.options.noise)
@@ -242,13 +253,15 @@ class CorpusTask(Task):
         return self.parts().get(name, cast(Split, name))
 
     def _features(self, split: Split, row: Row, speed: float = 1.0, room: Room | None = None) -> Tensor:
-        return self._index.features(split, row, speed, room)
+        if self._input is LOG_MEL:
+            return self._index.features(split, row, speed, room)
+        return load_features(self.folder.cuts[split][row.position], speed, room, self._input)
 
     def _usable(self, split: Split, tokens: Tokens) -> Usable:
         rows = self._index.rows[split]
         speeds = self.options.speed_perturb if split == "train" else ()
         needed_R = needed_frames(rows, tokens, self._index_path, split)
-        return Usable(split, rows, tokens, needed_R, speeds or (1.0,), self.options.max_seconds)
+        return Usable(split, rows, tokens, needed_R, speeds or (1.0,), self.options.max_seconds, self._input)
 
     def _rows(self, split: Split, tokens: Tokens) -> Rows:
         """The usable rows. Raises :class:`TaskError` where too few are, or ``tokens`` cannot write a text."""
@@ -268,3 +281,12 @@ class CorpusTask(Task):
         except TaskError as error:
             return str(error)
         return None
+
+
+def _in_units_of(input: Input, masks: SpecAugment) -> SpecAugment:
+    """``masks``, which count frames of 10 ms and bands, for what has others: samples have no bands."""
+    if input is LOG_MEL:
+        return masks
+    shift = input.rate // FRAMES_PER_SECOND
+    frames = {name: getattr(masks, name) * shift for name in ("frames_per_time_mask", "max_time_frames")}
+    return masks.model_copy(update={**frames, "freq_masks": 0})

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from supernet.batch import Batch
-from supernet.features import FRAMES_PER_SECOND
+from supernet.features import FRAMES_PER_SECOND, LOG_MEL, Input
 from supernet.tokens import Tokens
 from tasks.acoustics import Acoustics, Room
 from tasks.augmentation import SpecAugment, spec_augment, warp_frequencies
@@ -35,7 +35,7 @@ _BATCHES_PER_BUCKET = 8
 """With fewer, the incomplete batches that end an epoch would be many."""
 
 
-def collate(rows: Sequence[Row], features: list[Tensor], tokens: Tokens) -> Batch:
+def collate(rows: Sequence[Row], features: list[Tensor], tokens: Tokens, input: Input = LOG_MEL) -> Batch:
     """One batch of ``rows``, in their order."""
     targets = [np.array(tokens.encode(row.text), np.int64) for row in rows]
     return Batch(
@@ -45,6 +45,7 @@ def collate(rows: Sequence[Row], features: list[Tensor], tokens: Tokens) -> Batc
         num_targets=[len(target) for target in targets],
         ids=[row.id for row in rows],
         texts=[row.text for row in rows],
+        input=input,
     )
 
 
@@ -78,8 +79,10 @@ class TrainReader:
         seed: int,
         rank: int,
         num_ranks: int,
+        input: Input = LOG_MEL,
     ) -> None:
         self._rows = rows
+        self._input = input
         self._load = load
         self._tokens = tokens
         self._batch_seconds = batch_seconds
@@ -105,7 +108,7 @@ class TrainReader:
         rng, rooms = random.Random(position), random.Random(f"{position}/rooms")
         self._number += 1
         features = [self._load(row, rng.choice(self._speeds), self._acoustics.draw(rooms)) for row in rows]
-        batch = collate(rows, features, self._tokens)
+        batch = collate(rows, features, self._tokens, self._input)
         draw = np.random.default_rng(rng.getrandbits(63))
         warped_BTF = warp_frequencies(batch.features_BTF, self._frequency_warp, draw)
         batch.features_BTF = spec_augment(warped_BTF, batch.num_frames, self._augmentation, draw)
@@ -214,7 +217,17 @@ def _stand_in(number: int, num_frames: int) -> MonoCut:
 class EvalBatches:
     """One rank's share of a split, shortest first, each time the same."""
 
-    def __init__(self, rows: Rows, load: Load, tokens: Tokens, *, rank: int, num_ranks: int) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        load: Load,
+        tokens: Tokens,
+        *,
+        rank: int,
+        num_ranks: int,
+        input: Input = LOG_MEL,
+    ) -> None:
+        self._input = input
         self._batches = list(_group(rows))[rank::num_ranks]
         self._rows = rows
         self._load = load
@@ -226,7 +239,7 @@ class EvalBatches:
     def __iter__(self) -> Iterator[Batch]:
         for numbers in self._batches:
             rows = [self._rows[number] for number in numbers]
-            yield collate(rows, [self._load(row) for row in rows], self._tokens)
+            yield collate(rows, [self._load(row) for row in rows], self._tokens, self._input)
 
 
 def _group(rows: Rows) -> Iterator[list[int]]:

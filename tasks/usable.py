@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supernet.batch import Skipped, Split, TaskError
-from supernet.features import FRAMES_PER_SECOND
+from supernet.features import FRAMES_PER_SECOND, LOG_MEL, Input
 from supernet.tokens import Tokens, min_ctc_frames
 from tasks.cache import digest, make_once
 from tasks.index import Rows
@@ -34,6 +34,7 @@ class Usable:
     """Encoder frames that CTC needs for the text of each row; -1 where the tokens cannot write it."""
     speeds: Sequence[float]
     max_seconds: float
+    input: Input = LOG_MEL
 
     @property
     def chosen(self) -> Rows:
@@ -77,9 +78,12 @@ class Usable:
 
     @property
     def _frames(self) -> NDArray[np.int64]:
-        """Encoder frames at the highest speed: two convolutions of width 3, stride 2, no padding."""
-        fastest_R = (self.rows.num_frames / max(self.speeds)).astype(np.int64)
-        return np.maximum(0, ((fastest_R - 1) // 2 - 1) // 2)
+        """Frames behind the frontend at the highest speed, at least: rows count frames of 10 ms, rounded."""
+        shift = self.input.rate // FRAMES_PER_SECOND
+        have_R = (self.rows.num_frames / max(self.speeds)).astype(np.int64) * shift - shift // 2
+        for kernel, stride in self.input.convolutions:
+            have_R = (have_R - kernel) // stride + 1
+        return np.maximum(0, have_R)
 
     @property
     def _slowest(self) -> NDArray[np.float64]:

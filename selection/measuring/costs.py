@@ -14,7 +14,6 @@ from selection.budget import Prices
 from supernet.batch import Batch, Report
 from supernet.checkpoint import num_parameters
 from supernet.costs import macs, processor
-from supernet.features import FRAMES_PER_SECOND, NUM_BANDS
 from supernet.lanes import FINAL, Body, Lane, Padding, Walk
 from supernet.model import Recogniser
 from supernet.timing import timed
@@ -101,12 +100,12 @@ def _run_whole(recogniser: Recogniser, batch: Batch) -> None:
 
 def _utterance(recogniser: Recogniser, seconds: float) -> Batch:
     """One utterance of noise; what is said does not change the time."""
-    frames, device = round(seconds * FRAMES_PER_SECOND), recogniser.scores.device
+    input, device = recogniser.input, recogniser.scores.device
+    frames = round(seconds * input.rate)
     generator = torch.Generator().manual_seed(0)
-    features = torch.randn(1, frames, NUM_BANDS, generator=generator).to(device, recogniser.scores.dtype)
-    return Batch(
-        features, [frames], torch.zeros(1, 1, dtype=torch.int64, device=device), [1], ["noise"], [""]
-    )
+    features = torch.randn(1, frames, input.width, generator=generator).to(device, recogniser.scores.dtype)
+    targets = torch.zeros(1, 1, dtype=torch.int64, device=device)
+    return Batch(features, [frames], targets, [1], ["noise"], [""], input)
 
 
 class _Stopwatch:

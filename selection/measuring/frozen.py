@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from supernet.batch import Batch, Report
-from supernet.frontend import num_stream_frames
 from supernet.lanes import FINAL, Lane, Walk
 from supernet.methods.iterative_zero_out import IterativeZeroOut, IterativeZeroOutOptions
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
@@ -132,6 +131,6 @@ def _gated_loss(recogniser: Recogniser, batch: Batch, gated: Pass, scores_U: Ten
     batch.to(scores_U.device)
     rows = range(len(batch))
     walk = recogniser.walk(batch, [Lane(rows, gated.kept, gated.gate(scores_U))], Walk)
-    lengths = [num_stream_frames(n) for n in batch.num_frames]
+    lengths = batch.stream_lengths
     log_probs_BSV = recogniser.read(walk.readings[0][FINAL], gated.size)
     return ctc_loss(log_probs_BSV, lengths, batch, rows).sum() / sum(lengths)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from selection.measuring.frozen import frozen
 from supernet.batch import Batch, Report
-from supernet.frontend import num_stream_frames
 from supernet.lanes import FINAL, Lane, Walk
 from supernet.model import Recogniser, ctc_loss
 
@@ -40,7 +39,7 @@ def _of_batch(recogniser: Recogniser, batch: Batch) -> NDArray[np.float64]:
     gates = [torch.ones_like(recogniser.scores).requires_grad_() for _ in range(len(ours))]
     lanes = [Lane(range(row, row + 1), full, gates_U) for row, gates_U in enumerate(gates)]
     readings = recogniser.walk(ours, lanes, Walk).readings
-    lengths = [num_stream_frames(n) for n in ours.num_frames]
+    lengths = ours.stream_lengths
     log_probs_BSV = recogniser.read(torch.cat([reading[FINAL] for reading in readings]), len(full))
     losses_B = ctc_loss(log_probs_BSV, lengths, ours, range(len(ours)))
     per_frame_B = losses_B / losses_B.new_tensor(lengths)

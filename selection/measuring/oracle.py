@@ -21,7 +21,6 @@ from selection.measuring.store import Judged, Store
 from supernet.batch import Batch, Report
 from supernet.checkpoint import Model
 from supernet.decoding import greedy
-from supernet.frontend import num_stream_frames
 from supernet.scoring import count_errors, count_words
 from supernet.units import Kept
 
@@ -40,7 +39,7 @@ class Sample:
         facts, digest = Facts(), hashlib.sha256()
         for batch in self.batches:
             facts.num_batches += 1
-            facts.frames += [num_stream_frames(n) for n in batch.num_frames]
+            facts.frames += batch.stream_lengths
             facts.texts += batch.texts
             for tensor in (batch.features_BTF, batch.targets_BL):
                 digest.update(tensor.cpu().contiguous().numpy().tobytes())
@@ -164,4 +163,5 @@ def _rows_of(batch: Batch, rows: list[int]) -> Batch:
         targets,
         [batch.ids[i] for i in rows],
         [batch.texts[i] for i in rows],
+        batch.input,
     )

@@ -20,7 +20,6 @@ from torch import Tensor
 from selection.evidence import Measure
 from selection.measuring.frozen import frozen
 from supernet.batch import Batch, Report
-from supernet.frontend import num_stream_frames
 from supernet.lanes import Body, Lane, Padding, Walk
 from supernet.model import Recogniser
 
@@ -139,7 +138,7 @@ def _collect(
 
 def _chosen_frames(batches: Sequence[Batch], most: int) -> list[tuple[Tensor, Tensor]]:
     """For each batch, rows and stream frames of at most ``most`` valid frames, evenly spread over all."""
-    lengths = np.array([num_stream_frames(n) for batch in batches for n in batch.num_frames], dtype=np.int64)
+    lengths = np.array([n for batch in batches for n in batch.stream_lengths], dtype=np.int64)
     if not len(lengths):
         raise ValueError("`batches` must hold at least one utterance, but are empty instead.")
     ends, total = np.cumsum(lengths), int(lengths.sum())

@@ -36,6 +36,7 @@ from supernet.engine.units import Observer, SupernetUnit, Validation
 from supernet.model import Recogniser
 from supernet.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
 from supernet.phases import Method, Schedule
+from supernet.pretrained import load_into
 from supernet.tokens import Tokens
 
 FAMILY = "supernet"
@@ -127,7 +128,10 @@ class SupernetRecipe(Recipe):
     def _build(self) -> Recogniser:
         with torch.random.fork_rng():
             torch.manual_seed(self._config.seed)
-            return Recogniser(self._config, len(self._tokens), initial_score=self._method.initial_score)
+            model = Recogniser(self._config, len(self._tokens), initial_score=self._method.initial_score)
+            if self._config.model.init is not None:
+                load_into(model, self._config.model.init)
+            return model
 
     def _optimizer(self, resolver: DependencyResolver, config: _NoOptions) -> Optimizer:
         model = resolver.resolve(nn.Module)

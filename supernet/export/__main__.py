@@ -20,6 +20,7 @@ from supernet.export.export import Examiner, NotAccepted, export
 from supernet.export.folders import check_free
 from supernet.export.formats import Format
 from supernet.export.onnx import Onnx
+from supernet.features import LOG_MEL
 from supernet.resolve import ConfigError, resolve
 from supernet.run import Run, RunError
 from supernet.selections import Choice, Selection
@@ -85,6 +86,12 @@ def _export_all(args: argparse.Namespace) -> list[str]:
     """Export what was asked for; returns what went wrong, a line each."""
     run = Run.open(args.run)
     model = load(run.model_stem)
+    if model.recogniser.input is not LOG_MEL:
+        raise RunError(
+            f"`RUN` must hold a network that reads log-mel features, but '{run.folder}' holds one that began "
+            "as `model.init` and reads samples, which no export does. `python -m supernet.cut` writes it for "
+            "PyTorch."
+        )
     selection = open_selection(run, model, args.selection)
     choices = selection.choices if args.all else (choose(selection, args.size, "--size"),)
     folders = {choice: _folder(run, args, selection, choice) for choice in choices}

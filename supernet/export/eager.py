@@ -11,7 +11,6 @@ from torch import Tensor
 from supernet.checkpoint import load
 from supernet.cut import Cut
 from supernet.export.formats import Format, Runtime, Written
-from supernet.frontend import num_stream_frames
 from supernet.model import Recogniser
 
 
@@ -39,4 +38,4 @@ class Eager:
         model = self._recogniser
         features_BTF = features_BTF.to(model.scores.device)
         log_probs_BSV = model.log_probs(features_BTF, num_frames, model.table.full)
-        return log_probs_BSV, [num_stream_frames(n) for n in num_frames]
+        return log_probs_BSV, [model.input.num_stream_frames(n) for n in num_frames]

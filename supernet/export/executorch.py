@@ -19,8 +19,7 @@ from torch import Tensor
 from supernet.cut import Cut
 from supernet.export.formats import Format, Runtime, Written, quiet
 from supernet.export.graph import Graph
-from supernet.features import FRAMES_PER_SECOND, NUM_BANDS
-from supernet.frontend import num_stream_frames
+from supernet.features import FRAMES_PER_SECOND, LOG_MEL, NUM_BANDS
 from supernet.run import RunError
 
 MAX_SECONDS = 40
@@ -95,5 +94,5 @@ class _Method:
         padding = width(num_frames) - num_frames
         x_1TF = torch.nn.functional.pad(features_TF[None].float().cpu(), (0, 0, 0, padding))
         log_probs_1SV, _ = self._method.execute([x_1TF.contiguous(), torch.tensor([num_frames])])
-        row_SV: Tensor = log_probs_1SV[0, : num_stream_frames(num_frames)].clone()
+        row_SV: Tensor = log_probs_1SV[0, : LOG_MEL.num_stream_frames(num_frames)].clone()
         return row_SV

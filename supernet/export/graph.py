@@ -18,12 +18,11 @@ import torch.nn.functional as F
 from fairseq2.models.transformer import AttentionBiasCache, IdentityBias
 from torch import Tensor, nn
 
-from supernet.features import NUM_BANDS
-from supernet.frontend import MIN_FRAMES
+from supernet.features import LOG_MEL, NUM_BANDS
 from supernet.lanes import FINAL, Body, Walk
 from supernet.model import Recogniser
 
-MARGIN = MIN_FRAMES + 1
+MARGIN = LOG_MEL.shortest + 1
 """Frames of silence appended inside: the frontend reads any input, and no shape depends on whether it did."""
 
 _MASKED = -1e9
@@ -47,7 +46,7 @@ class Graph(nn.Module):
         x_BTF = F.pad(x, (0, 0, 0, MARGIN))
         num_frames_B = x_lens.clamp(min=1)
         x_BSD = self.recogniser.frontend(x_BTF, _mask(x_BTF, num_frames_B))
-        lengths_B = (((num_frames_B - 1) // 2 - 1) // 2).clamp(min=1)  # frontend.num_stream_frames
+        lengths_B = (((num_frames_B - 1) // 2 - 1) // 2).clamp(min=1)  # LOG_MEL.num_stream_frames
         layout: Any = _Layout(x_BSD, lengths_B)
         walk = _Straight(self.recogniser.encoder.place(x_BSD, layout), layout)
         self.recogniser.run(walk)

@@ -17,7 +17,7 @@ from torch import Tensor
 from supernet.cut import Cut
 from supernet.export.formats import Format, Runtime, Written, quiet
 from supernet.export.graph import Graph, example
-from supernet.frontend import SUBSAMPLING
+from supernet.features import LOG_MEL
 from supernet.tokens import Tokens
 
 OPSET = 18
@@ -112,7 +112,7 @@ def _metadata(cut: Cut) -> dict[str, str]:
         "version": "1",
         "vocab_size": str(len(cut.model.tokens)),
         "tokens": cut.model.tokens.kind,
-        "subsampling_factor": str(SUBSAMPLING),
+        "subsampling_factor": str(LOG_MEL.subsampling),
         "size": str(cut.subnet.size),
         "granularity": cut.subnet.granularity,
         "kept": " ".join(cut.subnet.kept),

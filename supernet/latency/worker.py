@@ -19,8 +19,8 @@ WARM_UP = 2
 NUM_BANDS, FRAMES_PER_SECOND = 80, 100
 """As in supernet/features.py, which brings torch."""
 
-Recognise = Callable[[int], object]
-"""Recognises noise of so many frames."""
+Recognise = Callable[[float], object]
+"""Recognises so many seconds of noise."""
 Opener = Callable[[Path, int], Recognise]
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     loaded = time.perf_counter()
     times, memory_mb = dict[str, list[float]](), dict[str, float]()
     for length in seconds:
-        work = functools.partial(recognise, round(float(length) * FRAMES_PER_SECOND))
+        work = functools.partial(recognise, float(length))
         times[length] = timed(work, int(repeats), WARM_UP)
         memory_mb[length] = peak_memory_mb()
     loading = {"import_s": imported - start, "load_s": loaded - imported}
@@ -51,8 +51,9 @@ def eager() -> Opener:
         model = load(file.with_suffix("")).recogniser
 
         @torch.inference_mode()
-        def recognise(num_frames: int) -> object:
-            noise = torch.randn(1, num_frames, NUM_BANDS) * 3 - 8
+        def recognise(seconds: float) -> object:
+            num_frames = round(seconds * model.input.rate)
+            noise = torch.randn(1, num_frames, model.input.width) * 3 - 8
             return model.log_probs(noise, [num_frames], model.table.full).argmax(-1).tolist()
 
         return recognise
@@ -71,7 +72,8 @@ def onnx() -> Opener:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         rng = np.random.default_rng(0)
 
-        def recognise(num_frames: int) -> object:
+        def recognise(seconds: float) -> object:
+            num_frames = round(seconds * FRAMES_PER_SECOND)
             noise = rng.normal(-8, 3, (1, num_frames, NUM_BANDS)).astype(np.float32)
             log_probs, _ = session.run(None, {"x": noise, "x_lens": np.array([num_frames])})
             return log_probs.argmax(-1).tolist()

@@ -10,7 +10,7 @@ from torch import Tensor
 from selection.measuring.gradients import gate_gradients
 from supernet.batch import Batch
 from supernet.config import Config
-from supernet.frontend import num_stream_frames
+from supernet.features import LOG_MEL
 from supernet.lanes import FINAL, Lane
 from supernet.model import Recogniser, ctc_loss
 from tests.supernet.tiny import batch, part, recogniser, run_lanes, tiny_config
@@ -45,7 +45,7 @@ def losses(net: Recogniser, data: Batch, gates_U: Tensor) -> Tensor:
     """CTC loss per frame of each utterance, all with the same gates."""
     rows = range(len(data))
     (reading,) = run_lanes(net, data, [Lane(rows, net.table.full, gates_U)])
-    lengths = [num_stream_frames(n) for n in data.num_frames]
+    lengths = [LOG_MEL.num_stream_frames(n) for n in data.num_frames]
     log_probs = net.read(reading[FINAL], len(net.table))
     return ctc_loss(log_probs, lengths, data, rows) / torch.tensor(lengths)
 

@@ -14,13 +14,14 @@ from torch import Tensor
 from supernet import chunks as chunks_module
 from supernet import transcription
 from supernet.audio import AudioError
-from supernet.chunks import SAMPLES_PER_FRAME, Passage, Stitcher, chunks, find_seam
+from supernet.chunks import Passage, Stitcher, chunks, find_seam
 from supernet.decoding import GREEDY, greedy, spans
 from supernet.tokens import Tokens
 from supernet.transcript import Transcript
 from supernet.transcription import LogProbs, Transcriber
 from tasks.vocabulary import learn
 from tests.supernet import tones
+from tests.supernet.tones import SAMPLES_PER_FRAME
 
 CHARACTERS = Tokens(("<blk>", " ", "a", "b", "c"))
 WORDS = Tokens(("<blk>", "one", "two"), "words")
@@ -41,7 +42,7 @@ def sure(path: Sequence[int], num_tokens: int = 5) -> Tensor:
 def test_chunks_are_the_recording_again(total: int, length: int, overlap: int, block: int) -> None:
     overlap = min(overlap, length - 1)
     samples = torch.arange(total * 10.0)
-    found = list(chunks(torch.split(samples, block * 10), length, overlap))
+    found = list(chunks(torch.split(samples, block * 10), length, overlap, SAMPLES_PER_FRAME))
     again = [c.samples[: (length - overlap) * SAMPLES_PER_FRAME] for c in found[:-1]] + [found[-1].samples]
     assert torch.equal(torch.cat(again), samples)
     assert [c.is_last for c in found] == [False] * (len(found) - 1) + [True]
@@ -55,7 +56,7 @@ def test_chunks_are_the_recording_again(total: int, length: int, overlap: int, b
 
 def test_an_overlap_that_does_not_advance_is_an_error() -> None:
     with pytest.raises(ValueError, match="`overlap` must be between 0 and 5 frames, but is 5"):
-        next(chunks([torch.zeros(9)], 5, 5))
+        next(chunks([torch.zeros(9)], 5, 5, 640))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchaudio.compliance import kaldi
 
-from supernet.features import fbank, is_silent, num_frames, pad_features
+from supernet.features import LOG_MEL, fbank, is_silent, pad_features
 
 
 def noise(num_samples: int, seed: int = 0) -> torch.Tensor:
@@ -50,12 +50,12 @@ def test_features_are_deterministic_and_follow_the_level() -> None:
 @settings(max_examples=40)
 @given(st.integers(400, 20_000))
 def test_the_number_of_frames_is_known_beforehand(num_samples: int) -> None:
-    assert len(fbank(noise(num_samples))) == num_frames(num_samples)
+    assert len(fbank(noise(num_samples))) == LOG_MEL.num_frames(num_samples)
 
 
 @pytest.mark.parametrize("num_samples", [400, 479, 480, 559, 560, 719, 720, 721, 1599, 1600, 16_000])
 def test_the_number_of_frames_at_the_edges(num_samples: int) -> None:
-    assert len(fbank(noise(num_samples))) == num_frames(num_samples)
+    assert len(fbank(noise(num_samples))) == LOG_MEL.num_frames(num_samples)
 
 
 def test_silence_is_below_minus_80_decibel() -> None:

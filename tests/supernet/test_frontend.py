@@ -7,7 +7,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from supernet.frontend import DEVIATION_FLOOR, Frontend, normalise, num_stream_frames
+from supernet.features import LOG_MEL
+from supernet.frontend import DEVIATION_FLOOR, Frontend, normalise
 from supernet.model import Recogniser
 from supernet.resolve import resolve
 from tests.supernet import tiny
@@ -18,14 +19,14 @@ FRONTEND = Frontend(2, 8, 0.0).eval()
 @pytest.mark.parametrize("num_frames", range(7, 61))
 def test_the_length_after_subsampling_is_known_beforehand(num_frames: int) -> None:
     stream = FRONTEND(torch.randn(1, num_frames, 80), torch.ones(1, num_frames, dtype=torch.bool))
-    assert stream.shape == (1, num_stream_frames(num_frames), 8)
+    assert stream.shape == (1, LOG_MEL.num_stream_frames(num_frames), 8)
 
 
 @pytest.mark.parametrize("num_frames", range(1, 7))
 def test_even_a_click_has_one_frame(num_frames: int) -> None:
     stream = FRONTEND(torch.randn(1, num_frames, 80), torch.ones(1, num_frames, dtype=torch.bool))
     assert stream.shape == (1, 1, 8)
-    assert num_stream_frames(num_frames) == 1
+    assert LOG_MEL.num_stream_frames(num_frames) == 1
 
 
 def test_each_band_of_each_utterance_has_zero_mean_and_unit_deviation() -> None:

@@ -21,8 +21,7 @@ from supernet import Recognizer, checkpoint, cut, transcribe
 from supernet.audio import AudioError
 from supernet.beam import Beam
 from supernet.decoding import greedy
-from supernet.features import fbank
-from supernet.frontend import num_stream_frames
+from supernet.features import LOG_MEL, fbank
 from supernet.model import Recogniser
 from supernet.run import Run, RunError
 from supernet.transcript import Transcript
@@ -97,7 +96,7 @@ def test_a_handle_is_the_cut_model(loaded: Recognizer, folder: Path, tmp_path: P
             kept = whole.recogniser.table.first(size)
             with torch.inference_mode():
                 log_probs = whole.recogniser.log_probs(features[None], [len(features)], kept)
-            expected = greedy(log_probs, [num_stream_frames(len(features))], TOKENS)[0].split()
+            expected = greedy(log_probs, [LOG_MEL.num_stream_frames(len(features))], TOKENS)[0].split()
             assert loaded.use(size).transcribe(samples, 16_000).text.split() == expected
             assert small.transcribe(samples, 16_000).text.split() == expected
             written.add((size, *expected))

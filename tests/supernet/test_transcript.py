@@ -15,13 +15,13 @@ SAID = Transcript(
 
 
 def test_a_frame_is_40_milliseconds() -> None:
-    first = passage([0, 2, 3, 3, 1, 0, 2], 0, TOKENS)
-    second = passage([1, 3, 0], 100, TOKENS)
+    first = passage([0, 2, 3, 3, 1, 0, 2], 0, TOKENS, 0.04)
+    second = passage([1, 3, 0], 100, TOKENS, 0.04)
     found = transcript([first, second], 4.5)
     assert found.text == "ab a b"
     assert found.words == (Timed("ab", 0.04, 0.16), Timed("a", 0.24, 0.28), Timed("b", 4.04, 4.08))
     assert found.tokens[:3] == (Timed("a", 0.04, 0.08), Timed("b", 0.08, 0.16), Timed(" ", 0.16, 0.2))
-    assert transcript([passage([0, 0], 0, TOKENS)], 0.1) == Transcript("", (), (), 0.1)
+    assert transcript([passage([0, 0], 0, TOKENS, 0.04)], 0.1) == Transcript("", (), (), 0.1)
 
 
 def test_formats() -> None:

@@ -8,12 +8,11 @@ import random
 import torch
 from torch import Tensor
 
-from supernet.chunks import SAMPLES_PER_FRAME
-from supernet.features import SAMPLE_RATE, num_frames
-from supernet.frontend import num_stream_frames
+from supernet.features import LOG_MEL, SAMPLE_RATE
 from supernet.tokens import Tokens
 
 LETTERS = "abcd"
+SAMPLES_PER_FRAME = LOG_MEL.stream_samples
 TOKENS = Tokens(("<blk>", " ", *LETTERS))
 _LETTER, _GAP, _PAUSE = (round(seconds * SAMPLE_RATE) for seconds in (0.16, 0.08, 0.4))
 
@@ -42,7 +41,7 @@ def _pitch(letter: str) -> float:
 
 def detect(samples: Tensor) -> Tensor:
     """Log-probabilities (S, V): the pitch of each stream frame, a space in the middle of each pause."""
-    count = num_stream_frames(num_frames(len(samples)))
+    count = LOG_MEL.num_stream_frames(LOG_MEL.num_frames(len(samples)))
     size = count * SAMPLES_PER_FRAME
     frames_SW = torch.nn.functional.pad(samples, (0, size))[:size].view(count, SAMPLES_PER_FRAME)
     time = torch.arange(SAMPLES_PER_FRAME) / SAMPLE_RATE

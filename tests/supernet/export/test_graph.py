@@ -17,7 +17,7 @@ from supernet.export.executorch import ExecuTorch, width
 from supernet.export.formats import Runtime
 from supernet.export.graph import Graph
 from supernet.export.onnx import Onnx
-from supernet.frontend import num_stream_frames
+from supernet.features import LOG_MEL
 from supernet.tokens import BLANK, Tokens
 from supernet.units import Granularity, LayerType
 from tests.supernet.tiny import recogniser, tiny_config
@@ -47,7 +47,7 @@ def largest_difference(cut_: Cut, runtime: Runtime) -> float:
         with torch.inference_mode():
             expected = model.log_probs(features, lengths, model.table.full)
         actual, counts = runtime(features, lengths)
-        assert counts == [num_stream_frames(n) for n in lengths]
+        assert counts == [LOG_MEL.num_stream_frames(n) for n in lengths]
         found += [(actual[i, :n] - expected[i, :n]).abs().max() for i, n in enumerate(counts)]
     return torch.stack(found).max().item()
 
@@ -93,7 +93,7 @@ def test_no_length_is_too_long_and_none_too_short() -> None:
     with torch.inference_mode():
         longer = 4 * graph.recogniser.config.model.max_frames + 100
         log_probs, lengths = graph(torch.randn(1, longer, 80), torch.tensor([longer]))
-        assert lengths.tolist() == [num_stream_frames(longer)]
+        assert lengths.tolist() == [LOG_MEL.num_stream_frames(longer)]
         assert bool(log_probs.isfinite().all())
         log_probs, lengths = graph(torch.randn(2, 20, 80), torch.tensor([0, 20]))
         assert lengths.tolist() == [1, 4]
