@@ -93,6 +93,7 @@ def is_supported(encoder: Wav2Vec2EncoderConfig) -> bool:
     return (
         not (encoder.use_fbank or encoder.use_conformer)
         and encoder.pos_encoder_type == "conv"
+        and encoder.pos_encoder_depth == 1
         and strides == SAMPLES.convolutions
         and encoder.norm_order in (TransformerNormOrder.PRE, TransformerNormOrder.POST)
     )
