@@ -96,7 +96,7 @@ class Budget:
         """How many units of average price fit, at least one: the size of a cost, for methods that count."""
         average = sum(self.prices.units) / self.num_units
         count = (self.limit * _SLACK - self.prices.base) / average if average else self.num_units
-        return max(1, int(min(self.num_units, count)))  # in this order: the count may be infinite
+        return int(max(1.0, min(float(self.num_units), count)))  # the count may be infinite, either way
 
 
 def toggled(kept: Kept, unit: int) -> Kept:

@@ -93,8 +93,8 @@ def main(arguments: list[str] | None = None) -> None:
             return
         try:
             results = train_all(resolved, args.out)
-        except Stopped as e:
-            fail(str(e), STOPPED)
+        except KeyboardInterrupt as e:
+            fail(str(e) or "stopped; what was done is kept. The same command continues.", STOPPED)
         except engine.Divergence as e:
             fail(str(e), 1)
     if is_main_process():

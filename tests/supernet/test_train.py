@@ -207,6 +207,28 @@ def test_ctrl_c_says_what_remains_and_the_same_command_continues(
     assert_the_same_run(Run(place / "runs/stopped"), finished[0])
 
 
+def test_ctrl_c_while_sizes_are_scored(
+    place: Path,
+    finished: tuple[Run, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.chdir(place)
+    command = [*settings(), *LEARNING, "--out", "runs/unscored"]
+    with monkeypatch.context() as patched:
+        patched.setattr("supernet.train.score_sizes", interrupt)
+        with pytest.raises(SystemExit, match="130"):
+            main(command)
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error:"))
+    assert "stopped" in line
+    assert "The same command continues." in line
+    main(command)
+    assert_the_same_run(Run(place / "runs/unscored"), finished[0])
+
+
 def test_iterative_zero_out_puts_units_out(zeroed: tuple[Run, str]) -> None:
     lines = zeroed[0].scores()
     assert [line["phase"] for line in lines] == ["zero-out"] * 6 + ["joint"] * 6
