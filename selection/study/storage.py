@@ -18,6 +18,7 @@ from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
@@ -87,13 +88,17 @@ def open_storage(text: str | None, folder: Path, grace: int) -> BaseStorage:
 def _database(url: str, interval: int, attempts: int = 3) -> RDBStorage:
     """The database. Of several workers that make its tables at the same time, all but one are refused."""
     try:
-        return RDBStorage(
+        storage = RDBStorage(
             url,
             engine_kwargs=_engine_options(url),
             heartbeat_interval=interval,
             grace_period=_BEATS * interval,
             heartbeat_stale_trial_callback=RETRY,
         )
+        if storage.engine.dialect.name == "sqlite":
+            # SQLite knows no row locks: without this, two workers may take the same trial.
+            event.listen(storage.engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
+        return storage
     except (IntegrityError, ProgrammingError, OperationalError):
         if attempts == 1:
             raise
@@ -102,8 +107,9 @@ def _database(url: str, interval: int, attempts: int = 3) -> RDBStorage:
 
 
 def _engine_options(url: str) -> dict[str, Any]:
-    """SQLite locks the whole file while somebody writes: wait for it."""
-    return {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    """SQLite locks the whole file while somebody writes: wait for it. Its transactions are begun by us."""
+    sqlite = {"connect_args": {"timeout": 60, "isolation_level": None}}
+    return sqlite if url.startswith("sqlite") else {"pool_pre_ping": True}
 
 
 def _unreachable(url: str, error: Exception) -> str:

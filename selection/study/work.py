@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.artifacts import upload_artifact
 from optuna.storages import fail_stale_trials
 from optuna.study import Study
@@ -102,13 +101,15 @@ def _surplus(study: Study, total: int) -> list[int]:
 
 def _run_one(study: Study, job: Job) -> None:
     taken: list[Trial] = []
+    done: list[float | Sequence[float]] = []
 
     def objective(trial: Trial) -> float | Sequence[float]:
         taken.append(trial)
         if trial.number in _surplus(study, job.total):
             raise Surplus
         original = RETRY.retried_trial_number(study.get_trials(deepcopy=False)[trial.number])
-        return job.run(trial, trial.number if original is None else original)
+        done.append(job.run(trial, trial.number if original is None else original))
+        return done[0]
 
     try:
         study.optimize(objective, n_trials=1, catch=(Surplus,))
@@ -116,7 +117,11 @@ def _run_one(study: Study, job: Job) -> None:
         if taken:  # somebody goes on with it, perhaps we ourselves
             RETRY(study, study.get_trials()[taken[0].number])
         raise
-    except optuna.exceptions.UpdateFinishedTrialError:
+    except Exception:
+        # What was run cannot be told (Optuna says so in several ways): this worker was silent for too long,
+        # and another one has the trial.
+        if not (done and study.get_trials(deepcopy=False)[taken[0].number].state.is_finished()):
+            raise
         console.print("this worker was taken for dead, and its trial is run by another one", highlight=False)
 
 

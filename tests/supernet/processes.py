@@ -75,5 +75,5 @@ def stop_at(
         assert process.poll() is None, f"ended before step {step}: {process.communicate()}"
         time.sleep(0.002)
     process.send_signal(number)
-    process.communicate(timeout=120)
+    print(*process.communicate(timeout=120))  # shown where a test fails
     return process.returncode

@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from selection.study.storage import create, load, open_storage, shown
+from selection.study.storage import RETRY, create, load, open_storage, shown
 from selection.study.work import work
 from supernet.run import RunError
 from tests.selection.study.counting import GRACE, Counting
@@ -138,6 +139,35 @@ def test_a_trial_that_nobody_asked_for_is_not_run(tmp_path: Path) -> None:
         study.enqueue_trial({"x": 0.5})  # five trials are queued, three are wanted
     work(study, job)
     assert len((tmp_path / "ran").read_text().splitlines()) == 3
+
+
+def test_a_worker_that_was_taken_for_dead_goes_on_with_other_trials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Silent(Counting):
+        def run(self, trial: optuna.Trial, original: int) -> float:
+            value = super().run(trial, original)
+            if trial.number == 0:  # as another worker does it
+                study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+                RETRY(study, study.get_trials()[0])
+            return value
+
+    _, study = counting(tmp_path)
+    work(study, Silent(tmp_path, 3, 0.0))
+    assert "taken for dead" in capsys.readouterr().out
+    states = [trial.state for trial in study.get_trials()]
+    assert states.count(TrialState.COMPLETE) == 3
+    assert states[0] == TrialState.FAIL
+
+
+def test_workers_never_take_the_same_trial(tmp_path: Path) -> None:
+    storages = [open_storage(None, tmp_path, GRACE) for _ in range(4)]
+    first = [{"x": i / 100} for i in range(40)]
+    study = create(storages[0], "counting", ["minimize"], first, {"kind": 1})
+    studies = [study, *(optuna.load_study(study_name="counting", storage=s) for s in storages[1:])]
+    with ThreadPoolExecutor(4) as pool:
+        asked = pool.map(lambda s: [s.ask().number for _ in range(10)], studies)
+    assert sorted(number for numbers in asked for number in numbers) == list(range(40))
 
 
 def test_an_error_ends_the_worker_and_the_trial_is_asked_for_again(tmp_path: Path) -> None:
