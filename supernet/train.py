@@ -97,8 +97,8 @@ def main(arguments: list[str] | None = None) -> None:
             fail(str(e) or "stopped; what was done is kept. The same command continues.", STOPPED)
         except engine.Divergence as e:
             fail(str(e), 1)
-    if is_main_process():
-        console.print(results_table(results))
+        if is_main_process():
+            console.print(results_table(results))
 
 
 def layers(args: argparse.Namespace) -> list[Data]:
