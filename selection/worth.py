@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from selection.comparison import paired_difference
+from selection.reporting.tables import plain_table
 from supernet.cli import console, main_guard
 from supernet.compute import price
 from supernet.resolve import Resolved, resolve
@@ -20,6 +20,10 @@ from supernet.scoring import count_errors, count_words
 
 COMMON = ("task", "granularity", "model")
 """Settings that two runs must share to be compared."""
+BILL_NOTE = (
+    "What suffices: the cheapest known trainings alone that are not worse than the supernet's nets.\n"
+    "Not known: no such training was found beside this run; see `python -m selection.study compare`."
+)
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,9 @@ def main(arguments: list[str] | None = None) -> None:
 def reach_table(run: Run, alone: Sequence[Alone]) -> Table:
     """What each size reaches in the supernet and alone."""
     results = run.results()
-    made = _table(f"{run.folder.name}: {results['unit_steps']:,} unit-steps in {results['steps']:,} updates")
+    made = plain_table(
+        f"{run.folder.name}: {results['unit_steps']:,} unit-steps in {results['steps']:,} updates"
+    )
     for name in ("size", "training", "updates", "unit-steps", "test WER, %", "alone - supernet, 95 %", ""):
         made.add_column(name, justify="left" if name in ("training", "") else "right", no_wrap=True)
     for size, row in sorted(results["sizes"].items(), key=lambda item: -int(item[0])):
@@ -159,23 +165,14 @@ def reach_table(run: Run, alone: Sequence[Alone]) -> Table:
 
 def bill_table(run: Run, found: Sequence[Bill]) -> Table:
     """Which sets of sizes are cheaper together."""
-    made = _table("Unit-steps for each set of sizes")
+    made = plain_table("Unit-steps for each set of sizes", BILL_NOTE)
     for name in ("sizes", "one supernet", "apart, as many updates", "apart, what suffices", "cheaper"):
         made.add_column(name, justify="left" if name in ("sizes", "cheaper") else "right")
     for bill in found:
         enough = "not known" if bill.enough is None else f"{bill.enough:,.0f}"
         sizes = ", ".join(map(str, bill.sizes))
         made.add_row(sizes, f"{bill.joint:,.0f}", f"{bill.as_long:,.0f}", enough, bill.cheaper)
-    made.caption = (
-        "What suffices: the cheapest known trainings alone that are not worse than the supernet's nets.\n"
-        "Not known: no such training was found beside this run; see `python -m selection.study compare`."
-    )
-    made.caption_justify = "left"
     return made
-
-
-def _table(title: str) -> Table:
-    return Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,19 @@ NOTE = (
 )
 
 
+def plain_table(title: str, caption: str | None = None) -> Table:
+    """A table of studies and bills: no edges, title and caption at the left."""
+    return Table(
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        title=title,
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+    )
+
+
 def table(comparison: Comparison, width: int = 120) -> Table:
     """All choices by budget, the lowest validation loss first, for a console of ``width`` columns."""
     shown_columns = [i for i, name in enumerate(COLUMNS) if width >= NARROW or name not in LESSER]

@@ -14,11 +14,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter
 from optuna.study import Study
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from selection.reporting.pictures import COLOURS, MARKERS, fit_scale
 from selection.reporting.report import embed, page_environment
+from selection.reporting.tables import plain_table
 from selection.reporting.unit_pictures import png
 from selection.study.contenders import Contender, Field
 from selection.study.definition import CompareDefinition
@@ -61,7 +61,9 @@ def write(study: Study, definition: CompareDefinition, folder: Path) -> None:
 
 def error_table(verdict: Verdict) -> Table:
     """Contenders in rows, sizes in columns."""
-    made = _table(f"{TITLES[verdict.regime].capitalize()} (seeds {', '.join(map(str, verdict.seeds))})", NOTE)
+    made = plain_table(
+        f"{TITLES[verdict.regime].capitalize()} (seeds {', '.join(map(str, verdict.seeds))})", NOTE
+    )
     made.add_column("contender", overflow="fold")
     for size in reversed(verdict.sizes):
         made.add_column(f"{size} units", justify="right", no_wrap=True)
@@ -73,25 +75,15 @@ def error_table(verdict: Verdict) -> Table:
 
 def cost_table(verdict: Verdict) -> Table:
     """Contenders in rows, what each took in columns."""
-    made = _table("What all sizes took (mean over the seeds), and what they are worth together", COST_NOTE)
+    made = plain_table(
+        "What all sizes took (mean over the seeds), and what they are worth together", COST_NOTE
+    )
     made.add_column("contender", overflow="fold")
     for name in ("runs", "updates", "unit-steps", "MACs", "s", "evals", "search s", "hypervolume"):
         made.add_column(name, justify="right")
     for contender in verdict.cells:
         made.add_row(contender.name, *cost_cells(verdict.cost(contender)), volume(verdict, contender))
     return made
-
-
-def _table(title: str, caption: str) -> Table:
-    return Table(
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-        title=title,
-        title_justify="left",
-        caption=caption,
-        caption_justify="left",
-    )
 
 
 def rates(cell: Cell) -> str:

@@ -93,6 +93,11 @@ def read(value: Scalar) -> Any:
     return json.loads(value) if isinstance(value, str) and value[:1] in ("[", "{") else value
 
 
+def shown(value: Any) -> str:
+    """A value as people read it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def nested(values: Mapping[str, Any]) -> Data:
     """Values by dotted keys as nested mappings."""
     data: Data = {}

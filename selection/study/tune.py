@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from selection.samplers import make_sampler
 from selection.select import on_device
 from selection.study.definition import TuneDefinition
-from selection.study.space import nested, written
+from selection.study.space import nested, shown, written
 from selection.study.storage import Direction
 from selection.study.work import ENDED, Job, Surplus, ended
 from supernet.checkpoint import load
@@ -50,7 +50,7 @@ class TuneJob(Job):
     def run(self, trial: Trial, original: int) -> float | Sequence[float]:
         """Train with the sampled settings; returns a value for each objective."""
         values = {key: dimension.suggest(trial, key) for key, dimension in self.definition.space.items()}
-        said = "  ".join(f"{key}={_short(value)}" for key, value in values.items())
+        said = "  ".join(f"{key}={shown(value)}" for key, value in values.items())
         console.print(f"[bold]trial {trial.number}[/], {self.total} in all   {said}", highlight=False)
         if (known := self._known(trial)) is not None:
             return self._again(trial, known)
@@ -112,14 +112,14 @@ class TuneJob(Job):
 
     def _say(self, trial: Trial, values: list[float]) -> list[float]:
         """Say how good the trial was, and how good the best is."""
-        text = "  ".join(f"{n} {_short(v)}" for n, v in zip(self.definition.objectives, values, strict=True))
+        text = "  ".join(f"{n} {shown(v)}" for n, v in zip(self.definition.objectives, values, strict=True))
         best = ""
         if len(values) == 1:
             completed = [
                 (t.values[0], t.number) for t in ended(trial.study) if t.state == TrialState.COMPLETE
             ]
             value, number = min([*completed, (values[0], trial.number)])
-            best = f"   best so far: {_short(value)} (trial {number})"
+            best = f"   best so far: {shown(value)} (trial {number})"
         console.print(f"trial {trial.number}: {text}{best}", highlight=False)
         return values
 
@@ -151,7 +151,3 @@ def _valid_wers(run: Run, resolved: Resolved) -> dict[int, float]:
         model = on_device(load(run.model_stem), resolved.config.device)
         scored = score_sizes(run, model, resolved.task, subnets, ["valid"], report).sizes
     return {int(size): row["valid"]["wer"] for size, row in scored.items()}
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

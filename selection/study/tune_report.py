@@ -16,11 +16,12 @@ from optuna.importance import get_param_importances
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as drawing
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from selection.reporting.report import embed, page_environment
+from selection.reporting.tables import plain_table
 from selection.reporting.unit_pictures import png
+from selection.study.space import shown
 from supernet.cli import console
 from supernet.run import write_whole
 
@@ -59,19 +60,14 @@ def table(study: Study, objectives: Sequence[str]) -> Table:
     """The best trials, and the first, which others are to beat."""
     trials = completed(study)
     first = min((trial.number for trial in trials), default=0)
-    shown = [trial for i, trial in enumerate(trials) if i < MOST_SHOWN or trial.number == first]
-    made = Table(
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-        title=f"Trials of {study.study_name}: {counts(study)}",
-        title_justify="left",
-        caption="WER by size in %: validation, and test beside it, which decides nothing.",
-        caption_justify="left",
+    listed = [trial for i, trial in enumerate(trials) if i < MOST_SHOWN or trial.number == first]
+    made = plain_table(
+        f"Trials of {study.study_name}: {counts(study)}",
+        "WER by size in %: validation, and test beside it, which decides nothing.",
     )
     for name in ("trial", *objectives, "validation WER", "test WER", "settings"):
         made.add_column(name, justify="left" if name == "settings" else "right", overflow="fold")
-    for trial in shown:
+    for trial in listed:
         made.add_row(*cells(trial))
     return made
 
@@ -79,7 +75,7 @@ def table(study: Study, objectives: Sequence[str]) -> Table:
 def cells(trial: FrozenTrial) -> list[str]:
     notes = trial.user_attrs
     values = [f"{value:.4g}" for value in trial.values]
-    settings = "  ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
+    settings = "  ".join(f"{key}={shown(value)}" for key, value in trial.params.items())
     return [
         str(trial.number),
         *values,
@@ -92,10 +88,6 @@ def cells(trial: FrozenTrial) -> list[str]:
 def by_size(wers: Mapping[str, float]) -> str:
     """``12: 2.70  6: 3.16``, the largest size first."""
     return "  ".join(f"{size}: {100 * wers[size]:.2f}" for size in sorted(wers, key=int, reverse=True))
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def importances(study: Study) -> dict[str, float]:
@@ -128,8 +120,8 @@ def _axes(study: Study, objectives: Sequence[str]) -> dict[str, Any]:
         "history": drawing.plot_optimization_history(study, target=target, target_name=name)
     }
     mattered = importances(study)
-    shown = list(mattered or completed(study)[0].params)[:MOST_SLICES]
-    made["slices"] = drawing.plot_slice(study, params=shown, target=target, target_name=name)
+    sliced = list(mattered or completed(study)[0].params)[:MOST_SLICES]
+    made["slices"] = drawing.plot_slice(study, params=sliced, target=target, target_name=name)
     if mattered:
         made["importances"] = drawing.plot_param_importances(study, target=target, target_name=name)
     if single and any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):

@@ -12,14 +12,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna._hypervolume import compute_hypervolume
 
+from selection.comparison import Ints
 from selection.study.compare import TRAINING
 from selection.study.contenders import Contender, Field
 from selection.study.definition import Regime
 
-Ints = NDArray[np.int64]
 LEVEL = 0.95
 NUM_RESAMPLES = 5000
 COST_MARGIN = 1.1
@@ -34,8 +33,6 @@ class Cell:
     errors_RN: Ints
     words_N: Ints
     macs: float
-    params: float
-    kept: tuple[tuple[str, ...], ...]
 
     @property
     def mean(self) -> float:
@@ -98,8 +95,6 @@ class Verdict:
             errors_RN=np.array([row["errors"] for row in rows], np.int64),
             words_N=np.array(found[0][0]["words"], np.int64),
             macs=statistics.mean(row["macs"] for row in rows),
-            params=statistics.mean(row["params"] for row in rows),
-            kept=tuple(tuple(row["kept"]) for row in rows),
         )
 
     def best(self, size: int) -> Contender:

@@ -91,7 +91,7 @@ def test_hypervolume_by_hand() -> None:
 
 def cell(errors: list[list[int]]) -> Cell:
     counts = np.array(errors)
-    return Cell((0.0,) * len(errors), counts, np.array([5] * counts.shape[1]), 1.0, 1.0, ((),) * len(errors))
+    return Cell((0.0,) * len(errors), counts, np.array([5] * counts.shape[1]), 1.0)
 
 
 def test_the_interval_of_equal_results_is_nothing() -> None:
