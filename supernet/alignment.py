@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from rapidfuzz.distance import Levenshtein
 
+from supernet.pages import page_environment
 from supernet.scoring import UNKNOWN, Rows, Score
 
 NUM_WORST = 50
@@ -73,13 +73,7 @@ def confusions(aligned: Sequence[Aligned], number: int = NUM_CONFUSIONS) -> list
 
 def page(title: str, rows: Rows, score: Score, speakers: Mapping[str, str]) -> str:
     """A page of HTML that needs nothing else: the most frequent errors, the worst utterances word by word."""
-    environment = Environment(
-        loader=PackageLoader("supernet", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment("supernet")
     aligned = [align(*row) for row in rows]
     return environment.get_template("alignment.html.jinja").render(
         title=title,

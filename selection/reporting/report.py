@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from selection.budget import Quantity, shown
 from selection.comparison import Comparison, Contest, Row
 from selection.reporting import tables
@@ -14,13 +12,14 @@ from selection.reporting.pictures import LEARNED, is_open
 from selection.reporting.tables import kind, p_text, percent, points
 from selection.reporting.unit_pictures import short_name
 from supernet.cli import short_names
+from supernet.pages import page_environment
 
 WHAT = {"units": "units", "params": "parameters", "macs": "MACs", "latency": "of latency"}
 
 
 def render(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
     """The page, with ``pictures`` (of :func:`~selection.reporting.pictures.draw_all`) in it."""
-    environment = page_environment()
+    environment = page_environment("selection")
     texts = (
         percent,
         points,
@@ -37,17 +36,6 @@ def render(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
     contests = [contest for contest in comparison.contests if is_open(contest, comparison.units)]
     page = environment.get_template("reporting/report.html.jinja")
     return page.render(c=comparison, contests=contests, summary=summary(contests), pictures=embedded)
-
-
-def page_environment() -> Environment:
-    """For pages of HTML that need nothing else; templates go by their paths in this package."""
-    return Environment(
-        loader=PackageLoader("selection", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def embed(pictures: Mapping[str, bytes]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from optuna.study import Study
 from rich.table import Table
 
 from selection.reporting.pictures import COLOURS, MARKERS, fit_scale
-from selection.reporting.report import embed, page_environment
+from selection.reporting.report import embed
 from selection.reporting.tables import plain_table
 from selection.reporting.unit_pictures import png
 from selection.study.contenders import Contender, Field
@@ -27,6 +27,7 @@ from selection.study.verdict import Cell, Cost, Verdict, missing, notes_of
 from selection.study.work import ended
 from supernet.cli import console
 from supernet.costs import MACS_SECONDS
+from supernet.pages import page_environment
 from supernet.run import write_whole
 
 NOTE = (
@@ -181,7 +182,7 @@ def _draw(axes: Any, i: int, name: str, cells: Sequence[Cell]) -> None:
 
 def page(name: str, verdicts: Sequence[Verdict], missing: Sequence[str], picture: bytes | None) -> str:
     """The page, with the picture in it."""
-    environment = page_environment()
+    environment = page_environment("selection")
     functions = (rates, behind, volume, cost_cells, conclusions)
     environment.globals.update({function.__name__: function for function in functions})
     return environment.get_template("study/compare.html.jinja").render(

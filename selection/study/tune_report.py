@@ -18,11 +18,12 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as drawing
 from rich.table import Table
 
-from selection.reporting.report import embed, page_environment
+from selection.reporting.report import embed
 from selection.reporting.tables import plain_table
 from selection.reporting.unit_pictures import png
 from selection.study.space import shown
 from supernet.cli import console
+from supernet.pages import page_environment
 from supernet.run import write_whole
 
 MOST_SHOWN = 15
@@ -161,7 +162,7 @@ def as_csv(study: Study, objectives: Sequence[str]) -> str:
 
 def page(study: Study, objectives: Sequence[str], drawn: Mapping[str, bytes]) -> str:
     """The page, with the pictures in it."""
-    environment = page_environment()
+    environment = page_environment("selection")
     environment.globals.update({"cells": cells, "counts": counts})
     return environment.get_template("study/tune.html.jinja").render(
         study=study,
