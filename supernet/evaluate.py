@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from supernet.cli import (
 )
 from supernet.decoding import GREEDY
 from supernet.evaluation import Evaluation, Heard, score_sizes
-from supernet.resolve import resolve
+from supernet.resolve import Data, parse_set, resolve
 from supernet.run import Run, RunError
 from supernet.scoring import Score
 
@@ -48,6 +49,15 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="speaker,length",
         help="also print a table of error rates by speaker, by length, or both",
     )
+    parser.add_argument(
+        "--set",
+        metavar="task.a=b",
+        action="append",
+        default=[],
+        dest="settings",
+        help="another corpus or condition, e.g. task.eval_noise.folder=musan (repeatable; needs --name)",
+    )
+    parser.add_argument("--name", metavar="noisy", help="of the condition, for titles and transcripts")
     add_selection_option(parser)
     add_decoding_options(parser)
     args = parser.parse_args(arguments)
@@ -75,23 +85,40 @@ def _some_of(names: Sequence[str], text: str, option: str) -> list[str]:
     return [name for name in names if name in wanted]
 
 
+def _condition(args: argparse.Namespace) -> list[Data]:
+    """What ``--set`` changes for this evaluation."""
+    changes = [parse_set(text) for text in args.settings]
+    if other := [key for change in changes for key in change if key != "task"]:
+        raise RunError(f"`--set` must be a setting of the task, such as task.path, but sets '{other[0]}'.")
+    if bool(changes) != (args.name is not None):
+        raise RunError(
+            "`--set` and `--name` must come together, but one is missing: transcripts of another condition "
+            "need a name of their own, such as --name noisy."
+        )
+    if args.name is not None and not re.fullmatch(r"\w[\w.-]*", args.name):
+        raise RunError(f"`--name` must be letters, digits, - and _, but is '{args.name}' instead.")
+    return changes
+
+
 def _score(args: argparse.Namespace) -> tuple[str, Evaluation]:
     run = Run.open(args.run)
-    task = resolve([run.config_data()]).task
+    task = resolve([run.config_data(), *_condition(args)]).task
     splits = _some_of([*SPLITS, *task.parts()], args.split, "--split")
     model = load(run.model_stem)
     selection = open_selection(run, model, args.selection)
     wanted = [c.budget for c in selection.choices] if args.sizes is None else args.sizes.split(",")
     choices = [choose(selection, budget.strip(), "--sizes") for budget in wanted]
     subnets = {choice.budget: choice.subnet for choice in choices}
-    strategy = None if args.selection is None else selection.strategy
+    marks = [] if args.name is None else [args.name]
+    marks += [] if args.selection is None else [selection.strategy]
     decoder = decoder_for(open_beam(args), model.tokens)
     note_left_out(decoder)
     with progress() as report:
         task.prepare(report)
-        found = score_sizes(run, model, task, subnets, splits, report, strategy, decoder)
-    title = run.folder.name + ("" if strategy is None else f", chosen by {strategy}")
-    return title + ("" if decoder == GREEDY else f", {decoder.name}"), found
+        found = score_sizes(run, model, task, subnets, splits, report, marks, decoder)
+    parts = [run.folder.name, args.name, args.selection and f"chosen by {selection.strategy}"]
+    parts.append(None if decoder == GREEDY else decoder.name)
+    return ", ".join(part for part in parts if part is not None), found
 
 
 if __name__ == "__main__":

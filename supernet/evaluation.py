@@ -84,13 +84,13 @@ def score_sizes(
     subnets: Mapping[str, Subnet],
     splits: Sequence[str],
     report: Report,
-    strategy: str | None = None,
+    marks: Sequence[str] = (),
     decoder: Decoder = GREEDY,
 ) -> Evaluation:
     """What each subnet costs and how well it does on ``splits`` (or parts of them), by its label.
 
-    Transcripts go into the run folder, under the names of the ``strategy`` that chose the subnets and of the
-    ``decoder`` where these are not the usual.
+    Transcripts go into the run folder. ``marks`` tell them apart: the condition, the strategy that chose the
+    subnets. So does the ``decoder``, where it is not the usual.
     """
     found = Evaluation(costs(model, task, subnets), {})
     for split in splits:
@@ -99,8 +99,7 @@ def score_sizes(
             _, references, hypotheses = zip(*rows, strict=True)
             result = score(references, hypotheses)
             found.sizes[label][split] = result.as_json()
-            parts = [split, strategy, label, None if decoder == GREEDY else decoder.name]
-            name = "-".join(part for part in parts if part is not None)
+            name = "-".join([split, *marks, label, *([] if decoder == GREEDY else [decoder.name])])
             shown = page(f"{run.folder.name}, {name}", rows, result, heard.speakers)
             run.save_transcripts(name, rows, trn(rows, heard.speakers), shown)
     return found

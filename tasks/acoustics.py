@@ -1,4 +1,4 @@
-"""What a room adds to training speech: echo and noise, from folders of recordings.
+"""What a room adds to speech: echo and noise, from folders of recordings.
 
 What is added to an utterance is drawn before any audio is read: it depends on the generator alone.
 Shapes: S samples, C channels.
@@ -52,6 +52,18 @@ class Noise(BaseModel):
         return snr
 
 
+class EvalReverb(Reverb):
+    """Echo of a test condition."""
+
+    probability: float = Field(default=1.0, ge=0, le=1, description="Share of the utterances.")
+
+
+class EvalNoise(Noise):
+    """Noise of a test condition."""
+
+    probability: float = Field(default=1.0, ge=0, le=1, description="Share of the utterances.")
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """What is added to one utterance: echo first, then noise."""
@@ -77,12 +89,14 @@ class Room:
 
 
 class Acoustics:
-    """All rooms there may be. Raises :class:`~supernet.batch.TaskError` for folders that cannot be used."""
+    """All rooms there may be. ``prefix`` stands before the options' names in messages. Raises
+    :class:`~supernet.batch.TaskError` for folders that cannot be used.
+    """
 
-    def __init__(self, reverb: Reverb | None, noise: Noise | None) -> None:
+    def __init__(self, reverb: Reverb | None, noise: Noise | None, prefix: str = "") -> None:
         self._reverb, self._noise = reverb, noise
-        self._echoes = [] if reverb is None else find_audio(reverb.folder, "reverb")
-        self._noises = [] if noise is None else find_audio(noise.folder, "noise")
+        self._echoes = [] if reverb is None else find_audio(reverb.folder, f"{prefix}reverb")
+        self._noises = [] if noise is None else find_audio(noise.folder, f"{prefix}noise")
 
     def draw(self, rng: random.Random) -> Room | None:
         """The room of the next utterance; None where it stays as it is."""

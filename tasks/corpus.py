@@ -6,10 +6,10 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, ClassVar, cast
+from typing import ClassVar, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel
 from torch import Tensor
 
 from supernet.batch import (
@@ -23,92 +23,19 @@ from supernet.batch import (
     Task,
     TaskError,
 )
-from supernet.features import FRAMES_PER_SECOND, INPUTS, LOG_MEL, Input, InputName
+from supernet.features import FRAMES_PER_SECOND, INPUTS, LOG_MEL, Input
 from supernet.tokens import Tokens
-from tasks.acoustics import Acoustics, Noise, Reverb, Room
+from tasks.acoustics import Acoustics, Room
 from tasks.audio import load_features, one_thread
 from tasks.augmentation import SpecAugment
 from tasks.cache import digest, make_once
 from tasks.folder import ManifestFolder
 from tasks.index import VERSION, Index, Row, Rows, Texts, write_index, write_skipped
+from tasks.options import CorpusOptions
 from tasks.reader import EvalBatches, TrainReader
 from tasks.usable import Usable, check_share, needed_frames, of_split
 from tasks.vocabulary import VERSION as LEARNED_VERSION
-from tasks.vocabulary import Choice, check_choice, make_tokens
-
-TOKENS = (
-    "What the recogniser writes: characters, words, pieces of words learned from the training texts (unigram "
-    "or bpe), or those of a tokens.txt or SentencePiece .model."
-)
-
-
-class CorpusOptions(BaseModel):
-    """Options of every task."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tokens: Choice = Field(default="characters", description=TOKENS)
-    vocab_size: int | None = Field(
-        default=None,
-        ge=2,
-        description="Number of unigram or bpe tokens, with the blank. None: 500, or as many as there are.",
-    )
-    byte_fallback: bool = Field(
-        default=False, description="With unigram or bpe: unknown characters are written in bytes."
-    )
-    input: InputName = Field(
-        default="log-mel",
-        description="What the recogniser reads; `samples` with `model.init`, and then nothing hides or warps "
-        "frequencies.",
-    )
-    batch_seconds: float = Field(
-        default=28.0, gt=0, description="Seconds of speech in a training batch of one rank."
-    )
-    spec_augment: SpecAugment = Field(default=SpecAugment(), description="What is hidden while training.")
-    frequency_warp: float = Field(
-        default=0.1,
-        ge=0,
-        lt=0.5,
-        description="Largest relative stretch of the frequencies in training; 0 disables it.",
-    )
-    speed_perturb: tuple[Annotated[float, Field(ge=0.5, le=2.0)], ...] = Field(
-        default=(),
-        description="Speeds drawn from in training, such as [0.9, 1.0, 1.1]; slows reading down.",
-    )
-    reverb: Reverb | None = Field(
-        default=None, description="Echo of rooms in training; features are then computed as they are read."
-    )
-    noise: Noise | None = Field(default=None, description="Noise in training, after the echo; likewise.")
-    max_skipped: float = Field(default=0.05, ge=0, le=1, description="Share of a split that may be unusable.")
-    max_seconds: float = Field(
-        default=120.0,
-        gt=0,
-        description="Longer utterances, also those slowed down, are left out; `model.max_frames` must allow "
-        "it.",
-    )
-    store_hours: float = Field(
-        default=20.0,
-        ge=0,
-        description="Features of a corpus of so many hours (0.12 GB each) are stored; those of longer ones "
-        "are computed whenever they are read.",
-    )
-    cache: Path = Field(default=Path("data"), description="Where corpora and features are kept.")
-
-    @field_validator("tokens")
-    @classmethod
-    def _check_tokens(cls, tokens: Choice) -> Choice:
-        return check_choice(tokens)
-
-    @model_validator(mode="after")
-    def _check_pieces(self) -> CorpusOptions:
-        given = {"vocab_size": self.vocab_size, "byte_fallback": self.byte_fallback}
-        names = [f"`task.{name}`" for name, value in given.items() if value]
-        if names and self.tokens not in ("unigram", "bpe"):
-            raise ValueError(
-                f"{' and '.join(names)} must go with `task.tokens` unigram or bpe, "
-                f"but {'goes' if len(names) == 1 else 'go'} with '{self.tokens}' instead"
-            )
-        return self
+from tasks.vocabulary import make_tokens
 
 
 class CorpusTask(Task):
@@ -132,7 +59,7 @@ class CorpusTask(Task):
         """Make the manifest folder if it is not there. Called by ``prepare`` alone."""
 
     def prepare(self, report: Report) -> None:
-        _ = self._acoustics  # folders that cannot be used are told now
+        _ = self._acoustics, self._eval_acoustics  # folders that cannot be used are told now
         with one_thread():
             self.make(report)
             self.folder.prepare(report)
@@ -171,7 +98,15 @@ class CorpusTask(Task):
         if whole != split:
             rows = rows.where(np.array([row.part == split for row in rows], bool))
         load = partial(self._features, whole)
-        return EvalBatches(rows, load, tokens, rank=rank, num_ranks=num_ranks, input=self._input)
+        return EvalBatches(
+            rows,
+            load,
+            tokens,
+            acoustics=self._eval_acoustics,
+            rank=rank,
+            num_ranks=num_ranks,
+            input=self._input,
+        )
 
     def speakers(self, split: str) -> dict[str, str]:
         found = (
@@ -247,6 +182,10 @@ class CorpusTask(Task):
     @cached_property
     def _acoustics(self) -> Acoustics:
         return Acoustics(self.options.reverb, self.options.noise)
+
+    @cached_property
+    def _eval_acoustics(self) -> Acoustics:
+        return Acoustics(self.options.eval_reverb, self.options.eval_noise, "eval_")
 
     def _whole(self, name: str) -> Split:
         """The split that a part belongs to, or the split of that name."""

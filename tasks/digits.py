@@ -18,8 +18,9 @@ from supernet.batch import SPLITS, Report, Split, TaskError
 from supernet.features import SAMPLE_RATE
 from tasks.audio import resample
 from tasks.cache import digest, make_once
-from tasks.corpus import TOKENS, CorpusOptions, CorpusTask
+from tasks.corpus import CorpusTask
 from tasks.folder import Utterance, write_split
+from tasks.options import TOKENS, CorpusOptions
 from tasks.vocabulary import Choice
 
 VERSION = 1

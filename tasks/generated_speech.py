@@ -21,10 +21,11 @@ from supernet.batch import SPLITS, Report, Split, TaskError
 from supernet.features import SAMPLE_RATE
 from tasks.audio import resample
 from tasks.cache import digest, make_once
-from tasks.corpus import CorpusOptions, CorpusTask
+from tasks.corpus import CorpusTask
 from tasks.espeak import Line, SpeechError, speak
 from tasks.folder import Utterance, write_split
 from tasks.grammar import sentences
+from tasks.options import CorpusOptions
 from tasks.voices import DIALECTS, VARIANTS
 
 VERSION = 2

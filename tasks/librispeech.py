@@ -9,8 +9,8 @@ from pydantic import Field
 
 from supernet.batch import SPLITS, Split, TaskError
 from tasks.converted import ConvertedTask
-from tasks.corpus import CorpusOptions
 from tasks.entries import Entry, Listed, Source, numbered_lines
+from tasks.options import CorpusOptions
 from tasks.problems import Problem
 
 Parts = tuple[str, ...]

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from supernet.batch import SPLITS, Report, TaskError
 from tasks.converted import ConvertedTask
-from tasks.corpus import CorpusOptions
 from tasks.entries import Listed, Source
 from tasks.folder import manifest_path
 from tasks.forms.form import Form, Listing
@@ -18,6 +17,7 @@ from tasks.forms.json_lines import JSON_LINES
 from tasks.forms.kaldi import KALDI
 from tasks.forms.tables import TABLES
 from tasks.forms.wav2vec import WAV2VEC
+from tasks.options import CorpusOptions
 
 FORMS = (KALDI, WAV2VEC, JSON_LINES, TABLES)
 """In the order in which they are looked for; Lhotse's manifests come before all."""

@@ -215,7 +215,9 @@ def _stand_in(number: int, num_frames: int) -> MonoCut:
 
 
 class EvalBatches:
-    """One rank's share of a split, shortest first, each time the same."""
+    """One rank's share of a split, shortest first, each time the same: the room of an utterance is drawn from
+    its name.
+    """
 
     def __init__(
         self,
@@ -223,6 +225,7 @@ class EvalBatches:
         load: Load,
         tokens: Tokens,
         *,
+        acoustics: Acoustics,
         rank: int,
         num_ranks: int,
         input: Input = LOG_MEL,
@@ -232,6 +235,7 @@ class EvalBatches:
         self._rows = rows
         self._load = load
         self._tokens = tokens
+        self._acoustics = acoustics
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -239,7 +243,10 @@ class EvalBatches:
     def __iter__(self) -> Iterator[Batch]:
         for numbers in self._batches:
             rows = [self._rows[number] for number in numbers]
-            yield collate(rows, [self._load(row) for row in rows], self._tokens, self._input)
+            yield collate(rows, [self._load_in_room(row) for row in rows], self._tokens, self._input)
+
+    def _load_in_room(self, row: Row) -> Tensor:
+        return self._load(row, room=self._acoustics.draw(random.Random(f"{row.id}/room")))
 
 
 def _group(rows: Rows) -> Iterator[list[int]]:

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from supernet.batch import Split, TaskError
 from tasks.converted import ConvertedTask
-from tasks.corpus import CorpusOptions
 from tasks.entries import Entry, Listed, Source, numbered_lines, seconds
+from tasks.options import CorpusOptions
 from tasks.problems import Problem
 
 FOLDERS: dict[str, Split] = {"train": "train", "dev": "valid", "test": "test"}

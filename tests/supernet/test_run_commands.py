@@ -14,7 +14,7 @@ from rich.console import Console
 from supernet import checkpoint, cut, evaluate, transcribe
 from supernet.run import Run
 from tests.supernet.processes import run
-from tests.tasks.folders import tone
+from tests.tasks.folders import tone, write_folder
 
 
 @pytest.fixture
@@ -70,6 +70,17 @@ def test_transcripts_come_with_a_page_and_a_trn_pair(finished: tuple[Run, str]) 
     wrong = [id for id, reference, hypothesis in rows if reference.split() != hypothesis.split()]
     assert f"{len(wrong)} of 8 utterances have errors" in html
     assert all(f"<h3>{id} " in html for id in wrong)
+
+
+def test_another_condition_has_transcripts_of_its_own(
+    finished: tuple[Run, str], here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_folder(tmp_path / "other", test=3)
+    before = finished[0].transcripts("test-4")
+    evaluate.main(["runs/finished", "--sizes", "4", "--set", f"task.path={other}", "--name", "other"])
+    assert "finished, other, test" in capsys.readouterr().out
+    assert finished[0].transcripts("test-4") == before
+    assert {id for id, _, _ in finished[0].transcripts("test-other-4")} == {"test-0", "test-1", "test-2"}
 
 
 def test_a_selection_file_is_scored(
@@ -141,6 +152,26 @@ def test_any_audio_file_is_transcribed_and_a_broken_one_is_named(
             evaluate.main,
             ["runs/finished", "--by", "age"],
             "`--by` must be some of speaker, length, but has 'age' instead",
+        ),
+        (
+            evaluate.main,
+            ["runs/finished", "--set", "task.path=x"],
+            "`--set` and `--name` must come together, but one is missing",
+        ),
+        (
+            evaluate.main,
+            ["runs/finished", "--set", "train.lr=1", "--name", "x"],
+            "`--set` must be a setting of the task, such as task.path, but sets 'train'",
+        ),
+        (
+            evaluate.main,
+            ["runs/finished", "--set", "task.eval_noise.folder=none", "--name", "../x"],
+            "`--name` must be letters, digits, - and _, but is '../x'",
+        ),
+        (
+            evaluate.main,
+            ["runs/finished", "--set", "task.eval_noise.folder=none", "--name", "x"],
+            "`task.eval_noise.folder` must be a folder, but 'none' is none",
         ),
         (
             evaluate.main,

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from torch import Tensor
 
 from supernet.batch import Batch, TaskError
 from supernet.features import fbank
@@ -133,6 +134,26 @@ def test_evaluation_hears_no_room(tmp_path: Path, sounds: Path) -> None:
     assert torch.equal(ours.features_BTF, theirs.features_BTF)
 
 
+def test_a_test_condition_is_the_same_however_batches_are_divided(tmp_path: Path, sounds: Path) -> None:
+    folder = write_folder(tmp_path / "tones", train=1, test=9)
+    noisy = prepared(folder, eval_noise={"folder": sounds / "noise", "snr": [3, 9]})
+    whole = {id: row for batch in noisy.eval_batches("test", noisy.tokens()) for id, row in _rows(batch)}
+    halves = [noisy.eval_batches("test", noisy.tokens(), rank=rank, num_ranks=2) for rank in range(2)]
+    found = [pair for half in halves for batch in half for pair in _rows(batch)]
+    assert sorted(id for id, _ in found) == sorted(whole)
+    assert all(torch.equal(row, whole[id]) for id, row in found)
+    clean = prepared(folder)
+    (theirs,) = clean.eval_batches("test", clean.tokens())
+    assert all(not torch.equal(row, whole[id]) for id, row in _rows(theirs)), "all hear noise"
+    (ours,), (theirs,) = batches(noisy, 1), batches(clean, 1)
+    assert torch.equal(ours.features_BTF, theirs.features_BTF), "training does not"
+
+
+def _rows(batch: Batch) -> list[tuple[str, Tensor]]:
+    lengths = zip(batch.ids, batch.features_BTF, batch.num_frames, strict=True)
+    return [(id, features[:length]) for id, features, length in lengths]
+
+
 def test_rooms_that_never_come_change_nothing(tmp_path: Path, sounds: Path) -> None:
     folder = write_folder(tmp_path / "tones", train=10)
     ours = batches(task(folder, sounds, 0.0), 6)
@@ -152,7 +173,7 @@ def test_resumed_equals_never_stopped(tmp_path: Path, sounds: Path) -> None:
         assert torch.equal(ours.features_BTF, theirs.features_BTF)
 
 
-@pytest.mark.parametrize("option", ["noise", "reverb"])
+@pytest.mark.parametrize("option", ["noise", "reverb", "eval_noise", "eval_reverb"])
 def test_folders_that_cannot_be_used(option: str, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones", train=1, valid=1, test=1)
     bad = tmp_path / "bad"
