@@ -1,4 +1,4 @@
-"""Commands and numbers spoken by eSpeak NG, with mild noise: a corpus that anyone has in a minute.
+"""Sentences spoken by eSpeak NG, in noise: a corpus that anyone has in a minute.
 
 No sentence and no voice of one split occurs in another.
 """
@@ -11,26 +11,29 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
 from supernet.batch import SPLITS, Report, Split, TaskError
 from supernet.features import SAMPLE_RATE
+from tasks import commands, stories
+from tasks.acoustics import reverberate
 from tasks.audio import resample
 from tasks.cache import digest, make_once
 from tasks.corpus import CorpusTask
 from tasks.espeak import Line, SpeechError, speak
 from tasks.folder import Utterance, write_split
-from tasks.grammar import sentences
 from tasks.options import CorpusOptions
 from tasks.voices import DIALECTS, VARIANTS
 
 VERSION = 2
 """Raise it when the same options give another corpus."""
 
+SENTENCES = {"commands": commands.sentences, "stories": stories.sentences}
 _TEST_SHARE, _VALID_SHARE = 0.25, 0.1
 """Of the sentences; the others are for training."""
 
@@ -41,10 +44,31 @@ Speech = tuple[int, bytes]
 class GeneratedSpeechOptions(CorpusOptions):
     """Options of generated speech."""
 
+    text: Literal["commands", "stories"] = Field(
+        default="commands",
+        description="What is said: commands to a home (166 words), or sentences of all sorts (3,500 words).",
+    )
     num_train: int = Field(default=3000, ge=20, description="Training utterances.")
     num_valid: int = Field(default=300, ge=1, description="Validation utterances.")
     num_test: int = Field(default=600, ge=1, description="Test utterances.")
+    snr: tuple[float, float] = Field(default=(15.0, 30.0), description="Speech over noise, in dB: from, to.")
+    rt60: tuple[float, float] | None = Field(
+        default=None, description="Reverberation times of the rooms in seconds: from, to. None: no echo."
+    )
     seed: int = Field(default=0, ge=0, description="Another seed is another corpus.")
+
+    @field_validator("snr", "rt60")
+    @classmethod
+    def _check_range(
+        cls, ends: tuple[float, float] | None, info: ValidationInfo
+    ) -> tuple[float, float] | None:
+        lowest, highest = (0.05, 2.0) if info.field_name == "rt60" else (-20.0, 100.0)
+        if ends is not None and not lowest <= ends[0] <= ends[1] <= highest:
+            raise ValueError(
+                f"`task.{info.field_name}` must be two ascending numbers from {lowest:g} to {highest:g}, "
+                f"but is {list(ends)} instead"
+            )
+        return ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +85,8 @@ class _Recipe:
     silence: tuple[float, float]
     """Seconds before and after."""
     noise_seed: int
+    rt60: float | None
+    """Seconds in which the room's echo falls by 60 dB."""
 
 
 class GeneratedSpeech(CorpusTask):
@@ -71,7 +97,7 @@ class GeneratedSpeech(CorpusTask):
 
     @property
     def path(self) -> Path:
-        shape = self.options.model_dump(include={"num_train", "num_valid", "num_test", "seed"})
+        shape = self.options.model_dump(include=set(GeneratedSpeechOptions.__annotations__))
         return Path(self.options.cache) / f"{self.name}-{digest([VERSION, shape])}"
 
     def make(self, report: Report) -> None:
@@ -84,10 +110,9 @@ def _make(folder: Path, options: GeneratedSpeechOptions, report: Report) -> None
         "valid": options.num_valid,
         "test": options.num_test,
     }
-    texts = choose_texts(numbers, options.seed)
+    texts = choose_texts(SENTENCES[options.text](), numbers, options.seed)
     recipes = {
-        split: [_draw(text, split, i, options.seed) for i, text in enumerate(texts[split])]
-        for split in SPLITS
+        split: [_draw(text, split, i, options) for i, text in enumerate(texts[split])] for split in SPLITS
     }
     lines = [recipe.line for split in SPLITS for recipe in recipes[split]]
     try:
@@ -110,9 +135,9 @@ def _counted(spoken: Iterable[Speech], total: int, report: Report) -> Iterator[S
         yield speech
 
 
-def choose_texts(numbers: dict[Split, int], seed: int) -> dict[Split, list[str]]:
+def choose_texts(sentences: list[str], numbers: dict[Split, int], seed: int) -> dict[Split, list[str]]:
     """So many texts for each split, none of which another split has; every word occurs in a training text."""
-    pools = _divide(sentences(), seed)
+    pools = _divide(sentences, seed)
     train = _repeat(pools["train"], numbers["train"])
     known = {word for text in train for word in text.split()}
     texts: dict[Split, list[str]] = {"train": train}
@@ -121,7 +146,7 @@ def choose_texts(numbers: dict[Split, int], seed: int) -> dict[Split, list[str]]
         if not pool:
             raise TaskError(
                 f"`num_train` must be large enough to contain the words of some {split} sentence, "
-                f"but is {numbers['train']} instead. Give at least 100."
+                f"but is {numbers['train']} instead. Give more."
             )
         texts[split] = _repeat(pool, numbers[split])
     return texts
@@ -141,16 +166,17 @@ def _repeat(texts: list[str], number: int) -> list[str]:
     return list(itertools.islice(itertools.cycle(texts), number))
 
 
-def _draw(text: str, split: Split, number: int, seed: int) -> _Recipe:
-    rng = random.Random(f"{seed}/{split}/{number}")
+def _draw(text: str, split: Split, number: int, options: GeneratedSpeechOptions) -> _Recipe:
+    rng = random.Random(f"{options.seed}/{split}/{number}")
     voice = f"{rng.choice(DIALECTS)}+{rng.choice(VARIANTS[split])}"
     return _Recipe(
         line=Line(text, voice, words_per_minute=rng.randint(120, 175), pitch=rng.randint(20, 80)),
-        noise_db=rng.uniform(15, 30),
+        noise_db=rng.uniform(*options.snr),
         noise_slope=rng.uniform(0, 1.5),
         peak_db=rng.uniform(-15, -1),
         silence=(rng.uniform(0, 0.2), rng.uniform(0, 0.2)),
         noise_seed=rng.getrandbits(32),
+        rt60=None if options.rt60 is None else rng.uniform(*options.rt60),
     )
 
 
@@ -160,18 +186,21 @@ def _utterance(id: str, recipe: _Recipe, speech: Speech) -> Utterance:
         "pitch": line.pitch,
         "words_per_minute": line.words_per_minute,
         "noise_db": round(recipe.noise_db, 2),
+        **({} if recipe.rt60 is None else {"rt60": round(recipe.rt60, 3)}),
     }
     return Utterance(id, line.text, _finish(speech, recipe), speaker=line.voice, about=about)
 
 
 def _finish(speech: Speech, recipe: _Recipe) -> Tensor:
-    """Speech in noise, between silences: the samples at 16 kHz."""
+    """Speech in a room and noise, between silences: the samples at 16 kHz."""
     rate, pcm = speech
     samples = resample(torch.from_numpy(np.frombuffer(pcm, np.int16) / np.float32(32768)), rate)
     samples = _trim(samples)
     samples = samples * (10 ** (recipe.peak_db / 20) / samples.abs().max())
     before, after = (round(seconds * SAMPLE_RATE) for seconds in recipe.silence)
     padded = torch.nn.functional.pad(samples, (before, after))
+    if recipe.rt60 is not None:
+        padded = reverberate(padded, echo_of(recipe.rt60, recipe.noise_seed))
     level = float(samples.square().mean().sqrt()) * 10 ** (-recipe.noise_db / 20)
     return (padded + level * _noise(len(padded), recipe)).clamp(-1, 1)
 
@@ -182,6 +211,16 @@ def _trim(samples: Tensor) -> Tensor:
     if len(loud) == 0:
         raise SpeechError("eSpeak NG must speak, but gave silence instead. Reinstall espeakng-loader.")
     return samples[int(loud[0]) : int(loud[-1]) + 1]
+
+
+def echo_of(rt60: float, seed: int) -> Tensor:
+    """The impulse response of a room: direct sound, and a third of its energy in a tail that falls by 60 dB
+    in ``rt60`` seconds.
+    """
+    size = round(rt60 * SAMPLE_RATE)
+    tail = np.random.default_rng(seed).standard_normal(size) * 10 ** (-3 * np.arange(size) / size)
+    tail[0] = np.sqrt(3 * np.square(tail[1:]).sum())
+    return torch.from_numpy(tail).float()
 
 
 def _noise(size: int, recipe: _Recipe) -> Tensor:

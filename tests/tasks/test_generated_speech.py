@@ -9,14 +9,22 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import torch
 from lhotse import CutSet
+from pydantic import ValidationError
 
 from supernet.batch import SPLITS, Split, TaskError
 from tasks import espeak
 from tasks.espeak import Line, SpeechError, speak
 from tasks.folder import manifest_path
-from tasks.generated_speech import GeneratedSpeech, GeneratedSpeechOptions, choose_texts
-from tasks.grammar import sentences
+from tasks.generated_speech import (
+    SENTENCES,
+    GeneratedSpeech,
+    GeneratedSpeechOptions,
+    choose_texts,
+    echo_of,
+)
+from tasks.lexicon import VERBS, plural
 from tasks.voices import VARIANTS
 from tests.tasks.folders import quiet
 
@@ -70,9 +78,10 @@ def test_utterances_are_16_khz_mono_and_short(task: GeneratedSpeech) -> None:
         assert 0.5 < about.duration < 6
 
 
+@pytest.mark.parametrize("kind", SENTENCES)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_no_sentence_is_in_two_splits(seed: int) -> None:
-    texts = choose_texts(DEFAULT, seed)
+def test_no_sentence_is_in_two_splits(seed: int, kind: str) -> None:
+    texts = choose_texts(SENTENCES[kind](), DEFAULT, seed)
     for one, other in combinations(SPLITS, 2):
         assert not set(texts[one]) & set(texts[other])
     assert {split: len(texts[split]) for split in SPLITS} == DEFAULT
@@ -80,7 +89,7 @@ def test_no_sentence_is_in_two_splits(seed: int) -> None:
 
 @pytest.mark.parametrize("num_train", [60, 3000])
 def test_every_word_is_trained(num_train: int) -> None:
-    texts = choose_texts({**DEFAULT, "train": num_train}, seed=0)
+    texts = choose_texts(SENTENCES["commands"](), {**DEFAULT, "train": num_train}, seed=0)
     trained = {word for text in texts["train"] for word in text.split()}
     for split in SPLITS:
         assert trained >= {word for text in texts[split] for word in text.split()}
@@ -94,11 +103,67 @@ def test_no_voice_is_in_two_splits(task: GeneratedSpeech) -> None:
         assert variants <= set(VARIANTS[split])
 
 
-def test_sentences_are_lower_case_words() -> None:
-    found = sentences()
-    assert len(set(found)) == len(found) > 1000
+@pytest.mark.parametrize(("kind", "fewest", "words"), [("commands", 1000, 160), ("stories", 50_000, 3500)])
+def test_sentences_are_lower_case_words(kind: str, fewest: int, words: int) -> None:
+    found = SENTENCES[kind]()
+    assert len(set(found)) == len(found) > fewest
+    assert len({word for sentence in found for word in sentence.split()}) > words
     assert set("".join(found)) <= set("abcdefghijklmnopqrstuvwxyz ")
-    assert found == sentences()
+    assert not [sentence for sentence in found if "  " in sentence or sentence != sentence.strip()]
+    assert found == SENTENCES[kind]()
+
+
+def test_words_have_their_forms() -> None:
+    forms = {verb[0]: verb[1:] for verb in VERBS}
+    assert forms["stop"] == ("stopped", "stops", "stopping")
+    assert forms["carry"] == ("carried", "carries", "carrying")
+    assert forms["bake"] == ("baked", "bakes", "baking")
+    assert forms["see"] == ("saw", "sees", "seeing")
+    assert forms["tie"] == ("tied", "ties", "tying")
+    assert forms["catch"] == ("caught", "catches", "catching")
+    assert forms["forget"] == ("forgot", "forgets", "forgetting")
+    assert [plural(noun) for noun in ("fox", "pony", "donkey", "fisherman", "wolf", "piano")] == [
+        "foxes",
+        "ponies",
+        "donkeys",
+        "fishermen",
+        "wolves",
+        "pianos",
+    ]
+
+
+def test_rooms_and_noise_are_as_asked_for(task: GeneratedSpeech, tmp_path: Path) -> None:
+    options = {
+        **SMALL,
+        "num_train": 250,
+        "cache": tmp_path,
+        "text": "stories",
+        "snr": [0, 10],
+        "rt60": [0.2, 0.5],
+    }
+    hard = GeneratedSpeech(GeneratedSpeechOptions.model_validate(options))
+    hard.prepare(quiet)
+    about = [cut.supervisions[0].custom for split in SPLITS for cut in hard.folder.cuts[split]]
+    assert all(0.2 <= one["rt60"] <= 0.5 and 0 <= one["noise_db"] <= 10 for one in about)
+    assert len({one["rt60"] for one in about}) > 40
+    assert all("rt60" not in cut.supervisions[0].custom for cut in task.folder.cuts["test"])
+    assert hard.path.name != task.path.name
+
+
+def test_an_echo_falls_by_60_db_in_its_time() -> None:
+    response = echo_of(0.5, seed=1)
+    direct, tail = response[0], response[1:]
+    assert float(direct.square() / tail.square().sum()) == pytest.approx(3, rel=1e-4)
+    blocks = tail[: 16 * (len(tail) // 16)].reshape(16, -1).square().mean(dim=1)
+    fall = 10 * torch.log10(blocks[0] / blocks[-1])
+    assert float(fall) == pytest.approx(60 * 15 / 16, abs=2)
+
+
+@pytest.mark.parametrize("wrong", [{"snr": [9, 3]}, {"rt60": [0, 1]}, {"rt60": [0.1, 9]}, {"snr": [0, 500]}])
+def test_ranges_that_are_none_are_refused(wrong: dict[str, list[float]]) -> None:
+    (name,) = wrong
+    with pytest.raises(ValidationError, match=rf"`task.{name}` must be two ascending numbers from"):
+        GeneratedSpeechOptions.model_validate(wrong)
 
 
 def test_every_voice_speaks() -> None:
