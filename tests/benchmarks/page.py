@@ -30,9 +30,14 @@ def _table(test: str, cases: list[dict[str, Any]]) -> Iterator[str]:
     yield "| case | threads | " + " | ".join(names) + " |"
     yield "|---|---|" + "---|" * len(names)
     for case in cases:
-        values = " | ".join(f"{case['extra_info'][name]:.2f}" for name in names)
+        values = " | ".join(_number(case["extra_info"][name]) for name in names)
         label = case["name"].partition("[")[2].rstrip("]")
         yield f"| {label} | {case['extra_info']['threads']} | {values} |"
+
+
+def _number(value: float) -> str:
+    """Two decimals, or as many digits where there is more before or behind the point."""
+    return f"{value:.2f}" if 0.1 <= value < 100 else f"{value:.3g}"
 
 
 def main() -> None:

@@ -1,0 +1,125 @@
+"""What a GPU makes of it: utterances a second while training, real-time factors, and how long it waits.
+
+Run: ``python -m pytest tests/benchmarks/test_throughput.py``; without a GPU the preset `tiny` stands in.
+Utterances are 10 s of random features; precision is given where it is not float32.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from supernet.cut import cut
+from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
+from supernet.model import Recogniser
+from supernet.phases import Schedule
+from supernet.resolve import resolve
+from supernet.step import Pass, Plan, Step
+from tests.benchmarks.conftest import NO_GPU, Ratio, seconds
+from tests.benchmarks.test_step import NUM_TOKENS, make_batch
+
+SIZES = (6, 9, 12)
+FRAMES = 1000
+UTTERANCES = {"cpu": 6, "cuda": 32}
+CASES = [
+    ("cpu", "tiny", "float32"),
+    *(
+        pytest.param("cuda", preset, precision, marks=NO_GPU)
+        for preset in ("tiny", "small", "base")
+        for precision in ("float32", "bfloat16")
+    ),
+]
+Work = Callable[[], object]
+
+
+class Training:
+    """Steps of a supernet in joint training, in several ways."""
+
+    def __init__(self, device: str, preset: str, precision: str, sharing: str) -> None:
+        settings = {"sizes": SIZES, "passes": {"sharing": sharing}, "granularity": "layer"}
+        config = resolve([{"preset": preset}, settings]).config
+        torch.manual_seed(0)
+        self.net = Recogniser(config, NUM_TOKENS, initial_score=0.5).to(device)
+        method = SimpleTopK(SimpleTopKOptions(), config)
+        self._schedule = Schedule(method, self.net, seed=0)
+        self.batch = make_batch(UTTERANCES[device], FRAMES, torch.device(device))
+        self._precision = precision
+
+    def plan(self) -> Plan:
+        number = self._schedule.num_steps - 1
+        self._schedule.begin(number)
+        return self._schedule.plan(number)
+
+    def step(self, *plans: Plan, wait: bool = False) -> None:
+        """All ``plans`` forward and backward one after the other; ``wait``: the host looks at each loss."""
+        for plan in plans:
+            with autocast(self.batch.features_BTF.device.type, self._precision):
+                loss = self.net(self.batch, Step(plan))
+            (loss.total / loss.num_frames).backward()
+            if wait:
+                float(loss.total)
+        self.net.zero_grad(set_to_none=True)
+
+
+def autocast(device: str, precision: str) -> torch.autocast | nullcontext[None]:
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device, getattr(torch, precision))
+
+
+@pytest.mark.parametrize(("where", "preset", "precision"), CASES)
+@pytest.mark.parametrize("way", ["joint", "passes one after another"])
+def test_training(way: str, where: str, preset: str, precision: str, ratio: Ratio) -> None:
+    here = Training(where, preset, precision, "rows" if way == "joint" else "batch")
+    full = Plan((Pass(max(SIZES), here.net.table.full),))
+    plan = here.plan()
+    one_by_one = [Plan((replace(each, share=None),)) for each in plan.passes]
+    work = partial(here.step, plan) if way == "joint" else partial(here.step, *one_by_one, wait=True)
+    found = ratio(work, lambda: here.step(full), 5, what="full-net steps")
+    ratio.note(len(here.batch) / ratio.benchmark.stats.stats.median, "utterances a second")
+    assert found > 0
+
+
+@pytest.mark.parametrize(("where", "preset", "precision"), CASES)
+@pytest.mark.parametrize("batch", [1, 32])
+@pytest.mark.parametrize("size", SIZES)
+def test_recognising(size: int, batch: int, where: str, preset: str, precision: str, ratio: Ratio) -> None:
+    torch.manual_seed(0)
+    net = Recogniser(resolve([{"preset": preset}]).config, NUM_TOKENS).to(where).eval()
+    small = cut(net, net.table.subnet(net.table.first(size)))
+    features = torch.randn(batch, FRAMES, 80, device=where)
+
+    def recognise(one: Recogniser) -> None:
+        with torch.inference_mode(), autocast(where, precision):
+            one.log_probs(features, [FRAMES] * batch, one.table.full).argmax(-1).tolist()
+
+    found = ratio(lambda: recognise(small), lambda: recognise(net), 5, what="of 12 layers")
+    ratio.note(ratio.benchmark.stats.stats.median / (batch * FRAMES / 100), "RTF")
+    assert 0 < found < 1.5
+
+
+@NO_GPU
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("preset", ["tiny", "small", "base"])
+def test_share_of_time_that_the_gpu_computes(preset: str, precision: str, ratio: Ratio) -> None:
+    here = Training("cuda", preset, precision, "rows")
+    plan = here.plan()
+    here.step(plan)
+
+    def steps() -> None:
+        for _ in range(10):
+            here.step(plan)
+
+    start = time.perf_counter()
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        took = ratio.benchmark.pedantic(lambda: seconds(steps), rounds=1)
+    assert took <= time.perf_counter() - start
+    busy = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6
+    assert 0 < ratio.note(busy / took, "share of time") <= 1.05
