@@ -143,7 +143,7 @@ class CorpusTask(Task):
     @property
     def _is_stored(self) -> bool:
         """Whether features are kept on the disk."""
-        return bool(self.folder.seconds <= self.options.store_hours * 3600)
+        return self._input is LOG_MEL and bool(self.folder.seconds <= self.options.store_hours * 3600)
 
     @property
     def _index_path(self) -> Path:
