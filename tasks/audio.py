@@ -8,13 +8,17 @@ from functools import cache
 from typing import Any
 
 import torch
+from lhotse import AudioSource
 from lhotse.audio.backend import LibsndfileBackend, get_current_audio_backend, set_current_audio_backend
 from lhotse.cut import Cut
 from lhotse.cut.data import DataCut
+from lhotse.utils import fastcopy
 from torch import Tensor
 from torchaudio.transforms import Resample
 
 from supernet.features import LOG_MEL, SAMPLE_RATE, Input, is_silent
+from tasks.members import MEMBER, Member, read_member
+from tasks.problems import Unusable
 
 _SHORTEST = SAMPLE_RATE // 40
 """Samples in one analysis window of 25 ms."""
@@ -27,6 +31,7 @@ class AudioError(ValueError):
 def load_samples(cut: Cut, speed: float = 1.0) -> Tensor:
     """Mono samples ``(S,)`` of ``cut`` at 16 kHz: channels averaged, ``speed`` times as fast."""
     _refuse_strange_sources(cut)
+    cut = _from_tar(cut)
     if speed != 1.0:
         cut = cut.perturb_speed(speed)
     with _libsndfile():
@@ -90,6 +95,33 @@ def _refuse_strange_sources(cut: Cut) -> None:
     if kinds != {"file"}:
         found = " and ".join(sorted(kinds)) or type(cut).__name__
         raise AudioError(f"its audio must be a file, but is {found} instead")
+
+
+def _from_tar(cut: Cut) -> Cut:
+    """``cut`` with its bytes as source where its audio is a member of a tar; any other as it is."""
+    if not cut.custom or MEMBER not in cut.custom:
+        return cut
+    try:
+        (source,) = sources(cut)
+        with open(source.source, "rb") as file:
+            content = read_member(file, _member(cut.custom[MEMBER]))
+    except (OSError, ValueError) as error:
+        raise AudioError(f"cannot be read: {_first_line(error)}") from error
+    recording = fastcopy(cut.recording, sources=[AudioSource("memory", source.channels, content)])
+    found: Cut = fastcopy(cut, recording=recording)
+    return found
+
+
+def _member(place: Any) -> Member:
+    """A member as a manifest tells of it, which may be anything."""
+    try:
+        member = Member(**place)
+    except TypeError:
+        member = None
+    if member is None or not (type(member.offset) is int and type(member.size) is int):
+        what = f"`{MEMBER}` must be name, offset, size and header, but is {place!r} instead"
+        raise Unusable("bad line", what)
+    return member
 
 
 @cache

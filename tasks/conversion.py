@@ -5,8 +5,11 @@ first.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 import soundfile
 from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
@@ -14,13 +17,11 @@ from lhotse.cut import Cut
 
 from supernet.batch import SPLITS, Report, Split
 from tasks.division import Division
-from tasks.entries import Entry, Source
+from tasks.entries import TOLERANCE, Entry, Source
 from tasks.folder import LISTED, PART, manifest_path
+from tasks.members import MEMBER, Member, MemberFile
 from tasks.problems import Problem, Problems, Unusable, open_problems
 from tasks.summary import Summary
-
-_TOLERANCE = 0.1
-"""Seconds that a segment may end behind its audio; listings round."""
 
 
 def convert(source: Source, folder: Path, report: Report, decode: bool = False) -> None:
@@ -30,7 +31,7 @@ def convert(source: Source, folder: Path, report: Report, decode: bool = False) 
     of it with ``decode``; its paths become absolute. Raises :class:`TaskError` where there is too little to
     divide.
     """
-    division = Division(source)
+    division = Division(source, report)
     with ExitStack() as stack:
         problems = stack.enter_context(open_problems(folder))
         writers = {
@@ -92,7 +93,7 @@ class _Inspection:
         self._rate = self._rate or rate
         if rate != self._rate:
             self._add(entry, split, Unusable("sampling rate", f"{rate} Hz; the first one has {self._rate}"))
-        piece = hash((entry.audio, entry.start))
+        piece = hash((entry.audio, entry.member, entry.start))
         if piece in self._pieces:
             self._add(entry, split, Unusable("same audio", "listed before"))
         self._pieces.add(piece)
@@ -106,11 +107,11 @@ def _piece(entry: Entry, decode: bool) -> tuple[Recording, float, float]:
     """The recording with the entry's speech, and where that lies: start and duration in seconds."""
     if entry.audio is None:
         raise Unusable("text without audio", "no audio")
-    recording = _recording(entry.audio.absolute(), decode)
+    recording = _recording(entry.audio.absolute(), entry.member, decode)
     rate, most = recording.sampling_rate, recording.num_samples
     first = round(entry.start * rate)
     last = most if entry.duration is None else round((entry.start + entry.duration) * rate)
-    if not 0 <= first < min(last, most) or last > most + _TOLERANCE * rate:
+    if not 0 <= first < min(last, most) or last > most + TOLERANCE * rate:
         raise Unusable(
             "segment", f"{first / rate:g} s to {last / rate:g} s of audio with {recording.duration:g} s"
         )
@@ -118,25 +119,45 @@ def _piece(entry: Entry, decode: bool) -> tuple[Recording, float, float]:
 
 
 @lru_cache(maxsize=256)
-def _recording(path: Path, decode: bool) -> Recording:
-    """What the header of ``path`` says; segments of one recording mostly follow each other."""
+def _recording(path: Path, member: Member | None, decode: bool) -> Recording:
+    """What the header of ``path``, or of its ``member``, says; segments of one recording mostly follow each
+    other.
+    """
     if ".ark" in path.suffix:
         raise Unusable("unreadable", f"'{path}' is in an archive of Kaldi's; write it as a file of audio")
     if not path.is_file():
         raise Unusable("missing file", f"'{path}' does not exist")
-    if path.stat().st_size == 0:
-        raise Unusable("zero length", f"'{path}' is an empty file")
+    name = f"{path}:{member.name}" if member else str(path)
+    if (member.size if member else path.stat().st_size) == 0:
+        raise Unusable("zero length", f"'{name}' is an empty file")
     try:
-        header = soundfile.info(path)
-        found = sum(map(len, soundfile.blocks(path, 2**16))) if decode else header.frames
+        header, found = _look_at(path, member, decode)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise Unusable("unreadable", f"'{path}' must be audio that libsndfile reads: {error}") from error
+        # The library's own words name what it was given, which for a member is an object of ours.
+        why = getattr(error, "error_string", error)
+        raise Unusable("unreadable", f"'{name}' must be audio that libsndfile reads: {why}") from error
     if header.frames <= 0:
-        raise Unusable("zero length", f"'{path}' has no samples")
+        raise Unusable("zero length", f"'{name}' has no samples")
     if found != header.frames:
-        raise Unusable("unreadable", f"'{path}' breaks off after {found / header.samplerate:.2f} s")
+        raise Unusable("unreadable", f"'{name}' breaks off after {found / header.samplerate:.2f} s")
     source = AudioSource("file", list(range(header.channels)), str(path))
-    return Recording(path.stem, [source], header.samplerate, header.frames, header.frames / header.samplerate)
+    id = Path(member.name if member else path).stem
+    return Recording(id, [source], header.samplerate, header.frames, header.frames / header.samplerate)
+
+
+def _look_at(path: Path, member: Member | None, decode: bool) -> tuple[Any, int]:
+    """The header, and the samples of a channel that are there: as the header has it, or by decoding."""
+    with ExitStack() as stack:
+        audio: Any = path
+        if member is not None:
+            file = stack.enter_context(open(path, "rb"))
+            audio = stack.enter_context(BufferedReader(MemberFile(file, member)))
+        header = soundfile.info(audio)
+        if not decode:
+            return header, header.frames
+        if member is not None:
+            audio.seek(0)
+        return header, sum(map(len, soundfile.blocks(audio, 2**16)))
 
 
 def _cut(entry: Entry, text: str, recording: Recording, start: float, duration: float) -> Cut:
@@ -147,7 +168,10 @@ def _cut(entry: Entry, text: str, recording: Recording, start: float, duration: 
         entry.id, recording.id, 0.0, duration, channel, text, speaker=entry.speaker, custom=about
     )
     kind = MonoCut if len(channels) == 1 else MultiCut
-    return kind(entry.id, start, duration, channel, supervisions=[supervision], recording=recording)
+    custom = {MEMBER: asdict(entry.member)} if entry.member else None
+    return kind(
+        entry.id, start, duration, channel, supervisions=[supervision], recording=recording, custom=custom
+    )
 
 
 def _note_characters(folder: Path, summary: Summary, problems: Problems) -> None:

@@ -7,8 +7,12 @@ from array import array
 
 import numpy as np
 
-from supernet.batch import SPLITS, Split, TaskError
+from supernet.batch import SPLITS, Report, Split, TaskError
 from tasks.entries import Entry, Source
+from tasks.problems import Problem
+
+_REPORTED = 1000
+"""Entries between two reports."""
 
 FEWEST_SPEAKERS = 10
 """With so many or more, and each utterance's speaker known, nobody is in two splits."""
@@ -23,14 +27,18 @@ class Division:
     speakers (or utterances), at least one.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, report: Report = lambda what, done, total: None) -> None:
         self.total = 0
         found: set[Split] = set()
         ids, speakers, unknown = array("Q"), set[int](), False
+        first: Problem | None = None
         for item in source.read():
             self.total += 1
+            if self.total % _REPORTED == 0:
+                report("reading the listing", self.total, 0)
             if item.split in ("valid", "test"):
                 found.add(item.split)
+            first = first or (item if isinstance(item, Problem) else None)
             if item.split in ("valid", "test") or not isinstance(item, Entry):
                 continue
             ids.append(_hash(item.id))
@@ -40,7 +48,7 @@ class Division:
         self.by_speaker = not unknown and len(speakers) >= FEWEST_SPEAKERS
         keys = np.unique(np.fromiter(speakers, np.uint64) if self.by_speaker else np.array(ids, np.uint64))
         missing = [split for split in reversed(SPLITS[1:]) if split not in found]
-        self._bounds = [] if source.held_out is None else _bounds(keys, missing, source.held_out)
+        self._bounds = [] if source.held_out is None else _bounds(keys, missing, source.held_out, first)
 
     def split(self, entry: Entry) -> Split:
         if entry.split in ("valid", "test"):
@@ -50,14 +58,22 @@ class Division:
 
 
 def _bounds(
-    keys: np.ndarray[tuple[int], np.dtype[np.uint64]], missing: list[Split], share: float
+    keys: np.ndarray[tuple[int], np.dtype[np.uint64]],
+    missing: list[Split],
+    share: float,
+    problem: Problem | None,
 ) -> list[tuple[Split, int]]:
-    """The hash below which an utterance is in each of ``missing``, which follow each other."""
+    """The hash below which an utterance is in each of ``missing``, which follow each other. ``problem`` is
+    the first of the listing, which may be why there are too few.
+    """
+    if not missing:
+        return []
     number = max(1, round(share * len(keys)))
     if len(keys) <= number * len(missing):
+        why = f" Its first problem: {problem.where}: {problem.what}." if problem else ""
         raise TaskError(
             f"`path` must list at least {number * len(missing) + 1} training utterances, "
-            f"but lists {len(keys)} instead. Add some, or the missing splits."
+            f"but lists {len(keys)} instead. Add some, or the missing splits.{why}"
         )
     return [(split, int(keys[number * (i + 1)])) for i, split in enumerate(missing)]
 

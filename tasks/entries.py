@@ -12,10 +12,14 @@ from typing import Any
 
 from supernet.batch import Split
 from tasks.cache import digest
+from tasks.members import Member
 from tasks.problems import Problem
 
 VERSION = 1
 """Raise it when the same listing gives other manifests."""
+
+TOLERANCE = 0.1
+"""Seconds that a segment may end behind its audio; listings round."""
 
 _SPLIT_WORDS: dict[str, Split] = {
     "train": "train",
@@ -35,8 +39,9 @@ class Entry:
 
     id: str
     where: str
-    """``file:line`` of the listing."""
+    """``file:line`` of the listing, or ``file:member``."""
     audio: Path | None
+    """Its file; a tar where it is a member of one."""
     text: str | None
     split: Split | None = None
     """None: the listing does not say; it belongs to what is divided."""
@@ -47,6 +52,8 @@ class Entry:
     speaker: str | None = None
     part: str = ""
     """A part of the split with a name of its own, such as dev-clean."""
+    member: Member | None = None
+    """None: the audio is the whole file."""
 
 
 Listed = Iterator[Entry | Problem]

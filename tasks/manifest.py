@@ -15,12 +15,18 @@ from tasks.folder import manifest_path
 from tasks.forms.form import Form, Listing
 from tasks.forms.json_lines import JSON_LINES
 from tasks.forms.kaldi import KALDI
+from tasks.forms.shar import SHAR
 from tasks.forms.tables import TABLES
 from tasks.forms.wav2vec import WAV2VEC
+from tasks.forms.webdataset import WEBDATASET
 from tasks.options import CorpusOptions
+from tasks.replay import Replay
 
 FORMS = (KALDI, WAV2VEC, JSON_LINES, TABLES)
 """In the order in which they are looked for; Lhotse's manifests come before all."""
+
+SHARDS = (SHAR, WEBDATASET)
+"""Looked for where none of the others is: tars beside a listing are what its audio came in."""
 
 
 class ManifestOptions(CorpusOptions):
@@ -68,16 +74,21 @@ class Manifest(ConvertedTask):
                 f"`path` must be a folder of manifests or a corpus in another form, but {str(path)!r} is "
                 "none. Give an existing one."
             )
-        found = [(form, listings) for form in FORMS if (listings := form.find(path))]
-        # A file that is named after a split is rather meant than one that merely has the right suffix.
-        found.sort(key=lambda item: item[1][0][1] is None)
-        if found:
-            return _source(*found[0], self.options.held_out)
+        if found := _find(FORMS, path) or _find(SHARDS, path):
+            return _source(*found, self.options.held_out)
+        others = ", ".join(form.name for form in (*FORMS, *SHARDS))
         raise TaskError(
             f"`path` must hold the splits {', '.join(SPLITS)} as Lhotse's cuts, or a corpus in another form "
-            f"({', '.join(form.name for form in FORMS)}), but {str(path)!r} has none of these instead. "
+            f"({others}), but {str(path)!r} has none of these instead. "
             "Name the file or the folder of the listing."
         )
+
+
+def _find(forms: Sequence[Form], path: Path) -> tuple[Form, list[Listing]] | None:
+    found = [(form, listings) for form in forms if (listings := form.find(path))]
+    # A file that is named after a split is rather meant than one that merely has the right suffix.
+    found.sort(key=lambda item: item[1][0][1] is None)
+    return found[0] if found else None
 
 
 def _source(form: Form, listings: Sequence[Listing], held_out: float) -> Source:
@@ -86,4 +97,4 @@ def _source(form: Form, listings: Sequence[Listing], held_out: float) -> Source:
             yield from form.read(listing, split)
 
     files = tuple(file for listing, _ in listings for file in form.files(listing))
-    return Source(files, read, settings=(form.name,), held_out=held_out)
+    return Source(files, Replay(read) if form.slow else read, settings=(form.name,), held_out=held_out)

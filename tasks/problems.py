@@ -49,7 +49,7 @@ class Problem:
     id: str
     kind: Kind
     where: str
-    """``file:line`` of the listing."""
+    """``file:line`` of the listing, or ``file:member``."""
     what: str
     audio: str = ""
     """The audio file that it is about, if any."""

@@ -23,6 +23,8 @@ class Form:
     read: Callable[[Path, Split | None], Listed]
     files: Callable[[Path], list[Path]]
     """The files that a listing consists of."""
+    slow: bool = False
+    """Whether reading opens more than lists, and is better done once."""
 
 
 def choose(listings: Iterable[Path]) -> list[Listing]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import soundfile
 import torch
+from lhotse import CutSet, Recording, SupervisionSegment
 
 from supernet.batch import Split
 from tests.tasks.folders import tone, write_wav
@@ -100,6 +103,46 @@ def table(suffix: str) -> Callable[[Path, str], None]:
     return write
 
 
+def pack(tar: Path, files: dict[str, bytes]) -> Path:
+    """A tar of ``files`` by their names, in their order."""
+    tar.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(tar, "w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return tar
+
+
+def webdataset(folder: Path, name: str) -> None:
+    files: dict[str, bytes] = {}
+    for i, row in enumerate(rows(folder)):
+        files[f"u{i}.wav"] = (folder / row.pop("audio_filepath")).read_bytes()
+        files[f"u{i}.txt"] = (row.pop("text") + "\n").encode()
+        files[f"u{i}.json"] = json.dumps(row).encode()
+    pack(folder / f"{name}-000000.tar", files)
+
+
+def cuts(folder: Path) -> CutSet:
+    """The recordings of :func:`rows` as Lhotse has them."""
+    found = []
+    for row in rows(folder):
+        recording = Recording.from_file(folder / row["audio_filepath"])
+        cut = recording.to_cut()
+        cut.supervisions = [
+            SupervisionSegment(
+                cut.id, recording.id, 0, cut.duration, text=row["text"], speaker=row["speaker"]
+            )
+        ]
+        found.append(cut)
+    return CutSet.from_cuts(found)
+
+
+def shar(folder: Path, name: str) -> None:
+    (folder / name).mkdir()
+    cuts(folder).to_shar(folder / name, fields={"recording": "flac"}, shard_size=2)
+
+
 FORMS: dict[str, Callable[[Path, str], None]] = {
     "nemo": nemo,
     "espnet": espnet,
@@ -109,4 +152,6 @@ FORMS: dict[str, Callable[[Path, str], None]] = {
     "wav2vec": wav2vec,
     "csv": table(".csv"),
     "tsv": table(".tsv"),
+    "webdataset": webdataset,
+    "shar": shar,
 }
