@@ -20,15 +20,15 @@ from torch import Tensor
 
 from supernet.batch import SPLITS, Report, Split, TaskError
 from supernet.features import SAMPLE_RATE
-from tasks import commands, stories
 from tasks.acoustics import reverberate
 from tasks.audio import resample
 from tasks.cache import digest, make_once
 from tasks.corpus import CorpusTask
-from tasks.espeak import Line, SpeechError, speak
 from tasks.folder import Utterance, write_split
 from tasks.options import CorpusOptions
-from tasks.voices import DIALECTS, VARIANTS
+from tasks.synthesis import commands, stories
+from tasks.synthesis.espeak import Line, SpeechError, speak
+from tasks.synthesis.voices import DIALECTS, VARIANTS
 
 VERSION = 2
 """Raise it when the same options give another corpus."""

@@ -14,8 +14,6 @@ from lhotse import CutSet
 from pydantic import ValidationError
 
 from supernet.batch import SPLITS, Split, TaskError
-from tasks import espeak
-from tasks.espeak import Line, SpeechError, speak
 from tasks.folder import manifest_path
 from tasks.generated_speech import (
     SENTENCES,
@@ -24,8 +22,10 @@ from tasks.generated_speech import (
     choose_texts,
     echo_of,
 )
-from tasks.lexicon import VERBS, plural
-from tasks.voices import VARIANTS
+from tasks.synthesis import espeak
+from tasks.synthesis.espeak import Line, SpeechError, speak
+from tasks.synthesis.lexicon import VERBS, plural
+from tasks.synthesis.voices import VARIANTS
 from tests.tasks.folders import quiet
 
 SMALL = {"num_train": 40, "num_valid": 6, "num_test": 8}

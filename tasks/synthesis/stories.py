@@ -6,8 +6,8 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from tasks import lexicon
-from tasks.lexicon import plural, words
+from tasks.synthesis import lexicon
+from tasks.synthesis.lexicon import plural, words
 
 NUMBER = 60_000
 """Sentences in all."""

@@ -1,0 +1,1 @@
+"""What generated speech says, and with which voices."""
