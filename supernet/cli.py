@@ -95,6 +95,18 @@ def add_selection_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_set_option(parser: argparse.ArgumentParser, what: str, metavar: str = "a.b=c") -> None:
+    """``--set``, for any number of settings; they are in ``settings``."""
+    parser.add_argument(
+        "--set",
+        metavar=metavar,
+        action="append",
+        default=[],
+        dest="settings",
+        help=f"{what} (repeatable)",
+    )
+
+
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     """``--beam`` and what a language model needs; greedy decoding where none is given."""
     group = parser.add_argument_group(f"beam search (needs {INSTALL})")

@@ -13,6 +13,7 @@ from supernet.checkpoint import load
 from supernet.cli import (
     add_decoding_options,
     add_selection_option,
+    add_set_option,
     choose,
     console,
     groups_table,
@@ -49,14 +50,8 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="speaker,length",
         help="also print a table of error rates by speaker, by length, or both",
     )
-    parser.add_argument(
-        "--set",
-        metavar="task.a=b",
-        action="append",
-        default=[],
-        dest="settings",
-        help="another corpus or condition, e.g. task.eval_noise.folder=musan (repeatable; needs --name)",
-    )
+    condition = "another corpus or condition, e.g. task.eval_noise.folder=musan (needs --name)"
+    add_set_option(parser, condition, "task.a=b")
     parser.add_argument("--name", metavar="noisy", help="of the condition, for titles and transcripts")
     add_selection_option(parser)
     add_decoding_options(parser)

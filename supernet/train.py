@@ -12,7 +12,7 @@ from typing import Any
 from supernet import engine
 from supernet.batch import Report
 from supernet.checkpoint import Model, save
-from supernet.cli import console, fail, is_main_process, main_guard, progress, results_table
+from supernet.cli import add_set_option, console, fail, is_main_process, main_guard, progress, results_table
 from supernet.compute import unit_steps
 from supernet.dry_run import dry_run
 from supernet.evaluation import score_sizes
@@ -69,14 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device", metavar="NAME", help="cpu, cuda, cuda:1; default: a GPU if there is one")
     add("--out", metavar="DIR", type=Path, help="run folder; default: runs/ and a name made of the options")
     add("--config", metavar="FILE", type=Path, help="YAML settings, e.g. runs/X/config.yaml to repeat a run")
-    add(
-        "--set",
-        metavar="a.b=c",
-        action="append",
-        default=[],
-        dest="settings",
-        help="any setting (repeatable)",
-    )
+    add_set_option(parser, "any setting")
     add("--dry-run", action="store_true", help="print sizes and estimates of memory and time, and end")
     return parser
 

@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from supernet.batch import SPLITS, TaskError
-from supernet.cli import console, main_guard, progress
+from supernet.cli import add_set_option, console, main_guard, progress
 from supernet.resolve import ConfigError, Data, load_plugin, merge, parse_set, plugin_names, task_from_option
 from tasks.cache import make_once
 from tasks.conversion import convert
@@ -46,14 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--path", metavar="PATH", help="where the corpus lies")
     parser.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="a new folder")
-    parser.add_argument(
-        "--set",
-        metavar="a=b",
-        action="append",
-        default=[],
-        dest="settings",
-        help="an option of the task, such as train=[train-clean-100] (repeatable)",
-    )
+    add_set_option(parser, "an option of the task, such as train=[train-clean-100]", "a=b")
     parser.add_argument(
         "--decode", action="store_true", help="decode all audio, too, instead of reading its headers; slow"
     )

@@ -19,7 +19,7 @@ from selection.study.definition import CompareDefinition, Definition, TuneDefini
 from selection.study.storage import DEFINITION, JOURNAL, create, load, open_storage
 from selection.study.tune import TuneJob
 from selection.study.work import Job, work
-from supernet.cli import console, fail, main_guard
+from supernet.cli import add_set_option, console, fail, main_guard
 from supernet.engine import Divergence
 from supernet.resolve import (
     ConfigError,
@@ -68,14 +68,7 @@ def _add_study_options(parser: argparse.ArgumentParser) -> None:
     add("--task", metavar="NAME|PATH", help="as in supernet.train")
     add("--sizes", metavar="6,9,12", help="as in supernet.train")
     add("--steps", type=int, metavar="N", help="updates of a run")
-    add(
-        "--set",
-        metavar="a.b=c",
-        action="append",
-        default=[],
-        dest="settings",
-        help="any key of the study, e.g. settings.train.lr=0.001 (repeatable)",
-    )
+    add_set_option(parser, "any key of the study, e.g. settings.train.lr=0.001")
 
 
 def _add_storage_options(parser: argparse.ArgumentParser) -> None:
