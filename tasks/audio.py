@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import torch
 from lhotse import AudioSource
-from lhotse.audio.backend import LibsndfileBackend, get_current_audio_backend, set_current_audio_backend
+from lhotse.audio.backend import (
+    AudioBackend,
+    LibsndfileBackend,
+    get_current_audio_backend,
+    set_current_audio_backend,
+)
 from lhotse.cut import Cut
 from lhotse.cut.data import DataCut
 from lhotse.utils import fastcopy
@@ -34,7 +40,7 @@ def load_samples(cut: Cut, speed: float = 1.0) -> Tensor:
     cut = _from_tar(cut)
     if speed != 1.0:
         cut = cut.perturb_speed(speed)
-    with _libsndfile():
+    with _libsndfile:
         try:
             audio = cut.resample(SAMPLE_RATE).load_audio()
         # Lhotse, libsndfile and the file system each have their own exceptions for a broken file.
@@ -129,14 +135,28 @@ def _resampler(rate: int) -> Resample:
     return Resample(rate, SAMPLE_RATE)
 
 
-@contextmanager
-def _libsndfile() -> Iterator[None]:
-    before = get_current_audio_backend()
-    set_current_audio_backend(LibsndfileBackend())
-    try:
-        yield
-    finally:
-        set_current_audio_backend(before)
+class _Libsndfile:
+    """Lhotse's decoder, which there is one of in the process, is libsndfile while any thread is inside."""
+
+    def __init__(self) -> None:
+        self._lock, self._num_inside = Lock(), 0
+        self._before: AudioBackend | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._num_inside == 0:
+                self._before = get_current_audio_backend()
+                set_current_audio_backend(LibsndfileBackend())
+            self._num_inside += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._num_inside -= 1
+            if self._num_inside == 0:
+                set_current_audio_backend(self._before)
+
+
+_libsndfile = _Libsndfile()
 
 
 def _first_line(error: Exception) -> str:

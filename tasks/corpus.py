@@ -26,6 +26,7 @@ from supernet.batch import (
 from supernet.features import FRAMES_PER_SECOND, INPUTS, LOG_MEL, Input
 from supernet.tokens import Tokens
 from tasks.acoustics import Acoustics, Room
+from tasks.ahead import Ahead
 from tasks.audio import load_features, one_thread
 from tasks.augmentation import SpecAugment
 from tasks.cache import digest, make_once
@@ -75,7 +76,7 @@ class CorpusTask(Task):
         return self._tokens
 
     def train_reader(self, tokens: Tokens, *, seed: int, rank: int, num_ranks: int) -> BatchReader:
-        return TrainReader(
+        reader = TrainReader(
             self._rows("train", tokens),
             partial(self._features, "train"),
             tokens,
@@ -89,6 +90,7 @@ class CorpusTask(Task):
             num_ranks=num_ranks,
             input=self._input,
         )
+        return Ahead(reader, self.options.num_workers) if self.options.num_workers else reader
 
     def eval_batches(
         self, split: str, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1

@@ -72,6 +72,13 @@ class CorpusOptions(BaseModel):
         description="Features of a corpus of so many hours (0.12 GB each) are stored; those of longer ones "
         "are computed whenever they are read.",
     )
+    num_workers: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Threads that make the next training batches, so many ahead; for audio that is "
+        "decoded whenever it is read. 0: a batch is made when it is needed.",
+    )
     cache: Path = Field(default=Path("data"), description="Where corpora and features are kept.")
 
     @field_validator("tokens")

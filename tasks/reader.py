@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any, Protocol
 
@@ -103,10 +103,17 @@ class TrainReader:
         return self
 
     def __next__(self) -> Batch:
-        rows = [self._rows[number] for number in self._next_numbers()]
+        return self.plan()()
+
+    def plan(self) -> Callable[[], Batch]:
+        """Go on by a batch, which the result makes, in any thread."""
         position = f"{self._seed}/{self._number}/{self._rank}"
-        rng, rooms = random.Random(position), random.Random(f"{position}/rooms")
         self._number += 1
+        return partial(self._make, self._next_numbers(), position)
+
+    def _make(self, numbers: list[int], position: str) -> Batch:
+        rows = [self._rows[number] for number in numbers]
+        rng, rooms = random.Random(position), random.Random(f"{position}/rooms")
         features = [self._load(row, rng.choice(self._speeds), self._acoustics.draw(rooms)) for row in rows]
         batch = collate(rows, features, self._tokens, self._input)
         draw = np.random.default_rng(rng.getrandbits(63))

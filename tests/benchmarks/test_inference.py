@@ -5,11 +5,13 @@ Run: ``python -m pytest tests/benchmarks``.
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 
+from supernet.batch import BatchReader
 from supernet.config import Config
 from supernet.cut import cut
 from supernet.model import Recogniser
@@ -75,6 +77,22 @@ def test_share_of_loading(tmp_path: Path, ratio: Ratio) -> None:
         net.zero_grad(set_to_none=True)
 
     assert ratio(lambda: next(reader), step, 15, what="of a full-net step") < 1
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 4])
+def test_loading_in_threads(num_workers: int, tmp_path: Path, ratio: Ratio) -> None:
+    """Batches whose audio is decoded and changed in speed, against one thread that does nothing else."""
+    folder = write_folder(tmp_path / "tones", train=64, valid=6, test=8)
+
+    def reader(num_workers: int) -> BatchReader:
+        options = {"path": folder, "cache": tmp_path / "data", "speed_perturb": (0.9, 1.1)}
+        task = Manifest(ManifestOptions.model_validate({**options, "num_workers": num_workers}))
+        task.prepare(lambda what, done, total: None)
+        return task.train_reader(task.tokens(), seed=0, rank=0, num_ranks=1)
+
+    ahead, plain = reader(num_workers), reader(0)
+    found = ratio(lambda: list(islice(ahead, 20)), lambda: list(islice(plain, 20)), what="of one by one")
+    assert found > 0
 
 
 def full() -> tuple[bool, ...]:
