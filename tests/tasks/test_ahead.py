@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from lhotse.audio.backend import get_current_audio_backend
 
+from supernet.run import Run
 from tasks.audio import load_samples
 from tasks.manifest import Manifest
+from tests.conftest import train
+from tests.supernet.processes import LEARNING
 from tests.tasks.folders import prepared, write_folder
 from tests.tasks.test_reader import SPEEDS, assert_same, reader, take
 
@@ -66,3 +69,9 @@ def test_the_decoder_is_the_users_again_when_no_thread_reads(folder: Path) -> No
         lengths = list(threads.map(lambda cut: len(load_samples(cut)), cuts * 5))
     assert lengths == [round(cut.duration * 16_000) for cut in cuts] * 5
     assert get_current_audio_backend() is before
+
+
+def test_a_training_ends_the_same(finished: tuple[Run, str], place: Path) -> None:
+    threaded, _ = train(place, "threaded", *LEARNING, "--set", f"task.num_workers={FEW_THREADS}")
+    ours, theirs = (found.model_stem.with_suffix(".safetensors") for found in (threaded, finished[0]))
+    assert ours.read_bytes() == theirs.read_bytes()
