@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 
 # Before torch is imported anywhere; processes started by the tests inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -19,6 +20,9 @@ from tests.supernet.processes import LEARNING, run, settings
 from tests.tasks.folders import write_folder
 
 torch.set_num_threads(1)
+
+# A shell that starts the tests in the background has Ctrl-C ignored, which processes inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Deadlines are timing assertions, and a loaded machine misses them.
 hypothesis.settings.register_profile("here", deadline=None, max_examples=50, database=None)
