@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +30,8 @@ class Ahead:
         self._num_workers = num_workers
         self._coming: deque[tuple[Future[Batch], dict[str, object]]] = deque()
         self._position = reader.state_dict()
+        # Nothing goes on behind the back of whoever has no use for it any more.
+        weakref.finalize(self, self._threads.shutdown, wait=True, cancel_futures=True)
 
     def __iter__(self) -> Iterator[Batch]:
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import enumerate as enumerate_threads
 
 import pytest
 from lhotse.audio.backend import get_current_audio_backend
@@ -59,6 +60,14 @@ def test_an_error_comes_with_the_batch_it_belongs_to(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be decoded"):
         next(threaded)
     assert threaded.state_dict() == position
+
+
+def test_no_thread_outlives_its_reader(folder: Path) -> None:
+    ahead = reader(task(folder, MANY_THREADS))
+    take(ahead, 3)
+    assert [thread for thread in enumerate_threads() if thread.name.startswith("batches")]
+    del ahead
+    assert not [thread for thread in enumerate_threads() if thread.name.startswith("batches")]
 
 
 def test_the_decoder_is_the_users_again_when_no_thread_reads(folder: Path) -> None:
