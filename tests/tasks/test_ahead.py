@@ -63,11 +63,13 @@ def test_an_error_comes_with_the_batch_it_belongs_to(tmp_path: Path) -> None:
 
 
 def test_no_thread_outlives_its_reader(folder: Path) -> None:
+    before = set(enumerate_threads())
     ahead = reader(task(folder, MANY_THREADS))
     take(ahead, 3)
-    assert [thread for thread in enumerate_threads() if thread.name.startswith("batches")]
+    mine = set(enumerate_threads()) - before
+    assert len(mine) == MANY_THREADS
     del ahead
-    assert not [thread for thread in enumerate_threads() if thread.name.startswith("batches")]
+    assert not [thread for thread in mine if thread.is_alive()]
 
 
 def test_the_decoder_is_the_users_again_when_no_thread_reads(folder: Path) -> None:
