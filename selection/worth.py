@@ -14,7 +14,7 @@ from selection.comparison import paired_difference
 from selection.reporting.tables import plain_table
 from supernet.cli import console, main_guard
 from supernet.compute import price
-from supernet.resolve import Resolved, resolve
+from supernet.resolve import ConfigError, Resolved, brought_up_to_date, resolve
 from supernet.run import Run, RunError
 from supernet.scoring import count_errors, count_words
 
@@ -67,13 +67,16 @@ class Bill:
 
 def found_alone(run: Run, folders: Iterable[Path]) -> list[Alone]:
     """The finished trainings of one size alone among ``folders`` that can be compared with ``run``."""
-    mine = run.config_data()
+    mine = brought_up_to_date(run.config_data())
     found = []
     for folder in sorted(folders):
         other = Run(folder)
         if not (other.is_finished and other.config_file.is_file()):
             continue
-        data = other.config_data()
+        try:
+            data = brought_up_to_date(other.config_data())
+        except ConfigError:  # of another version
+            continue
         alone = data["method"]["name"] == "individual" and len(data["sizes"]) == 1
         if alone and data["sizes"][0] in mine["sizes"] and all(data[key] == mine[key] for key in COMMON):
             found.append(_against(run, other, data["sizes"][0], data["train"]["num_steps"]))

@@ -107,6 +107,11 @@ def _device_problem(device: str | None) -> str | None:
     )
 
 
+def brought_up_to_date(data: Mapping[str, Any]) -> Data:
+    """A configuration that was saved, with the defaults of settings that did not exist then."""
+    return resolve([data]).config.model_dump(mode="json")
+
+
 def _input_problem(config: Config) -> str | None:
     given = config.task.options.get("input", "log-mel")
     if given == config.model.input:

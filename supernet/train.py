@@ -21,6 +21,7 @@ from supernet.pictures import draw_all
 from supernet.resolve import (
     Data,
     Resolved,
+    brought_up_to_date,
     load_file,
     parse_set,
     plugin_names,
@@ -28,7 +29,7 @@ from supernet.resolve import (
     resolve,
     task_from_option,
 )
-from supernet.run import Run, as_data
+from supernet.run import Run
 from supernet.tokens import Tokens
 
 STOPPED = 130
@@ -148,13 +149,13 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
     """
     run, task, config = Run(folder), resolved.task, resolved.config
     if run.is_finished:
-        run.begin(config, _completed)
+        run.begin(config, brought_up_to_date)
         return run.results()
     with progress() as report:
         task.prepare(report)
         tokens = task.tokens()
         if is_main_process():
-            run.begin(config, _completed)
+            run.begin(config, brought_up_to_date)
             run.keep_tokens(tokens)
             run.save_skipped(task.skipped())
         start = time.monotonic()
@@ -168,10 +169,6 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
         if not trained.is_main:
             return {"sizes": {}}
         return _finish(run, resolved, trained, tokens, time.monotonic() - start, report)
-
-
-def _completed(data: Data) -> Data:
-    return as_data(resolve([data]).config)
 
 
 def _finish(

@@ -70,6 +70,14 @@ def test_trainings_of_a_size_alone_are_found_and_compared_in_pairs(beside: Path)
     assert found.gain == pytest.approx(1.0 - run.results()["sizes"]["2"]["test"]["wer"])
 
 
+def test_a_training_from_before_a_setting_existed_is_found(beside: Path) -> None:
+    small = Run(beside / "small")
+    data = small.config_data()
+    del data["task"]["num_workers"], data["train"]["validate_every"]
+    small.config_file.write_text(yaml.safe_dump(data))
+    assert [one.name for one in found_alone(Run(beside / "joint"), [small.folder])] == ["small"]
+
+
 def test_a_training_of_another_network_is_passed_over(beside: Path) -> None:
     small = Run(beside / "small")
     data = small.config_data()
