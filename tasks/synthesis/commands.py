@@ -7,14 +7,11 @@ import random
 import re
 from collections.abc import Sequence
 
+from tasks.synthesis import words
 
-def _words(text: str) -> list[str]:
-    return text.split()
-
-
-_UNITS = _words("one two three four five six seven eight nine")
-_TEENS = _words("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen")
-_TENS = _words("twenty thirty forty fifty")
+_UNITS = words("one two three four five six seven eight nine")
+_TEENS = words("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen")
+_TENS = words("twenty thirty forty fifty")
 
 _SLOTS: dict[str, Sequence[str]] = {
     "switch": ["turn on", "turn off", "switch on", "switch off", "dim"],
@@ -30,8 +27,8 @@ _SLOTS: dict[str, Sequence[str]] = {
     "minute": ["five", "ten", "fifteen", "twenty", "thirty", "forty five"],
     "half": ["half past", "quarter past", "quarter to"],
     "day": ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
-    "month": _words("january february march april may june july august september october november december"),
-    "ordinal": _words("first second third fourth fifth sixth seventh eighth ninth tenth"),
+    "month": words("january february march april may june july august september october november december"),
+    "ordinal": words("first second third fourth fifth sixth seventh eighth ninth tenth"),
     "person": ["anna", "peter", "sarah", "david", "maria", "george", "emma", "oliver"],
     "music": ["jazz", "rock music", "the news", "a podcast", "some piano", "my favourite song"],
     "item": ["milk", "bread", "apples", "coffee", "rice", "cheese", "water", "tomatoes", "sugar"],

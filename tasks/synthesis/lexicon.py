@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import re
 
-
-def words(text: str) -> tuple[str, ...]:
-    """Those of ``text``."""
-    return tuple(text.split())
-
+from tasks.synthesis import words
 
 NAMES = words("""
     adrian agnes albert alice amber amelia andre angela arthur audrey barbara beatrice bella bernard bridget

@@ -6,8 +6,8 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from tasks.synthesis import lexicon
-from tasks.synthesis.lexicon import plural, words
+from tasks.synthesis import lexicon, words
+from tasks.synthesis.lexicon import plural
 
 NUMBER = 60_000
 """Sentences in all."""

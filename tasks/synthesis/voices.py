@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from supernet.batch import Split
+from tasks.synthesis import words
 
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-DIALECTS = _names("en en-us en-us-nyc en-029 en-gb-scotland en-gb-x-rp en-gb-x-gbclan en-gb-x-gbcwmd")
+DIALECTS = words("en en-us en-us-nyc en-029 en-gb-scotland en-gb-x-rp en-gb-x-gbclan en-gb-x-gbcwmd")
 
 # Without those that whisper, croak or sound like a robot. Near copies are in one split.
 VARIANTS: dict[Split, tuple[str, ...]] = {
-    "train": _names("""
+    "train": words("""
         Alex Andrea Andy Annie Diogo Gene Gene2 Henrique Jacky Lee Marco Mario Mike Nguyen RicishayMax
         RicishayMax2 RicishayMax3 Storm adam anika antonio aunty benjamin caleb david ed edward edward2
         f1 f2 f3 grandma gustave ian john kaukovalta m1 m2 m3 m4 m8 marcelo max michel miguel mike2
         norbert paul pedro robert sandro steph steph2 steph3 travis victor zac
     """),
-    "valid": _names("Alicia Hugo f5 m6 quincy rob shelby"),
-    "test": _names("Denis Michael Reed belinda boris f4 grandpa linda m5 m7 pablo"),
+    "valid": words("Alicia Hugo f5 m6 quincy rob shelby"),
+    "test": words("Denis Michael Reed belinda boris f4 grandpa linda m5 m7 pablo"),
 }

@@ -9,9 +9,8 @@ import pytest
 
 from selection import __main__ as command
 from supernet.run import Run
+from tests.selection.test_command import QUICK
 from tests.tasks.folders import write_folder
-
-QUICK = ("--utterances", "4", "--frozen-steps", "3", "--seconds", "1")
 
 
 @pytest.fixture
