@@ -11,7 +11,7 @@ from optuna.trial import Trial
 from selection.budget import Wish
 from selection.measuring.costs import multiply_accumulates
 from selection.select import Session, Wanted, compare, on_device
-from selection.study.contenders import Field, Training
+from selection.study.contenders import Field, Training, seconds_a_step
 from selection.study.definition import CompareDefinition
 from selection.study.work import Job
 from supernet.checkpoint import load
@@ -53,13 +53,17 @@ class CompareJob(Job):
         console.print(
             f"[bold]{training.name}[/]  run {trial.number + 1}, {self.total} in all", highlight=False
         )
-        resolved, run = self.definition.resolved(training.changes()), self._run_of(training)
+        run = self._run_of(training)
+        resolved = self.definition.resolved(self.definition.ways[training.way], training.changes())
         results = train_one(resolved, run.folder)
         rows = own_rows(run, results)
-        if strategies := self.definition.methods[training.method]:
+        if strategies := self._strategies(training):
             rows += chosen_rows(run, resolved, strategies)
         self._note(trial, training, resolved, results, rows)
         return sum(float(row["wer"]) for row in rows if row["strategy"] is None) / len(training.sizes)
+
+    def _strategies(self, training: Training) -> Sequence[str]:
+        return self.definition.methods.get(training.way, ())
 
     def _run_of(self, training: Training) -> Run:
         return Run(self.folder / "runs" / training.name)
@@ -82,7 +86,7 @@ class CompareJob(Job):
         }
         for name, note in notes.items():
             trial.set_user_attr(name, note)
-        selections = [run.selection_file(strategy) for strategy in self.definition.methods[training.method]]
+        selections = [run.selection_file(strategy) for strategy in self._strategies(training)]
         self.keep(trial, [run.results_file, *selections])
 
 
@@ -138,6 +142,6 @@ def training_macs(run: Run, resolved: Resolved, unit_steps: float) -> float:
     speech that its batches hold. The frontend and the heads are left out, as in ``unit_steps``.
     """
     config = resolved.config
-    seconds = float(config.task.options.get("batch_seconds", 1.0)) * config.train.accumulate
+    seconds = seconds_a_step(config)
     units = multiply_accumulates(load(run.model_stem).recogniser, MACS_SECONDS).units
     return 3 * unit_steps * seconds / MACS_SECONDS * sum(units) / len(units)

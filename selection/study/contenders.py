@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from selection.study.definition import CompareDefinition, Regime
 from supernet.compute import price
+from supernet.config import Config
 from supernet.resolve import Data, Resolved
 
 
@@ -14,7 +15,8 @@ from supernet.resolve import Data, Resolved
 class Training:
     """One run."""
 
-    method: str
+    way: str
+    """How: the name of a method or of a variant."""
     sizes: tuple[int, ...]
     steps: int
     seed: int
@@ -22,8 +24,8 @@ class Training:
 
     @property
     def label(self) -> str:
-        """The method, and the size where it is trained alone."""
-        return f"{self.method} {self.sizes[0]}" if self.is_alone else self.method
+        """The way, and the size where it is trained alone."""
+        return f"{self.way} {self.sizes[0]}" if self.is_alone else self.way
 
     @property
     def name(self) -> str:
@@ -31,9 +33,8 @@ class Training:
         return f"{self.label.replace(' ', '-')}-{self.steps}-seed{self.seed}"
 
     def changes(self) -> Data:
-        """What makes it differ from the study's settings."""
+        """What makes it differ from other trainings of the same way."""
         return {
-            "method": self.method,
             "sizes": list(self.sizes),
             "seed": self.seed,
             "train": {"num_steps": self.steps},
@@ -42,16 +43,16 @@ class Training:
 
 @dataclass(frozen=True)
 class Contender:
-    """A method, and the strategy that chooses from what it has trained. None: the subnets it was trained
-    with.
+    """A way of training, and the strategy that chooses from what it has trained. None: the subnets it was
+    trained with.
     """
 
-    method: str
+    way: str
     strategy: str | None
 
     @property
     def name(self) -> str:
-        return self.method if self.strategy is None else f"{self.method}, {self.strategy}"
+        return self.way if self.strategy is None else f"{self.way}, {self.strategy}"
 
 
 class Field:
@@ -61,27 +62,23 @@ class Field:
         self.definition = definition
         base = definition.resolved()
         self.sizes = tuple(sorted(base.config.sizes))
-        self.full_steps = base.config.train.num_steps
-        """Updates of the full net alone, which all regimes start from."""
-        self._methods = {name: definition.resolved({"method": name}) for name in definition.methods}
+        self._ways = {name: definition.resolved(changes) for name, changes in definition.ways.items()}
         self._steps = {
-            (regime, name): steps_of(regime, resolved, self.full_steps)
+            (regime, name): steps_of(regime, resolved, base)
             for regime in definition.regimes
-            for name, resolved in self._methods.items()
+            for name, resolved in self._ways.items()
         }
 
     @property
     def contenders(self) -> list[Contender]:
-        chosen = self.definition.methods.items()
-        return [
-            Contender(name, strategy) for name, strategies in chosen for strategy in strategies or (None,)
-        ]
+        chosen = self.definition.methods
+        return [Contender(way, strategy) for way in self._ways for strategy in chosen.get(way) or (None,)]
 
     def training(self, regime: Regime, contender: Contender, size: int, seed: int) -> Training:
         """The run that gives ``contender`` its net of ``size``."""
-        alone = self._methods[contender.method].method.separate_runs
+        alone = self._ways[contender.way].method.separate_runs
         sizes = (size,) if alone else self.sizes
-        return Training(contender.method, sizes, self._steps[regime, contender.method][size], seed, alone)
+        return Training(contender.way, sizes, self._steps[regime, contender.way][size], seed, alone)
 
     def trainings(self) -> list[Training]:
         """All runs, each once; seed by seed, so that a first verdict is there early."""
@@ -95,21 +92,27 @@ class Field:
                         yield self.training(regime, contender, size, seed)
 
 
-def steps_of(regime: Regime, resolved: Resolved, full_steps: int) -> dict[int, int]:
-    """By size, the updates of a method where the full net alone gets ``full_steps``.
+def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, int]:
+    """By size, the updates of a way of training where the full net alone gets those of ``base``.
 
     ``updates``: as many. ``compute``: as many as cost no more units run forward and backward by a row (see
-    :mod:`supernet.compute`) than the full net's; where sizes are trained alone, all of them together.
-    ``compute-each``: the same, but each size alone for the whole of it.
+    :mod:`supernet.compute`), times the speech in a batch, than the full net's; where sizes are trained alone,
+    all of them together. ``compute-each``: the same, but each size alone for the whole of it.
     """
-    sizes = resolved.config.sizes
-    budget = full_steps * max(sizes)
+    sizes, full_steps = resolved.config.sizes, base.config.train.num_steps
+    budget = full_steps * max(sizes) * seconds_a_step(base.config) / seconds_a_step(resolved.config)
     if regime == "updates":
         return dict.fromkeys(sizes, full_steps)
     if resolved.method.separate_runs:
         together = sum(sizes)
         return {size: round(budget / (together if regime == "compute" else size)) for size in sizes}
-    return dict.fromkeys(sizes, whole_hundreds(full_steps * budget / price(resolved)))
+    own_steps = resolved.config.train.num_steps
+    return dict.fromkeys(sizes, whole_hundreds(own_steps * budget / price(resolved)))
+
+
+def seconds_a_step(config: Config) -> float:
+    """Speech that an update hears; 1 for tasks that do not count it."""
+    return float(config.task.options.get("batch_seconds", 1.0)) * config.train.accumulate
 
 
 def whole_hundreds(steps: float) -> int:

@@ -19,6 +19,9 @@ Regime = Literal["updates", "compute", "compute-each"]
 """What trainings are given equally much of; see :func:`~selection.study.contenders.steps_of`."""
 
 
+VariantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+"""Part of the names of runs' folders."""
+
 METHODS: Mapping[str, tuple[str, ...]] = {
     "simple-top-k": (),
     "iterative-zero-out": (),
@@ -51,19 +54,39 @@ class CompareDefinition(Definition):
     """Methods of training, and the strategies that choose from what each of them has trained. None: the
     subnets it was trained with.
     """
+    variants: dict[VariantName, Data] = Field(default_factory=dict)
+    """Other settings of a training, by a name of their own: what differs from ``settings``. Each is judged by
+    the subnets it was trained with.
+    """
     seeds: tuple[int, ...] = (0, 1, 2)
     regimes: tuple[Regime, ...] = ("updates", "compute")
     reference_wer: Annotated[float, Field(gt=0)] = 0.2
     """Hypervolumes are measured from this word error rate and 1.1 times the MACs of the full net."""
 
     def problems(self) -> list[str]:
-        found = _problems(self.settings, [{"method": name} for name in self.methods])
+        found = _problems(self.settings, list(self.ways.values()))
+        found += [problem for name in self.variants for problem in self._about_variant(name)]
         for name in sorted({strategy for chosen in self.methods.values() for strategy in chosen}):
             load_plugin("strategy", name, found)
         for name, values in (("seeds", self.seeds), ("regimes", self.regimes)):
             if not values or len(set(values)) < len(values):
                 found.append(f"`{name}` must be some that differ, but are {list(values)} instead.")
         return found
+
+    @property
+    def ways(self) -> dict[str, Data]:
+        """All ways of training, methods and variants, and how their settings differ from ``settings``."""
+        return {**{name: {"method": name} for name in self.methods}, **self.variants}
+
+    def _about_variant(self, name: str) -> list[str]:
+        where, settings = f"`variants.{name}`", self.variants[name]
+        found = [f"{where} must have a name of its own, but is called like a method."] * (
+            name in self.methods
+        )
+        train = settings.get("train")
+        fixed: list[str] = [key for key in ("sizes", "seed") if key in settings]
+        fixed += ["train.num_steps"] * (isinstance(train, Mapping) and "num_steps" in train)
+        return found + [f"{where} must leave `{key}` to the comparison, but sets it." for key in fixed]
 
 
 class TuneDefinition(Definition):

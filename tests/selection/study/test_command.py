@@ -19,6 +19,7 @@ from rich.console import Console
 from selection.study import compare_report, tune_report, work
 from selection.study.__main__ import main
 from supernet import train as training
+from supernet.resolve import load_file
 from supernet.run import Run
 from supernet.scoring import score
 from tests.supernet.processes import NET, TRAIN, run, start
@@ -33,6 +34,7 @@ SETTINGS = {
 COMPARE: dict[str, Any] = {
     "settings": SETTINGS,
     "methods": {"simple-top-k": [], "on-demand": ["tail", "greedy"], "individual": []},
+    "variants": {"hot": {"train": {"lr": 0.01}}},
     "seeds": [0],
     "regimes": ["updates"],
 }
@@ -78,10 +80,14 @@ def test_a_comparison_trains_each_run_once_and_judges_every_contender(compared: 
     runs = {path.name for path in (folder / "runs").iterdir()}
     assert runs == {
         "simple-top-k-24-seed0", "on-demand-24-seed0", "individual-2-24-seed0", "individual-4-24-seed0",
+        "hot-24-seed0",
     }  # fmt: skip
+    rates = {name: load_file(folder / "runs" / name / "config.yaml")["train"]["lr"] for name in runs}
+    assert rates["hot-24-seed0"] == 0.01
+    assert rates["simple-top-k-24-seed0"] != 0.01
     found = lines(folder)
     contenders = {line["contender"] for line in found}
-    assert contenders == {"simple-top-k", "on-demand, tail", "on-demand, greedy", "individual"}
+    assert contenders == {"simple-top-k", "on-demand, tail", "on-demand, greedy", "individual", "hot"}
     assert {line["size"] for line in found} == {"2", "4"}
     for line in found:
         assert line["contender"] in out

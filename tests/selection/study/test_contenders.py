@@ -20,16 +20,17 @@ def field(**changes: Any) -> Field:
 
 
 def test_sizes_alone_share_the_price_of_the_full_net_or_get_all_of_it_each() -> None:
-    alone = resolve([SETTINGS, {"method": "individual"}])
+    base, alone = resolve([SETTINGS]), resolve([SETTINGS, {"method": "individual"}])
     # The full net alone runs 4 units in each of 1,000 steps: 4,000.
-    assert steps_of("updates", alone, 1000) == {2: 1000, 4: 1000}
-    assert steps_of("compute", alone, 1000) == {2: 667, 4: 667}  # 667 * (2 + 4) = 4,002
-    assert steps_of("compute-each", alone, 1000) == {2: 2000, 4: 1000}
+    assert steps_of("updates", alone, base) == {2: 1000, 4: 1000}
+    assert steps_of("compute", alone, base) == {2: 667, 4: 667}  # 667 * (2 + 4) = 4,002
+    assert steps_of("compute-each", alone, base) == {2: 2000, 4: 1000}
 
 
 @pytest.mark.parametrize("method", ["simple-top-k", "iterative-zero-out", "on-demand"])
 def test_a_supernet_at_equal_compute_costs_at_most_the_price_and_nearly_all_of_it(method: str) -> None:
-    (steps,) = set(steps_of("compute", resolve([SETTINGS, {"method": method}]), 1000).values())
+    base = resolve([SETTINGS])
+    (steps,) = set(steps_of("compute", resolve([SETTINGS, {"method": method}]), base).values())
     assert steps > 1000
     assert steps % 100 == 0
     paid = price(resolve([SETTINGS, {"method": method, "train": {"num_steps": steps}}]))
@@ -57,11 +58,39 @@ def test_a_contender_alone_needs_a_run_for_each_size_and_a_supernet_one_for_all(
     assert found.training("updates", alone, 2, 0) != found.training("updates", alone, 4, 0)
     assert found.training("updates", joint, 2, 0) == found.training("updates", joint, 4, 0)
     assert found.training("updates", alone, 2, 0).changes() == {
-        "method": "individual",
         "sizes": [2],
         "seed": 0,
         "train": {"num_steps": 1000},
     }
+
+
+def test_a_variant_is_a_contender_with_a_run_of_its_own() -> None:
+    variants = {
+        "hot": {"train": {"lr": 0.01}},
+        "hot-alone": {"method": "individual", "train": {"lr": 0.01}},
+    }
+    found = field(methods={"simple-top-k": []}, variants=variants, seeds=[5], regimes=["updates"])
+    assert [c.name for c in found.contenders] == ["simple-top-k", "hot", "hot-alone"]
+    assert [training.name for training in found.trainings()] == [
+        "simple-top-k-1000-seed5",
+        "hot-1000-seed5",
+        "hot-alone-4-1000-seed5",
+        "hot-alone-2-1000-seed5",
+    ]
+    ways = found.definition.ways
+    alone = found.definition.resolved(ways["hot-alone"], found.trainings()[-1].changes()).config
+    assert (alone.method.name, alone.sizes, alone.seed, alone.train.lr) == ("individual", (2,), 5, 0.01)
+    assert found.definition.resolved(ways["hot"]).config.method.name == "simple-top-k"
+
+
+def test_a_larger_batch_buys_fewer_updates_for_the_same_compute() -> None:
+    base = resolve([SETTINGS])
+    twice = resolve([SETTINGS, {"task": {"batch_seconds": 56}}])  # 28 by default
+    four_times = resolve([SETTINGS, {"task": {"batch_seconds": 56}, "train": {"accumulate": 2}}])
+    steps = [steps_of("compute", resolved, base)[4] for resolved in (base, twice, four_times)]
+    assert steps[0] > 1000
+    assert abs(steps[0] / 2 - steps[1]) < 100  # both are rounded down to hundreds
+    assert abs(steps[0] / 4 - steps[2]) < 100
 
 
 def test_rounding() -> None:

@@ -28,6 +28,8 @@ def test_the_studies_that_come_with_the_project_are_whole_and_no_presets() -> No
     compare = checked(CompareDefinition, load_file(ROOT / "configs" / "study_compare.yaml"))
     assert compare.methods["on-demand"] == ("tail", "greedy", "every-other", "similarity")
     assert compare.seeds == (0, 1, 2)
+    ideas = checked(CompareDefinition, load_file(ROOT / "configs" / "study_ideas.yaml"))
+    assert set(ideas.ways) == {"simple-top-k", *ideas.variants}
     tune = checked(TuneDefinition, load_file(ROOT / "configs" / "study_tune.yaml"))
     assert tune.trials
     assert not [name for name in presets() if name.startswith("study")]
@@ -39,6 +41,12 @@ def test_the_studies_that_come_with_the_project_are_whole_and_no_presets() -> No
         ({"methods": {"simple-top-kk": []}}, "`method` must be one of"),
         ({"methods": {"on-demand": ["gredy"]}}, "Did you mean greedy"),
         ({"methods": {}}, "`methods`"),
+        ({"variants": {"a": {"train": {"lrr": 1}}}}, "`train.lrr` must be a setting that exists"),
+        ({"variants": {"a": {"train": 3}}}, "`train`"),
+        ({"variants": {"A b": {}}}, "`variants.A b"),
+        ({"variants": {"individual": {}}}, "`variants.individual` must have a name of its own"),
+        ({"variants": {"a": {"sizes": [3]}}}, "`variants.a` must leave `sizes` to the comparison"),
+        ({"variants": {"a": {"train": {"num_steps": 3}}}}, "must leave `train.num_steps` to the comparison"),
         ({"seeds": [1, 1]}, "`seeds` must be some that differ"),
         ({"seeds": []}, "`seeds` must be some that differ, but are [] instead"),
         ({"regimes": ["time"]}, "`regimes.0`"),
