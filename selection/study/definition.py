@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import optuna
 from optuna.pruners import BasePruner
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from selection import samplers
 from selection.study.space import Dimension, nested
@@ -62,6 +62,14 @@ class CompareDefinition(Definition):
     regimes: tuple[Regime, ...] = ("updates", "compute")
     reference_wer: Annotated[float, Field(gt=0)] = 0.2
     """Hypervolumes are measured from this word error rate and 1.1 times the MACs of the full net."""
+
+    @field_validator("methods", "variants", mode="before")
+    @classmethod
+    def _without_null(cls, data: Any) -> Any:
+        """``--set variants.NAME=null`` leaves out what a file names."""
+        if not isinstance(data, Mapping):
+            return data
+        return {name: value for name, value in data.items() if value is not None}
 
     def problems(self) -> list[str]:
         found = _problems(self.settings, list(self.ways.values()))
