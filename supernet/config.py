@@ -140,7 +140,7 @@ class TrainConfig(Section):
     """The optimisation."""
 
     num_steps: Positive = 2500
-    lr: Annotated[float, Field(gt=0)] = 4e-3
+    lr: Annotated[float, Field(gt=0)] = 2e-3
     schedule: tuple[tuple[Fraction, Annotated[float, Field(ge=0)]], ...] = (
         (0.0, 0.05),
         (0.1, 1.0),

@@ -86,10 +86,10 @@ def test_searches(data: dict[str, Any], expected: str) -> None:
 def test_null_leaves_out_what_a_file_names() -> None:
     parse = build_parser().parse_args
     line = ["--config", str(ROOT / "configs" / "study_ideas.yaml"), "--out", "x"]
-    nulls = ["--set", "variants.higher-rate=null", "--set", "variants.equal-shares=null"]
+    nulls = ["--set", "variants.rate-3e-3=null", "--set", "variants.equal-shares=null"]
     whole = checked(CompareDefinition, definition_data(parse(["compare", *line])))
     fewer = checked(CompareDefinition, definition_data(parse(["compare", *line, *nulls])))
-    assert set(whole.ways) - set(fewer.ways) == {"higher-rate", "equal-shares"}
+    assert set(whole.ways) - set(fewer.ways) == {"rate-3e-3", "equal-shares"}
 
 
 def test_everything_at_once() -> None:
