@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -18,9 +19,6 @@ from supernet.resolve import ConfigError, Data, Resolved, load_plugin, nearest, 
 Regime = Literal["updates", "compute", "compute-each"]
 """What trainings are given equally much of; see :func:`~selection.study.contenders.steps_of`."""
 
-
-VariantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
-"""Part of the names of runs' folders."""
 
 METHODS: Mapping[str, tuple[str, ...]] = {
     "simple-top-k": (),
@@ -54,7 +52,7 @@ class CompareDefinition(Definition):
     """Methods of training, and the strategies that choose from what each of them has trained. None: the
     subnets it was trained with.
     """
-    variants: dict[VariantName, Data] = Field(default_factory=dict)
+    variants: dict[str, Data] = Field(default_factory=dict)
     """Other settings of a training, by a name of their own: what differs from ``settings``. Each is judged by
     the subnets it was trained with.
     """
@@ -72,8 +70,8 @@ class CompareDefinition(Definition):
         return {name: value for name, value in data.items() if value is not None}
 
     def problems(self) -> list[str]:
-        found = _problems(self.settings, list(self.ways.values()))
-        found += [problem for name in self.variants for problem in self._about_variant(name)]
+        found = _problems(self.settings, [{"method": name} for name in self.methods])
+        found += [problem for name in self.variants for problem in self._about_variant(name, found)]
         for name in sorted({strategy for chosen in self.methods.values() for strategy in chosen}):
             load_plugin("strategy", name, found)
         for name, values in (("seeds", self.seeds), ("regimes", self.regimes)):
@@ -86,11 +84,14 @@ class CompareDefinition(Definition):
         """All ways of training, methods and variants, and how their settings differ from ``settings``."""
         return {**{name: {"method": name} for name in self.methods}, **self.variants}
 
-    def _about_variant(self, name: str) -> list[str]:
+    def _about_variant(self, name: str, known: Sequence[str]) -> list[str]:
+        """What is wrong with this variant beyond what is ``known`` to be wrong without it."""
         where, settings = f"`variants.{name}`", self.variants[name]
-        found = [f"{where} must have a name of its own, but is called like a method."] * (
-            name in self.methods
-        )
+        found = [f"{where}: {line}" for line in _problems(self.settings, [settings]) if line not in known]
+        if re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name) is None:  # it becomes part of a folder's name
+            found.append(f"{where} must be named in small letters, digits, '-', '_' and '.', but is not.")
+        if name in self.methods:
+            found.append(f"{where} must have a name of its own, but is called like a method.")
         train = settings.get("train")
         fixed: list[str] = [key for key in ("sizes", "seed") if key in settings]
         fixed += ["train.num_steps"] * (isinstance(train, Mapping) and "num_steps" in train)
