@@ -106,8 +106,7 @@ def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, in
     if resolved.method.separate_runs:
         together = sum(sizes)
         return {size: round(budget / (together if regime == "compute" else size)) for size in sizes}
-    own_steps = resolved.config.train.num_steps
-    return dict.fromkeys(sizes, whole_hundreds(own_steps * budget / price(resolved)))
+    return dict.fromkeys(sizes, whole_hundreds(full_steps * budget / price(resolved)))
 
 
 def seconds_a_step(config: Config) -> float:
