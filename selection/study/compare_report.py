@@ -20,8 +20,8 @@ from selection.reporting.pictures import COLOURS, MARKERS, fit_scale
 from selection.reporting.report import embed
 from selection.reporting.tables import plain_table
 from selection.reporting.unit_pictures import png
-from selection.study.contenders import Contender, Field
-from selection.study.definition import CompareDefinition
+from selection.study.contenders import Field
+from selection.study.definition import CompareDefinition, Contender
 from selection.study.sentences import TITLES, conclusions
 from selection.study.verdict import Cell, Cost, Verdict, missing, notes_of
 from selection.study.work import ended
@@ -31,7 +31,7 @@ from supernet.pages import page_environment
 from supernet.run import write_whole
 
 NOTE = (
-    "test WER, %: mean over the seeds, lowest and highest; below it, how far behind the best of the size,\n"
+    "test WER, %: mean over the seeds, lowest and highest; below it, how far behind {yardstick},\n"
     "with an interval (95 % for all of a size together; * where it leaves out 0)."
 )
 COST_NOTE = (
@@ -63,7 +63,8 @@ def write(study: Study, definition: CompareDefinition, folder: Path) -> None:
 def error_table(verdict: Verdict) -> Table:
     """Contenders in rows, sizes in columns."""
     made = plain_table(
-        f"{TITLES[verdict.regime].capitalize()} (seeds {', '.join(map(str, verdict.seeds))})", NOTE
+        f"{TITLES[verdict.regime].capitalize()} (seeds {', '.join(map(str, verdict.seeds))})",
+        NOTE.format(yardstick=verdict.field.definition.against or "the best of the size"),
     )
     made.add_column("contender", overflow="fold")
     for size in reversed(verdict.sizes):
@@ -95,9 +96,9 @@ def rates(cell: Cell) -> str:
 
 
 def behind(verdict: Verdict, contender: Contender, size: int) -> str:
-    """``+0.34 [0.10, 0.60]*``, in points of WER; ``best`` for who leads."""
-    if contender == verdict.best(size):
-        return "best"
+    """``+0.34 [0.10, 0.60]*``, in points of WER; a word for the yardstick itself."""
+    if contender == verdict.yardstick(size):
+        return "yardstick" if verdict.field.definition.against else "best"
     gap = verdict.gaps[size][contender]
     low, high = (100 * end for end in gap.interval)
     return f"{100 * gap.points:+.2f} [{low:.2f}, {high:.2f}]{'*' if gap.is_clear else ''}"

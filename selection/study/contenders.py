@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from selection.study.definition import CompareDefinition, Regime
+from selection.study.definition import CompareDefinition, Contender, Regime
 from supernet.compute import price
 from supernet.config import Config
 from supernet.resolve import Data, Resolved
@@ -41,26 +41,13 @@ class Training:
         }
 
 
-@dataclass(frozen=True)
-class Contender:
-    """A way of training, and the strategy that chooses from what it has trained. None: the subnets it was
-    trained with.
-    """
-
-    way: str
-    strategy: str | None
-
-    @property
-    def name(self) -> str:
-        return self.way if self.strategy is None else f"{self.way}, {self.strategy}"
-
-
 class Field:
     """All contenders, and the training that each needs for a regime, size and seed."""
 
     def __init__(self, definition: CompareDefinition) -> None:
         self.definition = definition
         base = definition.resolved()
+        self.contenders = definition.contenders
         self.sizes = tuple(sorted(base.config.sizes))
         self._ways = {name: definition.resolved(changes) for name, changes in definition.ways.items()}
         self._steps = {
@@ -68,11 +55,6 @@ class Field:
             for regime in definition.regimes
             for name, resolved in self._ways.items()
         }
-
-    @property
-    def contenders(self) -> list[Contender]:
-        chosen = self.definition.methods
-        return [Contender(way, strategy) for way in self._ways for strategy in chosen.get(way) or (None,)]
 
     def training(self, regime: Regime, contender: Contender, size: int, seed: int) -> Training:
         """The run that gives ``contender`` its net of ``size``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 import optuna
@@ -45,6 +46,20 @@ class Definition(Section):
 D = TypeVar("D", bound=Definition)
 
 
+@dataclass(frozen=True)
+class Contender:
+    """A way of training, and the strategy that chooses from what it has trained. None: the subnets it was
+    trained with.
+    """
+
+    way: str
+    strategy: str | None
+
+    @property
+    def name(self) -> str:
+        return self.way if self.strategy is None else f"{self.way}, {self.strategy}"
+
+
 class CompareDefinition(Definition):
     """Methods against each other, and against each size trained alone."""
 
@@ -55,6 +70,10 @@ class CompareDefinition(Definition):
     variants: dict[str, Data] = Field(default_factory=dict)
     """Other settings of a training, by a name of their own: what differs from ``settings``. Each is judged by
     the subnets it was trained with.
+    """
+    against: str | None = None
+    """The contender that all others are compared with, by its name in the tables. None: the best of each
+    size.
     """
     seeds: tuple[int, ...] = (0, 1, 2)
     regimes: tuple[Regime, ...] = ("updates", "compute")
@@ -77,12 +96,26 @@ class CompareDefinition(Definition):
         for name, values in (("seeds", self.seeds), ("regimes", self.regimes)):
             if not values or len(set(values)) < len(values):
                 found.append(f"`{name}` must be some that differ, but are {list(values)} instead.")
-        return found
+        return found + self._about_yardstick([contender.name for contender in self.contenders])
 
     @property
     def ways(self) -> dict[str, Data]:
         """All ways of training, methods and variants, and how their settings differ from ``settings``."""
         return {**{name: {"method": name} for name in self.methods}, **self.variants}
+
+    @property
+    def contenders(self) -> list[Contender]:
+        return [
+            Contender(way, strategy) for way in self.ways for strategy in self.methods.get(way) or (None,)
+        ]
+
+    def _about_yardstick(self, known: Sequence[str]) -> list[str]:
+        if self.against is None or self.against in known:
+            return []
+        return [
+            f"`against` must name a contender, but is '{self.against}' instead."
+            + nearest(self.against, known)
+        ]
 
     def _about_variant(self, name: str, known: Sequence[str]) -> list[str]:
         """What is wrong with this variant beyond what is ``known`` to be wrong without it."""

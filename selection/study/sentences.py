@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from selection.study.contenders import Contender
+from selection.study.definition import Contender
 from selection.study.verdict import Verdict
 
 TITLES = {
@@ -23,22 +23,23 @@ def conclusions(verdict: Verdict) -> list[str]:
 
 
 def _about_size(verdict: Verdict, size: int) -> str:
-    best, gaps = verdict.best(size), verdict.gaps[size]
-    cell = verdict.cells[best][size]
+    yardstick, gaps = verdict.yardstick(size), verdict.gaps[size]
+    cell = verdict.cells[yardstick][size]
     same = [c for c in gaps if np.array_equal(verdict.cells[c][size].errors_RN, cell.errors_RN)]
-    worse = [c for c in gaps if gaps[c].is_clear]
-    open_ = [c for c in gaps if c not in worse and c not in same]
-    said = [f"{size} units: lowest WER with {_names([best, *same])}, {100 * cell.mean:.2f} % on average"]
-    if worse:
-        said.append(f"clearly better than {_gaps(verdict, size, worse)}")
-    if open_:
-        said.append(f"not told apart from {_gaps(verdict, size, open_)}")
-    return "; ".join(said) + "."
+    clear = [c for c in gaps if gaps[c].is_clear]
+    lowest = "" if verdict.field.definition.against else "lowest WER with "
+    said = {
+        "": [f"{size} units: {lowest}{_names([yardstick, *same])}, {100 * cell.mean:.2f} % on average"],
+        "clearly worse than ": _gaps(verdict, size, [c for c in clear if gaps[c].points < 0]),
+        "clearly better than ": _gaps(verdict, size, [c for c in clear if gaps[c].points > 0]),
+        "not told apart from ": _gaps(verdict, size, [c for c in gaps if c not in clear and c not in same]),
+    }
+    return "; ".join(how + ", ".join(names) for how, names in said.items() if names) + "."
 
 
-def _gaps(verdict: Verdict, size: int, contenders: Sequence[Contender]) -> str:
+def _gaps(verdict: Verdict, size: int, contenders: Sequence[Contender]) -> list[str]:
     found = sorted(contenders, key=lambda c: verdict.gaps[size][c].points)
-    return ", ".join(f"{c.name} (+{100 * verdict.gaps[size][c].points:.2f})" for c in found)
+    return [f"{c.name} ({100 * verdict.gaps[size][c].points:+.2f})" for c in found]
 
 
 def _names(contenders: Sequence[Contender]) -> str:

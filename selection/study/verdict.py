@@ -16,8 +16,8 @@ from optuna._hypervolume import compute_hypervolume
 
 from selection.comparison import Ints
 from selection.study.compare import TRAINING
-from selection.study.contenders import Contender, Field
-from selection.study.definition import Regime
+from selection.study.contenders import Field
+from selection.study.definition import Contender, Regime
 
 LEVEL = 0.95
 NUM_RESAMPLES = 5000
@@ -41,17 +41,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Gap:
-    """How far a contender is behind the best one of its size."""
+    """How far a contender is behind another, which is the yardstick."""
 
     points: float
-    """Difference of the mean WERs, as a fraction."""
+    """Difference of the mean WERs, as a fraction; below 0 it is ahead."""
     interval: tuple[float, float]
     """Paired bootstrap over seeds and utterances, for all contenders of the size together."""
 
     @property
     def is_clear(self) -> bool:
         """Whether the interval leaves out 0."""
-        return self.interval[0] > 0
+        return self.interval[0] > 0 or self.interval[1] < 0
 
 
 @dataclass(frozen=True)
@@ -100,17 +100,22 @@ class Verdict:
     def best(self, size: int) -> Contender:
         return min(self.cells, key=lambda contender: self.cells[contender][size].mean)
 
+    def yardstick(self, size: int) -> Contender:
+        """Whom the others are compared with: the one that the study names, or the best."""
+        named = [contender for contender in self.cells if contender.name == self.field.definition.against]
+        return named[0] if named else self.best(size)
+
     @cached_property
     def gaps(self) -> dict[int, dict[Contender, Gap]]:
-        """By size, how far every other contender is behind the best one."""
+        """By size, how far every other contender is behind the yardstick."""
         return {size: self._gaps(size) for size in reversed(self.sizes)}
 
     def _gaps(self, size: int) -> dict[Contender, Gap]:
-        best = self.best(size)
-        others = [contender for contender in self.cells if contender != best]
+        yardstick = self.yardstick(size)
+        others = [contender for contender in self.cells if contender != yardstick]
         # As many differences as there are rivals: each interval is the wider for it (Bonferroni).
         level = 1 - (1 - LEVEL) / max(1, len(others))
-        return {c: gap(self.cells[c][size], self.cells[best][size], level) for c in others}
+        return {c: gap(self.cells[c][size], self.cells[yardstick][size], level) for c in others}
 
     def hypervolumes(self, contender: Contender) -> list[float]:
         """By seed, the share of the plane (MACs, WER) up to the reference point that the sizes dominate."""
@@ -140,10 +145,10 @@ class Verdict:
         return [len(names), *trained, *(sum(row[key] for row in rows) for key in ("evaluations", "seconds"))]
 
 
-def gap(cell: Cell, best: Cell, level: float, seed: int = 0) -> Gap:
+def gap(cell: Cell, yardstick: Cell, level: float, seed: int = 0) -> Gap:
     """The difference of two cells' mean WERs: seeds and utterances are resampled, the same ones for both."""
-    change_RN = cell.errors_RN - best.errors_RN
-    (num_seeds, num_utterances), words = change_RN.shape, best.words_N
+    change_RN = cell.errors_RN - yardstick.errors_RN
+    (num_seeds, num_utterances), words = change_RN.shape, yardstick.words_N
     rng = np.random.default_rng(seed)
     rates = np.empty(NUM_RESAMPLES)
     for i in range(NUM_RESAMPLES):

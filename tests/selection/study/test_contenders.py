@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from selection.study.contenders import Contender, Field, steps_of, whole_hundreds
-from selection.study.definition import CompareDefinition, checked
+from selection.study.contenders import Field, steps_of, whole_hundreds
+from selection.study.definition import CompareDefinition, Contender, checked
 from supernet.compute import price
 from supernet.resolve import resolve
 

@@ -54,6 +54,11 @@ def test_the_studies_that_come_with_the_project_are_whole_and_no_presets() -> No
         ({"seeds": []}, "`seeds` must be some that differ, but are [] instead"),
         ({"regimes": ["time"]}, "`regimes.0`"),
         ({"reference_wer": 0}, "`reference_wer`"),
+        (
+            {"methods": {"on-demand": ["tail"]}, "against": "on-demand"},
+            "`against` must name a contender, but is 'on-demand' instead. Did you mean on-demand, tail",
+        ),
+        ({"against": "on-demand, tale"}, "Did you mean on-demand, tail"),
         ({"sedes": [1]}, "`sedes` must be a setting that exists, but is not. Did you mean seeds"),
         ({"settings": {**SETTINGS, "sices": [3]}}, "`sices` must be a setting that exists"),
     ],

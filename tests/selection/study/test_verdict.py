@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selection.study.contenders import Contender, Field
-from selection.study.definition import CompareDefinition, checked
+from selection.study.compare_report import behind, page
+from selection.study.contenders import Field
+from selection.study.definition import CompareDefinition, Contender, checked
 from selection.study.sentences import conclusions
 from selection.study.verdict import Cell, Verdict, gap, missing
 from tests.selection.study.test_contenders import SETTINGS
@@ -35,10 +36,10 @@ def notes(per_size: dict[int, int], updates: int = 1000, seconds: float = 60.0) 
     return {"updates": updates, "words": WORDS, "rows": rows, **costs}
 
 
-def verdict(joint: list[dict[int, int]], alone: list[dict[int, int]]) -> Verdict:
+def verdict(joint: list[dict[int, int]], alone: list[dict[int, int]], against: str | None = None) -> Verdict:
     """Seeds in order: errors by size of the supernet, and of each size alone."""
     seeds = list(range(len(joint)))
-    definition = {"settings": SETTINGS, "seeds": seeds, "regimes": ["updates"]}
+    definition = {"settings": SETTINGS, "seeds": seeds, "regimes": ["updates"], "against": against}
     field = Field(
         checked(CompareDefinition, {**definition, "methods": {"simple-top-k": [], "individual": []}})
     )
@@ -65,6 +66,23 @@ def test_the_best_of_a_size_has_the_lowest_mean_and_others_are_behind_it() -> No
     )
     assert "2 seeds say little" in text
     assert "40 test utterances, 400 words" in text
+
+
+def test_the_yardstick_of_the_study_may_be_worse_than_others() -> None:
+    found = verdict([{2: 20, 4: 10}, {2: 28, 4: 14}], [{2: 80, 4: 11}, {2: 88, 4: 13}], "individual")
+    assert found.yardstick(2) == found.yardstick(4) == ALONE
+    ahead = found.gaps[2][JOINT]
+    assert ahead.points == pytest.approx(-60 / 400)
+    assert ahead.interval[1] < 0
+    assert behind(found, JOINT, 2).startswith("-15.00 [")
+    assert behind(found, JOINT, 2).endswith("]*")
+    assert behind(found, ALONE, 2) == "yardstick"
+    text = " ".join(conclusions(found))
+    assert "2 units: individual, 21.00 % on average; clearly worse than simple-top-k (-15.00)." in text
+    assert "4 units: individual, 3.00 % on average; not told apart from simple-top-k (+0.00)." in text
+    html = page("x", [found], [], None)
+    assert "behind individual" in html
+    assert '<td class="better">-15.00 [' in html
 
 
 def test_what_makes_the_same_errors_is_named_together() -> None:
