@@ -20,13 +20,15 @@ from supernet.resolve import ConfigError, Data, Resolved, load_plugin, nearest, 
 Regime = Literal["updates", "compute", "compute-each"]
 """What trainings are given equally much of; see :func:`~selection.study.contenders.steps_of`."""
 
-
 METHODS: Mapping[str, tuple[str, ...]] = {
     "simple-top-k": (),
     "iterative-zero-out": (),
     "on-demand": ("tail", "greedy", "every-other", "similarity"),
     "individual": (),
 }
+
+THE_SAME_FOR_ALL = ("sizes", "seed", "train.num_steps", "task.name", "task.path")
+"""What no variant may set, lest trainings not be compared at equal cost and on the same test words."""
 
 
 class Definition(Section):
@@ -125,9 +127,7 @@ class CompareDefinition(Definition):
             found.append(f"{where} must be named in small letters, digits, '-', '_' and '.', but is not.")
         if name in self.methods:
             found.append(f"{where} must have a name of its own, but is called like a method.")
-        train = settings.get("train")
-        fixed: list[str] = [key for key in ("sizes", "seed") if key in settings]
-        fixed += ["train.num_steps"] * (isinstance(train, Mapping) and "num_steps" in train)
+        fixed = [key for key in THE_SAME_FOR_ALL if _sets(settings, key)]
         return found + [f"{where} must leave `{key}` to the comparison, but sets it." for key in fixed]
 
 
@@ -217,6 +217,17 @@ def checked(kls: type[D], data: Mapping[str, Any]) -> D:
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return definition  # type: ignore[no-any-return]
+
+
+def _sets(settings: Data, key: str) -> bool:
+    """Whether the settings have the dotted key. A plug-in may be given by its name alone."""
+    value: Any = settings
+    for part in key.split("."):
+        value = {"name": value} if isinstance(value, str) else value
+        if not isinstance(value, Mapping) or part not in value:
+            return False
+        value = value[part]
+    return True
 
 
 def _problems(settings: Data, changes: Sequence[Data]) -> list[str]:
