@@ -140,15 +140,17 @@ class TrainConfig(Section):
     """The optimisation."""
 
     num_steps: Positive = 2500
-    lr: Annotated[float, Field(gt=0)] = 2e-3
+    lr: Annotated[float, Field(gt=0)] = 4e-3
     schedule: tuple[tuple[Fraction, Annotated[float, Field(ge=0)]], ...] = (
         (0.0, 0.05),
-        (0.1, 1.0),
-        (0.5, 0.7),
+        (0.5, 1.0),
         (1.0, 0.01),
     )
-    """Learning-rate factor over the run, linear between (share of the steps, factor) points."""
-    scores_lr: Annotated[float, Field(gt=0)] = 1e-2
+    """Learning-rate factor over the run, linear between (share of the steps, factor) points. It rises over half
+    of the run, as in 1cycle (arXiv 1708.07120): at a rate this high a CTC net that has heard little yet may
+    never begin to write.
+    """
+    scores_lr: Annotated[float, Field(gt=0)] = 3e-2
     betas: tuple[Probability, Probability] = (0.9, 0.98)
     eps: Annotated[float, Field(gt=0)] = 1e-8
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2

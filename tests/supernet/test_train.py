@@ -147,7 +147,7 @@ def test_changed_settings_are_named(
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "seed was 0, is 7" in line
-    assert "train.lr was 0.002, is 1.0" in line
+    assert "train.lr was 0.004, is 1.0" in line
     assert finished[0].config_file.read_text() == before
 
 
