@@ -146,9 +146,9 @@ class TrainConfig(Section):
         (0.5, 1.0),
         (1.0, 0.01),
     )
-    """Learning-rate factor over the run, linear between (share of the steps, factor) points. It rises over half
-    of the run, as in 1cycle (arXiv 1708.07120): at a rate this high a CTC net that has heard little yet may
-    never begin to write.
+    """Learning-rate factor over the run, linear between (share of the steps, factor) points. It rises over
+    half of the run, as in 1cycle (arXiv 1708.07120): at a rate this high a CTC net that has heard little yet
+    may never begin to write.
     """
     scores_lr: Annotated[float, Field(gt=0)] = 3e-2
     betas: tuple[Probability, Probability] = (0.9, 0.98)
