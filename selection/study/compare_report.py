@@ -31,8 +31,9 @@ from supernet.pages import page_environment
 from supernet.run import write_whole
 
 NOTE = (
-    "test WER, %: mean over the seeds, lowest and highest; below it, how far behind {yardstick},\n"
-    "with an interval (95 % for all of a size together; * where it leaves out 0)."
+    "test WER, %: mean over the seeds, lowest and highest;\n"
+    "below it, points behind {yardstick}, with an interval\n"
+    "(95 % for all of a size together; * where it leaves out 0)."
 )
 COST_NOTE = (
     "s: training; evals, search s: subnets that the strategy had scored, and computing time of its search;\n"
