@@ -65,7 +65,7 @@ def error_table(verdict: Verdict) -> Table:
     """Contenders in rows, sizes in columns."""
     made = plain_table(
         f"{TITLES[verdict.regime].capitalize()} (seeds {', '.join(map(str, verdict.seeds))})",
-        NOTE.format(yardstick=verdict.field.definition.against or "the best of the size"),
+        NOTE.format(yardstick=verdict.against or "the best of the size"),
     )
     made.add_column("contender", overflow="fold")
     for size in reversed(verdict.sizes):
@@ -99,7 +99,7 @@ def rates(cell: Cell) -> str:
 def behind(verdict: Verdict, contender: Contender, size: int) -> str:
     """``+0.34 [0.10, 0.60]*``, in points of WER; a word for the yardstick itself."""
     if contender == verdict.yardstick(size):
-        return "yardstick" if verdict.field.definition.against else "best"
+        return "yardstick" if verdict.against else "best"
     gap = verdict.gaps[size][contender]
     low, high = (100 * end for end in gap.interval)
     return f"{100 * gap.points:+.2f} [{low:.2f}, {high:.2f}]{'*' if gap.is_clear else ''}"

@@ -27,7 +27,7 @@ def _about_size(verdict: Verdict, size: int) -> str:
     cell = verdict.cells[yardstick][size]
     same = [c for c in gaps if np.array_equal(verdict.cells[c][size].errors_RN, cell.errors_RN)]
     clear = [c for c in gaps if gaps[c].is_clear]
-    lowest = "" if verdict.field.definition.against else "lowest WER with "
+    lowest = "" if verdict.against else "lowest WER with "
     said = {
         "": [f"{size} units: {lowest}{_names([yardstick, *same])}, {100 * cell.mean:.2f} % on average"],
         "clearly worse than ": _gaps(verdict, size, [c for c in clear if gaps[c].points < 0]),

@@ -74,6 +74,7 @@ class Verdict:
         """``trials``: what each run noted, by its name."""
         self.field, self.regime, self._trials = field, regime, trials
         self.seeds, self.sizes = field.definition.seeds, field.sizes
+        self.against = field.definition.against
 
     @cached_property
     def cells(self) -> dict[Contender, dict[int, Cell]]:
@@ -102,7 +103,7 @@ class Verdict:
 
     def yardstick(self, size: int) -> Contender:
         """Whom the others are compared with: the one that the study names, or the best."""
-        named = [contender for contender in self.cells if contender.name == self.field.definition.against]
+        named = [contender for contender in self.cells if contender.name == self.against]
         return named[0] if named else self.best(size)
 
     @cached_property
