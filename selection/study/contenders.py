@@ -69,9 +69,17 @@ class Field:
     def _all(self) -> Iterator[Training]:
         for seed in self.definition.seeds:
             for regime in self.definition.regimes:
-                for contender in self.contenders:
-                    for size in reversed(self.sizes):
-                        yield self.training(regime, contender, size, seed)
+                yield from self._needed(regime, seed)
+
+    def _needed(self, regime: Regime, seed: int) -> Iterator[Training]:
+        for contender in self.contenders:
+            for size in reversed(self.sizes):
+                yield self.training(regime, contender, size, seed)
+
+    def needed(self, regime: Regime) -> list[str]:
+        """The names of the runs of a regime, each once."""
+        seeds = self.definition.seeds
+        return list(dict.fromkeys(run.name for seed in seeds for run in self._needed(regime, seed)))
 
 
 def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, int]:

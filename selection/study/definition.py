@@ -27,8 +27,8 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "individual": (),
 }
 
-THE_SAME_FOR_ALL = ("sizes", "seed", "train.num_steps", "task.name", "task.path")
-"""What no variant may set, lest trainings not be compared at equal cost and on the same test words."""
+THE_SAME_FOR_ALL = ("sizes", "seed", "train.num_steps")
+"""What no variant may set, lest trainings not be compared at equal cost."""
 
 
 class Definition(Section):
@@ -128,7 +128,14 @@ class CompareDefinition(Definition):
         if name in self.methods:
             found.append(f"{where} must have a name of its own, but is called like a method.")
         fixed = [key for key in THE_SAME_FOR_ALL if _sets(settings, key)]
+        if not found and not known and self._corpus(settings) != self._corpus():
+            fixed.append("task")
         return found + [f"{where} must leave `{key}` to the comparison, but sets it." for key in fixed]
+
+    def _corpus(self, *changes: Data) -> tuple[str, object]:
+        """What decides the test words of a training, also where a preset brings it."""
+        task = self.resolved(*changes).config.task
+        return task.name, task.options.get("path")
 
 
 class TuneDefinition(Definition):
@@ -220,10 +227,9 @@ def checked(kls: type[D], data: Mapping[str, Any]) -> D:
 
 
 def _sets(settings: Data, key: str) -> bool:
-    """Whether the settings have the dotted key. A plug-in may be given by its name alone."""
+    """Whether the settings have the dotted key."""
     value: Any = settings
     for part in key.split("."):
-        value = {"name": value} if isinstance(value, str) else value
         if not isinstance(value, Mapping) or part not in value:
             return False
         value = value[part]

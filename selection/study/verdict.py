@@ -18,6 +18,7 @@ from selection.comparison import Ints
 from selection.study.compare import TRAINING
 from selection.study.contenders import Field
 from selection.study.definition import Contender, Regime
+from supernet.resolve import ConfigError
 
 LEVEL = 0.95
 NUM_RESAMPLES = 5000
@@ -72,20 +73,20 @@ class Verdict:
 
     def __init__(self, field: Field, regime: Regime, trials: Mapping[str, Mapping[str, Any]]) -> None:
         """``trials``: what each run noted, by its name."""
-        self.field, self.regime, self._trials = field, regime, trials
+        self.field, self.regime, self.trials = field, regime, trials
         self.seeds, self.sizes = field.definition.seeds, field.sizes
         self.against = field.definition.against
 
     @cached_property
     def cells(self) -> dict[Contender, dict[int, Cell]]:
-        """By contender and size, largest size first."""
+        """By contender and size, largest size first. Raises :class:`~supernet.resolve.ConfigError`."""
         return {c: {s: self._cell(c, s) for s in reversed(self.sizes)} for c in self.field.contenders}
 
     def found(
         self, contender: Contender, size: int, seed: int
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """What the run of ``contender`` noted, and of its net of ``size``."""
-        notes = self._trials[self.field.training(self.regime, contender, size, seed).name]
+        notes = self.trials[self.field.training(self.regime, contender, size, seed).name]
         return notes, _row(notes, contender, size)
 
     def _cell(self, contender: Contender, size: int) -> Cell:
@@ -94,9 +95,19 @@ class Verdict:
         return Cell(
             wers=tuple(row["wer"] for row in rows),
             errors_RN=np.array([row["errors"] for row in rows], np.int64),
-            words_N=np.array(found[0][0]["words"], np.int64),
+            words_N=self._words,
             macs=statistics.mean(row["macs"] for row in rows),
         )
+
+    @cached_property
+    def _words(self) -> Ints:
+        """The words of the test utterances, which have to be the same for all."""
+        first, *others = self.field.needed(self.regime)
+        words = self.trials[first]["words"]
+        for name in others:
+            if self.trials[name]["words"] != words:
+                raise ConfigError([f"`{name}` must be tested on the words of `{first}`, but is not."])
+        return np.array(words, np.int64)
 
     def best(self, size: int) -> Contender:
         return min(self.cells, key=lambda contender: self.cells[contender][size].mean)
@@ -139,7 +150,7 @@ class Verdict:
 
     def _cost(self, contender: Contender, seed: int) -> list[float]:
         names = {self.field.training(self.regime, contender, size, seed).name for size in self.sizes}
-        notes = [self._trials[name] for name in names]
+        notes = [self.trials[name] for name in names]
         rows = [row for n in notes for row in n["rows"] if row["strategy"] == contender.strategy]
         keys = ("updates", "unit_steps", "training_macs", "training_seconds")
         trained = [sum(n[key] for n in notes) for key in keys]
@@ -162,13 +173,7 @@ def gap(cell: Cell, yardstick: Cell, level: float, seed: int = 0) -> Gap:
 
 def missing(field: Field, regime: Regime, trials: Mapping[str, Any]) -> list[str]:
     """The runs of a regime that are not there yet."""
-    needed = (
-        field.training(regime, contender, size, seed).name
-        for contender in field.contenders
-        for size in field.sizes
-        for seed in field.definition.seeds
-    )
-    return [name for name in dict.fromkeys(needed) if name not in trials]
+    return [name for name in field.needed(regime) if name not in trials]
 
 
 def notes_of(trials: Sequence[Any]) -> dict[str, Mapping[str, Any]]:

@@ -15,6 +15,7 @@ from supernet.resolve import ConfigError, load_file, presets
 from tests.selection.study.test_contenders import SETTINGS
 
 ROOT = Path(__file__).parents[3]
+ELSEWHERE = {"name": "digits", "path": "x"}
 LR = {"low": 0.001, "high": 0.01, "log": True}
 
 
@@ -50,8 +51,8 @@ def test_the_studies_that_come_with_the_project_are_whole_and_no_presets() -> No
         ({"variants": {"individual": {}}}, "`variants.individual` must have a name of its own"),
         ({"variants": {"a": {"sizes": [3]}}}, "`variants.a` must leave `sizes` to the comparison"),
         ({"variants": {"a": {"train": {"num_steps": 3}}}}, "must leave `train.num_steps` to the comparison"),
-        ({"variants": {"a": {"task": "digits"}}}, "`variants.a` must leave `task.name` to the comparison"),
-        ({"variants": {"a": {"task": {"path": "x"}}}}, "must leave `task.path` to the comparison"),
+        ({"variants": {"a": {"task": ELSEWHERE}}}, "`variants.a` must leave `task` to the comparison"),
+        ({"variants": {"a": {"preset": "librispeech-100", "task": {"path": "x"}}}}, "must leave `task` to"),
         ({"seeds": [1, 1]}, "`seeds` must be some that differ"),
         ({"seeds": []}, "`seeds` must be some that differ, but are [] instead"),
         ({"regimes": ["time"]}, "`regimes.0`"),

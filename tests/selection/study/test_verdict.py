@@ -14,6 +14,7 @@ from selection.study.contenders import Field
 from selection.study.definition import CompareDefinition, Contender, checked
 from selection.study.sentences import conclusions
 from selection.study.verdict import Cell, Verdict, gap, missing
+from supernet.resolve import ConfigError
 from tests.selection.study.test_contenders import SETTINGS
 
 WORDS = [10] * 40
@@ -49,6 +50,15 @@ def verdict(joint: list[dict[int, int]], alone: list[dict[int, int]], against: s
             trials[f"individual-{size}-1000-seed{seed}"] = notes({size: wrong}, seconds=30.0)
     assert missing(field, "updates", trials) == []
     return Verdict(field, "updates", trials)
+
+
+def test_trainings_with_other_test_words_are_not_compared() -> None:
+    """Settings of a task may change its test split."""
+    found = verdict([{2: 20, 4: 10}], [{2: 80, 4: 11}])
+    elsewhere = dict(found.trials["individual-4-1000-seed0"], words=[10] * 39 + [9])
+    found = Verdict(found.field, "updates", {**found.trials, "individual-4-1000-seed0": elsewhere})
+    with pytest.raises(ConfigError, match="individual-4-1000-seed0"):
+        _ = found.cells
 
 
 def test_the_best_of_a_size_has_the_lowest_mean_and_others_are_behind_it() -> None:
@@ -153,4 +163,4 @@ def test_the_best_is_behind_nobody(errors: list[tuple[int, int]]) -> None:
 def test_a_run_that_is_not_there_is_named() -> None:
     found = verdict([{2: 20, 4: 10}], [{2: 20, 4: 10}])
     trials = {"simple-top-k-1000-seed0": notes({2: 20, 4: 10})}
-    assert missing(found.field, "updates", trials) == ["individual-2-1000-seed0", "individual-4-1000-seed0"]
+    assert missing(found.field, "updates", trials) == ["individual-4-1000-seed0", "individual-2-1000-seed0"]
