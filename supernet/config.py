@@ -123,6 +123,10 @@ class PassesConfig(Section):
     """With ``rows``: the share of the utterances for each size in joint training. None: 0.6 for the
     smallest, 0.3 for the largest, the rest for those between.
     """
+    smallest_first: Fraction = 0.6
+    """Share of the updates after score learning in which the smallest size trains alone. It is cheap, and the
+    larger sizes, which hold all of it, begin with what it has learned.
+    """
     gated_share: Fraction = 0.5
     """With ``rows``: the share of the utterances that run gated while scores are learned."""
     small_weight: Annotated[float, Field(gt=0)] = 1.0
@@ -130,6 +134,7 @@ class PassesConfig(Section):
     intermediate_weight: Fraction = 0.5
     """Share of the intermediate layers in a pass's loss (arXiv 2102.03216)."""
     intermediate_on: Literal["every-pass", "full"] = "every-pass"
+    """``full``: only in the largest pass of a step."""
     layer_drop: Probability = 0.1
     """Stochastic depth in joint training: only units outside the smallest subnet, only in the full net's
     pass.
@@ -139,7 +144,7 @@ class PassesConfig(Section):
 class TrainConfig(Section):
     """The optimisation."""
 
-    num_steps: Positive = 2500
+    num_steps: Positive = 2900
     lr: Annotated[float, Field(gt=0)] = 4e-3
     schedule: tuple[tuple[Fraction, Annotated[float, Field(ge=0)]], ...] = (
         (0.0, 0.05),

@@ -38,7 +38,7 @@ class Phase(ABC):
     name: ClassVar[str]
     num_steps: int
     chooses: ClassVar[bool] = False
-    """Whether the subnets of all sizes are chosen, once, when this phase starts."""
+    """Whether this phase needs the subnets of all sizes: they are chosen when the first such phase starts."""
 
     def begin(self, progress: Progress, scores_U: Tensor) -> None:  # noqa: B027 (optional)
         """Change ``scores_U`` in place as a step begins. Twice must equal once."""
@@ -136,7 +136,7 @@ class Schedule:
         i, phase, progress = self.at(step)
         started = self._restored()
         if started < i:
-            if any(late.chooses for late in self._phases[started + 1 : i + 1]):
+            if self._subnets is None and any(p.chooses for p in self._phases[started + 1 : i + 1]):
                 self._choose()
             self._memory.phase.fill_(i)
             self._started = i
@@ -185,6 +185,27 @@ class Schedule:
     def _current(self) -> dict[int, Kept]:
         scores = self._memory.scores.detach().tolist()
         return {size: self._method.choose(scores, size) for size in self._method.sizes}
+
+
+def joint_training(num_steps: int, config: Config) -> list[Phase]:
+    """All sizes trained with fixed masks for ``num_steps``: for a part of them the smallest alone."""
+    first = round(num_steps * config.passes.smallest_first) if len(config.sizes) > 1 else 0
+    smallest = [Smallest(first)] if first else []
+    return [*smallest, Joint(num_steps - first, config)]
+
+
+class Smallest(Phase):
+    """The smallest subnet on the whole batch. The larger ones hold all of it and grow from what it learns."""
+
+    name = "smallest size"
+    chooses = True
+
+    def __init__(self, num_steps: int) -> None:
+        self.num_steps = num_steps
+
+    def plan(self, progress: Progress, subnets: Subnets, rng: random.Random) -> Plan:
+        size = min(subnets)
+        return Plan((Pass(size, subnets[size]),))
 
 
 class Joint(Phase):

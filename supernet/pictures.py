@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,12 +92,11 @@ def _by_size(name: str) -> tuple[int, str]:
 
 
 def _mark_phases(axes: Any, phases: Phases) -> None:
-    for _, start in phases[1:]:
+    """A line where a phase starts, with its name where it is another one's."""
+    for (before, _), (name, start) in itertools.pairwise(phases):
         axes.axvline(start, color="grey", linestyle="--", linewidth=0.8)
-    if len(phases) == 2:
-        axes.text(
-            phases[1][1], 0.98, f" {phases[1][0]}", transform=axes.get_xaxis_transform(), va="top", fontsize=8
-        )
+        if name != before:
+            axes.text(start, 0.98, f" {name}", transform=axes.get_xaxis_transform(), va="top", fontsize=8)
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from supernet.config import Config, Fraction, Section
-from supernet.phases import Joint, Method, Phase, Progress, Subnets, learning_passes
+from supernet.phases import Method, Phase, Progress, Subnets, joint_training, learning_passes
 from supernet.step import Plan
 
 ZEROED = -5.0
@@ -45,7 +45,7 @@ class IterativeZeroOut(Method):
             ZeroOut(steps, self.config, out_before, out_after, self.options.penalty_weight)
             for steps, (out_before, out_after) in zip(self._lengths(learning), self._targets(), strict=True)
         ]
-        return [*iterations, Joint(total - learning, self.config)]
+        return [*iterations, *joint_training(total - learning, self.config)]
 
     def problems(self) -> list[str]:
         going = len(self.table) - self.sizes[0]

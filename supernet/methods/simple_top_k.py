@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from supernet.config import Config, Fraction, Section
-from supernet.phases import Joint, Method, Phase, Progress, Subnets, learning_passes
+from supernet.phases import Method, Phase, Progress, Subnets, joint_training, learning_passes
 from supernet.step import Plan
 
 
@@ -49,7 +49,8 @@ class SimpleTopK(Method):
     def phases(self) -> Sequence[Phase]:
         total = self.config.train.num_steps
         learning = round(total * self.options.score_learning)
-        return [LearnTopK(learning, self.config, self._ladder()), Joint(total - learning, self.config)]
+        learn = LearnTopK(learning, self.config, self._ladder())
+        return [learn, *joint_training(total - learning, self.config)]
 
     def _ladder(self) -> list[int]:
         """k from one reduction below all units to the smallest size, the last step clamped."""

@@ -39,11 +39,11 @@ def test_a_net_alone_runs_all_its_units_in_every_step() -> None:
 
 
 def test_rows_divided_among_sizes_cost_their_average() -> None:
-    passes = {"layer_drop": 0.0}
+    passes = {"layer_drop": 0.0, "smallest_first": 0.5}
     made, model = schedule(SimpleTopK(SimpleTopKOptions(score_learning=0.4), config(passes=passes)))
-    # 40 steps of score learning run all units, gated or not; 60 joint steps run 4 units on a third of the
-    # rows, 2 on the rest.
-    assert unit_steps(made, model.scores, 0) == pytest.approx(40 * 4 + 60 * 8 / 3)
+    # 40 steps of score learning run all units, gated or not; 30 run the smallest size's two; 30 joint steps
+    # run 4 units on a third of the rows, 2 on the rest.
+    assert unit_steps(made, model.scores, 0) == pytest.approx(40 * 4 + 30 * 2 + 30 * 8 / 3)
 
 
 def test_every_size_on_the_whole_batch_costs_their_sum_but_for_what_they_share() -> None:

@@ -13,7 +13,7 @@ from supernet.methods.iterative_zero_out import ZEROED, IterativeZeroOut, ZeroOu
 from supernet.methods.on_demand import OnDemand
 from supernet.methods.simple_top_k import LearnTopK, SimpleTopK, relaxed_top_k
 from supernet.model import Recogniser
-from supernet.phases import Joint, Method, Progress, Schedule
+from supernet.phases import Method, Progress, Schedule
 from supernet.units import Kept
 from tests.supernet.tiny import NUM_TOKENS, tiny_config
 
@@ -145,7 +145,7 @@ def test_the_sparsity_penalty_by_hand() -> None:
 
 def test_iterations_put_out_more_and_more_and_the_first_can_be_the_longest() -> None:
     config = tiny_config("module", sizes=(4, 16), train={"num_steps": 200})
-    *iterations, joint = make(
+    *iterations, smallest, joint = make(
         "iterative-zero-out", config, score_learning=0.6, iterations=4, first_share=0.4
     ).phases()
     assert [(p.out_before, p.out_after) for p in iterations if isinstance(p, ZeroOut)] == [
@@ -155,13 +155,14 @@ def test_iterations_put_out_more_and_more_and_the_first_can_be_the_longest() -> 
         (9, 12),
     ]
     assert [p.num_steps for p in iterations] == [48, 24, 24, 24]
-    assert isinstance(joint, Joint)
+    assert (smallest.name, joint.name) == ("smallest size", "joint")
+    assert (smallest.num_steps, joint.num_steps) == (48, 32)
 
 
 def test_units_are_put_out_as_the_next_iteration_begins() -> None:
     config = tiny_config(sizes=(2, 4), train={"num_steps": 12})
     steps, net = schedule("iterative-zero-out", config, score_learning=0.5)
-    assert [name for name, _ in steps.boundaries()] == ["zero-out", "zero-out", "joint"]
+    assert [name for name, _ in steps.boundaries()] == ["zero-out", "zero-out", "smallest size", "joint"]
     with torch.no_grad():
         net.scores.copy_(torch.tensor([3.0, 9.0, 1.0, 5.0]))
     steps.begin(0)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from supernet.methods.simple_top_k import SimpleTopK
 from supernet.model import Recogniser
-from supernet.phases import Joint, Phase, Progress, Schedule, default_shares
+from supernet.phases import Joint, Phase, Progress, Schedule, default_shares, joint_training
 from supernet.step import Plan
 from supernet.units import Kept
 from tests.supernet.test_methods import METHODS, make, schedule
@@ -53,6 +53,46 @@ def test_the_smallest_gets_most_rows_and_the_largest_most_of_the_others(
 def test_shares_can_be_given() -> None:
     plan, _ = joint_plan((8, 16), sharing="rows", shares={8: 0.8, 16: 0.2})
     assert {p.size: p.share for p in plan.passes} == {16: 0.2, 8: 0.8}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "share", "expected"),
+    [
+        ((2, 4), 0.6, [("smallest size", 6), ("joint", 4)]),
+        ((2, 4), 0.0, [("joint", 10)]),
+        ((2, 4), 1.0, [("smallest size", 10), ("joint", 0)]),
+        ((4,), 0.6, [("joint", 10)]),
+    ],
+)
+def test_the_smallest_size_trains_first(
+    sizes: tuple[int, ...], share: float, expected: list[tuple[str, int]]
+) -> None:
+    phases = joint_training(10, tiny_config(sizes=sizes, passes={"smallest_first": share}))
+    assert [(phase.name, phase.num_steps) for phase in phases] == expected
+
+
+@pytest.mark.parametrize("sharing", ["rows", "batch"])
+def test_the_smallest_size_trains_alone_on_the_whole_batch(sharing: str) -> None:
+    config = tiny_config(sizes=(1, 2, 4), passes={"sharing": sharing, "smallest_first": 0.5})
+    subnets = {1: (False, True, False, False), 2: (False, True, True, False), 4: (True,) * 4}
+    (only,) = joint_training(4, config)[0].plan(Progress(0, 2), subnets, random.Random(0)).passes
+    assert (only.size, only.kept, only.share, only.gate, only.drop) == (1, subnets[1], None, None, None)
+
+
+def test_subnets_are_chosen_once_before_the_smallest_trains() -> None:
+    """What it has learned would be lost on another choice; a resumed run keeps it, too."""
+    config = tiny_config(train={"num_steps": 20}, passes={"smallest_first": 0.5})
+    steps, net = schedule("simple-top-k", config, score_learning=0.2)
+    assert steps.boundaries() == [("score learning", 0), ("smallest size", 4), ("joint", 12)]
+    for step, scores in ((4, [1.0, 4.0, 2.0, 3.0]), (12, [9.0, 0.0, 9.0, 0.0])):
+        with torch.no_grad():
+            net.scores.copy_(torch.tensor(scores))
+        steps.begin(step)
+        assert steps.subnets()[2] == (False, True, False, True)
+        resumed = Schedule(make("simple-top-k", config, score_learning=0.2), net, config.seed)
+        resumed.begin(step + 1)
+        assert resumed.subnets() == steps.subnets()
+        assert described(resumed.plan(step + 1)) == described(steps.plan(step + 1))
 
 
 def test_the_sandwich_has_the_largest_the_smallest_and_one_between() -> None:
