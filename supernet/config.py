@@ -123,7 +123,7 @@ class PassesConfig(Section):
     """With ``rows``: the share of the utterances for each size in joint training. None: 0.6 for the
     smallest, 0.3 for the largest, the rest for those between.
     """
-    smallest_first: Fraction = 0.6
+    smallest_first: Fraction = 0.75
     """Share of the updates after score learning in which the smallest size trains alone. It is cheap, and the
     larger sizes, which hold all of it, begin with what it has learned.
     """
@@ -144,7 +144,7 @@ class PassesConfig(Section):
 class TrainConfig(Section):
     """The optimisation."""
 
-    num_steps: Positive = 2900
+    num_steps: Positive = 3000
     lr: Annotated[float, Field(gt=0)] = 4e-3
     schedule: tuple[tuple[Fraction, Annotated[float, Field(ge=0)]], ...] = (
         (0.0, 0.05),

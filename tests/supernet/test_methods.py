@@ -156,7 +156,7 @@ def test_iterations_put_out_more_and_more_and_the_first_can_be_the_longest() -> 
     ]
     assert [p.num_steps for p in iterations] == [48, 24, 24, 24]
     assert (smallest.name, joint.name) == ("smallest size", "joint")
-    assert (smallest.num_steps, joint.num_steps) == (48, 32)
+    assert (smallest.num_steps, joint.num_steps) == (60, 20)
 
 
 def test_units_are_put_out_as_the_next_iteration_begins() -> None:

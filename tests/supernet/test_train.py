@@ -69,7 +69,7 @@ def test_the_end_is_a_table_with_every_size(finished: tuple[Run, str]) -> None:
 def test_the_curves_have_a_line_for_every_published_step(finished: tuple[Run, str]) -> None:
     scores, metrics = finished[0].scores(), finished[0].metrics("train")
     assert [line["step"] for line in scores] == [line["Step"] for line in metrics] == list(range(2, 25, 2))
-    phases = ["score learning"] * 3 + ["smallest size"] * 5 + ["joint"] * 4
+    phases = ["score learning"] * 3 + ["smallest size"] * 7 + ["joint"] * 2
     assert [line["phase"] for line in scores] == phases
     assert all(len(line["scores"]) == 4 for line in scores)
     assert sum(scores[0]["gates"]) == pytest.approx(3, abs=1e-5)
@@ -236,7 +236,7 @@ def test_ctrl_c_while_sizes_are_scored(
 
 def test_iterative_zero_out_puts_units_out(zeroed: tuple[Run, str]) -> None:
     lines = zeroed[0].scores()
-    assert [line["phase"] for line in lines] == ["zero-out"] * 6 + ["smallest size"] * 3 + ["joint"] * 3
+    assert [line["phase"] for line in lines] == ["zero-out"] * 6 + ["smallest size"] * 4 + ["joint"] * 2
     assert lines[0]["scores"] == pytest.approx([10] * 4, abs=0.1)
     assert [sum(s < 0 for s in line["scores"]) for line in lines] == [0] * 3 + [1] * 9
     assert {size: subnet.size for size, subnet in zeroed[0].subnets().items()} == {2: 2, 4: 4}
