@@ -31,6 +31,9 @@ GROUPS: dict[PluginKind, str] = {
 }
 """The entry-point group of each kind of plug-in."""
 
+BEFORE: Data = {"passes": {"smallest_first": 0}}
+"""What trainings did before there was a setting for it, where that is not its default."""
+
 
 class ConfigError(ValueError):
     """Everything that is wrong with a configuration, a line each."""
@@ -108,8 +111,8 @@ def _device_problem(device: str | None) -> str | None:
 
 
 def brought_up_to_date(data: Mapping[str, Any]) -> Data:
-    """A configuration that was saved, with the defaults of settings that did not exist then."""
-    return resolve([data]).config.model_dump(mode="json")
+    """A configuration that was saved, with what settings that did not exist then amounted to."""
+    return resolve([BEFORE, data]).config.model_dump(mode="json")
 
 
 def _input_problem(config: Config) -> str | None:

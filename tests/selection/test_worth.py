@@ -13,7 +13,7 @@ from rich.console import Console
 
 from selection import worth
 from selection.worth import Alone, bills, found_alone, main
-from supernet.resolve import resolve
+from supernet.resolve import brought_up_to_date, resolve
 from supernet.run import Run
 
 NET = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels": 2}
@@ -77,6 +77,13 @@ def test_a_training_from_before_a_setting_existed_is_found(beside: Path) -> None
     del data["task"]["num_workers"], data["train"]["validate_every"]
     small.config_file.write_text(yaml.safe_dump(data))
     assert [one.name for one in found_alone(Run(beside / "joint"), [small.folder])] == ["small"]
+
+
+def test_a_supernet_from_before_the_smallest_size_came_first_is_priced_as_it_was_trained() -> None:
+    data = resolve([SETTINGS]).config.model_dump(mode="json")
+    assert brought_up_to_date(data)["passes"]["smallest_first"] == 0.5
+    del data["passes"]["smallest_first"]
+    assert brought_up_to_date(data)["passes"]["smallest_first"] == 0
 
 
 def test_a_training_of_another_network_is_passed_over(beside: Path) -> None:
