@@ -107,8 +107,13 @@ class TuneJob(Job):
 
     def mean(self, wers: Mapping[int, float]) -> float:
         """The mean over the sizes, relative to the reference where there is one."""
+        relative = self.relative(wers)
+        return sum(relative) / len(relative)
+
+    def relative(self, wers: Mapping[int, float]) -> list[float]:
+        """By size, relative to the reference where there is one."""
         reference = self.definition.reference or dict.fromkeys(wers, 1.0)
-        return sum(wer / reference[size] for size, wer in wers.items()) / len(wers)
+        return [wer / reference[size] for size, wer in wers.items()]
 
     def _say(self, trial: Trial, values: list[float]) -> list[float]:
         """Say how good the trial was, and how good the best is."""
@@ -125,7 +130,9 @@ class TuneJob(Job):
 
 
 class Follow:
-    """Reports each validation to Optuna, whose pruner may end the training."""
+    """Reports the best size at each validation to Optuna, whose pruner may end the training. Others may train
+    later (`passes.smallest_first`), and say nothing until then.
+    """
 
     def __init__(self, trial: Trial, job: TuneJob, last: int) -> None:
         """``last``: the step behind which there is nothing left to save by pruning."""
@@ -136,7 +143,7 @@ class Follow:
         if name == "compute":
             return
         sizes = {int(size): wer for size, wer in wers.items()}
-        self._trial.report(self._job.values(sizes, 0.0)[0], step)
+        self._trial.report(min(self._job.relative(sizes)), step)
         if step < self._last and self._trial.should_prune():
             self._trial.set_user_attr("pruned", f"at step {step}")
             console.print(f"trial {self._trial.number} pruned at step {step}", highlight=False)

@@ -18,6 +18,8 @@ from rich.console import Console
 
 from selection.study import compare_report, tune_report, work
 from selection.study.__main__ import main
+from selection.study.definition import TuneDefinition, checked
+from selection.study.tune import Follow, TuneJob
 from supernet import train as training
 from supernet.resolve import load_file
 from supernet.run import Run
@@ -160,6 +162,21 @@ def test_a_search_prunes_what_is_bad_and_keeps_what_was_listed_first(
     assert not Run(folder / "runs" / "trial-0000").is_finished
     assert "pruned at step 12" in capsys.readouterr().out
     assert "No trial has been completed yet" in (folder / "report.html").read_text()
+
+
+def test_sizes_that_train_later_do_not_get_a_trial_pruned(tmp_path: Path) -> None:
+    """With `passes.smallest_first` the larger ones write nothing for most of the run."""
+    space = {"train.lr": {"low": 0.0005, "high": 0.02}}
+    definition = checked(
+        TuneDefinition, {"settings": {**SETTINGS, "task": "generated-speech"}, "space": space}
+    )
+    study = optuna.create_study(pruner=optuna.pruners.ThresholdPruner(upper=0.5))
+    trial = study.ask()
+    follow = Follow(trial, TuneJob(definition, tmp_path, 1), last=24)
+    follow(8, {"2": 0.4, "4": 1.0})
+    with pytest.raises(optuna.TrialPruned):
+        follow(12, {"2": 0.6, "4": 1.0})
+    assert study.trials[0].intermediate_values == {8: 0.4, 12: 0.6}
 
 
 def test_a_training_that_is_done_is_not_pruned(desk: Path) -> None:
