@@ -72,13 +72,10 @@ def _draw_curves(run: Run, phases: Phases, metrics: str, prefix: str, label: str
     if not names:
         return
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    for name in names:
-        points = [(line["Step"], line[name]) for line in lines if name in line]
-        axes.plot(
-            *zip(*points, strict=True),
-            label=name.removeprefix(prefix),
-            marker="." if len(points) < 30 else None,
-        )
+    for name in names:  # a gap where a size does not train
+        values = np.array([line.get(name, np.nan) for line in lines])
+        marker = "." if np.isfinite(values).sum() < 30 else None
+        axes.plot([line["Step"] for line in lines], values, label=name.removeprefix(prefix), marker=marker)
     _mark_phases(axes, phases)
     axes.set(xlabel="step", ylabel=label, ylim=(0, None))
     axes.legend(title="size")
