@@ -17,7 +17,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartb
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
@@ -65,6 +65,15 @@ class BeatingJournal(JournalStorage, BaseHeartbeat):
 def _last_sign(trial: FrozenTrial) -> float:
     started = trial.datetime_start
     return float(trial.system_attrs.get("heartbeat", started.timestamp() if started else time.time()))
+
+
+def beat(trial: Trial) -> None:
+    """Note a sign of life at once: Optuna's thread may come to it later, and a worker that has given none is
+    never given up.
+    """
+    storage = trial.study._storage
+    if isinstance(storage, BaseHeartbeat):
+        storage.record_heartbeat(trial._trial_id)
 
 
 def open_storage(text: str | None, folder: Path, grace: int) -> BaseStorage:

@@ -13,6 +13,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages._heartbeat import HeartbeatThread
 from optuna.trial import FrozenTrial, TrialState
 
 from selection.study.storage import RETRY, create, load, open_storage, shown
@@ -92,13 +93,31 @@ def test_a_killed_workers_trial_is_run_by_another_and_none_is_run_twice(storage:
     completed = [t for t in found if t.state == TrialState.COMPLETE]
     assert len(completed) == TOTAL
     lines = [tuple(map(int, line.split())) for line in ran.read_text().splitlines()]
-    begun = {number for number, _ in lines}  # without those that two workers took at once, of which one is let go
+    begun = {number for number, _ in lines}  # not those that two workers took at once: one lets go
     assert [t.number for t in found if t.state == TrialState.FAIL and t.number in begun] == [0]
     assert [original for number, original in lines].count(0) == 2  # begun by the victim, and once again
     assert len(lines) == TOTAL + 1
     (retried,) = [t for t in completed if t.number in {n for n, original in lines if n != original}]
     assert retried.params == {"x": 0.25}
     assert {t.params["x"] for t in completed} >= {0.25, 0.75}
+
+
+def test_a_worker_killed_before_its_heart_beats_loses_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optuna beats in a thread, which may not have come to it yet; without one beat nobody is given up."""
+    monkeypatch.setattr(HeartbeatThread, "_record_heartbeat", staticmethod(lambda *args: None))
+    stale: list[list[int]] = []
+
+    class Silent(Counting):
+        def run(self, trial: optuna.Trial, original: int) -> float:
+            time.sleep(GRACE + 1)
+            stale.append(open_storage(None, tmp_path, GRACE)._get_stale_trial_ids(trial.study._study_id))  # type: ignore[attr-defined]
+            return super().run(trial, original)
+
+    _, study = counting(tmp_path)
+    work(study, Silent(tmp_path, 1, 0.0))
+    assert stale == [[study.trials[0]._trial_id]]
 
 
 def counting(tmp_path: Path, total: int = 3) -> tuple[Counting, optuna.Study]:
