@@ -15,12 +15,14 @@ import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.storages._rdb.models import TrialHeartbeatModel
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from supernet.resolve import Data
 from supernet.run import RunError, differences
@@ -67,13 +69,18 @@ def _last_sign(trial: FrozenTrial) -> float:
     return float(trial.system_attrs.get("heartbeat", started.timestamp() if started else time.time()))
 
 
-def beat(trial: Trial) -> None:
-    """Note a sign of life at once: Optuna's thread may come to it later, and a worker that has given none is
-    never given up.
-    """
-    storage = trial.study._storage
-    if isinstance(storage, BaseHeartbeat):
-        storage.record_heartbeat(trial._trial_id)
+class BeatingDatabase(RDBStorage):
+    """A database in which a worker that died before its first sign of life is given up as well."""
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        for trial in self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
+            if not self._has_beaten(trial._trial_id):  # Optuna would wait for ever: its grace begins now
+                self.record_heartbeat(trial._trial_id)
+        return super()._get_stale_trial_ids(study_id)
+
+    def _has_beaten(self, trial_id: int) -> bool:
+        with Session(self.engine) as session:
+            return TrialHeartbeatModel.where_trial_id(trial_id, session) is not None
 
 
 def open_storage(text: str | None, folder: Path, grace: int) -> BaseStorage:
@@ -94,10 +101,10 @@ def open_storage(text: str | None, folder: Path, grace: int) -> BaseStorage:
         raise RunError(_unreachable(url, e)) from None
 
 
-def _database(url: str, interval: int, attempts: int = 3) -> RDBStorage:
+def _database(url: str, interval: int, attempts: int = 3) -> BeatingDatabase:
     """The database. Of several workers that make its tables at the same time, all but one are refused."""
     try:
-        storage = RDBStorage(
+        storage = BeatingDatabase(
             url,
             engine_kwargs=_engine_options(url),
             heartbeat_interval=interval,

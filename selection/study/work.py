@@ -15,7 +15,7 @@ from optuna.storages import fail_stale_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from selection.study.storage import RETRY, Direction, artifacts, beat
+from selection.study.storage import RETRY, Direction, artifacts
 from supernet.cli import console
 
 POLL_SECONDS = 2.0
@@ -104,7 +104,6 @@ def _run_one(study: Study, job: Job) -> None:
     done: list[float | Sequence[float]] = []
 
     def objective(trial: Trial) -> float | Sequence[float]:
-        beat(trial)
         taken.append(trial)
         if trial.number in _surplus(study, job.total):
             raise Surplus
