@@ -9,6 +9,7 @@ import optuna
 import pytest
 
 from selection.study.__main__ import build_parser, definition_data
+from selection.study.contenders import seconds_a_step
 from selection.study.definition import CompareDefinition, Definition, TuneDefinition, checked
 from selection.study.space import Dimension, nested, read, written
 from supernet.resolve import ConfigError, load_file, presets
@@ -31,6 +32,9 @@ def test_the_studies_that_come_with_the_project_are_whole_and_no_presets() -> No
     assert compare.seeds == (0, 1, 2)
     ideas = checked(CompareDefinition, load_file(ROOT / "configs" / "study_ideas.yaml"))
     assert set(ideas.ways) == {"simple-top-k", *ideas.variants}
+    price = checked(CompareDefinition, load_file(ROOT / "configs" / "study_price.yaml"))
+    costs = [seconds_a_step(price.resolved(changes).config) for changes in price.ways.values()]
+    assert costs == [costs[0], costs[0], 2 * costs[0]]  # larger batches: a double one
     tune = checked(TuneDefinition, load_file(ROOT / "configs" / "study_tune.yaml"))
     assert tune.trials
     assert not [name for name in presets() if name.startswith("study")]
