@@ -15,7 +15,8 @@ from selection.select import Session, Wanted, compare, on_device
 from selection.strategy import Strategy
 from supernet.checkpoint import load
 from supernet.cli import console, fail, main_guard, progress
-from supernet.resolve import ConfigError, load_plugin, merge, parse_set, plugin_names, resolve
+from supernet.plugins import load_plugin, plugin_names
+from supernet.resolve import ConfigError, merge, parse_set, resolve
 from supernet.run import Run, RunError
 
 STOPPED = 130

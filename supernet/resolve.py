@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from supernet.batch import Task
 from supernet.config import Config
 from supernet.features import LOG_MEL
 from supernet.phases import Method
+from supernet.plugins import load_plugin, nearest, plugin_names, validated
 from supernet.pretrained import completed
 
 Data = dict[str, Any]
-PluginKind = Literal["task", "method", "strategy"]
-
-GROUPS: dict[PluginKind, str] = {
-    "task": "supernet.tasks",
-    "method": "supernet.methods",
-    "strategy": "supernet.strategies",
-}
-"""The entry-point group of each kind of plug-in."""
 
 BEFORE: Data = {"passes": {"smallest_first": 0}}
 """What trainings did before there was a setting for it, where that is not its default."""
@@ -230,71 +221,3 @@ def task_from_option(text: str) -> Data:
     if text not in plugin_names("task") and (os.sep in text or Path(text).exists()):
         return {"name": "manifest", "path": text}
     return {"name": text}
-
-
-def plugin_names(kind: PluginKind) -> list[str]:
-    return sorted({entry.name for entry in entry_points(group=GROUPS[kind])})
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """`` Did you mean ...?``, or nothing where no name is near."""
-    found = difflib.get_close_matches(name, list(names), n=2, cutoff=0.5)
-    return f" Did you mean {' or '.join(found)}?" if found else ""
-
-
-def load_plugin(
-    kind: PluginKind, data: Any, problems: list[str], prefix: str | None = None
-) -> tuple[Any, Any]:
-    """The plug-in's class and its validated options; what is wrong goes to ``problems``.
-
-    ``data`` is its name, or a mapping of ``name`` and options; ``prefix`` stands before options in messages.
-    """
-    name = str(data.get("name") if isinstance(data, Mapping) else data)
-    names = plugin_names(kind)
-    if name not in names:
-        problems.append(
-            f"`{kind}` must be one of {', '.join(names)}, but is '{name}' instead.{nearest(name, names)}"
-        )
-        return None, None
-    entry = next(entry for entry in entry_points(group=GROUPS[kind]) if entry.name == name)
-    try:
-        kls = entry.load()
-    except (ImportError, AttributeError) as e:
-        problems.append(f"`{kind}` '{name}' must be importable, but is not: {e}.")
-        return None, None
-    options = (
-        {key: value for key, value in data.items() if key != "name"} if isinstance(data, Mapping) else {}
-    )
-    return kls, validated(kls.Options, options, f"{prefix or kind}.", problems)
-
-
-def validated(kls: Any, data: Mapping[str, Any], prefix: str, problems: list[str]) -> Any:
-    """``data`` as a ``kls``, or None, and a line for each thing that is wrong with it in ``problems``."""
-    try:
-        return kls.model_validate(data)
-    except ValidationError as e:
-        for error in e.errors():
-            problems.extend(_explain(kls, prefix, error))
-        return None
-
-
-def _explain(kls: type[BaseModel], prefix: str, error: Any) -> list[str]:
-    path = prefix + ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        names = _siblings(kls, error["loc"][:-1])
-        return [f"`{path}` must be a setting that exists, but is not.{nearest(str(error['loc'][-1]), names)}"]
-    if error["type"] == "value_error":
-        return [f"{problem}." for problem in str(error["ctx"]["error"]).split("; ")]
-    rule = error["msg"].replace("Input should be", "must be").replace("Field required", "must be given")
-    return [f"`{path}` {rule}, but is {error['input']!r} instead."]
-
-
-def _siblings(kls: Any, loc: Sequence[Any]) -> list[str]:
-    for part in loc:
-        field = kls.model_fields.get(part)
-        if field is None or not (
-            isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        ):
-            return []
-        kls = field.annotation
-    return list(kls.model_fields)

@@ -18,13 +18,13 @@ from supernet.dry_run import dry_run
 from supernet.evaluation import score_sizes
 from supernet.phases import Schedule
 from supernet.pictures import draw_all
+from supernet.plugins import plugin_names
 from supernet.resolve import (
     Data,
     Resolved,
     brought_up_to_date,
     load_file,
     parse_set,
-    plugin_names,
     presets,
     resolve,
     task_from_option,

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from supernet.batch import SPLITS, TaskError
 from supernet.cli import add_set_option, console, main_guard, progress
-from supernet.resolve import ConfigError, Data, load_plugin, merge, parse_set, plugin_names, task_from_option
+from supernet.plugins import load_plugin, plugin_names
+from supernet.resolve import ConfigError, Data, merge, parse_set, task_from_option
 from tasks.cache import make_once
 from tasks.conversion import convert
 from tasks.converted import ConvertedTask

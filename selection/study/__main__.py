@@ -21,17 +21,8 @@ from selection.study.tune import TuneJob
 from selection.study.work import Job, work
 from supernet.cli import add_set_option, console, fail, main_guard
 from supernet.engine import Divergence
-from supernet.resolve import (
-    ConfigError,
-    Data,
-    load_file,
-    load_plugin,
-    load_shipped,
-    merge,
-    parse_set,
-    plugin_names,
-    task_from_option,
-)
+from supernet.plugins import load_plugin, plugin_names
+from supernet.resolve import ConfigError, Data, load_file, load_shipped, merge, parse_set, task_from_option
 from supernet.run import RunError, as_data
 from supernet.train import STOPPED
 

@@ -18,7 +18,8 @@ from supernet.checkpoint import load
 from supernet.cli import console, progress
 from supernet.costs import MACS_SECONDS
 from supernet.evaluation import score_sizes
-from supernet.resolve import Resolved, load_plugin
+from supernet.plugins import load_plugin
+from supernet.resolve import Resolved
 from supernet.run import Run
 from supernet.scoring import count_errors, count_words
 from supernet.selections import Selection

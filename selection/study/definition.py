@@ -15,7 +15,8 @@ from pydantic import Field, field_validator, model_validator
 from selection import samplers
 from selection.study.space import Dimension, nested
 from supernet.config import Named, Section
-from supernet.resolve import ConfigError, Data, Resolved, load_plugin, nearest, resolve, validated
+from supernet.plugins import load_plugin, nearest, validated
+from supernet.resolve import ConfigError, Data, Resolved, resolve
 
 Regime = Literal["updates", "compute", "compute-each"]
 """What trainings are given equally much of; see :func:`~selection.study.contenders.steps_of`."""
