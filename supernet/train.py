@@ -33,6 +33,8 @@ from supernet.run import Run
 from supernet.tokens import Tokens
 
 STOPPED = 130
+SILENT = 0.8
+"""The test word error rate from which on a net is taken for one that has not begun to write."""
 
 Validated = Callable[[int, Mapping[str, float]], None]
 """``validated(step, wer)``: the validation word error rate of every size, as a fraction. What it raises
@@ -93,6 +95,21 @@ def main(arguments: list[str] | None = None) -> None:
             fail(str(e), 1)
         if is_main_process():
             console.print(results_table(results))
+            if warning := unlearned(results):
+                console.print(warning)
+
+
+def unlearned(results: Mapping[str, Any]) -> str | None:
+    """What to do about sizes that have not begun to write, if there are any."""
+    silent = [size for size, row in results["sizes"].items() if row["test"]["wer"] >= SILENT]
+    if not silent:
+        return None
+    who = f"sizes {', '.join(silent)} write" if len(silent) > 1 else f"size {silent[0]} writes"
+    return (
+        f"{who} (nearly) nothing yet. A CTC net begins to write after some hundred updates, a deep one "
+        f"later, and at a high rate perhaps never: train for longer (--steps) or at a lower rate "
+        f"(--preset early-peak)."
+    )
 
 
 def layers(args: argparse.Namespace) -> list[Data]:

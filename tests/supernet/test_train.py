@@ -15,7 +15,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from supernet.run import Run
-from supernet.train import main
+from supernet.train import main, unlearned
 from tests.supernet.processes import LEARNING, SECRET, run, settings, stop_at
 
 
@@ -64,6 +64,31 @@ def test_the_end_is_a_table_with_every_size(finished: tuple[Run, str]) -> None:
         (line,) = [x for x in printed.splitlines() if x.startswith("│") and x.split("│")[1].strip() == size]
         assert f"{row['test']['wer']:.2%}" in line
         assert f"{row['macs'] / 1e9:.2f} G" in line
+
+
+def test_who_ends_with_a_net_that_writes_nothing_hears_why_and_what_to_do(
+    finished: tuple[Run, str], place: Path
+) -> None:
+    shutil.copytree(finished[0].folder, place / "runs" / "silent")
+    silent = Run(place / "runs" / "silent")
+    results = dict(silent.results())
+    for row in results["sizes"].values():
+        row["test"]["wer"] = 0.95
+    silent.save_results(results)
+    out, _ = run("supernet.train", *settings(), *LEARNING, "--out", "runs/silent", cwd=place)
+    said = " ".join(out.split())
+    assert "sizes 2, 4 write (nearly) nothing" in said
+    assert "--preset early-peak" in said
+
+
+def test_only_sizes_that_write_nothing_are_named() -> None:
+    rates = {"6": 0.05, "9": 0.3, "12": 0.925}
+    assert "size 12 writes (nearly) nothing" in str(unlearned(_sizes(rates)))
+    assert unlearned(_sizes(rates | {"12": 0.45})) is None
+
+
+def _sizes(rates: dict[str, float]) -> dict[str, Any]:
+    return {"sizes": {size: {"test": {"wer": wer}} for size, wer in rates.items()}}
 
 
 def test_the_curves_have_a_line_for_every_published_step(finished: tuple[Run, str]) -> None:
