@@ -106,7 +106,7 @@ def unlearned(results: Mapping[str, Any]) -> str | None:
         return None
     who = f"sizes {', '.join(silent)} write" if len(silent) > 1 else f"size {silent[0]} writes"
     return (
-        f"{who} (nearly) nothing yet. A CTC net begins to write after some hundred updates, a deep one "
+        f"{who} hardly a word right yet. A CTC net begins to write after some hundred updates, a deep one "
         f"later, and at a high rate perhaps never: train for longer (--steps) or at a lower rate "
         f"(--preset early-peak)."
     )
