@@ -100,15 +100,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def unlearned(results: Mapping[str, Any]) -> str | None:
-    """What to do about sizes that have not begun to write, if there are any."""
+    """What to do about sizes that get hardly a word right, if there are any."""
     silent = [size for size, row in results["sizes"].items() if row["test"]["wer"] >= SILENT]
     if not silent:
         return None
     who = f"sizes {', '.join(silent)} write" if len(silent) > 1 else f"size {silent[0]} writes"
     return (
         f"{who} hardly a word right yet. A CTC net begins to write after some hundred updates, a deep one "
-        f"later, and at a high rate perhaps never: train for longer (--steps) or at a lower rate "
-        f"(--preset early-peak)."
+        "later, and at a high rate perhaps never: train for longer (--steps) or at a lower rate "
+        "(--preset early-peak)."
     )
 
 

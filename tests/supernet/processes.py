@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -77,3 +78,7 @@ def stop_at(
     process.send_signal(number)
     print(*process.communicate(timeout=120))  # shown where a test fails
     return process.returncode
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

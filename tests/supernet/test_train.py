@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,7 @@ from safetensors.torch import load_file
 
 from supernet.run import Run
 from supernet.train import main, unlearned
-from tests.supernet.processes import LEARNING, SECRET, run, settings, stop_at
-
-
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
+from tests.supernet.processes import LEARNING, SECRET, digest, run, settings
 
 FILES = """
 config.yaml tokens.txt skipped.tsv model.safetensors model.json subnets/2.json subnets/4.json scores.jsonl
@@ -182,81 +175,6 @@ def test_the_saved_configuration_repeats_the_run(finished: tuple[Run, str], plac
     again = Run(place / "runs" / "again")
     assert digest(again.folder / "model.safetensors") == digest(finished[0].folder / "model.safetensors")
     assert again.config_data() == finished[0].config_data()
-
-
-def assert_the_same_run(resumed: Run, whole: Run) -> None:
-    """Weights, scores, masks and the curves after the interruption, bit by bit."""
-    assert digest(resumed.folder / "model.safetensors") == digest(whole.folder / "model.safetensors")
-    assert resumed.subnets() == whole.subnets()
-    # A requested stop publishes once more, where it stopped.
-    published = {line["step"] for line in whole.scores()}
-    assert [line for line in resumed.scores() if line["step"] in published] == whole.scores()
-    for name in ("train", "valid"):
-        ours, theirs = ({line["Step"]: line for line in r.metrics(name)} for r in (resumed, whole))
-        # A stop adds a validation of its own; a kill just after a checkpoint leaves out the one due with it.
-        # Between two lines a curve is a mean: the line after a stop is the mean of what remained to it.
-        cut_short = {
-            min((s for s in theirs if s > extra), default=0) for extra in ours.keys() - theirs.keys()
-        }
-        for step in (ours.keys() & theirs.keys()) - (cut_short if name == "train" else set()):
-            assert _losses(ours[step]) == _losses(theirs[step])
-        assert 24 in ours.keys() & theirs.keys()
-    (a, b) = (r.results()["sizes"]["2"] for r in (resumed, whole))
-    assert (a["test"], a["kept"]) == (b["test"], b["kept"])
-
-
-def _losses(line: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in line.items() if "/" in key}
-
-
-@pytest.mark.parametrize(("method", "step"), [("simple-top-k", 4), ("iterative-zero-out", 8)])
-def test_killed_and_started_again_it_ends_bit_by_bit_the_same(
-    place: Path, finished: tuple[Run, str], zeroed: tuple[Run, str], method: str, step: int
-) -> None:
-    whole, learning = (finished[0], LEARNING) if method == "simple-top-k" else (zeroed[0], ())
-    out = f"runs/killed-{method}-{step}"
-    command = ["supernet.train", *settings(), "--method", method, *learning, "--out", out]
-    assert stop_at(step, command, place / out, place, signal.SIGKILL) == -signal.SIGKILL
-    assert not Run(place / out).is_finished
-    run(*command, cwd=place)
-    assert_the_same_run(Run(place / out), whole)
-
-
-def test_ctrl_c_says_what_remains_and_the_same_command_continues(
-    place: Path, finished: tuple[Run, str]
-) -> None:
-    # No checkpoint falls due after the second one: what continues was saved because of Ctrl-C.
-    for attempt in range(4):
-        stopped = Run(place / "runs" / f"stopped-{attempt}")
-        command = ["supernet.train", *settings(), *LEARNING, "--out", f"runs/stopped-{attempt}"]
-        status = stop_at(8, command, stopped.folder, place, signal.SIGINT)
-        if not stopped.is_finished:
-            break  # else the machine was so busy that the signal came too late
-    assert status == 130
-    run(*command, cwd=place)
-    assert_the_same_run(stopped, finished[0])
-
-
-def test_ctrl_c_while_sizes_are_scored(
-    place: Path,
-    finished: tuple[Run, str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    def interrupt(*arguments: object) -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.chdir(place)
-    command = [*settings(), *LEARNING, "--out", "runs/unscored"]
-    with monkeypatch.context() as patched:
-        patched.setattr("supernet.train.score_sizes", interrupt)
-        with pytest.raises(SystemExit, match="130"):
-            main(command)
-    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error:"))
-    assert "stopped" in line
-    assert "The same command continues." in line
-    main(command)
-    assert_the_same_run(Run(place / "runs/unscored"), finished[0])
 
 
 def test_iterative_zero_out_puts_units_out(zeroed: tuple[Run, str]) -> None:
