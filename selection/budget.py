@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from supernet.errors import UserError
 from supernet.units import Kept
 
 Quantity = Literal["units", "params", "macs", "latency"]
@@ -104,7 +105,7 @@ def toggled(kept: Kept, unit: int) -> Kept:
     return (*kept[:unit], not kept[unit], *kept[unit + 1 :])
 
 
-class BudgetError(ValueError):
+class BudgetError(UserError):
     """A budget is malformed or impossible; the message is a sentence for the user."""
 
 

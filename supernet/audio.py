@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torchaudio.transforms import Resample
 
+from supernet.errors import UserError
 from supernet.features import SAMPLE_RATE
 
 BLOCK_SECONDS = 10
@@ -27,7 +28,7 @@ drifts by milliseconds an hour.
 """
 
 
-class AudioError(ValueError):
+class AudioError(UserError):
     """A recording cannot be used; the message is the reason alone."""
 
 

@@ -15,6 +15,7 @@ from fairseq2.device import SupportsDeviceTransfer
 from pydantic import BaseModel
 from torch import Tensor
 
+from supernet.errors import UserError
 from supernet.features import LOG_MEL, Input
 from supernet.tokens import Tokens
 
@@ -70,7 +71,7 @@ class Skipped:
     reason: str
 
 
-class TaskError(ValueError):
+class TaskError(UserError):
     """A corpus cannot be used; the message says what is wrong and what to do."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from supernet.config import Config, ModelConfig, PassesConfig
+from supernet.files import read_json, whole_file, write_json
 from supernet.model import Recogniser
 from supernet.run import RunError
 from supernet.tokens import MODEL_FILE, Tokens
@@ -48,8 +48,9 @@ def save(model: Model, stem: Path, provenance: Mapping[str, str] | None = None) 
     recogniser = model.recogniser
     names = weights(recogniser) | {"scores"}
     tensors = {name: t.contiguous().cpu() for name, t in recogniser.state_dict().items() if name in names}
-    save_file(tensors, stem.with_name(stem.name + ".safetensors"))
-    save_json(description(model, provenance), stem.with_name(stem.name + ".json"))
+    with whole_file(stem.with_name(stem.name + ".safetensors")) as file:
+        save_file(tensors, file)
+    write_json(stem.with_name(stem.name + ".json"), description(model, provenance))
     model.tokens.save(stem.with_name("tokens.txt"))
 
 
@@ -70,10 +71,6 @@ def description(model: Model, provenance: Mapping[str, str] | None = None) -> di
     }
 
 
-def save_json(data: Mapping[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-
-
 def fingerprint(stem: Path) -> str:
     """What tells a model's weights from any others: selections and losses belong to one network."""
     path = stem.with_name(stem.name + ".safetensors")
@@ -83,7 +80,7 @@ def fingerprint(stem: Path) -> str:
 def load(stem: Path) -> Model:
     """Read what :func:`save` wrote. Raises :class:`~supernet.run.RunError` where it is missing or damaged."""
     try:
-        data = json.loads(stem.with_name(stem.name + ".json").read_text(encoding="utf-8"))
+        data = read_json(stem.with_name(stem.name + ".json"))
         tensors = load_file(stem.with_name(stem.name + ".safetensors"))
         return _build(data, tensors, _tokens(data["tokens"], stem.with_name(MODEL_FILE)))
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as e:

@@ -23,11 +23,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from supernet.batch import Report, TaskError
+from supernet.batch import Report
 from supernet.beam import INSTALL, Beam, BeamSearch
 from supernet.checkpoint import Model, fingerprint
 from supernet.decoding import Decoder
-from supernet.pretrained import PretrainedError
+from supernet.errors import UserError
 from supernet.resolve import ConfigError
 from supernet.run import Run, RunError
 from supernet.scoring import Score
@@ -57,7 +57,7 @@ def main_guard() -> Iterator[None]:
     """
     try:
         yield
-    except (ConfigError, PretrainedError, RunError, TaskError) as e:
+    except UserError as e:
         fail(str(e))
     except OSError as e:
         fail(_explain(e))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from supernet.cli import (
 )
 from supernet.decoding import GREEDY
 from supernet.evaluation import Evaluation, Heard, score_sizes
+from supernet.files import safe_name
 from supernet.resolve import Data, parse_set, resolve
 from supernet.run import Run, RunError
 from supernet.scoring import Score
@@ -90,8 +90,8 @@ def _condition(args: argparse.Namespace) -> list[Data]:
             "`--set` and `--name` must come together, but one is missing: transcripts of another condition "
             "need a name of their own, such as --name noisy."
         )
-    if args.name is not None and not re.fullmatch(r"\w[\w.-]*", args.name):
-        raise RunError(f"`--name` must be letters, digits, - and _, but is '{args.name}' instead.")
+    if args.name is not None:
+        safe_name(args.name, "--name")
     return changes
 
 

@@ -14,6 +14,7 @@ from fairseq2.models.wav2vec2 import Wav2Vec2Model, get_wav2vec2_model_hub
 from torch import nn
 
 from supernet.config import ModelConfig
+from supernet.errors import UserError
 from supernet.wav2vec2 import as_data, is_supported, normalises_behind
 
 Data = dict[str, Any]
@@ -23,7 +24,7 @@ _MEANINGLESS = ("layer_type", "kernel", "positions", "frontend_channels", "start
 """Settings of networks that begin with random weights."""
 
 
-class PretrainedError(ValueError):
+class PretrainedError(UserError):
     """`model.init` cannot be used; the message says why."""
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from supernet.batch import Task
 from supernet.config import Config
+from supernet.errors import UserError
 from supernet.features import LOG_MEL
 from supernet.phases import Method
 from supernet.plugins import load_plugin, nearest, plugin_names, validated
@@ -26,7 +27,7 @@ BEFORE: Data = {"passes": {"smallest_first": 0}}
 """What trainings did before there was a setting for it, where that is not its default."""
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
     """Everything that is wrong with a configuration, a line each."""
 
     def __init__(self, problems: Sequence[str]) -> None:

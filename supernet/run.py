@@ -11,12 +11,14 @@ import yaml
 
 from supernet.batch import Skipped
 from supernet.config import Config
+from supernet.errors import UserError
+from supernet.files import read_json, read_text, read_yaml, write_json, write_whole
 from supernet.scoring import Rows
 from supernet.tokens import Kind, Tokens
 from supernet.units import Subnet
 
 
-class RunError(ValueError):
+class RunError(UserError):
     """A run folder is missing, damaged, or another run's."""
 
 
@@ -98,15 +100,7 @@ class Run:
 
     def config_data(self) -> dict[str, Any]:
         """What ``config.yaml`` holds."""
-        try:
-            data = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-            raise RunError(
-                f"'{self.config_file}' must be readable YAML, but is not: {' '.join(str(e).split())}."
-            ) from None
-        if not isinstance(data, dict):
-            raise RunError(f"'{self.config_file}' must hold a configuration, but does not.")
-        return data
+        return read_yaml(self.config_file)
 
     def begin(self, config: Config, completed: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> None:
         """Make the folder, or check that it belongs to the same configuration.
@@ -168,16 +162,13 @@ class Run:
         write_whole(self.folder / "skipped.tsv", "split\tid\treason\n" + "".join(lines))
 
     def save_results(self, results: Mapping[str, object]) -> None:
-        write_whole(self.results_file, json.dumps(results, indent=1) + "\n")
+        write_json(self.results_file, results)
 
     def results(self) -> dict[str, Any]:
-        try:
-            return dict(json.loads(self.results_file.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as e:
-            raise RunError(f"'{self.results_file}' must hold results, but does not: {e}.") from None
+        return read_json(self.results_file)
 
     def save_latency(self, latency: Mapping[str, object]) -> None:
-        write_whole(self.latency_file, json.dumps(latency, indent=1) + "\n")
+        write_json(self.latency_file, latency)
 
     def save_comparison(
         self, comparison: Mapping[str, object], page: str, pictures: Mapping[str, bytes]
@@ -185,8 +176,8 @@ class Run:
         """What ``report.html`` shows, the page itself, and its pictures (PNG, by name) once more."""
         self.pictures.mkdir(exist_ok=True)
         for name, picture in pictures.items():
-            (self.pictures / f"selection-{name}.png").write_bytes(picture)
-        write_whole(self.comparison_file, json.dumps(comparison, indent=1) + "\n")
+            write_whole(self.pictures / f"selection-{name}.png", picture)
+        write_json(self.comparison_file, comparison)
         write_whole(self.report_file, page)
 
     def save_transcripts(self, name: str, rows: Rows, trn: tuple[str, str], page: str) -> None:
@@ -203,11 +194,7 @@ class Run:
     def transcripts(self, name: str) -> Rows:
         """What :meth:`save_transcripts` saved. Raises :class:`RunError` where there is nothing."""
         file = self._transcripts_file(name)
-        try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except OSError as e:
-            raise RunError(f"'{file}' must hold transcripts, but cannot be read: {e.strerror}.") from None
-        rows = [line.split("\t") for line in lines]
+        rows = [line.split("\t") for line in read_text(file).splitlines()]
         return [(id_, reference, hypothesis) for id_, reference, hypothesis in rows]
 
     def _transcripts_file(self, name: str) -> Path:
@@ -248,10 +235,3 @@ def read_lines(path: Path, key: str) -> list[dict[str, Any]]:
             continue
         rows[row[key]] = row
     return [rows[step] for step in sorted(rows)]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

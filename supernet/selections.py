@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from supernet.files import read_json, write_json
 from supernet.units import Subnet
 
 FORMAT = 1
@@ -52,9 +52,7 @@ class Selection:
         """Write the file whole or not at all."""
         data = {"format": FORMAT, "strategy": self.strategy, "network": self.network}
         data["choices"] = [_as_data(choice) for choice in self.choices]
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_json(path, data)
 
     @classmethod
     def load(cls, path: Path) -> Selection:
@@ -62,10 +60,7 @@ class Selection:
 
         Raises :class:`ValueError` where it is something else.
         """
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as e:
-            raise ValueError(f"it must be JSON, but cannot be parsed: {e}") from None
+        data = read_json(path)
         match data:
             case {"choices": [_, *_] as choices}:
                 network = data.get("network")

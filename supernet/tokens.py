@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from sentencepiece import SentencePieceProcessor
 
+from supernet.files import read_text, write_whole
+
 BLANK = "<blk>"
 MODEL_FILE = "bpe.model"
 """The SentencePiece model beside ``tokens.txt``, where tokens are pieces; other programs call it so, too."""
@@ -116,9 +118,9 @@ class Tokens:
 
     def save(self, path: Path) -> None:
         """Write ``symbol id`` lines, the space as a line with an id alone; a model goes beside them."""
-        path.write_text("".join(f"{symbol} {i}\n" for i, symbol in enumerate(self.symbols)), encoding="utf-8")
+        write_whole(path, "".join(f"{symbol} {i}\n" for i, symbol in enumerate(self.symbols)))
         if self.model is not None:
-            path.with_name(MODEL_FILE).write_bytes(self.model)
+            write_whole(path.with_name(MODEL_FILE), self.model)
 
     @classmethod
     def load(cls, path: Path, kind: Kind | None = None) -> Tokens:
@@ -146,7 +148,7 @@ def _pieces(processor: Any) -> list[str]:
 
 
 def _read(path: Path) -> tuple[str, ...]:
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    lines = read_text(path).removesuffix("\n").split("\n")
     for i, line in enumerate(lines):
         if line.rpartition(" ")[2] != str(i):
             raise ValueError(f"line {i + 1} must be a symbol and its id {i}, but is {line!r} instead.")

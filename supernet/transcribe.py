@@ -23,8 +23,9 @@ from supernet.cli import (
     progress,
 )
 from supernet.features import SAMPLE_RATE
+from supernet.files import write_whole
 from supernet.recognizer import Recognizer
-from supernet.run import RunError, write_whole
+from supernet.run import RunError
 from supernet.transcript import FORMATS, SUBTITLES, SUFFIXES, Transcript
 
 STDIN = "-"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
+
+from supernet.files import read_json, write_json
 
 Granularity = Literal["layer", "module"]
 LayerType = Literal["conformer", "transformer"]
@@ -44,18 +45,12 @@ class Subnet:
 
     def save(self, path: Path) -> None:
         data = {"format": 1, "granularity": self.granularity, "size": self.size, "kept": list(self.kept)}
-        path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        write_json(path, data)
 
     @classmethod
     def load(cls, path: Path) -> Subnet:
         """Read what :meth:`save` wrote. Raises :class:`ValueError` where it is something else."""
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as e:
-            raise ValueError(
-                f"`{path.name}` must be a subnet in JSON, but cannot be parsed instead: {e}."
-            ) from None
-        return cls.from_json(data, path.name)
+        return cls.from_json(read_json(path), path.name)
 
     @classmethod
     def from_json(cls, data: object, where: str) -> Subnet:

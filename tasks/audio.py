@@ -22,6 +22,7 @@ from lhotse.utils import fastcopy
 from torch import Tensor
 from torchaudio.transforms import Resample
 
+from supernet.errors import UserError
 from supernet.features import LOG_MEL, SAMPLE_RATE, Input, is_silent
 from tasks.members import MEMBER, Member, read_member
 from tasks.problems import Unusable
@@ -30,7 +31,7 @@ _SHORTEST = SAMPLE_RATE // 40
 """Samples in one analysis window of 25 ms."""
 
 
-class AudioError(ValueError):
+class AudioError(UserError):
     """Audio that cannot be used; the message is the reason alone."""
 
 

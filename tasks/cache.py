@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from supernet.files import whole_folder
+
 
 def make_once(folder: Path, build: Callable[[Path], None]) -> None:
     """Have ``build`` fill ``folder`` unless it is there already.
@@ -19,14 +21,8 @@ def make_once(folder: Path, build: Callable[[Path], None]) -> None:
     """
     if folder.exists():
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
-    partial.mkdir()
-    try:
+    with whole_folder(folder, replaces=False) as partial:
         build(partial)
-        _rename(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def discard(folder: Path, is_outdated: Callable[[Path], bool]) -> None:

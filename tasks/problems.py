@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from supernet.batch import Skipped, Split
+from supernet.errors import UserError
 
 FILE = "problems.tsv"
 """The list's name in a manifest folder."""
@@ -33,7 +34,7 @@ NOTED: tuple[Kind, ...] = ("sampling rate", "characters", "same audio")
 """Kinds that leave no utterance out."""
 
 
-class Unusable(ValueError):
+class Unusable(UserError):
     """What keeps one utterance from being used: its kind, and the rest in words."""
 
     def __init__(self, kind: Kind, what: str) -> None:

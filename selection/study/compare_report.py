@@ -27,8 +27,8 @@ from selection.study.verdict import Cell, Cost, Verdict, missing, notes_of
 from selection.study.work import ended
 from supernet.cli import console
 from supernet.costs import MACS_SECONDS
+from supernet.files import write_whole
 from supernet.pages import page_environment
-from supernet.run import write_whole
 
 NOTE = (
     "test WER, %: mean over the seeds, lowest and highest;\n"
@@ -49,7 +49,7 @@ def write(study: Study, definition: CompareDefinition, folder: Path) -> None:
     unfinished = list(dict.fromkeys(name for names in lacking.values() for name in names))
     picture = fronts(found) if found else None
     if picture:
-        (folder / "fronts.png").write_bytes(picture)
+        write_whole(folder / "fronts.png", picture)
     write_whole(folder / "results.csv", as_csv(found))
     write_whole(folder / "report.html", page(study.study_name, found, unfinished, picture))
     for verdict in found:

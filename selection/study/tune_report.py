@@ -23,8 +23,8 @@ from selection.reporting.tables import plain_table
 from selection.reporting.unit_pictures import png
 from selection.study.space import shown
 from supernet.cli import console
+from supernet.files import write_whole
 from supernet.pages import page_environment
-from supernet.run import write_whole
 
 MOST_SHOWN = 15
 MOST_SLICES = 5
@@ -36,7 +36,7 @@ def write(study: Study, objectives: Sequence[str], folder: Path) -> None:
     """Print the best trials and what mattered, and write CSV, pictures and page."""
     drawn = pictures(study, objectives)
     for name, picture in drawn.items():
-        (folder / f"{name}.png").write_bytes(picture)
+        write_whole(folder / f"{name}.png", picture)
     write_whole(folder / "results.csv", as_csv(study, objectives))
     write_whole(folder / "report.html", page(study, objectives, drawn))
     console.print(table(study, objectives))

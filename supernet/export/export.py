@@ -7,18 +7,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from supernet.batch import Batch, Report
-from supernet.checkpoint import save_json
 from supernet.cut import Cut
+from supernet.errors import UserError
 from supernet.export.acceptance import Texts, Verdict, largest_difference, write_texts
 from supernet.export.eager import Eager
-from supernet.export.folders import appearing
 from supernet.export.formats import Format, Runtime, Written
+from supernet.files import whole_folder, write_json
 
 RECORD = "export.json"
 """What was written, from which weights, and how it compares with the cut model."""
 
 
-class NotAccepted(ValueError):
+class NotAccepted(UserError):
     """An export does not compute what the cut model computes; nothing is left of it."""
 
     def __init__(self, verdicts: list[Verdict]) -> None:
@@ -68,7 +68,7 @@ def export(cut: Cut, format: Format, folder: Path, int8: bool, examiner: Examine
     """Write ``cut`` into ``folder`` whole. Raises :class:`NotAccepted`, and leaves nothing, where a file is
     not good enough.
     """
-    with appearing(folder) as temporary:
+    with whole_folder(folder) as temporary:
         written = format.write(cut, temporary, int8)
         verdicts = examiner.examine(format, cut, written)
         if any(verdict.problem for verdict in verdicts):
@@ -84,4 +84,4 @@ def _save_record(cut: Cut, format: Format, verdicts: list[Verdict], path: Path) 
         "compared_on_test": verdicts[0].wer is not None,
         "files": [asdict(verdict) for verdict in verdicts],
     }
-    save_json(record, path)
+    write_json(path, record)

@@ -10,10 +10,11 @@ from typing import Any
 
 from rich.table import Table
 
-from supernet.checkpoint import load, save_json
+from supernet.checkpoint import load
 from supernet.cli import add_selection_option, console, main_guard, open_selection, progress
 from supernet.costs import processor
 from supernet.export.onnx import Onnx
+from supernet.files import write_json
 from supernet.latency.measure import MEMORY_AT, SECONDS, Subject, base_of, measure
 from supernet.latency.subjects import of_random, of_run
 from supernet.resolve import resolve
@@ -82,7 +83,7 @@ def _subjects(args: argparse.Namespace, place: Path) -> tuple[str, Sequence[Subj
 
 def _save(args: argparse.Namespace, latency: dict[str, Any]) -> None:
     if args.out is not None:
-        save_json(latency, args.out)
+        write_json(args.out, latency)
     elif args.run is not None:
         Run(args.run).save_latency(latency)
 
