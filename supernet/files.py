@@ -230,4 +230,6 @@ _KINDS = {list: "a list", str: "a text", int: "a number", float: "a number", boo
 def _one_line(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem} in line {error.problem_mark.line + 1}"
     return " ".join(str(error).split())[:300].rstrip(".")

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
+from supernet.errors import UserError
 from supernet.files import read_json, write_json
 
 Granularity = Literal["layer", "module"]
@@ -49,15 +50,15 @@ class Subnet:
 
     @classmethod
     def load(cls, path: Path) -> Subnet:
-        """Read what :meth:`save` wrote. Raises :class:`ValueError` where it is something else."""
-        return cls.from_json(read_json(path), path.name)
+        """Read what :meth:`save` wrote; raises :class:`~supernet.errors.UserError` for anything else."""
+        return cls.from_json(read_json(path), str(path))
 
     @classmethod
     def from_json(cls, data: object, where: str) -> Subnet:
         match data:
             case {"granularity": ("layer" | "module") as granularity, "kept": [*kept]}:
                 return cls(granularity, tuple(str(name) for name in kept))
-        raise ValueError(f"`{where}` must hold a subnet with `granularity` and `kept`, but does not.")
+        raise UserError(f"'{where}' must hold a subnet with `granularity` and `kept`, but does not.")
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,9 @@ def test_one_place_touches_the_engines_trainer() -> None:
 
 def test_units_are_plain_data() -> None:
     for name in imports(ROOT / "supernet" / "units.py"):
-        assert name.split(".")[0] in sys.stdlib_module_names or name.startswith("supernet.files.")
+        assert name.split(".")[0] in sys.stdlib_module_names or name.startswith(
+            ("supernet.errors.", "supernet.files.")
+        )
 
 
 def test_methods_do_not_know_the_network() -> None:

@@ -97,7 +97,7 @@ def test_wrong_input_gets_clear_lines(
     [
         ("model.safetensors", b"", "must be a model, but are not"),
         ("model.json", b"{", "must be a model, but are not"),
-        ("config.yaml", b"[", "must be readable YAML"),
+        ("config.yaml", b"[", "must be YAML"),
         ("config.yaml", b"sizes: []", "`sizes` must name at least one size"),
         ("subnets", None, "`RUN` must have been trained to the end"),
         ("selections/evidence.sqlite", b"not a database, but long enough", "must be this program's own file"),

@@ -198,8 +198,8 @@ def test_a_damaged_run_cannot_be_evaluated(capsys: pytest.CaptureFixture[str]) -
     write_folder(Path("tones"), 3, 1, 1)
     Path("run").mkdir()
     cases = {
-        "a: [": "readable YAML",
-        "- 1": "must hold a configuration",
+        "a: [": "must be YAML",
+        "- 1": "must hold a mapping",
         "{task: {name: manifest, path: tones}, sizes: [2, 4]}": "must be a model",
     }
     for config, words in cases.items():

@@ -166,7 +166,7 @@ def test_any_audio_file_is_transcribed_and_a_broken_one_is_named(
         (
             evaluate.main,
             ["runs/finished", "--set", "task.eval_noise.folder=none", "--name", "../x"],
-            "`--name` must be letters, digits, - and _, but is '../x'",
+            "beginning with a letter or digit, but is '../x'",
         ),
         (
             evaluate.main,
