@@ -14,7 +14,10 @@ from selection.reporting.tables import latency_lines, table
 from selection.select import Session, Wanted, compare, on_device
 from selection.strategy import Strategy
 from supernet.checkpoint import load
-from supernet.cli import console, fail, main_guard, progress
+from supernet.cli import main_guard
+from supernet.console.progress import progress
+from supernet.console.screen import console
+from supernet.console.text import fail
 from supernet.plugins import load_plugin, plugin_names
 from supernet.resolve import ConfigError, merge, parse_set, resolve
 from supernet.run import Run, RunError
@@ -84,9 +87,9 @@ def _select(run: Run, args: argparse.Namespace) -> None:
         run.save_comparison(comparison.as_data(), render(comparison, pictures), pictures)
     console.print(table(comparison, console.width))
     for line in latency_lines(comparison):
-        console.print(line, highlight=False)
+        console.print(line)
     for strategy, budgets, reason in comparison.unfit_together():
-        console.print(f"{strategy} did not choose for {budgets}: {reason}.", highlight=False)
+        console.print(f"{strategy} did not choose for {budgets}: {reason}.")
     console.print(
         f"{run.report_file} shows it all; selections/STRATEGY.json hold the choices.", highlight=False
     )

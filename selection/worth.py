@@ -12,8 +12,9 @@ from rich.table import Table
 
 from selection.comparison import paired_difference
 from selection.reporting.tables import plain_table
-from supernet.cli import console, main_guard
+from supernet.cli import main_guard
 from supernet.compute import price
+from supernet.console.screen import console
 from supernet.resolve import ConfigError, Resolved, brought_up_to_date, resolve
 from supernet.run import Run, RunError
 from supernet.scoring import count_errors, count_words

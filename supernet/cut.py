@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from supernet.checkpoint import Model, description, fingerprint, load, num_parameters, save, weights
-from supernet.cli import add_subnet_options, choose, main_guard, open_selection
+from supernet.cli import choose, main_guard, open_selection
 from supernet.config import Config
+from supernet.console.options import add_subnet_options
+from supernet.console.text import say
 from supernet.model import Recogniser
 from supernet.run import Run
 from supernet.selections import Choice, Selection
@@ -81,7 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
         small.save(args.out)
         size, kind = small.subnet.size, small.subnet.granularity
         parameters = num_parameters(small.model.recogniser)
-        print(f"{args.out}: {size} {kind}{'' if size == 1 else 's'}, {parameters:,} parameters")
+        say(f"{args.out}: {size} {kind}{'' if size == 1 else 's'}, {parameters:,} parameters")
 
 
 if __name__ == "__main__":

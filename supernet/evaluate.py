@@ -9,20 +9,11 @@ from pathlib import Path
 from supernet.batch import SPLITS
 from supernet.beam import decoder_for
 from supernet.checkpoint import load
-from supernet.cli import (
-    add_decoding_options,
-    add_selection_option,
-    add_set_option,
-    choose,
-    console,
-    groups_table,
-    main_guard,
-    note_left_out,
-    open_beam,
-    open_selection,
-    progress,
-    results_table,
-)
+from supernet.cli import choose, main_guard, note_left_out, open_beam, open_selection
+from supernet.console.options import add_decoding_options, add_selection_option, add_set_option
+from supernet.console.progress import progress
+from supernet.console.screen import console
+from supernet.console.tables import groups_table, results_table
 from supernet.decoding import GREEDY
 from supernet.evaluation import Evaluation, Heard, score_sizes
 from supernet.files import safe_name

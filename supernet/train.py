@@ -12,8 +12,13 @@ from typing import Any
 from supernet import engine
 from supernet.batch import Report
 from supernet.checkpoint import Model, save
-from supernet.cli import add_set_option, console, fail, is_main_process, main_guard, progress, results_table
+from supernet.cli import main_guard
 from supernet.compute import unit_steps
+from supernet.console.options import add_set_option
+from supernet.console.progress import progress
+from supernet.console.screen import console
+from supernet.console.tables import results_table
+from supernet.console.text import fail, is_main_process
 from supernet.dry_run import dry_run
 from supernet.evaluation import score_sizes
 from supernet.phases import Schedule

@@ -7,21 +7,17 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from supernet import audio
 from supernet.audio import AudioError
-from supernet.cli import (
-    add_decoding_options,
-    add_subnet_options,
-    main_guard,
-    note_left_out,
-    open_beam,
-    progress,
-)
+from supernet.cli import main_guard, note_left_out, open_beam
+from supernet.console.options import add_decoding_options, add_subnet_options
+from supernet.console.progress import progress
+from supernet.console.text import complain, json_encodable, plain, put
 from supernet.features import SAMPLE_RATE
 from supernet.files import write_whole
 from supernet.recognizer import Recognizer
@@ -29,6 +25,8 @@ from supernet.run import RunError
 from supernet.transcript import FORMATS, SUBTITLES, SUFFIXES, Transcript
 
 STDIN = "-"
+Form = Callable[[str, Transcript], str]
+"""What is written of a recording's name and transcript."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         sources = [Source(name, audio.seconds(Path(name))) for name in names]
         failed = _transcribe(recognizer, sources, args.batch, write)
         if failed and len(sources) > 1:
-            print(f"error: {failed} of {len(sources)} recordings could not be read.", file=sys.stderr)
+            complain(f"{failed} of {len(sources)} recordings could not be read.")
     if failed:
         raise SystemExit(1)
 
@@ -108,18 +106,33 @@ def _names(recordings: list[str]) -> Iterator[str]:
 
 def _writer(args: argparse.Namespace, names: list[str]) -> Callable[[str, Transcript], None]:
     """What to do with each transcript."""
-    form = FORMATS[args.format]
+    form = _as_json if args.format == "jsonl" else _harmless(FORMATS[args.format])
     if args.out is None:
         if args.format in SUBTITLES and len(names) > 1:
             raise RunError(
                 f"`--out` must name a folder for the {args.format} files of {len(names)} recordings."
             )
-        return lambda name, result: print(form(name, result), end="", flush=True)
+        return lambda name, result: put(form(name, result))
     files = {name: args.out / f"{_stem(name)}.{SUFFIXES[args.format]}" for name in names}
     if len(set(files.values())) < len(set(names)):
         raise RunError("`--out` must get recordings of different names, but some of these share theirs.")
     args.out.mkdir(parents=True, exist_ok=True)
     return lambda name, result: write_whole(files[name], form(name, result))
+
+
+def _harmless(form: Form) -> Form:
+    """``form`` of texts in which control characters are shown: a model's tokens may hold any."""
+
+    def written(name: str, result: Transcript) -> str:
+        words = tuple(replace(word, text=plain(word.text)) for word in result.words)
+        return form(plain(name), replace(result, text=plain(result.text), words=words))
+
+    return written
+
+
+def _as_json(name: str, result: Transcript) -> str:
+    r"""JSON has escapes of its own: ``\u001b``, and ``\u00e4`` where standard output has no such letter."""
+    return json_encodable(FORMATS["jsonl"](name, result), sys.stdout.encoding or "utf-8")
 
 
 def _stem(name: str) -> str:
@@ -138,9 +151,7 @@ def _transcribe(
                 write(source.name, result)
             else:
                 failed += 1
-                print(
-                    f"error: '{source.name}' must be readable audio, but is not: {result}.", file=sys.stderr
-                )
+                complain(f"'{source.name}' must be readable audio, but is not: {result}.")
     return failed
 
 

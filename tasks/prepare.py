@@ -11,7 +11,10 @@ from typing import Any
 from rich.table import Table
 
 from supernet.batch import SPLITS, TaskError
-from supernet.cli import add_set_option, console, main_guard, progress
+from supernet.cli import main_guard
+from supernet.console.options import add_set_option
+from supernet.console.progress import progress
+from supernet.console.screen import console
 from supernet.plugins import load_plugin, plugin_names
 from supernet.resolve import ConfigError, Data, merge, parse_set, task_from_option
 from tasks.cache import make_once

@@ -60,7 +60,7 @@ def test_tasks_import_the_interface_and_what_data_needs_only() -> None:
     interface = tuple(f"supernet.{part}" for part in parts.split())
     for file in FILES["tasks"]:
         # A command line has its words, its errors and its options in common with the others.
-        command = (*interface, "supernet.cli", "supernet.plugins", "supernet.resolve")
+        command = (*interface, "supernet.cli", "supernet.console", "supernet.plugins", "supernet.resolve")
         allowed = command if file.stem == "prepare" else interface
         for name in imports(file):
             if name.split(".")[0] in ("supernet", "selection", "tests", "configs"):

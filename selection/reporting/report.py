@@ -11,7 +11,7 @@ from selection.reporting import tables
 from selection.reporting.pictures import LEARNED, is_open
 from selection.reporting.tables import kind, p_text, percent, points
 from selection.reporting.unit_pictures import short_name
-from supernet.cli import short_names
+from supernet.console.tables import short_names
 from supernet.pages import page_environment
 
 WHAT = {"units": "units", "params": "parameters", "macs": "MACs", "latency": "of latency"}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from selection.budget import shown
 from selection.comparison import Comparison, Contest, Row
-from supernet.cli import SHORT_NAMES, short_names
+from supernet.console.tables import SHORT_NAMES, short_names
 
 COLUMNS = (
     "budget",
@@ -54,7 +53,7 @@ def table(comparison: Comparison, width: int = 120) -> Table:
         box=SIMPLE_HEAD,
         show_edge=False,
         padding=0,
-        title=f"Choices for {escape(comparison.run)}",
+        title=f"Choices for {comparison.run}",
         title_justify="left",
         caption=NOTE + f"\n{SHORT_NAMES}" * with_modules,
         caption_justify="left",
@@ -64,7 +63,7 @@ def table(comparison: Comparison, width: int = 120) -> Table:
         result.add_column(name, justify=justify, no_wrap=not wraps, overflow="fold")  # type: ignore[arg-type]
     for contest in comparison.contests:
         for i, row in enumerate(ordered(contest)):
-            cells = [escape(contest.budget) if i == 0 else "", *_cells(contest, row)]
+            cells = [contest.budget if i == 0 else "", *_cells(contest, row)]
             result.add_row(*(cells[column] for column in shown_columns))
         result.add_section()
     return result
@@ -73,7 +72,7 @@ def table(comparison: Comparison, width: int = 120) -> Table:
 def _cells(contest: Contest, row: Row) -> list[str]:
     low, high = row.wer_ci95
     return [
-        escape(row.strategy),
+        row.strategy,
         short_names(row.kept),
         cost(contest, row),
         f"{row.loss:.4f}",

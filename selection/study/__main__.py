@@ -19,7 +19,10 @@ from selection.study.definition import CompareDefinition, Definition, TuneDefini
 from selection.study.storage import DEFINITION, JOURNAL, create, load, open_storage
 from selection.study.tune import TuneJob
 from selection.study.work import Job, work
-from supernet.cli import add_set_option, console, fail, main_guard
+from supernet.cli import main_guard
+from supernet.console.options import add_set_option
+from supernet.console.screen import console
+from supernet.console.text import fail
 from supernet.engine import Divergence
 from supernet.plugins import load_plugin, plugin_names
 from supernet.resolve import ConfigError, Data, load_file, load_shipped, merge, parse_set, task_from_option
@@ -196,7 +199,7 @@ def _report(study: Study, folder: Path) -> None:
         compare_report.write(study, checked(CompareDefinition, data), folder)
     else:
         tune_report.write(study, data["objectives"], folder)
-    console.print(f"{folder / 'report.html'} shows it all; results.csv has every number.", highlight=False)
+    console.print(f"{folder / 'report.html'} shows it all; results.csv has every number.")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from selection.study.contenders import Field, Training, seconds_a_step
 from selection.study.definition import CompareDefinition
 from selection.study.work import Job
 from supernet.checkpoint import load
-from supernet.cli import console, progress
+from supernet.console.progress import progress
+from supernet.console.screen import console
 from supernet.costs import MACS_SECONDS
 from supernet.evaluation import score_sizes
 from supernet.plugins import load_plugin
@@ -51,9 +52,7 @@ class CompareJob(Job):
     def run(self, trial: Trial, original: int) -> float:
         """Train one run and judge what was chosen from it; returns the mean test WER of its own subnets."""
         training = self._trainings[trial.suggest_categorical(TRAINING, list(self._trainings))]
-        console.print(
-            f"[bold]{training.name}[/]  run {trial.number + 1}, {self.total} in all", highlight=False
-        )
+        console.print(f"{training.name}  run {trial.number + 1}, {self.total} in all", highlight=False)
         run = self._run_of(training)
         resolved = self.definition.resolved(self.definition.ways[training.way], training.changes())
         results = train_one(resolved, run.folder)

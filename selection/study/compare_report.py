@@ -25,7 +25,7 @@ from selection.study.definition import CompareDefinition, Contender
 from selection.study.sentences import TITLES, conclusions
 from selection.study.verdict import Cell, Cost, Verdict, missing, notes_of
 from selection.study.work import ended
-from supernet.cli import console
+from supernet.console.screen import console
 from supernet.costs import MACS_SECONDS
 from supernet.files import write_whole
 from supernet.pages import page_environment
@@ -56,9 +56,9 @@ def write(study: Study, definition: CompareDefinition, folder: Path) -> None:
         console.print(error_table(verdict))
         console.print(cost_table(verdict))
         for sentence in conclusions(verdict):
-            console.print(sentence, highlight=False)
+            console.print(sentence)
     if unfinished:
-        console.print(f"{len(unfinished)} runs are not finished, e.g. {unfinished[0]}.", highlight=False)
+        console.print(f"{len(unfinished)} runs are not finished, e.g. {unfinished[0]}.")
 
 
 def error_table(verdict: Verdict) -> Table:

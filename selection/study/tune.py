@@ -17,7 +17,8 @@ from selection.study.space import nested, shown, written
 from selection.study.storage import Direction
 from selection.study.work import ENDED, Job, Surplus, ended
 from supernet.checkpoint import load
-from supernet.cli import console, progress
+from supernet.console.progress import progress
+from supernet.console.screen import console
 from supernet.engine import Divergence
 from supernet.evaluation import score_sizes
 from supernet.resolve import ConfigError, Resolved
@@ -51,7 +52,7 @@ class TuneJob(Job):
         """Train with the sampled settings; returns a value for each objective."""
         values = {key: dimension.suggest(trial, key) for key, dimension in self.definition.space.items()}
         said = "  ".join(f"{key}={shown(value)}" for key, value in values.items())
-        console.print(f"[bold]trial {trial.number}[/], {self.total} in all   {said}", highlight=False)
+        console.print(f"trial {trial.number}, {self.total} in all   {said}")
         if (known := self._known(trial)) is not None:
             return self._again(trial, known)
         try:
@@ -70,7 +71,7 @@ class TuneJob(Job):
         return next((t for t in same if t.state in ENDED), None)
 
     def _again(self, trial: Trial, known: FrozenTrial) -> Sequence[float]:
-        console.print(f"the same settings as trial {known.number}", highlight=False)
+        console.print(f"the same settings as trial {known.number}")
         trial.set_user_attr("same_as", known.number)
         for name, note in known.user_attrs.items():
             trial.set_user_attr(name, note)
@@ -125,7 +126,7 @@ class TuneJob(Job):
             ]
             value, number = min([*completed, (values[0], trial.number)])
             best = f"   best so far: {shown(value)} (trial {number})"
-        console.print(f"trial {trial.number}: {text}{best}", highlight=False)
+        console.print(f"trial {trial.number}: {text}{best}")
         return values
 
 
@@ -146,7 +147,7 @@ class Follow:
         self._trial.report(min(self._job.relative(sizes)), step)
         if step < self._last and self._trial.should_prune():
             self._trial.set_user_attr("pruned", f"at step {step}")
-            console.print(f"trial {self._trial.number} pruned at step {step}", highlight=False)
+            console.print(f"trial {self._trial.number} pruned at step {step}")
             raise optuna.TrialPruned
 
 

@@ -22,7 +22,7 @@ from selection.reporting.report import embed
 from selection.reporting.tables import plain_table
 from selection.reporting.unit_pictures import png
 from selection.study.space import shown
-from supernet.cli import console
+from supernet.console.screen import console
 from supernet.files import write_whole
 from supernet.pages import page_environment
 
@@ -41,7 +41,7 @@ def write(study: Study, objectives: Sequence[str], folder: Path) -> None:
     write_whole(folder / "report.html", page(study, objectives, drawn))
     console.print(table(study, objectives))
     for key, value in importances(study).items():
-        console.print(f"importance of {key}: {value:.2f}", highlight=False)
+        console.print(f"importance of {key}: {value:.2f}")
 
 
 def completed(study: Study) -> list[FrozenTrial]:

@@ -16,7 +16,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from selection.study.storage import RETRY, Direction, artifacts
-from supernet.cli import console
+from supernet.console.screen import console
 
 POLL_SECONDS = 2.0
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -73,7 +73,7 @@ def work(study: Study, job: Job) -> None:
 
 def _wait(study: Study, total: int) -> None:
     """Wait for the trials that others run: should one of their workers die, its trial is ours."""
-    console.print(f"waiting for {total - len(ended(study))} trials that other workers run", highlight=False)
+    console.print(f"waiting for {total - len(ended(study))} trials that other workers run")
     while len(ended(study)) < total and not _is_open(study, total):
         fail_stale_trials(study)
         time.sleep(POLL_SECONDS)
@@ -122,7 +122,7 @@ def _run_one(study: Study, job: Job) -> None:
         # and another one has the trial.
         if not (done and study.get_trials(deepcopy=False)[taken[0].number].state.is_finished()):
             raise
-        console.print("this worker was taken for dead, and its trial is run by another one", highlight=False)
+        console.print("this worker was taken for dead, and its trial is run by another one")
 
 
 def _same(values: dict[str, Any], trial: FrozenTrial) -> bool:

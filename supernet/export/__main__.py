@@ -11,7 +11,11 @@ from rich.table import Table
 
 from supernet.batch import Batch, Report, Task, TaskError
 from supernet.checkpoint import Model, load
-from supernet.cli import add_subnet_options, choose, console, fail, main_guard, open_selection, progress
+from supernet.cli import choose, main_guard, open_selection
+from supernet.console.options import add_subnet_options
+from supernet.console.progress import progress
+from supernet.console.screen import console
+from supernet.console.text import fail
 from supernet.cut import Cut
 from supernet.export.acceptance import Verdict
 from supernet.export.eager import Torch

@@ -11,7 +11,10 @@ from typing import Any
 from rich.table import Table
 
 from supernet.checkpoint import load
-from supernet.cli import add_selection_option, console, main_guard, open_selection, progress
+from supernet.cli import main_guard, open_selection
+from supernet.console.options import add_selection_option
+from supernet.console.progress import progress
+from supernet.console.screen import console
 from supernet.costs import processor
 from supernet.export.onnx import Onnx
 from supernet.files import write_json

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import soundfile
-from rich.console import Console
 
 from selection import __main__ as command
 from selection.measuring.store import Store
 from supernet import cut, evaluate, transcribe
 from supernet.checkpoint import load
+from supernet.console.screen import Screen
 from supernet.run import Run
 from supernet.selections import Selection
 from tests.supernet.processes import run, start
@@ -37,7 +37,7 @@ def everything(finished: tuple[Run, str], place: Path) -> tuple[Run, str]:
 def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(place)
     for module in (command, evaluate):
-        monkeypatch.setattr(module, "console", Console(width=200))
+        monkeypatch.setattr(module, "console", Screen(width=200))
     return place
 
 

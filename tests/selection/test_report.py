@@ -14,7 +14,7 @@ from selection.comparison import Comparison, Contest, Row
 from selection.reporting.pictures import alike_together, draw_all, quantities
 from selection.reporting.report import limit_text, render, sentences
 from selection.reporting.tables import verdict
-from supernet.cli import short_names
+from supernet.console.tables import short_names
 from tests.selection import made_up
 
 VOID = {"meta", "img", "br", "link", "hr"}

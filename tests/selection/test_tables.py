@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
 from selection.comparison import Comparison
 from selection.reporting.tables import latency_lines, table, verdict
-from supernet.cli import short_names
+from supernet.console.screen import Screen
+from supernet.console.tables import short_names
 from tests.selection import made_up
 
 
 def console_text(comparison: Comparison) -> str:
-    console = Console(width=120)
+    console = Screen(width=120)
     with console.capture() as captured:
         console.print(table(comparison))
     return captured.get()
@@ -68,7 +68,7 @@ def test_modules_by_layer() -> None:
 
 
 def test_a_narrow_console_has_what_matters(layers: Comparison) -> None:
-    console = Console(width=80)
+    console = Screen(width=80)
     with console.capture() as captured:
         console.print(table(layers, console.width))
     lines = captured.get().splitlines()

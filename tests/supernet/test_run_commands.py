@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from rich.console import Console
 
 from supernet import checkpoint, cut, evaluate, transcribe
+from supernet.console.screen import Screen
 from supernet.run import Run
 from tests.supernet.processes import run
 from tests.tasks.folders import tone, write_folder
@@ -20,7 +20,7 @@ from tests.tasks.folders import tone, write_folder
 @pytest.fixture
 def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(place)
-    monkeypatch.setattr(evaluate, "console", Console(width=200))
+    monkeypatch.setattr(evaluate, "console", Screen(width=200))
     return place
 
 

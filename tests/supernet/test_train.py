@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from rich.console import Console
 from safetensors.torch import load_file
 
+from supernet.console.screen import Screen
 from supernet.run import Run
 from supernet.train import main, unlearned
 from tests.supernet.processes import LEARNING, SECRET, digest, run, settings
@@ -122,7 +122,7 @@ def test_a_finished_run_prints_its_table_again(
     before = {path: path.stat().st_mtime_ns for path in finished[0].folder.rglob("*.safetensors")}
     results = finished[0].results_file.stat().st_mtime_ns
     monkeypatch.chdir(place)
-    monkeypatch.setattr("supernet.train.console", Console(width=200))
+    monkeypatch.setattr("supernet.train.console", Screen(width=200))
     main([*settings(), *LEARNING, "--out", "runs/finished"])
     rtf = finished[0].results()["sizes"]["4"]["rtf"]
     assert f"{rtf:.4f}" in capsys.readouterr().out, "measured anew, it would differ"

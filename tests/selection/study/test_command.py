@@ -14,13 +14,13 @@ import pytest
 import yaml
 from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
-from rich.console import Console
 
 from selection.study import compare_report, tune_report, work
 from selection.study.__main__ import main
 from selection.study.definition import TuneDefinition, checked
 from selection.study.tune import Follow, TuneJob
 from supernet import train as training
+from supernet.console.screen import Screen
 from supernet.resolve import load_file
 from supernet.run import Run
 from supernet.scoring import score
@@ -62,7 +62,7 @@ def desk(place: Path) -> Path:
 def _wide(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk)
     for module in (compare_report, tune_report, work, training):
-        monkeypatch.setattr(module, "console", Console(width=160))
+        monkeypatch.setattr(module, "console", Screen(width=160))
 
 
 @pytest.fixture(scope="session")

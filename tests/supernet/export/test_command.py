@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from supernet.checkpoint import load
+from supernet.console.screen import Screen
 from supernet.cut import Cut
 from supernet.export import __main__ as command
 from supernet.export.acceptance import BATCHES, noise
@@ -27,7 +27,7 @@ from supernet.selections import Choice, Selection
 @pytest.fixture
 def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(place)
-    monkeypatch.setattr(command, "console", Console(width=200))
+    monkeypatch.setattr(command, "console", Screen(width=200))
     return place
 
 

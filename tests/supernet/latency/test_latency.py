@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
+from supernet.console.screen import Screen
 from supernet.export.onnx import Onnx
 from supernet.latency import __main__ as command
 from supernet.latency import measure
@@ -23,7 +23,7 @@ from supernet.timing import timed
 def mine(finished: tuple[Run, str], place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A copy of the finished run, measured briefly."""
     monkeypatch.chdir(place)
-    monkeypatch.setattr(command, "console", Console(width=200))
+    monkeypatch.setattr(command, "console", Screen(width=200))
     monkeypatch.setattr(measure, "SECONDS", (1, 10))
     monkeypatch.setattr(command, "SECONDS", (1, 10))
     monkeypatch.setattr(measure, "REPEATS", 1)

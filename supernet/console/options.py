@@ -1,0 +1,61 @@
+"""Options that several commands share. Imports nothing heavy, so that help comes at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+LM = "pip install -e '.[lm]'"
+"""What beam search with a language model needs."""
+
+
+def add_subnet_options(parser: argparse.ArgumentParser) -> None:
+    """``--size`` and ``--selection``: which subnet of a run a command line is about."""
+    parser.add_argument(
+        "--size",
+        "--budget",
+        dest="size",
+        metavar="6|params=50%",
+        help="size, or a selection's budget (default: the smallest)",
+    )
+    add_selection_option(parser)
+
+
+def add_selection_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--selection",
+        type=Path,
+        metavar="FILE",
+        help="a selection, e.g. RUN/selections/greedy.json, instead of the run's own subnets",
+    )
+
+
+def add_set_option(parser: argparse.ArgumentParser, what: str, metavar: str = "a.b=c") -> None:
+    """``--set``, for any number of settings; they are in ``settings``."""
+    parser.add_argument(
+        "--set",
+        metavar=metavar,
+        action="append",
+        default=[],
+        dest="settings",
+        help=f"{what} (repeatable)",
+    )
+
+
+def add_decoding_options(parser: argparse.ArgumentParser) -> None:
+    """``--beam`` and what a language model needs; greedy decoding where none is given."""
+    group = parser.add_argument_group(f"beam search (needs {LM})")
+    group.add_argument("--beam", type=int, metavar="50", help="paths followed at once")
+    group.add_argument(
+        "--lm", type=Path, metavar="FILE", help="n-gram model over words: ARPA or KenLM's binary"
+    )
+    group.add_argument(
+        "--lexicon",
+        type=Path,
+        metavar="FILE",
+        help="the words there are, one a line (default: the ARPA file's)",
+    )
+    group.add_argument(
+        "--lm-weight", type=float, metavar="1.0", help="factor on the model's log-probabilities"
+    )
+    group.add_argument("--word-score", type=float, metavar="0.0", help="added for each word")

@@ -1,0 +1,47 @@
+"""Where tables and bars are drawn: a console to which every string is text, whatever is in it."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from supernet.console.text import encodable, plain
+
+
+class Screen(Console):
+    """Rich's console without its markup, emoji codes and guesses at what to colour.
+
+    All strings on their way into tables, titles and captions pass :meth:`render_str`: control characters are
+    shown, brackets stay. Sentences break between words on a terminal, and not at all elsewhere, so that
+    paths in them remain whole.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Rich calls it for every string that is not yet a ``Text``."""
+        options |= {"markup": False, "emoji": False, "highlight": False}
+        return super().render_str(encodable(plain(text, lines=True), self.encoding), **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        if objects and all(isinstance(o, str) for o in objects):
+            objects = (self._wrapped(" ".join(objects)),)
+            options.setdefault("soft_wrap", True)
+        super().print(*objects, **options)
+
+    def _wrapped(self, text: str) -> str:
+        if not self.is_terminal:
+            return text
+        return "\n".join(
+            textwrap.fill(line, self.width, break_long_words=False, break_on_hyphens=False)
+            if not line.startswith(" ")  # a command to be copied
+            else line
+            for line in text.split("\n")
+        )
+
+
+console = Screen()

@@ -1,0 +1,79 @@
+"""Tables of results on the console, and how kept units are written in them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from supernet.scoring import Score
+from supernet.units import MODULES
+
+SHORT_NAMES = (
+    "kept: whole layers by number; of others the initials of the modules, · for one that is dropped."
+)
+
+
+def results_table(results: Mapping[str, Any], split: str = "test") -> Table:
+    """Sizes (or a selection's budgets) in rows, with error rates and what they cost."""
+    table = Table(title=results.get("title"), title_justify="left", padding=(0, 1, 0, 0))
+    if any(":" in short_names(row["kept"]) for row in results["sizes"].values()):
+        table.caption, table.caption_justify = SHORT_NAMES, "left"
+    for name in ("size", "kept", "params", "MACs", f"{split} WER, 95 %", "CER, 95 %", "RTF"):
+        table.add_column(name, justify="left" if name == "kept" else "right", overflow="fold")
+    for size, row in sorted(results["sizes"].items(), key=lambda item: len(item[1]["kept"])):
+        s = row[split]
+        table.add_row(
+            size,
+            short_names(row["kept"]),
+            f"{row['params'] / 1e6:.2f} M",
+            f"{row['macs'] / 1e9:.2f} G",
+            _rate(s["wer"], s["wer_ci95"]),
+            _rate(s["cer"], s["cer_ci95"]),
+            f"{row['rtf']:.4f}",
+        )
+    return table
+
+
+def groups_table(title: str, what: str, groups: Mapping[str, Mapping[str, Score]]) -> Table:
+    """Groups of utterances in rows, with the error rates of each size."""
+    table = Table(title=title, title_justify="left", padding=(0, 1, 0, 0))
+    labels = list(next(iter(groups.values())))
+    table.add_column(what, overflow="fold")
+    for name in ("utterances", "words", *(f"{label}: WER, CER" for label in labels)):
+        table.add_column(name, justify="right")
+    for group, scores in groups.items():
+        first = scores[labels[0]]
+        rates = (f"{scores[label].wer:.2%} {scores[label].cer:.2%}" for label in labels)
+        table.add_row(group, f"{first.utterances:,}", f"{first.words:,}", *rates)
+    return table
+
+
+def _rate(value: float, ends: tuple[float, float]) -> str:
+    return f"{value:.2%} {100 * ends[0]:.1f}–{100 * ends[1]:.1f}"
+
+
+def short_names(kept: Sequence[str]) -> str:
+    """``layers.0, layers.1, layers.5`` as ``0-1 5``; modules as ``0-3 4:f·cf``, see ``SHORT_NAMES``."""
+    layers: dict[int, set[str]] = {}
+    for name in kept:
+        _, layer, *module = name.split(".")
+        layers.setdefault(int(layer), set()).update(module)
+    modules = set().union(*layers.values())
+    order = next((names for names in MODULES.values() if modules <= set(names)), ())
+    patterns = {layer: _initials(layers[layer], order) for layer in sorted(layers)}
+    runs = itertools.groupby(enumerate(patterns), key=lambda item: (item[1] - item[0], patterns[item[1]]))
+    return " ".join(_run([layer for _, layer in run], pattern) for (_, pattern), run in runs)
+
+
+def _initials(modules: set[str], order: Sequence[str]) -> str:
+    if modules in (set(), set(order)):
+        return ""
+    return ":" + "".join(name[0] if name in modules else "·" for name in order)
+
+
+def _run(layers: Sequence[int], pattern: str) -> str:
+    numbers = str(layers[0]) if len(layers) == 1 else f"{layers[0]}-{layers[-1]}"
+    return numbers + pattern

@@ -1,0 +1,99 @@
+"""Text on its way to the terminal: what comes from files is shown, never obeyed. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from typing import NoReturn, TextIO
+
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1: cursor movements, colours, titles of windows
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # they change the direction of what stands around them
+    "\u2028\u2029"  # ends of lines and paragraphs
+    "\ud800-\udfff]"  # bytes of a file name that is no UTF-8
+)
+_STAND_INS = str.maketrans(
+    {"–": "-", "−": "-", "·": ".", "…": "...", "␣": "_", "±": "+-", "×": "x", "→": "->", "≥": ">=", "≤": "<="}
+)
+
+
+def plain(text: str, *, lines: bool = False) -> str:
+    r"""``text`` with control characters as visible escapes such as ``\x1b``.
+
+    All text from files goes through here before it is printed: ids, speakers, tokens, transcripts, names of
+    files and runs, and messages that quote them. ``lines`` keeps ends of lines, in texts of our own.
+    """
+    return _UNSEEN.sub(lambda found: found[0] if lines and found[0] == "\n" else _escaped(found[0]), text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def encodable(text: str, encoding: str) -> str:
+    """``text`` as far as ``encoding`` has its characters; the rest as escapes, dashes and the like as their
+    nearest kin.
+    """
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = "".join(_nearest(character, encoding) for character in text)
+    return text
+
+
+def _nearest(character: str, encoding: str) -> str:
+    for candidate in (character, character.translate(_STAND_INS)):
+        try:
+            candidate.encode(encoding)
+        except UnicodeEncodeError:
+            continue
+        return candidate
+    return _escaped(character)
+
+
+def json_encodable(line: str, encoding: str) -> str:
+    r"""A line of JSON with JSON's own escapes for what :func:`plain` escapes and ``encoding`` lacks."""
+    line, end = (line[:-1], "\n") if line.endswith("\n") else (line, "")
+    line = _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], line)
+    try:
+        line.encode(encoding)
+    except UnicodeEncodeError:
+        line = json.dumps(json.loads(line))  # ASCII
+    return line + end
+
+
+def put(text: str, stream: TextIO | None = None) -> None:
+    """Write ``text``, harmless already, as far as the stream can show it; what it cannot is escaped."""
+    stream = stream or sys.stdout
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+def say(text: str) -> None:
+    """A line, or lines, on standard output."""
+    put(plain(text, lines=True) + "\n")
+
+
+def is_main_process() -> bool:
+    """Whether this process speaks for the run: the first, where there are several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def complain(message: str) -> None:
+    """A line for each problem on standard error."""
+    for line in message.split("\n"):
+        put(plain(f"error: {line}") + "\n", sys.stderr)
+
+
+def fail(message: str, status: int = 2) -> NoReturn:
+    """End with a line for each problem on standard error."""
+    complain(message)
+    raise SystemExit(status)
+
+
+def note(message: str) -> None:
+    """Something worth knowing, on standard error."""
+    put(plain(f"note: {message}", lines=True) + "\n", sys.stderr)
