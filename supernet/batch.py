@@ -42,6 +42,8 @@ class Batch(SupportsDeviceTransfer):
     ids: list[str]
     texts: list[str]
     input: Input = LOG_MEL
+    hidden_BTF: Tensor | None = None
+    """What training hides of the normalised features, boolean: it becomes 0, the mean (arXiv 1904.08779)."""
 
     @property
     def stream_lengths(self) -> list[int]:
@@ -60,6 +62,8 @@ class Batch(SupportsDeviceTransfer):
         """Move the tensors in place (the engine's protocol)."""
         self.features_BTF = self.features_BTF.to(device, non_blocking=non_blocking)
         self.targets_BL = self.targets_BL.to(device, non_blocking=non_blocking)
+        if self.hidden_BTF is not None:
+            self.hidden_BTF = self.hidden_BTF.to(device, non_blocking=non_blocking)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,15 +45,21 @@ class Frontend(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
 
-    def embed(self, features_BTF: Tensor, num_frames: Sequence[int]) -> Tensor:
-        """The stream ``(B, S, D)`` of utterances of so many frames."""
+    def embed(
+        self, features_BTF: Tensor, num_frames: Sequence[int], hidden_BTF: Tensor | None = None
+    ) -> Tensor:
+        """The stream ``(B, S, D)`` of utterances of so many frames, some of which training hides."""
         lengths_B = torch.tensor(num_frames, device=features_BTF.device)
         mask_BT = torch.arange(features_BTF.size(1), device=features_BTF.device)[None] < lengths_B[:, None]
-        return self(features_BTF, mask_BT)  # type: ignore[no-any-return]
+        return self(features_BTF, mask_BT, hidden_BTF)  # type: ignore[no-any-return]
 
-    def forward(self, features_BTF: Tensor, mask_BT: Tensor) -> Tensor:
-        """The stream ``(B, S, D)``."""
+    def forward(self, features_BTF: Tensor, mask_BT: Tensor, hidden_BTF: Tensor | None = None) -> Tensor:
+        """The stream ``(B, S, D)``. What is hidden counts for the normalisation, so that the rest is as it is
+        when nothing is hidden, and becomes 0 behind it, the mean.
+        """
         x_BTF = normalise(features_BTF, mask_BT)
+        if hidden_BTF is not None:
+            x_BTF = x_BTF.masked_fill(hidden_BTF, 0.0)
         if x_BTF.size(1) < LOG_MEL.shortest:
             x_BTF = nn.functional.pad(x_BTF, (0, 0, 0, LOG_MEL.shortest - x_BTF.size(1)))
         x_BCTF = torch.relu(self.conv1(x_BTF[:, None]))

@@ -103,7 +103,7 @@ class Recogniser(nn.Module):
         """
         learns = torch.is_grad_enabled() and not self.config.model.freezes_frontend(step.draw.step)
         with torch.set_grad_enabled(learns):
-            x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames)
+            x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames, batch.hidden_BTF)
         jobs = step.jobs(len(batch), self.scores, self.reader)
         readings = self._encode(x_BSD, lengths, [job.lane for job in jobs])
         penalties = dict(step.plan.penalties(self.scores)) if step.plan.penalties is not None else {}
@@ -114,10 +114,12 @@ class Recogniser(nn.Module):
         total = (ctc_N * weights_N).sum() + num_frames * sum(penalties.values(), ctc_N.new_zeros(()))
         return StepLoss(total, num_frames, _by_pass(ctc_N, lengths, terms), penalties)
 
-    def embed(self, features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
+    def embed(
+        self, features_BTF: Tensor, num_frames: Sequence[int], hidden_BTF: Tensor | None = None
+    ) -> tuple[Tensor, list[int]]:
         """The stream (B, S, D) and its lengths; run once, shared by all passes."""
         lengths = [self.input.num_stream_frames(n) for n in num_frames]
-        return self.frontend.embed(features_BTF, num_frames), lengths
+        return self.frontend.embed(features_BTF, num_frames, hidden_BTF), lengths
 
     def log_probs(
         self, features_BTF: Tensor, num_frames: Sequence[int], kept: Kept, size: int | None = None
@@ -133,7 +135,7 @@ class Recogniser(nn.Module):
         self, batch: Batch, lanes: Sequence[Lane], start: Callable[[Tensor, Padding, Sequence[Lane]], AnyWalk]
     ) -> AnyWalk:
         """All of ``lanes`` through the encoder, by your kind of walk: a subclass sees every unit run."""
-        x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames)
+        x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames, batch.hidden_BTF)
         x_BSD = self.encoder.place(x_BSD)
         walk = start(x_BSD, Padding(lengths, x_BSD), lanes)
         self.run(walk)
@@ -149,7 +151,7 @@ class Recogniser(nn.Module):
         """For each of ``subnets``, in any order: its log-probabilities (B, S, V) read through its own size's
         head, their lengths, and its CTC losses (B,). Every distinct beginning of a subnet runs once.
         """
-        x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames)
+        x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames, batch.hidden_BTF)
         outputs = self.encoder.outputs(x_BSD, lengths, subnets, self._conditioned, self.reader.positions)
         for kept, output_BSD in outputs:
             log_probs_BSV = self.read(output_BSD, sum(kept))

@@ -72,15 +72,23 @@ class Wav2Vec2Frontend(nn.Module):
         # are (its issue 4687).
         self._normalises = encoder.feature_extractor_layer_norm_convs
 
-    def embed(self, samples_BT1: Tensor, num_samples: Sequence[int]) -> Tensor:
-        """The stream ``(B, S, D)`` of utterances of so many samples."""
-        rows = [self(row_T1[:n, 0]) for row_T1, n in zip(samples_BT1, num_samples, strict=True)]
+    def embed(
+        self, samples_BT1: Tensor, num_samples: Sequence[int], hidden_BT1: Tensor | None = None
+    ) -> Tensor:
+        """The stream ``(B, S, D)`` of utterances of so many samples, some of which training hides."""
+        hidden = [None] * len(samples_BT1) if hidden_BT1 is None else hidden_BT1
+        rows = [
+            self(row_T1[:n, 0], None if hidden_T1 is None else hidden_T1[:n, 0])
+            for row_T1, n, hidden_T1 in zip(samples_BT1, num_samples, hidden, strict=True)
+        ]
         return nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
-    def forward(self, samples_T: Tensor) -> Tensor:
-        """The stream ``(S, D)`` of one utterance."""
+    def forward(self, samples_T: Tensor, hidden_T: Tensor | None = None) -> Tensor:
+        """The stream ``(S, D)`` of one utterance; hidden samples become 0 once they are normalised."""
         if self._normalises:
             samples_T = F.layer_norm(samples_T, samples_T.shape)
+        if hidden_T is not None:
+            samples_T = samples_T.masked_fill(hidden_T, 0.0)
         x_1T = F.pad(samples_T, (0, max(0, SAMPLES.shortest - len(samples_T))))[None]
         x_1SD, _ = self.body(x_1T, BatchLayout.of(x_1T))
         row_SD: Tensor = x_1SD[0]

@@ -42,14 +42,14 @@ class SpecAugment(BaseModel):
 
 
 def spec_augment(
-    features_BTF: Tensor, num_frames: list[int], options: SpecAugment, rng: np.random.Generator
+    num_frames: list[int], num_bands: int, options: SpecAugment, rng: np.random.Generator
 ) -> Tensor:
-    """``features_BTF`` with masks drawn from ``rng``, each within its utterance; padding stays zero.
+    """What masks drawn from ``rng`` hide of utterances of so many frames, boolean, (B, T, F); no padding.
 
-    What is masked becomes its band's mean over the utterance, which the model's normalisation makes zero.
+    The features stay as they are: the model hides once it has normalised, or what is left of an utterance
+    would look other in training than in use.
     """
-    features = features_BTF.numpy()
-    B, T, F = features.shape
+    B, T, F = len(num_frames), max(num_frames), num_bands
     length_B = np.array(num_frames)
     count_B = np.minimum(length_B // options.frames_per_time_mask, options.time_masks)
     longest: int | _Counts = options.max_time_frames
@@ -60,10 +60,7 @@ def spec_augment(
     hide_BF = _masks(F, np.full(B, F), every_B, options.freq_masks, options.max_freq_bands, rng)
 
     real_BT = np.arange(T) < length_B[:, None]
-    hide_BTF = (hide_BT[:, :, None] | hide_BF[:, None, :]) & real_BT[:, :, None]
-    # Padding is zero: the sum over all frames is the sum over an utterance's own.
-    mean_BF = features.sum(axis=1) / length_B[:, None].astype(np.float32)
-    return torch.from_numpy(np.where(hide_BTF, mean_BF[:, None, :], features))
+    return torch.from_numpy((hide_BT[:, :, None] | hide_BF[:, None, :]) & real_BT[:, :, None])
 
 
 def warp_frequencies(features_BTF: Tensor, largest: float, rng: np.random.Generator) -> Tensor:

@@ -117,8 +117,9 @@ class TrainReader:
         features = [self._load(row, rng.choice(self._speeds), self._acoustics.draw(rooms)) for row in rows]
         batch = collate(rows, features, self._tokens, self._input)
         draw = np.random.default_rng(rng.getrandbits(63))
-        warped_BTF = warp_frequencies(batch.features_BTF, self._frequency_warp, draw)
-        batch.features_BTF = spec_augment(warped_BTF, batch.num_frames, self._augmentation, draw)
+        batch.features_BTF = warp_frequencies(batch.features_BTF, self._frequency_warp, draw)
+        width = batch.features_BTF.size(2)
+        batch.hidden_BTF = spec_augment(batch.num_frames, width, self._augmentation, draw)
         return batch
 
     def state_dict(self) -> dict[str, object]:

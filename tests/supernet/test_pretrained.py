@@ -95,6 +95,23 @@ def test_the_full_net_is_fairseq2s_own_encoder(
         assert expected.std() > 0.1
 
 
+@pytest.mark.parametrize("kind", ["base", "large_lv60k"])
+@torch.no_grad()
+def test_samples_are_hidden_once_they_are_normalised(kind: Kind, folders: dict[Kind, Path]) -> None:
+    frontend, data = supernet(folders[kind], "layer").frontend, speech([1600, 900])
+    hidden = torch.zeros(2, 1600, 1, dtype=torch.bool)
+    hidden[0, 300:700] = hidden[1, 100:200] = True
+    expected = []
+    for samples_T1, hidden_T1, n in zip(data.features_BTF, hidden, data.num_frames, strict=True):
+        x_T = samples_T1[:n, 0] if kind == "base" else F.layer_norm(samples_T1[:n, 0], (n,))
+        x_1T = x_T.masked_fill(hidden_T1[:n, 0], 0)[None]
+        expected.append(frontend.body(x_1T, BatchLayout.of(x_1T))[0][0])  # type: ignore[operator]
+    for actual_SD, expected_SD in zip(
+        frontend.embed(data.features_BTF, [1600, 900], hidden), expected, strict=True
+    ):
+        assert_equal(actual_SD[: len(expected_SD)], expected_SD)
+
+
 @torch.no_grad()
 def test_a_cut_and_saved_net_is_its_subnet(net: Recogniser, tmp_path: Path) -> None:
     data = speech(LENGTHS)

@@ -2,54 +2,48 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from supernet.features import NUM_BANDS
+from supernet.batch import SPLITS
+from supernet.features import NUM_BANDS, SAMPLE_RATE
+from supernet.frontend import Frontend
 from tasks.augmentation import SpecAugment, spec_augment, warp_frequencies
+from tasks.folder import Utterance, write_split
+from tests.tasks.folders import prepared, tone
 
 lengths = st.lists(st.integers(1, 300), min_size=1, max_size=5)
 seeds = st.integers(0, 2**32)
 some_times = settings(max_examples=40, deadline=None)
 
 
-def padded(num_frames: list[int]) -> Tensor:
-    features = torch.randn(
-        len(num_frames), max(num_frames), NUM_BANDS, generator=torch.Generator().manual_seed(0)
-    )
-    for row, length in zip(features, num_frames, strict=True):
-        row[length:] = 0
-    return features
-
-
-def augment(features: Tensor, num_frames: list[int], options: SpecAugment, seed: int = 0) -> Tensor:
-    return spec_augment(features, num_frames, options, np.random.default_rng(seed))
+def augment(num_frames: list[int], options: SpecAugment, seed: int = 0) -> Tensor:
+    """What is hidden, (B, T, F)."""
+    return spec_augment(num_frames, NUM_BANDS, options, np.random.default_rng(seed))
 
 
 @some_times
 @given(lengths, seeds)
-def test_padding_stays_zero_and_the_input_as_it_was(num_frames: list[int], seed: int) -> None:
-    features = padded(num_frames)
-    before = features.clone()
-    augmented = augment(features, num_frames, SpecAugment(), seed)
-    assert torch.equal(features, before)
-    assert augmented.isfinite().all()
-    for row, length in zip(augmented, num_frames, strict=True):
+def test_nothing_is_hidden_behind_an_utterance(num_frames: list[int], seed: int) -> None:
+    hidden = augment(num_frames, SpecAugment(), seed)
+    assert hidden.dtype == torch.bool
+    assert hidden.shape == (len(num_frames), max(num_frames), NUM_BANDS)
+    for row, length in zip(hidden, num_frames, strict=True):
         assert not row[length:].any()
 
 
 @some_times
 @given(lengths, seeds)
-def test_what_is_hidden_is_the_mean_of_its_band(num_frames: list[int], seed: int) -> None:
-    features = padded(num_frames)
-    augmented = augment(features, num_frames, SpecAugment(), seed)
-    for ours, theirs, length in zip(augmented, features, num_frames, strict=True):
-        mean = theirs[:length].mean(dim=0).expand(length, NUM_BANDS)
-        hidden = ours[:length] != theirs[:length]
-        torch.testing.assert_close(ours[:length][hidden], mean[hidden], rtol=1e-4, atol=1e-5)
+def test_whole_frames_and_whole_bands_are_hidden(num_frames: list[int], seed: int) -> None:
+    for row, length in zip(augment(num_frames, SpecAugment(), seed), num_frames, strict=True):
+        frames, bands = row[:length].all(dim=1), row[:length].all(dim=0)
+        assert torch.equal(row[:length], frames[:, None] | bands[None])
 
 
 @some_times
@@ -58,8 +52,7 @@ def test_no_more_time_is_hidden_than_allowed(
     num_frames: list[int], seed: int, masks: int, width: int
 ) -> None:
     options = SpecAugment(time_masks=masks, max_time_frames=width, freq_masks=0)
-    features = padded(num_frames)
-    changed = (augment(features, num_frames, options, seed) != features).any(dim=2).sum(dim=1)
+    changed = augment(num_frames, options, seed).any(dim=2).sum(dim=1)
     for hidden, length in zip(changed.tolist(), num_frames, strict=True):
         assert hidden <= min(masks, length // options.frames_per_time_mask) * width
 
@@ -72,8 +65,7 @@ def test_adaptive_masks_grow_with_the_utterance(
     options = SpecAugment(
         time_masks=20, frames_per_time_mask=frames_per_mask, max_time_share=share, freq_masks=0
     )
-    features = padded(num_frames)
-    changed = (augment(features, num_frames, options, seed) != features).any(dim=2).sum(dim=1)
+    changed = augment(num_frames, options, seed).any(dim=2).sum(dim=1)
     for hidden, length in zip(changed.tolist(), num_frames, strict=True):
         assert hidden <= min(20, length // frames_per_mask) * int(share * length)
 
@@ -81,10 +73,9 @@ def test_adaptive_masks_grow_with_the_utterance(
 def test_adaptive_masks_reach_their_length_in_every_utterance() -> None:
     """One mask each, up to half of the utterance; over many draws the longest is seen."""
     lengths, options = [40, 200], SpecAugment(time_masks=1, max_time_share=0.5, freq_masks=0)
-    features = padded(lengths)
     longest = [0, 0]
     for seed in range(600):
-        changed = (augment(features, lengths, options, seed) != features).any(dim=2).sum(dim=1).tolist()
+        changed = augment(lengths, options, seed).any(dim=2).sum(dim=1).tolist()
         longest = [max(pair) for pair in zip(longest, changed, strict=True)]
     assert longest == [20, 100]
 
@@ -95,28 +86,51 @@ def test_no_more_bands_are_hidden_than_allowed(
     num_frames: list[int], seed: int, masks: int, width: int
 ) -> None:
     options = SpecAugment(time_masks=0, freq_masks=masks, max_freq_bands=width)
-    features = padded(num_frames)
-    changed = (augment(features, num_frames, options, seed) != features).any(dim=1).sum(dim=1)
+    changed = augment(num_frames, options, seed).any(dim=1).sum(dim=1)
     assert all(hidden <= masks * width for hidden in changed.tolist())
 
 
-def test_without_masks_nothing_changes() -> None:
-    features = padded([100, 50])
-    assert torch.equal(augment(features, [100, 50], SpecAugment(time_masks=0, freq_masks=0)), features)
+def test_without_masks_nothing_is_hidden() -> None:
+    assert not augment([100, 50], SpecAugment(time_masks=0, freq_masks=0)).any()
 
 
 def test_the_seed_alone_decides() -> None:
-    features = padded([200])
-    assert torch.equal(augment(features, [200], SpecAugment(), 1), augment(features, [200], SpecAugment(), 1))
-    assert not torch.equal(
-        augment(features, [200], SpecAugment(), 1), augment(features, [200], SpecAugment(), 2)
-    )
+    assert torch.equal(augment([200], SpecAugment(), 1), augment([200], SpecAugment(), 1))
+    assert not torch.equal(augment([200], SpecAugment(), 1), augment([200], SpecAugment(), 2))
 
 
 def test_utterances_are_hidden_differently() -> None:
-    features = padded([200, 200])
-    changed = augment(features, [200, 200], SpecAugment()) != features
-    assert not torch.equal(changed[0], changed[1])
+    hidden = augment([200, 200], SpecAugment())
+    assert not torch.equal(hidden[0], hidden[1])
+
+
+@pytest.mark.parametrize("seconds", [2, 6, 12])
+def test_what_is_not_hidden_is_heard_as_in_use(seconds: int, tmp_path: Path) -> None:
+    """However long the utterance and however much of it is hidden: hidden parts are 0, the others as ever."""
+    heard = []
+    for split in SPLITS:
+        audio = np.random.default_rng(0).normal(0, 0.1, seconds * SAMPLE_RATE) * tone(seconds, 3.0)
+        write_split(
+            tmp_path / "noise", split, [Utterance("a", "abc", torch.from_numpy(audio).float(), "x", {})]
+        )
+    masks = {"time_masks": 10, "max_time_frames": 30, "freq_masks": 3, "max_freq_bands": 20}
+    task = prepared(tmp_path / "noise", spec_augment=masks, frequency_warp=0, speed_perturb=[])
+    tokens = task.tokens()
+    training = next(task.train_reader(tokens, seed=0, rank=0, num_ranks=1))
+    (in_use,) = task.eval_batches("test", tokens)
+    frontend = Frontend(2, 8, 0.0).eval()
+    for batch in (training, in_use):
+        batch_heard: list[Tensor] = []
+        frontend.conv1.register_forward_pre_hook(lambda _, x, into=batch_heard: into.append(x[0][:, 0]))
+        frontend.embed(batch.features_BTF, batch.num_frames, batch.hidden_BTF)
+        heard.append(batch_heard[0])
+    hidden = training.hidden_BTF
+    assert hidden is not None
+    assert in_use.hidden_BTF is None
+    assert 0.1 < hidden.float().mean() < 0.9
+    assert not heard[0][hidden].any()
+    torch.testing.assert_close(heard[0][~hidden], heard[1][~hidden], rtol=0, atol=1e-5)
+    assert heard[1][hidden].abs().max() > 0.5
 
 
 @given(largest=st.floats(0.01, 0.4), seed=st.integers(0, 2**32 - 1))

@@ -35,6 +35,9 @@ def assert_same(ours: Batch, theirs: Batch) -> None:
     assert ours.texts == theirs.texts
     assert ours.num_frames == theirs.num_frames
     assert torch.equal(ours.features_BTF, theirs.features_BTF)
+    assert ours.hidden_BTF is not None
+    assert theirs.hidden_BTF is not None
+    assert torch.equal(ours.hidden_BTF, theirs.hidden_BTF)
     assert torch.equal(ours.targets_BL, theirs.targets_BL)
 
 
