@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selection.budget import BudgetError, Wish
+from selection.comparing.earlier import stored
 from selection.reporting.pictures import draw_all
 from selection.reporting.report import render
 from selection.reporting.tables import latency_lines, table
@@ -82,10 +83,12 @@ def _select(run: Run, args: argparse.Namespace) -> None:
     model = on_device(load(run.model_stem), resolved.config.device)
     with progress() as report:
         resolved.task.prepare(report)
-        comparison = compare(Session(run, model, resolved.task, wanted, report))
+        session = Session(run, model, resolved.task, wanted, report)
+        earlier = stored(run.comparison_file, session.network)
+        comparison = compare(session, earlier)
         pictures = draw_all(comparison)
         run.save_comparison(comparison.as_data(), render(comparison, pictures), pictures)
-    console.print(table(comparison, console.width))
+    console.print(table(comparison, console.width, earlier))
     for line in latency_lines(comparison):
         console.print(line)
     for strategy, budgets, reason in comparison.unfit_together():

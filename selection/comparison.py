@@ -45,6 +45,8 @@ class Row:
     """Against the yardstick of the budget."""
     beats: float | None = None
     """The share of all subnets of this budget that have a higher loss, where all were scored."""
+    num_valid: int = 0
+    """Validation utterances that the choice was made on; its loss is of those of the comparison."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,8 @@ class Comparison:
     """By budget and strategy: seconds as the sum of its units, and as measured as a whole."""
     unfit: tuple[tuple[str, str, str], ...] = ()
     """Strategy, budget, and why it could not choose."""
+    network: str = ""
+    """Fingerprint of the weights that were chosen from."""
 
     def unfit_together(self) -> list[tuple[str, str, str]]:
         """Strategy, all of its budgets with one reason, and the reason."""

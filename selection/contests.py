@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +27,11 @@ class Candidate:
     is_exact: bool
     scored: tuple[float, ...]
     """The losses of all subnets of the budget, where the strategy is exact."""
+    num_valid: int = 0
+    """Validation utterances that the choice was made on."""
+
+    def with_loss(self, loss: float) -> Candidate:
+        return replace(self, loss=loss)
 
 
 class Judge:
@@ -43,8 +48,9 @@ class Judge:
 
     def contest(self, budget: Budget, candidates: Sequence[Candidate]) -> Contest:
         """All ``candidates`` for ``budget``, the lowest validation loss first."""
-        # Among equal losses the exact strategy leads: it is the yardstick.
-        ordered = sorted(candidates, key=lambda c: (c.loss, not c.is_exact))
+        # Among equal losses the exact strategy leads: it is the yardstick. Then names decide, so that the
+        # order in which strategies were asked does not.
+        ordered = sorted(candidates, key=lambda c: (c.loss, not c.is_exact, c.strategy))
         errors = dict(
             zip((c.strategy for c in ordered), self._errors([c.kept for c in ordered]), strict=True)
         )
@@ -82,6 +88,7 @@ class Judge:
             evaluations=c.evaluations,
             seconds=c.seconds,
             difference=Difference(wer, (low, high), p, c.kept == best.kept),
+            num_valid=c.num_valid,
             beats=float(np.mean(np.array(exact[0].scored) > c.loss)) if exact else None,
         )
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from selection.budget import Budget, BudgetError, Prices, Quantity, Wish
+from selection.comparing.earlier import Earlier, merged, scored_name, taken_in, without_choice
 from selection.comparison import Comparison, UnitFacts
 from selection.contests import Candidate, Judge
 from selection.evidence import Measure
@@ -90,33 +92,50 @@ class Session:
             return parameters(recogniser)
         if quantity == "macs":
             return multiply_accumulates(recogniser, seconds)
-        name = f"latency/{machine(recogniser.scores.device)}/{seconds:g}"
-        known = None if self.wanted.retime else self.store.fact(self.network, name)
+        known = self._known_times()
         if known is None:
             prices = latency(recogniser, seconds, report=self.report)
-            self.store.add_fact(self.network, name, np.array([prices.base, *prices.units]), 0.0)
+            self.store.add_fact(self.network, self._times, np.array([prices.base, *prices.units]), 0.0)
             return prices
         base, *units = (float(x) for x in known[0])
         return Prices("latency", base, tuple(units))
 
+    def is_timed(self) -> bool:
+        """Whether milliseconds are known for this machine."""
+        return self._known_times() is not None
 
-def compare(session: Session) -> Comparison:
-    """Let every strategy choose for every budget, save the selections, and judge all choices.
+    @property
+    def _times(self) -> str:
+        return f"latency/{machine(self.model.recogniser.scores.device)}/{self.wanted.seconds:g}"
+
+    def _known_times(self) -> tuple[NDArray[np.float64], float] | None:
+        return None if self.wanted.retime else self.store.fact(self.network, self._times)
+
+
+def compare(session: Session, earlier: Comparison | None = None) -> Comparison:
+    """Let every strategy choose for every budget, save the selections, and judge all choices, those of an
+    ``earlier`` comparison of the same network among them.
 
     Raises :class:`~supernet.resolve.ConfigError` before anything is scored where a budget is impossible or a
     named strategy cannot choose.
     """
     prices = {q: session.prices(q) for q in ALWAYS}
-    if any(wish.quantity == "latency" for wish in session.wanted.wishes):
+    timed = any(wish.quantity == "latency" for wish in session.wanted.wishes)
+    if timed or (earlier is not None and "latency" in earlier.full_costs and session.is_timed()):
         prices["latency"] = session.prices("latency")
     budgets = _priced(session.wanted.wishes, prices)
     unfit = _obstacles(session, budgets)
-    candidates = _choose(session, budgets, {(name, budget) for name, budget, _ in unfit})
+    fresh = _choose(session, budgets, {(name, budget) for name, budget, _ in unfit})
+    before = Earlier()
+    if earlier is not None:
+        before = taken_in(earlier, session.model.recogniser.table, prices, session.valid, session.store)
+    every = _ordered({budget.name: budget for budget in (*before.budgets, *budgets)}.values())
+    candidates = merged(fresh, before, every)
     everything = [c.kept for chosen in candidates.values() for c in chosen]
     session.test.judge([session.model.recogniser.table.full, *everything], with_errors=True)  # in one walk
     judge = Judge(session.model, session.valid, session.test, list(prices.values()))
     contests = tuple(
-        judge.contest(budget, candidates[budget.name]) for budget in budgets if candidates[budget.name]
+        judge.contest(budget, candidates[budget.name]) for budget in every if candidates[budget.name]
     )
     table = session.model.recogniser.table
     full_loss, full_wer = judge.full()
@@ -133,8 +152,9 @@ def compare(session: Session) -> Comparison:
         contests=contests,
         facts=_facts(session),
         similarities={m: session.evidence.similarity(m).tolist() for m in MEASURES},
-        latency_error=_latency_errors(session, budgets, candidates),
-        unfit=tuple(unfit),
+        latency_error=_latency_errors(session, every, candidates),
+        unfit=tuple(without_choice([*before.unfit, *unfit], candidates)),
+        network=session.network,
     )
 
 
@@ -147,7 +167,12 @@ def _priced(wishes: Sequence[Wish], prices: Mapping[Quantity, Prices]) -> list[B
             problems.append(str(e))
     if problems:
         raise ConfigError(problems)
-    return sorted(budgets, key=lambda b: (b.prices.quantity != "units", b.prices.quantity, -b.limit))
+    return _ordered(budgets)
+
+
+def _ordered(budgets: Iterable[Budget]) -> list[Budget]:
+    """Sizes first, the largest first; then the other quantities."""
+    return sorted(budgets, key=lambda b: (b.prices.quantity != "units", b.prices.quantity, -b.limit, b.name))
 
 
 def _obstacles(session: Session, budgets: Sequence[Budget]) -> list[tuple[str, str, str]]:
@@ -185,10 +210,10 @@ def _choose(
 
 
 def _choice(session: Session, name: str, strategy: Strategy, budget: Budget) -> Candidate:
-    account = session.evidence.open_account()
+    account, num_valid = session.evidence.open_account(), len(session.valid.sample.facts.frames)
     if budget.fits(budget.full):
         loss = session.evidence.loss(budget.full)
-        return Candidate(ALL_UNITS, budget.full, loss, 1, account.seconds, False, ())
+        return Candidate(ALL_UNITS, budget.full, loss, 1, account.seconds, False, (), num_valid)
     kept = strategy.select(session.evidence, budget)
     evaluations, seconds = account.evaluations, account.seconds
     scored = (
@@ -199,7 +224,9 @@ def _choice(session: Session, name: str, strategy: Strategy, budget: Budget) -> 
             [f"strategy `{name}` must fit the budget {budget.name}, but chose a subnet that does not."]
         )
     loss = session.evidence.loss(kept)
-    return Candidate(name, kept, loss, evaluations, seconds, strategy.is_exact, scored)
+    if scored:
+        session.store.add_fact(session.valid.context, scored_name(name, budget), np.array(scored), 0.0)
+    return Candidate(name, kept, loss, evaluations, seconds, strategy.is_exact, scored, num_valid)
 
 
 def _is_rival(kept: Kept, budget: Budget) -> bool:

@@ -31,6 +31,8 @@ NOTE = (
     "beats: % of all subnets of the budget with a higher loss; evals: subnets scored; s: computing time."
 )
 
+NEW = "+: new; the other choices are those of earlier selections from this network."
+
 
 def plain_table(title: str, caption: str | None = None) -> Table:
     """A table of studies and bills: no edges, title and caption at the left."""
@@ -45,8 +47,11 @@ def plain_table(title: str, caption: str | None = None) -> Table:
     )
 
 
-def table(comparison: Comparison, width: int = 120) -> Table:
-    """All choices by budget, the lowest validation loss first, for a console of ``width`` columns."""
+def table(comparison: Comparison, width: int = 120, earlier: Comparison | None = None) -> Table:
+    """All choices by budget, the lowest validation loss first, for a console of ``width`` columns; those that
+    an ``earlier`` comparison lacks are marked.
+    """
+    fresh = set() if earlier is None else _choices(comparison) - _choices(earlier)
     shown_columns = [i for i, name in enumerate(COLUMNS) if width >= NARROW or name not in LESSER]
     with_modules = any(unit.count(".") > 1 for unit in comparison.units)
     result = Table(
@@ -55,7 +60,7 @@ def table(comparison: Comparison, width: int = 120) -> Table:
         padding=0,
         title=f"Choices for {comparison.run}",
         title_justify="left",
-        caption=NOTE + f"\n{SHORT_NAMES}" * with_modules,
+        caption=NOTE + f"\n{NEW}" * bool(fresh) + f"\n{SHORT_NAMES}" * with_modules,
         caption_justify="left",
     )
     for name in (COLUMNS[i] for i in shown_columns):
@@ -64,9 +69,14 @@ def table(comparison: Comparison, width: int = 120) -> Table:
     for contest in comparison.contests:
         for i, row in enumerate(ordered(contest)):
             cells = [contest.budget if i == 0 else "", *_cells(contest, row)]
+            cells[1] += " +" * ((contest.budget, row.strategy) in fresh)
             result.add_row(*(cells[column] for column in shown_columns))
         result.add_section()
     return result
+
+
+def _choices(comparison: Comparison) -> set[tuple[str, str]]:
+    return {(contest.budget, row.strategy) for contest in comparison.contests for row in contest.rows}
 
 
 def _cells(contest: Contest, row: Row) -> list[str]:

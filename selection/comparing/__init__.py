@@ -1,0 +1,1 @@
+"""Choices of several selections in one comparison."""

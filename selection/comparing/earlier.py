@@ -1,0 +1,131 @@
+"""Choices of earlier selections from the same network, which a new comparison takes in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isclose
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from selection.budget import Budget, BudgetError, Prices, Quantity, Wish
+from selection.comparison import Comparison, Contest, Row
+from selection.contests import Candidate
+from selection.measuring.oracle import Oracle
+from selection.measuring.store import Store
+from supernet.run import RunError
+from supernet.units import Kept, Subnet, UnitTable
+
+OTHER_PRICES = (
+    "its earlier choice was made for other costs (another --seconds, --retime or another machine), "
+    "so choose again"
+)
+_COMPARISON = TypeAdapter(Comparison)
+
+
+def stored(path: Path, network: str) -> Comparison | None:
+    """The comparison at ``path``, where there is one of the network with this fingerprint.
+
+    Raises :class:`~supernet.run.RunError` where the file is something else.
+    """
+    if not path.is_file():
+        return None
+    try:
+        found = _COMPARISON.validate_json(path.read_bytes())
+    except (OSError, ValidationError) as e:
+        first = e.errors()[0]["msg"] if isinstance(e, ValidationError) else e.strerror
+        raise RunError(
+            f"'{path}' must be a comparison of choices, but is not ({first}). "
+            "Move it away: what was measured and chosen is in selections/."
+        ) from None
+    return found if found.network == network else None
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier comparison adds to the new one."""
+
+    budgets: tuple[Budget, ...] = ()
+    candidates: tuple[tuple[Budget, Candidate], ...] = ()
+    unfit: tuple[tuple[str, str, str], ...] = ()
+    """Strategy, budget, and why its choice is not taken in, or why it had not chosen."""
+
+
+def taken_in(
+    found: Comparison, table: UnitTable, prices: Mapping[Quantity, Prices], valid: Oracle, store: Store
+) -> Earlier:
+    """Every choice of ``found`` that still meets its budget at these prices, judged on the validation sample
+    of now; nothing that is known is scored again.
+
+    Raises :class:`~supernet.run.RunError` where a choice is not of this network.
+    """
+    candidates: list[tuple[Budget, Candidate]] = []
+    unfit = list(found.unfit)
+    for contest in found.contests:
+        budget = _budget(contest, prices)
+        for row in contest.rows:
+            kept = _kept(table, row)
+            if budget is None or not budget.fits(kept):
+                unfit.append((row.strategy, contest.budget, OTHER_PRICES))
+            else:
+                candidates.append((budget, _candidate(row, kept, budget, valid, store)))
+    losses = valid.judge([c.kept for _, c in candidates])
+    judged = [(budget, c.with_loss(valid.loss(j))) for (budget, c), j in zip(candidates, losses, strict=True)]
+    budgets = {budget.name: budget for budget, _ in judged}
+    return Earlier(tuple(budgets.values()), tuple(judged), tuple(unfit))
+
+
+def merged(
+    fresh: Mapping[str, Sequence[Candidate]], earlier: Earlier, budgets: Sequence[Budget]
+) -> dict[str, list[Candidate]]:
+    """By budget, all choices: of the same strategy for the same budget, the fresh one."""
+    found: dict[str, dict[str, Candidate]] = {budget.name: {} for budget in budgets}
+    for budget, candidate in earlier.candidates:
+        found[budget.name][candidate.strategy] = candidate
+    for name, candidates in fresh.items():
+        found[name] |= {candidate.strategy: candidate for candidate in candidates}
+    return {name: list(by_strategy.values()) for name, by_strategy in found.items()}
+
+
+def without_choice(
+    reasons: Sequence[tuple[str, str, str]], candidates: Mapping[str, Sequence[Candidate]]
+) -> Iterator[tuple[str, str, str]]:
+    """The last reason of each strategy and budget for which there is no choice."""
+    chosen = {(c.strategy, name) for name, found in candidates.items() for c in found}
+    last = {(strategy, budget): reason for strategy, budget, reason in reasons}
+    for (strategy, budget), reason in sorted(last.items()):
+        if (strategy, budget) not in chosen:
+            yield strategy, budget, reason
+
+
+def _budget(contest: Contest, prices: Mapping[Quantity, Prices]) -> Budget | None:
+    """The budget as it is priced now; None where its limit is another one than when it was chosen for."""
+    try:
+        wish = Wish.parse(contest.budget)
+        if wish.quantity not in prices:
+            return None
+        budget = wish.priced(prices[wish.quantity])
+    except BudgetError:
+        return None
+    return budget if isclose(budget.limit, contest.limit, rel_tol=1e-9) else None
+
+
+def _kept(table: UnitTable, row: Row) -> Kept:
+    try:
+        return table.kept(Subnet(table.granularity, row.kept))
+    except ValueError as e:
+        raise RunError(f"comparison.json, {row.strategy}: {e}") from None
+
+
+def _candidate(row: Row, kept: Kept, budget: Budget, valid: Oracle, store: Store) -> Candidate:
+    scored = store.fact(valid.context, scored_name(row.strategy, budget))
+    losses = () if scored is None else tuple(float(x) for x in scored[0])
+    return Candidate(
+        row.strategy, kept, row.loss, row.evaluations, row.seconds, bool(losses), losses, row.num_valid
+    )
+
+
+def scored_name(strategy: str, budget: Budget) -> str:
+    """Names in the store the losses of all subnets of a budget, which an exact strategy has scored."""
+    return f"scored/{strategy}/{budget.name}/{budget.limit:.9g}"
