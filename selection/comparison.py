@@ -9,14 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from selection.budget import Quantity
+from supernet.statistics import Ints, interval, permutation_p
 
-Ints = NDArray[np.int64]
-NUM_RESAMPLES = 2000
-NUM_SHUFFLES = 10_000
 SIGNIFICANT = 0.05
 
 
@@ -80,7 +75,10 @@ class Contest:
     limit: float
     rows: tuple[Row, ...]
     yardstick: str
-    """The strategy with the lowest validation loss; its choice is what ``difference`` compares with."""
+    """The strategy with the lowest validation loss; its choice is what ``difference`` compares with. It was
+    not chosen by the test utterances of the comparison, which are the same for all: those with it are as many
+    as there are others.
+    """
     num_scored: int | None = None
     """How many subnets there are, where every one was scored, so that regrets are distances to the true
     best. None: the best may not be known.
@@ -154,24 +152,7 @@ def paired_difference(
 ) -> tuple[float, float, float]:
     """The difference of two error rates, and its 95 % interval, by resampling utterances in pairs."""
     change_N = errors_N - other_N
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(change_N), size=(NUM_RESAMPLES, len(change_N)))
-    rates = change_N[picks].sum(axis=1) / np.maximum(words_N[picks].sum(axis=1), 1)
-    low, high = np.quantile(rates, [0.025, 0.975])
-    return float(change_N.sum() / words_N.sum()), float(low), float(high)
-
-
-def permutation_p(errors_N: Ints, other_N: Ints, seed: int = 0) -> float:
-    """The two-sided p of "both make as many errors": how often exchanging the two systems' results, utterance
-    by utterance, gives a difference as large (approximate randomisation).
-    """
-    change_N = (errors_N - other_N)[errors_N != other_N]
-    if len(change_N) == 0:
-        return 1.0
-    rng = np.random.default_rng(seed)
-    signs = rng.choice(np.array([-1, 1]), size=(NUM_SHUFFLES, len(change_N)))
-    as_large = np.abs(signs @ change_N) >= abs(change_N.sum())
-    return float((1 + as_large.sum()) / (1 + NUM_SHUFFLES))
+    return float(change_N.sum() / words_N.sum()), *interval(change_N, words_N, seed)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from selection.budget import Budget, Prices
-from selection.comparison import Contest, Difference, Ints, Row, against, all_pairs, paired_difference
+from selection.comparison import Contest, Difference, Row, against, all_pairs, paired_difference
 from selection.measuring.oracle import Oracle
 from supernet.checkpoint import Model
 from supernet.scoring import score_counts
+from supernet.statistics import Ints
 from supernet.units import Kept
 
 

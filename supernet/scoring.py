@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
-NUM_RESAMPLES = 2000
+from supernet.statistics import interval
+
 _EDGES = (2, 5, 10, 15, 20, 30)
 """Seconds at which one length of utterances ends and the next begins."""
 
@@ -25,15 +26,19 @@ Rows = list[tuple[str, str, str]]
 
 
 def count_errors(references: Sequence[str], hypotheses: Sequence[str]) -> NDArray[np.int64]:
-    """Word errors and character errors of each utterance, (N, 2): substitutions, insertions, deletions."""
-    pairs = zip(references, hypotheses, strict=True)
-    errors = [(Levenshtein.distance(r.split(), h.split()), Levenshtein.distance(r, h)) for r, h in pairs]
+    """Word errors and character errors of each utterance, (N, 2): substitutions, insertions, deletions.
+
+    A space between words is a character; those at the edges, and all but the first of several, are none.
+    """
+    pairs = [(r.split(), h.split()) for r, h in zip(references, hypotheses, strict=True)]
+    errors = [(Levenshtein.distance(r, h), Levenshtein.distance(" ".join(r), " ".join(h))) for r, h in pairs]
     return np.array(errors, dtype=np.int64).reshape(-1, 2)
 
 
 def count_words(references: Sequence[str]) -> NDArray[np.int64]:
     """Words and characters of each utterance, (N, 2)."""
-    counts = [(len(r.split()), len(r)) for r in references]
+    words = [r.split() for r in references]
+    counts = [(len(w), len(" ".join(w))) for w in words]
     return np.array(counts, dtype=np.int64).reshape(-1, 2)
 
 
@@ -64,9 +69,9 @@ def score_counts(errors_N2: NDArray[np.int64], words_N2: NDArray[np.int64], seed
         raise ValueError("`references` must hold at least one word, but are empty instead.")
     return Score(
         wer=float(word_errors.sum() / words.sum()),
-        wer_ci95=bootstrap_interval(word_errors, words, seed),
+        wer_ci95=interval(word_errors, words, seed),
         cer=float(char_errors.sum() / chars.sum()),
-        cer_ci95=bootstrap_interval(char_errors, chars, seed),
+        cer_ci95=interval(char_errors, chars, seed),
         words=int(words.sum()),
         utterances=len(words_N2),
     )
@@ -90,16 +95,3 @@ def length_group(seconds: float) -> str:
     if place == len(_EDGES):
         return f"{_EDGES[-1]} s and longer"
     return f"{_EDGES[place - 1] if place else 0} to {_EDGES[place]} s"
-
-
-def bootstrap_interval(
-    errors: NDArray[np.int64], units: NDArray[np.int64], seed: int = 0, num_resamples: int = NUM_RESAMPLES
-) -> tuple[float, float]:
-    """95 % percentile interval of an error rate, resampling utterances: errors within one are not
-    independent.
-    """
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(errors), size=(num_resamples, len(errors)))
-    rates = errors[picks].sum(axis=1) / np.maximum(units[picks].sum(axis=1), 1)
-    low, high = np.quantile(rates, [0.025, 0.975])
-    return float(low), float(high)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selection.comparison import Difference, Ints, against, all_pairs, holm, paired_difference, permutation_p
+from selection.comparison import Difference, against, all_pairs, holm, paired_difference
+from supernet.statistics import Ints, permutation_p
 
 
 def ints(*values: int) -> Ints:

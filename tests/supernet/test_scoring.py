@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supernet.scoring import bootstrap_interval, count_errors, length_group, score, score_groups
+from supernet.scoring import count_errors, count_words, length_group, score, score_groups
 
 words = st.lists(st.sampled_from(["a", "b", "ab", "ba"]), max_size=7)
 
@@ -53,6 +53,39 @@ def test_error_rates_by_hand(reference: str, hypothesis: str, wer: float, cer: f
     assert [result.wer, result.cer] == pytest.approx([wer, cer])
 
 
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "errors", "characters"),
+    [
+        ("ab c", "ab c ", 0, 4),
+        (" ab c", "ab c", 0, 4),
+        ("ab  c", "ab c", 0, 4),
+        ("ab c", "  ab   c\t", 0, 4),
+        ("ab c", "abc", 1, 4),
+        ("abc", "a b c", 2, 3),
+        ("ab", " ", 2, 2),
+    ],
+)
+def test_spaces_at_the_edges_and_doubled_ones_are_no_characters(
+    reference: str, hypothesis: str, errors: int, characters: int
+) -> None:
+    result = score([reference], [hypothesis])
+    assert result.cer == pytest.approx(errors / characters)
+
+
+@given(st.lists(words.filter(len), min_size=1, max_size=4), st.data())
+def test_only_one_space_between_words_counts(texts: list[list[str]], data: st.DataObject) -> None:
+    """However the words are spaced, characters are those of the words and one space between two of them."""
+    space = st.sampled_from([" ", "  ", "\t "])
+    edge = st.sampled_from(["", " ", "   "])
+    spaced = [
+        data.draw(edge) + "".join(w + data.draw(space) for w in text[:-1]) + text[-1] + data.draw(edge)
+        for text in texts
+    ]
+    plain = [" ".join(text) for text in texts]
+    assert count_errors(plain, spaced).sum() == count_errors(spaced, plain).sum() == 0
+    assert count_words(spaced).tolist() == [[len(t.split()), len(t)] for t in plain]
+
+
 def test_rates_are_over_all_words_not_over_utterances() -> None:
     assert score(["a", "b b b"], ["b", "b b b"]).wer == pytest.approx(1 / 4)
 
@@ -60,34 +93,6 @@ def test_rates_are_over_all_words_not_over_utterances() -> None:
 def test_no_reference_words_is_an_error() -> None:
     with pytest.raises(ValueError, match="`references` must hold at least one word"):
         score(["", " "], ["a", ""])
-
-
-@pytest.mark.parametrize(("errors", "rate"), [(0, 0.0), (2, 1.0)])
-def test_the_interval_of_a_constant_is_a_point(errors: int, rate: float) -> None:
-    low, high = bootstrap_interval(np.full(9, errors), np.full(9, 2))
-    assert (low, high) == (rate, rate)
-
-
-def test_one_utterance_has_no_spread() -> None:
-    assert bootstrap_interval(np.array([1]), np.array([4])) == (0.25, 0.25)
-
-
-def test_the_interval_covers_the_truth_about_19_times_out_of_20() -> None:
-    rng = np.random.default_rng(0)
-    covered, num = 0, 200
-    for i in range(num):
-        errors = rng.binomial(5, 0.2, size=100)
-        low, high = bootstrap_interval(errors, np.full(100, 5), seed=i, num_resamples=400)
-        covered += low <= 0.2 <= high
-    assert 0.88 <= covered / num <= 0.99
-
-
-def test_the_interval_resamples_utterances_not_words() -> None:
-    """Errors that come in whole utterances spread more than as many that are scattered over all."""
-    clustered = bootstrap_interval(np.array([10] * 10 + [0] * 90), np.full(100, 10))
-    scattered = bootstrap_interval(np.full(100, 1), np.full(100, 10))
-    assert clustered[1] - clustered[0] > 0.08
-    assert scattered[1] - scattered[0] == 0
 
 
 def test_the_same_texts_give_the_same_interval() -> None:

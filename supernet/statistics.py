@@ -1,0 +1,65 @@
+"""Bootstrap intervals and permutation tests, drawn in blocks: what they hold in memory does not grow with the
+number of utterances, and the size of a block changes no result.
+
+Shapes: N utterances, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+NUM_RESAMPLES = 2000
+NUM_SHUFFLES = 10_000
+BLOCK = 1 << 18
+"""Numbers that are drawn at once."""
+
+
+def interval(errors_N: Ints, words_N: Ints, seed: int = 0, num: int = NUM_RESAMPLES) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of an error rate, or of a difference of two where ``errors_N`` are
+    differences: utterances are resampled, for errors within one are not independent.
+    """
+    low, high = np.quantile(resampled_rates(errors_N, words_N, seed, num), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def resampled_rates(errors_N: Ints, words_N: Ints, seed: int = 0, num: int = NUM_RESAMPLES) -> Floats:
+    """Errors by words in each of ``num`` samples of N utterances drawn with replacement, (R,)."""
+    rng, size = np.random.default_rng(seed), len(errors_N)
+    errors_R, words_R = np.zeros(num, np.int64), np.zeros(num, np.int64)
+    for rows, edges, places in _blocks(num, size):
+        picks = rng.integers(0, size, len(places))
+        errors_R[rows] += np.add.reduceat(errors_N[picks], edges)
+        words_R[rows] += np.add.reduceat(words_N[picks], edges)
+    return errors_R / np.maximum(words_R, 1)
+
+
+def permutation_p(errors_N: Ints, other_N: Ints, seed: int = 0, num: int = NUM_SHUFFLES) -> float:
+    """The two-sided p of "both make as many errors": how often exchanging the two systems' results, utterance
+    by utterance, gives a difference as large (approximate randomisation).
+    """
+    change_N = (errors_N - other_N)[errors_N != other_N]
+    if len(change_N) == 0:
+        return 1.0
+    rng, sums_R = np.random.default_rng(seed), np.zeros(num, np.int64)
+    for rows, edges, places in _blocks(num, len(change_N)):
+        signs = 2 * rng.integers(0, 2, len(places)) - 1
+        sums_R[rows] += np.add.reduceat(signs * change_N[places], edges)
+    as_large = np.abs(sums_R) >= abs(change_N.sum())
+    return float((1 + as_large.sum()) / (1 + num))
+
+
+def _blocks(num_rows: int, size: int) -> Iterator[tuple[slice, NDArray[np.intp], NDArray[np.intp]]]:
+    """``num_rows`` rows of ``size`` numbers, one behind the other, in blocks: which rows a block has a part
+    of, where in the block each of them begins, and the place of every number in its row.
+    """
+    for start in range(0, num_rows * size, BLOCK):
+        stop = min(start + BLOCK, num_rows * size)
+        rows = np.arange(start // size, (stop - 1) // size + 1)
+        places = np.arange(start, stop) % size
+        yield slice(rows[0], rows[-1] + 1), np.maximum(rows * size - start, 0), places
