@@ -51,7 +51,7 @@ def _limits(verdict: Verdict) -> list[str]:
     few = (
         "With one seed nothing is said about other trainings."
         if num_seeds == 1
-        else f"{num_seeds} seeds say little about how much trainings differ, so intervals are too narrow."
+        else f"{num_seeds} seeds say little about how much trainings differ, so intervals are wide."
         if num_seeds < 5
         else f"Differences smaller than what {num_seeds} seeds resolve are not ruled out."
     )

@@ -9,19 +9,19 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from optuna._hypervolume import compute_hypervolume
 
-from selection.comparison import Ints
 from selection.study.compare import TRAINING
 from selection.study.contenders import Field
 from selection.study.definition import Contender, Regime
+from selection.study.simultaneous import half_widths
 from supernet.resolve import ConfigError
+from supernet.statistics import Ints
 
-LEVEL = 0.95
-NUM_RESAMPLES = 5000
 COST_MARGIN = 1.1
 """The reference point of hypervolumes lies at so many times the MACs of the full net."""
 
@@ -47,7 +47,7 @@ class Gap:
     points: float
     """Difference of the mean WERs, as a fraction; below 0 it is ahead."""
     interval: tuple[float, float]
-    """Paired bootstrap over seeds and utterances, for all contenders of the size together."""
+    """95 %, for all contenders of the size together, over seeds and utterances; see ``simultaneous``."""
 
     @property
     def is_clear(self) -> bool:
@@ -123,11 +123,8 @@ class Verdict:
         return {size: self._gaps(size) for size in reversed(self.sizes)}
 
     def _gaps(self, size: int) -> dict[Contender, Gap]:
-        yardstick = self.yardstick(size)
-        others = [contender for contender in self.cells if contender != yardstick]
-        # As many differences as there are rivals: each interval is the wider for it (Bonferroni).
-        level = 1 - (1 - LEVEL) / max(1, len(others))
-        return {c: gap(self.cells[c][size], self.cells[yardstick][size], level) for c in others}
+        cells = {contender: mine[size] for contender, mine in self.cells.items()}
+        return gaps(cells, self.yardstick(size), is_named=bool(self.against))
 
     def hypervolumes(self, contender: Contender) -> list[float]:
         """By seed, the share of the plane (MACs, WER) up to the reference point that the sizes dominate."""
@@ -157,18 +154,28 @@ class Verdict:
         return [len(names), *trained, *(sum(row[key] for row in rows) for key in ("evaluations", "seconds"))]
 
 
-def gap(cell: Cell, yardstick: Cell, level: float, seed: int = 0) -> Gap:
-    """The difference of two cells' mean WERs: seeds and utterances are resampled, the same ones for both."""
+def gaps(cells: Mapping[Contender, Cell], yardstick: Contender, *, is_named: bool) -> dict[Contender, Gap]:
+    """How far each of ``cells`` is behind the ``yardstick``. Where it was not named beforehand it is the best
+    on the very utterances on which it is compared, and any two might have been the ones compared.
+    """
+    # What makes the same errors is the same net, and no chance lies between.
+    apart = {cell.errors_RN.tobytes(): contender for contender, cell in cells.items()}
+    apart |= {cells[yardstick].errors_RN.tobytes(): yardstick}
+    kinds = list(apart.values())
+    place, best = {c: apart[cell.errors_RN.tobytes()] for c, cell in cells.items()}, kinds.index(yardstick)
+    pairs = [(i, best) for i in range(len(kinds)) if i != best]
+    if not is_named:
+        pairs += [pair for pair in combinations(range(len(kinds)), 2) if best not in pair]
+    words = cells[yardstick].words_N
+    widths = half_widths([cells[c].errors_RN for c in kinds], words, pairs) if pairs else ()
+    width_of = {kinds[i]: float(width) for (i, j), width in zip(pairs, widths, strict=True) if j == best}
+    return {c: _gap(cells[c], cells[yardstick], width_of.get(place[c], 0.0)) for c in cells if c != yardstick}
+
+
+def _gap(cell: Cell, yardstick: Cell, half_width: float) -> Gap:
     change_RN = cell.errors_RN - yardstick.errors_RN
-    (num_seeds, num_utterances), words = change_RN.shape, yardstick.words_N
-    rng = np.random.default_rng(seed)
-    rates = np.empty(NUM_RESAMPLES)
-    for i in range(NUM_RESAMPLES):
-        seeds = rng.integers(0, num_seeds, num_seeds)
-        picks = rng.integers(0, num_utterances, num_utterances)
-        rates[i] = change_RN[np.ix_(seeds, picks)].sum() / (num_seeds * max(1, words[picks].sum()))
-    low, high = np.quantile(rates, [(1 - level) / 2, (1 + level) / 2])
-    return Gap(float(change_RN.sum() / (num_seeds * words.sum())), (float(low), float(high)))
+    points = float(change_RN.sum() / (len(change_RN) * yardstick.words_N.sum()))
+    return Gap(points, (points - half_width, points + half_width))
 
 
 def missing(field: Field, regime: Regime, trials: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,90 @@
+"""Intervals of several differences hold all at once: shares of false alarms, counted in simulated studies."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from selection.study.simultaneous import Pairs, half_widths
+from supernet.statistics import Ints
+
+WORDS = np.full(200, 10)
+
+
+def study(rng: np.random.Generator, contenders: int, seeds: int, strays: float) -> list[Ints]:
+    """Errors (R, N) of contenders that are all as good: hard and easy utterances, which all share, and
+    trainings that stray by so much.
+    """
+    hard_N = rng.beta(1, 19, len(WORDS))
+    own_KR = rng.normal(0, strays, (contenders, seeds))
+    return [rng.binomial(10, np.clip(hard_N + own_R[:, None], 0, 1)) for own_R in own_KR]
+
+
+def alarms(errors: list[Ints], yardstick: int, pairs: Pairs) -> bool:
+    """Whether any contender is said to differ from the yardstick."""
+    rates = [e.sum() / (len(e) * WORDS.sum()) for e in errors]
+    widths = half_widths(errors, WORDS, pairs)
+    found = zip(pairs, widths, strict=True)
+    return any(abs(rates[i] - rates[j]) > width for (i, j), width in found if yardstick in (i, j))
+
+
+def best_of(errors: list[Ints]) -> int:
+    return int(np.argmin([e.sum() for e in errors]))
+
+
+@pytest.mark.parametrize(("seeds", "strays"), [(1, 0.0), (3, 0.004), (5, 0.004)])
+def test_the_best_of_equals_is_hardly_ever_said_to_be_better(seeds: int, strays: float) -> None:
+    rng, count, num = np.random.default_rng(seeds), 0, 200
+    for _ in range(num):
+        errors = study(rng, 5, seeds, strays)
+        count += alarms(errors, best_of(errors), list(combinations(range(5), 2)))
+    assert count / num <= 0.085  # 5 %, and twice the deviation of 200 studies
+
+
+def test_a_best_that_the_same_data_chose_needs_wider_intervals_than_a_named_one() -> None:
+    """Without them, false alarms are many: what is looked at is the largest of ten differences."""
+    rng, named, num = np.random.default_rng(0), 0, 200
+    for _ in range(num):
+        errors = study(rng, 5, 1, 0.0)
+        best = best_of(errors)
+        named += alarms(errors, best, [(best, i) for i in range(5) if i != best])
+    assert named / num > 0.085
+
+
+def test_a_named_yardstick_needs_those_with_itself_alone() -> None:
+    rng, count, num = np.random.default_rng(2), 0, 200
+    pairs = [(0, i) for i in range(1, 5)]
+    for _ in range(num):
+        count += alarms(study(rng, 5, 3, 0.004), 0, pairs)
+    assert 0.005 <= count / num <= 0.085
+    errors = study(rng, 5, 3, 0.004)
+    every = half_widths(errors, WORDS, [*pairs, *combinations(range(1, 5), 2)])
+    assert (half_widths(errors, WORDS, pairs) < every[:4]).all()
+
+
+def test_three_seeds_cover_what_strays_between_trainings() -> None:
+    """Trainings that stray by 0.6 points: the interval holds the truth in 95 of 100 studies."""
+    rng, held, num = np.random.default_rng(3), 0, 200
+    for _ in range(num):
+        held += not alarms(study(rng, 2, 3, 0.006), 0, [(0, 1)])
+    assert held / num >= 0.92
+
+
+def test_what_differs_is_found() -> None:
+    rng = np.random.default_rng(4)
+    good, fair = study(rng, 2, 3, 0.002)
+    bad = rng.binomial(10, 0.15, good.shape)
+    errors = [good, fair, bad]
+    assert alarms(errors, best_of(errors), [(0, 1), (0, 2), (1, 2)])
+
+
+def test_utterances_are_compared_in_pairs() -> None:
+    """Both err in the same utterances: the interval of their difference is far narrower than theirs."""
+    rng = np.random.default_rng(5)
+    hard = rng.poisson(3, (1, len(WORDS)))
+    better = hard - (rng.random(hard.shape) < 0.05) * (hard > 0)
+    (paired,) = half_widths([hard, better], WORDS, [(0, 1)])
+    (apart,) = half_widths([hard, rng.permutation(better[0])[None]], WORDS, [(0, 1)])
+    assert paired < apart / 5
