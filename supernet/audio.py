@@ -6,9 +6,15 @@ Shapes: S samples, C channels.
 
 from __future__ import annotations
 
+import io
 import math
+import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,48 +28,115 @@ from supernet.errors import UserError
 from supernet.features import SAMPLE_RATE
 
 BLOCK_SECONDS = 10
-_LARGEST_TERM = 1000
-"""Of the ratio of two rates. Usual rates are exact; an odd one, whose exact filter would not fit into memory,
-drifts by milliseconds an hour.
+_MOST_VALUES = 1 << 24
+"""Of a block over all channels, whatever the header says of rate and channels."""
+_LARGEST_TERMS = (1000, 4000)
+"""Of the ratio of two rates: the denominator, and about the numerator. Usual rates are exact; an odd one,
+whose exact filter would not fit into memory, may drift by a second an hour.
 """
+_RATES = (1000, 1_000_000)
+_HEAD = 1 << 20
+"""Bytes that must be enough to tell audio from something else."""
+_UNKNOWN_FORMAT = 1
+"""libsndfile's number for a beginning that is none of its formats'."""
 
 
 class AudioError(UserError):
     """A recording cannot be used; the message is the reason alone."""
 
 
+class NoSuchFile(AudioError):
+    """There is no recording where it should be."""
+
+
+def complaint(name: str, error: AudioError) -> str:
+    """What is wrong with the recording that the user knows as ``name``, in a sentence."""
+    if isinstance(error, NoSuchFile):
+        return f"'{name}' must be an audio file, but {error}."
+    return f"'{name}' must be readable audio, but is not: {error}."
+
+
 def extensions() -> set[str]:
     """Of files that libsndfile may be able to read, in lower case with the dot."""
-    return {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".oga", ".opus"}
+    names = {name.lower() for name in soundfile.available_formats()} - {"raw"} | {"aif", "oga", "opus"}
+    return {f".{name}" for name in names}
 
 
 def seconds(file: Path) -> float:
-    """How long ``file`` says it is; 0 where it cannot be read."""
+    """How long ``file`` says it is; 0 where it cannot be read, or only once."""
     try:
-        return float(soundfile.info(str(file)).duration)
-    except (OSError, soundfile.LibsndfileError):
+        return float(soundfile.info(_name(file)).duration) if file.is_file() else 0.0
+    except (OSError, TypeError, ValueError, soundfile.LibsndfileError):
         return 0.0
 
 
 def read(file: Path | BinaryIO) -> Iterator[Tensor]:
     """Blocks (S,) of a recording in mono at 16 kHz; channels are averaged.
 
-    Raises :class:`AudioError`, also in the middle.
+    A file may be a pipe or an open stream, too. Raises :class:`AudioError`, also in the middle.
     """
     try:
-        with soundfile.SoundFile(file) as sound:
+        with _seekable(file) as source, soundfile.SoundFile(source) as sound:
             yield from resampled(_blocks(sound), sound.samplerate)
     except (OSError, soundfile.LibsndfileError) as e:
-        raise AudioError(_reason(e)) from None
+        raise AudioError(reason(e)) from None
 
 
-def _reason(error: Exception) -> str:
+@contextmanager
+def _seekable(file: Path | BinaryIO) -> Iterator[bytes | BinaryIO]:
+    """What libsndfile can go back and forth in: the name of an ordinary file, or a copy of what can be read
+    only once.
+    """
+    if not isinstance(file, Path):
+        with _spooled(file) as copy:
+            yield copy
+    elif file.suffix.lower() == ".raw":
+        raise AudioError("samples without a header do not tell their rate; write them as WAV")
+    elif file.is_file():
+        yield _name(file)
+    elif file.is_dir():
+        raise NoSuchFile("is a folder")
+    elif not file.exists():  # a dead link is none, either
+        raise NoSuchFile("there is no such file")
+    else:
+        with open(file, "rb") as stream, _spooled(stream) as copy:
+            yield copy
+
+
+def _name(file: Path) -> bytes:
+    """As the system knows it, UTF-8 or not; never ``-``, which libsndfile takes for standard input."""
+    return os.fsencode(file.absolute())
+
+
+@contextmanager
+def _spooled(stream: BinaryIO) -> Iterator[BinaryIO]:
+    """A copy of ``stream`` on the disk. One that does not begin like audio is not read to its end, which it
+    may not have.
+    """
+    head = stream.read(_HEAD)
+    if not head:
+        raise AudioError("it is empty")
+    try:
+        soundfile.info(io.BytesIO(head))
+    except soundfile.LibsndfileError as e:
+        if e.code == _UNKNOWN_FORMAT:
+            raise
+    with tempfile.TemporaryFile() as copy:
+        copy.write(head)
+        shutil.copyfileobj(stream, copy)
+        copy.seek(0)
+        yield copy
+
+
+def reason(error: BaseException) -> str:
+    """What a reader's exception says, without the name of what it was given."""
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    return str(text).strip().rstrip(".")
+    return str(text).strip().removeprefix("Error : ").rstrip(".")
 
 
 def _blocks(sound: soundfile.SoundFile) -> Iterator[Tensor]:
-    while len(block := sound.read(sound.samplerate * BLOCK_SECONDS, dtype="float32", always_2d=True)):
+    length = max(1, min(sound.samplerate * BLOCK_SECONDS, _MOST_VALUES // sound.channels))
+    while len(block := sound.read(length, dtype="float32", always_2d=True)):
         yield mono(block)
 
 
@@ -81,13 +154,36 @@ def mono(samples: np.ndarray[Any, Any] | Tensor) -> Tensor:
     return x if x.ndim == 1 else x.mean(dim=1)
 
 
-def resampled(blocks: Iterable[Tensor], rate: int) -> Iterator[Tensor]:
+def resampled(blocks: Iterable[Tensor], rate: float) -> Iterator[Tensor]:
     """``blocks`` (S,) at 16 kHz instead of ``rate``: what resampling them as one would give."""
-    ratio = Fraction(rate, SAMPLE_RATE).limit_denominator(_LARGEST_TERM)
+    ratio = _ratio(rate)
     if ratio == 1:
         yield from blocks
         return
     yield from _Resampling(ratio).run(blocks)
+
+
+def resample(samples: Tensor, rate: float) -> Tensor:
+    """``samples`` (…, S) at 16 kHz instead of ``rate``, at once."""
+    ratio = _ratio(rate)
+    if ratio == 1:
+        return samples
+    found: Tensor = _filter(ratio)(samples)
+    return found
+
+
+def _ratio(rate: float) -> Fraction:
+    """``rate`` over 16 kHz, in small terms. Raises :class:`AudioError` for a rate of no recording."""
+    lowest, highest = _RATES
+    if not lowest <= rate <= highest:
+        raise AudioError(f"its sampling rate must be from {lowest} to {highest} Hz, but is {round(rate)}")
+    exact, (below, above) = Fraction(rate) / SAMPLE_RATE, _LARGEST_TERMS
+    return exact.limit_denominator(min(below, math.ceil(above / exact)))
+
+
+@lru_cache(maxsize=64)
+def _filter(ratio: Fraction) -> Resample:
+    return Resample(ratio.numerator, ratio.denominator)
 
 
 class _Resampling:
@@ -95,7 +191,7 @@ class _Resampling:
 
     def __init__(self, ratio: Fraction) -> None:
         self.old, self.new = ratio.numerator, ratio.denominator
-        self.filter = Resample(self.old, self.new)
+        self.filter = _filter(ratio)
         reach = self.filter.lowpass_filter_width * self.old / min(self.old, self.new) / self.filter.rolloff
         # Whole multiples of the ratio's terms: there input and output fall on one moment.
         self.margin = self.old * math.ceil(reach / self.old)

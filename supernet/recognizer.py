@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from supernet.audio import AudioError, mono, read, resampled
+from supernet.audio import AudioError, complaint, mono, read, resampled
 from supernet.beam import Beam, decoder_for
 from supernet.checkpoint import Model, load
 from supernet.cli import choose, open_selection
@@ -126,8 +126,9 @@ class Recognizer:
         found = list(self.stream((_recording(item, rate) for item in audio), batch))
         for item, result in zip(audio, found, strict=True):
             if isinstance(result, AudioError):
-                name = f"'{item}'" if isinstance(item, (str, PathLike)) else "`audio`"
-                raise AudioError(f"{name} must be readable audio, but is not: {result}.")
+                raise AudioError(
+                    complaint(str(item) if isinstance(item, (str, PathLike)) else "audio", result)
+                )
         return [result for result in found if isinstance(result, Transcript)]
 
     def stream(self, recordings: Iterable[Recording], batch: int = 8) -> Iterator[Transcript | AudioError]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +11,6 @@ from pathlib import Path
 from torch import Tensor
 
 from supernet import audio
-from supernet.audio import AudioError
 from supernet.cli import main_guard, note_left_out, open_beam
 from supernet.console.options import add_decoding_options, add_subnet_options
 from supernet.console.progress import progress
@@ -38,9 +35,7 @@ class Source:
     """As far as its header tells."""
 
     def blocks(self) -> Iterator[Tensor]:
-        if self.name == STDIN:
-            return _read_stdin()
-        return audio.read(Path(self.name))
+        return audio.read(sys.stdin.buffer if self.name == STDIN else Path(self.name))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -53,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
         if args.size is not None:
             recognizer = recognizer.use(args.size)
         note_left_out(recognizer.decoder)
-        sources = [Source(name, audio.seconds(Path(name))) for name in names]
+        sources = [Source(name, 0.0 if name == STDIN else audio.seconds(Path(name))) for name in names]
         failed = _transcribe(recognizer, sources, args.batch, write)
         if failed and len(sources) > 1:
             complain(f"{failed} of {len(sources)} recordings could not be read.")
@@ -151,7 +146,8 @@ def _transcribe(
                 write(source.name, result)
             else:
                 failed += 1
-                complain(f"'{source.name}' must be readable audio, but is not: {result}.")
+                name = "standard input" if source.name == STDIN else source.name
+                complain(audio.complaint(name, result))
     return failed
 
 
@@ -168,17 +164,6 @@ def _counted(sources: list[Source], report: Callable[[float], None]) -> Iterator
 
     for source in sources:
         yield blocks(source)
-
-
-def _read_stdin() -> Iterator[Tensor]:
-    """Through a file, as most containers cannot be read without going back in them."""
-    with tempfile.TemporaryFile() as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-        file.seek(0)
-        if not file.read(1):
-            raise AudioError("standard input is empty")
-        file.seek(0)
-        yield from audio.read(file)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -16,12 +16,13 @@ from lhotse.audio.backend import (
     get_current_audio_backend,
     set_current_audio_backend,
 )
+from lhotse.audio.utils import DurationMismatchError
 from lhotse.cut import Cut
 from lhotse.cut.data import DataCut
 from lhotse.utils import fastcopy
 from torch import Tensor
-from torchaudio.transforms import Resample
 
+from supernet import audio
 from supernet.errors import UserError
 from supernet.features import LOG_MEL, SAMPLE_RATE, Input, is_silent
 from tasks.members import MEMBER, Member, read_member
@@ -38,16 +39,17 @@ class AudioError(UserError):
 def load_samples(cut: Cut, speed: float = 1.0) -> Tensor:
     """Mono samples ``(S,)`` of ``cut`` at 16 kHz: channels averaged, ``speed`` times as fast."""
     _refuse_strange_sources(cut)
+    _refuse_missing_files(cut)
     cut = _from_tar(cut)
-    if speed != 1.0:
-        cut = cut.perturb_speed(speed)
     with _libsndfile:
         try:
-            audio = cut.resample(SAMPLE_RATE).load_audio()
+            decoded = cut.load_audio()
+        except DurationMismatchError as error:
+            raise AudioError("breaks off: shorter or longer than its header or manifest says") from error
         # Lhotse, libsndfile and the file system each have their own exceptions for a broken file.
         except Exception as error:
             raise AudioError(f"cannot be decoded: {_first_line(error)}") from error
-    return torch.from_numpy(audio).float().mean(dim=0)
+    return resample(torch.from_numpy(decoded).float().mean(dim=0), cut.sampling_rate * speed)
 
 
 def load_features(
@@ -66,13 +68,19 @@ def load_features(
         raise AudioError("not finite: some samples are infinite or not a number")
     if is_silent(samples):
         raise AudioError("silent")
-    return input.of(samples if room is None else room(samples))
+    features = input.of(samples if room is None else room(samples))
+    if not bool(features.isfinite().all()):
+        loudest = float(samples.abs().max())
+        raise AudioError(f"not finite: features of samples up to {loudest:.3g}, where 1 is full scale")
+    return features
 
 
-def resample(samples: Tensor, rate: int) -> Tensor:
-    """``samples`` at 16 kHz instead of ``rate``."""
-    resampled: Tensor = _resampler(rate)(samples)
-    return resampled
+def resample(samples: Tensor, rate: float) -> Tensor:
+    """``samples`` (…, S) at 16 kHz instead of ``rate``. Raises :class:`AudioError`."""
+    try:
+        return audio.resample(samples, rate)
+    except audio.AudioError as error:
+        raise AudioError(str(error)) from None
 
 
 @contextmanager
@@ -104,6 +112,12 @@ def _refuse_strange_sources(cut: Cut) -> None:
         raise AudioError(f"its audio must be a file, but is {found} instead")
 
 
+def _refuse_missing_files(cut: Cut) -> None:
+    for source in sources(cut):
+        if not Path(source.source).is_file():
+            raise AudioError(f"no such file: '{source.source}'")
+
+
 def _from_tar(cut: Cut) -> Cut:
     """``cut`` with its bytes as source where its audio is a member of a tar; any other as it is."""
     if not cut.custom or MEMBER not in cut.custom:
@@ -131,11 +145,6 @@ def _member(place: Any) -> Member:
     return member
 
 
-@cache
-def _resampler(rate: int) -> Resample:
-    return Resample(rate, SAMPLE_RATE)
-
-
 class _Libsndfile:
     """Lhotse's decoder, which there is one of in the process, is libsndfile while any thread is inside."""
 
@@ -160,6 +169,11 @@ class _Libsndfile:
 _libsndfile = _Libsndfile()
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
+def _first_line(error: BaseException) -> str:
+    """Why, in the words of whoever noticed first: Lhotse wraps its readers' exceptions in others."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    if isinstance(error, FileNotFoundError):
+        return f"no such file: '{error.filename}'"
+    lines = audio.reason(error).splitlines()
     return lines[0][:200] if lines else type(error).__name__

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,66 @@ def test_an_odd_rate_needs_no_filter_of_gigabytes() -> None:
     assert abs(len(samples) - 16_000) <= 1
     expected = torch.from_numpy(tone(1.0))[: len(samples)]
     torch.testing.assert_close(samples[500:15_000], expected[500:15_000], atol=5e-3, rtol=0)
+
+
+@pytest.mark.parametrize("rate", [1000, 1009, 8001, 16_001, 44_101, 191_999, 999_983, 1_000_000])
+def test_no_rate_needs_much_memory_or_time(rate: int) -> None:
+    """Of any two rates: at once and in blocks."""
+    samples = torch.from_numpy(tone(0.5, 40, rate))
+    for found in (
+        audio.resample(samples, rate),
+        torch.cat(list(resampled(torch.split(samples, 9999), rate))),
+    ):
+        assert abs(len(found) - len(samples) * 16_000 / rate) <= 2
+        torch.testing.assert_close(
+            found[2000:6000], torch.from_numpy(tone(0.5, 40))[2000:6000], atol=2e-2, rtol=0
+        )
+    ratio = audio._ratio(rate)
+    assert ratio.numerator * ratio.denominator <= 5_000_000, "numbers in the filter"
+
+
+@pytest.mark.parametrize("rate", [0, 1, 999, 1_000_001, 2**31 - 1])
+def test_a_rate_of_no_recording_is_refused(rate: int) -> None:
+    with pytest.raises(AudioError, match=f"sampling rate must be from 1000 to 1000000 Hz, but is {rate}"):
+        list(resampled([torch.zeros(9)], rate))
+
+
+def test_what_can_be_read_only_once_is_read_like_a_file(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", tone(20.0), 16_000)
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    assert audio.seconds(fifo) == 0, "nothing may wait for a pipe, or take from it"
+    reading, writing = os.pipe()
+    for target, name in ((fifo, fifo), (writing, Path(f"/dev/fd/{reading}"))):
+        command = f"cat a.flac > {target}" if target == fifo else f"cat a.flac >&{writing}"
+        with subprocess.Popen(["sh", "-c", command], cwd=tmp_path, pass_fds=[writing]):
+            if target == writing:
+                os.close(writing)
+            assert torch.equal(whole(name), whole(tmp_path / "a.flac"))
+    os.close(reading)
+
+
+def test_a_stream_that_does_not_begin_like_audio_is_not_read_to_its_end() -> None:
+    for endless in ("/dev/zero", "/dev/urandom"):
+        with pytest.raises(AudioError, match="Format not recognised"):
+            whole(Path(endless))
+    with pytest.raises(AudioError, match="it is empty"):
+        whole(Path("/dev/null"))
+
+
+def test_names_are_names_whatever_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that is no UTF-8, and the one that libsndfile takes for standard input."""
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("a.wav", tone(1.0), 16_000)
+    for name in (os.fsdecode(b"caf\xe9.wav"), "-", "talk [dQw4].wav"):
+        os.rename("a.wav", name)
+        assert len(whole(Path(name))) == 16_000
+        assert audio.seconds(Path(name)) == 1
+        os.rename(name, "a.wav")
+    os.rename("a.wav", "a.raw")
+    with pytest.raises(AudioError, match="without a header"):
+        whole(Path("a.raw"))
+    assert audio.seconds(Path("a.raw")) == 0
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
@@ -84,8 +146,14 @@ def test_unreadable_files_are_errors_also_in_the_middle(tmp_path: Path) -> None:
     data[len(data) // 2 :] = b"\x55" * (len(data) - len(data) // 2)
     (tmp_path / "broken.flac").write_bytes(data)
     (tmp_path / "short.wav").write_bytes(b"RIFF")
-    for name in ("broken.flac", "short.wav", "gone.wav", "."):
-        with pytest.raises(AudioError):
+    reasons = {
+        "broken.flac": "lost sync",
+        "short.wav": "",
+        "gone.wav": "there is no such file",
+        ".": "is a folder",
+    }
+    for name, words in reasons.items():
+        with pytest.raises(AudioError, match=words):
             whole(tmp_path / name)
     assert audio.seconds(tmp_path / "gone.wav") == 0
     assert audio.seconds(tmp_path / "short.wav") == 0

@@ -195,7 +195,7 @@ def test_what_cannot_be_used_is_named(loaded: Recognizer, folder: Path, tmp_path
         loaded.transcribe(torch.zeros(9))
     with pytest.raises(ValueError, match="`batch` must be at least 1, but is 0"):
         loaded.transcribe(torch.zeros(9), 16_000, batch=0)
-    with pytest.raises(AudioError, match=r"'gone\.wav' must be readable audio, but is not: "):
+    with pytest.raises(AudioError, match=r"'gone\.wav' must be an audio file, but there is no such file"):
         loaded.transcribe(["gone.wav"])
     data = json.loads((folder / "model.json").read_text())
     del data["tokens"]
@@ -261,4 +261,4 @@ class TestCommand:
             transcribe.main([str(folder), "gone.wav"])
         assert end.value.code == 1
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("error: 'gone.wav' must be readable audio, but is not: ")
+        assert line == "error: 'gone.wav' must be an audio file, but there is no such file."

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ import torch
 from supernet import checkpoint, cut, evaluate, transcribe
 from supernet.console.screen import Screen
 from supernet.run import Run
-from tests.supernet.processes import run
+from tests.supernet.processes import environment, run
 from tests.tasks.folders import tone, write_folder
 
 
@@ -131,6 +134,59 @@ def test_any_audio_file_is_transcribed_and_a_broken_one_is_named(
     assert complaints[0].startswith(f"error: '{broken}' must be readable audio, but is not: ")
     assert complaints[1:] == ["error: 1 of 4 recordings could not be read."]
     assert "Traceback" not in err
+
+
+def test_what_comes_through_pipes_is_transcribed_like_a_file(
+    finished: tuple[Run, str], place: Path, tmp_path: Path
+) -> None:
+    """Standard input, a named pipe and a process substitution, in one command."""
+    audio, transcribe = audio_files(tmp_path)[2], f"{sys.executable} -m supernet.transcribe"
+    os.mkfifo(tmp_path / "pipe")
+    command = (
+        f"cat {audio} > {tmp_path}/pipe & "
+        f"cat {audio} | {transcribe} runs/finished --size 4 - {tmp_path}/pipe <(cat {audio}) {audio}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=place, env=environment(place), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    names, texts = zip(*(line.split("\t") for line in done.stdout.splitlines()), strict=True)
+    assert (names[0], names[1], names[3]) == ("-", f"{tmp_path}/pipe", str(audio))
+    assert len(set(texts)) == 1
+
+
+def test_nothing_on_standard_input_is_said_to_be_nothing(
+    finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr("sys.stdin", nothing)
+        with pytest.raises(SystemExit) as end:
+            transcribe.main(["runs/finished", "-"])
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "error: 'standard input' must be readable audio, but is not: it is empty."
+
+
+def test_a_name_that_is_no_utf8_leaves_the_others_alone(
+    finished: tuple[Run, str], here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audio_files(tmp_path)
+    (tmp_path / "b.wav").rename(tmp_path / os.fsdecode(b"caf\xe9.wav"))
+    (tmp_path / "empty.wav").touch()
+    for form in ("text", "jsonl"):
+        with pytest.raises(SystemExit) as end:
+            transcribe.main(["runs/finished", str(tmp_path), "--size", "4", "--format", form])
+        assert end.value.code == 1
+        captured = capsys.readouterr()
+        lines = captured.out.splitlines()
+        texts = [line.split("\t")[1] if form == "text" else json.loads(line)["text"] for line in lines]
+        assert len(texts) == 3
+        assert len(set(texts)) == 1
+        assert "caf" in captured.out
+        assert "empty.wav' must be readable audio, but is not" in captured.err
+    with pytest.raises(SystemExit):
+        transcribe.main(["runs/finished", str(tmp_path), "--size", "4", "--out", str(tmp_path / "out")])
+    assert len(list((tmp_path / "out").iterdir())) == 3
 
 
 @pytest.mark.parametrize(
