@@ -147,7 +147,12 @@ def test_what_comes_through_pipes_is_transcribed_like_a_file(
         f"cat {audio} | {transcribe} runs/finished --size 4 - {tmp_path}/pipe <(cat {audio}) {audio}"
     )
     done = subprocess.run(
-        ["bash", "-c", command], cwd=place, env=environment(place), capture_output=True, text=True, timeout=120
+        ["bash", "-c", command],
+        cwd=place,
+        env=environment(place),
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     names, texts = zip(*(line.split("\t") for line in done.stdout.splitlines()), strict=True)
