@@ -17,9 +17,9 @@ import torchaudio.functional as F
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
+from supernet.audio import resample
 from supernet.batch import TaskError
 from supernet.features import SAMPLE_RATE, is_silent
-from tasks.audio import resample
 
 _SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {".sph", ".opus"}
 _NAMED = 3

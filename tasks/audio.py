@@ -16,24 +16,18 @@ from lhotse.audio.backend import (
     get_current_audio_backend,
     set_current_audio_backend,
 )
-from lhotse.audio.utils import DurationMismatchError
 from lhotse.cut import Cut
 from lhotse.cut.data import DataCut
 from lhotse.utils import fastcopy
 from torch import Tensor
 
-from supernet import audio
-from supernet.errors import UserError
+from supernet.audio import AudioError, reason, resample
 from supernet.features import LOG_MEL, SAMPLE_RATE, Input, is_silent
 from tasks.members import MEMBER, Member, read_member
 from tasks.problems import Unusable
 
 _SHORTEST = SAMPLE_RATE // 40
 """Samples in one analysis window of 25 ms."""
-
-
-class AudioError(UserError):
-    """Audio that cannot be used; the message is the reason alone."""
 
 
 def load_samples(cut: Cut, speed: float = 1.0) -> Tensor:
@@ -44,8 +38,6 @@ def load_samples(cut: Cut, speed: float = 1.0) -> Tensor:
     with _libsndfile:
         try:
             decoded = cut.load_audio()
-        except DurationMismatchError as error:
-            raise AudioError("breaks off: shorter or longer than its header or manifest says") from error
         # Lhotse, libsndfile and the file system each have their own exceptions for a broken file.
         except Exception as error:
             raise AudioError(f"cannot be decoded: {_first_line(error)}") from error
@@ -73,14 +65,6 @@ def load_features(
         loudest = float(samples.abs().max())
         raise AudioError(f"not finite: features of samples up to {loudest:.3g}, where 1 is full scale")
     return features
-
-
-def resample(samples: Tensor, rate: float) -> Tensor:
-    """``samples`` (…, S) at 16 kHz instead of ``rate``. Raises :class:`AudioError`."""
-    try:
-        return audio.resample(samples, rate)
-    except audio.AudioError as error:
-        raise AudioError(str(error)) from None
 
 
 @contextmanager
@@ -175,5 +159,7 @@ def _first_line(error: BaseException) -> str:
         error = before
     if isinstance(error, FileNotFoundError):
         return f"no such file: '{error.filename}'"
-    lines = audio.reason(error).splitlines()
+    lines = reason(error).splitlines()
+    if lines and lines[0].startswith("The number of declared samples"):
+        return "it has not the length that its header or manifest says"
     return lines[0][:200] if lines else type(error).__name__

@@ -18,10 +18,10 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
+from supernet.audio import resample
 from supernet.batch import SPLITS, Report, Split, TaskError
 from supernet.features import SAMPLE_RATE
 from tasks.acoustics import reverberate
-from tasks.audio import resample
 from tasks.cache import digest, make_once
 from tasks.corpus import CorpusTask
 from tasks.folder import Utterance, write_split

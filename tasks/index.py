@@ -16,10 +16,11 @@ from lhotse.cut import Cut
 from numpy.typing import NDArray
 from torch import Tensor
 
+from supernet.audio import AudioError
 from supernet.batch import SPLITS, Report, Skipped, Split
 from supernet.features import NUM_BANDS
 from tasks.acoustics import Room
-from tasks.audio import AudioError, load_features
+from tasks.audio import load_features
 from tasks.folder import LISTED, PART, ManifestFolder
 from tasks.lines import Lines, open_numbers
 

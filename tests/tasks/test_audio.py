@@ -10,9 +10,9 @@ import soundfile
 import torch
 from lhotse import Recording
 
-from supernet.audio import read
+from supernet.audio import AudioError, read
 from supernet.features import fbank
-from tasks.audio import AudioError, load_features, load_samples
+from tasks.audio import load_features, load_samples
 from tests.tasks.folders import tone, write_wav
 
 
@@ -24,10 +24,11 @@ def noise(path: Path, rate: int, seconds: float = 1.3, channels: int = 1) -> Pat
 @pytest.mark.parametrize("rate", [8000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000])
 def test_usual_rates_are_bit_by_bit_lhotses(rate: int, tmp_path: Path) -> None:
     cut = Recording.from_file(noise(tmp_path / "a.wav", rate)).to_cut()
-    expected = torch.from_numpy(cut.resample(16_000).load_audio()[0])
-    assert torch.equal(load_samples(cut), expected)
-    part = cut.truncate(offset=0.25, duration=0.5)
-    assert torch.equal(load_samples(part), torch.from_numpy(part.resample(16_000).load_audio()[0]))
+    for part in (cut, cut.truncate(offset=0.25, duration=0.5)):
+        expected = torch.from_numpy(part.resample(16_000).load_audio()[0])
+        found = load_samples(part)
+        assert torch.equal(found[: len(expected)], expected)
+        assert len(found) - len(expected) in (0, 1), "Lhotse rounds, the resampler keeps the last sample"
 
 
 @pytest.mark.parametrize("speed", [0.9, 1.1])
@@ -73,7 +74,9 @@ def test_a_file_that_breaks_off_says_so(suffix: str, tmp_path: Path) -> None:
     cut = Recording.from_file(path).to_cut()
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 6 // 10])
-    with pytest.raises(AudioError, match=r"breaks off|lost sync"):
+    with pytest.raises(
+        AudioError, match=r"cannot be decoded: (flac decoder lost sync|it has not the length)"
+    ):
         load_samples(cut)
     path.unlink()
     with pytest.raises(AudioError, match=rf"no such file: '.*a\.{suffix}'"):

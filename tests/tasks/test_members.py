@@ -10,7 +10,8 @@ import pytest
 from lhotse import CutSet, Recording
 from lhotse.cut import Cut
 
-from tasks.audio import AudioError, load_samples
+from supernet.audio import AudioError
+from tasks.audio import load_samples
 from tasks.members import MEMBER, Member, members
 from tasks.problems import Unusable
 from tests.tasks.folders import tone, write_wav
