@@ -12,15 +12,16 @@ from selection.comparing.earlier import stored
 from selection.reporting.pictures import draw_all
 from selection.reporting.report import render
 from selection.reporting.tables import latency_lines, table
-from selection.select import Session, Wanted, compare, on_device
+from selection.select import Session, Wanted, compare
 from selection.strategy import Strategy
-from supernet.checkpoint import load
 from supernet.cli import main_guard
+from supernet.console.options import add_device_option
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.console.text import fail
+from supernet.opening import open_model
 from supernet.plugins import load_plugin, plugin_names
-from supernet.resolve import ConfigError, merge, parse_set, resolve
+from supernet.resolve import ConfigError, merge, parse_set, resolve_trained
 from supernet.run import Run, RunError
 
 STOPPED = 130
@@ -50,17 +51,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--set",
-        metavar="STRATEGY.a=b",
+        metavar="a.b=c",
         action="append",
         default=[],
         dest="settings",
-        help="a strategy's option, e.g. evolution.population=32 (repeatable)",
+        help="a strategy's option, e.g. evolution.population=32, or where the corpus is now, "
+        "task.path=/data/speech (repeatable)",
     )
     add("--utterances", type=int, default=300, help="most validation utterances to choose on (default 300)")
     add("--seconds", type=float, default=10.0, help="audio by which MACs and latency count (default 10)")
     add("--frozen-steps", type=int, default=120, help="updates of score learning on frozen weights")
     add("--retime", action="store_true", help="measure milliseconds again; else once for each machine")
-    add("--device", metavar="NAME", help="cpu, cuda, cuda:1; default: a GPU if there is one")
+    add_device_option(parser)
     return parser
 
 
@@ -78,9 +80,12 @@ def _select(run: Run, args: argparse.Namespace) -> None:
     data, subnets = run.config_data(), run.subnets()
     if not subnets:
         raise RunError(f"`RUN` must have been trained to the end, but '{run.folder}' has no subnets yet.")
-    wanted = _wanted(args, list(subnets))
-    resolved = resolve([data, {} if args.device is None else {"device": args.device}])
-    model = on_device(load(run.model_stem), resolved.config.device)
+    problems: list[str] = []
+    settings = _settings(args.settings, problems)
+    change = {"task": settings.pop("task")} if "task" in settings else {}
+    wanted = _wanted(args, list(subnets), settings, problems)
+    resolved = resolve_trained(data, change)
+    model = open_model(run, args.device)
     with progress() as report:
         resolved.task.prepare(report)
         session = Session(run, model, resolved.task, wanted, report)
@@ -98,11 +103,12 @@ def _select(run: Run, args: argparse.Namespace) -> None:
     )
 
 
-def _wanted(args: argparse.Namespace, sizes: Sequence[int]) -> Wanted:
+def _wanted(
+    args: argparse.Namespace, sizes: Sequence[int], settings: Mapping[str, Any], problems: list[str]
+) -> Wanted:
     """The options, checked; raises :class:`ConfigError` with everything that is wrong."""
-    problems: list[str] = []
     names = plugin_names("strategy") if args.strategies is None else _words(args.strategies)
-    strategies = _strategies(names, _settings(args.settings, problems), problems)
+    strategies = _strategies(names, settings, problems)
     for option, value in (("utterances", args.utterances), ("frozen-steps", args.frozen_steps)):
         if value < 1:
             problems.append(f"`--{option}` must be at least 1, but is {value} instead.")

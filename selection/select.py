@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from selection.budget import Budget, BudgetError, Prices, Quantity, Wish
@@ -290,10 +289,3 @@ def _latency_errors(
         kept = {"full net": budget.full, **{c.strategy: c.kept for c in candidates[budget.name]}}
         errors[budget.name] = {name: (budget.prices.of(k), whole(k)) for name, k in kept.items()}
     return errors
-
-
-def on_device(model: Model, device: str | None) -> Model:
-    """The model where it is to run: a GPU if there is one, unless told otherwise."""
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    model.recogniser.to(chosen)
-    return model

@@ -15,7 +15,7 @@ from selection.reporting.tables import plain_table
 from supernet.cli import main_guard
 from supernet.compute import price
 from supernet.console.screen import console
-from supernet.resolve import ConfigError, Resolved, brought_up_to_date, resolve
+from supernet.resolve import ConfigError, Resolved, brought_up_to_date, resolve_trained
 from supernet.run import Run, RunError
 from supernet.scoring import count_errors, count_words
 
@@ -143,7 +143,7 @@ def main(arguments: list[str] | None = None) -> None:
         if not run.is_finished:
             raise RunError(f"`RUN` must have been trained to the end, but '{args.run}' has no results yet.")
         alone = found_alone(run, args.alone or args.run.absolute().parent.iterdir())
-        resolved = resolve([run.config_data()])
+        resolved = resolve_trained(run.config_data())
         console.print(reach_table(run, alone))
         console.print(bill_table(run, bills(resolved, alone)))
 

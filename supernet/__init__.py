@@ -9,16 +9,29 @@ from supernet._native import load_libsndfile
 if TYPE_CHECKING:
     from supernet.recognizer import Recognizer
 
-__all__ = ["Recognizer"]
+    __version__: str
+
+__all__ = ["Recognizer", "__version__"]
 
 # Before anything imports fairseq2, whose native half asks for the library by its plain name.
 load_libsndfile()
 
 
 def __getattr__(name: str) -> object:
-    """The Python API, imported when it is asked for: PyTorch takes seconds."""
+    """What is not always needed, made when it is asked for: PyTorch alone takes seconds."""
+    if name == "__version__":
+        return _version()
     if name != "Recognizer":
         raise AttributeError(f"module 'supernet' has no attribute '{name}'")
     from supernet.recognizer import Recognizer
 
     return Recognizer
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("supernet-asr")
+    except PackageNotFoundError:  # a folder of sources on the path
+        return "0+unknown"

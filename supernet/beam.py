@@ -19,12 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from supernet.arguments import ArgumentError
 from supernet.decoding import BLANK_ID, GREEDY, Decoder
 from supernet.resolve import ConfigError
 from supernet.tokens import Tokens
 
 INSTALL = "pip install -e '.[lm]'"
 _UNLIKELY = -1e4
+_ARGUMENTS = ("beam", "lm", "lexicon", "lm_weight", "word_score")
 _NO_WORDS = ("<s>", "</s>", "<unk>", "<UNK>")
 
 
@@ -46,13 +48,13 @@ class Beam:
 
 class BeamSearch:
     """A decoder. With words (from a lexicon or an ARPA file) it writes nothing else; they are spelled in the
-    model's own tokens. Raises :class:`~supernet.resolve.ConfigError` where ``beam`` cannot be used.
+    model's own tokens. Raises :class:`~supernet.arguments.ArgumentError` where ``beam`` cannot be used.
     """
 
     def __init__(self, beam: Beam, tokens: Tokens) -> None:
         self._beam, self._tokens = beam, tokens
         if problems := list(_problems(beam, tokens)):
-            raise ConfigError(problems)
+            raise ArgumentError(_ARGUMENTS, *problems)
         make = _ctc_decoder()
         self.left_out: list[str] = []
         """Words that the tokens cannot spell."""
@@ -133,8 +135,8 @@ class BeamSearch:
                 return make(lexicon, names, lm, **options, **more).decoder
         except (RuntimeError, ValueError) as e:
             reason = str(e).strip().splitlines()[-1]
-            raise ConfigError(
-                [f"`--lm` must be an ARPA file or KenLM's binary, but '{lm}' is not: {reason}."]
+            raise ArgumentError(
+                ["lm"], f"`lm` must be an ARPA file or KenLM's binary, but '{lm}' is not: {reason}."
             ) from None
 
     def _no_word(self, words: Sequence[str]) -> str:
@@ -148,7 +150,7 @@ class BeamSearch:
 
 
 def decoder_for(beam: Beam | None, tokens: Tokens) -> Decoder:
-    """Greedy decoding where no beam search is wanted. Raises :class:`~supernet.resolve.ConfigError`."""
+    """Greedy decoding where no beam search is wanted. Raises as :class:`BeamSearch`."""
     return GREEDY if beam is None else BeamSearch(beam, tokens)
 
 
@@ -166,19 +168,19 @@ def nothing_new(log_probs_SV: Tensor) -> Tensor:
 
 def _problems(beam: Beam, tokens: Tokens) -> Iterator[str]:
     if beam.size < 1:
-        yield f"`--beam` must be at least 1, but is {beam.size} instead."
-    for option, path in (("--lm", beam.lm), ("--lexicon", beam.lexicon)):
+        yield f"`beam` must follow at least 1 path, but follows {beam.size} instead."
+    for name, path in (("lm", beam.lm), ("lexicon", beam.lexicon)):
         if path is not None and not path.is_file():
-            yield f"`{option}` must be a readable file, but '{path}' is not."
+            yield f"`{name}` must be a readable file, but '{path}' is not."
             return
     if tokens.kind == "words" and (beam.lexicon is not None or beam.word_score):
-        yield "`--lexicon` and `--word-score` must not be given where tokens are words, but are."
+        yield "`lexicon` and `word_score` must not be given where tokens are words, but are."
     if tokens.kind == "characters" and (beam.lm or beam.lexicon) and " " not in tokens.symbols:
-        yield "`--lm` must be used with a model that writes spaces between words, but this one has none."
+        yield "`lm` must be used with a model that writes spaces between words, but this one has none."
     if beam.lm is not None and beam.lexicon is None and tokens.kind != "words" and not _is_arpa(beam.lm):
         yield (
-            f"`--lm` must be an ARPA file where no `--lexicon` says which words there are, but '{beam.lm}' "
-            "is not. Give the words, one a line, with --lexicon."
+            f"`lm` must be an ARPA file where no `lexicon` says which words there are, but '{beam.lm}' "
+            "is not. Give the words, one a line, as `lexicon`."
         )
 
 
@@ -218,7 +220,7 @@ def _word_list(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
-        raise ConfigError([f"`--lexicon` must be a text in UTF-8, but '{path}' is not."]) from None
+        raise ArgumentError(["lexicon"], f"`lexicon` must be a text in UTF-8, but '{path}' is not.") from None
     return list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
 
 

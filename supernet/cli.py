@@ -1,22 +1,18 @@
-"""What the command lines share: clear ends, and the subnet or beam search that the options ask for."""
+"""What the command lines share: clear ends, and the corpus or beam search that the options ask for."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import errno
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
+from supernet.arguments import ArgumentError
 from supernet.beam import Beam, BeamSearch
-from supernet.checkpoint import Model, fingerprint
 from supernet.console.text import fail, note
 from supernet.decoding import Decoder
 from supernet.errors import UserError
-from supernet.resolve import ConfigError
-from supernet.run import Run, RunError
-from supernet.selections import Choice, Selection
-from supernet.units import Subnet
+from supernet.resolve import ConfigError, Data, parse_set
 
 
 @contextlib.contextmanager
@@ -26,6 +22,8 @@ def main_guard() -> Iterator[None]:
     """
     try:
         yield
+    except ArgumentError as e:
+        fail("\n".join(e.about_options()))
     except UserError as e:
         fail(str(e))
     except OSError as e:
@@ -55,47 +53,17 @@ def open_beam(args: argparse.Namespace) -> Beam | None:
     return Beam(**given) if given else None
 
 
+def corpus_changes(settings: Iterable[str]) -> list[Data]:
+    """What ``--set`` changes of the task of a trained run."""
+    changes = [parse_set(text) for text in settings]
+    if other := [key for change in changes for key in change if key != "task"]:
+        raise ConfigError(
+            [f"`--set` must be a setting of the task, such as task.path, but sets '{other[0]}'."]
+        )
+    return changes
+
+
 def note_left_out(decoder: Decoder) -> None:
     """Say on standard error which words a beam search cannot find."""
     if isinstance(decoder, BeamSearch) and (words := decoder.left_out):
         note(f"{len(words)} words are left out: the tokens cannot spell them, e.g. '{words[0]}'.")
-
-
-def open_subnet(run: Run, model: Model, args: argparse.Namespace) -> Subnet:
-    """The subnet that ``--size`` and ``--selection`` ask for."""
-    return choose(open_selection(run, model, args.selection), args.size, "--size").subnet
-
-
-def choose(selection: Selection, budget: str | None, option: str) -> Choice:
-    try:
-        return selection.choice(budget)
-    except ValueError as e:
-        raise RunError(f"`{option}` {e}.") from None
-
-
-def open_selection(run: Run, model: Model, path: Path | None) -> Selection:
-    """A selection file checked against the run's network, or else the run's own subnets."""
-    if path is None:
-        choices = tuple(Choice(str(size), subnet) for size, subnet in run.subnets().items())
-        if not choices:
-            raise RunError(f"`RUN` must have been trained to the end, but '{run.folder}' has no subnets yet.")
-        return Selection("run", choices)
-    try:
-        selection = Selection.load(path)
-    except (OSError, ValueError) as e:
-        raise RunError(f"`--selection` must be a subnet or a selection, but '{path}' is not: {e}") from None
-    if selection.network not in (None, fingerprint(run.model_stem)):
-        raise RunError(
-            f"`--selection` must have been made for the network of '{run.folder}', but '{path}' was made "
-            "for another one (other weights). Select again: python -m selection RUN."
-        )
-    _check_fits(model, selection)
-    return selection
-
-
-def _check_fits(model: Model, selection: Selection) -> None:
-    for choice in selection.choices:
-        try:
-            model.recogniser.table.kept(choice.subnet)
-        except ValueError as e:
-            raise RunError(str(e)) from None

@@ -15,6 +15,7 @@ from supernet.units import MODULES, Granularity, LayerType
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+DEVICE_NAME = r"cpu|cuda(:\d+)?"
 
 
 class Section(BaseModel):
@@ -205,7 +206,7 @@ class Config(Section):
     @field_validator("device")
     @classmethod
     def _check_device(cls, device: str | None) -> str | None:
-        if device is not None and re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
+        if device is not None and re.fullmatch(DEVICE_NAME, device) is None:
             raise ValueError(f"`device` must be cpu, cuda or cuda:N, but is '{device}' instead")
         return device
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from supernet.checkpoint import Model, description, fingerprint, load, num_parameters, save, weights
-from supernet.cli import choose, main_guard, open_selection
+from supernet.cli import main_guard
 from supernet.config import Config
 from supernet.console.options import add_subnet_options
 from supernet.console.text import say
 from supernet.model import Recogniser
+from supernet.opening import choose, open_selection
 from supernet.run import Run
 from supernet.selections import Choice, Selection
 from supernet.units import Subnet
@@ -78,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
         run = Run.open(args.run)
         model = load(run.model_stem)
         selection = open_selection(run, model, args.selection)
-        small = Cut.of(run, model, selection, choose(selection, args.size, "--size"))
+        small = Cut.of(run, model, selection, choose(selection, args.size))
         args.out.mkdir(parents=True, exist_ok=True)
         small.save(args.out)
         size, kind = small.subnet.size, small.subnet.granularity

@@ -20,6 +20,7 @@ from supernet.checkpoint import num_parameters
 from supernet.config import Config
 from supernet.costs import MACS_SECONDS, macs, processor
 from supernet.cut import cut
+from supernet.devices import chosen_device
 from supernet.features import INPUTS, Input
 from supernet.model import Recogniser
 from supernet.optim import SkippingAdamW, parameter_groups
@@ -83,12 +84,8 @@ def _noise(batch_seconds: float, size: tuple[int, float] | None, num_tokens: int
     )
 
 
-def _device(config: Config) -> torch.device:
-    return torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
 def _estimate(config: Config, method: Method, batch: Batch, num_tokens: int, report: Report) -> Estimate:
-    device = _device(config)
+    device = chosen_device(config.device)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         net = Recogniser(config, num_tokens, initial_score=method.initial_score)
@@ -183,7 +180,7 @@ def _table(
     each = f" for each of {len(estimates)} nets" if len(estimates) > 1 else ""
     table.add_row("updates", f"{c.train.num_steps:,}{each}")
     table.add_row("epochs", _epochs(resolved, size))
-    device = _device(c)
+    device = chosen_device(c.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     table.add_row("measured on", f"{name} ({device})")
     gigabytes = max(estimate.memory for estimate in estimates) / 1e9

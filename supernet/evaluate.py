@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from supernet.batch import SPLITS
 from supernet.beam import decoder_for
-from supernet.checkpoint import load
-from supernet.cli import choose, main_guard, note_left_out, open_beam, open_selection
-from supernet.console.options import add_decoding_options, add_selection_option, add_set_option
+from supernet.cli import corpus_changes, main_guard, note_left_out, open_beam
+from supernet.console.options import (
+    add_decoding_options,
+    add_device_option,
+    add_selection_option,
+    add_set_option,
+)
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.console.tables import groups_table, results_table
 from supernet.decoding import GREEDY
 from supernet.evaluation import Evaluation, Heard, score_sizes
 from supernet.files import safe_name
-from supernet.resolve import Data, parse_set, resolve
+from supernet.opening import choose, open_model, open_selection
+from supernet.resolve import Data, resolve_trained
 from supernet.run import Run, RunError
 from supernet.scoring import Score
 
@@ -45,6 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     add_set_option(parser, condition, "task.a=b")
     parser.add_argument("--name", metavar="noisy", help="of the condition, for titles and transcripts")
     add_selection_option(parser)
+    add_device_option(parser)
     add_decoding_options(parser)
     args = parser.parse_args(arguments)
     with main_guard():
@@ -71,12 +79,11 @@ def _some_of(names: Sequence[str], text: str, option: str) -> list[str]:
     return [name for name in names if name in wanted]
 
 
-def _condition(args: argparse.Namespace) -> list[Data]:
-    """What ``--set`` changes for this evaluation."""
-    changes = [parse_set(text) for text in args.settings]
-    if other := [key for change in changes for key in change if key != "task"]:
-        raise RunError(f"`--set` must be a setting of the task, such as task.path, but sets '{other[0]}'.")
-    if bool(changes) != (args.name is not None):
+def _condition(args: argparse.Namespace, data: Data) -> list[Data]:
+    """What ``--set`` changes for this evaluation of the run with the configuration ``data``."""
+    changes = corpus_changes(args.settings)
+    moved = bool(changes) and all(_has_moved(change["task"], data.get("task")) for change in changes)
+    if bool(changes) != (args.name is not None) and not moved:
         raise RunError(
             "`--set` and `--name` must come together, but one is missing: transcripts of another condition "
             "need a name of their own, such as --name noisy."
@@ -86,14 +93,22 @@ def _condition(args: argparse.Namespace) -> list[Data]:
     return changes
 
 
+def _has_moved(new: Any, old: Any) -> bool:
+    """Whether ``new`` says nothing but where a file or folder of ``old`` is that is gone from its place."""
+    if isinstance(new, Mapping) and isinstance(old, Mapping):
+        return all(_has_moved(value, old.get(key)) for key, value in new.items())
+    return isinstance(new, str) and isinstance(old, str) and os.sep in old and not Path(old).exists()
+
+
 def _score(args: argparse.Namespace) -> tuple[str, Evaluation]:
     run = Run.open(args.run)
-    task = resolve([run.config_data(), *_condition(args)]).task
+    data = run.config_data()
+    task = resolve_trained(data, *_condition(args, data)).task
     splits = _some_of([*SPLITS, *task.parts()], args.split, "--split")
-    model = load(run.model_stem)
+    model = open_model(run, args.device)
     selection = open_selection(run, model, args.selection)
     wanted = [c.budget for c in selection.choices] if args.sizes is None else args.sizes.split(",")
-    choices = [choose(selection, budget.strip(), "--sizes") for budget in wanted]
+    choices = [choose(selection, budget.strip(), "sizes") for budget in wanted]
     subnets = {choice.budget: choice.subnet for choice in choices}
     marks = [] if args.name is None else [args.name]
     marks += [] if args.selection is None else [selection.strategy]

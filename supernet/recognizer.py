@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -18,9 +18,10 @@ from torch import Tensor
 from supernet.audio import AudioError, complaint, mono, read, resampled
 from supernet.beam import Beam, decoder_for
 from supernet.checkpoint import Model, load
-from supernet.cli import choose, open_selection
 from supernet.decoding import Decoder
+from supernet.devices import chosen_device
 from supernet.features import SAMPLE_RATE
+from supernet.opening import choose, open_selection
 from supernet.run import Run
 from supernet.selections import Choice, Selection
 from supernet.timing import timed
@@ -34,7 +35,7 @@ Audio = str | PathLike[str] | np.ndarray[Any, Any] | Tensor
 _REPEATS = 5
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Recognizer:
     """A trained network at one size: what its training calls a :class:`~supernet.model.Recogniser`, ready to
     be spoken to.
@@ -48,6 +49,7 @@ class Recognizer:
     >>> small.transcribe("speech.flac").text
     """
 
+    _folder: str
     _model: Model
     _selection: Selection
     _choice: Choice
@@ -61,13 +63,15 @@ class Recognizer:
         *,
         selection: str | PathLike[str] | None = None,
         beam: Beam | None = None,
-        device: str = "cpu",
+        device: str | torch.device | None = None,
     ) -> Recognizer:
         """A run folder, or one that ``supernet.cut`` wrote, at its smallest size.
 
         ``selection`` is a file of subnets to use instead of the run's own, ``beam`` a beam search instead of
-        greedy decoding. Raises :class:`~supernet.run.RunError` or :class:`~supernet.resolve.ConfigError`.
+        greedy decoding; ``device`` is ``cpu``, ``cuda`` or ``cuda:1``, by default a GPU where there is one.
+        Raises :class:`~supernet.arguments.ArgumentError` or :class:`~supernet.run.RunError`.
         """
+        place = chosen_device(None if device is None else str(device))
         run = Run(Path(folder))
         is_cut = not run.config_file.is_file() and run.model_stem.with_name("model.json").is_file()
         if not is_cut:
@@ -78,12 +82,16 @@ class Recognizer:
         else:
             choices = open_selection(run, model, None if selection is None else Path(selection))
         decoder = decoder_for(beam, model.tokens)
-        model.recogniser.to(device)
-        return cls._of(model, choices, choices.choice(), decoder)
+        model.recogniser.to(place)
+        choice = choices.choice()
+        return cls(str(folder), model, choices, choice, model.recogniser.table.kept(choice.subnet), decoder)
 
-    @classmethod
-    def _of(cls, model: Model, selection: Selection, choice: Choice, decoder: Decoder) -> Recognizer:
-        return cls(model, selection, choice, model.recogniser.table.kept(choice.subnet), decoder)
+    def __repr__(self) -> str:
+        facts = f"size={self.size}, sizes={self.sizes}, tokens={len(self._model.tokens)}"
+        return f"Recognizer({self._folder!r}, {facts}, device='{self._model.recogniser.scores.device}')"
+
+    def _chosen(self, choice: Choice) -> Recognizer:
+        return replace(self, _choice=choice, _kept=self._model.recogniser.table.kept(choice.subnet))
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -102,10 +110,9 @@ class Recognizer:
     def use(self, size: int | str) -> Recognizer:
         """The same network at another size, or at a budget of the selection, such as ``params=50%``.
 
-        Raises :class:`~supernet.run.RunError` where there is no such size.
+        Raises :class:`~supernet.arguments.ArgumentError` where there is no such size.
         """
-        choice = choose(self._selection, str(size), "size")
-        return self._of(self._model, self._selection, choice, self._decoder)
+        return self._chosen(choose(self._selection, str(size)))
 
     @overload
     def transcribe(self, audio: Audio, rate: int | None = None, *, batch: int = 8) -> Transcript: ...
@@ -164,8 +171,7 @@ class Recognizer:
 
     def _of_size(self, size: int) -> Recognizer:
         """One of the subnets of this size: they may differ in budget and in modules."""
-        choice = next(c for c in self._selection.choices if c.subnet.size == size)
-        return self._of(self._model, self._selection, choice, self._decoder)
+        return self._chosen(next(c for c in self._selection.choices if c.subnet.size == size))
 
     def milliseconds(self, seconds: float) -> float:
         """How long transcribing ``seconds`` of noise takes: the median of a few runs after one to warm up."""

@@ -9,12 +9,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from pydantic import BaseModel
 
 from supernet.batch import Task
 from supernet.config import Config
+from supernet.devices import device_problem
 from supernet.errors import UserError
 from supernet.features import LOG_MEL
 from supernet.phases import Method
@@ -63,16 +63,16 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Resolved:
         raise ConfigError(problems)
     config = config.model_copy(
         update={
-            "method": _named(config.method.name, method_options),
-            "task": _named(config.task.name, task_options),
+            "method": _named(config.method.name, absolute(method_options)),
+            "task": _named(config.task.name, absolute(task_options)),
         }
     )
     method: Method = method_kls(method_options, config)
-    if problem := _device_problem(config.device) or _input_problem(config):
+    if problem := device_problem(config.device) or _input_problem(config):
         raise ConfigError([problem])
     if found := [problem for m in _each_run(method) for problem in m.problems()]:
         raise ConfigError(found)
-    task: Task = task_kls(task_options)
+    task: Task = task_kls(task_options)  # with paths as they were given, for its messages
     if problem := _length_problem(config, task.max_seconds):
         raise ConfigError([problem])
     return Resolved(config, method, task)
@@ -91,20 +91,25 @@ def _length_problem(config: Config, max_seconds: float | None) -> str | None:
     )
 
 
-def _device_problem(device: str | None) -> str | None:
-    if device is None or device == "cpu":
-        return None
-    index = int(device.partition(":")[2] or 0)
-    if index < torch.cuda.device_count():
-        return None
-    return (
-        f"`device` must exist, but this machine has {torch.cuda.device_count()} CUDA devices, not '{device}'."
-    )
+def absolute(options: BaseModel) -> BaseModel:
+    """The options with paths that mean the same from every folder; ``~`` is the home folder."""
+    changed: Data = {}
+    for name, value in options:
+        if isinstance(value, BaseModel):
+            changed[name] = absolute(value)
+        elif isinstance(value, Path):
+            changed[name] = value.expanduser().absolute()
+    return options.model_copy(update=changed)
+
+
+def resolve_trained(data: Mapping[str, Any], *changes: Mapping[str, Any]) -> Resolved:
+    """The configuration of a trained run, for reading it anywhere: where it was trained is left out."""
+    return resolve([{**data, "device": None}, *changes])
 
 
 def brought_up_to_date(data: Mapping[str, Any]) -> Data:
     """A configuration that was saved, with what settings that did not exist then amounted to."""
-    return resolve([BEFORE, data]).config.model_dump(mode="json")
+    return resolve_trained(merge(BEFORE, data)).config.model_dump(mode="json")
 
 
 def _input_problem(config: Config) -> str | None:

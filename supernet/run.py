@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from supernet.arguments import ArgumentError
 from supernet.batch import Skipped
 from supernet.config import Config
 from supernet.errors import UserError
@@ -30,10 +31,12 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """An existing run. Raises :class:`RunError` where there is none."""
+        """An existing run. Raises :class:`~supernet.arguments.ArgumentError` where there is none."""
         run = cls(folder)
         if not run.config_file.is_file():
-            raise RunError(f"`RUN` must be a run folder, but '{folder}' has no config.yaml.")
+            raise ArgumentError(
+                ["folder"], f"`folder` must be a run folder, but '{folder}' has no config.yaml."
+            )
         return run
 
     @property
@@ -109,13 +112,14 @@ class Run:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.config_file.is_file() and (
-            changed := differences(completed(self.config_data()), as_data(config))
+            changed := differences(completed(self.config_data()), as_data(config), leave=("device",))
         ):
             raise RunError(
                 f"'{self.folder}' must be continued with the settings it was begun with, but these differ: "
                 f"{'; '.join(changed)}. Choose another folder with --out, or delete this one."
             )
-        self.save_config(config)
+        if not self.is_finished:  # what it was trained on stays on record
+            self.save_config(config)
 
     def save_config(self, config: Config) -> None:
         text = yaml.safe_dump(as_data(config), sort_keys=False, allow_unicode=True)
@@ -213,13 +217,17 @@ def as_data(config: Config) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Settings that differ, as ``a.b was 1, is 2``."""
+def differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "", leave: Collection[str] = ()
+) -> list[str]:
+    """Settings that differ, as ``a.b was 1, is 2``, but for those to ``leave`` out."""
     found = []
     for key in sorted({*old, *new}):
         a, b = old.get(key), new.get(key)
+        if f"{prefix}{key}" in leave:
+            continue
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, f"{prefix}{key}.")
+            found += differences(a, b, f"{prefix}{key}.", leave)
         elif a != b:
             found.append(f"{prefix}{key} was {a}, is {b}")
     return found

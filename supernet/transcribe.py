@@ -12,7 +12,7 @@ from torch import Tensor
 
 from supernet import audio
 from supernet.cli import main_guard, note_left_out, open_beam
-from supernet.console.options import add_decoding_options, add_subnet_options
+from supernet.console.options import add_decoding_options, add_device_option, add_subnet_options
 from supernet.console.progress import progress
 from supernet.console.text import complain, json_encodable, plain, put
 from supernet.features import SAMPLE_RATE
@@ -44,7 +44,9 @@ def main(arguments: list[str] | None = None) -> None:
         _check(args)
         names = list(_names(args.recordings))
         write = _writer(args, names)
-        recognizer = Recognizer.load(args.run, selection=args.selection, beam=open_beam(args))
+        recognizer = Recognizer.load(
+            args.run, selection=args.selection, beam=open_beam(args), device=args.device
+        )
         if args.size is not None:
             recognizer = recognizer.use(args.size)
         note_left_out(recognizer.decoder)
@@ -75,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="a file for each recording, instead of standard output"
     )
+    add_device_option(parser)
     add_decoding_options(parser)
     return parser
 

@@ -94,3 +94,13 @@ def test_methods_do_not_know_the_network() -> None:
         if file.parent.name == "methods":
             known = {name for name in imports(file) if name.startswith("supernet.")}
             assert {name.split(".")[1] for name in known} <= {"config", "phases", "step", "units"}, file.name
+
+
+COMMANDS = {"train", "evaluate", "transcribe", "cut", "__main__", "worth", "work", "compare", "tune"}
+"""Files that talk to a terminal; those of ``reporting``, and of a study's reports, print tables."""
+
+
+def test_the_library_does_not_stand_on_the_command_line() -> None:
+    talking = users("supernet", "supernet.cli") | users("selection", "supernet.cli")
+    assert talking
+    assert {name for name in talking if "report" not in name and Path(name).stem not in COMMANDS} == set()

@@ -10,7 +10,7 @@ from optuna.trial import Trial
 
 from selection.budget import Wish
 from selection.measuring.costs import multiply_accumulates
-from selection.select import Session, Wanted, compare, on_device
+from selection.select import Session, Wanted, compare
 from selection.study.contenders import Field, Training, seconds_a_step
 from selection.study.definition import CompareDefinition
 from selection.study.work import Job
@@ -19,6 +19,7 @@ from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.costs import MACS_SECONDS
 from supernet.evaluation import score_sizes
+from supernet.opening import open_model
 from supernet.plugins import load_plugin
 from supernet.resolve import Resolved
 from supernet.run import Run
@@ -97,7 +98,7 @@ def own_rows(run: Run, results: Mapping[str, Any]) -> Rows:
 
 def chosen_rows(run: Run, resolved: Resolved, strategies: Sequence[str]) -> Rows:
     """What each strategy chooses from the run's network on the validation split, for each of its sizes."""
-    model = on_device(load(run.model_stem), resolved.config.device)
+    model = open_model(run, resolved.config.device)
     wanted = Wanted(
         {name: load_plugin("strategy", name, [])[0]() for name in strategies},
         [Wish.parse(str(size)) for size in sorted(resolved.config.sizes)],

@@ -11,16 +11,15 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from selection.samplers import make_sampler
-from selection.select import on_device
 from selection.study.definition import TuneDefinition
 from selection.study.space import nested, shown, written
 from selection.study.storage import Direction
 from selection.study.work import ENDED, Job, Surplus, ended
-from supernet.checkpoint import load
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.engine import Divergence
 from supernet.evaluation import score_sizes
+from supernet.opening import open_model
 from supernet.resolve import ConfigError, Resolved
 from supernet.run import Run
 from supernet.train import train_one
@@ -156,6 +155,6 @@ def _valid_wers(run: Run, resolved: Resolved) -> dict[int, float]:
     subnets = {str(size): subnet for size, subnet in run.subnets().items()}
     with progress() as report:
         resolved.task.prepare(report)
-        model = on_device(load(run.model_stem), resolved.config.device)
+        model = open_model(run, resolved.config.device)
         scored = score_sizes(run, model, resolved.task, subnets, ["valid"], report).sizes
     return {int(size): row["valid"]["wer"] for size, row in scored.items()}

@@ -42,6 +42,15 @@ def add_set_option(parser: argparse.ArgumentParser, what: str, metavar: str = "a
     )
 
 
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1; default: a GPU if there is one")
+
+
+def add_corpus_option(parser: argparse.ArgumentParser) -> None:
+    """``--set task.a=b``, for a run whose corpus lies elsewhere now."""
+    add_set_option(parser, "where the corpus is now, e.g. task.path=/data/speech", "task.a=b")
+
+
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     """``--beam`` and what a language model needs; greedy decoding where none is given."""
     group = parser.add_argument_group(f"beam search (needs {LM})")

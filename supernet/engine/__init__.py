@@ -7,7 +7,9 @@ budget, because with a step bound the engine would ignore requests to stop.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from fairseq2.error import OperationalError
@@ -16,6 +18,7 @@ from fairseq2.task import TaskStopException
 
 from supernet.batch import Task
 from supernet.config import Config
+from supernet.devices import chosen_device
 from supernet.engine.recipe import Result, SupernetRecipe, engine_config
 from supernet.engine.stopping import quiet
 from supernet.engine.units import Divergence, Observer, SupernetUnit
@@ -23,6 +26,8 @@ from supernet.phases import Method
 from supernet.tokens import Tokens
 
 __all__ = ["Divergence", "Observer", "Result", "SupernetUnit", "train"]
+
+_DEVICE = "FAIRSEQ2_DEVICE"
 
 
 def train(
@@ -32,10 +37,8 @@ def train(
 
     Raises :class:`Divergence`, :class:`KeyboardInterrupt` after a requested stop (everything saved), OSError.
     """
-    if config.device is not None:
-        os.environ["FAIRSEQ2_DEVICE"] = config.device
     recipe = SupernetRecipe(config, method, task, tokens, observer)
-    with quiet():
+    with quiet(), _on(config.device):
         try:
             run_recipe(recipe, engine_config(config), folder, no_progress=True)
         except TaskStopException:
@@ -43,3 +46,17 @@ def train(
         except OperationalError as e:  # the engine hides a full disk behind an error of its own
             raise (e.__cause__ if isinstance(e.__cause__, OSError) else e) from None
     return recipe.result()
+
+
+@contextlib.contextmanager
+def _on(device: str | None) -> Iterator[None]:
+    """The engine asks the environment which device is meant: it is told for as long as it runs."""
+    before = os.environ.get(_DEVICE)
+    if device is not None:
+        os.environ[_DEVICE] = str(chosen_device(device))
+    try:
+        yield
+    finally:
+        os.environ.pop(_DEVICE, None)
+        if before is not None:
+            os.environ[_DEVICE] = before

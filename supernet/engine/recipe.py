@@ -30,6 +30,7 @@ from torch.optim import Optimizer
 
 from supernet.batch import Batch, Task
 from supernet.config import Config
+from supernet.devices import chosen_device
 from supernet.engine.readers import Once, StepBudget
 from supernet.engine.stopping import StoppableTask, log_to_file_only
 from supernet.engine.units import Observer, SupernetUnit, Validation
@@ -71,7 +72,7 @@ class Result:
 def engine_config(config: Config) -> _EngineConfig:
     t = config.train
     dtype = getattr(torch, t.precision)
-    on_cpu = config.device == "cpu" or (config.device is None and not torch.cuda.is_available())
+    on_cpu = chosen_device(config.device).type == "cpu"
     mixed = MixedPrecisionConfig(mode="off" if on_cpu or dtype == torch.float32 else "auto", dtype=dtype)
     return _EngineConfig(
         model=ModelSection(family=FAMILY, arch="run"),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.table import Table
 
 from supernet.batch import Batch, Report, Task, TaskError
 from supernet.checkpoint import Model, load
-from supernet.cli import choose, main_guard, open_selection
-from supernet.console.options import add_subnet_options
+from supernet.cli import corpus_changes, main_guard
+from supernet.console.options import add_corpus_option, add_subnet_options
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.console.text import fail
@@ -25,7 +25,8 @@ from supernet.export.folders import check_free
 from supernet.export.formats import Format
 from supernet.export.onnx import Onnx
 from supernet.features import LOG_MEL
-from supernet.resolve import ConfigError, resolve
+from supernet.opening import choose, open_selection
+from supernet.resolve import ConfigError, Data, resolve_trained
 from supernet.run import Run, RunError
 from supernet.selections import Choice, Selection
 
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="compare numbers only, not what is written for the test split",
     )
+    add_corpus_option(parser)
     parser.add_argument("--out", type=Path, help="folder (default: RUN/export/SIZE)")
     parser.add_argument("--force", action="store_true", help="replace what is in the folder")
     return parser
@@ -97,13 +99,14 @@ def _export_all(args: argparse.Namespace) -> list[str]:
             "PyTorch."
         )
     selection = open_selection(run, model, args.selection)
-    choices = selection.choices if args.all else (choose(selection, args.size, "--size"),)
+    choices = selection.choices if args.all else (choose(selection, args.size),)
     folders = {choice: _folder(run, args, selection, choice) for choice in choices}
     for folder in folders.values():
         check_free(folder, args.force)
+    changes = corpus_changes(args.settings)
     table, problems = _table(run, args.unchecked), list[str]()
     with progress() as report:
-        batches = None if args.unchecked else _test_split(run, model, report)
+        batches = None if args.unchecked else _test_split(run, model, changes, report)
         examiner = Examiner(batches, args.int8_margin / 100, report)
         for i, (choice, folder) in enumerate(folders.items()):
             report("exporting", i, len(folders))
@@ -125,16 +128,17 @@ def _folder(run: Run, args: argparse.Namespace, selection: Selection, choice: Ch
     return Path(args.out / label if args.all else args.out)
 
 
-def _test_split(run: Run, model: Model, report: Report) -> Iterable[Batch]:
+def _test_split(run: Run, model: Model, changes: Sequence[Data], report: Report) -> Iterable[Batch]:
     """Batches of the task's test split."""
     try:
-        task: Task = resolve([run.config_data()]).task
+        task: Task = resolve_trained(run.config_data(), *changes).task
         task.prepare(report)
         return task.eval_batches("test", model.tokens)
     except (ConfigError, TaskError) as e:
         raise RunError(
             f"the test split of '{run.folder}' must be at hand to compare what is written for it, but is not:"
-            f" {'; '.join(str(e).splitlines())} `--unchecked` compares numbers only, and the export says so."
+            f" {'; '.join(str(e).splitlines())} `--set task.path=PATH` "
+            "says where it is now; `--unchecked` compares numbers only, and the export says so."
         ) from None
 
 

@@ -88,7 +88,7 @@ class _Method:
     def _one(self, features_TF: Tensor, num_frames: int) -> Tensor:
         if (seconds := num_frames / FRAMES_PER_SECOND) > MAX_SECONDS:
             raise RunError(
-                f"`--format executorch` must get at most {MAX_SECONDS} s at a time, but an utterance of the "
+                f"the format executorch must get at most {MAX_SECONDS} s at a time, but an utterance of the "
                 f"test split lasts {seconds:.1f} s."
             )
         padding = width(num_frames) - num_frames

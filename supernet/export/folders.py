@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from supernet.run import RunError
+from supernet.arguments import ArgumentError
 
 
 def check_free(folder: Path, force: bool) -> None:
-    """Raise :class:`~supernet.run.RunError` where ``folder`` may not be written."""
+    """Raise :class:`~supernet.arguments.ArgumentError` where ``folder`` may not be written."""
     if folder.exists() and not folder.is_dir():
-        raise RunError(f"`--out` must be a folder, but '{folder}' is a file.")
+        raise ArgumentError(["out"], f"`out` must be a folder, but '{folder}' is a file.")
     if folder.exists() and not force:
-        raise RunError(
-            f"'{folder}' must not exist yet, but does. `--force` replaces it, `--out` names another one."
+        raise ArgumentError(
+            ["force", "out"],
+            f"'{folder}' must not exist yet, but does. `force` replaces it, `out` names another one.",
         )

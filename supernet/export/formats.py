@@ -13,8 +13,8 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor
 
+from supernet.arguments import ArgumentError
 from supernet.cut import Cut
-from supernet.run import RunError
 
 
 @contextlib.contextmanager
@@ -64,14 +64,16 @@ class Format(ABC):
         """Run what :meth:`write` wrote."""
 
     def check(self, int8: bool) -> None:
-        """Raise :class:`~supernet.run.RunError` where this format cannot be written here."""
+        """Raise :class:`~supernet.arguments.ArgumentError` where this format cannot be written here."""
         missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
         if missing:
-            raise RunError(
-                f"`--format {self.name}` must find {', '.join(self.packages)}, but {', '.join(missing)} "
-                f"cannot be imported. Install: pip install -e '.[{self.extra}]'"
+            raise ArgumentError(
+                ["format"],
+                f"`format` {self.name} must find {', '.join(self.packages)}, but {', '.join(missing)} "
+                f"cannot be imported. Install: pip install -e '.[{self.extra}]'",
             )
         if int8 and not self.has_int8:
-            raise RunError(
-                f"`--int8` must go with `--format sherpa-onnx`, but goes with {self.name} instead."
+            raise ArgumentError(
+                ["int8", "format"],
+                f"`int8` must go with `format` sherpa-onnx, but goes with {self.name} instead.",
             )

@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from supernet.checkpoint import load
-from supernet.cli import main_guard, open_selection
+from supernet.cli import main_guard
 from supernet.console.options import add_selection_option
 from supernet.console.progress import progress
 from supernet.console.screen import console
@@ -20,6 +20,7 @@ from supernet.export.onnx import Onnx
 from supernet.files import write_json
 from supernet.latency.measure import MEMORY_AT, SECONDS, Subject, base_of, measure
 from supernet.latency.subjects import of_random, of_run
+from supernet.opening import open_selection
 from supernet.resolve import resolve
 from supernet.run import Run, RunError
 

@@ -133,10 +133,12 @@ def test_a_corpus_that_is_gone_is_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copytree(finished[0].folder, tmp_path / "runs" / "alone")
+    config = tmp_path / "runs" / "alone" / "config.yaml"
+    config.write_text(config.read_text().replace(finished[0].config_data()["task"]["path"], "/gone/tones"))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
         command.main(["runs/alone", *QUICK])
     assert end.value.code == 2
-    assert "tones" in capsys.readouterr().err
+    assert "/gone/tones" in capsys.readouterr().err
     write_folder(tmp_path / "tones", train=24, valid=6, test=8)
-    command.main(["runs/alone", "--strategies", "tail", *QUICK])
+    command.main(["runs/alone", "--strategies", "tail", *QUICK, "--set", "task.path=tones"])

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from supernet import beam
+from supernet.arguments import ArgumentError
 from supernet.beam import Beam, BeamSearch
 from supernet.decoding import GREEDY, spans, texts, words
 from supernet.resolve import ConfigError
@@ -149,13 +150,13 @@ class TestInstalled:
     def test_damaged_models_are_named(self, arpa: Path) -> None:
         arpa.write_text(arpa.read_text().replace("-2.0\t<s>", "much\t<s>"))
         with pytest.raises(
-            ConfigError, match=r"`--lm` must be an ARPA file or KenLM's binary, but '.*lm\.arpa'"
+            ArgumentError, match=r"`lm` must be an ARPA file or KenLM's binary, but '.*lm\.arpa'"
         ):
             BeamSearch(Beam(lm=arpa), TOKENS)
         lexicon = arpa.with_name("words.txt")
         lexicon.write_text("cat\n")
         arpa.write_bytes(b"\0" * 100)
-        with pytest.raises(ConfigError, match="`--lm` must be an ARPA file or KenLM's binary"):
+        with pytest.raises(ArgumentError, match="`lm` must be an ARPA file or KenLM's binary"):
             BeamSearch(Beam(lm=arpa, lexicon=lexicon), TOKENS)
 
     def test_no_word_to_spell(self, arpa: Path) -> None:
@@ -217,17 +218,17 @@ def likely(path: list[int]) -> Tensor:
 @pytest.mark.parametrize(
     ("wrong", "tokens", "words"),
     [
-        ({"size": 0}, TOKENS, "`--beam` must be at least 1, but is 0 instead"),
-        ({"lm": Path("gone.arpa")}, TOKENS, "`--lm` must be a readable file, but 'gone.arpa' is not"),
-        ({"lexicon": Path("gone")}, TOKENS, "`--lexicon` must be a readable file"),
-        ({"lm": Path(__file__)}, TOKENS, "must be an ARPA file where no `--lexicon` says which words"),
-        ({"lm": Path(__file__)}, PIECES, "must be an ARPA file where no `--lexicon` says which words"),
+        ({"size": 0}, TOKENS, "`beam` must follow at least 1 path, but follows 0 instead"),
+        ({"lm": Path("gone.arpa")}, TOKENS, "`lm` must be a readable file, but 'gone.arpa' is not"),
+        ({"lexicon": Path("gone")}, TOKENS, "`lexicon` must be a readable file"),
+        ({"lm": Path(__file__)}, TOKENS, "must be an ARPA file where no `lexicon` says which words"),
+        ({"lm": Path(__file__)}, PIECES, "must be an ARPA file where no `lexicon` says which words"),
         ({"lexicon": Path(__file__)}, WORDS, "must not be given where tokens are words"),
         ({"lm": Path(__file__)}, Tokens(("<blk>", "a")), "must be used with a model that writes spaces"),
     ],
 )
 def test_wrong_options_are_named(wrong: dict[str, object], tokens: Tokens, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ArgumentError, match=words):
         BeamSearch(Beam(**wrong), tokens)  # type: ignore[arg-type]
 
 

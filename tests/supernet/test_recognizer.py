@@ -9,7 +9,9 @@ import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ import torch
 
 import supernet
 from supernet import Recognizer, checkpoint, cut, transcribe
+from supernet.arguments import ArgumentError
 from supernet.audio import AudioError
 from supernet.beam import Beam
 from supernet.decoding import greedy
@@ -79,9 +82,55 @@ def test_sizes_and_their_handles(loaded: Recognizer) -> None:
     assert loaded.use(4).size == loaded.use("4").size == 4
     assert loaded.size == 2
     with pytest.raises(
-        RunError, match="`size` must be one of 2, 3, 4, the budgets of this selection, but is 5"
+        ArgumentError, match="`size` must be one of 2, 3, 4, the budgets of this selection, but is 5"
     ):
         loaded.use(5)
+
+
+def test_a_handle_shows_itself_in_one_line(loaded: Recognizer, folder: Path) -> None:
+    shown = f"Recognizer({str(folder)!r}, size=2, sizes=(2, 3, 4), tokens=6, device='cpu')"
+    assert repr(loaded) == shown
+    assert repr(loaded.use(3)) == shown.replace("size=2", "size=3")
+
+
+def test_the_version_is_the_installed_one() -> None:
+    assert supernet.__version__ == metadata.version("supernet-asr")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"device": "cuda:99"}, "`device` must exist, but this machine has "),
+        ({"device": "gpu"}, "`device` must be cpu, cuda or cuda:N, but is 'gpu'"),
+        ({"beam": Beam(0)}, "`beam` must follow at least 1 path, but follows 0"),
+        ({"beam": Beam(lm=Path("gone"))}, "`lm` must be a readable file, but 'gone'"),
+        ({"selection": "gone"}, "`selection` must be a subnet or a selection, but 'gone'"),
+    ],
+)
+def test_errors_speak_of_arguments(folder: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError) as found:
+        Recognizer.load(folder, **arguments)
+    assert str(found.value).startswith(message)
+    assert "--" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--device", "cuda:99"], "`--device` must exist, but this machine has "),
+        (["--size", "5"], "`--size` must be one of 2, 3, 4, "),
+        (["--selection", "gone"], "`--selection` must be a subnet or a selection, but 'gone'"),
+        (["--lm", "gone"], "`--lm` must be a readable file, but 'gone'"),
+    ],
+)
+def test_a_command_speaks_of_its_options(
+    folder: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        transcribe.main([str(folder), "a.wav", *options])
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {message}")
 
 
 def test_a_handle_is_the_cut_model(loaded: Recognizer, folder: Path, tmp_path: Path) -> None:
@@ -184,12 +233,12 @@ def test_a_selection_can_be_used(folder: Path, tmp_path: Path) -> None:
     mine = Recognizer.load(folder, selection=file)
     assert mine.sizes == (1,)
     assert mine.use("params=50%").use(1).size == 1
-    with pytest.raises(RunError, match="`--selection` must be a subnet or a selection"):
+    with pytest.raises(ArgumentError, match="`selection` must be a subnet or a selection"):
         Recognizer.load(folder, selection=tmp_path / "gone.json")
 
 
 def test_what_cannot_be_used_is_named(loaded: Recognizer, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="`RUN` must be a run folder"):
+    with pytest.raises(ArgumentError, match="`folder` must be a run folder"):
         Recognizer.load(tmp_path)
     with pytest.raises(ValueError, match="`rate` must be the samples' rate in Hz, but is None"):
         loaded.transcribe(torch.zeros(9))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,10 @@ import pytest
 import soundfile
 import torch
 
-from supernet import checkpoint, cut, evaluate, transcribe
+from supernet import checkpoint, cut, evaluate, train, transcribe
 from supernet.console.screen import Screen
 from supernet.run import Run
-from tests.supernet.processes import environment, run
+from tests.supernet.processes import LEARNING, environment, run, settings
 from tests.tasks.folders import tone, write_folder
 
 
@@ -84,6 +85,57 @@ def test_another_condition_has_transcripts_of_its_own(
     assert "finished, other, test" in capsys.readouterr().out
     assert finished[0].transcripts("test-4") == before
     assert {id for id, _, _ in finished[0].transcripts("test-other-4")} == {"test-0", "test-1", "test-2"}
+
+
+def test_a_run_is_scored_from_anywhere(
+    finished: tuple[Run, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = Run(tmp_path / "elsewhere")
+    shutil.copytree(finished[0].folder, run.folder)
+    monkeypatch.chdir(tmp_path)
+    evaluate.main(["elsewhere", "--sizes", "2"])
+    assert f"{finished[0].results()['sizes']['2']['test']['wer']:.2%}" in capsys.readouterr().out
+    assert run.transcripts("test-2") == finished[0].transcripts("test-2")
+
+
+def test_a_corpus_that_has_moved_is_named_anew(
+    finished: tuple[Run, str], tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(tmp_path / "moved")
+    shutil.copytree(finished[0].folder, run.folder)
+    text = run.config_file.read_text()
+    run.config_file.write_text(text.replace(run.config_data()["task"]["path"], "/gone/tones"))
+    with pytest.raises(SystemExit):
+        evaluate.main([str(run.folder)])
+    assert "'/gone/tones'" in capsys.readouterr().err
+    evaluate.main([str(run.folder), "--sizes", "2", "--set", f"task.path={tones}"])
+    assert run.transcripts("test-2") == finished[0].transcripts("test-2")
+    with pytest.raises(SystemExit):  # another corpus, where the old one is in its place
+        evaluate.main([str(finished[0].folder), "--sizes", "2", "--set", f"task.path={tones}"])
+    assert "`--set` and `--name` must come together" in capsys.readouterr().err
+
+
+def test_the_device_of_the_training_does_not_matter(
+    finished: tuple[Run, str], here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(tmp_path / "cuda")
+    shutil.copytree(finished[0].folder, run.folder)
+    text = run.config_file.read_text()
+    assert "device: cpu" in text
+    run.config_file.write_text(text.replace("device: cpu", "device: cuda:97"))
+    evaluate.main([str(run.folder), "--sizes", "2", "--device", "cpu"])
+    assert run.transcripts("test-2") == finished[0].transcripts("test-2")
+    train.main([*settings(), *LEARNING, "--out", str(run.folder)])
+    assert "test WER" in capsys.readouterr().out, "a finished run is shown, whatever it was trained on"
+    with pytest.raises(SystemExit) as end:
+        train.main(["--config", str(run.config_file), "--out", str(tmp_path / "again")])
+    assert end.value.code == 2
+    message = "error: `device` must exist, but this machine has "
+    assert capsys.readouterr().err.startswith(message)
+    assert not (tmp_path / "again").exists()
 
 
 def test_a_selection_file_is_scored(
@@ -243,7 +295,7 @@ def test_a_name_that_is_no_utf8_leaves_the_others_alone(
         (
             transcribe.main,
             ["runs/finished", "--size", "9", "a.wav"],
-            "`size` must be one of 2, 4, the budgets of this selection, but is 9",
+            "`--size` must be one of 2, 4, the budgets of this selection, but is 9",
         ),
         (
             transcribe.main,
@@ -270,14 +322,22 @@ def test_a_name_that_is_no_utf8_leaves_the_others_alone(
             ["runs/finished", "runs"],
             "must be audio or a folder with some, but 'runs' has none",
         ),
-        (transcribe.main, ["runs/finished", "a.wav", "--beam", "0"], "`--beam` must be at least 1, but is 0"),
+        (
+            transcribe.main,
+            ["runs/finished", "a.wav", "--beam", "0"],
+            "`--beam` must follow at least 1 path",
+        ),
         (transcribe.main, ["runs/finished", "a.wav", "--lm", "gone"], "`--lm` must be a readable file"),
         (
             transcribe.main,
             ["runs/finished", "a.wav", "--lm-weight", "1"],
             "`--lm-weight` must come with --lm",
         ),
-        (evaluate.main, ["runs/finished", "--beam", "0"], "`--beam` must be at least 1, but is 0"),
+        (
+            evaluate.main,
+            ["runs/finished", "--beam", "0"],
+            "`--beam` must follow at least 1 path",
+        ),
         (
             evaluate.main,
             ["runs/finished", "--lm", "runs/finished/model.json"],

@@ -209,9 +209,10 @@ def test_an_older_export_stays_where_the_new_one_is_refused_or_not_forced(
 
 
 def test_without_the_test_split_numbers_are_compared_on_request_only(
-    mine: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mine: Run, tones: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # where the corpus is not
+    text = mine.config_file.read_text()
+    mine.config_file.write_text(text.replace(mine.config_data()["task"]["path"], "/gone/tones"))
     arguments = [str(mine.folder), "--format", "torch"]
     error = complaint(arguments, capsys)
     assert "the test split of" in error
@@ -220,6 +221,8 @@ def test_without_the_test_split_numbers_are_compared_on_request_only(
     command.main([*arguments, "--unchecked"])
     assert record(mine.export_folder("2"))["compared_on_test"] is False
     assert "was not compared" in capsys.readouterr().out
+    command.main([*arguments, "--force", "--set", f"task.path={tones}"])
+    assert record(mine.export_folder("2"))["compared_on_test"] is True
 
 
 @pytest.mark.parametrize(
@@ -230,7 +233,7 @@ def test_without_the_test_split_numbers_are_compared_on_request_only(
         (["runs/finished", "--all", "--size", "2"], "`--all` must stand without `--size`"),
         (["runs/finished", "--int8-margin", "-1"], "`--int8-margin` must be at least 0 points"),
         (["runs/finished", "--int8-margin", "nan"], "`--int8-margin` must be at least 0 points"),
-        (["runs/finished", "--format", "torch", "--int8"], "`--int8` must go with `--format sherpa-onnx`"),
+        (["runs/finished", "--format", "torch", "--int8"], "`--int8` must go with `--format` sherpa-onnx"),
         (["runs/finished", "--out", "runs/finished/model.json"], "`--out` must be a folder"),
         (["runs/finished", "--out", "runs/finished"], "must not exist yet"),
     ],
