@@ -19,6 +19,10 @@ from supernet.tokens import Kind, Tokens
 from supernet.units import Subnet
 
 
+_PLACES = ("device", "task.cache")
+"""Where a training computes and keeps its features, which is not what it is."""
+
+
 class RunError(UserError):
     """A run folder is missing, damaged, or another run's."""
 
@@ -112,7 +116,7 @@ class Run:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.config_file.is_file() and (
-            changed := differences(completed(self.config_data()), as_data(config), leave=("device",))
+            changed := differences(completed(self.config_data()), as_data(config), leave=_PLACES)
         ):
             raise RunError(
                 f"'{self.folder}' must be continued with the settings it was begun with, but these differ: "

@@ -1,28 +1,109 @@
-"""Folders that are complete or absent, whoever is interrupted and however many processes make them."""
+"""The user's cache: folders that are complete or absent, whoever is interrupted and however many processes
+make them. Imports nothing heavy.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from supernet.errors import UserError
 from supernet.files import whole_folder
 
+VARIABLE = "SUPERNET_CACHE"
+"""The environment variable that names the cache."""
 
-def make_once(folder: Path, build: Callable[[Path], None]) -> None:
+
+def default_folder() -> Path:
+    """Where corpora and features are kept, from whatever folder a command is given: ``$SUPERNET_CACHE``, or
+    else ``supernet`` in ``$XDG_CACHE_HOME``, which is ``~/.cache`` where it is not set (XDG Base Directory
+    Specification 0.8). Raises :class:`~supernet.errors.UserError` where there is no home.
+    """
+    if own := os.environ.get(VARIABLE):
+        return Path(own).absolute()
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(base):
+        return Path(base) / "supernet"
+    try:
+        return Path.home() / ".cache" / "supernet"
+    except RuntimeError:
+        raise UserError(
+            f"`task.cache` must be a folder, but there is no home to keep it in. Set it, or {VARIABLE}."
+        ) from None
+
+
+def check_writable(cache: Path) -> None:
+    """Make ``cache``. Raises :class:`~supernet.errors.UserError` where nothing can be written there."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        why = "" if os.access(cache, os.W_OK | os.X_OK) else "no permission to write"
+    except OSError as error:
+        why = error.strerror or str(error)
+    if why:
+        raise UserError(
+            f"`task.cache` must be a folder for corpora and features, but '{cache}' is none: {why}. Choose "
+            f"another one with --set task.cache=FOLDER or the environment variable {VARIABLE}."
+        )
+
+
+Report = Callable[[str, int, int], None]
+"""As in :mod:`supernet.batch`."""
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """A report that nobody reads."""
+
+
+def make_once(folder: Path, build: Callable[[Path], None], report: Report = _silent) -> None:
     """Have ``build`` fill ``folder`` unless it is there already.
 
-    It is filled under another name beside its place and renamed when complete. Of several processes the first
-    to finish wins; the others throw away what they made, which is the same.
+    It is filled under another name beside its place and renamed when complete. Of several processes one makes
+    it and the others wait; where the file system knows no locks, the first to finish wins.
     """
     if folder.exists():
         return
-    with whole_folder(folder, replaces=False) as partial:
-        build(partial)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(folder.with_name(f".{folder.name}.lock"), report):
+        if not folder.exists():
+            with whole_folder(folder, replaces=False) as partial:
+                build(partial)
+
+
+@contextmanager
+def _one_at_a_time(lock: Path, report: Report) -> Iterator[None]:
+    """While another process is inside, wait; the kernel lets go of what a killed process held."""
+    held = _acquire(lock, report)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)  # before it is let go: whoever waits looks whether it is still there
+        os.close(held)
+
+
+def _acquire(lock: Path, report: Report) -> int:
+    while True:
+        file = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                report("waiting for another process", 0, 0)
+                fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # some network file systems know no locks
+            return file
+        except BaseException:  # Ctrl-C while waiting
+            os.close(file)
+            raise
+        if lock.exists() and os.path.samestat(os.fstat(file), lock.stat()):
+            return file
+        os.close(file)
 
 
 def discard(folder: Path, is_outdated: Callable[[Path], bool]) -> None:

@@ -30,8 +30,8 @@ class ConvertedTask(CorpusTask):
 
     @property
     def path(self) -> Path:
-        return Path(self.options.cache) / f"{self.name}-{self.source.digest}"
+        return self.options.cache_folder / f"{self.name}-{self.source.digest}"
 
     def make(self, report: Report) -> None:
         discard(self.path, is_outdated)
-        make_once(self.path, lambda folder: convert(self.source, folder, report))
+        make_once(self.path, lambda folder: convert(self.source, folder, report), report)

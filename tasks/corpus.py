@@ -29,7 +29,7 @@ from tasks.acoustics import Acoustics, Room
 from tasks.ahead import Ahead
 from tasks.audio import load_features, one_thread
 from tasks.augmentation import SpecAugment
-from tasks.cache import digest, make_once
+from tasks.cache import check_writable, digest, make_once
 from tasks.folder import ManifestFolder
 from tasks.index import VERSION, Index, Row, Rows, Texts, write_index, write_skipped
 from tasks.options import CorpusOptions
@@ -61,10 +61,13 @@ class CorpusTask(Task):
 
     def prepare(self, report: Report) -> None:
         _ = self._acoustics, self._eval_acoustics  # folders that cannot be used are told now
+        if not self.is_prepared:
+            check_writable(self.options.cache_folder)
         with one_thread():
             self.make(report)
             self.folder.prepare(report)
-            make_once(self._index_path, lambda path: write_index(path, self.folder, self._is_stored, report))
+            index = partial(write_index, folder=self.folder, stored=self._is_stored, report=report)
+            make_once(self._index_path, index, report)
         # Without training texts, no token of another split would be known.
         splits = SPLITS if len(self._index.rows["train"]) else SPLITS[:1]
         if refused := [problem for split in splits if (problem := self._refusal(split))]:
@@ -136,7 +139,7 @@ class CorpusTask(Task):
     @cached_property
     def folder(self) -> ManifestFolder:
         """The corpus itself, with whatever its manifests tell about each utterance."""
-        return ManifestFolder(self.path, Path(self.options.cache))
+        return ManifestFolder(self.path, self.options.cache_folder)
 
     @property
     def is_prepared(self) -> bool:
@@ -150,7 +153,7 @@ class CorpusTask(Task):
     @property
     def _index_path(self) -> Path:
         name = "features" if self._is_stored else "index"
-        return Path(self.options.cache) / f"{name}-v{VERSION}-{self.folder.fingerprint}"
+        return self.options.cache_folder / f"{name}-v{VERSION}-{self.folder.fingerprint}"
 
     @cached_property
     def _index(self) -> Index:
@@ -162,7 +165,7 @@ class CorpusTask(Task):
     def _tokens(self) -> Tokens:
         options, texts, folder = self.options, Texts(self._index.rows["train"]), self._tokens_path
         choice, size, byte_fallback = options.tokens, options.vocab_size, options.byte_fallback
-        make = partial(make_tokens, choice, size, byte_fallback, texts, Path(options.cache))
+        make = partial(make_tokens, choice, size, byte_fallback, texts, options.cache_folder)
         if folder is None:
             return make()
         make_once(folder, lambda made: make().save(made / "tokens.txt"))

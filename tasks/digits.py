@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from tasks.folder import Utterance, write_split
 from tasks.options import TOKENS, CorpusOptions
 from tasks.vocabulary import Choice
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same options and recordings give another corpus."""
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -72,10 +73,10 @@ class Digits(CorpusTask):
 
     @property
     def path(self) -> Path:
-        return Path(self.options.cache) / f"{self.name}-{self._digest}"
+        return self.options.cache_folder / f"{self.name}-{self._digest}"
 
     def make(self, report: Report) -> None:
-        make_once(self.path, lambda folder: _make(folder, self._takes, self.options, report))
+        make_once(self.path, lambda folder: _make(folder, self._takes, self.options, report), report)
 
     @cached_property
     def _takes(self) -> list[Take]:
@@ -84,7 +85,11 @@ class Digits(CorpusTask):
     @cached_property
     def _digest(self) -> str:
         shape = self.options.model_dump(include={"num_train", "seed"})
-        return digest([VERSION, shape, [(take.path.name, take.path.stat().st_size) for take in self._takes]])
+        return digest([VERSION, shape, [(take.path.name, _sha256(take.path)) for take in self._takes]])
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def find_takes(path: Path) -> list[Take]:

@@ -77,7 +77,7 @@ class ManifestFolder:
 
     def prepare(self, report: Report) -> None:
         """Make the copy if it is not there. Raises :class:`TaskError` for manifests that are none."""
-        make_once(self._copy, lambda copy: _Copying(self.path, report).write(copy))
+        make_once(self._copy, lambda copy: _Copying(self.path, report).write(copy), report)
 
     @property
     def is_prepared(self) -> bool:

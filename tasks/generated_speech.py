@@ -98,10 +98,10 @@ class GeneratedSpeech(CorpusTask):
     @property
     def path(self) -> Path:
         shape = self.options.model_dump(include=set(GeneratedSpeechOptions.__annotations__))
-        return Path(self.options.cache) / f"{self.name}-{digest([VERSION, shape])}"
+        return self.options.cache_folder / f"{self.name}-{digest([VERSION, shape])}"
 
     def make(self, report: Report) -> None:
-        make_once(self.path, lambda folder: _make(folder, self.options, report))
+        make_once(self.path, lambda folder: _make(folder, self.options, report), report)
 
 
 def _make(folder: Path, options: GeneratedSpeechOptions, report: Report) -> None:

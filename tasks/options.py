@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from supernet.features import InputName
 from tasks.acoustics import EvalNoise, EvalReverb, Noise, Reverb
 from tasks.augmentation import SpecAugment
+from tasks.cache import default_folder
 from tasks.vocabulary import Choice, check_choice
 
 TOKENS = (
@@ -79,7 +80,16 @@ class CorpusOptions(BaseModel):
         description="Threads that make the next training batches, so many ahead; for audio that is "
         "decoded whenever it is read. 0: a batch is made when it is needed.",
     )
-    cache: Path = Field(default=Path("data"), description="Where corpora and features are kept.")
+    cache: Path | None = Field(
+        default=None,
+        description="Where corpora and features are kept. None: $SUPERNET_CACHE, or supernet in "
+        "$XDG_CACHE_HOME (~/.cache), the same from every folder.",
+    )
+
+    @property
+    def cache_folder(self) -> Path:
+        """:attr:`cache`, or else the user's."""
+        return default_folder() if self.cache is None else self.cache
 
     @field_validator("tokens")
     @classmethod

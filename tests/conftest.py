@@ -9,6 +9,7 @@ import signal
 # Before torch is imported anywhere; processes started by the tests inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from supernet.run import Run
+from tasks.cache import VARIABLE
 from tests.supernet.processes import LEARNING, run, settings
 from tests.tasks.folders import write_folder
 
@@ -27,6 +29,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Deadlines are timing assertions, and a loaded machine misses them.
 hypothesis.settings.register_profile("here", deadline=None, max_examples=50, database=None)
 hypothesis.settings.load_profile("here")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where tasks keep corpora and features, also in processes of the tests: never the user's own cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(VARIABLE, str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

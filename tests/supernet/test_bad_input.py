@@ -28,8 +28,7 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def files() -> set[Path]:
-    """All but the corpus's features, which are kept whatever becomes of the run."""
-    return {path for path in Path.cwd().rglob("*") if "data" not in path.parts}
+    return set(Path.cwd().rglob("*"))
 
 
 def complaints(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:

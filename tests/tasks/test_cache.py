@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tasks.cache import discard, make_once
+from supernet.errors import UserError
+from tasks.cache import default_folder, discard, make_once
+from tasks.manifest import Manifest
+from tasks.options import CorpusOptions
+from tests.tasks.folders import prepared, quiet, write_folder
 
 
 def test_an_interrupted_folder_is_absent(tmp_path: Path) -> None:
@@ -25,14 +31,103 @@ def test_a_complete_folder_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "made" / "file").exists()
 
 
-def test_the_first_of_two_processes_wins(tmp_path: Path) -> None:
-    def slower(folder: Path) -> None:
-        (folder / "slower").touch()
-        make_once(tmp_path / "made", lambda other: (other / "faster").touch())
+SLOWLY = """
+import sys, time
+from pathlib import Path
+from tasks.cache import make_once
 
-    make_once(tmp_path / "made", slower)
-    assert [path.name for path in (tmp_path / "made").iterdir()] == ["faster"]
+def build(folder):
+    print("made", flush=True)
+    sys.stdin.readline()
+    (folder / "file").touch()
+
+make_once(Path(sys.argv[1]), build, lambda what, done, total: print(what, flush=True))
+print("there" if (Path(sys.argv[1]) / "file").exists() else "gone", flush=True)
+"""
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SLOWLY, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_of_several_processes_one_makes_it_and_the_others_wait(tmp_path: Path) -> None:
+    first = start(tmp_path / "made")
+    assert said(first) == "made"
+    others = [start(tmp_path / "made") for _ in range(2)]
+    assert [said(other) for other in others] == ["waiting for another process"] * 2
+    first.communicate("\n")
+    assert [other.communicate()[0] for other in others] == ["there\n"] * 2
     assert [path.name for path in tmp_path.iterdir()] == ["made"], "nothing else may be left"
+
+
+def test_a_killed_process_is_replaced_by_one_that_waits(tmp_path: Path) -> None:
+    first = start(tmp_path / "made")
+    assert said(first) == "made"
+    second = start(tmp_path / "made")
+    assert said(second) == "waiting for another process"
+    first.kill()
+    first.communicate()
+    assert said(second) == "made"
+    assert second.communicate("\n")[0] == "there\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"], "nothing else may be left"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"SUPERNET_CACHE": "/a/b", "XDG_CACHE_HOME": "/x"}, "/a/b"),
+        ({"SUPERNET_CACHE": "", "XDG_CACHE_HOME": "/x"}, "/x/supernet"),
+        ({"XDG_CACHE_HOME": "relative"}, "/home/jane/.cache/supernet"),  # to be ignored, says the standard
+        ({}, "/home/jane/.cache/supernet"),
+    ],
+)
+def test_the_cache_is_the_users(
+    variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SUPERNET_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/home/jane")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert default_folder() == Path(expected)
+    assert CorpusOptions().cache_folder == Path(expected)
+    assert CorpusOptions(cache=Path("here")).cache_folder == Path("here")
+
+
+def test_the_same_corpus_is_made_once_for_all_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two tasks of one corpus from two working folders, and nothing beside them."""
+    monkeypatch.setenv("SUPERNET_CACHE", str(tmp_path / "cache"))
+    folder = write_folder(tmp_path / "tones", 3, 1, 1)
+    states = []
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        Manifest(Manifest.Options.model_validate({"path": folder})).prepare(quiet)
+        states.append({path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*")})
+        assert not list((tmp_path / name).iterdir())
+    assert states[0] == states[1]
+    assert any(path.name == "features.f32" for path in states[0])
+
+
+def test_a_cache_that_cannot_be_is_named_with_what_sets_it(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file, not a folder")
+    with pytest.raises(
+        UserError, match=r"`task\.cache` must be a folder .*taken.*--set task\.cache=.*SUPERNET_CACHE"
+    ):
+        prepared(write_folder(tmp_path / "tones", 3, 1, 1), cache=tmp_path / "taken" / "cache")
 
 
 def names(folder: Path) -> list[str]:
