@@ -56,6 +56,7 @@ def test_nothing_is_prepared(
 ) -> None:
     (tmp_path / "tones").symlink_to(tones)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SUPERNET_CACHE", str(tmp_path / "cache"))
     table = dry(capsys, "--method", "individual")
     assert [path.name for path in tmp_path.iterdir()] == ["tones"]
     assert table["tokens"] == "unknown; 30 assumed"
