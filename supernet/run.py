@@ -18,7 +18,6 @@ from supernet.scoring import Rows
 from supernet.tokens import Kind, Tokens
 from supernet.units import Subnet
 
-
 _PLACES = ("device", "task.cache")
 """Where a training computes and keeps its features, which is not what it is."""
 
