@@ -30,7 +30,7 @@ class ConvertedTask(CorpusTask):
 
     @property
     def path(self) -> Path:
-        return self.options.cache_folder / f"{self.name}-{self.source.digest}"
+        return self.cache / f"{self.name}-{self.source.digest}"
 
     def make(self, report: Report) -> None:
         discard(self.path, is_outdated)

@@ -51,6 +51,11 @@ class CorpusTask(Task):
         super().__init__(options)
 
     @property
+    def cache(self) -> Path:
+        """Where everything that is made is kept."""
+        return Path(self.options.cache_folder)
+
+    @property
     @abstractmethod
     def path(self) -> Path:
         """The manifest folder, whether it exists yet or not."""
@@ -62,7 +67,7 @@ class CorpusTask(Task):
     def prepare(self, report: Report) -> None:
         _ = self._acoustics, self._eval_acoustics  # folders that cannot be used are told now
         if not self.is_prepared:
-            check_writable(self.options.cache_folder)
+            check_writable(self.cache)
         with one_thread():
             self.make(report)
             self.folder.prepare(report)
@@ -139,7 +144,7 @@ class CorpusTask(Task):
     @cached_property
     def folder(self) -> ManifestFolder:
         """The corpus itself, with whatever its manifests tell about each utterance."""
-        return ManifestFolder(self.path, self.options.cache_folder)
+        return ManifestFolder(self.path, self.cache)
 
     @property
     def is_prepared(self) -> bool:
@@ -153,7 +158,7 @@ class CorpusTask(Task):
     @property
     def _index_path(self) -> Path:
         name = "features" if self._is_stored else "index"
-        return self.options.cache_folder / f"{name}-v{VERSION}-{self.folder.fingerprint}"
+        return self.cache / f"{name}-v{VERSION}-{self.folder.fingerprint}"
 
     @cached_property
     def _index(self) -> Index:
@@ -165,7 +170,7 @@ class CorpusTask(Task):
     def _tokens(self) -> Tokens:
         options, texts, folder = self.options, Texts(self._index.rows["train"]), self._tokens_path
         choice, size, byte_fallback = options.tokens, options.vocab_size, options.byte_fallback
-        make = partial(make_tokens, choice, size, byte_fallback, texts, options.cache_folder)
+        make = partial(make_tokens, choice, size, byte_fallback, texts, self.cache)
         if folder is None:
             return make()
         make_once(folder, lambda made: make().save(made / "tokens.txt"))

@@ -73,7 +73,7 @@ class Digits(CorpusTask):
 
     @property
     def path(self) -> Path:
-        return self.options.cache_folder / f"{self.name}-{self._digest}"
+        return self.cache / f"{self.name}-{self._digest}"
 
     def make(self, report: Report) -> None:
         make_once(self.path, lambda folder: _make(folder, self._takes, self.options, report), report)

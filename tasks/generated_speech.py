@@ -98,7 +98,7 @@ class GeneratedSpeech(CorpusTask):
     @property
     def path(self) -> Path:
         shape = self.options.model_dump(include=set(GeneratedSpeechOptions.__annotations__))
-        return self.options.cache_folder / f"{self.name}-{digest([VERSION, shape])}"
+        return self.cache / f"{self.name}-{digest([VERSION, shape])}"
 
     def make(self, report: Report) -> None:
         make_once(self.path, lambda folder: _make(folder, self.options, report), report)
