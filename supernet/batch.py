@@ -150,6 +150,10 @@ class Task(ABC):
         """Who speaks, by utterance, as far as the corpus knows."""
         return {}
 
+    def notes(self) -> list[str]:
+        """What the user should know of the prepared corpus before it is used."""
+        return []
+
     @abstractmethod
     def skipped(self) -> list[Skipped]:
         """Utterances that could not be used, so far."""

@@ -18,7 +18,7 @@ from supernet.console.options import add_set_option
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.console.tables import results_table
-from supernet.console.text import fail, is_main_process
+from supernet.console.text import fail, is_main_process, note
 from supernet.dry_run import dry_run
 from supernet.evaluation import score_sizes
 from supernet.phases import Schedule
@@ -175,6 +175,8 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
         return run.results()
     with progress() as report:
         task.prepare(report)
+        for line in task.notes() if is_main_process() else ():
+            note(line)
         tokens = task.tokens()
         if is_main_process():
             run.begin(config, brought_up_to_date)

@@ -4,8 +4,9 @@ first.
 
 from __future__ import annotations
 
+import itertools
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
@@ -20,7 +21,7 @@ from tasks.division import Division
 from tasks.entries import TOLERANCE, Entry, Source
 from tasks.folder import LISTED, PART, manifest_path
 from tasks.members import MEMBER, Member, MemberFile
-from tasks.problems import Problem, Problems, Unusable, open_problems
+from tasks.problems import Problem, Problems, Unusable, open_problems, short
 from tasks.summary import Summary
 
 
@@ -37,6 +38,9 @@ def convert(source: Source, folder: Path, report: Report, decode: bool = False) 
         writers = {
             split: stack.enter_context(CutSet.open_writer(manifest_path(folder, split))) for split in SPLITS
         }
+        for listing in source.aside:
+            what = "not read: other listings here are named after splits, or in a form that comes first"
+            problems.add(Problem("train", "", "left aside", str(listing), what))
         inspection = _Inspection(problems, decode)
         for number, item in enumerate(source.read(), start=1):
             if isinstance(item, Problem):
@@ -58,53 +62,71 @@ class _Inspection:
         self._decode = decode
         self.summary = Summary()
         self._problems = problems
-        self._names: set[int] = set()
-        self._pieces: set[int] = set()
+        self._seen: set[int] = set()
         self._rate: int | None = None
 
     def cut(self, entry: Entry, split: Split) -> Cut | None:
         """``entry`` as a cut, or None and a problem."""
         try:
-            text = self._text(entry, split)
-            recording, start, duration = _piece(entry, self._decode)
+            text = _text(entry)
+            if entry.is_named and self._is_known(split, entry.id):
+                raise Unusable("duplicate", f"{short(entry.id)!r} is listed before")
+            piece = _piece(entry, self._decode)
+            recording, start, duration, channels = piece
+            if not entry.is_named:
+                said = (str(entry.audio), entry.member, start, duration, channels, entry.speaker, text)
+                entry = replace(entry, id=self._name(entry.id, split, said))
         except Unusable as error:
             self._add(entry, split, error)
             return None
         self._note(entry, split, recording)
         part = self.summary.part(split, entry.part)
         part.add(duration, recording.sampling_rate, text, entry.speaker)
-        return _cut(entry, text, recording, start, duration)
+        return _cut(entry, text, *piece)
 
-    def _text(self, entry: Entry, split: Split) -> str:
-        name = hash((split, entry.id))
-        if name in self._names:
-            raise Unusable("duplicate", f"{entry.id!r} is listed before")
-        self._names.add(name)
-        text = " ".join((entry.text or "").split())
-        # U+FFFD stands for what was no UTF-8; half a pair, which JSON can spell, cannot be written either.
-        if "\ufffd" in text or any("\ud800" <= sign <= "\udfff" for sign in text + entry.id):
-            raise Unusable("bad line", "its text must be UTF-8, but is not")
-        if not text:
-            raise Unusable("audio without text", "no text")
-        return text
+    def _name(self, name: str, split: Split, said: tuple[Any, ...]) -> str:
+        """``name``, which is no promise of the listing, or the next that no other utterance has: several may
+        speak at once.
+        """
+        if self._is_known(split, said):
+            raise Unusable("duplicate", f"{short(name)!r} is listed before, with the same speaker and text")
+        names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+        return next(free for free in names if not self._is_known(split, free))
+
+    def _is_known(self, *what: Any) -> bool:
+        """Whether it was seen before, which it is from now on."""
+        size = len(self._seen)
+        self._seen.add(hash(what))
+        return len(self._seen) == size
 
     def _note(self, entry: Entry, split: Split, recording: Recording) -> None:
         rate = recording.sampling_rate
         self._rate = self._rate or rate
         if rate != self._rate:
             self._add(entry, split, Unusable("sampling rate", f"{rate} Hz; the first one has {self._rate}"))
-        piece = hash((entry.audio, entry.member, entry.start))
-        if piece in self._pieces:
+        if self._is_known(str(entry.audio), entry.member, entry.start, entry.channel):
             self._add(entry, split, Unusable("same audio", "listed before"))
-        self._pieces.add(piece)
 
     def _add(self, entry: Entry, split: Split, error: Unusable) -> None:
         audio = "" if entry.audio is None else str(entry.audio.absolute())
         self._problems.add(Problem(split, entry.id, error.kind, entry.where, str(error), audio))
 
 
-def _piece(entry: Entry, decode: bool) -> tuple[Recording, float, float]:
-    """The recording with the entry's speech, and where that lies: start and duration in seconds."""
+def _text(entry: Entry) -> str:
+    text = " ".join((entry.text or "").split())
+    # U+FFFD stands for what was no UTF-8; half a pair, which JSON can spell, cannot be written either.
+    if "\ufffd" in text or any("\ud800" <= sign <= "\udfff" for sign in text + entry.id):
+        raise Unusable("bad line", "its text must be UTF-8, but is not")
+    if not text:
+        raise Unusable("audio without text", "no text")
+    return text
+
+
+Piece = tuple[Recording, float, float, tuple[int, ...]]
+"""A recording, and where the speech in it lies: start and duration in seconds, and channels."""
+
+
+def _piece(entry: Entry, decode: bool) -> Piece:
     if entry.audio is None:
         raise Unusable("text without audio", "no audio")
     recording = _recording(entry.audio.absolute(), entry.member, decode)
@@ -115,7 +137,12 @@ def _piece(entry: Entry, decode: bool) -> tuple[Recording, float, float]:
         raise Unusable(
             "segment", f"{first / rate:g} s to {last / rate:g} s of audio with {recording.duration:g} s"
         )
-    return recording, first / rate, (min(last, most) - first) / rate
+    channels = tuple(recording.sources[0].channels)
+    if entry.channel is not None and entry.channel not in channels:
+        what = f"channel {entry.channel}, counted from 0, of audio with {len(channels)}"
+        raise Unusable("segment", what)
+    chosen = channels if entry.channel is None else (entry.channel,)
+    return recording, first / rate, (min(last, most) - first) / rate, chosen
 
 
 @lru_cache(maxsize=256)
@@ -160,10 +187,11 @@ def _look_at(path: Path, member: Member | None, decode: bool) -> tuple[Any, int]
         return header, sum(map(len, soundfile.blocks(audio, 2**16)))
 
 
-def _cut(entry: Entry, text: str, recording: Recording, start: float, duration: float) -> Cut:
+def _cut(
+    entry: Entry, text: str, recording: Recording, start: float, duration: float, channels: tuple[int, ...]
+) -> Cut:
     about = {LISTED: entry.where, **({PART: entry.part} if entry.part else {})}
-    channels = recording.sources[0].channels
-    channel = channels[0] if len(channels) == 1 else channels
+    channel = channels[0] if len(channels) == 1 else list(channels)
     supervision = SupervisionSegment(
         entry.id, recording.id, 0.0, duration, channel, text, speaker=entry.speaker, custom=about
     )

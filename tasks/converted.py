@@ -13,6 +13,9 @@ from tasks.corpus import CorpusTask
 from tasks.entries import Source
 from tasks.problems import is_outdated
 
+_NAMED = 10
+"""Listings in a note."""
+
 
 class ConvertedTask(CorpusTask):
     """A task with a :attr:`source`. Nothing is ever written into the corpus's own folder.
@@ -31,6 +34,12 @@ class ConvertedTask(CorpusTask):
     @property
     def path(self) -> Path:
         return self.cache / f"{self.name}-{self.source.digest}"
+
+    def notes(self) -> list[str]:
+        if not (aside := self.source.aside):
+            return []
+        count = "1 listing is" if len(aside) == 1 else f"{len(aside)} listings are"
+        return [f"{count} not read: {', '.join(map(str, aside[:_NAMED]))}{', …' if aside[_NAMED:] else ''}"]
 
     def make(self, report: Report) -> None:
         discard(self.path, is_outdated)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,22 +14,26 @@ from tasks.cache import digest
 from tasks.members import Member
 from tasks.problems import Problem
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same listing gives other manifests."""
 
 TOLERANCE = 0.1
 """Seconds that a segment may end behind its audio; listings round."""
 
-_SPLIT_WORDS: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "valid": "valid",
-    "validation": "valid",
-    "val": "valid",
-    "dev": "valid",
-    "test": "test",
-    "eval": "test",
+_SPLIT_WORDS: dict[Split, tuple[str, ...]] = {
+    "valid": ("valid", "validation", "val", "dev", "devel", "development"),
+    "test": ("test", "testing", "tst", "eval", "evaluation"),
+    "train": ("train", "training", "trn"),
 }
+"""What names of splits consist of, in this order: what is held out is held out, also of what is called
+train.
+"""
+
+_ETERNITY = 1e9
+"""Seconds, some 30 years."""
+
+_AUDIO_FOLDERS = ("clips", "wav", "wavs", "audio", "data", "waves", "flac", "mp3", "recordings")
+"""Folders beside a listing in which people keep its audio, without saying so in the listing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,10 @@ class Entry:
     """A part of the split with a name of its own, such as dev-clean."""
     member: Member | None = None
     """None: the audio is the whole file."""
+    channel: int | None = None
+    """From 0 on; None: the mean of all."""
+    is_named: bool = True
+    """Whether the listing gives the name; if not, it is made of the audio's and is no promise."""
 
 
 Listed = Iterator[Entry | Problem]
@@ -74,19 +81,23 @@ class Source:
     """Share of the training utterances taken for each of valid and test where the corpus has none. None:
     never, its splits are given.
     """
+    aside: tuple[Path, ...] = ()
+    """What looks like a listing of it, too, and is not read."""
 
     @cached_property
     def digest(self) -> str:
         states = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in self.files]
-        return digest([VERSION, self.settings, self.held_out, states])
+        aside = [str(file.absolute()) for file in self.aside]
+        return digest([VERSION, self.settings, self.held_out, states, aside])
 
 
 def split_of(name: str) -> Split | None:
     """The split that ``name`` of a file, a folder or in a table speaks of: ``dev_clean.json`` is for
-    validation.
+    validation, and so is ``train_dev``.
     """
-    words = re.split(r"[^a-z]+", name.lower())
-    return next((_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS), None)
+    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
+    words = [word.removesuffix("set") for word in words]
+    return next((split for split, known in _SPLIT_WORDS.items() if not set(known).isdisjoint(words)), None)
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -103,17 +114,20 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 def seconds(number: str) -> float:
     """A time that a listing tells. Raises :class:`ValueError` where it is none."""
     value = float(number)
-    if not math.isfinite(value):
+    if not abs(value) < _ETERNITY:
         raise ValueError(f"{number!r} is no time")
     return value
 
 
 def locate(name: str, folder: Path) -> Path:
-    """The audio file ``name`` of a listing in ``folder``: relative names count from there, or from one of the
-    two folders above, as recipes are often run from higher up.
+    """The audio file ``name`` of a listing in ``folder``.
+
+    Relative names count from there, or from one of the two folders above, as recipes are often run from
+    higher up, or from a folder of audio in one of the three.
     """
-    places = [place / name for place in (folder, *folder.absolute().parents[:2])]
-    return next((place for place in places if place.is_file()), places[0])
+    above = (folder, *folder.absolute().parents[:2])
+    places = (*above, *(place / beside for place in above for beside in _AUDIO_FOLDERS))
+    return next((file for place in places if (file := place / name).is_file()), folder / name)
 
 
 def id_of(name: str, start: float = 0.0) -> str:

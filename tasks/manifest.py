@@ -20,6 +20,7 @@ from tasks.forms.tables import TABLES
 from tasks.forms.wav2vec import WAV2VEC
 from tasks.forms.webdataset import WEBDATASET
 from tasks.options import CorpusOptions
+from tasks.problems import some
 from tasks.replay import Replay
 
 FORMS = (KALDI, WAV2VEC, JSON_LINES, TABLES)
@@ -62,6 +63,9 @@ class Manifest(ConvertedTask):
         if not self.is_lhotse:
             super().make(report)
 
+    def notes(self) -> list[str]:
+        return [] if self.is_lhotse else super().notes()
+
     @cached_property
     def is_lhotse(self) -> bool:
         """Whether the folder holds manifests already, of one split at least."""
@@ -74,8 +78,17 @@ class Manifest(ConvertedTask):
                 f"`path` must be a folder of manifests or a corpus in another form, but {str(path)!r} is "
                 "none. Give an existing one."
             )
-        if found := _find(FORMS, path) or _find(SHARDS, path):
+        found, unnamed = _find(FORMS, path)
+        if found is None:
+            found, _ = _find(SHARDS, path)
+        if found is not None:
             return _source(*found, self.options.held_out)
+        if unnamed:
+            raise TaskError(
+                f"`path` must hold listings named after the splits {', '.join(SPLITS)}, or one alone, but "
+                f"{str(path)!r} has {len(unnamed)} of other names instead: "
+                f"{some([file.name for file in unnamed])}. Rename them, or name one."
+            )
         others = ", ".join(form.name for form in (*FORMS, *SHARDS))
         raise TaskError(
             f"`path` must hold the splits {', '.join(SPLITS)} as Lhotse's cuts, or a corpus in another form "
@@ -84,17 +97,30 @@ class Manifest(ConvertedTask):
         )
 
 
-def _find(forms: Sequence[Form], path: Path) -> tuple[Form, list[Listing]] | None:
-    found = [(form, listings) for form in forms if (listings := form.find(path))]
+_Corpus = tuple[Form, list[Listing], list[Path]]
+"""A form, the listings in it, and those left aside."""
+
+
+def _find(forms: Sequence[Form], path: Path) -> tuple[_Corpus | None, list[Path]]:
+    """The corpus, if there is one, and what is left aside if not."""
+    found = [(form, *form.find(path)) for form in forms]
+    aside = [file for _, _, files in found for file in files]
+    found = [corpus for corpus in found if corpus[1]]
+    if not found:
+        return None, aside
     # A file that is named after a split is rather meant than one that merely has the right suffix.
-    found.sort(key=lambda item: item[1][0][1] is None)
-    return found[0] if found else None
+    found.sort(key=lambda corpus: corpus[1][0][1] is None)
+    form, listings, _ = found[0]
+    read = {file for listing, _ in listings for file in form.files(listing)}
+    others = (listing for _, more, _ in found[1:] for listing, _ in more)
+    return (form, listings, sorted({*aside, *others} - read)), []
 
 
-def _source(form: Form, listings: Sequence[Listing], held_out: float) -> Source:
+def _source(form: Form, listings: Sequence[Listing], aside: Sequence[Path], held_out: float) -> Source:
     def read() -> Listed:
         for listing, split in listings:
             yield from form.read(listing, split)
 
     files = tuple(file for listing, _ in listings for file in form.files(listing))
-    return Source(files, Replay(read) if form.slow else read, settings=(form.name,), held_out=held_out)
+    again = Replay(read) if form.slow else read
+    return Source(files, again, settings=(form.name,), held_out=held_out, aside=tuple(aside))

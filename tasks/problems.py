@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -29,9 +29,26 @@ Kind = Literal[
     "sampling rate",
     "characters",
     "same audio",
+    "left aside",
 ]
-NOTED: tuple[Kind, ...] = ("sampling rate", "characters", "same audio")
+NOTED: tuple[Kind, ...] = ("sampling rate", "characters", "same audio", "left aside")
 """Kinds that leave no utterance out."""
+
+
+_LONGEST = 500
+"""Signs of one problem in words; more helps nobody."""
+_NAMED = 3
+
+
+def short(value: object, most: int = 60) -> str:
+    """``value`` as a message shows it: however long it is, no more than ``most`` signs of it."""
+    text = str(value)
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def some(names: Sequence[object]) -> str:
+    """The first few of ``names``, as a list in a message; how many there are is for the message to say."""
+    return ", ".join(short(name) for name in names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
 
 
 class Unusable(UserError):
@@ -74,6 +91,7 @@ class Problems:
     def add(self, problem: Problem) -> None:
         self.numbers[problem.split, problem.kind] += 1
         # A tab or a line break would become another column or line.
+        problem = replace(problem, id=short(problem.id, _LONGEST), what=short(problem.what, _LONGEST))
         self._file.write("\t".join(" ".join(str(value).split()) for value in astuple(problem)) + "\n")
 
 

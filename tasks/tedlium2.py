@@ -106,6 +106,7 @@ def _segment(line: str, split: Split, audio: Path, where: str) -> Listed:
         start,
         end - start,
         speaker,
+        is_named=False,
     )
 
 

@@ -14,17 +14,17 @@ from typing import Any
 
 from supernet.batch import Split
 from tasks.entries import Listed, numbered_lines, split_of
-from tasks.forms.form import Form, Listing, choose
+from tasks.forms.form import NONE, Form, Found, alone, choose
 from tasks.forms.rows import COLUMNS, entry
 from tasks.problems import Problem
 
 _SUFFIXES = (".json", ".jsonl")
 
 
-def find(path: Path) -> list[Listing]:
+def find(path: Path) -> Found:
     if path.is_file():
-        return [(path, None)] if path.suffix in _SUFFIXES else []
-    files = (file for file in path.iterdir() if file.suffix in _SUFFIXES)
+        return alone(path) if path.suffix in _SUFFIXES else NONE
+    files = (file for file in path.iterdir() if file.suffix in _SUFFIXES and file.is_file())
     return choose(file for file in files if split_of(file.name) or _is_listing(file))
 
 

@@ -1,13 +1,13 @@
-"""Kaldi's data folders: wav.scp and text and, where they are, segments and utt2spk. ESPnet 2 has the same.
+"""Kaldi's data folders: wav.scp and text and, where they are, segments, utt2spk and reco2file_and_channel.
+ESPnet 2 has the same.
 
-A ``wav.scp`` may name files, or commands that only decode one (``flac -c -d FILE |``, ``sph2pipe … FILE |``,
-``cat FILE |``): then that file is read. No command is ever run.
+A ``wav.scp`` may name files, or commands that only decode one (see tasks.forms.commands). No command is ever
+run.
 """
 
 from __future__ import annotations
 
 import heapq
-import shlex
 from collections.abc import Iterator
 from itertools import groupby, pairwise
 from operator import itemgetter
@@ -15,24 +15,23 @@ from pathlib import Path
 
 from supernet.batch import Split
 from tasks.entries import Entry, Listed, locate, numbered_lines, seconds
-from tasks.forms.form import Form, Listing, choose
+from tasks.forms.commands import channel_of, file_of
+from tasks.forms.form import NONE, Form, Found, alone, choose
 from tasks.problems import Kind, Problem, Unusable
 
-_FILES = ("wav.scp", "segments", "text", "utt2spk")
-_DECODERS = ("flac", "sph2pipe", "cat")
-_NOT_ALONE = set("|;&<>$`()")
-"""Signs of a shell that make a command more than one program with its arguments."""
+_CHANNELS = "reco2file_and_channel"
+_FILES = ("wav.scp", "segments", "text", "utt2spk", _CHANNELS)
 
 Line = tuple[str, str, int, str]
 """Key, file, number of the line, and what stands behind the key."""
 
 
-def find(path: Path) -> list[Listing]:
+def find(path: Path) -> Found:
     """The folder itself, or those in it or in its folder ``data``."""
     if path.is_file():
-        return [(path.parent, None)] if path.name == "wav.scp" else []
+        return alone(path.parent) if path.name == "wav.scp" else NONE
     if (path / "wav.scp").is_file():
-        return [(path, None)]
+        return alone(path)
     return choose(file.parent for folder in (path, path / "data") for file in folder.glob("*/wav.scp"))
 
 
@@ -51,43 +50,52 @@ class _Folder:
         self._path, self._split = path, split
         self._segmented = (path / "segments").is_file()
         # By recording, of which there are far fewer than segments.
-        self._recordings = {line[0]: line for line in _lines(path, "wav.scp")} if self._segmented else {}
+        self._recordings = self._by_name("wav.scp") if self._segmented else {}
+        self._channels = self._by_name(_CHANNELS) if self._segmented else {}
         self._used: set[str] = set()
 
     def read(self) -> Listed:
-        names = _FILES[1:] if self._segmented else ("wav.scp", "text", "utt2spk")
+        more = ("segments",) if self._segmented else ("wav.scp", _CHANNELS)
+        names = (*more, "text", "utt2spk")
         for id, lines in groupby(_merged(self._path, names), key=itemgetter(0)):
             found: dict[str, Line] = {}
             for line in lines:
                 if line[1] in found:
                     yield self._problem("duplicate", line, f"{id!r} is in {line[1]} before")
                 found.setdefault(line[1], line)
-            if set(found) != {"utt2spk"}:
+            if set(found) - {"utt2spk", _CHANNELS}:
                 yield self._utterance(id, found)
         for recording in sorted(set(self._recordings) - self._used):
             yield self._problem("audio without text", self._recordings[recording], "in no segment")
 
+    def _by_name(self, name: str) -> dict[str, Line]:
+        return {line[0]: line for line in _lines(self._path, name)} if (self._path / name).is_file() else {}
+
     def _utterance(self, id: str, found: dict[str, Line]) -> Entry | Problem:
         line = found.get("segments") or found.get("wav.scp") or found["text"]
-        try:
-            audio, start, duration = self._audio(line)
-        except Unusable as error:
-            return self._problem(error.kind, line, str(error))
         text = found["text"][3] if "text" in found else None
         speaker = found["utt2spk"][3] if "utt2spk" in found else None
-        return Entry(id, self._place(line), audio, text, self._split, start, duration, speaker)
+        about = (id, self._place(line))
+        try:
+            if line[1] == "text":
+                return Entry(*about, None, text, self._split, speaker=speaker)
+            start, duration, channel = 0.0, None, None
+            recording, place = line, found.get(_CHANNELS)
+            if line[1] == "segments":
+                name, start, duration, channel = _segment(line[3])
+                recording, place = self._recording(name), self._channels.get(name)
+            audio, own = _audio(recording, place)
+            channel = _one(channel, own)
+        except Unusable as error:
+            return self._problem(error.kind, line, str(error))
+        file = locate(audio, self._path)
+        return Entry(*about, file, text, self._split, start, duration, speaker, channel=channel)
 
-    def _audio(self, line: Line) -> tuple[Path | None, float, float | None]:
-        """The file of an utterance, its start and its duration."""
-        if line[1] == "text":
-            return None, 0.0, None
-        if line[1] == "wav.scp":
-            return locate(_file(line[3]), self._path), 0.0, None
-        recording, start, duration = _segment(line[3])
-        if recording not in self._recordings:
-            raise Unusable("text without audio", f"recording {recording!r} is not in wav.scp")
-        self._used.add(recording)
-        return locate(_file(self._recordings[recording][3]), self._path), start, duration
+    def _recording(self, name: str) -> Line:
+        if name not in self._recordings:
+            raise Unusable("text without audio", f"recording {name!r} is not in wav.scp")
+        self._used.add(name)
+        return self._recordings[name]
 
     def _problem(self, kind: Kind, line: Line, what: str) -> Problem:
         return Problem(self._split or "train", line[0], kind, self._place(line), what)
@@ -96,30 +104,40 @@ class _Folder:
         return f"{self._path / line[1]}:{line[2]}"
 
 
-def _segment(behind: str) -> tuple[str, float, float | None]:
-    """Recording, start and duration; an end of -1 is the recording's."""
+def _segment(behind: str) -> tuple[str, float, float | None, int | None]:
+    """Recording, start, duration and, as there may be one, channel; an end of -1 is the recording's."""
     try:
-        recording, first, last = behind.split()
+        recording, first, last, *more = behind.split()
         start, end = seconds(first), seconds(last)
+        (channel,) = more or ["-1"]
     except ValueError:
-        raise Unusable("bad line", "must be utterance, recording, start and end, but is not") from None
-    return recording, start, None if end == -1 else end - start
+        what = "must be utterance, recording, start, end and perhaps channel, but is not"
+        raise Unusable("bad line", what) from None
+    duration = None if end == -1 else end - start
+    return recording, start, duration, None if channel == "-1" else channel_of(channel, first=0)
 
 
-def _file(behind: str) -> str:
-    """The audio file that an entry of ``wav.scp`` reads."""
-    if not behind.endswith("|"):
-        return behind
-    command = behind.removesuffix("|").strip()
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        words = []
-    if len(words) > 1 and Path(words[0]).name in _DECODERS and not _NOT_ALONE & set(command):
-        return words[-1]
-    raise Unusable(
-        "command", f"not run, as a listing may be a stranger's: {command}. Run it, and name the file"
-    )
+def _audio(recording: Line, place: Line | None) -> tuple[str, int | None]:
+    """The audio file of a line of ``wav.scp``, and the channel of it that is meant if it is one.
+
+    Where the line does not say, its ``place`` in reco2file_and_channel may: if the recording is a channel of
+    a file of another name (with its own name, files of one channel are listed, too).
+    """
+    file, channel = file_of(recording[3])
+    if channel is None and place is not None:
+        name, _, which = place[3].partition(" ")
+        if name == Path(file).stem != recording[0]:
+            channel = channel_of(which.strip(), first=1)
+    return file, channel
+
+
+def _one(wanted: int | None, there: int | None) -> int | None:
+    """The channel ``wanted`` of what is one channel already, if ``there`` is one."""
+    if wanted is None or there is None:
+        return there if wanted is None else wanted
+    if wanted > 0:
+        raise Unusable("segment", f"channel {wanted} of a command that gives one channel, which is 0")
+    return there
 
 
 def _merged(path: Path, names: tuple[str, ...]) -> Iterator[Line]:

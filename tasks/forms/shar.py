@@ -15,7 +15,7 @@ from typing import Any
 
 from supernet.batch import Split
 from tasks.entries import TOLERANCE, Entry, Listed, seconds
-from tasks.forms.form import Form, Listing, choose
+from tasks.forms.form import NONE, Form, Found, alone, choose
 from tasks.members import Member, members
 from tasks.problems import Kind, Problem, Unusable
 
@@ -23,14 +23,14 @@ _NO_AUDIO = (".json", ".nodata", ".nometa")
 """A recording's manifest, and what stands for one that a cut has not."""
 
 
-def find(path: Path) -> list[Listing]:
+def find(path: Path) -> Found:
     """A shard's cuts; those of all shards in a folder, or in its folders that are named after splits."""
     if path.is_file():
-        return [(path, None)] if path in _cuts(path.parent) else []
+        return alone(path) if path in _cuts(path.parent) else NONE
     if own := _cuts(path):
-        return [(file, None) for file in own]
-    folders = choose(folder for folder in path.iterdir() if folder.is_dir() and _cuts(folder))
-    return [(file, split) for folder, split in folders for file in _cuts(folder)]
+        return Found([(file, None) for file in own], [])
+    folders, aside = choose(folder for folder in path.iterdir() if folder.is_dir() and _cuts(folder))
+    return Found([(file, split) for folder, split in folders for file in _cuts(folder)], aside)
 
 
 def is_shar(folder: Path) -> bool:

@@ -3,63 +3,75 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from supernet.batch import Split, TaskError
-from tasks.entries import Listed
-from tasks.forms.form import Form, Listing, choose
+from tasks.entries import Listed, numbered_lines
+from tasks.forms.form import NONE, Form, Found, alone, choose
 from tasks.forms.rows import COLUMNS, entry
-from tasks.problems import Problem
+from tasks.problems import Problem, Unusable, some
 
 _SUFFIXES = (".csv", ".tsv")
 
 
-def find(path: Path) -> list[Listing]:
+def find(path: Path) -> Found:
     if path.is_file():
-        return [(path, None)] if path.suffix in _SUFFIXES else []
-    return choose(file for file in path.iterdir() if file.suffix in _SUFFIXES)
+        return alone(path) if path.suffix.lower() in _SUFFIXES else NONE
+    files = (file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES and file.is_file())
+    return choose(files, lambda file: _lacking(_header(file)) is None)
 
 
 def read(path: Path, split: Split | None) -> Listed:
-    """A row that lacks columns or has more than the header is a problem; quotes mean nothing in a TSV."""
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = (
-            csv.reader(file)
-            if path.suffix == ".csv"
-            else csv.reader(file, "excel-tab", quoting=csv.QUOTE_NONE)
-        )
-        header = [name.strip().lower() for name in next(rows, [])]
-        _check(header, path)
-        for row in _rows(rows):
-            where = f"{path}:{rows.line_num}"
-            if isinstance(row, str):
-                yield Problem(split or "train", "", "bad line", where, row)
-            elif len(row) == len(header):
-                yield entry(dict(zip(header, row, strict=True)), where, path.parent, split)
-            elif row:
-                what = f"must have the {len(header)} columns of the header, but has {len(row)} instead"
-                yield Problem(split or "train", row[0], "bad line", where, what)
-
-
-def _rows(rows: Iterator[list[str]]) -> Iterator[list[str] | str]:
-    """The rows, or what is wrong with one: a quote without an end swallows what follows, up to a limit."""
-    while True:
+    """A row is a line: one that lacks columns, has more than the header, or has a quoted field that does not
+    end, is a problem. Quotes mean nothing in a TSV.
+    """
+    header = _header(path)
+    _check(header, path)
+    for number, line in islice(numbered_lines(path), 1, None):
+        where = f"{path}:{number}"
         try:
-            yield next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield f"must be a row, but is not: {error}"
+            row = _cells(line, path)
+        except Unusable as error:
+            yield Problem(split or "train", "", error.kind, where, str(error))
+            continue
+        if len(row) == len(header):
+            yield entry(dict(zip(header, row, strict=True)), where, path.parent, split)
+        else:
+            what = f"must have the {len(header)} columns of the header, but has {len(row)} instead"
+            yield Problem(split or "train", row[0], "bad line", where, what)
+
+
+def _cells(line: str, path: Path) -> list[str]:
+    """The cells of a line (RFC 4180). Read for itself, as a quote without an end would swallow others."""
+    if path.suffix.lower() != ".csv":
+        return line.split("\t")
+    try:
+        return next(csv.reader([line], strict=True), [])
+    except csv.Error as error:
+        why = "a quoted field does not end on it" if "end of data" in str(error) else str(error)
+        raise Unusable("bad line", f"must be a row of a table, but is not: {why}") from None
+
+
+def _header(path: Path) -> list[str]:
+    """The names of the columns, as far as the first line has some."""
+    _, line = next(numbered_lines(path), (0, ""))
+    try:
+        return [name.strip().lower() for name in _cells(line, path)]
+    except Unusable:
+        return []
 
 
 def _check(header: list[str], path: Path) -> None:
-    for column in ("audio", "text"):
-        if not set(COLUMNS[column]) & set(header):
-            raise TaskError(
-                f"`{path}` must begin with a header that names path and text, but has no {column} among "
-                f"{header} instead. Add the line path,text (and split, speaker if known)."
-            )
+    if lacking := _lacking(header):
+        raise TaskError(
+            f"`{path}` must begin with a header that names path and text, but has no {lacking} among "
+            f"[{some(header)}] instead. Add the line path,text (and split, speaker if known)."
+        )
+
+
+def _lacking(header: list[str]) -> str | None:
+    return next((column for column in ("audio", "text") if not set(COLUMNS[column]) & set(header)), None)
 
 
 TABLES = Form("a CSV or TSV of path,text", find, read, lambda path: [path])

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from supernet.batch import Split
 from tasks.entries import Entry, Listed, id_of, locate
-from tasks.forms.form import Form, Listing, choose
+from tasks.forms.form import NONE, Form, Found, alone, choose
 from tasks.problems import Problem
 
 
-def find(path: Path) -> list[Listing]:
+def find(path: Path) -> Found:
     if path.is_file():
-        return [(path, None)] if path.suffix == ".tsv" and path.with_suffix(".wrd").is_file() else []
+        return alone(path) if path.suffix == ".tsv" and path.with_suffix(".wrd").is_file() else NONE
     return choose(file for file in path.glob("*.tsv") if file.with_suffix(".wrd").is_file())
 
 
@@ -36,7 +36,7 @@ def read(path: Path, split: Split | None) -> Listed:
                 yield Problem(split or "train", "", "text without audio", f"{words}:{number}", what)
                 continue
             name = file.rstrip("\n").split("\t")[0]
-            yield Entry(id_of(name), where, locate(name, root), text, split)
+            yield Entry(id_of(name), where, locate(name, root), text, split, is_named=False)
 
 
 WAV2VEC = Form("wav2vec's .tsv + .wrd", find, read, lambda path: [path, path.with_suffix(".wrd")])

@@ -15,11 +15,11 @@ from typing import Any, BinaryIO
 
 from supernet.batch import Split, TaskError
 from tasks.entries import Entry, Listed, split_of
-from tasks.forms.form import Form, Listing
+from tasks.forms.form import NONE, Form, Found, Listing, alone
 from tasks.forms.rows import COLUMNS, entry
 from tasks.forms.shar import is_shar
 from tasks.members import Member, members, read_member
-from tasks.problems import Kind, Problem, Unusable
+from tasks.problems import Kind, Problem, Unusable, short, some
 
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
@@ -35,13 +35,14 @@ Sample = dict[str, Member]
 """The members of one key by what stands behind it."""
 
 
-def find(path: Path) -> list[Listing]:
+def find(path: Path) -> Found:
     """The tars in a folder or in the folders in it: those named after splits, or in such a folder; or all."""
     if path.is_file():
-        return _readable([(path, None)] if _is_tar(path) else [])
+        return _readable(alone(path) if _is_tar(path) else NONE)
     files = sorted(file for pattern in ("*", "*/*") for file in path.glob(pattern) if _is_tar(file))
     found: list[Listing] = [(file, _split(file, path)) for file in files if not is_shar(file.parent)]
-    return _readable([item for item in found if item[1]] or found)
+    named = [item for item in found if item[1]]
+    return _readable(Found(named or found, [file for file, split in found if named and split is None]))
 
 
 def read(path: Path, split: Split | None) -> Listed:
@@ -90,8 +91,8 @@ class _Shard:
         audio = _audio(sample)
         name = (audio or list(sample.values()))[0].name
         if len(audio) > 1:
-            names = " and ".join(repr(member.name) for member in audio)
-            what = f"the key {key!r} must have one member of audio, but has {names}"
+            names = some([member.name for member in audio])
+            what = f"the key {short(key)!r} must have one member of audio, but has {len(audio):,} ({names})"
             return self._problem(key, "duplicate", name, f"{what}: keys end at a name's first dot")
         try:
             row = self._row(sample)
@@ -133,7 +134,7 @@ def _split_name(name: str) -> tuple[str, str]:
     """Key and what stands behind it; nothing that we know where the name begins with a dot (a Mac's)."""
     folder, slash, file = name.removeprefix("./").rpartition("/")
     key, _, suffix = file.partition(".")
-    return folder + slash + key, suffix if key else f".{suffix}."
+    return folder + slash + key, suffix.lower() if key else f".{suffix}."
 
 
 def _audio(sample: Sample) -> list[Member]:
@@ -156,13 +157,13 @@ def _split(file: Path, folder: Path) -> Split | None:
     return split_of(file.name) or (None if file.parent == folder else split_of(file.parent.name))
 
 
-def _readable(found: list[Listing]) -> list[Listing]:
+def _readable(found: Found) -> Found:
     """``found``, unless every one is compressed: then there is not even a first problem to list."""
-    if found and all(file.name.endswith(_COMPRESSED) for file, _ in found):
+    if found.listings and all(file.name.endswith(_COMPRESSED) for file, _ in found.listings):
         raise TaskError(
-            f"`path` must hold uncompressed tars, but has {found[0][0].name} instead. Utterances are read by "
-            "the place of their bytes: unpack it to .tar (gzip -d, bzip2 -d, xz -d, zstd -d), and leave the "
-            "tar as it is."
+            f"`path` must hold uncompressed tars, but has {found.listings[0][0].name} instead. Utterances "
+            "are read by the place of their bytes: unpack it to .tar (gzip -d, bzip2 -d, xz -d, zstd -d), "
+            "and leave the tar as it is."
         )
     return found
 

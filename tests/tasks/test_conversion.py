@@ -36,7 +36,7 @@ def bad_corpus(folder: Path) -> Path:
         "header.wav,a,train,,",
         "noise.wav,a,train,,",
         "good0.wav,a,valid,,",
-        "good0.wav,a,train,,",
+        "good0.wav,a bc,train,,",
         "good1.wav,,train,0.5,",
         ",a,train,,",
         "good2.wav,a,train,0.5,3",
