@@ -9,7 +9,7 @@ from typing import Any, Literal
 import optuna
 from optuna.samplers import BaseSampler
 
-from supernet.plugins import nearest
+from supernet.names import nearest
 
 
 def make_sampler(name: str, options: Mapping[str, Any], seed: int) -> BaseSampler:

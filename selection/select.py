@@ -24,7 +24,7 @@ from selection.strategy import Strategy
 from supernet.batch import Batch, Report, Task
 from supernet.checkpoint import Model, fingerprint
 from supernet.costs import MACS_SECONDS
-from supernet.cut import cut
+from supernet.cutting import cut
 from supernet.resolve import ConfigError
 from supernet.run import Run
 from supernet.selections import Choice, Selection

@@ -3,130 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import itertools
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from rich.table import Table
-
-from selection.comparison import paired_difference
-from selection.reporting.tables import plain_table
-from supernet.cli import main_guard
-from supernet.compute import price
-from supernet.console.screen import console
-from supernet.resolve import ConfigError, Resolved, brought_up_to_date, resolve_trained
-from supernet.run import Run, RunError
-from supernet.scoring import count_errors, count_words
-
-COMMON = ("task", "granularity", "model")
-"""Settings that two runs must share to be compared."""
-BILL_NOTE = (
-    "What suffices: the cheapest known trainings alone that are not worse than the supernet's nets.\n"
-    "Not known: no such training was found beside this run; see `python -m selection.study compare`."
-)
+from supernet.console.guard import main_guard
+from supernet.console.parser import Parser, parse
 
 
-@dataclass(frozen=True)
-class Alone:
-    """A size trained alone, against the supernet's net of this size on the same test utterances."""
-
-    name: str
-    size: int
-    updates: int
-    cost: float
-    """Units run by a row, summed over the updates; see :mod:`supernet.compute`."""
-    wer: float
-    gain: float
-    """Its error rate less the supernet's: negative where the size is better alone."""
-    ci95: tuple[float, float]
-
-    @property
-    def verdict(self) -> str:
-        low, high = self.ci95
-        return "better alone" if high < 0 else "worse alone" if low > 0 else "a tie"
-
-
-@dataclass(frozen=True)
-class Bill:
-    """What one set of sizes costs, in units run by a row."""
-
-    sizes: tuple[int, ...]
-    joint: float
-    """One supernet of these sizes, for as many updates as the run made."""
-    as_long: float
-    """Each size alone, for as many updates."""
-    enough: float | None
-    """The cheapest known trainings alone that are not worse than the run's nets. None: not known of all."""
-
-    @property
-    def cheaper(self) -> str:
-        if self.enough is None:
-            return "not known"
-        return "apart" if self.enough < self.joint else "one supernet"
-
-
-def found_alone(run: Run, folders: Iterable[Path]) -> list[Alone]:
-    """The finished trainings of one size alone among ``folders`` that can be compared with ``run``."""
-    mine = brought_up_to_date(run.config_data())
-    found = []
-    for folder in sorted(folders):
-        other = Run(folder)
-        if not (other.is_finished and other.config_file.is_file()):
-            continue
-        try:
-            data = brought_up_to_date(other.config_data())
-        except ConfigError:  # of another version
-            continue
-        alone = data["method"]["name"] == "individual" and len(data["sizes"]) == 1
-        if alone and data["sizes"][0] in mine["sizes"] and all(data[key] == mine[key] for key in COMMON):
-            found.append(_against(run, other, data["sizes"][0], data["train"]["num_steps"]))
-    return sorted(found, key=lambda alone: (-alone.size, alone.cost))
-
-
-def _against(run: Run, other: Run, size: int, updates: int) -> Alone:
-    ours = {id: (reference, said) for id, reference, said in run.transcripts(f"test-{size}")}
-    theirs = {id: (reference, said) for id, reference, said in other.transcripts(f"test-{size}")}
-    if ours.keys() != theirs.keys():
-        raise RunError(
-            f"'{other.folder}' must have been tested on the utterances of '{run.folder}', but was not."
-        )
-    words_N = count_words([ours[id][0] for id in ours])[:, 0]
-    errors = [count_errors(*zip(*(side[id] for id in ours), strict=True))[:, 0] for side in (theirs, ours)]
-    gain, low, high = paired_difference(errors[0], errors[1], words_N)
-    cost = float(other.results()["unit_steps"])
-    return Alone(other.folder.name, size, updates, cost, errors[0].sum() / words_N.sum(), gain, (low, high))
-
-
-def bills(resolved: Resolved, alone: Sequence[Alone]) -> list[Bill]:
-    """A bill for each set of the run's sizes, small sets first."""
-    enough: dict[int, float] = {}
-    for one in alone:
-        if one.verdict != "worse alone":
-            enough[one.size] = min(one.cost, enough.get(one.size, one.cost))
-    sizes, steps = sorted(resolved.config.sizes), resolved.config.train.num_steps
-    sets = (chosen for n in range(1, len(sizes) + 1) for chosen in itertools.combinations(sizes, n))
-    return [
-        Bill(
-            chosen,
-            price(_with_sizes(resolved, chosen)),
-            float(steps * sum(chosen)),
-            sum(enough[size] for size in chosen) if set(chosen) <= set(enough) else None,
-        )
-        for chosen in sets
-    ]
-
-
-def _with_sizes(resolved: Resolved, sizes: tuple[int, ...]) -> Resolved:
-    """The same training for fewer sizes; shares that name others give way to the default ones."""
-    passes = resolved.config.passes.model_copy(update={"shares": None})
-    config = resolved.config.model_copy(update={"passes": passes})
-    return Resolved(config, resolved.method, resolved.task).with_sizes(sizes)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m selection.worth",
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        name="worth",
         description="Is one supernet worth it? What it cost and reaches, against each size trained alone.",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished supernet")
@@ -137,46 +22,15 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="RUN",
         help="runs of one size alone (default: all that fit, in the same folder)",
     )
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse(build_parser(), arguments)
     with main_guard():
-        run = Run.open(args.run)
-        if not run.is_finished:
-            raise RunError(f"`RUN` must have been trained to the end, but '{args.run}' has no results yet.")
-        alone = found_alone(run, args.alone or args.run.absolute().parent.iterdir())
-        resolved = resolve_trained(run.config_data())
-        console.print(reach_table(run, alone))
-        console.print(bill_table(run, bills(resolved, alone)))
+        from selection.commands.worth import worth
 
-
-def reach_table(run: Run, alone: Sequence[Alone]) -> Table:
-    """What each size reaches in the supernet and alone."""
-    results = run.results()
-    made = plain_table(
-        f"{run.folder.name}: {results['unit_steps']:,} unit-steps in {results['steps']:,} updates"
-    )
-    for name in ("size", "training", "updates", "unit-steps", "test WER, %", "alone - supernet, 95 %", ""):
-        made.add_column(name, justify="left" if name in ("training", "") else "right", no_wrap=True)
-    for size, row in sorted(results["sizes"].items(), key=lambda item: -int(item[0])):
-        cost = f"{results['unit_steps']:,} for all sizes"
-        made.add_row(size, "the supernet", f"{results['steps']:,}", cost, f"{100 * row['test']['wer']:.2f}")
-        for one in (one for one in alone if str(one.size) == size):
-            low, high = (100 * end for end in one.ci95)
-            gain = f"{100 * one.gain:+.2f} [{low:+.2f}, {high:+.2f}]"
-            cells = (f"{one.updates:,}", f"{one.cost:,.0f}", f"{100 * one.wer:.2f}", gain, one.verdict)
-            made.add_row("", one.name, *cells)
-    return made
-
-
-def bill_table(run: Run, found: Sequence[Bill]) -> Table:
-    """Which sets of sizes are cheaper together."""
-    made = plain_table("Unit-steps for each set of sizes", BILL_NOTE)
-    for name in ("sizes", "one supernet", "apart, as many updates", "apart, what suffices", "cheaper"):
-        made.add_column(name, justify="left" if name in ("sizes", "cheaper") else "right")
-    for bill in found:
-        enough = "not known" if bill.enough is None else f"{bill.enough:,.0f}"
-        sizes = ", ".join(map(str, bill.sizes))
-        made.add_row(sizes, f"{bill.joint:,.0f}", f"{bill.as_long:,.0f}", enough, bill.cheaper)
-    return made
+        worth(args)
 
 
 if __name__ == "__main__":

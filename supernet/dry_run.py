@@ -19,7 +19,7 @@ from supernet.batch import Batch, Report
 from supernet.checkpoint import num_parameters
 from supernet.config import Config
 from supernet.costs import MACS_SECONDS, macs, processor
-from supernet.cut import cut
+from supernet.cutting import cut
 from supernet.devices import chosen_device
 from supernet.features import INPUTS, Input
 from supernet.model import Recogniser

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from supernet.batch import SPLITS
-from supernet.beam import decoder_for
-from supernet.cli import corpus_changes, main_guard, note_left_out, open_beam
+from supernet.console.guard import main_guard
 from supernet.console.options import (
     add_decoding_options,
     add_device_option,
     add_selection_option,
     add_set_option,
 )
-from supernet.console.progress import progress
-from supernet.console.screen import console
-from supernet.console.tables import groups_table, results_table
-from supernet.decoding import GREEDY
-from supernet.evaluation import Evaluation, Heard, score_sizes
-from supernet.files import safe_name
-from supernet.opening import choose, open_model, open_selection
-from supernet.resolve import Data, resolve_trained
-from supernet.run import Run, RunError
-from supernet.scoring import Score
+from supernet.console.parser import Parser, parse
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m supernet.evaluate", description="Score the sizes of a trained run."
-    )
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(name="evaluate", description="Score the sizes of a trained run.")
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
     parser.add_argument(
         "--sizes", "--budgets", dest="sizes", metavar="6,9", help="sizes (or budgets) to score (default: all)"
@@ -41,7 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--split",
         metavar="test",
         default="test",
-        help=f"some of {','.join(SPLITS)}, or parts such as test-clean (default: test)",
+        help="some of train,valid,test, or parts such as test-clean (default: test)",
     )
     parser.add_argument(
         "--by",
@@ -54,72 +38,15 @@ def main(arguments: list[str] | None = None) -> None:
     add_selection_option(parser)
     add_device_option(parser)
     add_decoding_options(parser)
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse(build_parser(), arguments)
     with main_guard():
-        groups = [] if args.by is None else _some_of(tuple(_GROUPS), args.by, "--by")
-        title, found = _score(args)
-        for split in found.heard:
-            results = {"title": f"{title}, {split}", "sizes": found.sizes}
-            console.print(results_table(results, split))
-            for group in groups:
-                console.print(groups_table(f"by {group}, {split}", group, _GROUPS[group](found.heard[split])))
+        from supernet.commands.evaluate import evaluate
 
-
-_GROUPS: dict[str, Callable[[Heard], Mapping[str, Mapping[str, Score]]]] = {
-    "speaker": Heard.by_speaker,
-    "length": Heard.by_length,
-}
-
-
-def _some_of(names: Sequence[str], text: str, option: str) -> list[str]:
-    """Those of ``names`` that ``text`` lists."""
-    wanted = [part.strip() for part in text.split(",")]
-    if unknown := [part for part in wanted if part not in names]:
-        raise RunError(f"`{option}` must be some of {', '.join(names)}, but has '{unknown[0]}' instead.")
-    return [name for name in names if name in wanted]
-
-
-def _condition(args: argparse.Namespace, data: Data) -> list[Data]:
-    """What ``--set`` changes for this evaluation of the run with the configuration ``data``."""
-    changes = corpus_changes(args.settings)
-    moved = bool(changes) and all(_has_moved(change["task"], data.get("task")) for change in changes)
-    if bool(changes) != (args.name is not None) and not moved:
-        raise RunError(
-            "`--set` and `--name` must come together, but one is missing: transcripts of another condition "
-            "need a name of their own, such as --name noisy."
-        )
-    if args.name is not None:
-        safe_name(args.name, "--name")
-    return changes
-
-
-def _has_moved(new: Any, old: Any) -> bool:
-    """Whether ``new`` says nothing but where a file or folder of ``old`` is that is gone from its place."""
-    if isinstance(new, Mapping) and isinstance(old, Mapping):
-        return all(_has_moved(value, old.get(key)) for key, value in new.items())
-    return isinstance(new, str) and isinstance(old, str) and os.sep in old and not Path(old).exists()
-
-
-def _score(args: argparse.Namespace) -> tuple[str, Evaluation]:
-    run = Run.open(args.run)
-    data = run.config_data()
-    task = resolve_trained(data, *_condition(args, data)).task
-    splits = _some_of([*SPLITS, *task.parts()], args.split, "--split")
-    model = open_model(run, args.device)
-    selection = open_selection(run, model, args.selection)
-    wanted = [c.budget for c in selection.choices] if args.sizes is None else args.sizes.split(",")
-    choices = [choose(selection, budget.strip(), "sizes") for budget in wanted]
-    subnets = {choice.budget: choice.subnet for choice in choices}
-    marks = [] if args.name is None else [args.name]
-    marks += [] if args.selection is None else [selection.strategy]
-    decoder = decoder_for(open_beam(args), model.tokens)
-    note_left_out(decoder)
-    with progress() as report:
-        task.prepare(report)
-        found = score_sizes(run, model, task, subnets, splits, report, marks, decoder)
-    parts = [run.folder.name, args.name, args.selection and f"chosen by {selection.strategy}"]
-    parts.append(None if decoder == GREEDY else decoder.name)
-    return ", ".join(part for part in parts if part is not None), found
+        evaluate(args)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from supernet.alignment import page, trn
 from supernet.batch import Batch, Report, Task
 from supernet.checkpoint import Model, num_parameters
 from supernet.costs import macs, real_time_factor
-from supernet.cut import cut
+from supernet.cutting import cut
 from supernet.decoding import GREEDY, Decoder, texts
 from supernet.run import Run
 from supernet.scoring import UNKNOWN, Rows, Score, length_group, score, score_groups

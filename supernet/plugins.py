@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-PluginKind = Literal["task", "method", "strategy"]
-
-GROUPS: dict[PluginKind, str] = {
-    "task": "supernet.tasks",
-    "method": "supernet.methods",
-    "strategy": "supernet.strategies",
-}
-"""The entry-point group of each kind of plug-in."""
-
-
-def plugin_names(kind: PluginKind) -> list[str]:
-    return sorted({entry.name for entry in entry_points(group=GROUPS[kind])})
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """`` Did you mean ...?``, or nothing where no name is near."""
-    found = difflib.get_close_matches(name, list(names), n=2, cutoff=0.5)
-    return f" Did you mean {' or '.join(found)}?" if found else ""
+from supernet.names import GROUPS, PluginKind, nearest, plugin_names
 
 
 def load_plugin(

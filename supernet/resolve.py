@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ from supernet.config import Config
 from supernet.devices import device_problem
 from supernet.errors import UserError
 from supernet.features import LOG_MEL
+from supernet.names import nearest, plugin_names, presets, shipped_text
 from supernet.phases import Method
-from supernet.plugins import load_plugin, nearest, plugin_names, validated
+from supernet.plugins import load_plugin, validated
 from supernet.pretrained import completed
 
 Data = dict[str, Any]
@@ -159,12 +159,6 @@ def _expand(layer: Mapping[str, Any]) -> Data:
     return data if preset is None else merge(_expand(load_preset(str(preset))), data)
 
 
-def presets() -> list[str]:
-    """The names of the presets in ``configs/``; what describes a study is none."""
-    names = (f.name for f in resources.files("configs").iterdir() if f.name.endswith(".yaml"))
-    return sorted(name.removesuffix(".yaml") for name in names if not name.startswith("study_"))
-
-
 def load_preset(name: str) -> Data:
     if name not in presets():
         raise ConfigError(
@@ -178,7 +172,7 @@ def load_preset(name: str) -> Data:
 
 def load_shipped(name: str) -> Data:
     """What ``configs/NAME.yaml`` holds: a preset, or a study."""
-    return _parse(resources.files("configs").joinpath(f"{name}.yaml").read_text(encoding="utf-8"), name)
+    return _parse(shipped_text(name), name)
 
 
 def load_file(path: Path) -> Data:

@@ -3,64 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import Tensor
-
-from supernet import audio
-from supernet.cli import main_guard, note_left_out, open_beam
+from supernet.console.guard import main_guard
 from supernet.console.options import add_decoding_options, add_device_option, add_subnet_options
-from supernet.console.progress import progress
-from supernet.console.text import complain, json_encodable, plain, put
-from supernet.features import SAMPLE_RATE
-from supernet.files import write_whole
-from supernet.recognizer import Recognizer
-from supernet.run import RunError
-from supernet.transcript import FORMATS, SUBTITLES, SUFFIXES, Transcript
+from supernet.console.parser import OneOf, Parser, parse, whole
 
-STDIN = "-"
-Form = Callable[[str, Transcript], str]
-"""What is written of a recording's name and transcript."""
+FORMATS = ("text", "jsonl", "srt", "vtt")
 
 
-@dataclass(frozen=True)
-class Source:
-    """A recording as the user named it."""
-
-    name: str
-    seconds: float
-    """As far as its header tells."""
-
-    def blocks(self) -> Iterator[Tensor]:
-        return audio.read(sys.stdin.buffer if self.name == STDIN else Path(self.name))
-
-
-def main(arguments: list[str] | None = None) -> None:
-    args = _parser().parse_args(arguments)
-    with main_guard():
-        _check(args)
-        names = list(_names(args.recordings))
-        write = _writer(args, names)
-        recognizer = Recognizer.load(
-            args.run, selection=args.selection, beam=open_beam(args), device=args.device
-        )
-        if args.size is not None:
-            recognizer = recognizer.use(args.size)
-        note_left_out(recognizer.decoder)
-        sources = [Source(name, 0.0 if name == STDIN else audio.seconds(Path(name))) for name in names]
-        failed = _transcribe(recognizer, sources, args.batch, write)
-        if failed and len(sources) > 1:
-            complain(f"{failed} of {len(sources)} recordings could not be read.")
-    if failed:
-        raise SystemExit(1)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m supernet.transcribe",
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        name="transcribe",
         description="Write what was said in each recording: any container that libsndfile reads, any rate, "
         "any channels, any length. Exit status 1 where some could not be read.",
     )
@@ -72,8 +26,10 @@ def _parser() -> argparse.ArgumentParser:
         help="audio file, folder of them, or - for standard input",
     )
     add_subnet_options(parser)
-    parser.add_argument("--batch", type=int, default=8, metavar="8", help="chunks (of 20 s) run at once")
-    parser.add_argument("--format", default="text", metavar="|".join(FORMATS), help="default: text")
+    parser.add_argument("--batch", type=whole(1), default=8, metavar="8", help="chunks (of 20 s) run at once")
+    parser.add_argument(
+        "--format", type=OneOf(*FORMATS), default="text", metavar="|".join(FORMATS), help="default: text"
+    )
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="a file for each recording, instead of standard output"
     )
@@ -82,91 +38,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(args: argparse.Namespace) -> None:
-    if args.format not in FORMATS:
-        raise RunError(f"`--format` must be one of {', '.join(FORMATS)}, but is '{args.format}' instead.")
-    if args.batch < 1:
-        raise RunError(f"`--batch` must be at least 1, but is {args.batch} instead.")
+def main(arguments: list[str] | None = None) -> None:
+    args = parse(build_parser(), arguments)
+    with main_guard():
+        from supernet.commands.transcribe import transcribe
 
-
-def _names(recordings: list[str]) -> Iterator[str]:
-    """Folders as the audio files in them, at any depth."""
-    known = audio.extensions()
-    for name in recordings:
-        if name == STDIN or not Path(name).is_dir():
-            yield name
-            continue
-        inside = sorted(str(file) for file in Path(name).rglob("*") if file.suffix.lower() in known)
-        if not inside:
-            raise RunError(f"`RECORDING` must be audio or a folder with some, but '{name}' has none.")
-        yield from inside
-
-
-def _writer(args: argparse.Namespace, names: list[str]) -> Callable[[str, Transcript], None]:
-    """What to do with each transcript."""
-    form = _as_json if args.format == "jsonl" else _harmless(FORMATS[args.format])
-    if args.out is None:
-        if args.format in SUBTITLES and len(names) > 1:
-            raise RunError(
-                f"`--out` must name a folder for the {args.format} files of {len(names)} recordings."
-            )
-        return lambda name, result: put(form(name, result))
-    files = {name: args.out / f"{_stem(name)}.{SUFFIXES[args.format]}" for name in names}
-    if len(set(files.values())) < len(set(names)):
-        raise RunError("`--out` must get recordings of different names, but some of these share theirs.")
-    args.out.mkdir(parents=True, exist_ok=True)
-    return lambda name, result: write_whole(files[name], form(name, result))
-
-
-def _harmless(form: Form) -> Form:
-    """``form`` of texts in which control characters are shown: a model's tokens may hold any."""
-
-    def written(name: str, result: Transcript) -> str:
-        words = tuple(replace(word, text=plain(word.text)) for word in result.words)
-        return form(plain(name), replace(result, text=plain(result.text), words=words))
-
-    return written
-
-
-def _as_json(name: str, result: Transcript) -> str:
-    r"""JSON has escapes of its own: ``\u001b``, and ``\u00e4`` where standard output has no such letter."""
-    return json_encodable(FORMATS["jsonl"](name, result), sys.stdout.encoding or "utf-8")
-
-
-def _stem(name: str) -> str:
-    return "stdin" if name == STDIN else Path(name).stem
-
-
-def _transcribe(
-    recognizer: Recognizer, sources: list[Source], batch: int, write: Callable[[str, Transcript], None]
-) -> int:
-    """Write each transcript, name what could not be read, and return how many those were."""
-    failed, total = 0, round(sum(source.seconds for source in sources))
-    with progress() as report:
-        recordings = _counted(sources, lambda seconds: report("seconds of audio", round(seconds), total))
-        for source, result in zip(sources, recognizer.stream(recordings, batch), strict=True):
-            if isinstance(result, Transcript):
-                write(source.name, result)
-            else:
-                failed += 1
-                name = "standard input" if source.name == STDIN else source.name
-                complain(audio.complaint(name, result))
-    return failed
-
-
-def _counted(sources: list[Source], report: Callable[[float], None]) -> Iterator[Iterator[Tensor]]:
-    """The blocks of each recording; reports how many seconds have been read of all."""
-    done = 0.0
-
-    def blocks(source: Source) -> Iterator[Tensor]:
-        nonlocal done
-        for block in source.blocks():
-            yield block
-            done += len(block) / SAMPLE_RATE
-            report(done)
-
-    for source in sources:
-        yield blocks(source)
+        failed = transcribe(args)
+    if failed:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import warnings
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import optuna
-from optuna.study import Study
-from sqlalchemy.exc import SQLAlchemyError
-
-from selection.study import compare_report, tune_report
-from selection.study.compare import CompareJob
-from selection.study.definition import CompareDefinition, Definition, TuneDefinition, checked
-from selection.study.storage import DEFINITION, JOURNAL, create, load, open_storage
-from selection.study.tune import TuneJob
-from selection.study.work import Job, work
-from supernet.cli import main_guard
+from supernet.console.guard import main_guard
 from supernet.console.options import add_set_option
-from supernet.console.screen import console
-from supernet.console.text import fail
-from supernet.engine import Divergence
-from supernet.plugins import load_plugin, plugin_names
-from supernet.resolve import ConfigError, Data, load_file, load_shipped, merge, parse_set, task_from_option
-from supernet.run import RunError, as_data
-from supernet.train import STOPPED
-
-KINDS: dict[str, type[Definition]] = {"compare": CompareDefinition, "tune": TuneDefinition}
+from supernet.console.parser import Parser, parse, whole
+from supernet.names import plugin_names
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m selection.study",
+    parser = Parser(
+        name="study",
         description="Train many runs: which method is best (compare), or which settings (tune).",
         epilog="Stop with Ctrl-C at any time; the same command continues. Run it in several places with one "
         "--storage, and they share the work.",
@@ -47,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_study_options(command)
     compare.add_argument("--seeds", metavar="0,1,2", help="seeds of every run")
     tune.add_argument("--method", metavar="NAME", help=f"how to train: {', '.join(plugin_names('method'))}")
-    tune.add_argument("--trials", type=int, default=40, help="how many trials there are to be (default 40)")
+    tune.add_argument("--trials", type=whole(1), default=40, help="how many trials there are to be (40)")
     tune.add_argument("--objectives", metavar="A,B", help="wer, wer/6, compute (default wer)")
     report.add_argument("out", type=Path, metavar="FOLDER", help="the study's folder")
     for command in (compare, tune, report):
@@ -61,7 +40,7 @@ def _add_study_options(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, metavar="FOLDER", required=True, help="where runs, artifacts and reports go")
     add("--task", metavar="NAME|PATH", help="as in supernet.train")
     add("--sizes", metavar="6,9,12", help="as in supernet.train")
-    add("--steps", type=int, metavar="N", help="updates of a run")
+    add("--steps", type=whole(1), metavar="N", help="updates of a run")
     add_set_option(parser, "any key of the study, e.g. settings.train.lr=0.001")
 
 
@@ -70,12 +49,12 @@ def _add_storage_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--storage",
         metavar="URL",
-        help=f"postgresql://…, any URL of Optuna's, or {JOURNAL}FILE (default: study.db in the folder)",
+        help="postgresql://…, any URL of Optuna's, or journal:FILE (default: study.db in the folder)",
     )
     add("--name", help="the study's name in the storage (default: the folder's)")
     add(
         "--grace",
-        type=int,
+        type=whole(4),
         default=120,
         metavar="S",
         help="seconds without a sign of life after which a worker's trial is given to another (default 120)",
@@ -83,123 +62,11 @@ def _add_storage_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = build_parser().parse_args(arguments)
-    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    with main_guard(), _storage_guard():
-        if args.grace < 4:
-            raise ConfigError([f"`--grace` must be at least 4 seconds, but is {args.grace} instead."])
-        if args.command == "report":
-            study = load(_storage(args, must_exist=True), _name(args))
-            _report(study, args.out)
-        else:
-            _run(args)
+    args = parse(build_parser(), arguments)
+    with main_guard(f"What was done is kept in {args.out}; the same command continues."):
+        from selection.commands.study import study
 
-
-@contextlib.contextmanager
-def _storage_guard() -> Iterator[None]:
-    """A storage that goes away ends in one clear line; what was trained remains in the run folders."""
-    try:
-        yield
-    except SQLAlchemyError as e:
-        fail(f"the storage must stay reachable, but does not answer: {str(e).splitlines()[0]}", 1)
-
-
-def _run(args: argparse.Namespace) -> None:
-    definition = checked(KINDS[args.command], definition_data(args))
-    job = _job(definition, args)
-    args.out.mkdir(parents=True, exist_ok=True)
-    data = _complete(args.command, definition)
-    study = create(_storage(args), _name(args), job.directions, job.first(), data, _completed)
-    if isinstance(definition, TuneDefinition) and len(job.directions) == 1:
-        study.pruner = definition.new_pruner()
-    try:
-        work(study, job)
-    except KeyboardInterrupt:
-        fail(f"stopped; what was done is kept in {args.out}. The same command continues.", STOPPED)
-    except Divergence as e:
-        fail(str(e), 1)
-    _report(study, args.out)
-
-
-def _complete(kind: str, definition: Definition) -> Data:
-    """The study as it is stored: with every setting of its trainings."""
-    data = {"kind": kind, **definition.model_dump(mode="json")}
-    return data | {"settings": as_data(definition.resolved().config)}
-
-
-def _completed(data: Data) -> Data:
-    kind = data.pop("kind", None)
-    return _complete(kind, checked(KINDS[kind], data)) if kind in KINDS else data
-
-
-def _job(definition: Definition, args: argparse.Namespace) -> Job:
-    if isinstance(definition, CompareDefinition):
-        return CompareJob(definition, args.out)
-    assert isinstance(definition, TuneDefinition)
-    if args.trials < 1:
-        raise ConfigError([f"`--trials` must be at least 1, but is {args.trials} instead."])
-    return TuneJob(definition, args.out, args.trials)
-
-
-def definition_data(args: argparse.Namespace) -> Data:
-    """The study of a command line: file, then options."""
-    data: Data = load_shipped(f"study_{args.command}") if args.config is None else load_file(args.config)
-    settings: Data = {}
-    if args.task is not None:
-        settings["task"] = task_from_option(args.task)
-    if args.sizes is not None:
-        settings["sizes"] = numbers(args.sizes)
-    if args.steps is not None:
-        settings["train"] = {"num_steps": args.steps}
-    if getattr(args, "method", None) is not None:
-        settings["method"] = {"name": args.method}
-    options: Data = {"settings": settings} if settings else {}
-    if getattr(args, "seeds", None) is not None:
-        options["seeds"] = numbers(args.seeds)
-    if getattr(args, "objectives", None) is not None:
-        options["objectives"] = args.objectives.split(",")
-    for layer in (options, *map(parse_set, args.settings)):
-        data = merge(data, layer)
-    return fitting(data, args.method) if args.command == "tune" and args.config is None else data
-
-
-def fitting(data: Data, method: str | None) -> Data:
-    """The search that comes with the project, without what ``method`` has no setting for."""
-    kls, _ = load_plugin("method", method or "simple-top-k", [])
-    known = [] if kls is None else [f"method.{name}" for name in kls.Options.model_fields]
-
-    def fits(values: Mapping[str, Any]) -> Data:
-        return {key: value for key, value in values.items() if not key.startswith("method.") or key in known}
-
-    return {**data, "space": fits(data["space"]), "trials": [fits(values) for values in data["trials"]]}
-
-
-def numbers(text: str) -> list[int | str]:
-    """Whole numbers, or the words themselves for the validation to complain about."""
-    return [int(part) if part.strip().lstrip("-").isdigit() else part for part in text.split(",")]
-
-
-def _storage(args: argparse.Namespace, must_exist: bool = False) -> Any:
-    if must_exist and args.storage is None and not (args.out / "study.db").is_file():
-        raise RunError(f"`FOLDER` must hold a study, but '{args.out}' has no study.db. Is it in a --storage?")
-    return open_storage(args.storage, args.out, args.grace)
-
-
-def _name(args: argparse.Namespace) -> str:
-    return str(args.name or args.out.absolute().name)
-
-
-def _report(study: Study, folder: Path) -> None:
-    """Write tables, pictures and the page of a study into its folder, and print the tables."""
-    folder.mkdir(parents=True, exist_ok=True)
-    data = dict(study.user_attrs[DEFINITION])
-    kind = data.pop("kind")
-    if kind == "compare":
-        compare_report.write(study, checked(CompareDefinition, data), folder)
-    else:
-        tune_report.write(study, data["objectives"], folder)
-    console.print(f"{folder / 'report.html'} shows it all; results.csv has every number.")
+        study(args)
 
 
 if __name__ == "__main__":

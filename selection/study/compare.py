@@ -15,6 +15,7 @@ from selection.study.contenders import Field, Training, seconds_a_step
 from selection.study.definition import CompareDefinition
 from selection.study.work import Job
 from supernet.checkpoint import load
+from supernet.commands.train import train_one
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.costs import MACS_SECONDS
@@ -25,7 +26,6 @@ from supernet.resolve import Resolved
 from supernet.run import Run
 from supernet.scoring import count_errors, count_words
 from supernet.selections import Selection
-from supernet.train import train_one
 
 TRAINING = "training"
 """The one parameter of a trial: the name of its run."""

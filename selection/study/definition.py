@@ -15,7 +15,8 @@ from pydantic import Field, field_validator, model_validator
 from selection import samplers
 from selection.study.space import Dimension, nested
 from supernet.config import Named, Section
-from supernet.plugins import load_plugin, nearest, validated
+from supernet.names import nearest
+from supernet.plugins import load_plugin, validated
 from supernet.resolve import ConfigError, Data, Resolved, resolve
 
 Regime = Literal["updates", "compute", "compute-each"]

@@ -15,6 +15,7 @@ from selection.study.definition import TuneDefinition
 from selection.study.space import nested, shown, written
 from selection.study.storage import Direction
 from selection.study.work import ENDED, Job, Surplus, ended
+from supernet.commands.train import train_one
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.engine import Divergence
@@ -22,7 +23,6 @@ from supernet.evaluation import score_sizes
 from supernet.opening import open_model
 from supernet.resolve import ConfigError, Resolved
 from supernet.run import Run
-from supernet.train import train_one
 
 
 class TuneJob(Job):

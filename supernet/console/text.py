@@ -18,6 +18,9 @@ _STAND_INS = str.maketrans(
     {"–": "-", "−": "-", "·": ".", "…": "...", "␣": "_", "±": "+-", "×": "x", "→": "->", "≥": ">=", "≤": "<="}
 )
 
+STOPPED = 130
+"""The exit status after Ctrl-C: 128 + SIGINT."""
+
 
 def plain(text: str, *, lines: bool = False) -> str:
     r"""``text`` with control characters as visible escapes such as ``\x1b``.
@@ -77,6 +80,25 @@ def say(text: str) -> None:
     put(plain(text, lines=True) + "\n")
 
 
+_quiet = False
+
+
+def be_quiet(quiet: bool) -> None:
+    """Whether to leave out bars, notes and what to do next: results and errors remain."""
+    global _quiet
+    _quiet = quiet
+
+
+def is_quiet() -> bool:
+    return _quiet
+
+
+def remark(text: str) -> None:
+    """A line on standard output about how the work goes on; no result."""
+    if not _quiet and is_main_process():
+        say(text)
+
+
 def is_main_process() -> bool:
     """Whether this process speaks for the run: the first, where there are several."""
     return os.environ.get("RANK", "0") == "0"
@@ -94,6 +116,13 @@ def fail(message: str, status: int = 2) -> NoReturn:
     raise SystemExit(status)
 
 
+def halt(message: str, status: int = STOPPED) -> NoReturn:
+    """End because the user wished so, which is no error."""
+    put(plain(message, lines=True) + "\n", sys.stderr)
+    raise SystemExit(status)
+
+
 def note(message: str) -> None:
     """Something worth knowing, on standard error."""
-    put(plain(f"note: {message}", lines=True) + "\n", sys.stderr)
+    if not _quiet:
+        put(plain(f"note: {message}", lines=True) + "\n", sys.stderr)

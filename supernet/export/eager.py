@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from supernet.checkpoint import load
-from supernet.cut import Cut
+from supernet.cutting import Cut
 from supernet.export.formats import Format, Runtime, Written
 from supernet.model import Recogniser
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from supernet.batch import Batch, Report
-from supernet.cut import Cut
+from supernet.cutting import Cut
 from supernet.errors import UserError
 from supernet.export.acceptance import Texts, Verdict, largest_difference, write_texts
 from supernet.export.eager import Eager

@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 from torch import Tensor
 
 from supernet.arguments import ArgumentError
-from supernet.cut import Cut
+from supernet.cutting import Cut
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supernet.cut import Cut
+from supernet.cutting import Cut
 from supernet.export.formats import Format, Runtime, Written, quiet
 from supernet.export.graph import Graph, example
 from supernet.features import LOG_MEL

@@ -9,7 +9,7 @@ import torch
 
 from supernet.checkpoint import Model
 from supernet.config import Config
-from supernet.cut import Cut, cut
+from supernet.cutting import Cut, cut
 from supernet.export.export import RECORD
 from supernet.export.onnx import Onnx
 from supernet.latency.measure import Subject

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from supernet.config import Config
-from supernet.cut import cut
+from supernet.cutting import cut
 from supernet.model import Recogniser
 from tests.benchmarks.conftest import Ratio
 from tests.benchmarks.test_step import NUM_TOKENS

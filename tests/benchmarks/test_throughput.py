@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from supernet.cut import cut
+from supernet.cutting import cut
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.model import Recogniser
 from supernet.phases import Schedule

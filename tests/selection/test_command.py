@@ -16,7 +16,7 @@ from selection import __main__ as command
 from selection.measuring.store import Store
 from supernet import cut, evaluate, transcribe
 from supernet.checkpoint import load
-from supernet.console.screen import Screen
+from supernet.console.screen import console
 from supernet.run import Run
 from supernet.selections import Selection
 from tests.supernet.processes import run, start
@@ -36,8 +36,7 @@ def everything(finished: tuple[Run, str], place: Path) -> tuple[Run, str]:
 @pytest.fixture
 def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(place)
-    for module in (command, evaluate):
-        monkeypatch.setattr(module, "console", Screen(width=200))
+    monkeypatch.setattr(console, "width", 200)
     return place
 
 

@@ -14,7 +14,7 @@ import torch
 from selection.measuring.costs import latency, machine, multiply_accumulates, parameters, time_whole
 from supernet.checkpoint import num_parameters
 from supernet.costs import macs
-from supernet.cut import cut
+from supernet.cutting import cut
 from supernet.model import Recogniser
 from supernet.units import Granularity, Kept, LayerType
 from tests.supernet.tiny import NUM_TOKENS, tiny_config

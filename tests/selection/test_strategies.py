@@ -24,7 +24,8 @@ from selection.strategies.leave_one_out import LeaveOneOut
 from selection.strategies.rules import EveryOther, Random, RandomOptions, Tail, evenly_spread
 from selection.strategies.similarity import Similarity, SimilaritySVCCA
 from selection.strategy import Strategy
-from supernet.plugins import load_plugin, plugin_names
+from supernet.names import plugin_names
+from supernet.plugins import load_plugin
 from supernet.units import Kept
 
 STRATEGIES: dict[str, type[Strategy]] = {

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from selection import worth
-from selection.worth import Alone, bills, found_alone, main
-from supernet.console.screen import Screen
+from selection.commands.worth import Alone, bills, found_alone
+from selection.worth import main
+from supernet.console.screen import console
 from supernet.resolve import brought_up_to_date, resolve
 from supernet.run import Run
 
@@ -106,7 +106,7 @@ def test_the_tables(
     beside: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(place)  # where the corpus is
-    monkeypatch.setattr(worth, "console", Screen(width=160))
+    monkeypatch.setattr(console, "width", 160)
     main([str(beside / "joint")])
     out = capsys.readouterr().out
     assert "small" in out

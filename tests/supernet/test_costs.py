@@ -10,7 +10,7 @@ import torch
 
 from supernet.checkpoint import num_parameters
 from supernet.costs import macs, real_time_factor
-from supernet.cut import cut
+from supernet.cutting import cut
 from supernet.model import Recogniser
 from supernet.units import Granularity, LayerType
 from tests.supernet import tiny

@@ -8,7 +8,7 @@ import pytest
 
 from supernet.checkpoint import load, num_parameters
 from supernet.costs import macs
-from supernet.cut import cut
+from supernet.cutting import cut
 from supernet.run import Run
 from supernet.train import main
 from tests.supernet.processes import settings

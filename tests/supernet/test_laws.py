@@ -15,7 +15,7 @@ from torch import Tensor
 
 from supernet.checkpoint import Model, load, save
 from supernet.config import Config
-from supernet.cut import cut
+from supernet.cutting import cut
 from supernet.lanes import FINAL, Lane, Padding, Walk
 from supernet.model import Recogniser, ctc_loss
 from supernet.tokens import Tokens

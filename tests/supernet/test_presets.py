@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from supernet.model import Recogniser
+from supernet.names import presets
 from supernet.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
 from supernet.phases import Schedule
-from supernet.resolve import Resolved, presets, resolve
+from supernet.resolve import Resolved, resolve
 from supernet.step import Draw, Step
 from tests.supernet import tiny
 from tests.supernet.tiny import NUM_TOKENS

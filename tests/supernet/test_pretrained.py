@@ -16,7 +16,7 @@ from supernet.batch import Batch
 from supernet.checkpoint import Model, load, save
 from supernet.config import Config
 from supernet.costs import macs
-from supernet.cut import cut
+from supernet.cutting import cut
 from supernet.features import SAMPLES
 from supernet.lanes import FINAL, Lane
 from supernet.model import Recogniser

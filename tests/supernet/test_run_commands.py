@@ -15,7 +15,7 @@ import soundfile
 import torch
 
 from supernet import checkpoint, cut, evaluate, train, transcribe
-from supernet.console.screen import Screen
+from supernet.console.screen import console
 from supernet.run import Run
 from tests.supernet.processes import LEARNING, environment, run, settings
 from tests.tasks.folders import tone, write_folder
@@ -24,7 +24,7 @@ from tests.tasks.folders import tone, write_folder
 @pytest.fixture
 def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(place)
-    monkeypatch.setattr(evaluate, "console", Screen(width=200))
+    monkeypatch.setattr(console, "width", 200)
     return place
 
 

@@ -11,9 +11,10 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from supernet.console.screen import Screen
+from supernet.commands.train import unlearned
+from supernet.console.screen import console
 from supernet.run import Run
-from supernet.train import main, unlearned
+from supernet.train import main
 from tests.supernet.processes import LEARNING, SECRET, digest, run, settings
 
 FILES = """
@@ -122,7 +123,7 @@ def test_a_finished_run_prints_its_table_again(
     before = {path: path.stat().st_mtime_ns for path in finished[0].folder.rglob("*.safetensors")}
     results = finished[0].results_file.stat().st_mtime_ns
     monkeypatch.chdir(place)
-    monkeypatch.setattr("supernet.train.console", Screen(width=200))
+    monkeypatch.setattr(console, "width", 200)
     main([*settings(), *LEARNING, "--out", "runs/finished"])
     rtf = finished[0].results()["sizes"]["4"]["rtf"]
     assert f"{rtf:.4f}" in capsys.readouterr().out, "measured anew, it would differ"

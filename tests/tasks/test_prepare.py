@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from supernet.console.screen import Screen
+from supernet.console.screen import console
 from tasks import prepare
 from tests.tasks.corpora import write_flac, write_librispeech, write_tedlium
 from tests.tasks.folders import numbers_of_cuts, prepared, write_folder
@@ -17,7 +17,7 @@ from tests.tasks.test_conversion import bad_corpus
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(prepare, "console", Screen(width=200))
+    monkeypatch.setattr(console, "width", 200)
     return tmp_path
 
 

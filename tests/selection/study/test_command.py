@@ -15,12 +15,10 @@ import yaml
 from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
 
-from selection.study import compare_report, tune_report, work
 from selection.study.__main__ import main
 from selection.study.definition import TuneDefinition, checked
 from selection.study.tune import Follow, TuneJob
-from supernet import train as training
-from supernet.console.screen import Screen
+from supernet.console.screen import console
 from supernet.resolve import load_file
 from supernet.run import Run
 from supernet.scoring import score
@@ -61,8 +59,7 @@ def desk(place: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _wide(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk)
-    for module in (compare_report, tune_report, work, training):
-        monkeypatch.setattr(module, "console", Screen(width=160))
+    monkeypatch.setattr(console, "width", 160)
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,13 @@ from typing import Any
 import optuna
 import pytest
 
-from selection.study.__main__ import build_parser, definition_data
+from selection.commands.study import definition_data
+from selection.study.__main__ import build_parser
 from selection.study.contenders import seconds_a_step
 from selection.study.definition import CompareDefinition, Definition, TuneDefinition, checked
 from selection.study.space import Dimension, nested, read, written
-from supernet.resolve import ConfigError, load_file, presets
+from supernet.names import presets
+from supernet.resolve import ConfigError, load_file
 from tests.selection.study.test_contenders import SETTINGS
 
 ROOT = Path(__file__).parents[3]

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from supernet.checkpoint import load
-from supernet.console.screen import Screen
-from supernet.cut import Cut
+from supernet.commands.export import FORMATS
+from supernet.console.screen import console
+from supernet.cutting import Cut
 from supernet.export import __main__ as command
 from supernet.export.acceptance import BATCHES, noise
 from supernet.export.eager import Eager, Torch
@@ -27,7 +28,7 @@ from supernet.selections import Choice, Selection
 @pytest.fixture
 def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(place)
-    monkeypatch.setattr(command, "console", Screen(width=200))
+    monkeypatch.setattr(console, "width", 200)
     return place
 
 
@@ -72,7 +73,7 @@ class Babbling(Rounding):
 
 
 def use(monkeypatch: pytest.MonkeyPatch, format: Format) -> None:
-    monkeypatch.setitem(command.FORMATS, "torch", lambda: format)
+    monkeypatch.setitem(FORMATS, "torch", lambda: format)
 
 
 def complaint(arguments: Sequence[object], capsys: pytest.CaptureFixture[str], status: int = 2) -> str:

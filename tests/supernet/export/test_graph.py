@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from supernet.checkpoint import Model
-from supernet.cut import Cut, cut
+from supernet.cutting import Cut, cut
 from supernet.export.acceptance import noise
 from supernet.export.executorch import ExecuTorch, width
 from supernet.export.formats import Runtime

@@ -13,7 +13,7 @@ import torch
 from sentencepiece import SentencePieceProcessor
 from torch import Tensor
 
-from supernet.cut import Cut
+from supernet.cutting import Cut
 from supernet.decoding import greedy
 from supernet.export.onnx import Onnx, save_tokens
 from supernet.features import SAMPLE_RATE, fbank

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from supernet.console.screen import Screen
+from supernet.console.screen import console
 from supernet.export.onnx import Onnx
 from supernet.latency import __main__ as command
 from supernet.latency import measure
@@ -23,7 +23,7 @@ from supernet.timing import timed
 def mine(finished: tuple[Run, str], place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A copy of the finished run, measured briefly."""
     monkeypatch.chdir(place)
-    monkeypatch.setattr(command, "console", Screen(width=200))
+    monkeypatch.setattr(console, "width", 200)
     monkeypatch.setattr(measure, "SECONDS", (1, 10))
     monkeypatch.setattr(command, "SECONDS", (1, 10))
     monkeypatch.setattr(measure, "REPEATS", 1)

@@ -1,44 +1,14 @@
-"""What the command lines share: clear ends, and the corpus or beam search that the options ask for."""
+"""What options of several commands ask for: a beam search, a corpus that has changed."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from supernet.arguments import ArgumentError
 from supernet.beam import Beam, BeamSearch
-from supernet.console.text import fail, note
+from supernet.console.text import note
 from supernet.decoding import Decoder
-from supernet.errors import UserError
 from supernet.resolve import ConfigError, Data, parse_set
-
-
-@contextlib.contextmanager
-def main_guard() -> Iterator[None]:
-    """Turn what a user can cause into one clear line and exit status 2, and Ctrl-C into a word of what
-    remains.
-    """
-    try:
-        yield
-    except ArgumentError as e:
-        fail("\n".join(e.about_options()))
-    except UserError as e:
-        fail(str(e))
-    except OSError as e:
-        fail(_explain(e))
-
-
-def _explain(error: OSError) -> str:
-    where = f"'{error.filename}'" if error.filename else "the output"
-    if error.errno == errno.ENOSPC:
-        return (
-            f"the disk must have room for {where}, but is full. Free some, then the same command continues."
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{where} must be writable, but is not ({error.strerror}). Choose another folder with --out."
-    return f"{where}: {error.strerror or error}"
 
 
 def open_beam(args: argparse.Namespace) -> Beam | None:

@@ -1,1 +1,0 @@
-"""Presets: what differs from the defaults of `supernet.config`, and nothing more."""

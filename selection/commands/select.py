@@ -1,0 +1,101 @@
+"""Choose the units of every size or budget by every strategy, and compare."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from selection.commands.asked import wishes, words
+from selection.comparing.earlier import stored
+from selection.reporting.pictures import draw_all
+from selection.reporting.report import render
+from selection.reporting.tables import latency_lines, table
+from selection.select import Session, Wanted, compare
+from selection.strategy import Strategy
+from supernet.console.progress import progress
+from supernet.console.screen import console
+from supernet.names import plugin_names
+from supernet.opening import open_model
+from supernet.plugins import load_plugin
+from supernet.resolve import ConfigError, merge, parse_set, resolve_trained
+from supernet.run import Run, RunError
+
+
+def select(args: argparse.Namespace) -> None:
+    """The command ``select``."""
+    run = Run.open(args.run)
+    data, subnets = run.config_data(), run.subnets()
+    if not subnets:
+        raise RunError(f"`RUN` must have been trained to the end, but '{run.folder}' has no subnets yet.")
+    problems: list[str] = []
+    settings = _settings(args.settings, problems)
+    change = {"task": settings.pop("task")} if "task" in settings else {}
+    wanted = _wanted(args, list(subnets), settings, problems)
+    resolved = resolve_trained(data, change)
+    model = open_model(run, args.device)
+    with progress() as report:
+        resolved.task.prepare(report)
+        session = Session(run, model, resolved.task, wanted, report)
+        earlier = stored(run.comparison_file, session.network)
+        comparison = compare(session, earlier)
+        pictures = draw_all(comparison)
+        run.save_comparison(comparison.as_data(), render(comparison, pictures), pictures)
+    console.print(table(comparison, console.width, earlier))
+    for line in latency_lines(comparison):
+        console.print(line)
+    for strategy, budgets, reason in comparison.unfit_together():
+        console.print(f"{strategy} did not choose for {budgets}: {reason}.")
+    console.print(
+        f"{run.report_file} shows it all; selections/STRATEGY.json hold the choices.", highlight=False
+    )
+
+
+def _wanted(
+    args: argparse.Namespace, sizes: Sequence[int], settings: Mapping[str, Any], problems: list[str]
+) -> Wanted:
+    """The options, checked; raises :class:`ConfigError` with everything that is wrong."""
+    names = plugin_names("strategy") if args.strategies is None else words(args.strategies)
+    strategies = _strategies(names, settings, problems)
+    texts = [] if args.sizes is None else words(args.sizes)
+    if args.sizes is None and not args.budget:
+        texts = [str(size) for size in sizes]
+    asked = [*wishes(texts, "--sizes", problems), *wishes(args.budget, "--budget", problems)]
+    if problems:
+        raise ConfigError(problems)
+    return Wanted(
+        strategies,
+        asked,
+        must_fit=args.strategies is not None,
+        seconds=args.seconds,
+        num_valid=args.utterances,
+        frozen_steps=args.frozen_steps,
+        retime=args.retime,
+    )
+
+
+def _settings(texts: Sequence[str], problems: list[str]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for text in texts:
+        try:
+            merged = merge(merged, parse_set(text))
+        except ConfigError as e:
+            problems += e.problems
+    return merged
+
+
+def _strategies(
+    names: Sequence[str], settings: Mapping[str, Any], problems: list[str]
+) -> dict[str, Strategy]:
+    for name in set(settings) - set(names):
+        problems.append(f"`--set` {name}.… must be about a strategy that is asked, but is about '{name}'.")
+    found: dict[str, Strategy] = {}
+    for name in names:
+        options = settings.get(name, {})
+        if not isinstance(options, Mapping):
+            problems.append(f"`--set` must look like {name}.option=value, but is '{name}={options}' instead.")
+            continue
+        kls, loaded = load_plugin("strategy", {**options, "name": name}, problems, prefix=name)
+        if kls is not None and loaded is not None:
+            found[name] = kls(loaded)
+    return found

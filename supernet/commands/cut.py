@@ -1,0 +1,24 @@
+"""Cut one size out of a trained run."""
+
+from __future__ import annotations
+
+import argparse
+
+from supernet.checkpoint import load, num_parameters
+from supernet.console.text import say
+from supernet.cutting import Cut
+from supernet.opening import choose, open_selection
+from supernet.run import Run
+
+
+def cut(args: argparse.Namespace) -> None:
+    """The command ``cut``."""
+    run = Run.open(args.run)
+    model = load(run.model_stem)
+    selection = open_selection(run, model, args.selection)
+    small = Cut.of(run, model, selection, choose(selection, args.size))
+    args.out.mkdir(parents=True, exist_ok=True)
+    small.save(args.out)
+    size, kind = small.subnet.size, small.subnet.granularity
+    parameters = num_parameters(small.model.recogniser)
+    say(f"{args.out}: {size} {kind}{'' if size == 1 else 's'}, {parameters:,} parameters")

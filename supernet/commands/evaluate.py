@@ -1,0 +1,90 @@
+"""Score a trained run again."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from supernet.batch import SPLITS
+from supernet.beam import decoder_for
+from supernet.commands.options import corpus_changes, note_left_out, open_beam
+from supernet.console.progress import progress
+from supernet.console.screen import console
+from supernet.console.tables import groups_table, results_table
+from supernet.decoding import GREEDY
+from supernet.evaluation import Evaluation, Heard, score_sizes
+from supernet.files import safe_name
+from supernet.opening import choose, open_model, open_selection
+from supernet.resolve import Data, resolve_trained
+from supernet.run import Run, RunError
+from supernet.scoring import Score
+
+_GROUPS: dict[str, Callable[[Heard], Mapping[str, Mapping[str, Score]]]] = {
+    "speaker": Heard.by_speaker,
+    "length": Heard.by_length,
+}
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """The command ``evaluate``."""
+    groups = [] if args.by is None else _some_of(tuple(_GROUPS), args.by, "--by")
+    title, found = _score(args)
+    for split in found.heard:
+        results = {"title": f"{title}, {split}", "sizes": found.sizes}
+        console.print(results_table(results, split))
+        for group in groups:
+            console.print(groups_table(f"by {group}, {split}", group, _GROUPS[group](found.heard[split])))
+
+
+def _some_of(names: Sequence[str], text: str, option: str) -> list[str]:
+    """Those of ``names`` that ``text`` lists."""
+    wanted = [part.strip() for part in text.split(",")]
+    if unknown := [part for part in wanted if part not in names]:
+        raise RunError(f"`{option}` must be some of {', '.join(names)}, but has '{unknown[0]}' instead.")
+    return [name for name in names if name in wanted]
+
+
+def _condition(args: argparse.Namespace, data: Data) -> list[Data]:
+    """What ``--set`` changes for this evaluation of the run with the configuration ``data``."""
+    changes = corpus_changes(args.settings)
+    moved = bool(changes) and all(_has_moved(change["task"], data.get("task")) for change in changes)
+    if bool(changes) != (args.name is not None) and not moved:
+        raise RunError(
+            "`--set` and `--name` must come together, but one is missing: transcripts of another condition "
+            "need a name of their own, such as --name noisy."
+        )
+    if args.name is not None:
+        safe_name(args.name, "--name")
+    return changes
+
+
+def _has_moved(new: Any, old: Any) -> bool:
+    """Whether ``new`` says nothing but where a file or folder of ``old`` is that is gone from its place."""
+    if isinstance(new, Mapping) and isinstance(old, Mapping):
+        return all(_has_moved(value, old.get(key)) for key, value in new.items())
+    return isinstance(new, str) and isinstance(old, str) and os.sep in old and not Path(old).exists()
+
+
+def _score(args: argparse.Namespace) -> tuple[str, Evaluation]:
+    run = Run.open(args.run)
+    data = run.config_data()
+    task = resolve_trained(data, *_condition(args, data)).task
+    splits = _some_of([*SPLITS, *task.parts()], args.split, "--split")
+    model = open_model(run, args.device)
+    selection = open_selection(run, model, args.selection)
+    wanted = [c.budget for c in selection.choices] if args.sizes is None else args.sizes.split(",")
+    choices = [choose(selection, budget.strip(), "sizes") for budget in wanted]
+    subnets = {choice.budget: choice.subnet for choice in choices}
+    marks = [] if args.name is None else [args.name]
+    marks += [] if args.selection is None else [selection.strategy]
+    decoder = decoder_for(open_beam(args), model.tokens)
+    note_left_out(decoder)
+    with progress() as report:
+        task.prepare(report)
+        found = score_sizes(run, model, task, subnets, splits, report, marks, decoder)
+    parts = [run.folder.name, args.name, args.selection and f"chosen by {selection.strategy}"]
+    parts.append(None if decoder == GREEDY else decoder.name)
+    return ", ".join(part for part in parts if part is not None), found

@@ -1,0 +1,136 @@
+"""Sizes of a trained run for people's own machines."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from supernet.batch import Batch, Report, Task, TaskError
+from supernet.checkpoint import Model, load
+from supernet.commands.options import corpus_changes
+from supernet.console.progress import progress
+from supernet.console.screen import console
+from supernet.cutting import Cut
+from supernet.export.acceptance import Verdict
+from supernet.export.eager import Torch
+from supernet.export.executorch import ExecuTorch
+from supernet.export.export import Examiner, NotAccepted, export
+from supernet.export.folders import check_free
+from supernet.export.formats import Format
+from supernet.export.onnx import Onnx
+from supernet.features import LOG_MEL
+from supernet.opening import choose, open_selection
+from supernet.resolve import ConfigError, Data, resolve_trained
+from supernet.run import Run, RunError
+from supernet.selections import Choice, Selection
+
+FORMATS: dict[str, type[Format]] = {
+    "sherpa-onnx": Onnx,
+    "onnx": Onnx,  # the same file: sherpa-onnx asks for nothing that onnxruntime would mind
+    "torch": Torch,
+    "executorch": ExecuTorch,
+}
+
+
+def export_sizes(args: argparse.Namespace) -> list[str]:
+    """The command ``export``; what went wrong, a line each."""
+    _check(args)
+    return _export_all(args)
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.all and args.size is not None:
+        raise RunError(f"`--all` must stand without `--size`, but stands beside `--size {args.size}`.")
+    if not (math.isfinite(args.int8_margin) and args.int8_margin >= 0):
+        raise RunError(f"`--int8-margin` must be at least 0 points, but is {args.int8_margin:g} instead.")
+    FORMATS[args.format]().check(args.int8)
+
+
+def _export_all(args: argparse.Namespace) -> list[str]:
+    """Export what was asked for; returns what went wrong, a line each."""
+    run = Run.open(args.run)
+    model = load(run.model_stem)
+    if model.recogniser.input is not LOG_MEL:
+        raise RunError(
+            f"`RUN` must hold a network that reads log-mel features, but '{run.folder}' holds one that began "
+            "as `model.init` and reads samples, which no export does. `python -m supernet.cut` writes it for "
+            "PyTorch."
+        )
+    selection = open_selection(run, model, args.selection)
+    choices = selection.choices if args.all else (choose(selection, args.size),)
+    folders = {choice: _folder(run, args, selection, choice) for choice in choices}
+    for folder in folders.values():
+        check_free(folder, args.force)
+    changes = corpus_changes(args.settings)
+    table, problems = _table(run, args.unchecked), list[str]()
+    with progress() as report:
+        batches = None if args.unchecked else _test_split(run, model, changes, report)
+        examiner = Examiner(batches, args.int8_margin / 100, report)
+        for i, (choice, folder) in enumerate(folders.items()):
+            report("exporting", i, len(folders))
+            cut = Cut.of(run, model, selection, choice)
+            try:
+                verdicts = export(cut, FORMATS[args.format](), folder, args.int8, examiner)
+            except NotAccepted as e:
+                verdicts = e.verdicts
+                problems.append(f"{choice.budget}: {e}. '{folder}' was not written.")
+            _add_rows(table, choice, verdicts, folder)
+    console.print(table)
+    return problems
+
+
+def _folder(run: Run, args: argparse.Namespace, selection: Selection, choice: Choice) -> Path:
+    label = choice.budget if args.selection is None else f"{selection.strategy}-{choice.budget}"
+    if args.out is None:
+        return run.export_folder(label)
+    return Path(args.out / label if args.all else args.out)
+
+
+def _test_split(run: Run, model: Model, changes: Sequence[Data], report: Report) -> Iterable[Batch]:
+    """Batches of the task's test split."""
+    try:
+        task: Task = resolve_trained(run.config_data(), *changes).task
+        task.prepare(report)
+        return task.eval_batches("test", model.tokens)
+    except (ConfigError, TaskError) as e:
+        raise RunError(
+            f"the test split of '{run.folder}' must be at hand to compare what is written for it, but is not:"
+            f" {'; '.join(str(e).splitlines())} `--set task.path=PATH` "
+            "says where it is now; `--unchecked` compares numbers only, and the export says so."
+        ) from None
+
+
+def _table(run: Run, unchecked: bool) -> Table:
+    table = Table(title=f"{run.folder.name}, exported", title_justify="left", padding=(0, 1, 0, 0))
+    if unchecked:
+        table.caption = "Unchecked: what the files write for the test split was not compared."
+        table.caption_justify = "left"
+    table.add_column("size", justify="right")
+    table.add_column("file")
+    for name in ("MB", "difference", "test WER", "of the cut model", "other texts"):
+        table.add_column(name, justify="right")
+    table.add_column("folder", overflow="fold")
+    return table
+
+
+def _add_rows(table: Table, choice: Choice, verdicts: list[Verdict], folder: Path) -> None:
+    refused = any(v.problem for v in verdicts)
+    for v in verdicts:
+        table.add_row(
+            choice.budget,
+            v.file,
+            f"{v.num_bytes / 1e6:.2f}",
+            f"{v.difference:.1g}",
+            _rate(v.wer),
+            _rate(v.cut_wer),
+            "–" if v.texts_that_differ is None else str(v.texts_that_differ),
+            "refused" if refused else str(folder),
+        )
+
+
+def _rate(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2%}"

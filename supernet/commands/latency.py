@@ -1,0 +1,100 @@
+"""What each size costs on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from supernet.checkpoint import load
+from supernet.console.progress import progress
+from supernet.console.screen import console
+from supernet.costs import processor
+from supernet.export.onnx import Onnx
+from supernet.files import write_json
+from supernet.latency.measure import MEMORY_AT, SECONDS, Subject, base_of, measure
+from supernet.latency.subjects import of_random, of_run
+from supernet.opening import open_selection
+from supernet.resolve import resolve
+from supernet.run import Run, RunError
+
+
+def latency(args: argparse.Namespace) -> None:
+    """The command ``latency``."""
+    with tempfile.TemporaryDirectory() as place:
+        _check(args)
+        figures = _measure(args, Path(place))
+        _save(args, figures)
+    console.print(_table(figures))
+
+
+def _check(args: argparse.Namespace) -> None:
+    if (args.run is None) == (args.preset is None):
+        raise RunError("`RUN` or `--preset` must be given, and not both.")
+    for name in ("threads", "rounds"):
+        if getattr(args, name) < 1:
+            raise RunError(f"`--{name}` must be at least 1, but is {getattr(args, name)} instead.")
+    if args.preset is not None:
+        Onnx().check(int8=True)
+    if args.export is not None and not args.export.is_dir():
+        raise RunError(f"`--export` must be a folder, but '{args.export}' is none.")
+
+
+def _measure(args: argparse.Namespace, place: Path) -> dict[str, Any]:
+    title, subjects = _subjects(args, place)
+    with progress() as report:
+        rows = measure(subjects, args.threads, args.rounds, report)
+    base = base_of(subjects)
+    return {
+        "title": title,
+        "machine": processor(),
+        "threads": args.threads,
+        "compared_with": {"label": base.label, "size": base.size, "runtime": base.runtime},
+        "rows": rows,
+    }
+
+
+def _subjects(args: argparse.Namespace, place: Path) -> tuple[str, Sequence[Subject]]:
+    if args.preset is not None:
+        config = resolve([{"preset": args.preset}]).config
+        return f"{args.preset}, random weights", of_random(config, args.preset, place)
+    run = Run.open(args.run)
+    model = load(run.model_stem)
+    selection = open_selection(run, model, args.selection)
+    return run.folder.name, of_run(run, model, selection, args.export or run.exports, place)
+
+
+def _save(args: argparse.Namespace, latency: dict[str, Any]) -> None:
+    if args.out is not None:
+        write_json(args.out, latency)
+    elif args.run is not None:
+        Run(args.run).save_latency(latency)
+
+
+def _table(latency: dict[str, Any]) -> Table:
+    base, threads = latency["compared_with"], latency["threads"]
+    title = f"{latency['title']}: {latency['machine']}, {threads} thread{'' if threads == 1 else 's'}"
+    table = Table(title=title, title_justify="left", caption_justify="left", padding=(0, 1, 0, 0))
+    table.caption = (
+        "RTF: seconds of computation per second of audio, by the length of the utterance; in brackets the "
+        f"ratio to size {base['label']}, {base['runtime']}. MB of memory: the peak up to {MEMORY_AT} s."
+    )
+    table.add_column("size", justify="right")
+    table.add_column("runtime")
+    for name in ("file MB", "memory MB", "load ms", *(f"RTF {length} s" for length in SECONDS)):
+        table.add_column(name, justify="right")
+    for row in latency["rows"]:
+        costs = row["costs"]
+        table.add_row(
+            row["label"],
+            row["runtime"],
+            f"{costs['file_mb']:.2f}",
+            f"{costs[f'memory_mb_{MEMORY_AT}s']:.0f}",
+            f"{1000 * costs['load_s']:.0f}",
+            *(f"{costs[f'rtf_{s}s']:.4f} ({row['ratios'][f'rtf_{s}s']:.2f})" for s in SECONDS),
+        )
+    return table

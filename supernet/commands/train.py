@@ -1,0 +1,208 @@
+"""Train a supernet, choose its subnets, score every size, end with a table."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from supernet import engine
+from supernet.batch import Report
+from supernet.checkpoint import Model, save
+from supernet.compute import unit_steps
+from supernet.console.progress import progress
+from supernet.console.screen import console
+from supernet.console.tables import results_table
+from supernet.console.text import fail, is_main_process, note
+from supernet.dry_run import dry_run
+from supernet.evaluation import score_sizes
+from supernet.phases import Schedule
+from supernet.pictures import draw_all
+from supernet.resolve import (
+    Data,
+    Resolved,
+    brought_up_to_date,
+    load_file,
+    parse_set,
+    resolve,
+    task_from_option,
+)
+from supernet.run import Run
+from supernet.tokens import Tokens
+
+SILENT = 0.8
+"""The test word error rate from which on a net is taken for one that has not begun to write."""
+
+Validated = Callable[[int, Mapping[str, float]], None]
+"""``validated(step, wer)``: the validation word error rate of every size, as a fraction. What it raises
+ends the training.
+"""
+
+
+class Stopped(KeyboardInterrupt):
+    """A training was interrupted, with everything saved; the message says where."""
+
+
+def train(args: argparse.Namespace) -> None:
+    """The command ``train``."""
+    resolved = resolve(layers(args))
+    if args.dry_run:
+        with progress() as report:
+            table = dry_run(resolved, report)
+        if is_main_process():
+            console.print(table)
+        return
+    try:
+        results = train_all(resolved, args.out)
+    except engine.Divergence as e:
+        fail(str(e), 1)
+    if is_main_process():
+        console.print(results_table(results))
+        if warning := unlearned(results):
+            console.print(warning)
+
+
+def unlearned(results: Mapping[str, Any]) -> str | None:
+    """What to do about sizes that get hardly a word right, if there are any."""
+    silent = [size for size, row in results["sizes"].items() if row["test"]["wer"] >= SILENT]
+    if not silent:
+        return None
+    who = f"sizes {', '.join(silent)} write" if len(silent) > 1 else f"size {silent[0]} writes"
+    return (
+        f"{who} hardly a word right yet. A CTC net begins to write after some hundred updates, a deep one "
+        "later, and at a high rate perhaps never: train for longer (--steps) or at a lower rate "
+        "(--preset early-peak)."
+    )
+
+
+def layers(args: argparse.Namespace) -> list[Data]:
+    """Configuration layers of a command line, the later over the earlier."""
+    options: Data = {}
+    if args.sizes is not None:
+        options["sizes"] = [_number(part) for part in args.sizes.split(",") if part.strip()]
+    for name in ("method", "granularity", "device"):
+        if (value := getattr(args, name)) is not None:
+            options[name] = value
+    if args.seed is not None:
+        options["seed"] = _number(args.seed)
+    if args.steps is not None:
+        options["train"] = {"num_steps": _number(args.steps)}
+    if args.task is not None:
+        options["task"] = task_from_option(args.task)
+    found: list[Data] = [{"preset": args.preset}] if args.preset else []
+    if args.config is not None:
+        found.append(load_file(args.config))
+    return [*found, options, *map(parse_set, args.settings)]
+
+
+def _number(text: str) -> int | str:
+    """A whole number, or the text itself for the validation to complain about."""
+    text = text.strip()
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
+def default_folder(resolved: Resolved) -> Path:
+    c = resolved.config
+    unit = "" if c.granularity == "layer" else f"-{c.granularity}"
+    sizes = "-".join(map(str, sorted(c.sizes)))
+    return Path("runs") / f"{c.task.name}-{c.method.name}{unit}-{sizes}-seed{c.seed}"
+
+
+def train_all(resolved: Resolved, out: Path | None) -> Mapping[str, Any]:
+    """One run, or one run per size where the method trains sizes separately; the results of all sizes."""
+    sizes = sorted(resolved.config.sizes)
+    if not resolved.method.separate_runs or len(sizes) == 1:
+        return train_one(resolved, out or default_folder(resolved))
+    merged: dict[str, Any] = {}
+    for size in sizes:
+        single = resolved.with_sizes((size,))
+        results = train_one(single, default_folder(single) if out is None else out / str(size))
+        merged.update(results["sizes"])
+    return {"title": "each size trained alone", "sizes": merged}
+
+
+def train_one(resolved: Resolved, folder: Path, validated: Validated | None = None) -> Mapping[str, Any]:
+    """Train (or continue, or just read again) one run; returns its results.
+
+    Raises :class:`Stopped` after an interruption, :class:`~supernet.engine.Divergence`, and whatever
+    ``validated`` raises.
+    """
+    run, task, config = Run(folder), resolved.task, resolved.config
+    if run.is_finished:
+        run.begin(config, brought_up_to_date)
+        return run.results()
+    with progress() as report:
+        task.prepare(report)
+        for line in task.notes() if is_main_process() else ():
+            note(line)
+        tokens = task.tokens()
+        if is_main_process():
+            run.begin(config, brought_up_to_date)
+            run.keep_tokens(tokens)
+            run.save_skipped(task.skipped())
+        start = time.monotonic()
+        follower = Follower(run, resolved, report, validated)
+        try:
+            trained = engine.train(config, resolved.method, task, tokens, folder, follower)
+        except KeyboardInterrupt:
+            raise Stopped(
+                f"stopped; what was trained is kept in {folder}. The same command continues."
+            ) from None
+        if not trained.is_main:
+            return {"sizes": {}}
+        return _finish(run, resolved, trained, tokens, time.monotonic() - start, report)
+
+
+def _finish(
+    run: Run, resolved: Resolved, trained: engine.Result, tokens: Tokens, seconds: float, report: Report
+) -> Mapping[str, Any]:
+    """Save the weights and subnets, score every size, draw the pictures."""
+    model = Model(trained.model.eval(), tokens)
+    subnets = {size: model.recogniser.table.subnet(kept) for size, kept in trained.schedule.subnets().items()}
+    save(model, run.model_stem)
+    run.save_subnets(subnets)
+    by_label = {str(size): subnet for size, subnet in subnets.items()}
+    sizes = score_sizes(run, model, resolved.task, by_label, ["test"], report).sizes
+    skipped = resolved.task.skipped()
+    results = {
+        "sizes": sizes,
+        "title": run.folder.name
+        + (f" ({len(skipped)} utterances skipped, see skipped.tsv)" if skipped else ""),
+        "steps": resolved.config.train.num_steps,
+        "unit_steps": round(unit_steps(trained.schedule, model.recogniser.scores, resolved.config.seed)),
+        "skipped_updates": int(model.recogniser.skipped_updates),
+        "last_session_seconds": round(seconds, 1),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+    run.save_results(results)
+    draw_all(run, trained.schedule.boundaries())
+    return results
+
+
+class Follower:
+    """Follows a training: the bar, and the scores over time."""
+
+    def __init__(self, run: Run, resolved: Resolved, report: Report, validated: Validated | None) -> None:
+        self._run, self._config, self._report, self._validated = run, resolved.config, report, validated
+        self._phases: list[tuple[str, int]] = []
+
+    def on_start(self, schedule: Schedule) -> None:
+        self._run.save_config(self._config)  # the engine has written one of its own over it
+        self._phases = schedule.boundaries()
+
+    def on_step(self, step: int) -> None:
+        self._report("training", step, self._config.train.num_steps)
+
+    def on_publish(self, step: int, scores: list[float], gates: list[float] | None) -> None:
+        phase = [name for name, start in self._phases if start < step][-1]
+        self._run.append_scores({"step": step, "phase": phase, "scores": scores, "gates": gates})
+
+    def on_validated(self, step: int, values: Mapping[str, object]) -> None:
+        wers = {str(k)[4:]: float(v) for k, v in values.items() if k.startswith("wer/")}  # type: ignore[arg-type]
+        shown = "  ".join(f"{size}: {wer:.1%}" for size, wer in sorted(wers.items(), key=lambda x: int(x[0])))
+        console.print(f"step {step:>6}   validation WER   {shown}")
+        if self._validated is not None:
+            self._validated(step, wers)

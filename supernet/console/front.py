@@ -1,0 +1,44 @@
+"""How the user called a command, so that others are named in the same form; and which to type next."""
+
+from __future__ import annotations
+
+import shlex
+from importlib.metadata import entry_points
+
+from supernet.console.text import is_main_process, is_quiet, say
+
+GROUP = "supernet.commands"
+"""The entry-point group of the commands."""
+
+_front: str | None = None
+
+
+def called_through(front: str | None) -> None:
+    """Remember ``supernet`` or ``python -m supernet``; None: a command's own module."""
+    global _front
+    _front = front
+
+
+def program(name: str) -> str:
+    """The words that begin the command ``name``: ``supernet train``, or ``python -m supernet.train``."""
+    if _front is not None:
+        return f"{_front} {name}"
+    for entry in entry_points(group=GROUP):
+        if entry.name == name:
+            return f"python -m {entry.value.partition(':')[0].removesuffix('.__main__')}"
+    return f"supernet {name}"
+
+
+def command(name: str, *arguments: object) -> str:
+    """A line to copy: ``name`` with ``arguments``, quoted for a shell."""
+    return " ".join([program(name), *(shlex.quote(str(argument)) for argument in arguments)])
+
+
+def say_next(*suggestions: tuple[str, str]) -> None:
+    """Print command lines, each with what it is for, where somebody may want them."""
+    if is_quiet() or not is_main_process():
+        return
+    width = max((len(line) for line, _ in suggestions), default=0)
+    say("next:")
+    for line, purpose in suggestions:
+        say(f"  {line:<{width}}  # {purpose}" if purpose else f"  {line}")

@@ -1,0 +1,48 @@
+"""How a command ends: with its results, with a line for each thing that is wrong, or stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Iterator
+
+from supernet.arguments import ArgumentError
+from supernet.console.text import fail, halt
+from supernet.errors import UserError
+
+_HEEDLESS = 141
+"""The exit status of a program whose reader has gone, such as ``head``: 128 + SIGPIPE."""
+
+
+@contextlib.contextmanager
+def main_guard(kept: str = "What was done is kept; the same command continues.") -> Iterator[None]:
+    """Turn what a user can cause into one clear line and exit status 2, and Ctrl-C into a sentence that says
+    what is ``kept``.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as e:
+        halt(str(e) or f"Stopped. {kept}".rstrip())
+    except ArgumentError as e:
+        fail("\n".join(e.about_options()))
+    except UserError as e:
+        fail(str(e))
+    except BrokenPipeError:
+        # Nobody reads on; nor must Python try once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(_HEEDLESS) from None
+    except OSError as e:
+        fail(_explain(e))
+
+
+def _explain(error: OSError) -> str:
+    where = f"'{error.filename}'" if error.filename else "the output"
+    if error.errno == errno.ENOSPC:
+        return (
+            f"the disk must have room for {where}, but is full. Free some, then the same command continues."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{where} must be writable, but is not ({error.strerror}). Choose another folder with --out."
+    return f"{where}: {error.strerror or error}"

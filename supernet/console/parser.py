@@ -1,0 +1,164 @@
+"""Options parsed before anything heavy is imported, with all that is wrong with them said at once."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from supernet.console.front import program
+from supernet.console.siblings import find_siblings
+from supernet.console.text import be_quiet, fail, put
+from supernet.names import nearest
+
+DISTRIBUTION = "supernet-asr"
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """An argument that cannot be used: ``must …, but is … instead``."""
+
+    rule: str
+
+
+Type = Callable[[str], Any]
+
+
+def whole(least: int | None = None) -> Type:
+    """The type of whole numbers, of at least ``least``."""
+
+    def parse(text: str) -> int | Wrong:
+        if re.fullmatch(r"\s*[+-]?\d{1,18}\s*", text) is None:
+            return Wrong(f"must be a whole number, but is '{text}' instead.")
+        if least is not None and int(text) < least:
+            return Wrong(f"must be at least {least}, but is {int(text)} instead.")
+        return int(text)
+
+    return parse
+
+
+def number(text: str) -> float | Wrong:
+    """The type of numbers."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    return value if math.isfinite(value) else Wrong(f"must be a number, but is '{text}' instead.")
+
+
+class OneOf:
+    """The type of some names, which completion offers."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def __call__(self, text: str) -> str | Wrong:
+        if text in self.names:
+            return text
+        rule = f"must be one of {', '.join(self.names)}, but is '{text}' instead."
+        return Wrong(rule + nearest(text, self.names))
+
+
+class Parser(argparse.ArgumentParser):
+    """Options with the errors of this project, and with those that every command has."""
+
+    def __init__(self, *, name: str | None = None, **options: Any) -> None:
+        if name is not None:
+            options["prog"] = program(name)
+        super().__init__(**options)
+        self.add_argument("--version", action=_Version, help="print the version, and end")
+        self.add_argument(
+            "--quiet",
+            action="store_true",
+            default=argparse.SUPPRESS,  # a subcommand's parser must not undo what stands before it
+            help="print results and errors only: no bars, no notes",
+        )
+
+    def error(self, message: str) -> NoReturn:
+        fail(f"{_in_our_words(message, self._option_string_actions)} See {self.prog} --help.")
+
+
+class _Version(argparse._VersionAction):
+    """Looked up when it is asked for."""
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        from importlib.metadata import version
+
+        put(f"supernet {version(DISTRIBUTION)}\n")
+        raise SystemExit(0)
+
+
+def parse(
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str] | None,
+    check: Callable[[argparse.Namespace], Iterable[str]] = lambda args: (),
+) -> argparse.Namespace:
+    """The arguments of a command line. Ends with status 2 and a line for each thing that is wrong.
+
+    ``check`` gives more problems; arguments that are wrong in themselves are :class:`Wrong` to it.
+    """
+    args = parser.parse_args(arguments)
+    be_quiet(getattr(args, "quiet", False))
+    find_siblings()
+    problems = [f"`{_label(parser, name)}` {wrong.rule}" for name, wrong in _wrong(args)]
+    problems += check(args)
+    if problems:
+        fail("\n".join(problems))
+    return args
+
+
+def _wrong(args: argparse.Namespace) -> Iterable[tuple[str, Wrong]]:
+    for name, value in vars(args).items():
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, Wrong):
+                yield name, item
+
+
+def _label(parser: argparse.ArgumentParser, name: str) -> str:
+    """What the user calls an argument."""
+    for one in parsers_in(parser):
+        for action in one._actions:
+            if action.dest == name:
+                return action.option_strings[0] if action.option_strings else str(action.metavar or name)
+    return name
+
+
+def parsers_in(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """A parser and those of its subcommands."""
+    inner = [
+        sub
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for sub in action.choices.values()
+    ]
+    return [parser, *(each for sub in inner for each in parsers_in(sub))]
+
+
+def _in_our_words(message: str, options: Iterable[str]) -> str:
+    """A message of argparse as the project's others are."""
+    if found := re.fullmatch(r"the following arguments are required: (.*)", message):
+        return " ".join(f"`{name}` must be given, but is not." for name in found[1].split(", "))
+    if found := re.fullmatch(r"unrecognized arguments: (.*)", message):
+        name = found[1].split(" ")[0].partition("=")[0]
+        if name.startswith("-"):
+            return f"`{name}` must be an option that exists, but is not.{nearest(name, options)}"
+        return f"'{found[1]}' must be left out, or belongs to an option."
+    if found := re.fullmatch(r"argument ([^:]+): invalid choice: '?(.*?)'? \(choose from (.*)\)", message):
+        known = found[3].replace("'", "")
+        return f"`{_last(found[1])}` must be one of {known}, but is '{found[2]}' instead."
+    if found := re.fullmatch(r"argument ([^:]+): expected (.*?) arguments?", message):
+        count = "a value" if found[2] == "one" else f"{found[2]} values"
+        return f"`{_last(found[1])}` must have {count}, but has none."
+    if found := re.fullmatch(r"argument ([^:]+): (?:ignored explicit argument (.*))", message):
+        return f"`{_last(found[1])}` must stand without a value, but has {found[2]}."
+    if found := re.fullmatch(r"argument ([^:]+): (.*)", message):
+        return f"`{_last(found[1])}`: {found[2]}."
+    return f"{message}."
+
+
+def _last(name: str) -> str:
+    """``--size`` of ``--size/--budget``."""
+    return name.split("/")[0]
