@@ -14,6 +14,7 @@ from supernet.batch import Skipped
 from supernet.config import Config
 from supernet.errors import UserError
 from supernet.files import read_json, read_text, read_yaml, write_json, write_whole
+from supernet.folders import check_closed
 from supernet.scoring import Rows
 from supernet.tokens import Kind, Tokens
 from supernet.units import Subnet
@@ -40,6 +41,7 @@ class Run:
             raise ArgumentError(
                 ["folder"], f"`folder` must be a run folder, but '{folder}' has no config.yaml."
             )
+        check_closed(folder)
         return run
 
     @property

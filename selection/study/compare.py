@@ -13,9 +13,8 @@ from selection.measuring.costs import multiply_accumulates
 from selection.select import Session, Wanted, compare
 from selection.study.contenders import Field, Training, seconds_a_step
 from selection.study.definition import CompareDefinition
-from selection.study.work import Job
+from selection.study.work import Job, train_alone
 from supernet.checkpoint import load
-from supernet.commands.train import train_one
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.costs import MACS_SECONDS
@@ -56,7 +55,7 @@ class CompareJob(Job):
         console.print(f"{training.name}  run {trial.number + 1}, {self.total} in all", highlight=False)
         run = self._run_of(training)
         resolved = self.definition.resolved(self.definition.ways[training.way], training.changes())
-        results = train_one(resolved, run.folder)
+        results = train_alone(resolved, run.folder)
         rows = own_rows(run, results)
         if strategies := self._strategies(training):
             rows += chosen_rows(run, resolved, strategies)

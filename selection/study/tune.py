@@ -14,8 +14,7 @@ from selection.samplers import make_sampler
 from selection.study.definition import TuneDefinition
 from selection.study.space import nested, shown, written
 from selection.study.storage import Direction
-from selection.study.work import ENDED, Job, Surplus, ended
-from supernet.commands.train import train_one
+from selection.study.work import ENDED, Job, Surplus, ended, train_alone
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.engine import Divergence
@@ -83,7 +82,7 @@ class TuneJob(Job):
         last = resolved.config.train.num_steps
         follow = Follow(trial, self, last) if len(self.directions) == 1 else None
         try:
-            results = train_one(resolved, run.folder, follow)
+            results = train_alone(resolved, run.folder, follow)
         except Divergence as e:
             trial.set_user_attr("pruned", str(e))
             raise optuna.TrialPruned(str(e)) from None

@@ -4,9 +4,10 @@ same elsewhere, and know of each other through the storage alone.
 
 from __future__ import annotations
 
+import itertools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from selection.study.storage import RETRY, Direction, artifacts
+from supernet.commands.train import Validated, train_one
 from supernet.console.screen import console
+from supernet.folders import InUse
+from supernet.resolve import Resolved
 
 POLL_SECONDS = 2.0
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -56,6 +60,20 @@ class Job(ABC):
         store = artifacts(self.folder)
         for file in files:
             upload_artifact(study_or_trial=trial, file_path=str(file), artifact_store=store)
+
+
+def train_alone(resolved: Resolved, folder: Path, validated: Validated | None = None) -> Mapping[str, Any]:
+    """:func:`~supernet.train.train_one`, as soon as no other worker trains in ``folder``: one that was silent
+    for too long, and taken for dead, may be alive.
+    """
+    for attempt in itertools.count():
+        try:
+            return train_one(resolved, folder, validated)
+        except InUse:
+            if attempt == 0:
+                console.print(f"waiting for another worker that trains in {folder}", highlight=False)
+            time.sleep(POLL_SECONDS)
+    raise AssertionError("unreachable")
 
 
 def work(study: Study, job: Job) -> None:

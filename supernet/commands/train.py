@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import resource
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from supernet.console.tables import results_table
 from supernet.console.text import fail, is_main_process, note
 from supernet.dry_run import dry_run
 from supernet.evaluation import score_sizes
+from supernet.folders import check_closed, held
 from supernet.phases import Schedule
 from supernet.pictures import draw_all
 from supernet.resolve import (
@@ -131,15 +133,20 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
     ``validated`` raises.
     """
     run, task, config = Run(folder), resolved.task, resolved.config
+    if folder.is_dir():
+        check_closed(folder)
     if run.is_finished:
         run.begin(config, brought_up_to_date)
         return run.results()
-    with progress() as report:
+    with progress() as report, contextlib.ExitStack() as stack:
         task.prepare(report)
         for line in task.notes() if is_main_process() else ():
             note(line)
         tokens = task.tokens()
         if is_main_process():
+            stack.enter_context(held(folder))
+            if run.is_finished:  # meanwhile
+                return run.results()
             run.begin(config, brought_up_to_date)
             run.keep_tokens(tokens)
             run.save_skipped(task.skipped())
@@ -189,8 +196,10 @@ class Follower:
         self._run, self._config, self._report, self._validated = run, resolved.config, report, validated
         self._phases: list[tuple[str, int]] = []
 
+    def on_note(self, text: str) -> None:
+        note(text)
+
     def on_start(self, schedule: Schedule) -> None:
-        self._run.save_config(self._config)  # the engine has written one of its own over it
         self._phases = schedule.boundaries()
 
     def on_step(self, step: int) -> None:

@@ -19,13 +19,15 @@ from fairseq2.task import TaskStopException
 from supernet.batch import Task
 from supernet.config import Config
 from supernet.devices import chosen_device
+from supernet.engine.checkpoints import CheckpointError
 from supernet.engine.recipe import Result, SupernetRecipe, engine_config
 from supernet.engine.stopping import quiet
 from supernet.engine.units import Divergence, Observer, SupernetUnit
+from supernet.errors import UserError
 from supernet.phases import Method
 from supernet.tokens import Tokens
 
-__all__ = ["Divergence", "Observer", "Result", "SupernetUnit", "train"]
+__all__ = ["CheckpointError", "Divergence", "Observer", "Result", "SupernetUnit", "train"]
 
 _DEVICE = "FAIRSEQ2_DEVICE"
 
@@ -35,9 +37,10 @@ def train(
 ) -> Result:
     """Train until the step budget is used up, continuing from the newest checkpoint in ``folder``.
 
-    Raises :class:`Divergence`, :class:`KeyboardInterrupt` after a requested stop (everything saved), OSError.
+    Raises :class:`Divergence`, :class:`KeyboardInterrupt` after a requested stop (everything saved), OSError,
+    and :class:`CheckpointError` where the training cannot be continued.
     """
-    recipe = SupernetRecipe(config, method, task, tokens, observer)
+    recipe = SupernetRecipe(config, method, task, tokens, folder, observer)
     with quiet(), _on(config.device):
         try:
             run_recipe(recipe, engine_config(config), folder, no_progress=True)
@@ -45,6 +48,14 @@ def train(
             raise KeyboardInterrupt from None
         except OperationalError as e:  # the engine hides a full disk behind an error of its own
             raise (e.__cause__ if isinstance(e.__cause__, OSError) else e) from None
+        except (UserError, Divergence):
+            raise
+        except Exception as e:  # whatever fails while a stranger's numbers are put into their places
+            if recipe.reader.restoring is None:
+                raise
+            raise CheckpointError(
+                f"'{recipe.reader.restoring}' must fit this training, but does not: {_reason(e)}"
+            ) from None
     return recipe.result()
 
 
@@ -60,3 +71,10 @@ def _on(device: str | None) -> Iterator[None]:
         os.environ.pop(_DEVICE, None)
         if before is not None:
             os.environ[_DEVICE] = before
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause, in one line: the engine wraps errors in its own, which name its own parts."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join((str(error) or type(error).__name__).split())[:300]

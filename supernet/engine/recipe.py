@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from fairseq2.composition import register_model_family
@@ -31,6 +32,7 @@ from torch.optim import Optimizer
 from supernet.batch import Batch, Task
 from supernet.config import Config
 from supernet.devices import chosen_device
+from supernet.engine.checkpoints import Reader, prepare, use
 from supernet.engine.readers import Once, StepBudget
 from supernet.engine.stopping import StoppableTask, log_to_file_only
 from supernet.engine.units import Observer, SupernetUnit, Validation
@@ -100,10 +102,12 @@ class SupernetRecipe(Recipe):
     """Wires model, optimizer, data and units together."""
 
     def __init__(
-        self, config: Config, method: Method, task: Task, tokens: Tokens, observer: Observer
+        self, config: Config, method: Method, task: Task, tokens: Tokens, folder: Path, observer: Observer
     ) -> None:
+        self._folder = folder
         self._config, self._method, self._task, self._tokens = config, method, task, tokens
         self._observer = observer
+        self.reader = Reader()
         self._result: Result | None = None
 
     @property
@@ -118,6 +122,7 @@ class SupernetRecipe(Recipe):
         return self._result
 
     def register(self, container: DependencyContainer) -> None:
+        use(container, self.reader)
         register_model_family(
             container, FAMILY, Recogniser, _NoOptions, factory=lambda _: self._build(), supports_meta=False
         )
@@ -146,6 +151,8 @@ class SupernetRecipe(Recipe):
 
     def create_task(self, context: RecipeContext) -> EngineTask:
         log_to_file_only()
+        if note := prepare(self._folder / "checkpoints", context.gangs.root):
+            self._observer.on_note(note)
         rank, num_ranks = context.gangs.dp.rank, context.gangs.dp.size
         model = context.get_model_as(Recogniser)
         schedule = Schedule(self._method, model, self._config.seed)
@@ -153,14 +160,21 @@ class SupernetRecipe(Recipe):
         reader = self._task.train_reader(self._tokens, seed=self._config.seed, rank=rank, num_ranks=num_ranks)
         budget = StepBudget(reader, self._config.train.num_steps, self._config.train.accumulate)
         unit = SupernetUnit(
-            context.get_data_parallel_model(), model, schedule, budget, self._config, rank, self._observer
+            context.get_data_parallel_model(),
+            model,
+            schedule,
+            budget,
+            self._config,
+            rank,
+            self._observer,
+            self.reader.end,
         )
         validation = Validation(model, schedule, self._tokens, self._observer)
         valid_reader = Once(lambda: self._valid_batches(rank, num_ranks), context.gangs.dp)
         trainer = context.create_trainer(unit, budget, [validation], [valid_reader])
         if rank == 0:
             self._observer.on_start(schedule)
-        return StoppableTask(trainer, context.gangs)
+        return StoppableTask(trainer, context.get_checkpoint_manager(), context.gangs)
 
     def _valid_batches(self, rank: int, num_ranks: int) -> Iterator[Batch]:
         return iter(self._task.eval_batches("valid", self._tokens, rank=rank, num_ranks=num_ranks))

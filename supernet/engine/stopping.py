@@ -8,6 +8,7 @@ import signal
 import warnings
 from collections.abc import Iterator
 
+from fairseq2.checkpoint import CheckpointManager
 from fairseq2.gang import Gangs
 from fairseq2.task import Task as EngineTask
 from fairseq2.trainer import Trainer
@@ -16,13 +17,15 @@ from fairseq2.trainer import Trainer
 class StoppableTask(EngineTask):
     """The trainer, with Ctrl-C as a request to stop at the end of the step, with everything saved."""
 
-    def __init__(self, trainer: Trainer, gangs: Gangs) -> None:
-        self._trainer, self._alone = trainer, gangs.root.size == 1
+    def __init__(self, trainer: Trainer, checkpoints: CheckpointManager, gangs: Gangs) -> None:
+        self._trainer, self._checkpoints, self._alone = trainer, checkpoints, gangs.root.size == 1
 
     def run(self) -> None:
         # Ranks would stop at different steps: there the newest checkpoint is what remains.
         with self._on_interrupt() if self._alone else contextlib.nullcontext():
             self._trainer.run()
+        if self._alone:  # the trainer does not wait for its last one
+            self._checkpoints.maybe_complete_save_operation(blocking=True)
 
     @contextlib.contextmanager
     def _on_interrupt(self) -> Iterator[None]:

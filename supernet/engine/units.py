@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Protocol
 
 import fairseq2.recipe.base  # noqa: F401  (first: the engine's own modules import each other in this order)
@@ -35,6 +35,9 @@ class Observer(Protocol):
 
     def on_start(self, schedule: Schedule) -> None: ...
 
+    def on_note(self, text: str) -> None:
+        """Something that is not as it was left."""
+
     def on_step(self, step: int) -> None: ...
 
     def on_publish(self, step: int, scores: list[float], gates: list[float] | None) -> None: ...
@@ -54,15 +57,21 @@ class SupernetUnit(TrainUnit[Batch]):
         config: Config,
         rank: int,
         observer: Observer,
+        restored: Callable[[], None] = lambda: None,
     ) -> None:
+        """``restored`` is called when the state of an interrupted training is complete, before any step."""
         self._wrapped, self._model, self._schedule, self._budget = wrapped, model, schedule, budget
         self._config, self._rank, self._observer = config, rank, observer
+        self._restored = restored
         self._step, self._micro_batch = 0, 0
         self._fresh: set[str] = set()
 
     def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
         for name in self._schedule.loss_names():
             metric_bag.add(name, Mean())
+
+    def set_data_epoch_nr(self, data_epoch_nr: int) -> None:
+        self._restored()
 
     def set_step_nr(self, step_nr: int) -> None:
         self._step, self._micro_batch = step_nr - 1, 0
