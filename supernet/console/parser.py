@@ -150,7 +150,7 @@ def _in_our_words(message: str, options: Iterable[str]) -> str:
         known = found[3].replace("'", "")
         return f"`{_last(found[1])}` must be one of {known}, but is '{found[2]}' instead."
     if found := re.fullmatch(r"argument ([^:]+): expected (.*?) arguments?", message):
-        count = "a value" if found[2] == "one" else f"{found[2]} values"
+        count = "a value" if found[2] == "one" else f"{found[2]} value" + "s" * ("one" not in found[2])
         return f"`{_last(found[1])}` must have {count}, but has none."
     if found := re.fullmatch(r"argument ([^:]+): (?:ignored explicit argument (.*))", message):
         return f"`{_last(found[1])}` must stand without a value, but has {found[2]}."

@@ -1,0 +1,186 @@
+"""Help and errors in options come before anything heavy is imported; all commands in one program."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from supernet import transcribe, transcript
+from supernet.__main__ import ORDER, main
+from supernet.commands.export import FORMATS
+from supernet.console.front import GROUP, called_through, command
+from supernet.console.parser import Parser, parse, whole
+from supernet.export.__main__ import FORMATS as NAMES
+from tests.supernet.processes import REPOSITORY, environment
+
+COMMANDS = sorted(entry.name for entry in entry_points(group=GROUP))
+MODULES = {entry.name: entry.value.partition(":")[0] for entry in entry_points(group=GROUP)}
+HEAVY = ("torch", "rich", "pydantic", "optuna", "numpy", "lhotse", "fairseq2", "matplotlib")
+IN_ONE_PROCESS = """
+import contextlib, io, json, runpy, sys
+for module, words in json.loads(sys.argv[1]):
+    sys.argv = [module, *words]
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            runpy.run_module(module, run_name="__main__", alter_sys=False)
+    except SystemExit as end:
+        print(json.dumps([end.code, out.getvalue(), err.getvalue()]))
+print(json.dumps([name for name in %r if name in sys.modules]))
+"""
+
+
+def in_one_process(
+    calls: list[tuple[str, list[str]]], cwd: Path
+) -> tuple[list[tuple[int, str, str]], list[str]]:
+    """How each ``python -m`` ends, one after the other; and what heavy packages they have imported."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", IN_ONE_PROCESS % (HEAVY,), json.dumps(calls)],
+        cwd=cwd,
+        env=environment(cwd),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *ends, imported = map(json.loads, done.stdout.splitlines())
+    return [tuple(end) for end in ends], imported
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    assert set(COMMANDS) == set(ORDER)
+    calls = [(module, ["--help"]) for module in MODULES.values()]
+    calls += [("supernet", [name, "--help"]) for name in COMMANDS]
+    calls += [("supernet", ["--help"]), ("supernet", ["--version"]), ("supernet", [])]
+    ends, imported = in_one_process(calls, tmp_path)
+    assert imported == []
+    assert [code for code, _, _ in ends] == [0] * (len(calls) - 2)  # `supernet` and its --help just return
+    for (module, _), (_, out, err) in zip(calls, ends, strict=False):
+        assert "--quiet" in out or out.startswith("supernet "), module
+        assert err == ""
+
+
+def test_wrong_arguments_end_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    calls = {
+        "supernet.train --method simple-topk": "Did you mean simple-top-k?",
+        "supernet.train --preset smal": "Did you mean small?",
+        "supernet.train --steps many": "`train.num_steps` must be whole numbers, but is 'many'",
+        "supernet.train --sizes 6,x": "`sizes` must be whole numbers, but is 'x'",
+        "supernet.train --taks x": "`--taks` must be an option that exists, but is not. Did you mean --task",
+        "supernet.evaluate": "`RUN` must be given, but is not.",
+        "supernet.transcribe r a.wav --batch 0": "`--batch` must be at least 1, but is 0 instead.",
+        "supernet.transcribe r a.wav --format doc": "`--format` must be one of text, jsonl, srt, vtt",
+        "supernet.export r --int8-margin x": "`--int8-margin` must be a number, but is 'x' instead.",
+        "supernet.latency r --rounds 1.5": "`--rounds` must be a whole number, but is '1.5' instead.",
+        "supernet.cut r": "`--out` must be given, but is not.",
+        "selection r --strategies greedi": "Did you mean greedy",
+        "selection.study tune --out x --trials 0": "`--trials` must be at least 1, but is 0",
+        "selection.study tuna": "must be one of compare, tune, report, but is 'tuna'",
+        "selection.worth r --alone": "`--alone` must have at least one value, but has none.",
+        "tasks.prepare x": "`--out` must be given",
+        "supernet trian": "Did you mean train",
+        "supernet --print-completion csh": "must be one of bash, zsh, fish, but is 'csh'",
+    }
+    ends, imported = in_one_process([(line.split()[0], line.split()[1:]) for line in calls], tmp_path)
+    assert imported == []
+    for (call, expected), (code, out, err) in zip(calls.items(), ends, strict=True):
+        assert code == 2, call
+        assert out == "", call
+        (line,) = err.splitlines()
+        assert line.startswith("error: "), call
+        assert expected in line, call
+
+
+def test_all_that_is_wrong_with_options_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser()
+    parser.add_argument("--first", type=whole(1))
+    parser.add_argument("--second", type=whole(), nargs="+")
+    with pytest.raises(SystemExit) as end:
+        parse(parser, ["--first", "0", "--second", "3", "x", "-7"], lambda args: ["third"])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: `--first` must be at least 1, but is 0 instead.",
+        "error: `--second` must be a whole number, but is 'x' instead.",
+        "error: third",
+    ]
+
+
+def test_the_names_of_formats_are_those_that_there_are() -> None:
+    assert set(NAMES) == set(FORMATS)
+    assert set(transcribe.FORMATS) == set(transcript.FORMATS)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_commands_options_and_names(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("shtab")
+    main(["--print-completion", shell])
+    script = capsys.readouterr().out
+    for word in (*COMMANDS, "strategies", "lm-weight", "sherpa-onnx", "trials"):
+        assert word in script
+    if shell == "bash":
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+def test_commands_are_named_as_the_user_called_them() -> None:
+    assert command("select", "my run/it's") == """python -m selection 'my run/it'"'"'s'"""
+    assert command("export", Path("runs/x"), "--size", 6) == "python -m supernet.export runs/x --size 6"
+    called_through("supernet")
+    try:
+        assert command("study", "report", "x") == "supernet study report x"
+    finally:
+        called_through(None)
+
+
+def test_every_command_has_its_options_and_its_work() -> None:
+    for module in MODULES.values():
+        assert import_module(module).build_parser().description
+
+
+@pytest.fixture
+def shadowed(tmp_path: Path) -> Path:
+    """A user's folder with modules that are called like the project's packages."""
+    for name in ("tasks.py", "selection.py"):
+        (tmp_path / name).write_text("raise RuntimeError('not that one')\n")
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "__init__.py").write_text("raise RuntimeError('not that one')\n")
+    (tmp_path / "configs" / "small.yaml").write_text("- no preset")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["supernet.train", "--preset", "small", "--task", "./gone"], "'gone'"),
+        (["supernet", "prepare", "./gone", "--out", "there"], "'gone'"),
+        (["supernet", "select", "./gone"], "`RUN` must be"),
+    ],
+)
+def test_modules_of_the_current_folder_do_not_get_in_the_way(
+    shadowed: Path, words: list[str], expected: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=shadowed,
+        env=environment(shadowed),
+        capture_output=True,
+        text=True,
+    )
+    assert "not that one" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert expected in done.stderr
+    assert done.returncode == 2
+
+
+def test_a_program_of_the_users_keeps_its_own_modules(tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text("MINE = 1\n")
+    program = "import supernet, tasks; assert tasks.MINE == 1"
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment(tmp_path), check=True)
+
+
+def test_the_repository_is_where_presets_lie() -> None:
+    assert (REPOSITORY / "configs" / "small.yaml").is_file()
