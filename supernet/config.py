@@ -156,11 +156,15 @@ class TrainConfig(Section):
     half of the run, as in 1cycle (arXiv 1708.07120): at a rate this high a CTC net that has heard little yet
     may never begin to write.
     """
-    scores_lr: Annotated[float, Field(gt=0)] = 3e-2
+    scores_lr: Annotated[float, Field(gt=0)] | None = None
+    """Rate of the scores, times the factor of the schedule. None: what the method's phases ask for, so that
+    scores can go as far in short trainings as in long ones; else 0.03.
+    """
+    scores_weight_decay: Annotated[float, Field(ge=0)] = 0.0
     betas: tuple[Probability, Probability] = (0.9, 0.98)
     eps: Annotated[float, Field(gt=0)] = 1e-8
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    """Never on scores."""
+    """Of matrices; biases and norms have none, and scores their own."""
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 5.0
     accumulate: Positive = 1
     """Batches per update."""

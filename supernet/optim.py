@@ -13,9 +13,18 @@ from torch.optim import AdamW
 
 from supernet.config import TrainConfig
 
+SCORES_LR = 3e-2
+"""Rate of the scores, times the schedule's factor, where neither a setting nor the phase says another."""
+
+Travels = Sequence[tuple[int, float | None]]
+"""Of each phase in order: its updates, and how far a score may go in them (None: no matter)."""
+
+_SCORES = 2
+"""The group of the scores among those of :func:`parameter_groups`."""
+
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Scores with their own rate and no decay; no decay on biases and norms either."""
+    """Scores with their own rate and decay; no decay on biases and norms."""
     groups: dict[str, list[nn.Parameter]] = {"scores": [], "vectors": [], "matrices": []}
     for name, parameter in model.named_parameters():
         is_scores = name.rpartition(".")[2] == "scores"
@@ -23,7 +32,11 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
     return [
         {"params": groups["matrices"], "weight_decay": config.weight_decay},
         {"params": groups["vectors"], "weight_decay": 0.0},
-        {"params": groups["scores"], "weight_decay": 0.0, "lr": config.scores_lr},
+        {
+            "params": groups["scores"],
+            "weight_decay": config.scores_weight_decay,
+            "lr": config.scores_lr or SCORES_LR,
+        },
     ]
 
 
@@ -53,13 +66,31 @@ def piecewise_linear(points: Sequence[tuple[float, float]], share: float) -> flo
     return float(np.interp(share, xs, ys))
 
 
-class PiecewiseLinearLR(LRScheduler):
-    """Every group's base rate times a factor that depends on the share of the run that is over."""
+def travel_rate(travels: Travels, step: int) -> float | None:
+    """The rate of the scores in the 0-based ``step``, flat in each phase, that lets a score go as far as its
+    phase wants: Adam moves a parameter by at most about its rate in an update (arXiv 1412.6980, section 2.1).
+    """
+    for num_steps, way in travels:
+        if step < num_steps:
+            return None if way is None else way / num_steps
+        step -= num_steps
+    return None
 
-    def __init__(self, optimizer: torch.optim.Optimizer, config: TrainConfig) -> None:
+
+class PiecewiseLinearLR(LRScheduler):
+    """Every group's base rate times a factor that depends on the share of the run that is over.
+
+    Scores have a flat rate instead in phases that say in ``travels`` how far scores may go, unless the
+    configuration sets their rate. A checkpoint holds plain data only.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, config: TrainConfig, travels: Travels = ()) -> None:
         self._points, self._num_steps = config.schedule, config.num_steps
+        self._travels = list(travels) if config.scores_lr is None else []
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float]:
         factor = piecewise_linear(self._points, (self.last_epoch + 1) / self._num_steps)
-        return [base * factor for base in self.base_lrs]
+        rates = [base * factor for base in self.base_lrs]
+        flat = travel_rate(self._travels, self.last_epoch)
+        return rates if flat is None else [*rates[:_SCORES], flat]

@@ -39,6 +39,10 @@ class Phase(ABC):
     num_steps: int
     chooses: ClassVar[bool] = False
     """Whether this phase needs the subnets of all sizes: they are chosen when the first such phase starts."""
+    travel: ClassVar[float | None] = None
+    """How far a score can go while the phase lasts, whether it has ten steps or ten thousand: sets their
+    rate. None: the rate does not depend on the number of steps.
+    """
 
     def begin(self, progress: Progress, scores_U: Tensor) -> None:  # noqa: B027 (optional)
         """Change ``scores_U`` in place as a step begins. Twice must equal once."""
@@ -73,6 +77,10 @@ class Method(ABC):
     @abstractmethod
     def phases(self) -> Sequence[Phase]:
         """The phases in order; their steps add up to ``config.train.num_steps``."""
+
+    def travels(self) -> list[tuple[int, float | None]]:
+        """Of each phase: its steps, and how far a score can go in them."""
+        return [(phase.num_steps, phase.travel) for phase in self.phases()]
 
     def problems(self) -> list[str]:
         """What is wrong with these options for this configuration, in words for the user."""

@@ -18,7 +18,7 @@ import torch
 
 from supernet.run import Run
 from tasks.cache import VARIABLE
-from tests.supernet.processes import LEARNING, run, settings
+from tests.supernet.processes import LEARNING, ZEROING, run, settings
 from tests.tasks.folders import write_folder
 
 torch.set_num_threads(1)
@@ -78,4 +78,4 @@ def exported(finished: tuple[Run, str], place: Path) -> tuple[Run, str]:
 @pytest.fixture(scope="session")
 def zeroed(place: Path) -> tuple[Run, str]:
     """Iterative-Zero-Out, whose scores jump."""
-    return train(place, "zeroed", "--method", "iterative-zero-out")
+    return train(place, "zeroed", *ZEROING)

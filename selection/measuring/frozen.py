@@ -18,21 +18,16 @@ from supernet.lanes import FINAL, Lane, Walk
 from supernet.methods.iterative_zero_out import IterativeZeroOut, IterativeZeroOutOptions
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.model import Recogniser, ctc_loss
+from supernet.optim import travel_rate
 from supernet.phases import Method, Schedule
 from supernet.step import Pass
 
-RATES = {"simple-top-k": 0.05, "iterative-zero-out": 1.0}
-"""By method, the default learning rate of its scores: Adam moves a score by about so much in an update.
-
-Relaxed top-k gates are soft and start equal; in 100 updates scores can part by several units, which is much
-for a softmax. Iterative-Zero-Out starts at 10, where all gates are open and hardly have a gradient: a rate of
-1 brings scores to where gates differ within the first quarter of an iteration. On two nets of 12 layers, half
-that rate chose the same units.
+TRAVEL = 6.0
+"""How far a score can go in all updates of a method that does not say it of its phases: much for the softmax
+of relaxed top-k gates, which are soft and start equal.
 """
-MIN_ITERATION = 40
-"""The least updates of an iteration of Iterative-Zero-Out; where they are few, there are fewer iterations. In
-20, scores were zeroed before gates had told units apart, and what was zeroed hardly came back.
-"""
+METHODS = ("simple-top-k", "iterative-zero-out")
+"""Those that learn scores."""
 
 
 @contextmanager
@@ -64,15 +59,17 @@ def learn_scores(
     """Scores (U,) that ``method`` ('simple-top-k' or 'iterative-zero-out') learns for ``size``, from 1 to
     U - 1, in ``num_steps`` updates; the ``size`` highest are its choice.
 
-    Takes ``num_steps`` of ``batches``. The network is left as it is. ``lr`` None: the method's own of
-    ``RATES``. Raises :class:`ValueError` where ``method`` or ``size`` is none of those that exist.
+    Takes ``num_steps`` of ``batches``. The network is left as it is. ``lr`` None: as far as a score can go does
+    not depend on ``num_steps``. Raises :class:`ValueError` where ``method`` or ``size`` is none of those that exist.
     """
     learning = _learning(recogniser, method, size, num_steps)
     memory = _Memory.of(recogniser, learning.initial_score)
     schedule = Schedule(learning, memory, seed)
-    optimizer = torch.optim.Adam([memory.scores], lr=RATES[method] if lr is None else lr, eps=1e-12)
+    optimizer = torch.optim.Adam([memory.scores], eps=1e-12)
+    travels, flat = learning.travels(), TRAVEL / num_steps
     with frozen(recogniser):
         for step in range(num_steps):
+            optimizer.param_groups[0]["lr"] = lr or travel_rate(travels, step) or flat
             optimizer.zero_grad()
             loss = _loss(recogniser, next(batches), schedule, step, memory.scores)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -91,10 +88,8 @@ def _learning(recogniser: Recogniser, method: str, size: int, num_steps: int) ->
     if method == "simple-top-k":
         return SimpleTopK(SimpleTopKOptions(score_learning=1.0), config)
     if method == "iterative-zero-out":
-        iterations = min((num_units - size) // config.units_per_layer, num_steps // MIN_ITERATION)
-        options = IterativeZeroOutOptions(score_learning=1.0, iterations=max(1, iterations))
-        return IterativeZeroOut(options, config)
-    raise ValueError(f"`method` must be one of {', '.join(RATES)}, but is '{method}' instead.")
+        return IterativeZeroOut(IterativeZeroOutOptions(score_learning=1.0), config)
+    raise ValueError(f"`method` must be one of {', '.join(METHODS)}, but is '{method}' instead.")
 
 
 @dataclass

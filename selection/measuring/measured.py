@@ -96,7 +96,7 @@ class MeasuredEvidence(Evidence):
 
         if size == len(self.table):  # nothing is to be left out
             return (0.0,) * size
-        return tuple(float(x) for x in self._fact(f"frozen/{method}/{size}/{steps}", learn))
+        return tuple(float(x) for x in self._fact(f"frozen-by-travel/{method}/{size}/{steps}", learn))
 
     def prices(self, quantity: Quantity) -> Prices:
         return self._prices(quantity)

@@ -147,7 +147,8 @@ class SupernetRecipe(Recipe):
         return SkippingAdamW(groups, self._config.train, bare.skipped_updates, bare.skipped_in_a_row)
 
     def _scheduler(self, resolver: DependencyResolver, config: _NoOptions) -> LRScheduler:
-        return PiecewiseLinearLR(resolver.resolve(Optimizer), self._config.train)
+        optimizer = resolver.resolve(Optimizer)
+        return PiecewiseLinearLR(optimizer, self._config.train, self._method.travels())
 
     def create_task(self, context: RecipeContext) -> EngineTask:
         log_to_file_only()

@@ -20,13 +20,19 @@ from supernet.step import Plan
 
 ZEROED = -5.0
 """The score of a unit that was put out: a gate of 0.007, from which it can come back."""
+TRAVEL = 15.0
+"""How far a score can go in an iteration: from 10, where every gate is open, to where a unit is put out."""
+MIN_ITERATION = 40
+"""The least updates of an iteration, unless their number is given: where there are few, there are fewer
+iterations. In 20 updates Adam's steps are so long that noise decides which gate closes first.
+"""
 
 
 class IterativeZeroOutOptions(Section):
     score_learning: Fraction = 0.5
     """Share of all updates that learn scores."""
     iterations: Annotated[int, Field(ge=1)] | None = None
-    """None: one for every layer that goes."""
+    """None: one for every layer that goes, fewer where they would last less than 40 updates."""
     first_share: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the first iteration in score learning (published: the longest). None: all equal."""
     penalty_weight: Annotated[float, Field(ge=0)] = 5.0
@@ -39,8 +45,7 @@ class IterativeZeroOut(Method):
     initial_score = 10.0
 
     def phases(self) -> Sequence[Phase]:
-        total = self.config.train.num_steps
-        learning = round(total * self.options.score_learning)
+        total, learning = self.config.train.num_steps, self._num_learning
         iterations = [
             ZeroOut(steps, self.config, out_before, out_after, self.options.penalty_weight)
             for steps, (out_before, out_after) in zip(self._lengths(learning), self._targets(), strict=True)
@@ -56,9 +61,14 @@ class IterativeZeroOut(Method):
         return []
 
     @property
+    def _num_learning(self) -> int:
+        return round(self.config.train.num_steps * float(self.options.score_learning))
+
+    @property
     def _num_iterations(self) -> int:
         going = len(self.table) - self.sizes[0]
-        return self.options.iterations or max(1, going // self.config.units_per_layer)
+        most = min(going // self.config.units_per_layer, self._num_learning // MIN_ITERATION)
+        return self.options.iterations or max(1, most)
 
     def _lengths(self, learning: int) -> list[int]:
         count = self._num_iterations
@@ -92,6 +102,7 @@ class ZeroOut(Phase):
     """One iteration. What the previous one has put out is zeroed once, as its first step begins."""
 
     name = "zero-out"
+    travel = TRAVEL
 
     def __init__(
         self, num_steps: int, config: Config, out_before: int, out_after: int, weight: float

@@ -16,6 +16,8 @@ NET = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels
 TRAIN = {"num_steps": 24, "publish_every": 2, "checkpoint_every": 4, "validate_every": 12, "num_threads": 1}
 LEARNING = ("--set", "method.score_learning=0.25")
 """So that Simple-Top-k reaches its smallest k, and can be stopped while it learns scores."""
+ZEROING = ("--method", "iterative-zero-out", "--set", "method.iterations=2")
+"""So that units are put out, which one iteration alone does not do."""
 SECRET = "a-value-that-nobody-may-read"
 
 

@@ -46,7 +46,7 @@ def losses(resolved: Resolved) -> list[float]:
     schedule = Schedule(resolved.method, net, config.seed)
     groups = parameter_groups(net, config.train)
     optimizer = SkippingAdamW(groups, config.train, net.skipped_updates, net.skipped_in_a_row)
-    scheduler = PiecewiseLinearLR(optimizer, config.train)
+    scheduler = PiecewiseLinearLR(optimizer, config.train, resolved.method.travels())
     reader, found = task.train_reader(tokens, seed=config.seed, rank=0, num_ranks=1), []
     for step in range(NUM_STEPS):
         schedule.begin(step)

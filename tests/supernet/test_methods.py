@@ -159,9 +159,18 @@ def test_iterations_put_out_more_and_more_and_the_first_can_be_the_longest() -> 
     assert (smallest.num_steps, joint.num_steps) == (60, 20)
 
 
+@pytest.mark.parametrize(
+    ("num_steps", "lengths"), [(20, [10]), (200, [50, 50]), (400, [67, 66, 67]), (4000, [667, 666, 667])]
+)
+def test_iterations_are_as_many_as_layers_go_but_not_too_short(num_steps: int, lengths: list[int]) -> None:
+    config = tiny_config(sizes=(1, 4), train={"num_steps": num_steps})
+    phases = make("iterative-zero-out", config).phases()
+    assert [phase.num_steps for phase in phases if isinstance(phase, ZeroOut)] == lengths
+
+
 def test_units_are_put_out_as_the_next_iteration_begins() -> None:
     config = tiny_config(sizes=(2, 4), train={"num_steps": 12})
-    steps, net = schedule("iterative-zero-out", config, score_learning=0.5)
+    steps, net = schedule("iterative-zero-out", config, score_learning=0.5, iterations=2)
     assert [name for name, _ in steps.boundaries()] == ["zero-out", "zero-out", "smallest size", "joint"]
     with torch.no_grad():
         net.scores.copy_(torch.tensor([3.0, 9.0, 1.0, 5.0]))

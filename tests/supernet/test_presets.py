@@ -32,7 +32,7 @@ def train(resolved: Resolved, num_rows: int) -> tuple[Recogniser, list[float]]:
     schedule = Schedule(method, net, config.seed)
     groups = parameter_groups(net, config.train)
     optimizer = SkippingAdamW(groups, config.train, net.skipped_updates, net.skipped_in_a_row)
-    scheduler = PiecewiseLinearLR(optimizer, config.train)
+    scheduler = PiecewiseLinearLR(optimizer, config.train, method.travels())
     data, losses = tiny.batch([40] * num_rows, dtype=torch.float32), []
     for step in first_steps_of_phases(schedule):
         schedule.begin(step)

@@ -10,7 +10,7 @@ import pytest
 
 from supernet.run import Run
 from supernet.train import main
-from tests.supernet.processes import LEARNING, digest, run, settings, stop_at
+from tests.supernet.processes import LEARNING, ZEROING, digest, run, settings, stop_at
 
 
 def assert_the_same_run(resumed: Run, whole: Run) -> None:
@@ -42,9 +42,9 @@ def _losses(line: dict[str, Any]) -> dict[str, Any]:
 def test_killed_and_started_again_it_ends_bit_by_bit_the_same(
     place: Path, finished: tuple[Run, str], zeroed: tuple[Run, str], method: str, step: int
 ) -> None:
-    whole, learning = (finished[0], LEARNING) if method == "simple-top-k" else (zeroed[0], ())
+    whole, how = (finished[0], LEARNING) if method == "simple-top-k" else (zeroed[0], ZEROING)
     out = f"runs/killed-{method}-{step}"
-    command = ["supernet.train", *settings(), "--method", method, *learning, "--out", out]
+    command = ["supernet.train", *settings(), *how, "--out", out]
     assert stop_at(step, command, place / out, place, signal.SIGKILL) == -signal.SIGKILL
     assert not Run(place / out).is_finished
     run(*command, cwd=place)
