@@ -22,12 +22,12 @@ from supernet.optim import travel_rate
 from supernet.phases import Method, Schedule
 from supernet.step import Pass
 
-TRAVEL = 6.0
-"""How far a score can go in all updates of a method that does not say it of its phases: much for the softmax
-of relaxed top-k gates, which are soft and start equal.
+TRAVELS = {"simple-top-k": 6.0, "iterative-zero-out": 60.0}
+"""By method, how far a score can go in a phase (all of score learning; an iteration), whatever its updates.
+
+Relaxed top-k gates are soft and start equal: 6 is much for a softmax. Sigmoid gates start open and hardly
+have a gradient; with 60, a unit that must be out to be seen to do harm is found in 60 updates as in 240.
 """
-METHODS = ("simple-top-k", "iterative-zero-out")
-"""Those that learn scores."""
 
 
 @contextmanager
@@ -59,17 +59,17 @@ def learn_scores(
     """Scores (U,) that ``method`` ('simple-top-k' or 'iterative-zero-out') learns for ``size``, from 1 to
     U - 1, in ``num_steps`` updates; the ``size`` highest are its choice.
 
-    Takes ``num_steps`` of ``batches``. The network is left as it is. ``lr`` None: as far as a score can go does
-    not depend on ``num_steps``. Raises :class:`ValueError` where ``method`` or ``size`` is none of those that exist.
+    Takes ``num_steps`` of ``batches``. The network is left as it is. ``lr`` None: what lets scores go as far
+    as ``TRAVELS`` says. Raises :class:`ValueError` where ``method`` or ``size`` is none of those that exist.
     """
     learning = _learning(recogniser, method, size, num_steps)
     memory = _Memory.of(recogniser, learning.initial_score)
     schedule = Schedule(learning, memory, seed)
     optimizer = torch.optim.Adam([memory.scores], eps=1e-12)
-    travels, flat = learning.travels(), TRAVEL / num_steps
+    travels = [(phase.num_steps, TRAVELS[method]) for phase in learning.phases()]
     with frozen(recogniser):
         for step in range(num_steps):
-            optimizer.param_groups[0]["lr"] = lr or travel_rate(travels, step) or flat
+            optimizer.param_groups[0]["lr"] = lr or travel_rate(travels, step)
             optimizer.zero_grad()
             loss = _loss(recogniser, next(batches), schedule, step, memory.scores)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -89,7 +89,7 @@ def _learning(recogniser: Recogniser, method: str, size: int, num_steps: int) ->
         return SimpleTopK(SimpleTopKOptions(score_learning=1.0), config)
     if method == "iterative-zero-out":
         return IterativeZeroOut(IterativeZeroOutOptions(score_learning=1.0), config)
-    raise ValueError(f"`method` must be one of {', '.join(METHODS)}, but is '{method}' instead.")
+    raise ValueError(f"`method` must be one of {', '.join(TRAVELS)}, but is '{method}' instead.")
 
 
 @dataclass

@@ -98,6 +98,7 @@ def test_an_iteration_can_move_a_score_by_15_at_any_rate_of_the_weights(
     rates = []
     for _ in range(num_learning(method)):
         rates.append(made.optimizer.param_groups[2]["lr"])
+        made.optimizer.step()
         made.rates.step()
     lengths = [phase.num_steps for phase in method.phases() if isinstance(phase, ZeroOut)]
     ends = [0, *itertools.accumulate(lengths)]
