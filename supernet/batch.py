@@ -7,7 +7,7 @@ Shapes: B utterances, T frames (of 10 ms, or samples), F mel bands (or 1), L tok
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -116,6 +116,16 @@ class Task(ABC):
     @abstractmethod
     def prepare(self, report: Report) -> None:
         """Find or make the corpus. Raises :class:`TaskError` where that is impossible. Twice equals once."""
+
+    def prepare_for(self, splits: Sequence[str], tokens: Tokens, report: Report) -> None:
+        """The same where a net that writes ``tokens`` will be scored on ``splits``, or parts of them, alone:
+        the others may be unusable.
+        """
+        self.prepare(report)
+
+    def remarks(self, splits: Sequence[str], tokens: Tokens) -> list[str]:
+        """What is worth knowing of error rates on ``splits``, in sentences."""
+        return []
 
     @abstractmethod
     def tokens(self) -> Tokens:

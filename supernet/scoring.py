@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
+from supernet.spelling import normal
 from supernet.statistics import interval
 
 _EDGES = (2, 5, 10, 15, 20, 30)
@@ -30,14 +31,14 @@ def count_errors(references: Sequence[str], hypotheses: Sequence[str]) -> NDArra
 
     A space between words is a character; those at the edges, and all but the first of several, are none.
     """
-    pairs = [(r.split(), h.split()) for r, h in zip(references, hypotheses, strict=True)]
+    pairs = [(normal(r).split(), normal(h).split()) for r, h in zip(references, hypotheses, strict=True)]
     errors = [(Levenshtein.distance(r, h), Levenshtein.distance(" ".join(r), " ".join(h))) for r, h in pairs]
     return np.array(errors, dtype=np.int64).reshape(-1, 2)
 
 
 def count_words(references: Sequence[str]) -> NDArray[np.int64]:
     """Words and characters of each utterance, (N, 2)."""
-    words = [r.split() for r in references]
+    words = [normal(r).split() for r in references]
     counts = [(len(w), len(" ".join(w))) for w in words]
     return np.array(counts, dtype=np.int64).reshape(-1, 2)
 

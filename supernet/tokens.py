@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any, Literal
 from sentencepiece import SentencePieceProcessor
 
 from supernet.files import read_text, write_whole
+from supernet.spelling import unified
 
 BLANK = "<blk>"
 MODEL_FILE = "bpe.model"
@@ -21,6 +23,12 @@ MODEL_FILE = "bpe.model"
 _BLANKS = (BLANK, "<blank>", "<eps>")
 _BEGIN = "▁"
 """SentencePiece's sign for the space before a word."""
+_STAND_IN = "\ue581"
+"""In pieces, for that sign where a text has it itself; of the area for private use, as nobody says it."""
+_FOREIGN = re.compile(
+    r"<(unk|space|pad|mask|eps|s|/s|sos|eos|sos/eos|bos|blank|blk)>|\[UNK\]|\[PAD\]|\|?#\d+|!SIL", re.I
+)
+"""What lists of tokens and words elsewhere hold besides what is said."""
 _BEFORE_BYTES = ("<sos/eos>", "<unk>")
 """Never written; sherpa-onnx takes the ids 3 to 258 for the bytes."""
 
@@ -51,6 +59,7 @@ class Tokens:
         """The symbols that occur in ``texts``, sorted, behind the blank."""
         found: set[str] = set()
         for text in texts:
+            text = unified(text)
             found.update(text if kind == "characters" else text.split())
         return cls((BLANK, *sorted(found)), kind)
 
@@ -75,8 +84,9 @@ class Tokens:
         return len(self.symbols)
 
     def _split(self, text: str) -> Sequence[str]:
+        text = unified(text)
         if self.kind == "pieces":
-            pieces: list[str] = self._processor.encode(text, out_type=str)
+            pieces: list[str] = self._processor.encode(for_pieces(text), out_type=str)
             return pieces
         return text if self.kind == "characters" else text.split()
 
@@ -90,18 +100,23 @@ class Tokens:
                 "instead."
             ) from None
 
+    def encode_known(self, text: str) -> list[int]:
+        """Ids of ``text`` without the symbols that are not tokens: these can only be got wrong."""
+        return [self._ids[symbol] for symbol in self._split(text) if symbol in self._ids]
+
     def unknown(self, text: str) -> list[str]:
         """The symbols of ``text`` that are not tokens, sorted."""
         unknown = {symbol for symbol in self._split(text) if symbol not in self._ids}
-        # Unknown characters in a row come as one piece.
-        return sorted({char for piece in unknown for char in piece} if self.kind == "pieces" else unknown)
+        if self.kind == "pieces":  # unknown characters in a row come as one
+            unknown = {_seen(char) for piece in unknown for char in piece}
+        return sorted(unknown)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ``ids``; blanks are left out, nothing else is collapsed."""
         symbols = [self.symbols[i] for i in ids if i != 0]
         if self.kind == "pieces":
-            return str(self._processor.decode(symbols))
-        return ("" if self.kind == "characters" else " ").join(symbols)
+            return unified(_seen(str(self._processor.decode(symbols))))
+        return unified(("" if self.kind == "characters" else " ").join(symbols))
 
     def is_space(self, token: int) -> bool:
         """Whether this token only separates words."""
@@ -137,6 +152,15 @@ class Tokens:
         return cls(symbols, kind, model.read_bytes() if kind == "pieces" else None)
 
 
+def for_pieces(text: str) -> str:
+    """``text`` as SentencePiece must get it: its own sign would come back as a space."""
+    return text.replace(_BEGIN, _STAND_IN)
+
+
+def _seen(text: str) -> str:
+    return text.replace(_STAND_IN, _BEGIN)
+
+
 def _pieces(processor: Any) -> list[str]:
     """What the model can write, in its order, but the bytes first."""
     ids = range(processor.vocab_size())
@@ -152,7 +176,7 @@ def _read(path: Path) -> tuple[str, ...]:
     for i, line in enumerate(lines):
         if line.rpartition(" ")[2] != str(i):
             raise ValueError(f"line {i + 1} must be a symbol and its id {i}, but is {line!r} instead.")
-    blank, *symbols = (line.rpartition(" ")[0] for line in lines)
+    blank, *symbols = (unified(line.rpartition(" ")[0]) for line in lines)
     if blank not in _BLANKS:
         raise ValueError(f"line 1 must be the blank, '{BLANK} 0', but is {lines[0]!r} instead.")
     if twice := [symbol for symbol, count in Counter(symbols).items() if count > 1]:
@@ -165,6 +189,12 @@ def _kind(symbols: Sequence[str]) -> Literal["characters", "words"]:
         raise ValueError(
             f"symbols with {_BEGIN} are pieces, which only their SentencePiece model finds. Put it beside "
             f"the file as {MODEL_FILE}, or give it instead."
+        )
+    if foreign := [symbol for symbol in symbols[1:] if _FOREIGN.fullmatch(symbol)]:
+        raise ValueError(
+            f"it is another program's list, as {', '.join(foreign[:4])} are signs of its own, which nobody "
+            "says. Leave these lines out and number the others anew, the space as a line with an id alone; or "
+            "let tokens be made of the training texts: characters, words, unigram or bpe."
         )
     return "characters" if all(len(symbol) == 1 for symbol in symbols[1:]) else "words"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar, cast
@@ -65,6 +65,23 @@ class CorpusTask(Task):
         """Make the manifest folder if it is not there. Called by ``prepare`` alone."""
 
     def prepare(self, report: Report) -> None:
+        self._open(report)
+        # Without training texts, no token of another split would be known.
+        self._check(SPLITS if len(self._index.rows["train"]) else SPLITS[:1], None)
+
+    def prepare_for(self, splits: Sequence[str], tokens: Tokens, report: Report) -> None:
+        self._open(report)
+        self._check(list(dict.fromkeys(map(self._whole, splits))), tokens)
+
+    def remarks(self, splits: Sequence[str], tokens: Tokens) -> list[str]:
+        return [
+            remark
+            for split in dict.fromkeys(map(self._whole, splits))
+            if split != "train" and (remark := self._usable(split, tokens).remark())
+        ]
+
+    def _open(self, report: Report) -> None:
+        """Find or make everything that is kept on the disk."""
         _ = self._acoustics, self._eval_acoustics  # folders that cannot be used are told now
         if not self.is_prepared:
             check_writable(self.cache)
@@ -73,11 +90,17 @@ class CorpusTask(Task):
             self.folder.prepare(report)
             index = partial(write_index, folder=self.folder, stored=self._is_stored, report=report)
             make_once(self._index_path, index, report)
-        # Without training texts, no token of another split would be known.
-        splits = SPLITS if len(self._index.rows["train"]) else SPLITS[:1]
-        if refused := [problem for split in splits if (problem := self._refusal(split))]:
-            unwritable = [one for split in SPLITS for one in self._usable(split, self._tokens).unwritable()]
-            listed = write_skipped(self._index_path, [*self.skipped(), *unwritable])
+
+    def _check(self, splits: Sequence[Split], tokens: Tokens | None) -> None:
+        """Raise :class:`TaskError` where one of ``splits`` cannot be used with ``tokens``, or the corpus's own."""
+        refused = []
+        for split in splits:
+            try:
+                self._rows(split, tokens or self._tokens)
+            except TaskError as error:
+                refused.append(str(error))
+        if refused:
+            listed = write_skipped(self._index_path, self.skipped())
             raise TaskError("\n".join(f"{problem} All of them: {listed}." for problem in refused))
 
     def tokens(self) -> Tokens:
@@ -213,23 +236,14 @@ class CorpusTask(Task):
         return Usable(split, rows, tokens, needed_R, speeds or (1.0,), self.options.max_seconds, self._input)
 
     def _rows(self, split: Split, tokens: Tokens) -> Rows:
-        """The usable rows. Raises :class:`TaskError` where too few are, or ``tokens`` cannot write a text."""
+        """The usable rows. Raises :class:`TaskError` where too few are."""
         usable = self._usable(split, tokens)
-        usable.check_texts()
         never_there = of_split(self.folder.left_out, split)
         unusable = [*never_there, *of_split(self._index.skipped, split), *usable.skipped()]
         check_share(
             unusable, len(self.folder.cuts[split]) + len(never_there), split, self.options.max_skipped
         )
         return usable.chosen
-
-    def _refusal(self, split: Split) -> str | None:
-        """Why ``split`` cannot be used, if it cannot."""
-        try:
-            self._rows(split, self._tokens)
-        except TaskError as error:
-            return str(error)
-        return None
 
 
 def _in_units_of(input: Input, masks: SpecAugment) -> SpecAugment:

@@ -19,12 +19,13 @@ from torch import Tensor
 from supernet.audio import AudioError
 from supernet.batch import SPLITS, Report, Skipped, Split
 from supernet.features import NUM_BANDS
+from supernet.spelling import normal
 from tasks.acoustics import Room
 from tasks.audio import load_features
 from tasks.folder import LISTED, PART, ManifestFolder
 from tasks.lines import Lines, open_numbers
 
-VERSION = 2
+VERSION = 3
 """Part of the index folder's name: raise it when the content changes."""
 
 _COLUMNS = 3
@@ -60,7 +61,7 @@ class Rows:
         cut = json.loads(self._cuts[position])
         (supervision,) = cut["supervisions"]
         part = (supervision.get("custom") or {}).get(PART)
-        return Row(cut["id"], _normal(supervision["text"]), part, position, first_frame, num_frames)
+        return Row(cut["id"], normal(supervision["text"]), part, position, first_frame, num_frames)
 
     def __iter__(self) -> Iterator[Row]:
         return (self[number] for number in range(len(self)))
@@ -176,10 +177,5 @@ def _check_text(cut: Cut) -> None:
         raise AudioError(
             f"{len(cut.supervisions)} supervisions: cut it with `lhotse cut trim-to-supervisions`"
         )
-    if not any(_normal(supervision.text) for supervision in cut.supervisions):
+    if not any(normal(supervision.text) for supervision in cut.supervisions):
         raise AudioError("no text")
-
-
-def _normal(text: str | None) -> str:
-    """A line break or a tab would become a token."""
-    return " ".join((text or "").split())

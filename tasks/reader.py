@@ -36,8 +36,8 @@ _BATCHES_PER_BUCKET = 8
 
 
 def collate(rows: Sequence[Row], features: list[Tensor], tokens: Tokens, input: Input = LOG_MEL) -> Batch:
-    """One batch of ``rows``, in their order."""
-    targets = [np.array(tokens.encode(row.text), np.int64) for row in rows]
+    """One batch of ``rows``, in their order; targets are what ``tokens`` can write of the texts."""
+    targets = [np.array(tokens.encode_known(row.text), np.int64) for row in rows]
     return Batch(
         features_BTF=_pad([frames.numpy() for frames in features]),
         num_frames=[len(frames) for frames in features],

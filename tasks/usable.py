@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,6 @@ from tasks.lines import open_numbers
 _NAMED = 3
 """Examples in an error message."""
 
-_UNWRITABLE = -1
-
 
 @dataclass(frozen=True)
 class Usable:
@@ -31,7 +29,9 @@ class Usable:
     rows: Rows
     tokens: Tokens
     needed_R: NDArray[np.int32]
-    """Encoder frames that CTC needs for the text of each row; -1 where the tokens cannot write it."""
+    """Encoder frames that CTC needs for what the tokens can write of each text; its complement ``~n``, which
+    is negative, where that is not all.
+    """
     speeds: Sequence[float]
     max_seconds: float
     input: Input = LOG_MEL
@@ -39,38 +39,52 @@ class Usable:
     @property
     def chosen(self) -> Rows:
         """Those that can be used."""
-        return self.rows.where(~(self._too_short | self._too_long))
+        return self.rows.where(~self._refused)
 
-    def unwritable(self) -> Iterator[Skipped]:
-        """Rows of which the tokens cannot write the text."""
-        for number in np.flatnonzero(self.needed_R == _UNWRITABLE).tolist():
-            row = self.rows[number]
-            yield Skipped(row.id, self.split, f"{self.tokens.unknown(row.text)} are in no training text")
+    def unwritable(self) -> Rows:
+        """Rows with symbols that are no tokens. Those of training are left out; of the others these symbols
+        count as errors of recognition.
+        """
+        return self.chosen.where((self.needed_R < 0)[~self._refused])
 
-    def check_texts(self) -> None:
-        """Raise :class:`TaskError` where there is such a row."""
-        for number in np.flatnonzero(self.needed_R == _UNWRITABLE)[:1].tolist():
-            row = self.rows[number]
-            raise TaskError(
-                f"`text` of {row.id!r} in the {self.split} split must consist of the training texts' tokens, "
-                f"but has {self.tokens.unknown(row.text)} instead. Correct it, leave it out, or add such "
-                "texts for training."
-            )
+    def remark(self) -> str | None:
+        """How many texts have symbols that are no tokens, in a sentence; None where none has."""
+        if not len(rows := self.unwritable()):
+            return None
+        first = rows[0]
+        return (
+            f"{len(rows):,} of {len(self.chosen):,} texts of the {self.split} split have symbols that no "
+            f"training text has, e.g. {self.tokens.unknown(first.text)} in {first.id!r}: they count as errors."
+        )
 
     def skipped(self) -> list[Skipped]:
-        """Rows that are too short or too long, in their order."""
-        numbers = np.flatnonzero(self._too_short | self._too_long).tolist()
+        """Rows that cannot be used, in their order."""
+        numbers = np.flatnonzero(self._refused).tolist()
         return [Skipped(self.rows[number].id, self.split, self._reason(number)) for number in numbers]
 
     def _reason(self, number: int) -> str:
         if self._too_long[number]:
             seconds = self._slowest[number] / FRAMES_PER_SECOND
             return f"too long: {seconds:.2f} s, and `task.max_seconds` is {self.max_seconds:g}"
-        return f"too short for its text: {self._frames[number]} encoder frames for {self.needed_R[number]}"
+        if self._untrainable[number]:
+            return f"{self.tokens.unknown(self.rows[number].text)} are not among the tokens"
+        return f"too short for its text: {self._frames[number]} encoder frames for {self._needed[number]}"
+
+    @property
+    def _refused(self) -> NDArray[np.bool_]:
+        return self._too_short | self._too_long | self._untrainable
+
+    @property
+    def _untrainable(self) -> NDArray[np.bool_]:
+        return (self.needed_R < 0) & (self.split == "train")
+
+    @property
+    def _needed(self) -> NDArray[np.int32]:
+        return np.where(self.needed_R < 0, ~self.needed_R, self.needed_R)
 
     @property
     def _too_short(self) -> NDArray[np.bool_]:
-        return self._frames < self.needed_R
+        return self._frames < self._needed
 
     @property
     def _too_long(self) -> NDArray[np.bool_]:
@@ -93,7 +107,7 @@ class Usable:
 
 
 def needed_frames(rows: Rows, tokens: Tokens, folder: Path, split: Split) -> NDArray[np.int32]:
-    """Frames that CTC needs for each text, or -1; counted once, and kept in ``folder``."""
+    """What :attr:`Usable.needed_R` says, counted once, and kept in ``folder``."""
     model = hashlib.sha256(tokens.model or b"").hexdigest()
     made = folder / f"needed-{digest([split, tokens.kind, tokens.symbols, model])}"
 
@@ -107,10 +121,8 @@ def needed_frames(rows: Rows, tokens: Tokens, folder: Path, split: Split) -> NDA
 
 
 def _needed(text: str, tokens: Tokens) -> int:
-    try:
-        return min_ctc_frames(tokens.encode(text))
-    except ValueError:
-        return _UNWRITABLE
+    number = min_ctc_frames(tokens.encode_known(text))
+    return ~number if tokens.unknown(text) else number
 
 
 def of_split(skipped: Sequence[Skipped], split: Split) -> list[Skipped]:

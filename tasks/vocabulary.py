@@ -14,7 +14,7 @@ from typing import Literal
 from sentencepiece import SentencePieceTrainer
 
 from supernet.batch import TaskError
-from supernet.tokens import MODEL_FILE, Tokens
+from supernet.tokens import MODEL_FILE, Tokens, for_pieces
 from tasks.cache import digest, make_once
 
 VERSION = 1
@@ -69,7 +69,7 @@ def learn(kind: Learned, size: int | None, byte_fallback: bool, texts: Iterable[
     model = io.BytesIO()
     try:
         SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
+            sentence_iterator=map(for_pieces, texts),
             model_writer=model,
             model_type=kind,
             vocab_size=wanted - reserved,  # its unknown piece is our blank
