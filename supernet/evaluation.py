@@ -92,7 +92,7 @@ def score_sizes(
     Transcripts go into the run folder. ``marks`` tell them apart: the condition, the strategy that chose the
     subnets. So does the ``decoder``, where it is not the usual.
     """
-    found = Evaluation(costs(model, task, subnets), {})
+    found = Evaluation(costs(model, task, subnets, splits[0]), {})
     for split in splits:
         heard = found.heard[split] = listen(model, task, subnets, split, report, decoder)
         for label, rows in heard.rows.items():
@@ -125,9 +125,9 @@ def listen(
     return Heard(rows, seconds, task.speakers(split))
 
 
-def costs(model: Model, task: Task, subnets: Mapping[str, Subnet]) -> dict[str, Any]:
-    """Parameters, MACs and real-time factor of each subnet, measured on its cut model."""
-    sample = list(islice(task.eval_batches("test", model.tokens), 1))
+def costs(model: Model, task: Task, subnets: Mapping[str, Subnet], split: str = "test") -> dict[str, Any]:
+    """Parameters, MACs and, on utterances of ``split``, real-time factor of each subnet's cut model."""
+    sample = list(islice(task.eval_batches(split, model.tokens), 1))
     result = {}
     for label, subnet in subnets.items():
         small = cut(model.recogniser, subnet)

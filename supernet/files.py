@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fcntl
 import json
@@ -164,13 +165,31 @@ def read_text(path: Path) -> str:
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
             raise UserError(f"'{path}' must be at most {MAX_BYTES >> 20} MiB, but has {size >> 20} MiB.")
-        return path.read_text(encoding="utf-8-sig")
+        return _decoded(path.read_bytes(), path)
     except FileNotFoundError:
         raise UserError(f"'{path}' must exist, but there is no such file.") from None
     except OSError as e:
         raise UserError(f"'{path}' must be readable, but is not: {e.strerror}.") from None
+
+
+def _decoded(content: bytes, path: Path) -> str:
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UserError(f"'{path}' must be text in UTF-8, but is not.") from None
+        text = None
+    if text is None or "\0" in text:
+        but = f"is {other}: save it as UTF-8" if (other := other_encoding(content)) else "is not"
+        raise UserError(f"'{path}' must be text in UTF-8, but {but}.")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def other_encoding(content: bytes) -> str | None:
+    """The encoding of a text that begins like this, where it can be told that it is not UTF-8."""
+    marks = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32"}
+    marks |= {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+    found = next((name for mark, name in marks.items() if content.startswith(mark)), None)
+    # Latin letters have a zero beside them in UTF-16.
+    return found or ("UTF-16" if content[:2].count(0) == 1 and content[2:4].count(0) == 1 else None)
 
 
 def read_json(path: Path) -> dict[str, Any]:

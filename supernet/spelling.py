@@ -15,7 +15,8 @@ _JOINING = (
     "\ufb50-\ufdff\ufe70-\ufefc\U00010a00-\U00010aff\U00011000-\U00011fff"
     "\u2600-\u27bf\ufe0f\U0001f000-\U0001faff"
 )
-"""Arabic, Indic and related scripts, and pictures: where what joins two signs, or parts them, has a meaning."""
+"""Arabic, Indic and related scripts, and pictures: what joins two signs, or parts them, has a meaning there.
+"""
 _MEANS_NOTHING = re.compile(f"(?<![{_JOINING}])[\u200c\u200d]+|[\u200c\u200d]+(?=\\s|$)")
 
 

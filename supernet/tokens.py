@@ -26,7 +26,7 @@ _BEGIN = "▁"
 _STAND_IN = "\ue581"
 """In pieces, for that sign where a text has it itself; of the area for private use, as nobody says it."""
 _FOREIGN = re.compile(
-    r"<(unk|space|pad|mask|eps|s|/s|sos|eos|sos/eos|bos|blank|blk)>|\[UNK\]|\[PAD\]|\|?#\d+|!SIL", re.I
+    r"<(unk|space|pad|mask|eps|s|/s|sos|eos|sos/eos|bos|blank|blk)>|\[(UNK|PAD)\]|#\d+|!SIL", re.IGNORECASE
 )
 """What lists of tokens and words elsewhere hold besides what is said."""
 _BEFORE_BYTES = ("<sos/eos>", "<unk>")
@@ -193,8 +193,8 @@ def _kind(symbols: Sequence[str]) -> Literal["characters", "words"]:
     if foreign := [symbol for symbol in symbols[1:] if _FOREIGN.fullmatch(symbol)]:
         raise ValueError(
             f"it is another program's list, as {', '.join(foreign[:4])} are signs of its own, which nobody "
-            "says. Leave these lines out and number the others anew, the space as a line with an id alone; or "
-            "let tokens be made of the training texts: characters, words, unigram or bpe."
+            "says. Leave these lines out and number the others anew, the space as a line with an id alone; "
+            "or let tokens be made of the training texts: characters, words, unigram or bpe."
         )
     return "characters" if all(len(symbol) == 1 for symbol in symbols[1:]) else "words"
 

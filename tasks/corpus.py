@@ -92,7 +92,7 @@ class CorpusTask(Task):
             make_once(self._index_path, index, report)
 
     def _check(self, splits: Sequence[Split], tokens: Tokens | None) -> None:
-        """Raise :class:`TaskError` where one of ``splits`` cannot be used with ``tokens``, or the corpus's own."""
+        """Raise :class:`TaskError` where ``splits`` cannot be used with ``tokens``, or the corpus's own."""
         refused = []
         for split in splits:
             try:

@@ -54,7 +54,8 @@ class Usable:
         first = rows[0]
         return (
             f"{len(rows):,} of {len(self.chosen):,} texts of the {self.split} split have symbols that no "
-            f"training text has, e.g. {self.tokens.unknown(first.text)} in {first.id!r}: they count as errors."
+            f"training text has: they count as errors. The first is {first.id!r} with "
+            f"{' '.join(self.tokens.unknown(first.text))}."
         )
 
     def skipped(self) -> list[Skipped]:

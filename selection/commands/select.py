@@ -35,7 +35,7 @@ def select(args: argparse.Namespace) -> None:
     resolved = resolve_trained(data, change)
     model = open_model(run, args.device)
     with progress() as report:
-        resolved.task.prepare(report)
+        resolved.task.prepare_for(["valid", "test"], model.tokens, report)
         session = Session(run, model, resolved.task, wanted, report)
         earlier = stored(run.comparison_file, session.network)
         comparison = compare(session, earlier)

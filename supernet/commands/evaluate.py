@@ -14,6 +14,7 @@ from supernet.commands.options import corpus_changes, note_left_out, open_beam
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.console.tables import groups_table, results_table
+from supernet.console.text import note
 from supernet.decoding import GREEDY
 from supernet.evaluation import Evaluation, Heard, score_sizes
 from supernet.files import safe_name
@@ -83,7 +84,9 @@ def _score(args: argparse.Namespace) -> tuple[str, Evaluation]:
     decoder = decoder_for(open_beam(args), model.tokens)
     note_left_out(decoder)
     with progress() as report:
-        task.prepare(report)
+        task.prepare_for(splits, model.tokens, report)
+        for remark in task.remarks(splits, model.tokens):
+            note(remark)
         found = score_sizes(run, model, task, subnets, splits, report, marks, decoder)
     parts = [run.folder.name, args.name, args.selection and f"chosen by {selection.strategy}"]
     parts.append(None if decoder == GREEDY else decoder.name)

@@ -94,7 +94,7 @@ def _test_split(run: Run, model: Model, changes: Sequence[Data], report: Report)
     """Batches of the task's test split."""
     try:
         task: Task = resolve_trained(run.config_data(), *changes).task
-        task.prepare(report)
+        task.prepare_for(["test"], model.tokens, report)
         return task.eval_batches("test", model.tokens)
     except (ConfigError, TaskError) as e:
         raise RunError(

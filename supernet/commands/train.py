@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from supernet import engine
-from supernet.batch import Report
+from supernet.batch import SPLITS, Report
 from supernet.checkpoint import Model, save
 from supernet.compute import unit_steps
 from supernet.console.progress import progress
@@ -63,8 +63,18 @@ def train(args: argparse.Namespace) -> None:
         fail(str(e), 1)
     if is_main_process():
         console.print(results_table(results))
-        if warning := unlearned(results):
+        for warning in filter(None, (unlearned(results), left_out(results))):
             console.print(warning)
+
+
+def left_out(results: Mapping[str, Any]) -> str | None:
+    """How many updates were left out and why, if any were."""
+    if not (number := results.get("skipped_updates", 0)):
+        return None
+    return (
+        f"{number:,} of {results['steps']:,} updates were left out: their gradients were not finite. The "
+        "rate was too high, or the precision too low: try a lower `train.lr`, or `train.precision=float32`."
+    )
 
 
 def unlearned(results: Mapping[str, Any]) -> str | None:
@@ -119,11 +129,18 @@ def train_all(resolved: Resolved, out: Path | None) -> Mapping[str, Any]:
     if not resolved.method.separate_runs or len(sizes) == 1:
         return train_one(resolved, out or default_folder(resolved))
     merged: dict[str, Any] = {}
+    skipped = steps = 0
     for size in sizes:
         single = resolved.with_sizes((size,))
         results = train_one(single, default_folder(single) if out is None else out / str(size))
         merged.update(results["sizes"])
-    return {"title": "each size trained alone", "sizes": merged}
+        skipped, steps = skipped + results.get("skipped_updates", 0), steps + results.get("steps", 0)
+    return {
+        "title": "each size trained alone",
+        "sizes": merged,
+        "skipped_updates": skipped,
+        "steps": steps,
+    }
 
 
 def train_one(resolved: Resolved, folder: Path, validated: Validated | None = None) -> Mapping[str, Any]:
@@ -143,6 +160,8 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
         for line in task.notes() if is_main_process() else ():
             note(line)
         tokens = task.tokens()
+        for remark in task.remarks(SPLITS, tokens) if is_main_process() else ():
+            note(remark)
         if is_main_process():
             stack.enter_context(held(folder))
             if run.is_finished:  # meanwhile

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sentencepiece import SentencePieceTrainer
 
 from supernet.decoding import Span, words
+from supernet.spelling import normal
 from supernet.tokens import MODEL_FILE, Tokens, min_ctc_frames
 from tasks.vocabulary import Learned, learn
 
@@ -103,7 +104,7 @@ def test_every_character_that_no_piece_has_is_named() -> None:
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=8))
 def test_bytes_write_everything(text: str) -> None:
     assert WITH_BYTES.unknown(text) == []
-    assert WITH_BYTES.decode(WITH_BYTES.encode(f"the {text}")) == f"the {text}"
+    assert WITH_BYTES.decode(WITH_BYTES.encode(f"the {text}")) == normal(f"the {text}")
 
 
 def test_bytes_have_the_ids_that_sherpa_expects() -> None:
@@ -183,3 +184,36 @@ def test_a_file_that_holds_no_tokens(content: str, words: str, tmp_path: Path) -
     (tmp_path / "tokens.txt").write_text(content)
     with pytest.raises(ValueError, match=re.escape(words)):
         Tokens.load(tmp_path / "tokens.txt")
+
+
+spoken = st.text("ab ▁é_", min_size=1).map(normal).filter(bool)
+
+
+@given(st.lists(spoken, min_size=1, max_size=5))
+def test_every_sign_of_a_text_comes_back(found: list[str]) -> None:
+    """Also SentencePiece's own for a space, which nothing forbids in a text."""
+    for tokens in (
+        Tokens.from_texts(found),
+        Tokens.from_texts(found, "words"),
+        Tokens.from_model(learn("unigram", None, False, [*found, *SENTENCES])),
+        Tokens.from_model(learn("bpe", 300, True, [*found, *SENTENCES])),
+    ):
+        for text in found:
+            assert tokens.decode(tokens.encode(text)) == text
+            assert tokens.unknown(text) == []
+
+
+def test_unknown_signs_are_named_as_they_are_seen() -> None:
+    learned = pieces()
+    assert learned.unknown("the ▁ cat x▁ü") == sorted("x▁ü")
+    assert learned.decode(learned.encode_known("the cat")) == "the cat"
+    assert Tokens.from_texts(["ab"]).encode_known("axb") == [1, 2]
+
+
+def test_a_file_of_decomposed_symbols_is_one_of_composed_ones(tmp_path: Path) -> None:
+    (tmp_path / "tokens.txt").write_text("\ufeff<blk> 0\ne\u0301 1\n", encoding="utf-8")
+    tokens = Tokens.load(tmp_path / "tokens.txt")
+    assert tokens.symbols == ("<blk>", "\u00e9")
+    assert tokens.encode("e\u0301") == tokens.encode("\u00e9") == [1]
+    decomposed = Tokens(("<blk>", "e", "\u0301"))
+    assert decomposed.decode([1, 2]) == "\u00e9"

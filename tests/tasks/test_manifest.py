@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -169,19 +170,75 @@ def test_a_repaired_file_is_looked_at_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["valid", "test"])
-def test_unknown_characters_stop(tmp_path: Path, split: Split) -> None:
+def test_unknown_characters_are_errors_of_recognition(tmp_path: Path, split: Split) -> None:
     folder = write_folder(tmp_path / "tones")
-    add_files(folder, split, [(write_wav(tmp_path / "umlaut.wav", tone(1.0)), "a bü")])
-    with pytest.raises(
-        TaskError, match=rf"`text` of 'umlaut.*' in the {split} split .* but has \['ü'\] instead"
-    ):
+    names = {"umlaut": "a bü", "foreign": "üß", "known": "a b"}
+    add_files(
+        folder,
+        split,
+        [(write_wav(tmp_path / f"{name}.wav", tone(1.0)), text) for name, text in names.items()],
+    )
+    task = prepared(folder)
+    tokens = task.tokens()
+    assert task.skipped() == []
+    (batch,) = task.eval_batches(split, tokens)
+    texts = {id.rsplit("-", 1)[0]: text for id, text in zip(batch.ids, batch.texts, strict=True)}
+    assert texts == names, "references stay as they are"
+    for row, number, text in zip(batch.targets_BL.tolist(), batch.num_targets, batch.texts, strict=True):
+        assert tokens.decode(row[:number]) == re.sub("[üß]", "", text)
+    (remark,) = task.remarks(["train", split], tokens)
+    assert remark == (
+        f"2 of 3 texts of the {split} split have symbols that no training text has: they count as errors. "
+        f"The first is {task.folder.cuts[split][0].id!r} with ü."
+    )
+    (other,) = {"valid", "test"} - {split}
+    assert task.remarks([other], tokens) == []
+
+
+def test_training_texts_that_given_tokens_cannot_write_are_left_out(tmp_path: Path) -> None:
+    folder, tokens = write_folder(tmp_path / "tones"), tmp_path / "tokens.txt"
+    Tokens(("<blk>", " ", "a", "b", "c")).save(tokens)
+    texts = ["a b"] * 30 + ["a ü"]
+    add_files(
+        folder,
+        "train",
+        [(write_wav(tmp_path / f"u{i}.wav", tone(1.0)), text) for i, text in enumerate(texts)],
+    )
+    task = prepared(folder, tokens=tokens)
+    (skipped,) = task.skipped()
+    assert skipped.id.startswith("u30")
+    assert skipped.reason == "['ü'] are not among the tokens"
+    with pytest.raises(TaskError, match=r"`max_skipped` allows .*31 of 31 .*\['a', 'b'\] are not among"):
+        task.train_reader(Tokens(("<blk>", " ")), seed=0, rank=0, num_ranks=1)
+
+
+def test_what_is_wrong_with_another_split_does_not_matter_to_scoring_one(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tones")
+    tokens = prepared(folder).tokens()
+    add_files(folder, "valid", [(write_wav(tmp_path / "silent.wav", np.zeros(16000)), "a")])
+    with pytest.raises(TaskError, match="1 of 1 utterances of the valid split"):
         prepared(folder)
+    task = Manifest(Manifest.Options.model_validate({"path": folder, "cache": tmp_path / "cache"}))
+    task.prepare_for(["test"], tokens, quiet)
+    assert len(list(task.eval_batches("test", tokens))) == 1
+    with pytest.raises(TaskError, match="1 of 1 utterances of the valid split"):
+        task.prepare_for(["test", "valid"], tokens, quiet)
 
 
-def test_other_tokens_are_checked_too(tmp_path: Path) -> None:
-    task = prepared(write_folder(tmp_path / "tones"))
-    with pytest.raises(TaskError, match=r"has \['c'\] instead"):
-        task.train_reader(Tokens(("<blk>", " ", "a", "b")), seed=0, rank=0, num_ranks=1)
+def test_one_spelling_for_what_looks_the_same(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tones")
+    texts: dict[Split, str] = {
+        "train": "cafe\u0301 a\u200bb",
+        "valid": "caf\u00e9 ab",
+        "test": "\ufeffcaf\u00e9 a\u00adb",
+    }
+    for split, text in texts.items():
+        add_files(folder, split, [(write_wav(tmp_path / f"{split}.wav", tone(1.0)), text)])
+    task = prepared(folder)
+    assert task.tokens().symbols == ("<blk>", *" abcf\u00e9")
+    for split in texts:
+        (batch,) = task.eval_batches(split, task.tokens())
+        assert batch.texts == ["caf\u00e9 ab"]
 
 
 def test_a_missing_folder_stops(tmp_path: Path) -> None:

@@ -69,9 +69,13 @@ def test_tokens_that_are_there_already(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("gone.txt", None, "it cannot be read: No such file"),
+        ("gone.txt", None, "no such file"),
         ("a.txt", b"a 1", "line 1 must be"),
-        ("a.txt", b"\xff", "must be a text in UTF-8"),
+        ("a.txt", b"\xff", "must be text in UTF-8"),
+        ("a.txt", "<blk> 0\na 1\n".encode("utf-16"), "must be text in UTF-8, but is UTF-16"),
+        ("a.txt", b"<eps> 0\n<s> 1\nmat 2\n#0 3\n", "another program's list, as <s>, #0 are signs"),
+        ("a.txt", b"<blk> 0\n<unk> 1\n<space> 2\na 3\n", "another program's list, as <unk>, <space> are"),
+        ("a.txt", "<blk> 0\n<unk> 1\n▁the 2\n".encode(), "are pieces, which only their SentencePiece"),
         ("a.model", b"a", "must be a SentencePiece model"),
     ],
 )
@@ -92,10 +96,10 @@ def test_a_task_of_pieces(tmp_path: Path) -> None:
     assert len(first) < len("a bc")
 
 
-def test_unknown_characters_of_pieces_stop(tmp_path: Path) -> None:
+def test_too_many_unknown_characters_of_pieces_stop(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones")
     Tokens.from_model(vocabulary.learn("unigram", None, False, ["a b"])).save(tmp_path / "tokens.txt")
-    with pytest.raises(TaskError, match=r"but has \['c'\] instead"):
+    with pytest.raises(TaskError, match=r"40 of 40 .*\['c'\] are not among the tokens"):
         prepared(folder, tokens=tmp_path / "tokens.txt")
 
 
