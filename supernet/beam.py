@@ -1,6 +1,9 @@
 """Beam search with an n-gram language model: flashlight's decoder (arXiv 2201.12465) with KenLM, which come
 with the extra ``lm``.
 
+Without a language model a text's score is the sum over all of its alignments (prefix beam search, arXiv
+1408.2873), of which the likeliest is the path; with one, it is that of the likeliest.
+
 Shapes: B utterances, S stream frames, V tokens.
 """
 
@@ -32,7 +35,9 @@ _NO_WORDS = ("<s>", "</s>", "<unk>", "<UNK>")
 
 @dataclass(frozen=True)
 class Beam:
-    """How to search. Without a language model or a lexicon any sequence of tokens may be found."""
+    """How to search. Without a language model or a lexicon any sequence of tokens may be found, and the one
+    that is likeliest over all of its alignments is.
+    """
 
     size: int = 50
     """Paths that are followed at once."""
@@ -71,6 +76,13 @@ class BeamSearch:
     def _has_words(self) -> bool:
         given = self._beam.lm is not None or self._beam.lexicon is not None
         return given and self._tokens.kind != "words"
+
+    @property
+    def _sums(self) -> bool:
+        """Whether alignments are summed up; not where words have an end of the search's own, which would
+        count some of them twice.
+        """
+        return self._beam.lm is None and self._end != len(self._tokens)
 
     def _end_of_words(self) -> int:
         """What stands behind each word, so that its last token may last: the space, or else a sign of the
@@ -129,7 +141,8 @@ class BeamSearch:
     def _made(self, make: Any, lexicon: str | None, names: list[str], **more: Any) -> Any:
         beam = self._beam
         lm = None if beam.lm is None else str(beam.lm)
-        options = {"beam_size": beam.size, "lm_weight": beam.lm_weight, "blank_token": names[BLANK_ID]}
+        options = {"beam_size": beam.size, "lm_weight": beam.lm_weight, "log_add": self._sums}
+        options["blank_token"] = names[BLANK_ID]
         try:
             with _quiet() if lm else contextlib.nullcontext():
                 return make(lexicon, names, lm, **options, **more).decoder

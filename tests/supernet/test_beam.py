@@ -4,6 +4,8 @@ open.
 
 from __future__ import annotations
 
+import itertools
+import math
 import tempfile
 from functools import cached_property
 from pathlib import Path
@@ -89,7 +91,32 @@ class TestInstalled:
         expected = [spans(path) for path in GREEDY.paths(log_probs, lengths)]
         assert [spans(path) for path in BeamSearch(Beam(1), TOKENS).paths(log_probs, lengths)] == expected
 
-    def test_a_wider_beam_sums_nothing_up_but_keeps_the_best(self) -> None:
+    def test_alignments_are_summed_up(self) -> None:
+        """By hand: the best path is blank, blank (0.16), but "a" has three paths: 0.14 + 0.14 + 0.1225."""
+        probs = torch.tensor([[[0.4, 0.35, 0.25]] * 2])
+        tokens = Tokens(("<blk>", "a", "b"))
+        assert texts(GREEDY, probs.log(), [2], tokens) == [""]
+        assert texts(BeamSearch(Beam(10), tokens), probs.log(), [2], tokens) == ["a"]
+
+    @given(st.integers(0, 10**6), st.integers(1, 6))
+    def test_a_wide_beam_finds_the_likeliest_of_all_sequences(self, seed: int, num_frames: int) -> None:
+        log_probs = noise(seed, num_frames)
+        found = all_sequences(log_probs)
+        (path,) = BeamSearch(Beam(10_000), FEW).paths(log_probs, [num_frames])
+        said = tuple(span.token for span in spans(path))
+        assert found[said] == pytest.approx(max(found.values()))
+
+    @given(st.integers(0, 10**6), st.integers(1, 6))
+    def test_with_a_lexicon_it_is_the_likeliest_of_its_texts(self, seed: int, num_frames: int) -> None:
+        log_probs, likelihood = noise(seed, num_frames), dict[str, float]()
+        for sequence, probability in all_sequences(log_probs).items():
+            text = " ".join(FEW.decode(list(sequence)).split())
+            if set(text.split()) <= {"a", "ab", "b", "aa"}:
+                likelihood[text] = likelihood.get(text, 0.0) + probability
+        (text,) = texts(FEW_WORDS.search, log_probs, [num_frames], FEW)
+        assert likelihood[" ".join(text.split())] == pytest.approx(max(likelihood.values()))
+
+    def test_a_wider_beam_keeps_the_best(self) -> None:
         assert said(BeamSearch(Beam(50), TOKENS), heard("_cc_aa_t_ r")) == "cat r"
 
     def test_a_language_model_flips_the_choice(self, arpa: Path) -> None:
@@ -198,16 +225,38 @@ class TestInstalled:
 class _Lexicon:
     """Made when first needed, for it needs the extra."""
 
+    def __init__(self, words: list[str], tokens: Tokens, beam: int) -> None:
+        self._words, self._tokens, self._beam = words, tokens, beam
+
     @cached_property
     def search(self) -> BeamSearch:
         with tempfile.TemporaryDirectory() as folder:
             lexicon = Path(folder) / "words.txt"
-            lexicon.write_text("\n".join(VOCABULARY))
-            return BeamSearch(Beam(lexicon=lexicon), PIECES)
+            lexicon.write_text("\n".join(self._words))
+            return BeamSearch(Beam(self._beam, lexicon=lexicon), self._tokens)
 
 
 VOCABULARY = sorted({word for text in SAID for word in text.split()})
-LEXICON = _Lexicon()
+LEXICON = _Lexicon(VOCABULARY, PIECES, 50)
+FEW = Tokens(("<blk>", " ", "a", "b"))
+FEW_WORDS = _Lexicon(["a", "ab", "b", "aa"], FEW, 10_000)
+
+
+def noise(seed: int, num_frames: int) -> Tensor:
+    """Log-probabilities (1, S, V) of few tokens that leave everything open."""
+    generator = torch.Generator().manual_seed(seed)
+    return (2 * torch.randn(1, num_frames, len(FEW), generator=generator)).log_softmax(-1)
+
+
+def all_sequences(log_probs_BSV: Tensor) -> dict[tuple[int, ...], float]:
+    """The probability of every sequence of tokens: that of all of its alignments, one by one."""
+    found: dict[tuple[int, ...], float] = {}
+    probs = log_probs_BSV[0].exp().tolist()
+    for path in itertools.product(range(len(probs[0])), repeat=len(probs)):
+        sequence = tuple(span.token for span in spans(path))
+        probability = math.prod(frame[token] for frame, token in zip(probs, path, strict=True))
+        found[sequence] = found.get(sequence, 0.0) + probability
+    return found
 
 
 def likely(path: list[int]) -> Tensor:
