@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from selection.budget import Quantity
+from supernet.scoring import Measure
 from supernet.statistics import Ints, interval, permutation_p
 
 SIGNIFICANT = 0.05
@@ -30,8 +31,10 @@ class Row:
     regret: float
     """By how much the loss is above the best one known for the budget."""
     wer: float
-    wer_ci95: tuple[float, float]
     cer: float
+    rate: float
+    """The one of them that the texts are judged by."""
+    rate_ci95: tuple[float, float]
     evaluations: int
     """How many subnets the strategy had scored for this choice."""
     seconds: float
@@ -48,7 +51,7 @@ class Row:
 class Difference:
     """A paired comparison of two choices on the same test utterances."""
 
-    wer: float
+    rate: float
     """Difference of the error rates; positive where the first is worse."""
     ci95: tuple[float, float]
     p: float
@@ -63,7 +66,7 @@ class Difference:
             return "same"
         if self.p > SIGNIFICANT:
             return "tie"
-        return "worse" if self.wer > 0 else "better"
+        return "worse" if self.rate > 0 else "better"
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ class Contest:
     """Where it is exact: minimum, quartiles and maximum of all subnets' losses."""
     pairs: dict[str, dict[str, float]] = field(default_factory=dict)
     """By two strategies, the corrected p of their difference."""
+    measure: Measure = "wer"
+    """What rates and differences are of."""
 
     @property
     def is_exact(self) -> bool:
@@ -122,8 +127,8 @@ class Comparison:
     """Utterances that choices were made and reported on."""
     full_costs: dict[str, float]
     full_loss: float
-    full_wer: float
-    """What the full net costs, its validation loss and its test word error rate."""
+    full_rate: float
+    """What the full net costs, its validation loss and its test error rate."""
     units: tuple[str, ...]
     contests: tuple[Contest, ...]
     facts: tuple[UnitFacts, ...] = ()
@@ -133,6 +138,8 @@ class Comparison:
     """By budget and strategy: seconds as the sum of its units, and as measured as a whole."""
     unfit: tuple[tuple[str, str, str], ...] = ()
     """Strategy, budget, and why it could not choose."""
+    measure: Measure = "wer"
+    """What rates and differences are of: words or characters."""
     network: str = ""
     """Fingerprint of the weights that were chosen from."""
 

@@ -11,7 +11,7 @@ from selection.budget import Budget, Prices
 from selection.comparison import Contest, Difference, Row, against, all_pairs, paired_difference
 from selection.measuring.oracle import Oracle
 from supernet.checkpoint import Model
-from supernet.scoring import score_counts
+from supernet.scoring import COLUMN, Measure, score_counts
 from supernet.statistics import Ints
 from supernet.units import Kept
 
@@ -42,10 +42,10 @@ class Judge:
         self._model, self._valid, self._test, self._prices = model, valid, test, prices
 
     def full(self) -> tuple[float, float]:
-        """Validation loss and test word error rate of the full net."""
+        """Validation loss and test error rate of the full net."""
         full = self._model.recogniser.table.full
         (judged,) = self._valid.judge([full])
-        return self._valid.loss(judged), score_counts(self._errors([full])[0], self._words).wer
+        return self._valid.loss(judged), score_counts(self._errors([full])[0], self._words, self.measure).rate
 
     def contest(self, budget: Budget, candidates: Sequence[Candidate]) -> Contest:
         """All ``candidates`` for ``budget``, the lowest validation loss first."""
@@ -55,9 +55,9 @@ class Judge:
         errors = dict(
             zip((c.strategy for c in ordered), self._errors([c.kept for c in ordered]), strict=True)
         )
-        word_errors = {name: counts[:, 0] for name, counts in errors.items()}
+        counted = {name: counts[:, COLUMN[self.measure]] for name, counts in errors.items()}
         best, exact = ordered[0], [c for c in ordered if c.is_exact]
-        p = against(best.strategy, word_errors)
+        p = against(best.strategy, counted)
         spread = np.quantile(exact[0].scored, [0, 0.25, 0.5, 0.75, 1]) if exact else ()
         return Contest(
             budget=budget.name,
@@ -67,15 +67,17 @@ class Judge:
             yardstick=best.strategy,
             num_scored=len(exact[0].scored) if exact else None,
             spread=tuple(float(x) for x in spread),
-            pairs=all_pairs(word_errors),
+            pairs=all_pairs(counted),
+            measure=self.measure,
         )
 
     def _row(
         self, c: Candidate, best: Candidate, exact: Sequence[Candidate], errors: dict[str, Ints], p: float
     ) -> Row:
-        table, words = self._model.recogniser.table, self._words
-        score = score_counts(errors[c.strategy], words)
-        wer, low, high = paired_difference(errors[c.strategy][:, 0], errors[best.strategy][:, 0], words[:, 0])
+        table, words, column = self._model.recogniser.table, self._words, COLUMN[self.measure]
+        score = score_counts(errors[c.strategy], words, self.measure)
+        mine, theirs = (errors[name][:, column] for name in (c.strategy, best.strategy))
+        rate, low, high = paired_difference(mine, theirs, words[:, column])
         return Row(
             strategy=c.strategy,
             kept=table.subnet(c.kept).kept,
@@ -84,14 +86,20 @@ class Judge:
             loss=c.loss,
             regret=c.loss - best.loss,
             wer=score.wer,
-            wer_ci95=score.wer_ci95,
             cer=score.cer,
+            rate=score.rate,
+            rate_ci95=score.rate_ci95,
             evaluations=c.evaluations,
             seconds=c.seconds,
-            difference=Difference(wer, (low, high), p, c.kept == best.kept),
+            difference=Difference(rate, (low, high), p, c.kept == best.kept),
             num_valid=c.num_valid,
             beats=float(np.mean(np.array(exact[0].scored) > c.loss)) if exact else None,
         )
+
+    @property
+    def measure(self) -> Measure:
+        """What the test texts are judged by."""
+        return self._test.sample.facts.measure
 
     @property
     def _words(self) -> Ints:

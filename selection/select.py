@@ -137,7 +137,7 @@ def compare(session: Session, earlier: Comparison | None = None) -> Comparison:
         judge.contest(budget, candidates[budget.name]) for budget in every if candidates[budget.name]
     )
     table = session.model.recogniser.table
-    full_loss, full_wer = judge.full()
+    full_loss, full_rate = judge.full()
     return Comparison(
         run=session.run.folder.name,
         machine=machine(session.model.recogniser.scores.device),
@@ -146,7 +146,8 @@ def compare(session: Session, earlier: Comparison | None = None) -> Comparison:
         num_test=len(session.test.sample.facts.frames),
         full_costs={quantity: price.full for quantity, price in prices.items()},
         full_loss=full_loss,
-        full_wer=full_wer,
+        full_rate=full_rate,
+        measure=judge.measure,
         units=tuple(unit.name for unit in table.units),
         contests=contests,
         facts=_facts(session),

@@ -1,5 +1,5 @@
-"""Texts laid beside each other word by word: what was written wrongly, as a page, and as the trn files that
-sclite (NIST's SCTK) reads.
+"""Texts laid beside each other word by word (by characters, where no spaces set words apart): what was
+written wrongly, as a page, and as the trn files that sclite (NIST's SCTK) reads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rapidfuzz.distance import Levenshtein
 
 from supernet.pages import page_environment
-from supernet.scoring import UNKNOWN, Rows, Score
+from supernet.scoring import UNKNOWN, Measure, Rows, Score
 
 NUM_WORST = 50
 NUM_CONFUSIONS = 20
@@ -21,7 +21,7 @@ _NO_ID, _NO_SPEAKER = re.compile(r"[()\s]+"), re.compile(r"[\W_]+")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A word of the reference and the one written for it; empty where there is none."""
+    """A word (or character) of the reference and the one written for it; empty where there is none."""
 
     kind: str
     """``equal``, ``replace``, ``delete`` or ``insert``."""
@@ -31,7 +31,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Aligned:
-    """An utterance, aligned with the fewest word errors."""
+    """An utterance, aligned with the fewest errors."""
 
     id: str
     pairs: tuple[Pair, ...]
@@ -43,13 +43,15 @@ class Aligned:
 
     @property
     def rate(self) -> float:
-        """Errors by words of the reference (1 where it has none)."""
+        """Errors by words (or characters) of the reference (1 where it has none)."""
         return self.errors.total() / max(1, sum(pair.kind != "insert" for pair in self.pairs))
 
 
-def align(id: str, reference: str, hypothesis: str) -> Aligned:
-    """The words of both texts in pairs."""
-    ours, theirs = reference.split(), hypothesis.split()
+def align(id: str, reference: str, hypothesis: str, measure: Measure = "wer") -> Aligned:
+    """The words (or characters) of both texts in pairs."""
+    ours, theirs = (
+        text.split() if measure == "wer" else list(" ".join(text.split())) for text in (reference, hypothesis)
+    )
     pairs: list[Pair] = []
     for step in Levenshtein.opcodes(ours, theirs):
         before, behind = ours[step.src_start : step.src_end], theirs[step.dest_start : step.dest_end]
@@ -72,13 +74,14 @@ def confusions(aligned: Sequence[Aligned], number: int = NUM_CONFUSIONS) -> list
 
 
 def page(title: str, rows: Rows, score: Score, speakers: Mapping[str, str]) -> str:
-    """A page of HTML that needs nothing else: the most frequent errors, the worst utterances word by word."""
+    """A page of HTML that needs nothing else: the most frequent errors, the worst utterances in pairs."""
     environment = page_environment("supernet")
-    aligned = [align(*row) for row in rows]
+    aligned = [align(*row, score.measure) for row in rows]
     return environment.get_template("alignment.html.jinja").render(
         title=title,
         score=score,
         errors=sum((a.errors for a in aligned), Counter[str]()),
+        num_characters=sum(len(" ".join(reference.split())) for _, reference, _ in rows),
         num_wrong=sum(bool(a.errors) for a in aligned),
         worst=worst(aligned),
         confusions=confusions(aligned),

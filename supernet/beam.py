@@ -141,7 +141,7 @@ class BeamSearch:
     def _made(self, make: Any, lexicon: str | None, names: list[str], **more: Any) -> Any:
         beam = self._beam
         lm = None if beam.lm is None else str(beam.lm)
-        options = {"beam_size": beam.size, "lm_weight": beam.lm_weight, "log_add": self._sums}
+        options: dict[str, Any] = {"beam_size": beam.size, "lm_weight": beam.lm_weight, "log_add": self._sums}
         options["blank_token"] = names[BLANK_ID]
         try:
             with _quiet() if lm else contextlib.nullcontext():

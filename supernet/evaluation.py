@@ -33,7 +33,7 @@ class Heard:
         is known share one.
         """
         found = self._by(lambda id: self.speakers.get(id, UNKNOWN))
-        return dict(sorted(found.items(), key=lambda item: -next(iter(item[1].values())).wer))
+        return dict(sorted(found.items(), key=lambda item: -next(iter(item[1].values())).rate))
 
     def by_length(self) -> dict[str, dict[str, Score]]:
         """A score for each length and label, the short ones first."""

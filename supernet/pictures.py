@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from supernet.run import Run
+from supernet.scoring import judged_by
 
 Phases = Sequence[tuple[str, int]]
 
@@ -24,7 +25,8 @@ def draw_all(run: Run, phases: Phases) -> None:
     _draw_scores(run, phases)
     _draw_kept(run)
     _draw_curves(run, phases, "train", "ctc/", "CTC loss per frame (training)", "loss.png")
-    _draw_curves(run, phases, "valid", "wer/", "validation WER", "wer.png")
+    measure = judged_by(run.results())
+    _draw_curves(run, phases, "valid", f"{measure}/", f"validation {measure.upper()}", "wer.png")
 
 
 def _draw_scores(run: Run, phases: Phases) -> None:

@@ -16,7 +16,7 @@ from supernet.compute import price
 from supernet.console.screen import console
 from supernet.resolve import ConfigError, Resolved, brought_up_to_date, resolve_trained
 from supernet.run import Run, RunError
-from supernet.scoring import count_errors, count_words
+from supernet.scoring import COLUMN, count_errors, count_words, judged_by, measure_of
 
 COMMON = ("task", "granularity", "model")
 """Settings that two runs must share to be compared."""
@@ -35,7 +35,7 @@ class Alone:
     updates: int
     cost: float
     """Units run by a row, summed over the updates; see :mod:`supernet.compute`."""
-    wer: float
+    rate: float
     gain: float
     """Its error rate less the supernet's: negative where the size is better alone."""
     ci95: tuple[float, float]
@@ -90,8 +90,12 @@ def _against(run: Run, other: Run, size: int, updates: int) -> Alone:
         raise RunError(
             f"'{other.folder}' must have been tested on the utterances of '{run.folder}', but was not."
         )
-    words_N = count_words([ours[id][0] for id in ours])[:, 0]
-    errors = [count_errors(*zip(*(side[id] for id in ours), strict=True))[:, 0] for side in (theirs, ours)]
+    references = [reference for reference, _ in ours.values()]
+    column = COLUMN[measure_of(references)]
+    words_N = count_words(references)[:, column]
+    errors = [
+        count_errors(*zip(*(side[id] for id in ours), strict=True))[:, column] for side in (theirs, ours)
+    ]
     gain, low, high = paired_difference(errors[0], errors[1], words_N)
     cost = float(other.results()["unit_steps"])
     return Alone(other.folder.name, size, updates, cost, errors[0].sum() / words_N.sum(), gain, (low, high))
@@ -137,18 +141,19 @@ def worth(args: argparse.Namespace) -> None:
 def reach_table(run: Run, alone: Sequence[Alone]) -> Table:
     """What each size reaches in the supernet and alone."""
     results = run.results()
+    measure = judged_by(results)
     made = plain_table(
         f"{run.folder.name}: {results['unit_steps']:,} unit-steps in {results['steps']:,} updates"
     )
-    for name in ("size", "training", "updates", "unit-steps", "test WER, %", "alone - supernet, 95 %", ""):
+    for name in ("size", "training", "updates", "unit-steps", f"test {measure.upper()}, %", "alone - supernet, 95 %", ""):
         made.add_column(name, justify="left" if name in ("training", "") else "right", no_wrap=True)
     for size, row in sorted(results["sizes"].items(), key=lambda item: -int(item[0])):
         cost = f"{results['unit_steps']:,} for all sizes"
-        made.add_row(size, "the supernet", f"{results['steps']:,}", cost, f"{100 * row['test']['wer']:.2f}")
+        made.add_row(size, "the supernet", f"{results['steps']:,}", cost, f"{100 * row['test'][measure]:.2f}")
         for one in (one for one in alone if str(one.size) == size):
             low, high = (100 * end for end in one.ci95)
             gain = f"{100 * one.gain:+.2f} [{low:+.2f}, {high:+.2f}]"
-            cells = (f"{one.updates:,}", f"{one.cost:,.0f}", f"{100 * one.wer:.2f}", gain, one.verdict)
+            cells = (f"{one.updates:,}", f"{one.cost:,.0f}", f"{100 * one.rate:.2f}", gain, one.verdict)
             made.add_row("", one.name, *cells)
     return made
 

@@ -21,7 +21,7 @@ from selection.measuring.store import Judged, Store
 from supernet.batch import Batch, Report
 from supernet.checkpoint import Model
 from supernet.decoding import greedy
-from supernet.scoring import count_errors, count_words
+from supernet.scoring import Measure, count_errors, count_words, measure_of
 from supernet.units import Kept
 
 CHUNK = 512
@@ -61,6 +61,11 @@ class Facts:
     def words(self) -> NDArray[np.int64]:
         """Words and characters of each utterance, (N, 2)."""
         return count_words(self.texts)
+
+    @cached_property
+    def measure(self) -> Measure:
+        """What the texts are judged by."""
+        return measure_of(self.texts)
 
 
 class Oracle:

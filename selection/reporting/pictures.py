@@ -109,7 +109,7 @@ def _draw_grid(axes: Any, contest: Contest, units: Sequence[str]) -> None:
 
 
 def trade_offs(comparison: Comparison, quantity: str = "macs") -> bytes:
-    """Validation loss and test WER against cost, all strategies in one picture."""
+    """Validation loss and test error rate against cost, all strategies in one picture."""
     contests = [contest for contest in comparison.contests if is_open(contest, comparison.units)]
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 6), layout="constrained")
     label, scale = AXES[quantity]
@@ -126,7 +126,10 @@ def trade_offs(comparison: Comparison, quantity: str = "macs") -> bytes:
             left, right, rows, [row.costs[quantity] / scale + aside for row in rows], _look(name, i)
         )
     _draw_full(left, right, comparison, quantity)
-    for axes, what in ((left, "validation loss per frame"), (right, "test WER, 95 % bars")):
+    for axes, what in (
+        (left, "validation loss per frame"),
+        (right, f"test {comparison.measure.upper()}, 95 % bars"),
+    ):
         axes.set(xlabel=label.format(seconds=comparison.seconds_of_audio), ylabel=what)
         axes.grid(alpha=0.3)
     _fit_scales(left, right, comparison)
@@ -152,9 +155,9 @@ def _draw_strategy(left: Any, right: Any, rows: list[Row], costs: list[float], l
     order = np.argsort(costs)
     rows, costs = [rows[i] for i in order], [costs[i] for i in order]
     left.plot(costs, [row.loss for row in rows], alpha=0.9, **look)
-    low = [max(0.0, row.wer - row.wer_ci95[0]) for row in rows]
-    high = [max(0.0, row.wer_ci95[1] - row.wer) for row in rows]
-    right.errorbar(costs, [row.wer for row in rows], yerr=[low, high], alpha=0.9, elinewidth=0.8, **look)
+    low = [max(0.0, row.rate - row.rate_ci95[0]) for row in rows]
+    high = [max(0.0, row.rate_ci95[1] - row.rate) for row in rows]
+    right.errorbar(costs, [row.rate for row in rows], yerr=[low, high], alpha=0.9, elinewidth=0.8, **look)
 
 
 def _draw_spreads(axes: Any, contests: Sequence[Contest], quantity: str, width: float) -> None:
@@ -177,17 +180,17 @@ def _draw_full(left: Any, right: Any, comparison: Comparison, quantity: str) -> 
     """The full net: a level and a point."""
     look = {"color": "#444444", "linestyle": ":", "linewidth": 1, "label": "full net"}
     left.axhline(comparison.full_loss, **look)
-    right.axhline(comparison.full_wer, **look)
+    right.axhline(comparison.full_rate, **look)
     x = comparison.full_costs[quantity] / AXES[quantity][1]
     left.scatter(x, comparison.full_loss, marker="s", color="#444444", zorder=6)
-    right.scatter(x, comparison.full_wer, marker="s", color="#444444", zorder=6)
+    right.scatter(x, comparison.full_rate, marker="s", color="#444444", zorder=6)
 
 
 def _fit_scales(left: Any, right: Any, comparison: Comparison) -> None:
     rows = [row for contest in comparison.contests for row in contest.rows]
     losses = [row.loss for row in rows] + [x for contest in comparison.contests for x in contest.spread]
     fit_scale(left, [*losses, comparison.full_loss], FuncFormatter(lambda x, _: f"{x:g}"))
-    fit_scale(right, [end for row in rows for end in (*row.wer_ci95, row.wer)], PercentFormatter(1.0))
+    fit_scale(right, [end for row in rows for end in (*row.rate_ci95, row.rate)], PercentFormatter(1.0))
 
 
 def fit_scale(axes: Any, values: Sequence[float], formatter: Any) -> None:

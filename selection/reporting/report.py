@@ -78,10 +78,10 @@ def sentences(contest: Contest) -> list[str]:
     rows = tables.ordered(contest)
     best = next(row for row in rows if row.strategy == contest.yardstick)
     how = "was the only one to choose" if len(rows) == 1 else "did best"
-    low, high = (100 * end for end in best.wer_ci95)
+    low, high = (100 * end for end in best.rate_ci95)
     return [
-        f"{best.strategy} {how}: validation loss {best.loss:.4f}, test WER {percent(best.wer)} "
-        f"(95 % interval {low:.1f} to {high:.1f}).",
+        f"{best.strategy} {how}: validation loss {best.loss:.4f}, "
+        f"test {contest.measure.upper()} {percent(best.rate)} (95 % interval {low:.1f} to {high:.1f}).",
         _certainty(contest),
         *_company(contest, rows),
         *_about_learned(contest, rows),
@@ -114,12 +114,12 @@ def _company(contest: Contest, rows: Sequence[Row]) -> list[str]:
 
 _VERDICTS = {
     "same": ("keeps", "keep", "the same units."),
-    "tie": ("keeps", "keep", "other units, tied with it: the difference in test WER may be chance."),
-    "worse": ("makes", "make", "more word errors on the test split."),
+    "tie": ("keeps", "keep", "other units, tied with it: the difference in test errors may be chance."),
+    "worse": ("makes", "make", "more errors on the test split."),
     "better": (
         "makes",
         "make",
-        "fewer word errors on the test split, although the validation loss is higher.",
+        "fewer errors on the test split, although the validation loss is higher.",
     ),
 }
 """By kind of verdict, what is said of the strategies that share it."""
@@ -134,12 +134,12 @@ def _about_learned(contest: Contest, rows: Sequence[Row]) -> list[str]:
     if learned.difference.same:
         return [f"The learned scores lead to the same units as the best choice.{beats}"]
     d = learned.difference
-    more = "higher" if d.wer > 0 else "lower"
+    more = "higher" if d.rate > 0 else "lower"
     tie = ": a tie" if d.verdict == "tie" else ""
     return [
         f"The learned scores are {learned.regret:.4f} above the best in validation loss (regret). "
-        f"Their test WER is {abs(100 * d.wer):.2f} points {more} (95 % interval {points(d.ci95[0])} to "
-        f"{points(d.ci95[1])}, {p_text(d.p)}{tie}).{beats}"
+        f"Their test {contest.measure.upper()} is {abs(100 * d.rate):.2f} points {more} "
+        f"(95 % interval {points(d.ci95[0])} to {points(d.ci95[1])}, {p_text(d.p)}{tie}).{beats}"
     ]
 
 

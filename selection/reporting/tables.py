@@ -16,7 +16,7 @@ COLUMNS = (
     "cost",
     "loss",
     "regret",
-    "WER %, 95 %",
+    "{measure} %, 95 %",
     "against best",
     "beats",
     "evals",
@@ -27,7 +27,7 @@ NARROW, LESSER = 100, ("cost", "beats", "evals", "s")
 TEXTS = ("budget", "strategy", "kept")
 """The columns that are no numbers; ``kept`` alone may take several lines."""
 NOTE = (
-    "loss, regret: validation; WER: test. against best: same units, a tie, or points of WER more or fewer.\n"
+    "loss, regret: validation; {measure}: test. against best: same units, a tie, or points more or fewer.\n"
     "beats: % of all subnets of the budget with a higher loss; evals: subnets scored; s: computing time."
 )
 
@@ -54,16 +54,17 @@ def table(comparison: Comparison, width: int = 120, earlier: Comparison | None =
     fresh = set() if earlier is None else _choices(comparison) - _choices(earlier)
     shown_columns = [i for i, name in enumerate(COLUMNS) if width >= NARROW or name not in LESSER]
     with_modules = any(unit.count(".") > 1 for unit in comparison.units)
+    measure = comparison.measure.upper()
     result = Table(
         box=SIMPLE_HEAD,
         show_edge=False,
         padding=0,
         title=f"Choices for {comparison.run}",
         title_justify="left",
-        caption=NOTE + f"\n{NEW}" * bool(fresh) + f"\n{SHORT_NAMES}" * with_modules,
+        caption=NOTE.format(measure=measure) + f"\n{NEW}" * bool(fresh) + f"\n{SHORT_NAMES}" * with_modules,
         caption_justify="left",
     )
-    for name in (COLUMNS[i] for i in shown_columns):
+    for name in (COLUMNS[i].format(measure=measure) for i in shown_columns):
         justify, wraps = "left" if name in TEXTS else "right", name == "kept"
         result.add_column(name, justify=justify, no_wrap=not wraps, overflow="fold")  # type: ignore[arg-type]
     for contest in comparison.contests:
@@ -80,14 +81,14 @@ def _choices(comparison: Comparison) -> set[tuple[str, str]]:
 
 
 def _cells(contest: Contest, row: Row) -> list[str]:
-    low, high = row.wer_ci95
+    low, high = row.rate_ci95
     return [
         row.strategy,
         short_names(row.kept),
         cost(contest, row),
         f"{row.loss:.4f}",
         f"{row.regret:.4f}",
-        f"{100 * row.wer:.2f} {100 * low:.1f}–{100 * high:.1f}",
+        f"{100 * row.rate:.2f} {100 * low:.1f}–{100 * high:.1f}",
         verdict(contest, row),
         "" if row.beats is None else f"{100 * row.beats:.1f}",
         str(row.evaluations),
@@ -106,15 +107,15 @@ def kind(contest: Contest, row: Row) -> str:
 
 
 def verdict(contest: Contest, row: Row) -> str:
-    """``best``, ``same``, ``tie p=0.34``, or a difference in points of WER that is no chance; nothing where
-    there is one choice only.
+    """``best``, ``same``, ``tie p=0.34``, or a difference in points that is no chance; nothing where there is
+    one choice only.
     """
     if len(contest.rows) == 1:
         return ""
     found, p = kind(contest, row), p_text(row.difference.p)
     if found in ("best", "same"):
         return found
-    return f"tie {p}" if found == "tie" else f"{points(row.difference.wer)} {p}"
+    return f"tie {p}" if found == "tie" else f"{points(row.difference.rate)} {p}"
 
 
 def cost(contest: Contest, row: Row) -> str:

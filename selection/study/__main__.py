@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--seeds", metavar="0,1,2", help="seeds of every run")
     tune.add_argument("--method", metavar="NAME", help=f"how to train: {', '.join(plugin_names('method'))}")
     tune.add_argument("--trials", type=whole(1), default=40, help="how many trials there are to be (40)")
-    tune.add_argument("--objectives", metavar="A,B", help="wer, wer/6, compute (default wer)")
+    tune.add_argument("--objectives", metavar="A,B", help="errors, errors/6, wer, cer, compute (errors)")
     report.add_argument("out", type=Path, metavar="FOLDER", help="the study's folder")
     for command in (compare, tune, report):
         _add_storage_options(command)

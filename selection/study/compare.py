@@ -23,7 +23,7 @@ from supernet.opening import open_model
 from supernet.plugins import load_plugin
 from supernet.resolve import Resolved
 from supernet.run import Run
-from supernet.scoring import count_errors, count_words
+from supernet.scoring import COLUMN, count_errors, count_words, measure_of
 from supernet.selections import Selection
 
 TRAINING = "training"
@@ -50,7 +50,7 @@ class CompareJob(Job):
         return [{TRAINING: name} for name in self._trainings]
 
     def run(self, trial: Trial, original: int) -> float:
-        """Train one run and judge what was chosen from it; returns the mean test WER of its own subnets."""
+        """Train one run and judge what was chosen from it; returns the mean test error of its own subnets."""
         training = self._trainings[trial.suggest_categorical(TRAINING, list(self._trainings))]
         console.print(f"{training.name}  run {trial.number + 1}, {self.total} in all", highlight=False)
         run = self._run_of(training)
@@ -60,7 +60,7 @@ class CompareJob(Job):
         if strategies := self._strategies(training):
             rows += chosen_rows(run, resolved, strategies)
         self._note(trial, training, resolved, results, rows)
-        return sum(float(row["wer"]) for row in rows if row["strategy"] is None) / len(training.sizes)
+        return sum(float(row["rate"]) for row in rows if row["strategy"] is None) / len(training.sizes)
 
     def _strategies(self, training: Training) -> Sequence[str]:
         return self.definition.methods.get(training.way, ())
@@ -74,6 +74,7 @@ class CompareJob(Job):
         """Everything a report needs, kept with the trial."""
         run = self._run_of(training)
         _, references, _ = zip(*run.transcripts(f"test-{rows[0]['label']}"), strict=True)
+        measure = measure_of(references)
         notes = {
             "method": training.label,
             "seed": training.seed,
@@ -81,7 +82,8 @@ class CompareJob(Job):
             "unit_steps": results["unit_steps"],
             "training_macs": training_macs(run, resolved, results["unit_steps"]),
             "training_seconds": round(run.training_seconds(), 1),
-            "words": count_words(references)[:, 0].tolist(),
+            "measure": measure,
+            "words": count_words(references)[:, COLUMN[measure]].tolist(),
             "rows": rows,
         }
         for name, note in notes.items():
@@ -122,6 +124,7 @@ def chosen_rows(run: Run, resolved: Resolved, strategies: Sequence[str]) -> Rows
 
 def _row(run: Run, strategy: str | None, size: str, label: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     _, references, hypotheses = zip(*run.transcripts(f"test-{label}"), strict=True)
+    measure = measure_of(references)
     return {
         "strategy": strategy,
         "size": int(size),
@@ -131,7 +134,8 @@ def _row(run: Run, strategy: str | None, size: str, label: str, facts: Mapping[s
         "macs": facts["macs"],
         "wer": facts["test"]["wer"],
         "cer": facts["test"]["cer"],
-        "errors": count_errors(references, hypotheses)[:, 0].tolist(),
+        "rate": facts["test"][measure],
+        "errors": count_errors(references, hypotheses)[:, COLUMN[measure]].tolist(),
         "evaluations": 0,
         "seconds": 0.0,
     }

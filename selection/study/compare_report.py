@@ -31,13 +31,13 @@ from supernet.files import write_whole
 from supernet.pages import page_environment
 
 NOTE = (
-    "test WER, %: mean over the seeds, lowest and highest;\n"
+    "test {measure}, %: mean over the seeds, lowest and highest;\n"
     "below it, points behind {yardstick}, with an interval\n"
     "(95 % for all of a size together; * where it leaves out 0)."
 )
 COST_NOTE = (
     "s: training; evals, search s: subnets that the strategy had scored, and computing time of its search;\n"
-    "hypervolume: % of the plane of MACs and WER that the sizes dominate."
+    "hypervolume: % of the plane of MACs and errors that the sizes dominate."
 )
 
 
@@ -65,14 +65,14 @@ def error_table(verdict: Verdict) -> Table:
     """Contenders in rows, sizes in columns."""
     made = plain_table(
         f"{TITLES[verdict.regime].capitalize()} (seeds {', '.join(map(str, verdict.seeds))})",
-        NOTE.format(yardstick=verdict.against or "the best of the size"),
+        NOTE.format(measure=verdict.measure.upper(), yardstick=verdict.against or "the best of the size"),
     )
     made.add_column("contender", overflow="fold")
     for size in reversed(verdict.sizes):
         made.add_column(f"{size} units", justify="right", no_wrap=True)
     for contender, cells in verdict.cells.items():
-        wers = (f"{rates(cell)}\n{behind(verdict, contender, size)}" for size, cell in cells.items())
-        made.add_row(contender.name, *wers)
+        shown = (f"{rates(cell)}\n{behind(verdict, contender, size)}" for size, cell in cells.items())
+        made.add_row(contender.name, *shown)
     return made
 
 
@@ -91,13 +91,13 @@ def cost_table(verdict: Verdict) -> Table:
 
 def rates(cell: Cell) -> str:
     """``2.68 (2.51–2.84)``, in %."""
-    low, high = min(cell.wers), max(cell.wers)
-    spread = f" ({100 * low:.2f}–{100 * high:.2f})" if len(cell.wers) > 1 else ""
+    low, high = min(cell.rates), max(cell.rates)
+    spread = f" ({100 * low:.2f}–{100 * high:.2f})" if len(cell.rates) > 1 else ""
     return f"{100 * cell.mean:.2f}{spread}"
 
 
 def behind(verdict: Verdict, contender: Contender, size: int) -> str:
-    """``+0.34 [0.10, 0.60]*``, in points of WER; a word for the yardstick itself."""
+    """``+0.34 [0.10, 0.60]*``, in points of the error rate; a word for the yardstick itself."""
     if contender == verdict.yardstick(size):
         return "yardstick" if verdict.against else "best"
     gap = verdict.gaps[size][contender]
@@ -148,7 +148,7 @@ def _lines(verdict: Verdict) -> Iterator[dict[str, Any]]:
 
 
 def fronts(verdicts: Sequence[Verdict]) -> bytes:
-    """WER against MACs, a panel for each regime: the mean over the seeds, and their spread."""
+    """Error rates against MACs, a panel for each regime: the mean over the seeds, and their spread."""
     figure, axes = plt.subplots(
         1,
         len(verdicts),
@@ -158,15 +158,15 @@ def fronts(verdicts: Sequence[Verdict]) -> bytes:
         sharey=True,
     )
     every = [cell for v in verdicts for mine in v.cells.values() for cell in mine.values()]
-    wers = [100 * wer for cell in every for wer in cell.wers]
+    rates = [100 * rate for cell in every for rate in cell.rates]
     for panel, verdict in zip(axes[0], verdicts, strict=True):
         for i, (contender, cells) in enumerate(verdict.cells.items()):
             _draw(panel, i, contender.name, list(cells.values()))
         panel.set_title(TITLES[verdict.regime], fontsize=10)
         panel.set_xlabel(f"MACs for {MACS_SECONDS:g} s of audio (G)")
-        fit_scale(panel, wers, FuncFormatter(lambda x, _: f"{x:g}"))
+        fit_scale(panel, rates, FuncFormatter(lambda x, _: f"{x:g}"))
         panel.grid(alpha=0.3)
-    axes[0][0].set_ylabel("test WER, %")
+    axes[0][0].set_ylabel(f"test {verdicts[0].measure.upper()}, %")
     figure.legend(
         *axes[0][0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=9
     )
@@ -177,8 +177,8 @@ def _draw(axes: Any, i: int, name: str, cells: Sequence[Cell]) -> None:
     macs = [cell.macs / 1e9 for cell in cells]
     look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
     axes.plot(macs, [100 * cell.mean for cell in cells], label=name, linewidth=1.3, markersize=5, **look)
-    low = [100 * min(cell.wers) for cell in cells]
-    high = [100 * max(cell.wers) for cell in cells]
+    low = [100 * min(cell.rates) for cell in cells]
+    high = [100 * max(cell.rates) for cell in cells]
     axes.fill_between(macs, low, high, color=look["color"], alpha=0.12, linewidth=0)
 
 

@@ -29,6 +29,9 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "individual": (),
 }
 
+ERRORS = ("errors", "wer", "cer")
+"""Objectives that are error rates; the first is of what the texts are judged by."""
+
 THE_SAME_FOR_ALL = ("sizes", "seed", "train.num_steps")
 """What no variant may set, lest trainings not be compared at equal cost."""
 
@@ -147,12 +150,13 @@ class TuneDefinition(Definition):
     """What is searched, by the dotted key of the setting."""
     trials: tuple[dict[str, Any], ...] = ()
     """Values of the first trials; what one does not name is sampled."""
-    objectives: tuple[str, ...] = ("wer",)
-    """``wer``: the mean over the sizes; ``wer/6``: of one size; ``compute``: units x updates of the training.
+    objectives: tuple[str, ...] = ("errors",)
+    """``errors``: the error rate that the texts are judged by, the mean over the sizes; ``errors/6``: of one
+    size; ``wer``, ``cer``: of words, of characters, likewise; ``compute``: units x updates of the training.
     With several, the outcome is a Pareto front, and no trial is pruned.
     """
     reference: dict[int, Annotated[float, Field(gt=0)]] | None = None
-    """Word error rates by size that those of a trial are divided by before their mean is taken. None: 1."""
+    """Error rates by size that those of a trial are divided by before their mean is taken. None: 1."""
     sampler: Named = Named(name="TPESampler")
     pruner: Named = Named(name="MedianPruner")
 
@@ -192,7 +196,8 @@ class TuneDefinition(Definition):
         return found
 
     def _about_sizes(self, sizes: Sequence[int]) -> list[str]:
-        known = ["wer", "compute", *(f"wer/{size}" for size in sorted(sizes))]
+        by_size = (f"{what}/{size}" for what in ERRORS for size in sorted(sizes))
+        known = [*ERRORS, "compute", *by_size]
         found = [
             f"`objectives` must be among {', '.join(known)}, but one is '{name}' instead."
             + nearest(name, known)

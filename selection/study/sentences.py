@@ -27,7 +27,7 @@ def _about_size(verdict: Verdict, size: int) -> str:
     cell = verdict.cells[yardstick][size]
     same = [c for c in gaps if np.array_equal(verdict.cells[c][size].errors_RN, cell.errors_RN)]
     clear = [c for c in gaps if gaps[c].is_clear]
-    lowest = "" if verdict.against else "lowest WER with "
+    lowest = "" if verdict.against else f"lowest {verdict.measure.upper()} with "
     said = {
         "": [f"{size} units: {lowest}{_names([yardstick, *same])}, {100 * cell.mean:.2f} % on average"],
         "clearly worse than ": _gaps(verdict, size, [c for c in clear if gaps[c].points < 0]),
@@ -47,6 +47,7 @@ def _names(contenders: Sequence[Contender]) -> str:
 
 
 def _limits(verdict: Verdict) -> list[str]:
+    units = "words" if verdict.measure == "wer" else "characters"
     num_seeds, cell = len(verdict.seeds), next(iter(next(iter(verdict.cells.values())).values()))
     few = (
         "With one seed nothing is said about other trainings."
@@ -57,6 +58,6 @@ def _limits(verdict: Verdict) -> list[str]:
     )
     return [
         f"{few} All of it holds for this corpus ({len(cell.words_N):,} test utterances, "
-        f"{int(cell.words_N.sum()):,} words), these sizes and these settings; with settings of its own "
+        f"{int(cell.words_N.sum()):,} {units}), these sizes and these settings; with settings of its own "
         "(`tune`) each method might do better."
     ]

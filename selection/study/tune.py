@@ -11,7 +11,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from selection.samplers import make_sampler
-from selection.study.definition import TuneDefinition
+from selection.study.definition import ERRORS, TuneDefinition
 from selection.study.space import nested, shown, written
 from selection.study.storage import Direction
 from selection.study.work import ENDED, Job, Surplus, ended, train_alone
@@ -22,6 +22,10 @@ from supernet.evaluation import score_sizes
 from supernet.opening import open_model
 from supernet.resolve import ConfigError, Resolved
 from supernet.run import Run
+from supernet.scoring import Measure, judged_by
+
+Rates = Mapping[str, Mapping[int, float]]
+"""Error rates by name, as in ``ERRORS``, and size."""
 
 
 class TuneJob(Job):
@@ -86,10 +90,11 @@ class TuneJob(Job):
         except Divergence as e:
             trial.set_user_attr("pruned", str(e))
             raise optuna.TrialPruned(str(e)) from None
-        valid = _valid_wers(run, resolved)
+        valid, measure = _valid_rates(run, resolved), judged_by(results)
         notes = {
-            "valid": {str(size): wer for size, wer in valid.items()},
-            "test": {size: row["test"]["wer"] for size, row in results["sizes"].items()},
+            "measure": measure,
+            "valid": {str(size): rate for size, rate in valid["errors"].items()},
+            "test": {size: row["test"][measure] for size, row in results["sizes"].items()},
             "unit_steps": results["unit_steps"],
             "training_seconds": round(run.training_seconds(), 1),
         }
@@ -98,21 +103,22 @@ class TuneJob(Job):
         self.keep(trial, [run.results_file, run.config_file])
         return self._say(trial, self.values(valid, results["unit_steps"]))
 
-    def values(self, wers: Mapping[int, float], unit_steps: float) -> list[float]:
-        """A value for each objective, from the validation WERs by size and the training's cost."""
-        known = {"wer": self.mean(wers), "compute": float(unit_steps)}
-        known |= {f"wer/{size}": wer for size, wer in wers.items()}
+    def values(self, rates: Rates, unit_steps: float) -> list[float]:
+        """A value for each objective, from the validation error rates and the training's cost."""
+        known = {"compute": float(unit_steps)}
+        for name, by_size in rates.items():
+            known |= {name: self.mean(by_size)} | {f"{name}/{size}": rate for size, rate in by_size.items()}
         return [known[name] for name in self.definition.objectives]
 
-    def mean(self, wers: Mapping[int, float]) -> float:
+    def mean(self, rates: Mapping[int, float]) -> float:
         """The mean over the sizes, relative to the reference where there is one."""
-        relative = self.relative(wers)
+        relative = self.relative(rates)
         return sum(relative) / len(relative)
 
-    def relative(self, wers: Mapping[int, float]) -> list[float]:
+    def relative(self, rates: Mapping[int, float]) -> list[float]:
         """By size, relative to the reference where there is one."""
-        reference = self.definition.reference or dict.fromkeys(wers, 1.0)
-        return [wer / reference[size] for size, wer in wers.items()]
+        reference = self.definition.reference or dict.fromkeys(rates, 1.0)
+        return [rate / reference[size] for size, rate in rates.items()]
 
     def _say(self, trial: Trial, values: list[float]) -> list[float]:
         """Say how good the trial was, and how good the best is."""
@@ -137,11 +143,13 @@ class Follow:
         """``last``: the step behind which there is nothing left to save by pruning."""
         self._trial, self._job, self._last = trial, job, last
 
-    def __call__(self, step: int, wers: Mapping[str, float]) -> None:
-        (name,) = self._job.definition.objectives
-        if name == "compute":
+    def __call__(self, step: int, measure: Measure, rates: Mapping[str, float]) -> None:
+        (objective,) = self._job.definition.objectives
+        if objective == "compute":
             return
-        sizes = {int(size): wer for size, wer in wers.items()}
+        wanted = objective.partition("/")[0]
+        wanted = f"{measure if wanted == 'errors' else wanted}/"
+        sizes = {int(k.removeprefix(wanted)): rate for k, rate in rates.items() if k.startswith(wanted)}
         self._trial.report(min(self._job.relative(sizes)), step)
         if step < self._last and self._trial.should_prune():
             self._trial.set_user_attr("pruned", f"at step {step}")
@@ -149,11 +157,15 @@ class Follow:
             raise optuna.TrialPruned
 
 
-def _valid_wers(run: Run, resolved: Resolved) -> dict[int, float]:
-    """The validation WER of every size of a finished run."""
+def _valid_rates(run: Run, resolved: Resolved) -> Rates:
+    """The validation error rates of every size of a finished run."""
     subnets = {str(size): subnet for size, subnet in run.subnets().items()}
     with progress() as report:
         resolved.task.prepare(report)
         model = open_model(run, resolved.config.device)
         scored = score_sizes(run, model, resolved.task, subnets, ["valid"], report).sizes
-    return {int(size): row["valid"]["wer"] for size, row in scored.items()}
+    measure = judged_by({"sizes": scored})
+    return {
+        name: {int(size): row["valid"][measure if name == "errors" else name] for size, row in scored.items()}
+        for name in ERRORS
+    }

@@ -26,6 +26,7 @@ from supernet.console.screen import console
 from supernet.files import write_whole
 from supernet.pages import page_environment
 
+SPLITS = ("validation", "test")
 MOST_SHOWN = 15
 MOST_SLICES = 5
 """Pictures of single settings, those that mattered most."""
@@ -64,9 +65,9 @@ def table(study: Study, objectives: Sequence[str]) -> Table:
     listed = [trial for i, trial in enumerate(trials) if i < MOST_SHOWN or trial.number == first]
     made = plain_table(
         f"Trials of {study.study_name}: {counts(study)}",
-        "WER by size in %: validation, and test beside it, which decides nothing.",
+        f"{measure(study)} by size in %: validation, and test beside it, which decides nothing.",
     )
-    for name in ("trial", *objectives, "validation WER", "test WER", "settings"):
+    for name in ("trial", *objectives, *(f"{split} {measure(study)}" for split in SPLITS), "settings"):
         made.add_column(name, justify="left" if name == "settings" else "right", overflow="fold")
     for trial in listed:
         made.add_row(*cells(trial))
@@ -86,9 +87,15 @@ def cells(trial: FrozenTrial) -> list[str]:
     ]
 
 
-def by_size(wers: Mapping[str, float]) -> str:
+def by_size(rates: Mapping[str, float]) -> str:
     """``12: 2.70  6: 3.16``, the largest size first."""
-    return "  ".join(f"{size}: {100 * wers[size]:.2f}" for size in sorted(wers, key=int, reverse=True))
+    return "  ".join(f"{size}: {100 * rates[size]:.2f}" for size in sorted(rates, key=int, reverse=True))
+
+
+def measure(study: Study) -> str:
+    """``WER`` or ``CER``: what the texts are judged by."""
+    found = (trial.user_attrs.get("measure") for trial in study.get_trials(deepcopy=False))
+    return str(next((name for name in found if name), "wer")).upper()
 
 
 def importances(study: Study) -> dict[str, float]:
@@ -147,23 +154,27 @@ def as_csv(study: Study, objectives: Sequence[str]) -> str:
     sizes = sorted({size for trial in trials for size in trial.user_attrs.get("valid", {})}, key=int)
     file = io.StringIO()
     writer = csv.writer(file)
+    of = measure(study).lower()
     split_sizes = [(split, size) for split in ("valid", "test") for size in sizes]
-    scores, spent = [f"{split}_wer_{size}" for split, size in split_sizes], ["unit_steps", "training_seconds"]
+    scores, spent = (
+        [f"{split}_{of}_{size}" for split, size in split_sizes],
+        ["unit_steps", "training_seconds"],
+    )
     writer.writerow(["trial", "state", *objectives, *scores, *spent, *keys])
     for trial in trials:
         notes = trial.user_attrs
         values = trial.values if trial.state == TrialState.COMPLETE else [""] * len(objectives)
-        wers = [notes.get(split, {}).get(size, "") for split, size in split_sizes]
+        rates = [notes.get(split, {}).get(size, "") for split, size in split_sizes]
         costs = [notes.get(name, "") for name in spent]
         params = [trial.params.get(key, "") for key in keys]
-        writer.writerow([trial.number, trial.state.name.lower(), *values, *wers, *costs, *params])
+        writer.writerow([trial.number, trial.state.name.lower(), *values, *rates, *costs, *params])
     return file.getvalue()
 
 
 def page(study: Study, objectives: Sequence[str], drawn: Mapping[str, bytes]) -> str:
     """The page, with the pictures in it."""
     environment = page_environment("selection")
-    environment.globals.update({"cells": cells, "counts": counts})
+    environment.globals.update({"cells": cells, "counts": counts, "measure": measure})
     return environment.get_template("study/tune.html.jinja").render(
         study=study,
         objectives=objectives,

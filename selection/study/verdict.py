@@ -20,6 +20,7 @@ from selection.study.contenders import Field
 from selection.study.definition import Contender, Regime
 from selection.study.simultaneous import half_widths
 from supernet.resolve import ConfigError
+from supernet.scoring import Measure
 from supernet.statistics import Ints
 
 COST_MARGIN = 1.1
@@ -30,14 +31,14 @@ COST_MARGIN = 1.1
 class Cell:
     """One contender's nets of one size, a seed each."""
 
-    wers: tuple[float, ...]
+    rates: tuple[float, ...]
     errors_RN: Ints
     words_N: Ints
     macs: float
 
     @property
     def mean(self) -> float:
-        return statistics.mean(self.wers)
+        return statistics.mean(self.rates)
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Gap:
     """How far a contender is behind another, which is the yardstick."""
 
     points: float
-    """Difference of the mean WERs, as a fraction; below 0 it is ahead."""
+    """Difference of the mean error rates, as a fraction; below 0 it is ahead."""
     interval: tuple[float, float]
     """95 %, for all contenders of the size together, over seeds and utterances; see ``simultaneous``."""
 
@@ -93,15 +94,21 @@ class Verdict:
         found = [self.found(contender, size, seed) for seed in self.seeds]
         rows = [row for _, row in found]
         return Cell(
-            wers=tuple(row["wer"] for row in rows),
+            rates=tuple(row.get("rate", row["wer"]) for row in rows),
             errors_RN=np.array([row["errors"] for row in rows], np.int64),
             words_N=self._words,
             macs=statistics.mean(row["macs"] for row in rows),
         )
 
+    @property
+    def measure(self) -> Measure:
+        """What all error rates are of."""
+        measure: Measure = next(iter(self.trials.values())).get("measure", "wer")
+        return measure
+
     @cached_property
     def _words(self) -> Ints:
-        """The words of the test utterances, which have to be the same for all."""
+        """The words (or characters) of the test utterances, which have to be the same for all."""
         first, *others = self.field.needed(self.regime)
         words = self.trials[first]["words"]
         for name in others:
@@ -127,13 +134,13 @@ class Verdict:
         return gaps(cells, self.yardstick(size), is_named=bool(self.against))
 
     def hypervolumes(self, contender: Contender) -> list[float]:
-        """By seed, the share of the plane (MACs, WER) up to the reference point that the sizes dominate."""
+        """By seed, the share of the MACs and errors, up to the reference point, that the sizes dominate."""
         cells = self.cells[contender].values()
         full = max(cell.macs for mine in self.cells.values() for cell in mine.values())
         corner = np.array([COST_MARGIN, self.field.definition.reference_wer])
         found = []
         for i in range(len(self.seeds)):
-            points = np.array([[cell.macs / full, cell.wers[i]] for cell in cells])
+            points = np.array([[cell.macs / full, cell.rates[i]] for cell in cells])
             inside = points[(points < corner).all(axis=1)]
             volume = compute_hypervolume(inside, corner) if len(inside) else 0.0
             found.append(float(volume / corner.prod()))

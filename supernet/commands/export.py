@@ -111,7 +111,7 @@ def _table(run: Run, unchecked: bool) -> Table:
         table.caption_justify = "left"
     table.add_column("size", justify="right")
     table.add_column("file")
-    for name in ("MB", "difference", "test WER", "of the cut model", "other texts"):
+    for name in ("MB", "difference", "test errors", "of the cut model", "other texts"):
         table.add_column(name, justify="right")
     table.add_column("folder", overflow="fold")
     return table
@@ -125,8 +125,8 @@ def _add_rows(table: Table, choice: Choice, verdicts: list[Verdict], folder: Pat
             v.file,
             f"{v.num_bytes / 1e6:.2f}",
             f"{v.difference:.1g}",
-            _rate(v.wer),
-            _rate(v.cut_wer),
+            _rate(v.rate),
+            _rate(v.cut_rate),
             "–" if v.texts_that_differ is None else str(v.texts_that_differ),
             "refused" if refused else str(folder),
         )

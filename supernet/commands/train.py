@@ -33,14 +33,15 @@ from supernet.resolve import (
     task_from_option,
 )
 from supernet.run import Run
+from supernet.scoring import COLUMN, Measure, judged_by
 from supernet.tokens import Tokens
 
 SILENT = 0.8
-"""The test word error rate from which on a net is taken for one that has not begun to write."""
+"""The test error rate from which on a net is taken for one that has not begun to write."""
 
-Validated = Callable[[int, Mapping[str, float]], None]
-"""``validated(step, wer)``: the validation word error rate of every size, as a fraction. What it raises
-ends the training.
+Validated = Callable[[int, Measure, Mapping[str, float]], None]
+"""``validated(step, measure, rates)``: what the texts are judged by, and the validation error rates
+``wer/SIZE`` and ``cer/SIZE``, as fractions. What it raises ends the training.
 """
 
 
@@ -78,13 +79,15 @@ def left_out(results: Mapping[str, Any]) -> str | None:
 
 
 def unlearned(results: Mapping[str, Any]) -> str | None:
-    """What to do about sizes that get hardly a word right, if there are any."""
-    silent = [size for size, row in results["sizes"].items() if row["test"]["wer"] >= SILENT]
+    """What to do about sizes that get hardly anything right, if there are any."""
+    measure = judged_by(results)
+    silent = [size for size, row in results["sizes"].items() if row["test"][measure] >= SILENT]
     if not silent:
         return None
+    what = "word" if measure == "wer" else "character"
     who = f"sizes {', '.join(silent)} write" if len(silent) > 1 else f"size {silent[0]} writes"
     return (
-        f"{who} hardly a word right yet. A CTC net begins to write after some hundred updates, a deep one "
+        f"{who} hardly a {what} right yet. A CTC net begins to write after some hundred updates, a deep one "
         "later, and at a high rate perhaps never: train for longer (--steps) or at a lower rate "
         "(--preset early-peak)."
     )
@@ -228,9 +231,10 @@ class Follower:
         phase = [name for name, start in self._phases if start < step][-1]
         self._run.append_scores({"step": step, "phase": phase, "scores": scores, "gates": gates})
 
-    def on_validated(self, step: int, values: Mapping[str, object]) -> None:
-        wers = {str(k)[4:]: float(v) for k, v in values.items() if k.startswith("wer/")}  # type: ignore[arg-type]
-        shown = "  ".join(f"{size}: {wer:.1%}" for size, wer in sorted(wers.items(), key=lambda x: int(x[0])))
-        console.print(f"step {step:>6}   validation WER   {shown}")
+    def on_validated(self, step: int, measure: Measure, values: Mapping[str, object]) -> None:
+        rates = {k: float(v) for k, v in values.items() if k.partition("/")[0] in COLUMN}  # type: ignore[arg-type]
+        mine = {int(k.partition("/")[2]): rate for k, rate in rates.items() if k.startswith(measure)}
+        shown = "  ".join(f"{size}: {rate:.1%}" for size, rate in sorted(mine.items()))
+        console.print(f"step {step:>6}   validation {measure.upper()}   {shown}")
         if self._validated is not None:
-            self._validated(step, wers)
+            self._validated(step, measure, rates)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from supernet.scoring import Score
+from supernet.scoring import Measure, Score, judged_by
 from supernet.units import MODULES
 
 SHORT_NAMES = (
@@ -21,7 +21,9 @@ def results_table(results: Mapping[str, Any], split: str = "test") -> Table:
     table = Table(title=results.get("title"), title_justify="left", padding=(0, 1, 0, 0))
     if any(":" in short_names(row["kept"]) for row in results["sizes"].values()):
         table.caption, table.caption_justify = SHORT_NAMES, "left"
-    for name in ("size", "kept", "params", "MACs", f"{split} WER, 95 %", "CER, 95 %", "RTF"):
+    measures = _measures(judged_by(results))
+    rates = [f"{split} {measures[0].upper()}", *(m.upper() for m in measures[1:])]
+    for name in ("size", "kept", "params", "MACs", *(f"{name}, 95 %" for name in rates), "RTF"):
         table.add_column(name, justify="left" if name == "kept" else "right", overflow="fold")
     for size, row in sorted(results["sizes"].items(), key=lambda item: len(item[1]["kept"])):
         s = row[split]
@@ -30,8 +32,7 @@ def results_table(results: Mapping[str, Any], split: str = "test") -> Table:
             short_names(row["kept"]),
             f"{row['params'] / 1e6:.2f} M",
             f"{row['macs'] / 1e9:.2f} G",
-            _rate(s["wer"], s["wer_ci95"]),
-            _rate(s["cer"], s["cer_ci95"]),
+            *(_rate(s[m], s[f"{m}_ci95"]) for m in measures),
             f"{row['rtf']:.4f}",
         )
     return table
@@ -42,13 +43,20 @@ def groups_table(title: str, what: str, groups: Mapping[str, Mapping[str, Score]
     table = Table(title=title, title_justify="left", padding=(0, 1, 0, 0))
     labels = list(next(iter(groups.values())))
     table.add_column(what, overflow="fold")
-    for name in ("utterances", "words", *(f"{label}: WER, CER" for label in labels)):
+    measures = _measures(next(iter(groups.values()))[labels[0]].measure)
+    names = ", ".join(m.upper() for m in measures)
+    for name in ("utterances", "words", *(f"{label}: {names}" for label in labels)):
         table.add_column(name, justify="right")
     for group, scores in groups.items():
         first = scores[labels[0]]
-        rates = (f"{scores[label].wer:.2%} {scores[label].cer:.2%}" for label in labels)
+        rates = (" ".join(f"{getattr(scores[label], m):.2%}" for m in measures) for label in labels)
         table.add_row(group, f"{first.utterances:,}", f"{first.words:,}", *rates)
     return table
+
+
+def _measures(measure: Measure) -> list[Measure]:
+    """The error rates to show: of words that nothing sets apart there is none."""
+    return ["wer", "cer"] if measure == "wer" else ["cer"]
 
 
 def _rate(value: float, ends: tuple[float, float]) -> str:

@@ -19,7 +19,7 @@ from supernet.decoding import greedy
 from supernet.engine.readers import StepBudget
 from supernet.model import Recogniser
 from supernet.phases import Schedule
-from supernet.scoring import count_errors, count_words
+from supernet.scoring import COLUMN, Measure, count_errors, count_words, measure_of
 from supernet.step import Draw, Step
 from supernet.tokens import Tokens
 
@@ -42,7 +42,8 @@ class Observer(Protocol):
 
     def on_publish(self, step: int, scores: list[float], gates: list[float] | None) -> None: ...
 
-    def on_validated(self, step: int, values: Mapping[str, object]) -> None: ...
+    def on_validated(self, step: int, measure: Measure, values: Mapping[str, object]) -> None:
+        """``values``: ``wer/SIZE`` and ``cer/SIZE``; the texts are judged by ``measure``."""
 
 
 class SupernetUnit(TrainUnit[Batch]):
@@ -115,28 +116,33 @@ class SupernetUnit(TrainUnit[Batch]):
 
 
 class Validation(EvalUnit[Batch]):
-    """CTC loss and greedy word errors of every size on the validation split, all sizes in one walk."""
+    """CTC loss and greedy errors of every size on the validation split, all sizes in one walk."""
 
     def __init__(self, model: Recogniser, schedule: Schedule, tokens: Tokens, observer: Observer) -> None:
         self._model, self._schedule, self._tokens, self._observer = model, schedule, tokens, observer
-        self._step = 0
+        self._step, self._texts = 0, list[str]()
 
     def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
+        self._texts.clear()
         self._subnets = self._schedule.subnets()
         for size in self._subnets:
             metric_bag.add(f"ctc/{size}", Mean())
-            metric_bag.add(f"wer/{size}", Mean())
+            for measure in COLUMN:
+                metric_bag.add(f"{measure}/{size}", Mean())
 
     def set_train_step_nr(self, step_nr: int) -> None:
         self._step = step_nr
 
     def process_batch(self, batch: Batch, metric_bag: MetricBag) -> None:
+        self._texts += batch.texts
         for kept, log_probs_BSV, lengths, losses_B in self._model.score_all(batch, self._subnets.values()):
             texts = greedy(log_probs_BSV, lengths, self._tokens)
-            (errors, _), (words, _) = count_errors(batch.texts, texts).sum(0), count_words(batch.texts).sum(0)
+            errors, counts = count_errors(batch.texts, texts).sum(0), count_words(batch.texts).sum(0)
             for size in (size for size, k in self._subnets.items() if k == kept):
                 metric_bag.get(f"ctc/{size}", Mean).update(losses_B.sum() / sum(lengths), weight=sum(lengths))
-                metric_bag.get(f"wer/{size}", Mean).update(torch.tensor(errors / words), weight=int(words))
+                for measure, i in COLUMN.items():
+                    rate = torch.tensor(errors[i] / counts[i])
+                    metric_bag.get(f"{measure}/{size}", Mean).update(rate, weight=int(counts[i]))
 
     def process_metric_values(self, values: MutableMapping[str, object]) -> None:
-        self._observer.on_validated(self._step, values)
+        self._observer.on_validated(self._step, measure_of(self._texts), values)

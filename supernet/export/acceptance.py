@@ -15,7 +15,7 @@ from supernet.batch import Batch, Report
 from supernet.decoding import greedy
 from supernet.export.formats import Runtime
 from supernet.features import NUM_BANDS
-from supernet.scoring import score
+from supernet.scoring import Measure, score
 from supernet.tokens import Tokens
 
 TOLERANCE = 1e-4
@@ -29,7 +29,8 @@ class Texts:
     """What a runtime wrote for a split."""
 
     hypotheses: list[str]
-    wer: float
+    rate: float
+    measure: Measure
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,13 @@ class Verdict:
     difference: float
     """The largest of log-probabilities on noise."""
     margin: float
-    """By how much its WER may be higher, as a fraction."""
-    wer: float | None = None
-    """On the test split; None where that was not at hand."""
-    cut_wer: float | None = None
+    """By how much its error rate may be higher, as a fraction."""
+    rate: float | None = None
+    """Of errors on the test split; None where that was not at hand."""
+    cut_rate: float | None = None
     texts_that_differ: int | None = None
+    measure: Measure = "wer"
+    """What the rates are of."""
 
     @property
     def problem(self) -> str | None:
@@ -57,18 +60,18 @@ class Verdict:
                 f"`{self.file}` must equal the cut model within {TOLERANCE:g}, "
                 f"but its log-probabilities differ by {self.difference:.2g}"
             )
-        if self.wer is None or self.cut_wer is None:
+        if self.rate is None or self.cut_rate is None:
             return None
-        worse = self.wer - self.cut_wer
+        worse, what = self.rate - self.cut_rate, f"test {self.measure.upper()}"
         if self.exact and worse != 0:
             return (
-                f"`{self.file}` must have the cut model's test WER, {self.cut_wer:.2%}, "
-                f"but has {self.wer:.2%} instead"
+                f"`{self.file}` must have the cut model's {what}, {self.cut_rate:.2%}, "
+                f"but has {self.rate:.2%} instead"
             )
         if worse > self.margin:
             return (
-                f"`{self.file}` must be within {100 * self.margin:g} points of the cut model's test WER, "
-                f"{self.cut_wer:.2%}, but is {100 * worse:.2f} points worse ({self.wer:.2%}); "
+                f"`{self.file}` must be within {100 * self.margin:g} points of the cut model's {what}, "
+                f"{self.cut_rate:.2%}, but is {100 * worse:.2f} points worse ({self.rate:.2%}); "
                 f"`--int8-margin` sets the limit"
             )
         return None
@@ -102,10 +105,11 @@ def _difference(runtime: Runtime, reference: Runtime, features_BTF: Tensor, num_
 def write_texts(
     runtime: Runtime, batches: Iterable[Batch], tokens: Tokens, report: Report, what: str
 ) -> Texts:
-    """What greedy decoding of ``runtime`` writes, and its word error rate."""
+    """What greedy decoding of ``runtime`` writes, and its error rate."""
     references, hypotheses = list[str](), list[str]()
     for i, batch in enumerate(batches):
         hypotheses += greedy(*runtime(batch.features_BTF, batch.num_frames), tokens)
         references += batch.texts
         report(what, i + 1, 0)
-    return Texts(hypotheses, score(references, hypotheses).wer)
+    found = score(references, hypotheses)
+    return Texts(hypotheses, found.rate, found.measure)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from supernet.batch import Batch, Report
@@ -59,9 +59,8 @@ class Examiner:
         found = self._texts(runtime, cut, f"{cut.subnet.size}, {file.name}")
         assert found is not None
         differ = sum(a != b for a, b in zip(found.hypotheses, expected.hypotheses, strict=True))
-        return Verdict(
-            file.name, verdict.num_bytes, exact, difference, margin, found.wer, expected.wer, differ
-        )
+        verdict = replace(verdict, rate=found.rate, cut_rate=expected.rate, measure=expected.measure)
+        return replace(verdict, texts_that_differ=differ)
 
 
 def export(cut: Cut, format: Format, folder: Path, int8: bool, examiner: Examiner) -> list[Verdict]:
@@ -81,7 +80,7 @@ def _save_record(cut: Cut, format: Format, verdicts: list[Verdict], path: Path) 
     record = {
         "format": format.name,
         "model": cut.description(),
-        "compared_on_test": verdicts[0].wer is not None,
+        "compared_on_test": verdicts[0].rate is not None,
         "files": [asdict(verdict) for verdict in verdicts],
     }
     write_json(path, record)

@@ -102,10 +102,10 @@ def wer_of(loss: float) -> float:
 
 def difference(row: Row, best: Row) -> Difference:
     """As if some hundred utterances had been paired."""
-    wer, same = row.wer - best.wer, row.kept == best.kept
-    half = 0.004 + 0.15 * abs(wer)
-    p = 1.0 if same else max(1e-4, math.erfc(abs(wer) / (half / 1.96) / math.sqrt(2)))
-    return Difference(wer, (wer - half, wer + half), p, same)
+    rate, same = row.rate - best.rate, row.kept == best.kept
+    half = 0.004 + 0.15 * abs(rate)
+    p = 1.0 if same else max(1e-4, math.erfc(abs(rate) / (half / 1.96) / math.sqrt(2)))
+    return Difference(rate, (rate - half, rate + half), p, same)
 
 
 def contest(
@@ -135,8 +135,9 @@ def _row(world: World, name: str, kept: tuple[int, ...], regret: float, spread: 
         loss,
         regret,
         wer,
-        (wer - 0.011, wer + 0.012),
         0.4 * wer,
+        wer,
+        (wer - 0.011, wer + 0.012),
         EVALUATIONS.get(name, 0),
         0.031 * EVALUATIONS.get(name, 1),
         Difference(0.0, (0.0, 0.0), 1.0, True),
@@ -197,7 +198,7 @@ def _comparison(world: World, contests: tuple[Contest, ...], budget: str) -> Com
         num_test=400,
         full_costs=world.costs(tuple(range(len(world.units)))),
         full_loss=FULL_LOSS,
-        full_wer=FULL_WER,
+        full_rate=FULL_WER,
         units=world.units,
         contests=contests,
         facts=facts(world),

@@ -89,7 +89,7 @@ def test_every_choice_is_on_the_page_with_its_numbers(layers: Comparison, page: 
     for contest in layers.contests:
         assert f"Budget {contest.budget} " in page.text
         for row in contest.rows:
-            low, high = row.wer_ci95
+            low, high = row.rate_ci95
             assert row.strategy in page.text
             assert f"{row.loss:.4f}" in page.text
             assert f"{100 * row.wer:.2f}" in page.text
@@ -157,12 +157,12 @@ def test_equal_choices_are_the_same_and_not_a_tie(layers: Comparison) -> None:
 
 def test_who_is_worse_and_who_is_better(layers: Comparison) -> None:
     contest = contest_of(layers, "9")
-    assert "similarity and random make more word errors" in " ".join(sentences(contest))
+    assert "similarity and random make more errors" in " ".join(sentences(contest))
     lucky = row_of(contest, "random")
-    lucky = replace(lucky, difference=replace(lucky.difference, wer=-0.01, p=0.0001))
+    lucky = replace(lucky, difference=replace(lucky.difference, rate=-0.01, p=0.0001))
     rows = tuple(lucky if row.strategy == "random" else row for row in contest.rows)
     said = " ".join(sentences(replace(contest, rows=rows)))
-    assert "random makes fewer word errors on the test split, although" in said
+    assert "random makes fewer errors on the test split, although" in said
     assert verdict(contest, lucky) == "−1.00 p<0.001"
 
 
@@ -171,7 +171,7 @@ def test_what_is_said_of_the_learned_scores(layers: Comparison) -> None:
     row = row_of(contest, "learned")
     said = sentences(contest)[-1]
     assert said.startswith(f"The learned scores are {row.regret:.4f} above the best")
-    assert f"{100 * row.difference.wer:.2f} points higher" in said
+    assert f"{100 * row.difference.rate:.2f} points higher" in said
     assert "p=0.027" in said
     assert "They beat 99.7 % of all subnets." in said
     assert sentences(contest_of(layers, "latency=15ms"))[-1].startswith("The learned scores lead to the same")

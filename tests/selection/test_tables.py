@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from selection.comparison import Comparison
+from selection.reporting.report import sentences
 from selection.reporting.tables import latency_lines, table, verdict
 from supernet.console.screen import Screen
 from supernet.console.tables import short_names
@@ -43,6 +44,15 @@ def test_the_console_table_holds_every_choice(layers: Comparison, printed: str) 
         for row in contest.rows:
             parts = row.strategy, short_names(row.kept), f"{row.loss:.4f}", verdict(contest, row)
             assert any(all(part in line for part in parts) for line in lines), parts
+
+
+def test_the_table_and_the_sentences_name_what_texts_are_judged_by(layers: Comparison, printed: str) -> None:
+    contests = tuple(replace(contest, measure="cer") for contest in layers.contests)
+    unspaced = replace(layers, contests=contests, measure="cer")
+    for text, here, elsewhere in ((printed, "WER", "CER"), (console_text(unspaced), "CER", "WER")):
+        assert here in text
+        assert elsewhere not in text
+    assert "test CER" in " ".join(sentences(contests[1]))
 
 
 def test_the_console_table_is_sorted_by_budget_and_loss(layers: Comparison, printed: str) -> None:

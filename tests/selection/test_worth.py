@@ -67,7 +67,7 @@ def test_trainings_of_a_size_alone_are_found_and_compared_in_pairs(beside: Path)
     run = Run(beside / "joint")
     (found,) = found_alone(run, beside.iterdir())
     assert (found.name, found.size, found.updates, found.cost) == ("small", 2, 24, 7)
-    assert found.wer == 1.0  # nothing is written: every word is an error
+    assert found.rate == 1.0  # nothing is written: every word is an error
     assert found.gain == pytest.approx(1.0 - run.results()["sizes"]["2"]["test"]["wer"])
 
 

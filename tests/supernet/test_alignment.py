@@ -97,3 +97,11 @@ def test_a_perfect_split_has_a_page_without_errors() -> None:
 def test_trn_lines_are_paired(side: int) -> None:
     names = [line.split("(")[-1] for line in trn(ROWS, {})[side].splitlines()]
     assert names == ["unknown-u-1)", "unknown-u-2)", "unknown-u-3)"]
+
+
+def test_texts_without_spaces_are_laid_beside_each_other_by_characters() -> None:
+    rows = [("a", "今天天气很好", "今天气很坏"), ("b", "我们", "我们")]
+    found = score([row[1] for row in rows], [row[2] for row in rows])
+    html = page("title", rows, found, {})
+    assert "in 8 characters 1 substitutions (S), 1 deletions (D)" in html
+    assert align(*rows[0], "cer").errors.total() == 2

@@ -12,6 +12,7 @@ from supernet.engine.units import MAX_SKIPPED_IN_A_ROW, Divergence, SupernetUnit
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.model import Recogniser
 from supernet.phases import Schedule
+from supernet.scoring import Measure
 from tests.supernet.tiny import tiny_config
 
 
@@ -26,7 +27,7 @@ class Silent:
 
     def on_publish(self, step: int, scores: list[float], gates: list[float] | None) -> None: ...
 
-    def on_validated(self, step: int, values: Mapping[str, object]) -> None: ...
+    def on_validated(self, step: int, measure: Measure, values: Mapping[str, object]) -> None: ...
 
 
 class NoBatches:

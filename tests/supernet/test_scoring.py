@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supernet.scoring import count_errors, count_words, length_group, score, score_groups
+from supernet.scoring import (
+    count_errors,
+    count_words,
+    judged_by,
+    length_group,
+    measure_of,
+    score,
+    score_groups,
+)
 
 words = st.lists(st.sampled_from(["a", "b", "ab", "ba"]), max_size=7)
 
@@ -121,3 +129,47 @@ def test_groups_are_scored_as_if_they_were_alone() -> None:
 )
 def test_lengths_have_names(seconds: float, name: str) -> None:
     assert length_group(seconds) == name
+
+
+@pytest.mark.parametrize(
+    ("texts", "measure"),
+    [
+        (["今天天气很好", "我们去公园"], "cer"),
+        (["而 对 楼市 成交", "抑制 作用"], "cer"),  # words set apart by a tool, not by the language
+        (["きょうはいい天気です", "東京 Tower に行く"], "cer"),
+        (["วันนี้อากาศดี", "ไปเที่ยว กัน"], "cer"),
+        (["ພາສາລາວ"], "cer"),
+        (["ភាសាខ្មែរ"], "cer"),
+        (["မြန်မာဘာသာ"], "cer"),
+        (["我用 Python 写程序", "打开 email 看看"], "cer"),
+        (["thecatsatonthematandlooked", "adogranawayfromthehouse"], "cer"),
+        (["오늘 날씨가 좋다", "서울에 갔다"], "wer"),
+        (["one", "seven", "nine"], "wer"),
+        (["the word 猫 means cat"], "wer"),
+        (["Donaudampfschifffahrtsgesellschaft", "ein Schiff", "und noch eines"], "wer"),
+        (["привет мир", "γειά σου", "नमस्ते दुनिया", "مرحبا بالعالم"], "wer"),
+        ([""], "wer"),
+        ([], "wer"),
+    ],
+)
+def test_texts_without_spaces_are_judged_by_characters(texts: list[str], measure: str) -> None:
+    assert measure_of(texts) == measure
+
+
+def test_what_texts_are_judged_by_is_the_rate_and_travels_with_it() -> None:
+    references = ["今天天气很好", "我们去公园"]
+    result = score(references, ["今天天气很坏", "我们去公园"])
+    assert result.measure == "cer"
+    assert [result.wer, result.cer] == pytest.approx([1 / 2, 1 / 11])
+    assert (result.rate, result.rate_ci95) == (result.cer, result.cer_ci95)
+    assert judged_by({"sizes": {"6": {"macs": 1, "test": result.as_json()}}}) == "cer"
+    spaced = score(["a b"], ["a c"])
+    assert (spaced.measure, spaced.rate, spaced.rate_ci95) == ("wer", spaced.wer, spaced.wer_ci95)
+    assert judged_by({"sizes": {"6": {"macs": 1, "test": {"wer": 0.1, "cer": 0.1}}}}) == "wer"
+
+
+def test_groups_are_judged_alike() -> None:
+    """By all texts together: those of one speaker may happen to be of another script."""
+    references = ["今天天气很好", "我们去公园", "ok"]
+    found = score_groups(["x", "x", "y"], references, references)
+    assert {one.measure for one in found.values()} == {"cer"}

@@ -85,6 +85,15 @@ def _sizes(rates: dict[str, float]) -> dict[str, Any]:
     return {"sizes": {size: {"test": {"wer": wer}} for size, wer in rates.items()}}
 
 
+def test_texts_without_spaces_are_unlearned_by_characters() -> None:
+    """Of Chinese, hardly a "word" is right where 7 % of the characters are wrong."""
+    row = {"wer": 0.827, "cer": 0.07, "measure": "cer"}
+    assert unlearned({"sizes": {"6": {"test": row}}}) is None
+    assert "size 6 writes hardly a character right" in str(
+        unlearned({"sizes": {"6": {"test": {**row, "cer": 0.9}}}})
+    )
+
+
 def test_the_curves_have_a_line_for_every_published_step(finished: tuple[Run, str]) -> None:
     scores, metrics = finished[0].scores(), finished[0].metrics("train")
     assert [line["step"] for line in scores] == [line["Step"] for line in metrics] == list(range(2, 25, 2))

@@ -21,7 +21,7 @@ from selection.study.tune import Follow, TuneJob
 from supernet.console.screen import console
 from supernet.resolve import load_file
 from supernet.run import Run
-from supernet.scoring import score
+from supernet.scoring import Measure, score
 from tests.supernet.processes import NET, TRAIN, run, start
 
 SETTINGS = {
@@ -161,6 +161,11 @@ def test_a_search_prunes_what_is_bad_and_keeps_what_was_listed_first(
     assert "No trial has been completed yet" in (folder / "report.html").read_text()
 
 
+def rates(two: float, four: float) -> dict[str, float]:
+    """Validation error rates of words; of characters half as many."""
+    return {"wer/2": two, "wer/4": four, "cer/2": two / 2, "cer/4": four / 2}
+
+
 def test_sizes_that_train_later_do_not_get_a_trial_pruned(tmp_path: Path) -> None:
     """With `passes.smallest_first` the larger ones write nothing for most of the run."""
     space = {"train.lr": {"low": 0.0005, "high": 0.02}}
@@ -170,10 +175,29 @@ def test_sizes_that_train_later_do_not_get_a_trial_pruned(tmp_path: Path) -> Non
     study = optuna.create_study(pruner=optuna.pruners.ThresholdPruner(upper=0.5))
     trial = study.ask()
     follow = Follow(trial, TuneJob(definition, tmp_path, 1), last=24)
-    follow(8, {"2": 0.4, "4": 1.0})
+    follow(8, "wer", rates(0.4, 1.0))
     with pytest.raises(optuna.TrialPruned):
-        follow(12, {"2": 0.6, "4": 1.0})
+        follow(12, "wer", rates(0.6, 1.0))
     assert study.trials[0].intermediate_values == {8: 0.4, 12: 0.6}
+
+
+@pytest.mark.parametrize(
+    ("objective", "measure", "value"),
+    [("errors", "wer", 0.4), ("errors", "cer", 0.2), ("cer", "wer", 0.2), ("wer/4", "cer", 0.4)],
+)
+def test_a_search_follows_what_texts_are_judged_by(
+    objective: str, measure: Measure, value: float, tmp_path: Path
+) -> None:
+    settings = {"settings": {**SETTINGS, "task": "generated-speech"}, "objectives": [objective]}
+    space = {"train.lr": {"low": 0.0005, "high": 0.02}}
+    job = TuneJob(checked(TuneDefinition, {**settings, "space": space}), tmp_path, 1)
+    study = optuna.create_study()
+    Follow(study.ask(), job, last=24)(8, measure, rates(0.4, 1.0))
+    assert study.trials[0].intermediate_values == {8: value}
+    judged = {"wer": {2: 0.4, 4: 1.0}, "cer": {2: 0.2, 4: 0.5}}
+    (found,) = job.values({"errors": judged[measure], **judged}, 10)
+    mean = {"errors": sum(judged[measure].values()) / 2, "cer": 0.35, "wer/4": 1.0}
+    assert found == pytest.approx(mean[objective])
 
 
 def test_a_training_that_is_done_is_not_pruned(desk: Path) -> None:

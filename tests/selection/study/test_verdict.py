@@ -101,6 +101,21 @@ def test_what_makes_the_same_errors_is_named_together() -> None:
     assert "With one seed" in conclusions(found)[-1]
 
 
+def test_texts_without_spaces_are_compared_by_characters() -> None:
+    spaced = verdict([{2: 20, 4: 10}], [{2: 80, 4: 11}])
+    trials = {name: {**trial, "measure": "cer"} for name, trial in spaced.trials.items()}
+    for trial in trials.values():
+        trial["rows"] = [{**row, "rate": row["wer"] / 5} for row in trial["rows"]]
+    found = Verdict(spaced.field, "updates", trials)
+    assert found.cells[JOINT][2].mean == pytest.approx(20 / 400 / 5)
+    text = " ".join(conclusions(found))
+    assert "lowest CER with simple-top-k, 1.00 % on average" in text
+    assert "400 characters" in text
+    html = page("x", [found], [], None)
+    assert "test CER, %" in html
+    assert "WER" not in html
+
+
 def test_costs_add_up_over_the_runs_of_all_sizes_and_are_means_over_seeds() -> None:
     found = verdict([{2: 20, 4: 10}, {2: 20, 4: 10}], [{2: 20, 4: 10}, {2: 20, 4: 10}])
     joint, alone = found.cost(JOINT), found.cost(ALONE)

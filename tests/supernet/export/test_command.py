@@ -104,7 +104,7 @@ def test_what_is_exported_is_the_subnet(exported: tuple[Run, str]) -> None:
     assert found["model"]["kept"] == list(subnet.kept)
     assert found["model"]["provenance"]["run"] == "exported"
     exact, rounded = found["files"]
-    assert exact["wer"] == exact["cut_wer"] == run.results()["sizes"]["2"]["test"]["wer"]
+    assert exact["rate"] == exact["cut_rate"] == run.results()["sizes"]["2"]["test"]["wer"]
     assert (exact["texts_that_differ"], rounded["exact"]) == (0, False)
     assert "model.int8.onnx" in out
 
@@ -174,7 +174,7 @@ def test_what_is_rounded_must_write_about_the_same(
     assert not mine.export_folder("4").exists()
     command.main([*arguments, "--int8-margin", "10000"])
     (file,) = record(mine.export_folder("4"))["files"]
-    assert file["wer"] > file["cut_wer"]
+    assert file["rate"] > file["cut_rate"]
 
 
 def test_one_refusal_among_all_does_not_stop_the_rest(

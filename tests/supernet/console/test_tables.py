@@ -1,0 +1,36 @@
+"""Tables of results show the error rates that the texts are judged by."""
+
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from supernet.console.tables import groups_table, results_table
+from supernet.scoring import Score, score
+
+SPACED = score(["one two", "three"], ["one two", "tree"])
+UNSPACED = score(["今天天气很好", "我们去公园"], ["今天天气很坏", "我们去公园"])
+
+
+def printed(table: Table) -> str:
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def results(found: Score) -> dict[str, object]:
+    row = {"kept": ["layers.0"], "params": 1e6, "macs": 1e9, "rtf": 0.01, "test": found.as_json()}
+    return {"title": "x", "sizes": {"1": row}}
+
+
+@pytest.mark.parametrize(("found", "names"), [(SPACED, ["WER", "CER"]), (UNSPACED, ["CER"])])
+def test_words_are_not_counted_where_nothing_sets_them_apart(found: Score, names: list[str]) -> None:
+    for text in (
+        printed(results_table(results(found))),
+        printed(groups_table("by", "who", {"a": {"1": found}})),
+    ):
+        assert [name for name in ("WER", "CER") if name in text] == names
+        assert f"{found.cer:.2%}" in text
+        assert (f"{found.wer:.2%}" in text) == ("WER" in names)
