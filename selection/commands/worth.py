@@ -145,7 +145,15 @@ def reach_table(run: Run, alone: Sequence[Alone]) -> Table:
     made = plain_table(
         f"{run.folder.name}: {results['unit_steps']:,} unit-steps in {results['steps']:,} updates"
     )
-    for name in ("size", "training", "updates", "unit-steps", f"test {measure.upper()}, %", "alone - supernet, 95 %", ""):
+    for name in (
+        "size",
+        "training",
+        "updates",
+        "unit-steps",
+        f"test {measure.upper()}, %",
+        "alone - supernet, 95 %",
+        "",
+    ):
         made.add_column(name, justify="left" if name in ("training", "") else "right", no_wrap=True)
     for size, row in sorted(results["sizes"].items(), key=lambda item: -int(item[0])):
         cost = f"{results['unit_steps']:,} for all sizes"
