@@ -8,11 +8,9 @@ import itertools
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import lru_cache
-from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-import soundfile
 from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.cut import Cut
 
@@ -20,7 +18,8 @@ from supernet.batch import SPLITS, Report, Split
 from tasks.division import Division
 from tasks.entries import TOLERANCE, Entry, Source
 from tasks.folder import LISTED, PART, manifest_path
-from tasks.members import MEMBER, Member, MemberFile
+from tasks.headers import look_at
+from tasks.members import MEMBER, Member
 from tasks.problems import Problem, Problems, Unusable, open_problems, short
 from tasks.summary import Summary
 
@@ -157,34 +156,12 @@ def _recording(path: Path, member: Member | None, decode: bool) -> Recording:
     name = f"{path}:{member.name}" if member else str(path)
     if (member.size if member else path.stat().st_size) == 0:
         raise Unusable("zero length", f"'{name}' is an empty file")
-    try:
-        header, found = _look_at(path, member, decode)
-    except (soundfile.LibsndfileError, OSError) as error:
-        # The library's own words name what it was given, which for a member is an object of ours.
-        why = getattr(error, "error_string", error)
-        raise Unusable("unreadable", f"'{name}' must be audio that libsndfile reads: {why}") from error
+    header = look_at(path, member, decode)
     if header.frames <= 0:
         raise Unusable("zero length", f"'{name}' has no samples")
-    if found != header.frames:
-        raise Unusable("unreadable", f"'{name}' breaks off after {found / header.samplerate:.2f} s")
     source = AudioSource("file", list(range(header.channels)), str(path))
     id = Path(member.name if member else path).stem
     return Recording(id, [source], header.samplerate, header.frames, header.frames / header.samplerate)
-
-
-def _look_at(path: Path, member: Member | None, decode: bool) -> tuple[Any, int]:
-    """The header, and the samples of a channel that are there: as the header has it, or by decoding."""
-    with ExitStack() as stack:
-        audio: Any = path
-        if member is not None:
-            file = stack.enter_context(open(path, "rb"))
-            audio = stack.enter_context(BufferedReader(MemberFile(file, member)))
-        header = soundfile.info(audio)
-        if not decode:
-            return header, header.frames
-        if member is not None:
-            audio.seek(0)
-        return header, sum(map(len, soundfile.blocks(audio, 2**16)))
 
 
 def _cut(

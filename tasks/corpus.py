@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel
 from torch import Tensor
 
+from supernet.audio import AudioError
 from supernet.batch import (
     SPLITS,
     Batch,
@@ -33,6 +34,7 @@ from tasks.cache import check_writable, digest, make_once
 from tasks.folder import ManifestFolder
 from tasks.index import VERSION, Index, Row, Rows, Texts, write_index, write_skipped
 from tasks.options import CorpusOptions
+from tasks.problems import short
 from tasks.reader import EvalBatches, TrainReader
 from tasks.usable import Usable, check_share, needed_frames, of_split
 from tasks.vocabulary import VERSION as LEARNED_VERSION
@@ -225,9 +227,16 @@ class CorpusTask(Task):
         return self.parts().get(name, cast(Split, name))
 
     def _features(self, split: Split, row: Row, speed: float = 1.0, room: Room | None = None) -> Tensor:
-        if self._input is LOG_MEL:
-            return self._index.features(split, row, speed, room)
-        return load_features(self.folder.cuts[split][row.position], speed, room, self._input)
+        """Raises :class:`TaskError` where the audio is no longer what it was when it was prepared."""
+        try:
+            if self._input is LOG_MEL:
+                return self._index.features(split, row, speed, room)
+            return load_features(self.folder.cuts[split][row.position], speed, room, self._input)
+        except AudioError as error:
+            raise TaskError(
+                f"the audio of {short(row.id)!r} in the {split} split must be as it was when it was "
+                f"prepared, but is not: {error}. Put it back, then the same command continues."
+            ) from error
 
     def _usable(self, split: Split, tokens: Tokens) -> Usable:
         rows = self._index.rows[split]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import math
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from tasks.audio import sources
 from tasks.cache import digest, make_once
 from tasks.lines import Lines, write_lines
 from tasks.problems import FILE as PROBLEMS
-from tasks.problems import left_out
+from tasks.problems import left_out, short
 
 VERSION = 1
 """Part of the name of a copy of the manifests: raise it when its content changes."""
@@ -142,6 +143,7 @@ class _Copying:
             raise TaskError(f"`{path}` must be a Lhotse CutSet, but cannot be read: {error}.") from error
 
     def _note(self, cut: Cut, names: array[int], audio: TextIO) -> None:
+        _check_types(cut)
         names.append(hash(cut.id))
         self._seconds += cut.duration
         for source in sources(cut):
@@ -151,6 +153,17 @@ class _Copying:
         self._num_read += 1
         if self._num_read % _REPORTED == 0:
             self._report("reading manifests", self._num_read, 0)
+
+
+def _check_types(cut: Cut) -> None:
+    """Raise :class:`ValueError` for what Lhotse does not look at, and what is built on here."""
+    if not isinstance(cut.id, str):
+        raise ValueError(f"the name of a cut must be a text, but is {short(cut.id)} instead")
+    if not 0 < cut.duration < math.inf:
+        raise ValueError(f"{short(cut.id)!r} must have a duration, but has {cut.duration} s instead")
+    about = [cut.custom, *(supervision.custom for supervision in cut.supervisions)]
+    if not all(custom is None or isinstance(custom, dict) for custom in about):
+        raise ValueError(f"`custom` of {short(cut.id)!r} must be an object, but is not")
 
 
 def _check_names(names: array[int], copy: Path, path: Path) -> None:

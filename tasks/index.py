@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,9 +21,12 @@ from supernet.batch import SPLITS, Report, Skipped, Split
 from supernet.features import NUM_BANDS
 from supernet.spelling import normal
 from tasks.acoustics import Room
-from tasks.audio import load_features
+from tasks.audio import load_features, sources
 from tasks.folder import LISTED, PART, ManifestFolder
+from tasks.headers import look_at
 from tasks.lines import Lines, open_numbers
+from tasks.members import MEMBER
+from tasks.problems import Unusable, short
 
 VERSION = 3
 """Part of the index folder's name: raise it when the content changes."""
@@ -156,7 +159,8 @@ class _Scan:
         try:
             _check_text(cut)
             features = load_features(cut)
-        except AudioError as error:
+            _check_files(cut)
+        except (AudioError, Unusable) as error:
             self.skipped.append(Skipped(cut.id, split, str(error) + _place(cut)))
             return b""
         first_frame = self._num_frames
@@ -172,10 +176,33 @@ def _place(cut: Cut) -> str:
     return f" ({custom[LISTED]})" if custom and LISTED in custom else ""
 
 
+def _check_files(cut: Cut) -> None:
+    """Raise :class:`AudioError` where there is less of the audio than its header says."""
+    if cut.custom and MEMBER in cut.custom:
+        return  # places in a tar are checked when they are read
+    for source in sources(cut):
+        status = os.stat(source.source)
+        if problem := _problem(source.source, status.st_size, status.st_mtime_ns):
+            raise AudioError(problem)
+
+
+@lru_cache(maxsize=256)
+def _problem(file: str, size: int, time: int) -> str | None:
+    """What is wrong with a file as it is; segments of one mostly follow each other."""
+    try:
+        look_at(Path(file), None, decode=False)
+    except Unusable as error:
+        return str(error)
+    return None
+
+
 def _check_text(cut: Cut) -> None:
     if len(cut.supervisions) > 1:
         raise AudioError(
             f"{len(cut.supervisions)} supervisions: cut it with `lhotse cut trim-to-supervisions`"
         )
-    if not any(normal(supervision.text) for supervision in cut.supervisions):
+    texts = [supervision.text for supervision in cut.supervisions]
+    if not all(text is None or isinstance(text, str) for text in texts):
+        raise AudioError(f"its text must be a text, but is {short(texts[0])!r} instead")
+    if not any(map(normal, texts)):
         raise AudioError("no text")

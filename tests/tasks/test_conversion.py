@@ -128,13 +128,15 @@ def test_a_file_that_breaks_off_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "all.csv").write_text("path,text,split\n" + "".join(lines))
     (skipped,) = prepared(tmp_path, max_skipped=0.5).skipped()
     assert skipped.id == "u3"
-    assert skipped.reason.startswith("cannot be decoded")
+    assert skipped.reason.startswith(f"unreadable: '{broken}' breaks off after")
     assert skipped.reason.endswith("all.csv:5)")
 
 
 def test_decoding_finds_it_before_a_training_does(tmp_path: Path) -> None:
+    """A hole in the middle, which neither the header nor the end tells."""
     whole, broken = write_flac(tmp_path / "whole.flac", 2.0), write_flac(tmp_path / "broken.flac", 2.0)
-    broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
+    content = broken.read_bytes()
+    broken.write_bytes(content[: len(content) // 3] + bytes(1000) + content[len(content) // 3 + 1000 :])
 
     def read() -> Listed:
         for i, (file, split) in enumerate(itertools.product((whole, broken), SPLITS)):
