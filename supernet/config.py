@@ -64,13 +64,18 @@ class ModelConfig(Section):
     self_conditioning: bool = False
     """Feed the posteriors of the intermediate layers back into the stream (arXiv 2104.02724)."""
     init: str | None = None
-    """Begin as a pretrained fairseq2 wav2vec 2.0 encoder that reads samples: the name of an asset card, a
-    card's YAML file, or a folder of fairseq2's checkpoints. It decides dimensions and layers.
+    """Begin as another network: the folder of a finished run or of a cut model, or a pretrained fairseq2
+    wav2vec 2.0 encoder that reads samples (the name of an asset card, a card's YAML file, or a folder of
+    fairseq2's checkpoints). It decides dimensions and layers.
     """
+    init_weights: str | None = None
+    """Fingerprint of the run's weights that `model.init` names; filled in from there."""
     wav2vec2: dict[str, Any] | None = None
     """The encoder's configuration in fairseq2's words; filled in from `model.init`."""
     freeze_frontend_steps: Annotated[int, Field(ge=0)] | None = None
-    """Updates for which the frontend of `model.init` stays as it is. None: the whole run."""
+    """Updates for which the frontend of `model.init` stays as it is. None: the whole run where it reads
+    samples, else none.
+    """
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
@@ -86,8 +91,12 @@ class ModelConfig(Section):
             problems.append(
                 "`model.heads` must be 'shared' with `model.self_conditioning`, but is 'per-size' instead"
             )
-        if (self.init is None) != (self.wav2vec2 is None):
-            problems.append("`model.wav2vec2` must be left to `model.init`, but is not")
+        if self.init is None and (self.wav2vec2, self.init_weights) != (None, None):
+            problems.append(
+                "`model.wav2vec2` and `model.init_weights` must be left to `model.init`, but are not"
+            )
+        if self.init is not None and self.wav2vec2 is None and self.init_weights is None:
+            problems.append("`model.init` must have been looked up, but has not")
         if self.init is None and self.freeze_frontend_steps is not None:
             problems.append(
                 "`model.freeze_frontend_steps` must go with `model.init`, but stands alone instead"
@@ -104,7 +113,7 @@ class ModelConfig(Section):
     def freezes_frontend(self, step: int) -> bool:
         """Whether the frontend stays as it is in the 0-based ``step``."""
         steps = self.freeze_frontend_steps
-        return self.wav2vec2 is not None and (steps is None or step < steps)
+        return self.wav2vec2 is not None if steps is None else step < steps
 
     def positions_read(self, num_layers: int) -> tuple[int, ...]:
         """The intermediate layers of a net of this depth, without the last."""

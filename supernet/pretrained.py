@@ -13,8 +13,11 @@ from fairseq2.assets import AssetCard, get_asset_store
 from fairseq2.models.wav2vec2 import Wav2Vec2Model, get_wav2vec2_model_hub
 from torch import nn
 
+from supernet import warm_start
 from supernet.config import ModelConfig
 from supernet.errors import UserError
+from supernet.model import Recogniser
+from supernet.tokens import Tokens
 from supernet.wav2vec2 import as_data, is_supported, normalises_behind
 
 Data = dict[str, Any]
@@ -34,10 +37,14 @@ def completed(data: Data, problems: list[str]) -> Data:
     if not isinstance(model, Mapping) or model.get("init") is None:
         return data
     try:
+        if warm_start.is_own(str(model["init"])):
+            return warm_start.completed(data, problems)
+        if model.get("init_weights") is not None and not Path(str(model["init"])).exists():
+            return data  # a saved configuration, complete
         encoder = _encoder(str(model["init"]), model.get("wav2vec2"))
-    except PretrainedError as e:
+    except (PretrainedError, warm_start.WarmStartError) as e:
         problems.append(str(e))
-        ours = ("init", "wav2vec2", "freeze_frontend_steps")
+        ours = ("init", "init_weights", "wav2vec2", "freeze_frontend_steps")
         return {**data, "model": {name: value for name, value in model.items() if name not in ours}}
     decided = _decided(encoder)
     if model.get("wav2vec2") not in (None, encoder):
@@ -100,6 +107,20 @@ def _encoder(init: str, known: Data | None) -> Data:
     return as_data(config)
 
 
+def begin(recogniser: Recogniser, tokens: Tokens) -> None:
+    """Give a new ``recogniser`` the weights of its `model.init`, if it has one.
+
+    Raises :class:`PretrainedError`.
+    """
+    model = recogniser.config.model
+    if model.init is None:
+        return
+    if model.init_weights is None:
+        load_into(recogniser, model.init)
+    else:
+        warm_start.load_into(recogniser, tokens, model.init)
+
+
 def load_into(recogniser: nn.Module, init: str) -> None:
     """Give ``recogniser``, built for it, the weights of ``init``. Raises :class:`PretrainedError`."""
     card, cpu = _card(init), torch.device("cpu")
@@ -131,8 +152,8 @@ def _card(init: str) -> AssetCard:
         return _card_of_file(init, path)
     if os.sep in init:
         raise PretrainedError(
-            "`model.init` must be a card of fairseq2's, its YAML file or a folder of checkpoints, but "
-            f"'{init}' does not exist."
+            "`model.init` must be a run folder, a cut model, or a card of fairseq2's, its YAML file or a "
+            f"folder of checkpoints, but '{init}' does not exist."
         )
     return _attempt(init, lambda: get_asset_store().retrieve_card(init))
 

@@ -49,13 +49,45 @@ class Resolved:
         return Resolved(config, type(self.method)(self.method.options, config), self.task)
 
 
-def resolve(layers: Iterable[Mapping[str, Any]]) -> Resolved:
-    """Merge ``layers``, the later over the earlier, and validate. Raises :class:`ConfigError`."""
+def resolve(layers: Iterable[Mapping[str, Any]], saved: Mapping[str, Any] | None = None) -> Resolved:
+    """Merge ``layers``, the later over the earlier, and validate. Raises :class:`ConfigError`.
+
+    ``saved`` is the configuration of the run that is continued, if there is one: it knows what `model.init`
+    decided, should that be gone.
+    """
+    problems: list[str] = []
+    return _validated(completed(_known(_merged(layers), saved or {}), problems), problems)
+
+
+def _merged(layers: Iterable[Mapping[str, Any]]) -> Data:
     data: Data = {kind: {"name": Config.model_fields[kind].default.name} for kind in ("task", "method")}
     for layer in layers:
         data = merge(data, _expand(layer))
-    problems: list[str] = []
-    data = completed(data, problems)
+    return _placed(data)
+
+
+def _placed(data: Data) -> Data:
+    """`model.init` by a path that means the same from every folder, if it is one."""
+    model = data.get("model")
+    if not isinstance(model, Mapping) or not isinstance(model.get("init"), str):
+        return data
+    path = Path(model["init"]).expanduser()
+    return {**data, "model": {**model, "init": str(path.absolute())}} if path.exists() else data
+
+
+def _known(data: Data, saved: Mapping[str, Any]) -> Data:
+    """``data`` upon the network of ``saved``, where that began as the same `model.init`, which is gone."""
+    models = [part.get("model") for part in (data, saved)]
+    init, before = (model.get("init") if isinstance(model, Mapping) else None for model in models)
+    if not (isinstance(init, str) and isinstance(before, str)):
+        return data
+    if Path(before).exists() or Path(init).expanduser().absolute() != Path(before):
+        return data
+    return merge({"model": saved["model"]}, merge(data, {"model": {"init": before}}))
+
+
+def _validated(data: Data, problems: list[str]) -> Resolved:
+    """The plug-ins of ``data``, and all of it checked; ``problems`` are known already."""
     method_kls, method_options = load_plugin("method", data["method"], problems)
     task_kls, task_options = load_plugin("task", data["task"], problems)
     config = validated(Config, data, "", problems)
@@ -104,7 +136,7 @@ def absolute(options: BaseModel) -> BaseModel:
 
 def resolve_trained(data: Mapping[str, Any], *changes: Mapping[str, Any]) -> Resolved:
     """The configuration of a trained run, for reading it anywhere: where it was trained is left out."""
-    return resolve([{**data, "device": None}, *changes])
+    return _validated(_merged([data, {"device": None}, *changes]), [])  # what `model.init` decided is known
 
 
 def brought_up_to_date(data: Mapping[str, Any]) -> Data:

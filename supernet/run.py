@@ -103,6 +103,11 @@ class Run:
     def is_finished(self) -> bool:
         return self.results_file.is_file()
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a checkpoint to continue from."""
+        return any(self.folder.glob("checkpoints/step_*"))
+
     def subnet_file(self, size: int) -> Path:
         return self.folder / "subnets" / f"{size}.json"
 

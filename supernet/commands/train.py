@@ -32,9 +32,10 @@ from supernet.resolve import (
     resolve,
     task_from_option,
 )
-from supernet.run import Run
+from supernet.run import Run, RunError
 from supernet.scoring import COLUMN, Measure, judged_by
 from supernet.tokens import Tokens
+from supernet.warm_start import said
 
 SILENT = 0.8
 """The test error rate from which on a net is taken for one that has not begun to write."""
@@ -51,7 +52,7 @@ class Stopped(KeyboardInterrupt):
 
 def train(args: argparse.Namespace) -> None:
     """The command ``train``."""
-    resolved = resolve(layers(args))
+    resolved = resolve(layers(args), _saved(args.out))
     if args.dry_run:
         with progress() as report:
             table = dry_run(resolved, report)
@@ -66,6 +67,12 @@ def train(args: argparse.Namespace) -> None:
         console.print(results_table(results))
         for warning in filter(None, (unlearned(results), left_out(results))):
             console.print(warning)
+
+
+def _saved(folder: Path | None) -> Data | None:
+    """The configuration of the run that is continued, where a folder is given."""
+    run = None if folder is None else Run(folder)
+    return run.config_data() if run is not None and run.config_file.is_file() else None
 
 
 def left_out(results: Mapping[str, Any]) -> str | None:
@@ -156,6 +163,7 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
     if folder.is_dir():
         check_closed(folder)
     if run.is_finished:
+        _refuse_more_steps(run, config.train.num_steps)
         run.begin(config, brought_up_to_date)
         return run.results()
     with progress() as report, contextlib.ExitStack() as stack:
@@ -172,6 +180,8 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
             run.begin(config, brought_up_to_date)
             run.keep_tokens(tokens)
             run.save_skipped(task.skipped())
+            if config.model.init_weights is not None and not run.is_begun:
+                console.print(said(str(config.model.init), tokens), highlight=False)
         start = time.monotonic()
         follower = Follower(run, resolved, report, validated)
         try:
@@ -183,6 +193,16 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
         if not trained.is_main:
             return {"sizes": {}}
         return _finish(run, resolved, trained, tokens, time.monotonic() - start, report)
+
+
+def _refuse_more_steps(run: Run, num_steps: int) -> None:
+    """The learning rate has come to its end in a finished run: more updates are another training."""
+    done = run.results().get("steps")
+    if isinstance(done, int) and num_steps > done:
+        raise RunError(
+            f"'{run.folder}' is finished with {done:,} updates. To train on, begin a new run from it: the "
+            f"same command with --set model.init={run.folder} --out FOLDER."
+        )
 
 
 def _finish(

@@ -39,7 +39,8 @@ from supernet.engine.units import Observer, SupernetUnit, Validation
 from supernet.model import Recogniser
 from supernet.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
 from supernet.phases import Method, Schedule
-from supernet.pretrained import load_into
+from supernet.pretrained import begin
+from supernet.run import Run
 from supernet.tokens import Tokens
 
 FAMILY = "supernet"
@@ -135,8 +136,8 @@ class SupernetRecipe(Recipe):
         with torch.random.fork_rng():
             torch.manual_seed(self._config.seed)
             model = Recogniser(self._config, len(self._tokens), initial_score=self._method.initial_score)
-            if self._config.model.init is not None:
-                load_into(model, self._config.model.init)
+            if not Run(self._folder).is_begun:  # checkpoints hold all weights
+                begin(model, self._tokens)
             return model
 
     def _optimizer(self, resolver: DependencyResolver, config: _NoOptions) -> Optimizer:
