@@ -5,6 +5,8 @@ The frontend and the heads, which every row runs once whatever its size, are lef
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from fairseq2.models.transformer import AttentionBiasCache
 from fairseq2.nn import BatchLayout
@@ -14,6 +16,7 @@ from supernet.lanes import Padding, Walk
 from supernet.model import Recogniser
 from supernet.phases import Schedule
 from supernet.resolve import Resolved
+from supernet.shares import RowAccount
 from supernet.step import Draw, Plan, Reader, Step
 
 ROWS = 60
@@ -48,11 +51,21 @@ def price(resolved: Resolved) -> float:
 def _phase_cost(schedule: Schedule, start: int, end: int, scores_U: Tensor, seed: int) -> float:
     count = min(SAMPLES, end - start)
     steps = [start + (end - start) * i // count for i in range(count)]
-    costs = [step_cost(schedule.plan(step), scores_U, Draw(seed, step)) for step in steps]
+    account, costs = RowAccount(), []
+    for step in steps:
+        plan = schedule.plan(step)
+        costs.append(step_cost(plan, scores_U, Draw(seed, step), owed=account.owed))
+        account.settle(plan.passes, ROWS)
     return (end - start) * sum(costs) / count
 
 
-def step_cost(plan: Plan, scores_U: Tensor, draw: Draw | None = None, num_rows: int = ROWS) -> float:
+def step_cost(
+    plan: Plan,
+    scores_U: Tensor,
+    draw: Draw | None = None,
+    num_rows: int = ROWS,
+    owed: Mapping[str, float] | None = None,
+) -> float:
     """How many units a row of the batch runs in one step, on average."""
     num_run = 0
 
@@ -62,7 +75,7 @@ def step_cost(plan: Plan, scores_U: Tensor, draw: Draw | None = None, num_rows: 
         return x_NSD
 
     x_BSD = torch.zeros(num_rows, 1, 1)
-    jobs = Step(plan, draw or Draw()).jobs(num_rows, scores_U.detach().cpu(), _NOWHERE)
+    jobs = Step(plan, draw or Draw(), owed or {}).jobs(num_rows, scores_U.detach().cpu(), _NOWHERE)
     walk = Walk(x_BSD, Padding([1] * num_rows, x_BSD), [job.lane for job in jobs])
     for unit in range(len(scores_U)):
         walk.run(unit, count, is_branch=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from supernet.lanes import Lane
+from supernet.shares import assign_rows
 from supernet.units import Kept
 
 Gate = Callable[[Tensor], Tensor]
@@ -60,30 +61,6 @@ class Draw:
 
     def random(self) -> random.Random:
         return random.Random(f"{self.seed}/{self.step}/{self.rank}/{self.micro_batch}")
-
-
-def largest_remainder(shares: Sequence[float], count: int) -> list[int]:
-    """``count`` rows divided in proportion to ``shares``; among equal remainders the earlier share wins."""
-    total = sum(shares)
-    exact = [share / total * count for share in shares]
-    rows = [int(x) for x in exact]
-    order = sorted(range(len(shares)), key=lambda i: (rows[i] - exact[i], i))
-    for i in order[: count - sum(rows)]:
-        rows[i] += 1
-    return rows
-
-
-def assign_rows(passes: Sequence[Pass], batch_size: int) -> list[range]:
-    """The batch rows of each pass. Passes with shares get neighbouring slices, in their order."""
-    shared = [p.share for p in passes if p.share is not None]
-    counts = iter(largest_remainder(shared, batch_size) if shared else [])
-    start, rows = 0, []
-    for p in passes:
-        if p.share is None:
-            rows.append(range(batch_size))
-        else:
-            rows.append(range(start, start := start + next(counts)))
-    return rows
 
 
 def depth_drops(
@@ -145,14 +122,16 @@ class Step:
 
     plan: Plan
     draw: Draw = field(default_factory=Draw)
+    owed: Mapping[str, float] = field(default_factory=dict)
+    """The rows that passes with shares are owed from the batches before, by :class:`RowAccount`."""
 
     def jobs(self, batch_size: int, scores_U: Tensor, reader: Reader) -> list[Job]:
         """Lanes for every pass that has rows, the largest first, so that nested subnets run on leading
         slices.
         """
-        rng, gates = self.draw.random(), dict[Gate, Tensor]()
+        rng, gates, passes = self.draw.random(), dict[Gate, Tensor](), self.plan.passes
         jobs = []
-        for p, rows in zip(self.plan.passes, assign_rows(self.plan.passes, batch_size), strict=True):
+        for p, rows in zip(passes, assign_rows(passes, batch_size, self.owed), strict=True):
             drops, scale = ({}, {}) if p.drop is None else depth_drops(p.drop, p.kept, rows, rng)
             if p.gate is not None and p.gate not in gates:
                 gates[p.gate] = p.gate(scores_U)

@@ -8,6 +8,7 @@ from fairseq2.datasets import DataReader
 from fairseq2.gang import Gang, all_sum
 
 from supernet.batch import Batch, BatchReader
+from supernet.shares import RowAccount
 
 
 class StepBudget(DataReader[Batch]):
@@ -17,6 +18,8 @@ class StepBudget(DataReader[Batch]):
         self._reader, self._num_steps, self._num_accumulate = reader, num_steps, num_accumulate
         self.num_begun = 0
         """Updates begun so far, counted by the trainer: one that overflows and is repeated counts once."""
+        self.rows = RowAccount()
+        """Here, because the engine saves a reader for each rank, and each rank has batches of its own."""
 
     def __iter__(self) -> StepBudget:
         return self
@@ -30,10 +33,16 @@ class StepBudget(DataReader[Batch]):
         """The position stays: there is one pass through the budget."""
 
     def state_dict(self) -> dict[str, object]:
-        return {"num_begun": self.num_begun, "reader": self._reader.state_dict()}
+        return {
+            "num_begun": self.num_begun,
+            "rows": self.rows.state_dict(),
+            "reader": self._reader.state_dict(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
         self.num_begun = int(state_dict["num_begun"])  # type: ignore[call-overload]
+        if "rows" in state_dict:  # checkpoints from before the account was kept have none
+            self.rows.load_state_dict(state_dict["rows"])  # type: ignore[arg-type]
         self._reader.load_state_dict(state_dict["reader"])  # type: ignore[arg-type]
 
     @property

@@ -78,13 +78,17 @@ class SupernetUnit(TrainUnit[Batch]):
         self._step, self._micro_batch = step_nr - 1, 0
         self._budget.num_begun = step_nr
         self._schedule.begin(self._step)
+        self._budget.rows.begin(self._step, self._schedule.at(self._step)[0])
         if self._rank == 0:
             self._observer.on_step(step_nr)
 
     def process_batch(self, batch: Batch, metric_bag: MetricBag) -> tuple[Tensor, int]:
         draw = Draw(self._config.seed, self._step, self._rank, self._micro_batch)
         self._micro_batch += 1
-        loss = self._wrapped(batch, Step(self._schedule.plan(self._step), draw))
+        plan, rows = self._schedule.plan(self._step), self._budget.rows
+        step = Step(plan, draw, dict(rows.owed))
+        rows.settle(plan.passes, len(batch))
+        loss = self._wrapped(batch, step)
         for name, (total, num_frames) in loss.by_pass.items():
             self._update(metric_bag, f"ctc/{name}", total / num_frames, num_frames)
         for name, value in loss.penalties.items():

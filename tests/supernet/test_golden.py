@@ -18,6 +18,7 @@ from supernet.model import Recogniser
 from supernet.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
 from supernet.phases import Schedule
 from supernet.resolve import Resolved, resolve
+from supernet.shares import RowAccount
 from supernet.step import Draw, Step
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -48,9 +49,13 @@ def losses(resolved: Resolved) -> list[float]:
     optimizer = SkippingAdamW(groups, config.train, net.skipped_updates, net.skipped_in_a_row)
     scheduler = PiecewiseLinearLR(optimizer, config.train, resolved.method.travels())
     reader, found = task.train_reader(tokens, seed=config.seed, rank=0, num_ranks=1), []
+    account = RowAccount()
     for step in range(NUM_STEPS):
         schedule.begin(step)
-        loss = net(next(reader), Step(schedule.plan(step), Draw(config.seed, step)))
+        account.begin(step, schedule.at(step)[0])
+        plan, batch, owed = schedule.plan(step), next(reader), dict(account.owed)
+        account.settle(plan.passes, len(batch))
+        loss = net(batch, Step(plan, Draw(config.seed, step), owed))
         optimizer.zero_grad()
         (loss.total / loss.num_frames).backward()
         assert config.train.max_grad_norm is not None

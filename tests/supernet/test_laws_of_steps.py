@@ -17,7 +17,8 @@ from supernet.lanes import FINAL, Lane
 from supernet.methods.iterative_zero_out import sparsity_penalty
 from supernet.methods.simple_top_k import relaxed_top_k
 from supernet.model import Recogniser
-from supernet.step import Draw, Pass, Plan, Step, assign_rows
+from supernet.shares import assign_rows
+from supernet.step import Draw, Pass, Plan, Step
 from supernet.units import Granularity, LayerType
 from tests.supernet import tiny
 from tests.supernet.test_laws import exact_attention

@@ -11,45 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supernet.lanes import Lane
-from supernet.step import Draw, Pass, Plan, Reader, Step, assign_rows, depth_drops, largest_remainder
-
-shares = st.lists(st.floats(0.01, 100), min_size=1, max_size=6)
-
-
-@given(shares, st.integers(0, 200))
-def test_every_row_goes_somewhere_and_nobody_gets_more_than_one_row_too_many(
-    parts: list[float], count: int
-) -> None:
-    rows = largest_remainder(parts, count)
-    assert sum(rows) == count
-    for got, share in zip(rows, parts, strict=True):
-        assert abs(got - share / sum(parts) * count) < 1 + 1e-9
-
-
-@pytest.mark.parametrize(
-    ("parts", "count", "rows"),
-    [
-        ([1, 1, 1], 16, [6, 5, 5]),
-        ([1, 1, 1], 17, [6, 6, 5]),
-        ([0.5, 0.5], 1, [1, 0]),
-        ([0.2, 0.5, 0.3], 10, [2, 5, 3]),
-        ([0.0, 1.0], 3, [0, 3]),
-        ([47, 16, 15.8, 12, 6.1, 3.1], 10, [5, 2, 1, 1, 1, 0]),
-    ],
-)
-def test_largest_remainder_by_hand(parts: list[float], count: int, rows: list[int]) -> None:
-    assert largest_remainder(parts, count) == rows
-
-
-@given(shares, st.integers(1, 40))
-def test_shares_divide_the_batch_into_neighbouring_slices(parts: list[float], batch_size: int) -> None:
-    rows = assign_rows([Pass(1, (True,), share=share) for share in parts], batch_size)
-    assert [row for slice_ in rows for row in slice_] == list(range(batch_size))
-
-
-def test_passes_without_a_share_get_all_rows() -> None:
-    passes = [Pass(2, (True,)), Pass(1, (True,), share=0.25), Pass(3, (True,), share=0.75)]
-    assert assign_rows(passes, 4) == [range(4), range(1), range(1, 4)]
+from supernet.step import Draw, Pass, Plan, Reader, Step, depth_drops
 
 
 def test_a_pass_without_rows_is_left_out() -> None:
