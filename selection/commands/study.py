@@ -59,6 +59,8 @@ def _run(args: argparse.Namespace) -> None:
         study.pruner = definition.new_pruner()
     try:
         work(study, job)
+    except KeyboardInterrupt:  # whatever a single training says about itself
+        raise KeyboardInterrupt from None
     except Divergence as e:
         fail(str(e), 1)
     _report(study, args.out)

@@ -63,7 +63,7 @@ def _add_storage_options(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments)
-    with main_guard(f"What was done is kept in {args.out}; the same command continues."):
+    with main_guard(f"What was done is kept in {args.out}. The same command continues."):
         from selection.commands.study import study
 
         study(args)

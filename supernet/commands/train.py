@@ -14,10 +14,10 @@ from supernet import engine
 from supernet.batch import SPLITS, Report
 from supernet.checkpoint import Model, save
 from supernet.compute import unit_steps
-from supernet.console.progress import progress
+from supernet.console.progress import Shown, progress
 from supernet.console.screen import console
 from supernet.console.tables import results_table
-from supernet.console.text import fail, is_main_process, note
+from supernet.console.text import fail, is_main_process, note, remark
 from supernet.dry_run import dry_run
 from supernet.evaluation import score_sizes
 from supernet.folders import check_closed, held
@@ -165,14 +165,15 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
     if run.is_finished:
         _refuse_more_steps(run, config.train.num_steps)
         run.begin(config, brought_up_to_date)
+        remark(f"'{folder}' is finished; these are its results.")
         return run.results()
     with progress() as report, contextlib.ExitStack() as stack:
         task.prepare(report)
         for line in task.notes() if is_main_process() else ():
             note(line)
         tokens = task.tokens()
-        for remark in task.remarks(SPLITS, tokens) if is_main_process() else ():
-            note(remark)
+        for line in task.remarks(SPLITS, tokens) if is_main_process() else ():
+            note(line)
         if is_main_process():
             stack.enter_context(held(folder))
             if run.is_finished:  # meanwhile
@@ -188,7 +189,7 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
             trained = engine.train(config, resolved.method, task, tokens, folder, follower)
         except KeyboardInterrupt:
             raise Stopped(
-                f"stopped; what was trained is kept in {folder}. The same command continues."
+                f"Stopped. What was trained is kept in {folder}. The same command continues."
             ) from None
         if not trained.is_main:
             return {"sizes": {}}
@@ -234,9 +235,10 @@ def _finish(
 class Follower:
     """Follows a training: the bar, and the scores over time."""
 
-    def __init__(self, run: Run, resolved: Resolved, report: Report, validated: Validated | None) -> None:
-        self._run, self._config, self._report, self._validated = run, resolved.config, report, validated
+    def __init__(self, run: Run, resolved: Resolved, shown: Shown, validated: Validated | None) -> None:
+        self._run, self._config, self._shown, self._validated = run, resolved.config, shown, validated
         self._phases: list[tuple[str, int]] = []
+        self._begun, self._loss, self._rates = False, "", ""
 
     def on_note(self, text: str) -> None:
         note(text)
@@ -245,16 +247,33 @@ class Follower:
         self._phases = schedule.boundaries()
 
     def on_step(self, step: int) -> None:
-        self._report("training", step, self._config.train.num_steps)
+        if not self._begun:
+            self._begun = True
+            how = "begins" if step == 1 else f"goes on from update {step:,}"
+            remark(f"Training {how}: {self._config.train.num_steps:,} updates in all.")
+        self._shown("training", step, self._config.train.num_steps)
 
-    def on_publish(self, step: int, scores: list[float], gates: list[float] | None) -> None:
-        phase = [name for name, start in self._phases if start < step][-1]
+    def on_publish(
+        self, step: int, scores: list[float], gates: list[float] | None, losses: Mapping[str, float]
+    ) -> None:
+        phase = self._phase(step)
         self._run.append_scores({"step": step, "phase": phase, "scores": scores, "gates": gates})
+        ctc = [loss for name, loss in losses.items() if name.startswith("ctc/")]
+        self._loss = f", loss {sum(ctc) / len(ctc):.3f}" if ctc else ""
+        self._tell(step)
+
+    def _phase(self, step: int) -> str:
+        return [name for name, start in self._phases if start < step][-1]
+
+    def _tell(self, step: int) -> None:
+        self._shown.tell(f"{self._phase(step)}{self._loss}{self._rates}")
 
     def on_validated(self, step: int, measure: Measure, values: Mapping[str, object]) -> None:
         rates = {k: float(v) for k, v in values.items() if k.partition("/")[0] in COLUMN}  # type: ignore[arg-type]
         mine = {int(k.partition("/")[2]): rate for k, rate in rates.items() if k.startswith(measure)}
         shown = "  ".join(f"{size}: {rate:.1%}" for size, rate in sorted(mine.items()))
-        console.print(f"step {step:>6}   validation {measure.upper()}   {shown}")
+        remark(f"step {step:>6}   validation {measure.upper()}   {shown}")
+        self._rates = f", validation {measure.upper()} {shown}"
+        self._tell(step)
         if self._validated is not None:
             self._validated(step, measure, rates)

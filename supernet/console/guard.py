@@ -17,7 +17,7 @@ _HEEDLESS = 141
 
 
 @contextlib.contextmanager
-def main_guard(kept: str = "What was done is kept; the same command continues.") -> Iterator[None]:
+def main_guard(kept: str = "What was done is kept. The same command continues.") -> Iterator[None]:
     """Turn what a user can cause into one clear line and exit status 2, and Ctrl-C into a sentence that says
     what is ``kept``.
     """

@@ -1,11 +1,14 @@
-"""Progress of slow work: bars on a terminal."""
+"""Progress of slow work: bars on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from rich.console import RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,32 +18,104 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from supernet.batch import Report
 from supernet.console.screen import Screen, console
-from supernet.console.text import is_main_process, plain
+from supernet.console.text import is_main_process, is_quiet, plain, put
+
+LINE_SECONDS, SHARE_SECONDS, SHARE = 30.0, 5.0, 0.1
+"""Away from a terminal, a line is written after so long, or earlier if so much more is done."""
+
+
+class Shown:
+    """How far each kind of work has come: ``shown(what, done, total)``."""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """``total`` is 0 where nobody knows it."""
+
+    def tell(self, text: str) -> None:
+        """Say how the work at hand is going."""
+
+
+class Bars(Shown):
+    """A bar for each kind of work, and a line under them."""
+
+    def __init__(self, bars: _Bars) -> None:
+        self._bars = bars
+        self._known: dict[str, Any] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what not in self._known:
+            self._known[what] = self._bars.add_task(plain(what), total=total or None)
+        self._bars.update(self._known[what], completed=done, total=total or None)
+
+    def tell(self, text: str) -> None:
+        self._bars.told = text
+
+
+class _Bars(Progress):
+    told = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        if self.told:
+            yield self.console.render_str(self.told, overflow="ellipsis")
+
+
+class Lines(Shown):
+    """A line on standard error now and then; nothing about work that is done in a moment."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told = ""
+        self._last: dict[str, tuple[float, int]] = {}
+        """By kind of work, when it was spoken of, and how much was done."""
+        self._begun: dict[str, tuple[float, int]] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = self._clock()
+        begun = self._begun.setdefault(what, (now, done))
+        then, before = self._last.setdefault(what, begun)
+        much = total > 0 and done - before >= SHARE * total and now - then >= SHARE_SECONDS
+        if much or (now - then >= LINE_SECONDS and done > before):
+            self._last[what] = now, done
+            put(plain(_line(what, done, total, begun, now, self._told)) + "\n", sys.stderr)
+
+    def tell(self, text: str) -> None:
+        self._told = text
+
+
+def _line(what: str, done: int, total: int, begun: tuple[float, int], now: float, told: str) -> str:
+    if not total:
+        return f"{what}: {done:,}"
+    start, first = begun
+    left = (now - start) / max(1, done - first) * (total - done)
+    parts = [f"{what}: {done:,} of {total:,} ({done / total:.0%})", f"{duration(left)} left" * (done < total)]
+    return ", ".join(part for part in (*parts, told) if part)
+
+
+def duration(seconds: float) -> str:
+    """``50 s``, ``12 min`` or ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 @contextlib.contextmanager
-def progress() -> Iterator[Report]:
-    """A progress bar per kind of work, on the first process and where a terminal shows it."""
+def progress() -> Iterator[Shown]:
+    """Show progress on the first process: bars on standard output or error, whichever is a terminal."""
+    if is_quiet() or not is_main_process():
+        yield Shown()
+        return
+    # What is printed meanwhile goes where it should: redirected output is left alone, without a bar in it.
+    where = console if console.is_terminal else Screen(stderr=True)
+    if not where.is_terminal:
+        yield Lines()
+        return
     columns = (
         TextColumn("{task.description:<18}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    # What is printed meanwhile goes where it should: redirected output is left alone, without a bar in it.
-    where = console if console.is_terminal else Screen(stderr=True)
-    shown = where.is_terminal and is_main_process()
-    with Progress(
-        *columns, console=where, transient=True, redirect_stdout=where is console, disable=not shown
-    ) as bars:
-        known: dict[str, Any] = {}
-
-        def report(what: str, done: int, total: int) -> None:
-            if what not in known:
-                known[what] = bars.add_task(plain(what), total=total or None)
-            bars.update(known[what], completed=done, total=total or None)
-
-        yield report
+    with _Bars(*columns, console=where, transient=True, redirect_stdout=where is console) as bars:
+        yield Bars(bars)

@@ -40,7 +40,10 @@ class Observer(Protocol):
 
     def on_step(self, step: int) -> None: ...
 
-    def on_publish(self, step: int, scores: list[float], gates: list[float] | None) -> None: ...
+    def on_publish(
+        self, step: int, scores: list[float], gates: list[float] | None, losses: Mapping[str, float]
+    ) -> None:
+        """``losses`` are those of the passes since the last time."""
 
     def on_validated(self, step: int, measure: Measure, values: Mapping[str, object]) -> None:
         """``values``: ``wer/SIZE`` and ``cer/SIZE``; the texts are judged by ``measure``."""
@@ -103,6 +106,7 @@ class SupernetUnit(TrainUnit[Batch]):
         for name in self._schedule.loss_names() - self._fresh:
             values.pop(name, None)
         self._fresh.clear()
+        losses = {name: float(v) for name, v in values.items() if isinstance(v, (float, Tensor))}
         skipped, in_a_row = int(self._model.skipped_updates), int(self._model.skipped_in_a_row)
         values["skipped_updates"] = skipped
         scores, gates = self._model.scores.tolist(), self._schedule.gates(self._step)
@@ -110,7 +114,7 @@ class SupernetUnit(TrainUnit[Batch]):
         names = [unit.name for unit in self._model.table.units]
         values.update({f"score/{name}": score for name, score in zip(names, scores, strict=True)})
         values.update({f"gate/{name}": gate for name, gate in zip(names, gates_now or [], strict=False)})
-        self._observer.on_publish(self._step + 1, scores, gates_now)
+        self._observer.on_publish(self._step + 1, scores, gates_now, losses)
         if in_a_row >= MAX_SKIPPED_IN_A_ROW:
             raise Divergence(
                 f"The gradient must be finite, but was not in the last {in_a_row} updates, from step "

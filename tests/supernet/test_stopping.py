@@ -47,7 +47,8 @@ def test_killed_and_started_again_it_ends_bit_by_bit_the_same(
     command = ["supernet.train", *settings(), *how, "--out", out]
     assert stop_at(step, command, place / out, place, signal.SIGKILL) == -signal.SIGKILL
     assert not Run(place / out).is_finished
-    run(*command, cwd=place)
+    printed, _ = run(*command, cwd=place)
+    assert "Training goes on from update" in printed
     assert_the_same_run(Run(place / out), whole)
 
 
@@ -78,11 +79,12 @@ def test_ctrl_c_while_sizes_are_scored(
     monkeypatch.chdir(place)
     command = [*settings(), *LEARNING, "--out", "runs/unscored"]
     with monkeypatch.context() as patched:
-        patched.setattr("supernet.train.score_sizes", interrupt)
+        patched.setattr("supernet.commands.train.score_sizes", interrupt)
         with pytest.raises(SystemExit, match="130"):
             main(command)
-    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error:"))
-    assert "stopped" in line
-    assert "The same command continues." in line
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1].startswith("Stopped. What was done is kept.")
+    assert "error:" not in err
+    assert "The same command continues." in err
     main(command)
     assert_the_same_run(Run(place / "runs/unscored"), finished[0])

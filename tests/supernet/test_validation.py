@@ -29,7 +29,9 @@ class Listener:
 
     def on_note(self, message: str) -> None: ...
 
-    def on_publish(self, step: int, scores: list[float], gates: list[float] | None) -> None: ...
+    def on_publish(
+        self, step: int, scores: list[float], gates: list[float] | None, losses: Mapping[str, float]
+    ) -> None: ...
 
     def on_validated(self, step: int, measure: Measure, values: Mapping[str, object]) -> None:
         self.heard = step, measure, dict(values)

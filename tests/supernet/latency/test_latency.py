@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from supernet.commands import latency
 from supernet.console.screen import console
 from supernet.export.onnx import Onnx
 from supernet.latency import __main__ as command
@@ -25,7 +26,7 @@ def mine(finished: tuple[Run, str], place: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(place)
     monkeypatch.setattr(console, "width", 200)
     monkeypatch.setattr(measure, "SECONDS", (1, 10))
-    monkeypatch.setattr(command, "SECONDS", (1, 10))
+    monkeypatch.setattr(latency, "SECONDS", (1, 10))
     monkeypatch.setattr(measure, "REPEATS", 1)
     shutil.copytree(finished[0].folder, tmp_path / "run")
     return Run(tmp_path / "run")
