@@ -26,7 +26,7 @@ from supernet.features import LOG_MEL, SAMPLE_RATE, Input, is_silent
 from tasks.members import MEMBER, Member, read_member
 from tasks.problems import Unusable
 
-_SHORTEST = SAMPLE_RATE // 40
+SHORTEST = SAMPLE_RATE // 40
 """Samples in one analysis window of 25 ms."""
 
 
@@ -54,7 +54,7 @@ def load_features(
     :class:`AudioError` where there is nothing to recognise.
     """
     samples = load_samples(cut, speed)
-    if len(samples) < _SHORTEST:
+    if len(samples) < SHORTEST:
         raise AudioError(f"too short: {len(samples)} samples")
     if not bool(samples.isfinite().all()):
         raise AudioError("not finite: some samples are infinite or not a number")

@@ -51,7 +51,7 @@ def convert(source: Source, folder: Path, report: Report, decode: bool = False) 
         for writer in writers.values():
             writer.close()
         _note_characters(folder, inspection.summary, problems)
-    inspection.summary.save(folder, source.digest, problems.numbers)
+    inspection.summary.save(folder, source.digest, problems.numbers, decode)
 
 
 class _Inspection:

@@ -249,9 +249,8 @@ class CorpusTask(Task):
         usable = self._usable(split, tokens)
         never_there = of_split(self.folder.left_out, split)
         unusable = [*never_there, *of_split(self._index.skipped, split), *usable.skipped()]
-        check_share(
-            unusable, len(self.folder.cuts[split]) + len(never_there), split, self.options.max_skipped
-        )
+        total = len(self.folder.cuts[split]) + len(never_there)
+        check_share(unusable, total, split, self.options.max_skipped, usable.hints())
         return usable.chosen
 
 

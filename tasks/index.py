@@ -19,6 +19,7 @@ from torch import Tensor
 from supernet.audio import AudioError
 from supernet.batch import SPLITS, Report, Skipped, Split
 from supernet.features import NUM_BANDS
+from supernet.files import write_whole
 from supernet.spelling import normal
 from tasks.acoustics import Room
 from tasks.audio import load_features, sources
@@ -30,6 +31,9 @@ from tasks.problems import Unusable, short
 
 VERSION = 3
 """Part of the index folder's name: raise it when the content changes."""
+
+SKIPPED = "skipped.tsv"
+"""Names what is left out."""
 
 _COLUMNS = 3
 """Numbers kept of a row: position, first frame, number of frames."""
@@ -135,12 +139,15 @@ def write_index(path: Path, folder: ManifestFolder, stored: bool, report: Report
 
 
 def write_skipped(path: Path, skipped: Iterable[Skipped]) -> Path:
-    """List ``skipped`` in a file in ``path``, whole or not at all, and return it."""
-    file = path / "skipped.tsv"
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    lines = (f"{one.split}\t{one.id}\t{one.reason}\n" for one in skipped)
-    temporary.write_text("split\tid\treason\n" + "".join(lines), encoding="utf-8")
-    temporary.replace(file)
+    """List ``skipped`` in a file in ``path``, whole or not at all, and return it; the same again changes
+    nothing.
+    """
+    file = path / SKIPPED
+    rows = ((one.split, one.id, one.reason) for one in skipped)
+    lines = ("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows)
+    content = "split\tid\treason\n" + "".join(lines)
+    if not file.is_file() or file.read_bytes() != content.encode(errors="backslashreplace"):
+        write_whole(file, content)
     return file
 
 

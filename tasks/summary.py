@@ -51,11 +51,13 @@ class Summary:
     def part(self, split: Split, name: str) -> Part:
         return self.parts.setdefault((split, name), Part())
 
-    def save(self, folder: Path, made_from: str, problems: Counter[tuple[Split, Any]]) -> None:
+    def save(
+        self, folder: Path, made_from: str, problems: Counter[tuple[Split, Any]], decoded: bool = False
+    ) -> None:
         in_order = sorted(self.parts.items(), key=lambda item: SPLITS.index(item[0][0]))
         rows = [{"split": split, "part": name, **part.as_json()} for (split, name), part in in_order]
         counts = [{"split": s, "kind": kind, "number": n} for (s, kind), n in sorted(problems.items())]
-        content = {"made_from": made_from, "rows": rows, "problems": counts}
+        content = {"made_from": made_from, "decoded": decoded, "rows": rows, "problems": counts}
         (folder / FILE).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

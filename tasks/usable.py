@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from supernet.tokens import Tokens, min_ctc_frames
 from tasks.cache import digest, make_once
 from tasks.index import Rows
 from tasks.lines import open_numbers
+from tasks.problems import short
 
 _NAMED = 3
 """Examples in an error message."""
@@ -62,6 +64,16 @@ class Usable:
         """Rows that cannot be used, in their order."""
         numbers = np.flatnonzero(self._refused).tolist()
         return [Skipped(self.rows[number].id, self.split, self._reason(number)) for number in numbers]
+
+    def hints(self) -> list[str]:
+        """Settings that would keep more rows, each in a sentence."""
+        found = []
+        if self._too_long.any():
+            longest = math.ceil(float(self._slowest.max()) / FRAMES_PER_SECOND)
+            found.append(f"With --set task.max_seconds={longest} none is too long.")
+        if self._too_short.any() and self.tokens.kind == "characters":
+            found.append("Longer tokens need fewer frames: --set task.tokens=bpe.")
+        return found
 
     def _reason(self, number: int) -> str:
         if self._too_long[number]:
@@ -130,14 +142,18 @@ def of_split(skipped: Sequence[Skipped], split: Split) -> list[Skipped]:
     return [one for one in skipped if one.split == split]
 
 
-def check_share(unusable: Sequence[Skipped], total: int, split: Split, most: float) -> None:
+def check_share(
+    unusable: Sequence[Skipped], total: int, split: Split, most: float, hints: Sequence[str] = ()
+) -> None:
     """Raise :class:`TaskError` where more than a share of ``most``, or everything, cannot be used."""
     # Nothing left is too little, whatever share was allowed.
     if len(unusable) <= most * total and len(unusable) < total:
         return
-    named = "; ".join(f"{skipped.id}: {skipped.reason}" for skipped in unusable[:_NAMED])
+    named = "; ".join(f"{short(skipped.id)}: {short(skipped.reason, 300)}" for skipped in unusable[:_NAMED])
     more = "; …" if len(unusable) > _NAMED else ""
+    enough = next(share / 100 for share in range(101) if len(unusable) <= share / 100 * total)
+    allowed = f", which --set task.max_skipped={enough:g} allows" if len(unusable) < total else ""
     raise TaskError(
-        f"`max_skipped` allows a share of {most:g}, but {len(unusable)} of {total} utterances "
-        f"of the {split} split cannot be used ({named}{more}). Repair them, or allow more."
+        f"`max_skipped` allows a share of {most:g}, but {len(unusable)} of {total} utterances of the {split} "
+        f"split cannot be used ({named}{more}){allowed}. {' '.join((*hints, 'Repair them, or allow more.'))}"
     )

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from supernet.batch import SPLITS, TaskError
+from supernet.batch import SPLITS, Report, Skipped, TaskError
 from supernet.console.progress import progress
 from supernet.console.screen import console
+from supernet.console.text import note
+from supernet.files import whole_folder
 from supernet.plugins import load_plugin
 from supernet.resolve import ConfigError, Data, merge, parse_set, task_from_option
 from tasks.cache import make_once
 from tasks.conversion import convert
 from tasks.converted import ConvertedTask
+from tasks.foresight import Foresight, foresee
+from tasks.index import SKIPPED, write_skipped
 from tasks.manifest import Manifest
 from tasks.problems import FILE as PROBLEMS
 from tasks.problems import is_outdated, left_out, read_problems
@@ -27,13 +33,23 @@ from tasks.usable import check_share, of_split
 
 def prepare(args: argparse.Namespace) -> None:
     """The command ``prepare``."""
-    task = _task(args)
-    summary = _make(task, args.out, args.decode)
-    console.print(summary_table(summary, str(args.out)))
-    if summary["problems"]:
-        console.print(problems_table(summary, args.out))
-    _check(summary, args.out, task.options.max_skipped)
-    console.print(f"Train on it: python -m supernet.train --task {args.out}")
+    task, out = _task(args), args.out
+    with progress() as report:
+        summary = _make(task, out, args.decode, report)
+    console.print(summary_table(summary, str(out)))
+    with progress() as report:
+        foresight = foresee(out, task.options, report) if _is_enough(summary) else Foresight([], [])
+    if foresight.skipped:
+        write_skipped(out, foresight.skipped)
+    else:
+        (out / SKIPPED).unlink(missing_ok=True)
+    if summary["problems"] or foresight.skipped:
+        console.print(problems_table(summary, out, foresight.skipped))
+    for line in task.notes():
+        note(line)
+    if refused := foresight.refusals or _refusals(summary, out, task.options.max_skipped):
+        raise TaskError("\n".join(f"{line} All of them: {_lists(out, foresight)}." for line in refused))
+    console.print(f"Train on it: python -m supernet.train --task {out}")
 
 
 def _task(args: argparse.Namespace) -> ConvertedTask:
@@ -41,7 +57,8 @@ def _task(args: argparse.Namespace) -> ConvertedTask:
     if args.path is not None:
         data["path"] = args.path
     for setting in args.settings:
-        data = merge(data, parse_set(setting))
+        # As a training has it, too.
+        data = merge(data, parse_set(setting.removeprefix("task.")))
     problems: list[str] = []
     kls, options = load_plugin("task", data, problems)
     if problems:
@@ -58,33 +75,56 @@ def _task(args: argparse.Namespace) -> ConvertedTask:
     return task
 
 
-def _make(task: ConvertedTask, out: Path, decode: bool) -> Mapping[str, Any]:
+def _make(task: ConvertedTask, out: Path, decode: bool, report: Report) -> Mapping[str, Any]:
     """The summary of ``out``, which is made unless it is there already, of the same listing."""
     summary = read_summary(out)
     if out.exists() and (summary is None or summary["made_from"] != task.source.digest or is_outdated(out)):
         raise TaskError(
             f"`--out` must be a new folder, but '{out}' is something else or outdated. Delete it first."
         )
-    with progress() as report:
+    if summary is None:
         make_once(out, lambda folder: convert(task.source, folder, report, decode))
+    elif decode and not summary.get("decoded"):
+        with whole_folder(out.resolve()) as folder:
+            convert(task.source, folder, report, decode)
+            _keep_others(out, folder)
     return read_summary(out) or {}
 
 
-def _check(summary: Mapping[str, Any], out: Path, most: float) -> None:
-    """Raise what a training would, where too much of a split cannot be used."""
-    skipped = left_out(out)
-    usable = Counter({split: 0 for split in SPLITS})
+def _keep_others(before: Path, folder: Path) -> None:
+    """Copy whatever else somebody keeps in the folder ``before`` into ``folder``."""
+    for other in before.iterdir():
+        if not (place := folder / other.name).exists():
+            (shutil.copytree if other.is_dir() else shutil.copy2)(other, place)
+
+
+def _sizes(summary: Mapping[str, Any]) -> Counter[str]:
+    """Utterances of each split."""
+    sizes: Counter[str] = Counter({split: 0 for split in SPLITS})
     for row in summary["rows"]:
-        usable[row["split"]] += row["utterances"]
-    refused = []
+        sizes[row["split"]] += row["utterances"]
+    return sizes
+
+
+def _is_enough(summary: Mapping[str, Any]) -> bool:
+    """Whether there is something of every split to look at."""
+    return all(_sizes(summary).values())
+
+
+def _refusals(summary: Mapping[str, Any], out: Path, most: float) -> list[str]:
+    """Why a training would refuse splits of which there is nothing, or too little."""
+    refused, skipped, sizes = [], left_out(out), _sizes(summary)
     for split in SPLITS:
         unusable = of_split(skipped, split)
         try:
-            check_share(unusable, usable[split] + len(unusable), split, most)
+            check_share(unusable, sizes[split] + len(unusable), split, most)
         except TaskError as error:
-            refused.append(f"{error} All of them: {out / PROBLEMS}.")
-    if refused:
-        raise TaskError("\n".join(refused))
+            refused.append(str(error))
+    return refused
+
+
+def _lists(out: Path, foresight: Foresight) -> str:
+    return f"{out / PROBLEMS}{f' and {out / SKIPPED}' if foresight.skipped else ''}"
 
 
 def summary_table(summary: Mapping[str, Any], title: str) -> Table:
@@ -113,9 +153,12 @@ def _rates(rates: Mapping[str, int]) -> str:
     return " ".join(f"{rate} ({number:,})" for rate, number in rates.items())
 
 
-def problems_table(summary: Mapping[str, Any], out: Path) -> Table:
-    """How many problems of each kind there are, each with the first of them."""
-    table = Table(title=f"problems, all in {out / PROBLEMS}", title_justify="left", padding=(0, 1, 0, 0))
+def problems_table(summary: Mapping[str, Any], out: Path, foreseen: Sequence[Skipped] = ()) -> Table:
+    """How many problems of each kind there are, each with the first of them; and how many utterances a
+    training would leave out besides, as their lengths and texts tell.
+    """
+    lists = f"{out / PROBLEMS}{f' and {SKIPPED}' if foreseen else ''}"
+    table = Table(title=f"problems, all in {lists}", title_justify="left", padding=(0, 1, 0, 0))
     for name in ("problem", "split", "number", "", "the first"):
         table.add_column(name, justify="right" if name == "number" else "left", overflow="fold")
     first: dict[tuple[str, str], Any] = {}
@@ -124,6 +167,10 @@ def problems_table(summary: Mapping[str, Any], out: Path) -> Table:
     for row in summary["problems"]:
         example = first[row["split"], row["kind"]]
         consequence = "left out" if example.leaves_out else "used"
+        consequence = "not read" if example.kind == "left aside" else consequence
         place = f"{example.where}: {example.what}"
         table.add_row(row["kind"], row["split"], f"{row['number']:,}", consequence, place)
+    for (split, kind), some in groupby(foreseen, key=lambda one: (one.split, one.reason.partition(":")[0])):
+        one, *others = some
+        table.add_row(kind, split, f"{1 + len(others):,}", "left out", f"{one.id}: {one.reason}")
     return table

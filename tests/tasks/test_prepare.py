@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from supernet.batch import TaskError
 from supernet.console.screen import console
 from tasks import prepare
+from tasks.foresight import foresee
+from tasks.manifest import Manifest, ManifestOptions
 from tests.tasks.corpora import write_flac, write_librispeech, write_tedlium
-from tests.tasks.folders import numbers_of_cuts, prepared, write_folder
+from tests.tasks.folders import numbers_of_cuts, prepared, quiet, tone, write_folder, write_wav
 from tests.tasks.test_conversion import bad_corpus
 
 
@@ -87,6 +92,121 @@ def test_the_share_that_may_be_unusable_is_an_option(capsys: pytest.CaptureFixtu
     prepare.main(["corpus/", "--out", "made", "--set", "max_skipped=0.7"])
     assert numbers_of_cuts(Path("made")) == [7, 4, 3]
     assert capsys.readouterr().err == ""
+
+
+def hasty_corpus(folder: Path, hasty: int) -> Path:
+    """Ten utterances of each split, ``hasty`` of which of training are too short for their texts."""
+    lines = []
+    for split in ("train", "dev", "test"):
+        for i in range(10):
+            is_hasty = split == "train" and i < hasty
+            write_wav(folder / f"{split}{i}.wav", tone(0.3 if is_hasty else 1.0, 200 + 20 * i))
+            lines.append(f"{split}{i}.wav,{'ab' * 6 if is_hasty else 'aab' * 4},{split}")
+    (folder / "all.csv").write_text("path,text,split\n" + "\n".join(lines) + "\n")
+    return folder
+
+
+def test_what_a_training_would_refuse_is_found_by_the_same_words(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hasty_corpus(here / "corpus", 2)
+    with pytest.raises(SystemExit, match="2"):
+        prepare.main(["corpus/", "--out", "made"])
+    captured = capsys.readouterr()
+    assert rows(captured.out)["too short for its text"][:3] == ["train", "2", "left out"]
+    (line,) = captured.err.splitlines()
+    with pytest.raises(TaskError) as refused:
+        prepared(here / "made")
+    said = str(refused.value).split(" All of them: ")[0]
+    assert line.removeprefix("error: ").split(" All of them: ")[0] == said
+    assert "--set task.max_skipped=0.2 allows" in said
+    assert "--set task.tokens=bpe" in said
+    listed = (here / "made" / "skipped.tsv").read_text().splitlines()
+    assert [row.split("\t")[1].rpartition("/")[2] for row in listed[1:]] == ["train0", "train1"]
+
+
+@pytest.mark.parametrize("setting", ["task.max_skipped=0.2", "max_skipped=0.2"])
+def test_the_setting_that_a_message_names_does(
+    here: Path, capsys: pytest.CaptureFixture[str], setting: str
+) -> None:
+    hasty_corpus(here / "corpus", 2)
+    prepare.main(["corpus/", "--out", "made", "--set", setting])
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "made/problems.tsv and skipped.tsv" in captured.out
+    assert len(prepared(here / "made", max_skipped=0.2).skipped()) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({}, {"too short for its text": 1}),
+        ({"speed_perturb": [0.9, 1.0, 2.0]}, {"too short for its text": 10}),
+        ({"max_seconds": 0.9}, {"too long": 9 + 20, "too short for its text": 1}),
+        ({"tokens": "words"}, {}),
+        ({"tokens": "bpe"}, {}),
+        ({"input": "samples"}, {}),
+    ],
+)
+def test_what_is_foreseen_is_what_a_training_leaves_out(
+    here: Path, settings: dict[str, object], found: dict[str, int]
+) -> None:
+    """For all tokens, speeds, inputs and lengths."""
+    hasty_corpus(here / "corpus", 1)
+    prepare.main(["corpus/", "--out", "made", "--set", "max_skipped=1"])
+    options = ManifestOptions.model_validate({"path": here / "made", "max_skipped": 0.99, **settings})
+    foresight = foresee(here / "made", options, quiet)
+    assert Counter(one.reason.split(":")[0] for one in foresight.skipped) == found
+    task = Manifest(options)
+    with contextlib.suppress(TaskError):
+        task.prepare(quiet)
+    assert [(one.id, one.reason) for one in task.skipped()] == [(o.id, o.reason) for o in foresight.skipped]
+
+
+def test_too_long_names_the_setting(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hasty_corpus(here / "corpus", 0)
+    with pytest.raises(SystemExit, match="2"):
+        prepare.main(["corpus/", "--out", "made", "--set", "max_seconds=0.5"])
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert all("With --set task.max_seconds=1 none is too long." in line for line in lines)
+    assert not any("max_skipped=1" in line for line in lines), "then nothing would be left"
+    prepare.main(["corpus/", "--out", "made", "--set", "task.max_seconds=1"])
+    assert not Path("made/skipped.tsv").exists()
+
+
+def test_decoding_may_be_asked_for_later(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hasty_corpus(here / "corpus", 0)
+    broken = write_flac(here / "corpus" / "train3.wav", 1.0)
+    content = broken.read_bytes()
+    broken.write_bytes(content[: len(content) // 3] + bytes(1000) + content[len(content) // 3 + 1000 :])
+    arguments = ["corpus/", "--out", "made", "--set", "max_skipped=0.1"]
+    prepare.main(arguments)
+    assert "unreadable" not in capsys.readouterr().out
+    (here / "made" / "notes").mkdir()
+    (here / "made" / "notes" / "mine.txt").write_text("mine")
+    for _ in range(2):
+        prepare.main([*arguments, "--decode"])
+        assert rows(capsys.readouterr().out)["unreadable"][:3] == ["train", "1", "left out"]
+    assert (here / "made" / "notes" / "mine.txt").read_text() == "mine"
+    before = {file: file.stat().st_mtime_ns for file in Path("made").iterdir()}
+    prepare.main(arguments)  # what was found stays found
+    assert "unreadable" in capsys.readouterr().out
+    assert {file: file.stat().st_mtime_ns for file in Path("made").iterdir()} == before
+    assert sorted(file.name for file in here.iterdir() if file.name.startswith(".")) == []
+
+
+def test_listings_left_aside_are_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hasty_corpus(here / "corpus", 0)
+    listed = (here / "corpus" / "all.csv").read_text()
+    for name in ("train", "dev", "test"):
+        rows_of = [line for line in listed.splitlines() if line.endswith(f",{name}")]
+        text = "\n".join(["path,text,split", *rows_of])
+        (here / "corpus" / f"{name}.csv").write_text(text)
+    prepare.main(["corpus/", "--out", "made"])
+    captured = capsys.readouterr()
+    assert captured.err == "note: 1 listing is not read: corpus/all.csv\n"
+    assert rows(captured.out)["left aside"][:3] == ["train", "1", "not read"]
 
 
 def test_repaired_audio_needs_a_new_folder(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,74 @@
+"""What a training would leave out of manifests, before their audio is decoded: lengths and texts tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from supernet.batch import SPLITS, Report, Skipped, Split, TaskError
+from supernet.features import INPUTS, LOG_MEL, SAMPLE_RATE
+from tasks.audio import SHORTEST
+from tasks.folder import Cuts, ManifestFolder
+from tasks.index import Rows, Texts
+from tasks.options import CorpusOptions
+from tasks.usable import Usable, check_share, needed_frames, of_split
+from tasks.vocabulary import make_tokens
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """What will be left out by the choice of tokens and settings, and why a split would be refused."""
+
+    skipped: list[Skipped]
+    refusals: list[str]
+
+
+def foresee(path: Path, options: CorpusOptions, report: Report) -> Foresight:
+    """What a training with ``options`` on the manifests in ``path`` would say, by the same functions.
+
+    Raises :class:`TaskError` where a split is empty, or no tokens can be made.
+    """
+    folder = ManifestFolder(path, options.cache_folder)
+    folder.prepare(report)
+    rows = {split: _rows(folder.cuts[split]) for split in SPLITS}
+    choice = (options.tokens, options.vocab_size, options.byte_fallback)
+    tokens = make_tokens(*choice, Texts(rows["train"]), options.cache_folder)
+    skipped, refusals = [], []
+    for split in SPLITS:
+        short = _too_short(folder.cuts[split], split)
+        speeds = options.speed_perturb if split == "train" else ()
+        with TemporaryDirectory() as made:
+            needed_R = needed_frames(rows[split], tokens, Path(made), split)
+            input = INPUTS[options.input]
+            usable = Usable(
+                split, rows[split], tokens, needed_R, speeds or (1.0,), options.max_seconds, input
+            )
+            unusable = [*short, *usable.skipped()]
+            never_there = of_split(folder.left_out, split)
+            total = len(folder.cuts[split]) + len(never_there)
+            skipped += unusable
+            try:
+                check_share([*never_there, *unusable], total, split, options.max_skipped, usable.hints())
+            except TaskError as error:
+                refusals.append(str(error))
+    return Foresight(skipped, refusals)
+
+
+def _rows(cuts: Cuts) -> Rows:
+    """The rows that there will be if all audio is fine, but for what is too short for any features."""
+    numbers = [(i, 0, LOG_MEL.num_frames(n)) for i, n in enumerate(_lengths(cuts)) if n >= SHORTEST]
+    return Rows(cuts.lines, np.array(numbers, np.int64).reshape(-1, 3))
+
+
+def _too_short(cuts: Cuts, split: Split) -> list[Skipped]:
+    found = ((number, length) for number, length in enumerate(_lengths(cuts)) if length < SHORTEST)
+    return [Skipped(cuts[number].id, split, f"too short: {length} samples") for number, length in found]
+
+
+def _lengths(cuts: Cuts) -> Iterator[int]:
+    """Samples of each cut at 16 kHz."""
+    return (round(cut.duration * SAMPLE_RATE) for cut in cuts)
