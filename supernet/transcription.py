@@ -52,12 +52,11 @@ class Transcriber:
             for item in group:
                 if isinstance(item, AudioError):
                     yield item
-                    open_ = _Open(self._tokens, self._input)
+                elif (done := open_.add(item, next(log_probs), self._decoder)) is None:
                     continue
-                open_.add(item, next(log_probs), self._decoder)
-                if item.is_last:
-                    yield open_.finish(item, self._decoder)
-                    open_ = _Open(self._tokens, self._input)
+                else:
+                    yield done
+                open_ = _Open(self._tokens, self._input)
 
     def _items(self, recordings: Iterable[Recording]) -> Iterator[Chunk | AudioError]:
         for recording in recordings:
@@ -73,12 +72,21 @@ class _Open:
     def __init__(self, tokens: Tokens, input: Input) -> None:
         self._tokens, self._input, self._stitcher = tokens, input, Stitcher(tokens)
         self._found: list[tuple[list[Timed], list[Timed]]] = []
+        self._error: AudioError | None = None
 
-    def add(self, chunk: Chunk, log_probs_SV: Tensor, decoder: Decoder) -> None:
-        for complete in self._stitcher.add(log_probs_SV, chunk.start):
-            self._decode(complete, decoder)
+    def add(self, chunk: Chunk, log_probs_SV: Tensor, decoder: Decoder) -> Transcript | AudioError | None:
+        """The outcome with the last chunk; None before."""
+        if self._error is None and not bool(log_probs_SV.isfinite().all()):
+            loudest = float(chunk.samples.abs().max())
+            self._error = AudioError(f"what is computed of samples up to {loudest:.3g} is not finite")
+        if self._error is None:
+            for complete in self._stitcher.add(log_probs_SV, chunk.start):
+                self._decode(complete, decoder)
+        if not chunk.is_last:
+            return None
+        return self._error or self._finish(chunk, decoder)
 
-    def finish(self, last: Chunk, decoder: Decoder) -> Transcript:
+    def _finish(self, last: Chunk, decoder: Decoder) -> Transcript:
         self._decode(self._stitcher.finish(), decoder)
         num_samples = last.start * self._input.stream_samples + len(last.samples)
         return transcript(self._found, num_samples / SAMPLE_RATE)

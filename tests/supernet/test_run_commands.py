@@ -224,6 +224,28 @@ def test_nothing_on_standard_input_is_said_to_be_nothing(
     assert line == "error: 'standard input' must be readable audio, but is not: it is empty."
 
 
+@pytest.mark.parametrize("position", [5000, 330_000])
+def test_samples_too_large_for_features_are_an_error(
+    finished: tuple[Run, str], here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], position: int
+) -> None:
+    """Also in a later chunk of the recording; the others are transcribed as without it."""
+    samples = tone(25.0)
+    samples[position] = 1e25
+    soundfile.write(tmp_path / "loud.wav", samples, 16_000, subtype="FLOAT")
+    soundfile.write(tmp_path / "good.wav", tone(1.0), 16_000)
+    files = [str(tmp_path / name) for name in ("good.wav", "loud.wav", "good.wav")]
+    with pytest.raises(SystemExit) as end:
+        transcribe.main(["runs/finished", *files])
+    assert end.value.code == 1
+    captured = capsys.readouterr()
+    assert (
+        "loud.wav' must be readable audio, but is not: what is computed of samples up to 1e+25 is"
+        in captured.err
+    )
+    first, second = captured.out.splitlines()
+    assert first == second
+
+
 def test_a_name_that_is_no_utf8_leaves_the_others_alone(
     finished: tuple[Run, str], here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
