@@ -9,6 +9,7 @@ Shapes: B utterances, S stream frames, V tokens.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import sys
@@ -24,6 +25,8 @@ from torch import Tensor
 
 from supernet.arguments import ArgumentError
 from supernet.decoding import BLANK_ID, GREEDY, Decoder
+from supernet.errors import UserError
+from supernet.files import read_text, refusal
 from supernet.resolve import ConfigError
 from supernet.tokens import Tokens
 
@@ -183,14 +186,22 @@ def _problems(beam: Beam, tokens: Tokens) -> Iterator[str]:
     if beam.size < 1:
         yield f"`beam` must follow at least 1 path, but follows {beam.size} instead."
     for name, path in (("lm", beam.lm), ("lexicon", beam.lexicon)):
+        if path is not None and (why := refusal(path)):
+            yield f"`{name}` must be a readable file, but {why}."
+            return
         if path is not None and not path.is_file():
-            yield f"`{name}` must be a readable file, but '{path}' is not."
+            yield f"`{name}` must be a file that can be read more than once, but '{path}' is none."
             return
     if tokens.kind == "words" and (beam.lexicon is not None or beam.word_score):
         yield "`lexicon` and `word_score` must not be given where tokens are words, but are."
     if tokens.kind == "characters" and (beam.lm or beam.lexicon) and " " not in tokens.symbols:
         yield "`lm` must be used with a model that writes spaces between words, but this one has none."
-    if beam.lm is not None and beam.lexicon is None and tokens.kind != "words" and not _is_arpa(beam.lm):
+    if beam.lm is not None and _begins_with_mark(beam.lm):
+        yield (
+            f"`lm` must begin with \\data\\, but '{beam.lm}' begins with a byte order mark, which KenLM "
+            "cannot read. Save it without one."
+        )
+    elif beam.lm is not None and beam.lexicon is None and tokens.kind != "words" and not _is_arpa(beam.lm):
         yield (
             f"`lm` must be an ARPA file where no `lexicon` says which words there are, but '{beam.lm}' "
             "is not. Give the words, one a line, as `lexicon`."
@@ -206,6 +217,11 @@ def _ctc_decoder() -> Any:
             [f"Beam search must have the extra 'lm', but it is not installed: {INSTALL}"]
         ) from None
     return ctc_decoder
+
+
+def _begins_with_mark(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(3) == codecs.BOM_UTF8
 
 
 def _is_arpa(path: Path) -> bool:
@@ -231,9 +247,9 @@ def _arpa_words(path: Path | None) -> list[str]:
 def _word_list(path: Path) -> list[str]:
     """The first column of each line, so that a lexicon with spellings serves, too."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise ArgumentError(["lexicon"], f"`lexicon` must be a text in UTF-8, but '{path}' is not.") from None
+        lines = read_text(path).splitlines()
+    except UserError as e:
+        raise ArgumentError(["lexicon"], f"`lexicon` must be a list of words, but is none: {e}") from None
     return list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
 
 

@@ -12,7 +12,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -157,6 +157,15 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def refusal(path: Path, wanted: Literal["file", "folder"] = "file") -> str | None:
+    """Why there is no file, or folder, to be read at ``path``, to stand behind "but"; None where there is."""
+    if not path.exists():
+        return f"there is no such {wanted}: '{path}'"
+    if path.is_dir() != (wanted == "folder"):
+        return f"'{path}' is a {'folder' if wanted == 'file' else 'file'}"
+    return None
+
+
 def read_text(path: Path) -> str:
     """A text in UTF-8, with or without a byte order mark.
 
@@ -168,6 +177,8 @@ def read_text(path: Path) -> str:
         return _decoded(path.read_bytes(), path)
     except FileNotFoundError:
         raise UserError(f"'{path}' must exist, but there is no such file.") from None
+    except IsADirectoryError:
+        raise UserError(f"'{path}' must be a file, but is a folder.") from None
     except OSError as e:
         raise UserError(f"'{path}' must be readable, but is not: {e.strerror}.") from None
 

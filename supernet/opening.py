@@ -9,6 +9,7 @@ from pathlib import Path
 from supernet.arguments import ArgumentError
 from supernet.checkpoint import Model, fingerprint, load
 from supernet.devices import chosen_device
+from supernet.files import refusal
 from supernet.run import Run, RunError
 from supernet.selections import Choice, Selection
 
@@ -61,6 +62,8 @@ def own_selection(run: Run) -> Selection:
 
 def _selection_of(run: Run, path: Path) -> Selection:
     try:
+        if why := refusal(path):
+            raise ArgumentError(["selection"], f"`selection` must be a subnet or a selection, but {why}.")
         selection = Selection.load(path)
     except (OSError, ValueError) as e:
         raise ArgumentError(

@@ -16,8 +16,12 @@ from torch import nn
 from supernet import warm_start
 from supernet.config import ModelConfig
 from supernet.errors import UserError
+<<<<<<< HEAD
 from supernet.model import Recogniser
 from supernet.tokens import Tokens
+=======
+from supernet.files import read_text
+>>>>>>> d975efa (What does not exist is said not to exist, by every option that names a file or a folder)
 from supernet.wav2vec2 import as_data, is_supported, normalises_behind
 
 Data = dict[str, Any]
@@ -152,8 +156,13 @@ def _card(init: str) -> AssetCard:
         return _card_of_file(init, path)
     if os.sep in init:
         raise PretrainedError(
+<<<<<<< HEAD
             "`model.init` must be a run folder, a cut model, or a card of fairseq2's, its YAML file or a "
             f"folder of checkpoints, but '{init}' does not exist."
+=======
+            "`model.init` must be a card of fairseq2's, its YAML file or a folder of checkpoints, but "
+            f"there is no such file or folder: '{init}'."
+>>>>>>> d975efa (What does not exist is said not to exist, by every option that names a file or a folder)
         )
     return _attempt(init, lambda: get_asset_store().retrieve_card(init))
 
@@ -186,7 +195,7 @@ def _card_of_file(init: str, file: Path) -> AssetCard:
 
 
 def _metadata(init: str, file: Path) -> Data:
-    data = _attempt(init, lambda: yaml.safe_load(file.read_text(encoding="utf-8")))
+    data = _attempt(init, lambda: yaml.safe_load(read_text(file)))
     if not isinstance(data, dict):
         raise PretrainedError(f"`model.init` must be a card of one model, but '{file}' holds none.")
     return {**data, "restrict": True}  # a stranger's card may not ask for code in its weights to be run

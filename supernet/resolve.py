@@ -16,6 +16,7 @@ from supernet.config import Config
 from supernet.devices import device_problem
 from supernet.errors import UserError
 from supernet.features import LOG_MEL
+from supernet.files import read_text, refusal
 from supernet.names import nearest, plugin_names, presets, shipped_text
 from supernet.phases import Method
 from supernet.plugins import load_plugin, validated
@@ -209,15 +210,14 @@ def load_shipped(name: str) -> Data:
 
 def load_file(path: Path) -> Data:
     """A YAML configuration. Raises :class:`ConfigError` where it cannot be read."""
+    if why := refusal(path):
+        raise ConfigError([f"`--config` must be a file of settings, but {why}."])
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as e:
-        raise ConfigError(
-            [f"`--config` must be a readable file, but '{path}' is not: {e.strerror}."]
-        ) from None
-    except UnicodeDecodeError:
-        raise ConfigError([f"`--config` must be a text in UTF-8, but '{path}' is not."]) from None
-    return _parse(text, str(path))
+        return _parse(read_text(path), str(path))
+    except ConfigError:
+        raise
+    except UserError as e:
+        raise ConfigError([f"`--config` must be a file of settings, but cannot be read: {e}"]) from None
 
 
 def _parse(text: str, where: str) -> Data:

@@ -13,7 +13,7 @@ from supernet.arguments import ArgumentError
 from supernet.batch import Skipped
 from supernet.config import Config
 from supernet.errors import UserError
-from supernet.files import read_json, read_text, read_yaml, write_json, write_whole
+from supernet.files import read_json, read_text, read_yaml, refusal, write_json, write_whole
 from supernet.folders import check_closed
 from supernet.scoring import Rows
 from supernet.tokens import Kind, Tokens
@@ -38,9 +38,8 @@ class Run:
         """An existing run. Raises :class:`~supernet.arguments.ArgumentError` where there is none."""
         run = cls(folder)
         if not run.config_file.is_file():
-            raise ArgumentError(
-                ["folder"], f"`folder` must be a run folder, but '{folder}' has no config.yaml."
-            )
+            why = refusal(folder, "folder") or f"'{folder}' has no config.yaml"
+            raise ArgumentError(["folder"], f"`folder` must be a run folder, but {why}.")
         check_closed(folder)
         return run
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from supernet.audio import resample
 from supernet.batch import TaskError
 from supernet.features import SAMPLE_RATE, is_silent
+from supernet.files import refusal
 
 _SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {".sph", ".opus"}
 _NAMED = 3
@@ -150,8 +151,8 @@ def _read(path: Path, start: float = 0.0, seconds: float | None = None) -> tuple
 
 def find_audio(folder: Path, option: str) -> list[Path]:
     """Every recording below ``folder``, sorted. Raises :class:`~supernet.batch.TaskError`."""
-    if not folder.is_dir():
-        raise TaskError(f"`task.{option}.folder` must be a folder, but '{folder}' is none.")
+    if why := refusal(folder, "folder"):
+        raise TaskError(f"`task.{option}.folder` must be a folder, but {why}.")
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
     if not files:
         raise TaskError(f"`task.{option}.folder` must hold recordings, but '{folder}' has none.")

@@ -18,6 +18,7 @@ from torch import Tensor
 from supernet.audio import resample
 from supernet.batch import SPLITS, Report, Split, TaskError
 from supernet.features import SAMPLE_RATE
+from supernet.files import refusal
 from tasks.cache import digest, make_once
 from tasks.corpus import CorpusTask
 from tasks.folder import Utterance, write_split
@@ -94,6 +95,8 @@ def _sha256(path: Path) -> str:
 
 def find_takes(path: Path) -> list[Take]:
     """The recordings in ``path`` or its folder ``recordings``, in the order of their names."""
+    if why := refusal(path, "folder"):
+        raise TaskError(f"`path` must be a folder of recordings, but {why}.")
     folder = path / "recordings" if (path / "recordings").is_dir() else path
     names = [(file, _NAME.fullmatch(file.name)) for file in sorted(folder.glob("*.wav"))]
     takes = [

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from supernet.batch import SPLITS, Split, TaskError
+from supernet.files import refusal
 from tasks.converted import ConvertedTask
 from tasks.entries import Entry, Listed, Source, numbered_lines
 from tasks.options import CorpusOptions
@@ -65,12 +66,17 @@ class LibriSpeech(ConvertedTask):
         return Source(tuple(files), lambda: _read(parts), settings=(names,))
 
 
+_GET = "Unpack them from openslr.org/12, and name the folder with --set task.path=FOLDER."
+
+
 def _check(root: Path, parts: list[Path]) -> None:
+    if why := refusal(root, "folder"):
+        raise TaskError(f"`path` must be the folder of LibriSpeech's parts, but {why}. {_GET}")
     missing = [part.name for part in parts if not part.is_dir()]
-    if not root.is_dir() or len(missing) == len(parts):
+    if len(missing) == len(parts):
         raise TaskError(
             f"`path` must be the folder of LibriSpeech's parts, such as train-clean-100, but {str(root)!r} "
-            "is not. Unpack them from openslr.org/12, and name the folder with --set task.path=FOLDER."
+            f"is not. {_GET}"
         )
     if missing:
         there = sorted(folder.name for folder in root.iterdir() if folder.is_dir())

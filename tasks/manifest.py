@@ -75,8 +75,8 @@ class Manifest(ConvertedTask):
         path = Path(self.options.path)
         if not path.exists():
             raise TaskError(
-                f"`path` must be a folder of manifests or a corpus in another form, but {str(path)!r} is "
-                "none. Give an existing one."
+                "`path` must be a folder of manifests or a corpus in another form, but there is no such file "
+                f"or folder: '{path}'."
             )
         found, unnamed = _find(FORMS, path)
         if found is None:

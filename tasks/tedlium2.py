@@ -8,11 +8,13 @@ from pathlib import Path
 from pydantic import Field
 
 from supernet.batch import Split, TaskError
+from supernet.files import refusal
 from tasks.converted import ConvertedTask
 from tasks.entries import Entry, Listed, Source, numbered_lines, seconds
 from tasks.options import CorpusOptions
 from tasks.problems import Problem
 
+_GET = "Unpack it from openslr.org/19, and name the folder with --set task.path=FOLDER."
 FOLDERS: dict[str, Split] = {"train": "train", "dev": "valid", "test": "test"}
 
 _IGNORED = "ignore_time_segment_in_scoring"
@@ -46,13 +48,14 @@ class Tedlium2(ConvertedTask):
 
     def find(self) -> Source:
         root = Path(self.options.path)
+        if why := refusal(root, "folder"):
+            raise TaskError(f"`path` must be the folder of TED-LIUM's train, dev and test, but {why}. {_GET}")
         root = root / "TEDLIUM_release2" if (root / "TEDLIUM_release2").is_dir() else root
         missing = [name for name in FOLDERS if not (root / name / "stm").is_dir()]
         if missing:
             raise TaskError(
                 f"`path` must be the folder of TED-LIUM's train, dev and test, but {str(root)!r} has no stm "
-                f"for {' and '.join(missing)}. Unpack it from openslr.org/19, and name the folder with "
-                "--set task.path=FOLDER."
+                f"for {' and '.join(missing)}. {_GET}"
             )
         files = [file for name in FOLDERS for file in _transcripts(root / name)]
         return Source(tuple(files), lambda: _read(root))

@@ -14,6 +14,7 @@ from typing import Literal
 from sentencepiece import SentencePieceTrainer
 
 from supernet.batch import TaskError
+from supernet.files import refusal
 from supernet.tokens import MODEL_FILE, Tokens, for_pieces
 from tasks.cache import digest, make_once
 
@@ -99,6 +100,8 @@ def _explain(message: str, wanted: int, reserved: int) -> str:
 
 
 def _load(path: Path) -> Tokens:
+    if why := refusal(path):
+        raise TaskError(f"`tokens` must be a file of tokens, but {why}.")
     try:
         return Tokens.load(path)
     except OSError as error:

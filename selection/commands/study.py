@@ -22,6 +22,7 @@ from selection.study.work import Job, work
 from supernet.console.screen import console
 from supernet.console.text import fail
 from supernet.engine import Divergence
+from supernet.files import refusal
 from supernet.plugins import load_plugin
 from supernet.resolve import ConfigError, Data, load_file, load_shipped, merge, parse_set, task_from_option
 from supernet.run import RunError, as_data
@@ -126,7 +127,8 @@ def numbers(text: str) -> list[int | str]:
 
 def _storage(args: argparse.Namespace, must_exist: bool = False) -> Any:
     if must_exist and args.storage is None and not (args.out / "study.db").is_file():
-        raise RunError(f"`FOLDER` must hold a study, but '{args.out}' has no study.db. Is it in a --storage?")
+        why = refusal(args.out, "folder") or f"'{args.out}' has no study.db. Is it in a --storage?"
+        raise RunError(f"`FOLDER` must hold a study, but {why}")
     return open_storage(args.storage, args.out, args.grace)
 
 

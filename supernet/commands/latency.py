@@ -15,7 +15,7 @@ from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.costs import processor
 from supernet.export.onnx import Onnx
-from supernet.files import write_json
+from supernet.files import refusal, write_json
 from supernet.latency.measure import MEMORY_AT, SECONDS, Subject, base_of, measure
 from supernet.latency.subjects import of_random, of_run
 from supernet.opening import open_selection
@@ -40,8 +40,8 @@ def _check(args: argparse.Namespace) -> None:
             raise RunError(f"`--{name}` must be at least 1, but is {getattr(args, name)} instead.")
     if args.preset is not None:
         Onnx().check(int8=True)
-    if args.export is not None and not args.export.is_dir():
-        raise RunError(f"`--export` must be a folder, but '{args.export}' is none.")
+    if args.export is not None and (why := refusal(args.export, "folder")):
+        raise RunError(f"`--export` must be a folder, but {why}.")
 
 
 def _measure(args: argparse.Namespace, place: Path) -> dict[str, Any]:

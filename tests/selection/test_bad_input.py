@@ -22,7 +22,7 @@ def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["runs/nowhere"], ["`RUN` must be a run folder, but 'runs/nowhere' has no config.yaml"]),
+        (["runs/nowhere"], ["`RUN` must be a run folder, but there is no such folder: 'runs/nowhere'"]),
         (["runs/finished", "--strategies", "greedi"], ["but is 'greedi' instead. Did you mean greedy"]),
         (["runs/finished", "--strategies", ","], ["`--strategies` must name at least one strategy"]),
         (

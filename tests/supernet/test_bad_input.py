@@ -85,8 +85,8 @@ def complaints(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list
         (["--steps", "none"], ["`train.num_steps`", "none"]),
         (["--steps", "0"], ["`train.num_steps`", "0"]),
         (["--seed", "x"], ["`seed`", "x"]),
-        (["--config", "gone.yaml"], ["`--config` must be a readable file", "gone.yaml"]),
-        (["--config", "."], ["`--config` must be a readable file"]),
+        (["--config", "gone.yaml"], ["`--config` must be a file", "there is no such file: 'gone.yaml'"]),
+        (["--config", "."], ["`--config` must be a file of settings, but '.' is a folder"]),
         (
             ["--method", "individual", "--set", "method.kept=[layers.0]", "--sizes", "2"],
             ["must name 2 units", "1"],
@@ -157,9 +157,15 @@ def test_an_empty_split(split: str, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("task.noise.folder=gone", "`task.noise.folder` must be a folder, but 'gone' is none"),
+        (
+            "task.noise.folder=gone",
+            "`task.noise.folder` must be a folder, but there is no such folder: 'gone'",
+        ),
         ("task.reverb.folder=tones/empty", "`task.reverb.folder` must hold recordings"),
-        ("task.tokens=gone.model", "`tokens` must be a file of tokens, but 'gone.model' is none"),
+        (
+            "task.tokens=gone.model",
+            "`tokens` must be a file of tokens, but there is no such file: 'gone.model'",
+        ),
         ("task={tokens: bpe, vocab_size: 99}", "`vocab_size` must be at most"),
     ],
 )

@@ -268,7 +268,11 @@ def likely(path: list[int]) -> Tensor:
     ("wrong", "tokens", "words"),
     [
         ({"size": 0}, TOKENS, "`beam` must follow at least 1 path, but follows 0 instead"),
-        ({"lm": Path("gone.arpa")}, TOKENS, "`lm` must be a readable file, but 'gone.arpa' is not"),
+        (
+            {"lm": Path("gone.arpa")},
+            TOKENS,
+            "`lm` must be a readable file, but there is no such file: 'gone.arpa'",
+        ),
         ({"lexicon": Path("gone")}, TOKENS, "`lexicon` must be a readable file"),
         ({"lm": Path(__file__)}, TOKENS, "must be an ARPA file where no `lexicon` says which words"),
         ({"lm": Path(__file__)}, PIECES, "must be an ARPA file where no `lexicon` says which words"),

@@ -216,7 +216,7 @@ def test_a_card_of_fairseq2s_own_is_known_by_its_name() -> None:
         (["granularity=module"], ["`granularity` must be 'layer'"]),
         (["sizes=[2,5]"], ["`sizes` must be at most 4"]),
         (["task.input=log-mel"], ["`task.input` must be 'samples'", "'log-mel'"]),
-        (["model.init=here/there"], ["`model.init`", "'here/there' does not exist"]),
+        (["model.init=here/there"], ["`model.init`", "there is no such file or folder: 'here/there'"]),
         (["model.init=nobody"], ["`model.init`", "'nobody'"]),
         (["model.init=weights.pt"], ["`model.init` must be a card", "model_family: wav2vec2"]),
         (["model.init=empty"], ["`model.init`", "model.yaml and step_N"]),

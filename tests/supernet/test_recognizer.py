@@ -103,8 +103,11 @@ def test_the_version_is_the_installed_one() -> None:
         ({"device": "cuda:99"}, "`device` must exist, but this machine has "),
         ({"device": "gpu"}, "`device` must be cpu, cuda or cuda:N, but is 'gpu'"),
         ({"beam": Beam(0)}, "`beam` must follow at least 1 path, but follows 0"),
-        ({"beam": Beam(lm=Path("gone"))}, "`lm` must be a readable file, but 'gone'"),
-        ({"selection": "gone"}, "`selection` must be a subnet or a selection, but 'gone'"),
+        ({"beam": Beam(lm=Path("gone"))}, "`lm` must be a readable file, but there is no such file: 'gone'"),
+        (
+            {"selection": "gone"},
+            "`selection` must be a subnet or a selection, but there is no such file: 'gone'",
+        ),
     ],
 )
 def test_errors_speak_of_arguments(folder: Path, arguments: dict[str, Any], message: str) -> None:
@@ -119,8 +122,11 @@ def test_errors_speak_of_arguments(folder: Path, arguments: dict[str, Any], mess
     [
         (["--device", "cuda:99"], "`--device` must exist, but this machine has "),
         (["--size", "5"], "`--size` must be one of 2, 3, 4, "),
-        (["--selection", "gone"], "`--selection` must be a subnet or a selection, but 'gone'"),
-        (["--lm", "gone"], "`--lm` must be a readable file, but 'gone'"),
+        (
+            ["--selection", "gone"],
+            "`--selection` must be a subnet or a selection, but there is no such file: 'gone'",
+        ),
+        (["--lm", "gone"], "`--lm` must be a readable file, but there is no such file: 'gone'"),
     ],
 )
 def test_a_command_speaks_of_its_options(

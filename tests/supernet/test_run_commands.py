@@ -306,14 +306,18 @@ def test_a_name_that_is_no_utf8_leaves_the_others_alone(
         (
             evaluate.main,
             ["runs/finished", "--set", "task.eval_noise.folder=none", "--name", "x"],
-            "`task.eval_noise.folder` must be a folder, but 'none' is none",
+            "`task.eval_noise.folder` must be a folder, but there is no such folder: 'none'",
         ),
         (
             evaluate.main,
             ["runs/finished", "--selection", "gone.json"],
-            "`--selection` must be a subnet or a selection",
+            "`--selection` must be a subnet or a selection, but there is no such file: 'gone.json'",
         ),
-        (transcribe.main, ["runs/nowhere", "a.wav"], "`RUN` must be a run folder"),
+        (
+            transcribe.main,
+            ["runs/nowhere", "a.wav"],
+            "`RUN` must be a run folder, but there is no such folder: 'runs/nowhere'",
+        ),
         (
             transcribe.main,
             ["runs/finished", "--size", "9", "a.wav"],
@@ -349,7 +353,11 @@ def test_a_name_that_is_no_utf8_leaves_the_others_alone(
             ["runs/finished", "a.wav", "--beam", "0"],
             "`--beam` must follow at least 1 path",
         ),
-        (transcribe.main, ["runs/finished", "a.wav", "--lm", "gone"], "`--lm` must be a readable file"),
+        (
+            transcribe.main,
+            ["runs/finished", "a.wav", "--lm", "gone"],
+            "`--lm` must be a readable file, but there is no such file: 'gone'",
+        ),
         (
             transcribe.main,
             ["runs/finished", "a.wav", "--lm-weight", "1"],

@@ -177,7 +177,9 @@ def test_resumed_equals_never_stopped(tmp_path: Path, sounds: Path) -> None:
 def test_folders_that_cannot_be_used(option: str, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones", train=1, valid=1, test=1)
     bad = tmp_path / "bad"
-    with pytest.raises(TaskError, match=rf"`task.{option}.folder` must be a folder, but '.*bad' is none"):
+    with pytest.raises(
+        TaskError, match=rf"`task.{option}.folder` must be a folder, but there is no such folder: '.*bad'"
+    ):
         prepared(folder, **{option: {"folder": bad}})
     bad.mkdir()
     (bad / "notes.txt").write_text("no audio")

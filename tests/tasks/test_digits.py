@@ -124,7 +124,7 @@ def test_no_usable_names_stop(tmp_path: Path, files: list[str]) -> None:
 
 
 def test_a_missing_folder_stops(tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match="`path` must hold recordings"):
+    with pytest.raises(TaskError, match="`path` must be a folder of recordings, but there is no such folder"):
         digits(tmp_path / "nowhere", tmp_path / "cache")
 
 

@@ -82,9 +82,7 @@ def test_tokens_that_are_there_already(tmp_path: Path) -> None:
 def test_a_file_without_tokens(name: str, content: bytes | None, words: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(
-        TaskError, match=rf"`tokens` must be a file of tokens, but '.*{name}' is none: .*{words}"
-    ):
+    with pytest.raises(TaskError, match=rf"`tokens` must be a file of tokens, but .*{words}.*"):
         make_tokens(tmp_path / name, None, False, TEXTS, tmp_path)
 
 
