@@ -61,9 +61,9 @@ def own_selection(run: Run) -> Selection:
 
 
 def _selection_of(run: Run, path: Path) -> Selection:
+    if why := refusal(path):
+        raise ArgumentError(["selection"], f"`selection` must be a subnet or a selection, but {why}.")
     try:
-        if why := refusal(path):
-            raise ArgumentError(["selection"], f"`selection` must be a subnet or a selection, but {why}.")
         selection = Selection.load(path)
     except (OSError, ValueError) as e:
         raise ArgumentError(

@@ -16,12 +16,9 @@ from torch import nn
 from supernet import warm_start
 from supernet.config import ModelConfig
 from supernet.errors import UserError
-<<<<<<< HEAD
+from supernet.files import read_text
 from supernet.model import Recogniser
 from supernet.tokens import Tokens
-=======
-from supernet.files import read_text
->>>>>>> d975efa (What does not exist is said not to exist, by every option that names a file or a folder)
 from supernet.wav2vec2 import as_data, is_supported, normalises_behind
 
 Data = dict[str, Any]
@@ -156,13 +153,8 @@ def _card(init: str) -> AssetCard:
         return _card_of_file(init, path)
     if os.sep in init:
         raise PretrainedError(
-<<<<<<< HEAD
             "`model.init` must be a run folder, a cut model, or a card of fairseq2's, its YAML file or a "
-            f"folder of checkpoints, but '{init}' does not exist."
-=======
-            "`model.init` must be a card of fairseq2's, its YAML file or a folder of checkpoints, but "
-            f"there is no such file or folder: '{init}'."
->>>>>>> d975efa (What does not exist is said not to exist, by every option that names a file or a folder)
+            f"folder of checkpoints, but there is no such file or folder: '{init}'."
         )
     return _attempt(init, lambda: get_asset_store().retrieve_card(init))
 
