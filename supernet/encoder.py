@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from supernet.config import ModelConfig
 from supernet.lanes import FINAL, Lane, Padding, Walk
-from supernet.layers import body_of, branches_of, build_layer
+from supernet.layers import branches_of, build_layer
 from supernet.units import MODULES, Granularity, Kept, Subnet, UnitTable
 from supernet.wav2vec2 import normalises_behind
 
@@ -118,11 +118,10 @@ class Encoder(nn.Module):
     def _run_units(self, walk: Walk, layer: int) -> None:
         if str(layer) not in self.layers:
             return
-        if self.table.granularity == "layer":
-            whole = body_of(self.layers[str(layer)])
-            walk.run(self.table.position[f"layers.{layer}"], whole, is_branch=False)
-            return
         branches = branches_of(self.layers[str(layer)])
+        if self.table.granularity == "layer":
+            walk.run(self.table.position[f"layers.{layer}"], branches.run, is_branch=False)
+            return
         for name, branch in branches.named.items():
             walk.run(self.table.position[f"layers.{layer}.{name}"], branch, is_branch=True)
         if branches.norm is not None:  # belongs to no unit and always runs

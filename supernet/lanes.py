@@ -20,7 +20,12 @@ from torch import Tensor
 
 from supernet.units import Kept
 
-Body = Callable[[Tensor, BatchLayout, AttentionBiasCache], Tensor]
+Body = Callable[..., Tensor]
+"""What a unit computes, called with its rows (N, S, D), their layout and their attention-bias cache.
+
+A layer is called with a fourth argument (N, 1, 1) where stochastic depth scales the rows that survive: it
+multiplies each of its residual branches, so that what it normalises at its end stays normalised.
+"""
 
 FINAL = -1
 """The position of the encoder's output, beside the 1-based layers of intermediate readings."""
@@ -36,7 +41,7 @@ class Lane:
     drops: dict[int, frozenset[int]] = field(default_factory=dict)
     """Stochastic depth: by unit, the batch rows that skip it this time."""
     survivor_scale: dict[int, float] = field(default_factory=dict)
-    """By unit, what the branch of the rows that do not skip it is multiplied by: 1 / (1 - p)."""
+    """By unit, what its residual branches are multiplied by for the rows that do not skip it: 1 / (1 - p)."""
     positions: tuple[int, ...] = ()
     """Layers (1-based) to read beside the output."""
 
@@ -122,8 +127,8 @@ class Walk:
         self._rows.extend(rows)
 
     def run(self, unit: int, body: Body, *, is_branch: bool) -> None:
-        """Run ``unit`` on the rows that keep it: ``x + g body(x)`` for a branch, ``lerp(x, body(x), g)``
-        for a layer.
+        """Run ``unit`` on the rows that keep it: ``x + g s body(x)`` for a branch, ``lerp(x, body(x, s), g)``
+        for a layer, with the gate g and the survivors' scale s.
         """
         self._part(unit)
         running = [(s, lane, s.running(lane, unit)) for s, lane in self._leaders()]
@@ -132,9 +137,15 @@ class Walk:
             return
         x_NSD = _take(self.x_RSD, rows)
         layout, cache = self._padding.of(tuple(self._rows[row] for row in rows))
-        y_NSD = body(x_NSD, layout, cache)
-        gates_N = _gates(unit, [(lane, len(stacked)) for _, lane, stacked in running], x_NSD)
-        self.x_RSD = _put(self.x_RSD, rows, _combine(x_NSD, y_NSD, gates_N, is_branch))
+        counts = [(lane, len(stacked)) for _, lane, stacked in running]
+        gates_N11, scale_N11 = _gates(unit, counts, x_NSD), _scale(unit, counts, x_NSD)
+        if scale_N11 is None:
+            y_NSD = body(x_NSD, layout, cache)
+        elif is_branch:
+            y_NSD = scale_N11 * body(x_NSD, layout, cache)
+        else:
+            y_NSD = body(x_NSD, layout, cache, scale_N11)
+        self.x_RSD = _put(self.x_RSD, rows, _combine(x_NSD, y_NSD, gates_N11, is_branch))
 
     def read(self, position: int, norm: Callable[[Tensor], Tensor]) -> None:
         """Let the lanes that want it read the stream here."""
@@ -191,18 +202,25 @@ def _contiguous(rows: list[int]) -> bool:
 
 
 def _gates(unit: int, running: list[tuple[Lane, int]], x_NSD: Tensor) -> Tensor | None:
-    """What each running row's branch is multiplied by, ``(N, 1, 1)``; None where that is 1 for all."""
-    parts = []
-    for lane, count in running:
-        gate = x_NSD.new_ones(()) if lane.gates_U is None else lane.gates_U[unit]
-        parts.append((gate * lane.survivor_scale.get(unit, 1.0)).expand(count))
-    plain = all(lane.gates_U is None and unit not in lane.survivor_scale for lane, _ in running)
-    return None if plain else torch.cat(parts)[:, None, None]
+    """The gate of each running row, ``(N, 1, 1)``; None where that is 1 for all."""
+    if all(lane.gates_U is None for lane, _ in running):
+        return None
+    one = x_NSD.new_ones(())
+    parts = [(one if lane.gates_U is None else lane.gates_U[unit]).expand(count) for lane, count in running]
+    return torch.cat(parts)[:, None, None]
 
 
-def _combine(x_NSD: Tensor, y_NSD: Tensor, gates_N: Tensor | None, is_branch: bool) -> Tensor:
-    if gates_N is None:
+def _scale(unit: int, running: list[tuple[Lane, int]], x_NSD: Tensor) -> Tensor | None:
+    """The survivors' scale of each running row, ``(N, 1, 1)``; None where that is 1 for all."""
+    if all(lane.survivor_scale.get(unit, 1.0) == 1.0 for lane, _ in running):
+        return None
+    parts = [x_NSD.new_full((count,), lane.survivor_scale.get(unit, 1.0)) for lane, count in running]
+    return torch.cat(parts)[:, None, None]
+
+
+def _combine(x_NSD: Tensor, y_NSD: Tensor, gates_N11: Tensor | None, is_branch: bool) -> Tensor:
+    if gates_N11 is None:
         return x_NSD + y_NSD if is_branch else y_NSD
     if is_branch:
-        return x_NSD + gates_N * y_NSD
-    return torch.lerp(x_NSD, y_NSD.to(x_NSD.dtype), gates_N.to(x_NSD.dtype))
+        return x_NSD + gates_N11 * y_NSD
+    return torch.lerp(x_NSD, y_NSD.to(x_NSD.dtype), gates_N11.to(x_NSD.dtype))

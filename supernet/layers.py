@@ -8,7 +8,7 @@ the blocks' public submodules. Shapes: N rows, T frames, D model dimension.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -41,11 +41,23 @@ class Branches:
 
     named: dict[str, Branch]
     norm: nn.Module | None
+    norm_behind: dict[str, nn.Module] = field(default_factory=dict)
+    """What follows a branch, in layers that normalise behind each."""
 
-    def run(self, x_NTD: Tensor, layout: BatchLayout, cache: AttentionBiasCache) -> Tensor:
-        """The whole layer."""
-        for branch in self.named.values():
-            x_NTD = x_NTD + branch(x_NTD, layout, cache)
+    def run(
+        self,
+        x_NTD: Tensor,
+        layout: BatchLayout,
+        cache: AttentionBiasCache,
+        scale_N11: Tensor | None = None,
+        /,
+    ) -> Tensor:
+        """The whole layer, with every branch multiplied by ``scale_N11``."""
+        for name, branch in self.named.items():
+            y_NTD = branch(x_NTD, layout, cache)
+            x_NTD = x_NTD + (y_NTD if scale_N11 is None else scale_N11 * y_NTD)
+            if name in self.norm_behind:
+                x_NTD = self.norm_behind[name](x_NTD)
         return x_NTD if self.norm is None else self.norm(x_NTD)
 
 
@@ -68,29 +80,30 @@ def build_layer(
     return layer
 
 
-def body_of(layer: nn.Module) -> Branch:
-    """The whole ``layer``; where normalisation stands is its own affair."""
-    return branches_of(layer).run if isinstance(layer, ConformerBlock) else layer
-
-
 def branches_of(layer: nn.Module) -> Branches:
     """The adapter for ``layer``."""
     if isinstance(layer, ConformerBlock):
         scales = {"ffn1": 0.5, "self_attn": 1.0, "conv": 1.0, "ffn2": 0.5}
         return Branches(_named(layer, scales), layer.layer_norm)
-    return Branches(_named(layer, {"self_attn": 1.0, "ffn": 1.0}), None)
+    scales = {"self_attn": 1.0, "ffn": 1.0}
+    if layer.norm_order != TransformerNormOrder.POST:
+        return Branches(_named(layer, scales), None)
+    behind = {name: getattr(layer, f"{name}_layer_norm") for name in scales}
+    return Branches(_named(layer, scales, normalise=False), None, behind)
 
 
-def _named(layer: Any, scales: dict[str, float]) -> dict[str, Branch]:
-    return {name: _branch(layer, name, scale) for name, scale in scales.items() if hasattr(layer, name)}
+def _named(layer: Any, scales: dict[str, float], normalise: bool = True) -> dict[str, Branch]:
+    return {
+        name: _branch(layer, name, scale, normalise) for name, scale in scales.items() if hasattr(layer, name)
+    }
 
 
-def _branch(layer: Any, name: str, scale: float) -> Branch:
+def _branch(layer: Any, name: str, scale: float, normalise: bool) -> Branch:
     norm, body = getattr(layer, f"{name}_layer_norm"), getattr(layer, name)
     dropout = getattr(layer, f"{name}_dropout", None)
 
     def run(x_NTD: Tensor, layout: BatchLayout, cache: AttentionBiasCache) -> Tensor:
-        y_NTD = norm(x_NTD)
+        y_NTD = norm(x_NTD) if normalise else x_NTD
         if name == "self_attn":
             y_NTD = body(y_NTD, layout, keys=y_NTD, keys_layout=layout, values=y_NTD, bias_cache=cache)
         elif name == "conv":
@@ -99,7 +112,7 @@ def _branch(layer: Any, name: str, scale: float) -> Branch:
             y_NTD = body(y_NTD)
         if scale != 1.0:
             y_NTD = y_NTD * scale
-        return y_NTD if dropout is None else dropout(y_NTD)  # type: ignore[no-any-return]
+        return y_NTD if dropout is None else dropout(y_NTD)
 
     return run
 
