@@ -118,7 +118,7 @@ def write_json(path: Path, content: object) -> None:
 def _beside(path: Path) -> Path:
     """A name nobody else uses, hidden; what a kill has left of earlier ones is removed."""
     for left in path.parent.glob(f".{_escaped(path.name)}.????????.partial"):
-        if _is_abandoned(left):
+        if is_abandoned(left):
             with contextlib.suppress(OSError):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
@@ -133,7 +133,7 @@ def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _is_abandoned(path: Path) -> bool:
+def is_abandoned(path: Path) -> bool:
     """Whether no process holds the lock of what it writes: the kernel gives it up with the process."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)

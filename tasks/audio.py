@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -98,7 +98,7 @@ def _refuse_strange_sources(cut: Cut) -> None:
 
 def _refuse_missing_files(cut: Cut) -> None:
     for source in sources(cut):
-        if not Path(source.source).is_file():
+        if not os.path.isfile(source.source):
             raise AudioError(f"no such file: '{source.source}'")
 
 

@@ -9,13 +9,14 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from supernet.errors import UserError
-from supernet.files import whole_folder
+from supernet.files import is_abandoned, whole_folder
 
 VARIABLE = "SUPERNET_CACHE"
 """The environment variable that names the cache."""
@@ -53,6 +54,9 @@ def check_writable(cache: Path) -> None:
         )
 
 
+_NEW = 10
+"""Seconds."""
+
 Report = Callable[[str, int, int], None]
 """As in :mod:`supernet.batch`."""
 
@@ -70,10 +74,21 @@ def make_once(folder: Path, build: Callable[[Path], None], report: Report = _sil
     if folder.exists():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder.parent)
     with _one_at_a_time(folder.with_name(f".{folder.name}.lock"), report):
         if not folder.exists():
             with whole_folder(folder, replaces=False) as partial:
                 build(partial)
+
+
+def _sweep(cache: Path) -> None:
+    """Remove what killed processes have left in ``cache``, under whatever name: another corpus now is another
+    folder. What is being made is locked; that it may not be yet is why it must not be new.
+    """
+    for left in (*cache.glob(".*.????????.partial"), *cache.glob(".*.????????.outdated")):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _NEW and is_abandoned(left):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @contextmanager

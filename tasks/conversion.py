@@ -5,6 +5,7 @@ first.
 from __future__ import annotations
 
 import itertools
+import os
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -151,7 +152,7 @@ def _recording(path: Path, member: Member | None, decode: bool) -> Recording:
     """
     if ".ark" in path.suffix:
         raise Unusable("unreadable", f"'{path}' is in an archive of Kaldi's; write it as a file of audio")
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike the path's own method, also for a name that no file can have
         raise Unusable("missing file", f"'{path}' does not exist")
     name = f"{path}:{member.name}" if member else str(path)
     if (member.size if member else path.stat().st_size) == 0:

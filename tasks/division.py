@@ -9,7 +9,7 @@ import numpy as np
 
 from supernet.batch import SPLITS, Report, Split, TaskError
 from tasks.entries import Entry, Source
-from tasks.problems import Problem
+from tasks.problems import Problem, short
 
 _REPORTED = 1000
 """Entries between two reports."""
@@ -70,7 +70,8 @@ def _bounds(
         return []
     number = max(1, round(share * len(keys)))
     if len(keys) <= number * len(missing):
-        why = f" Its first problem: {problem.where}: {problem.what}." if problem else ""
+        first = f"{short(problem.where, 300)}: {short(problem.what, 300)}" if problem else ""
+        why = f" Its first problem: {first}." if first else ""
         raise TaskError(
             f"`path` must list at least {number * len(missing) + 1} training utterances, "
             f"but lists {len(keys)} instead. Add some, or the missing splits.{why}"

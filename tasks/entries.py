@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def locate(name: str, folder: Path) -> Path:
     """
     above = (folder, *folder.absolute().parents[:2])
     places = (*above, *(place / beside for place in above for beside in _AUDIO_FOLDERS))
-    return next((file for place in places if (file := place / name).is_file()), folder / name)
+    return next((file for place in places if os.path.isfile(file := place / name)), folder / name)
 
 
 def id_of(name: str, start: float = 0.0) -> str:

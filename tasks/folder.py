@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import math
+import os
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -207,7 +208,7 @@ def _sha256(path: Path) -> str:
 
 
 def _size_and_time(file: Path) -> list[int]:
-    if not file.is_file():
+    if not os.path.isfile(file):
         return []
     status = file.stat()
     return [status.st_size, status.st_mtime_ns]

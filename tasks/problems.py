@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,8 +36,7 @@ NOTED: tuple[Kind, ...] = ("sampling rate", "characters", "same audio", "left as
 """Kinds that leave no utterance out."""
 
 
-_LONGEST = 500
-"""Signs of one problem in words; more helps nobody."""
+_LONGEST_PATH = 4096
 _NAMED = 3
 
 
@@ -91,7 +91,14 @@ class Problems:
     def add(self, problem: Problem) -> None:
         self.numbers[problem.split, problem.kind] += 1
         # A tab or a line break would become another column or line.
-        problem = replace(problem, id=short(problem.id, _LONGEST), what=short(problem.what, _LONGEST))
+        problem = replace(
+            problem,
+            id=short(problem.id, 200),
+            where=short(problem.where, 1000),
+            what=short(problem.what, 500),
+            # No file can have a longer name.
+            audio=problem.audio if len(problem.audio) <= _LONGEST_PATH else "",
+        )
         self._file.write("\t".join(" ".join(str(value).split()) for value in astuple(problem)) + "\n")
 
 
@@ -128,4 +135,4 @@ def is_outdated(folder: Path) -> bool:
         return False
     written = (folder / FILE).stat().st_mtime_ns
     files = {Path(problem.audio) for problem in read_problems(folder) if problem.audio and problem.leaves_out}
-    return any(file.is_file() and file.stat().st_ctime_ns > written for file in files)
+    return any(os.path.isfile(file) and file.stat().st_ctime_ns > written for file in files)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from supernet.batch import SPLITS
 from supernet.errors import UserError
 from tasks.cache import default_folder, discard, make_once
 from tasks.manifest import Manifest
 from tasks.options import CorpusOptions
-from tests.tasks.folders import prepared, quiet, write_folder
+from tests.supernet import processes
+from tests.tasks.folders import prepared, quiet, tone, write_folder, write_wav
 
 
 def test_an_interrupted_folder_is_absent(tmp_path: Path) -> None:
@@ -23,6 +27,39 @@ def test_an_interrupted_folder_is_absent(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         make_once(tmp_path / "made", interrupted)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_has_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    """Also where the next makes another folder, as the corpus has changed since."""
+    killed, running = start(tmp_path / "killed"), start(tmp_path / "running")
+    assert [said(process) for process in (killed, running)] == ["made"] * 2
+    killed.kill()
+    killed.wait()
+    mine = tmp_path / ".mine.partial"
+    mine.mkdir()
+    for path in tmp_path.iterdir():
+        os.utime(path, (1, 1))
+    make_once(tmp_path / "made", lambda folder: (folder / "file").touch())
+    left = sorted(path.name.split(".")[1] for path in tmp_path.glob(".*.partial"))
+    assert left == ["mine", "running"]
+    assert running.communicate("\n")[0] == "there\n"
+
+
+def test_a_killed_preparation_leaves_nothing_once_it_is_done_again(tmp_path: Path) -> None:
+    write_wav(tmp_path / "corpus" / "u.wav", tone(200.0))
+    lines = (f"u.wav,{i / 10},{(i + 1) / 10},a,{split}" for split in SPLITS for i in range(1900))
+    (tmp_path / "corpus" / "all.csv").write_text("path,start,end,text,split\n" + "\n".join(lines))
+    arguments = ("tasks.prepare", "corpus/", "--out", "made")
+    process = processes.start(arguments, tmp_path)
+    while not (left := list(tmp_path.glob(".made.*.partial"))):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    assert left[0].is_dir()
+    processes.run(*arguments, cwd=tmp_path)
+    assert (tmp_path / "made" / "summary.json").is_file()
+    assert list(tmp_path.glob(".made*partial")) == []
 
 
 def test_a_complete_folder_is_kept(tmp_path: Path) -> None:

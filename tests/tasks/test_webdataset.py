@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import shutil
 import tarfile
@@ -78,6 +79,52 @@ def test_every_problem_of_a_tar_is_listed_and_the_others_are_used(tmp_path: Path
         ("train", "", "unreadable", place),
     }
     assert [cut.id for cut in prepared(tmp_path, max_skipped=0.95).folder.cuts["train"]] == ["ok"]
+
+
+def test_suffixes_in_capitals_are_the_same(tmp_path: Path) -> None:
+    good(tmp_path, "dev", "test")
+    files = {"a.WAV": audio(wave(0)), "a.TXT": b"a bc", "b.Wav": audio(wave(1)), "b.JSON": b'{"text": "bc"}'}
+    pack(tmp_path / "train.tar", files)
+    task = prepared(tmp_path)
+    assert task.skipped() == []
+    assert {cut.id: cut.supervisions[0].text for cut in task.folder.cuts["train"]} == {"a": "a bc", "b": "bc"}
+
+
+def test_however_many_members_a_key_has_a_few_are_named(tmp_path: Path) -> None:
+    """Keys with dots are one key, which ends at the first."""
+    good(tmp_path, "train", "dev", "test")
+    files = {f"speaker.{i:04d}.{end}": b"x" for i in range(2000) for end in ("wav", "txt")}
+    pack(tmp_path / "train-000001.tar", files)
+    with pytest.raises(TaskError) as refused:
+        prepared(tmp_path)
+    assert len(str(refused.value)) < 1000
+    skipped = [one for one in prepared(tmp_path, max_skipped=0.9).skipped() if one.id == "speaker"]
+    (reason,) = (one.reason for one in skipped)
+    assert "must have one member of audio, but has 2,000 (speaker.0000.wav, speaker.0001.wav," in reason
+    assert len(reason) < 500
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "scp", "tar"])
+def test_no_message_is_longer_than_a_screen(tmp_path: Path, form: str) -> None:
+    """However long what a listing holds is."""
+    good(tmp_path, "train", "dev", "test")
+    folder, long = tmp_path / "other", "x" * 100_000
+    folder.mkdir()
+    if form == "csv":
+        (folder / "all.csv").write_text(f"path,text,split\n{long},a,b\na,a,{long}\n{long}\n")
+    elif form == "jsonl":
+        rows = [{"path": long[:200], "text": [long]}, {"path": "a", "text": "a", "offset": long}, {long: 1}]
+        (folder / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif form == "scp":
+        (folder / "wav.scp").write_text(f"a {long} |\nb {long}\n{long} c\n")
+        (folder / "text").write_text(f"a a\nb b\n{long} c\n")
+    else:
+        pack(folder / "a.tar", {f"a.{'y' * 90}{i}.wav": b"x" for i in range(50)} | {"a.txt": b"a"})
+    with pytest.raises(TaskError) as refused:
+        prepared(folder)
+    assert len(str(refused.value)) < 2000
+    lists = [file.read_text() for file in tmp_path.rglob("problems.tsv")]
+    assert all(len(line) < 3000 for text in lists for line in text.splitlines())
 
 
 def test_members_need_not_lie_together(tmp_path: Path) -> None:
