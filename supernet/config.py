@@ -21,14 +21,15 @@ DEVICE_NAME = r"cpu|cuda(:\d+)?"
 class Section(BaseModel):
     """A part of the configuration; unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Named(BaseModel):
     """A part that a plug-in defines: its name, and options which the plug-in's own model checks."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
     name: str
+    """Which plug-in it is."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -39,17 +40,23 @@ class ModelConfig(Section):
     """The network. All defaults are the `tiny` preset's."""
 
     layer_type: LayerType = "conformer"
+    """Kind of encoder layer: conformer or transformer."""
     num_layers: Positive | None = None
     """Encoder layers of the supernet. None: as many as the largest size asks for."""
     dim: Annotated[int, Field(ge=8)] = 96
+    """Width of the stream; even and a multiple of `model.num_heads`."""
     num_heads: Positive = 4
+    """Attention heads."""
     ffn_dim: Annotated[int, Field(ge=8)] = 384
+    """Inner width of the feed-forward modules."""
     kernel: Annotated[int, Field(ge=1)] = 15
     """Frames that the depthwise convolution sees; odd."""
     positions: Literal["relative", "sinusoidal"] = "relative"
+    """How attention knows where a frame is: relative (arXiv 1901.02860) or added sinusoids."""
     max_frames: Annotated[int, Field(ge=256)] = 3000
     """The longest input after subsampling (25 a second)."""
     dropout: Probability = 0.0
+    """Dropout of the frontend's output and of every branch's."""
     ffn_dropout: Probability = 0.0
     """Inside the feed-forward; on a CPU its random numbers cost as much as the layer's products."""
     attention_dropout: Probability = 0.0
@@ -59,6 +66,7 @@ class ModelConfig(Section):
     start_scale: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Factor on every branch's output projection at the start."""
     heads: Literal["shared", "per-size"] = "shared"
+    """One CTC head for all sizes, or one for each."""
     intermediate: tuple[Positive, ...] | None = None
     """Layers (1 is the first) that intermediate CTC reads. None: after each quarter of the depth."""
     self_conditioning: bool = False
@@ -155,7 +163,9 @@ class TrainConfig(Section):
     """The optimisation."""
 
     num_steps: Positive = 3000
+    """Number of updates."""
     lr: Annotated[float, Field(gt=0)] = 4e-3
+    """Learning rate at the peak of the schedule."""
     schedule: tuple[tuple[Fraction, Annotated[float, Field(ge=0)]], ...] = (
         (0.0, 0.05),
         (0.5, 1.0),
@@ -170,18 +180,25 @@ class TrainConfig(Section):
     scores can go as far in short trainings as in long ones; else 0.03.
     """
     scores_weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Weight decay of the scores."""
     betas: tuple[Probability, Probability] = (0.9, 0.98)
+    """AdamW's decay rates of the two moments."""
     eps: Annotated[float, Field(gt=0)] = 1e-8
+    """AdamW's addend to the denominator."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     """Of matrices; biases and norms have none, and scores their own."""
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 5.0
+    """Norm to which larger gradients are scaled down. None: never."""
     accumulate: Positive = 1
     """Batches per update."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Autocast on a GPU; a CPU always runs float32."""
     publish_every: Positive = 50
+    """Updates between two entries of metrics and scores."""
     validate_every: Positive = 250
+    """Updates between two validations; a multiple of `train.publish_every`."""
     checkpoint_every: Positive = 250
+    """Updates between two checkpoints; a multiple of `train.publish_every`."""
     num_threads: Positive | None = None
     """CPU threads of this process. None: all cores, shared among the local processes."""
 
@@ -206,15 +223,23 @@ class Config(Section):
     """One run, complete."""
 
     task: Named = Named(name="generated-speech")
+    """The corpus: the name of a task, whose options follow."""
     method: Named = Named(name="simple-top-k")
+    """How the supernet is trained: the name of a method, whose options follow."""
     granularity: Granularity = "layer"
+    """What a unit is, which sizes count: a layer, or a module of one."""
     sizes: tuple[Positive, ...] = (6, 9, 12)
+    """Units of each subnet; the largest is the supernet unless `model.num_layers` says more."""
     seed: int = 0
+    """Seed of everything that is drawn."""
     device: str | None = None
-    """``cpu``, ``cuda``, ``cuda:1``. None: a GPU if there is one."""
+    """``cpu``, ``cuda``, ``cuda:1``. None: a GPU if there is one. A run goes on, and is read, on any."""
     model: ModelConfig = ModelConfig()
+    """The network."""
     passes: PassesConfig = PassesConfig()
+    """What a step runs."""
     train: TrainConfig = TrainConfig()
+    """The optimisation."""
 
     @field_validator("device")
     @classmethod

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,15 @@ from supernet.devices import device_problem
 from supernet.errors import UserError
 from supernet.features import LOG_MEL
 from supernet.files import read_text, refusal
-from supernet.names import nearest, plugin_names, presets, shipped_text
+from supernet.names import PluginKind, nearest, plugin_names, presets, shipped_text
 from supernet.phases import Method
-from supernet.plugins import load_plugin, validated
+from supernet.plugins import find_plugin, load_plugin, validated
 from supernet.pretrained import completed
+from supernet.settings import Setting, settings_of
 
 Data = dict[str, Any]
+
+_PLUGINS: dict[str, PluginKind] = {"task.name": "task", "method.name": "method"}
 
 BEFORE: Data = {"passes": {"smallest_first": 0}}
 """What trainings did before there was a setting for it, where that is not its default."""
@@ -57,14 +62,37 @@ def resolve(layers: Iterable[Mapping[str, Any]], saved: Mapping[str, Any] | None
     decided, should that be gone.
     """
     problems: list[str] = []
-    return _validated(completed(_known(_merged(layers), saved or {}), problems), problems)
+    return _validated(completed(_known(merged(layers), saved or {}), problems), problems)
 
 
-def _merged(layers: Iterable[Mapping[str, Any]]) -> Data:
+def merged(layers: Iterable[Mapping[str, Any]]) -> Data:
+    """``layers`` with their presets, the later over the earlier, not validated yet."""
     data: Data = {kind: {"name": Config.model_fields[kind].default.name} for kind in ("task", "method")}
     for layer in layers:
         data = merge(data, _expand(layer))
     return _placed(data)
+
+
+def settings(data: Mapping[str, Any]) -> list[Setting]:
+    """All settings of a configuration with the task and method of ``data``."""
+    found = list[Setting]()
+    for setting in settings_of(Config):
+        kind = _PLUGINS.get(setting.name)
+        if kind is None:
+            found.append(setting)
+            continue
+        field = Config.model_fields[kind]
+        found.append(Setting(kind, field.default.name, field.description or ""))
+        plugin = data.get(kind)
+        with contextlib.suppress(ValueError):  # which the validation says
+            name = plugin.get("name") if isinstance(plugin, Mapping) else plugin
+            found += settings_of(find_plugin(kind, str(name)).Options, f"{kind}.")
+    return found
+
+
+def setting_names(data: Mapping[str, Any]) -> list[str]:
+    """The names of :func:`settings`."""
+    return [setting.name for setting in settings(data)]
 
 
 def _placed(data: Data) -> Data:
@@ -89,9 +117,10 @@ def _known(data: Data, saved: Mapping[str, Any]) -> Data:
 
 def _validated(data: Data, problems: list[str]) -> Resolved:
     """The plug-ins of ``data``, and all of it checked; ``problems`` are known already."""
-    method_kls, method_options = load_plugin("method", data["method"], problems)
-    task_kls, task_options = load_plugin("task", data["task"], problems)
-    config = validated(Config, data, "", problems)
+    names = partial(setting_names, data)
+    method_kls, method_options = load_plugin("method", data["method"], problems, names=names)
+    task_kls, task_options = load_plugin("task", data["task"], problems, names=names)
+    config = validated(Config, data, "", problems, names)
     if problems or config is None or method_kls is None or task_kls is None:
         raise ConfigError(problems)
     config = config.model_copy(
@@ -137,7 +166,7 @@ def absolute(options: BaseModel) -> BaseModel:
 
 def resolve_trained(data: Mapping[str, Any], *changes: Mapping[str, Any]) -> Resolved:
     """The configuration of a trained run, for reading it anywhere: where it was trained is left out."""
-    return _validated(_merged([data, {"device": None}, *changes]), [])  # what `model.init` decided is known
+    return _validated(merged([data, {"device": None}, *changes]), [])  # what `model.init` decided is known
 
 
 def brought_up_to_date(data: Mapping[str, Any]) -> Data:

@@ -18,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         name="train",
         description="Train one CTC speech recogniser from which smaller ones are cut without fine-tuning.",
-        epilog="Stop with Ctrl-C at any time; the same command continues. Settings: see supernet/config.py.",
+        epilog="Stop with Ctrl-C at any time; the same command continues. Settings: see --settings.",
     )
     add = parser.add_argument
     add(
@@ -40,6 +40,14 @@ def build_parser() -> argparse.ArgumentParser:
     add("--out", metavar="DIR", type=Path, help="run folder; default: runs/ and a name made of the options")
     add("--config", metavar="FILE", type=Path, help="YAML settings, e.g. runs/X/config.yaml to repeat a run")
     add_set_option(parser, "any setting")
+    add(
+        "--settings",
+        dest="listed",
+        nargs="?",
+        const="",
+        metavar="PART",
+        help="list all settings, or those with PART in their names, and end; --task and --method add theirs",
+    )
     add("--dry-run", action="store_true", help="print sizes and estimates of memory and time, and end")
     return parser
 

@@ -30,20 +30,25 @@ _NAMED = 3
 class Reverb(BaseModel):
     """Echo of rooms (Ko et al., 2017)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    folder: Path = Field(description="Impulse responses, in folders of any depth.")
-    probability: float = Field(default=0.5, ge=0, le=1, description="Share of the utterances.")
+    folder: Path
+    """Impulse responses, in folders of any depth."""
+    probability: float = Field(default=0.5, ge=0, le=1)
+    """Share of the utterances."""
 
 
 class Noise(BaseModel):
     """Noise behind the speech."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    folder: Path = Field(description="Recordings of noise, in folders of any depth.")
-    probability: float = Field(default=0.5, ge=0, le=1, description="Share of the utterances.")
-    snr: tuple[float, float] = Field(default=(0.0, 20.0), description="Speech over noise, in dB: from, to.")
+    folder: Path
+    """Recordings of noise, in folders of any depth."""
+    probability: float = Field(default=0.5, ge=0, le=1)
+    """Share of the utterances."""
+    snr: tuple[float, float] = (0.0, 20.0)
+    """Speech over noise, in dB: from, to."""
 
     @field_validator("snr")
     @classmethod
@@ -56,13 +61,15 @@ class Noise(BaseModel):
 class EvalReverb(Reverb):
     """Echo of a test condition."""
 
-    probability: float = Field(default=1.0, ge=0, le=1, description="Share of the utterances.")
+    probability: float = Field(default=1.0, ge=0, le=1)
+    """Share of the utterances."""
 
 
 class EvalNoise(Noise):
     """Noise of a test condition."""
 
-    probability: float = Field(default=1.0, ge=0, le=1, description="Share of the utterances.")
+    probability: float = Field(default=1.0, ge=0, le=1)
+    """Share of the utterances."""
 
 
 @dataclass(frozen=True, slots=True)

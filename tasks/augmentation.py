@@ -24,21 +24,20 @@ class SpecAugment(BaseModel):
     ``time_masks=20, max_time_share=0.04``: one mask per 25 frames is their multiplicity of 0.04.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    time_masks: int = Field(default=2, ge=0, le=100, description="The most time masks of an utterance.")
-    frames_per_time_mask: int = Field(
-        default=25, ge=1, description="An utterance has at most one time mask per so many frames."
-    )
-    max_time_frames: int = Field(default=10, ge=0, description="The longest time mask, in frames.")
-    max_time_share: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="The longest time mask as a share of the utterance, instead of `max_time_frames`.",
-    )
-    freq_masks: int = Field(default=2, ge=0, le=100, description="Frequency masks of an utterance.")
-    max_freq_bands: int = Field(default=10, ge=0, le=80, description="The widest frequency mask, in bands.")
+    time_masks: int = Field(default=2, ge=0, le=100)
+    """The most time masks of an utterance."""
+    frames_per_time_mask: int = Field(default=25, ge=1)
+    """An utterance has at most one time mask per so many frames."""
+    max_time_frames: int = Field(default=10, ge=0)
+    """The longest time mask, in frames."""
+    max_time_share: float | None = Field(default=None, ge=0, le=1)
+    """The longest time mask as a share of the utterance, instead of `max_time_frames`."""
+    freq_masks: int = Field(default=2, ge=0, le=100)
+    """Frequency masks of an utterance."""
+    max_freq_bands: int = Field(default=10, ge=0, le=80)
+    """The widest frequency mask, in bands."""
 
 
 def spec_augment(

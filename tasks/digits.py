@@ -22,7 +22,7 @@ from supernet.files import refusal
 from tasks.cache import digest, make_once
 from tasks.corpus import CorpusTask
 from tasks.folder import Utterance, write_split
-from tasks.options import TOKENS, CorpusOptions
+from tasks.options import CorpusOptions
 from tasks.vocabulary import Choice
 
 VERSION = 2
@@ -38,15 +38,18 @@ _FEWEST, _MOST = 3, 6
 class DigitsOptions(CorpusOptions):
     """Options of connected digits."""
 
-    path: Path = Field(
-        description="The folder of {digit}_{speaker}_{take}.wav, or the one that holds `recordings`."
-    )
-    num_train: int = Field(default=3000, ge=1, description="Training utterances.")
-    seed: int = Field(default=0, ge=0, description="Another seed joins the recordings differently.")
-    tokens: Choice = Field(default="words", description=TOKENS)
-    batch_seconds: float = Field(
-        default=50.0, gt=0, description="Seconds of speech in a training batch of one rank."
-    )
+    path: Path
+    """The folder of {digit}_{speaker}_{take}.wav, or the one that holds `recordings`."""
+    num_train: int = Field(default=3000, ge=1)
+    """Training utterances."""
+    seed: int = Field(default=0, ge=0)
+    """Another seed joins the recordings differently."""
+    tokens: Choice = "words"
+    """What the recogniser writes: characters, words, pieces of words learned from the training texts (unigram
+    or bpe), or those of a tokens.txt or SentencePiece .model.
+    """
+    batch_seconds: float = Field(default=50.0, gt=0)
+    """Seconds of speech in a training batch of one rank."""
 
 
 @dataclass(frozen=True, slots=True)

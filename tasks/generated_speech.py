@@ -44,18 +44,20 @@ Speech = tuple[int, bytes]
 class GeneratedSpeechOptions(CorpusOptions):
     """Options of generated speech."""
 
-    text: Literal["commands", "stories"] = Field(
-        default="commands",
-        description="What is said: commands to a home (166 words), or sentences of all sorts (3,500 words).",
-    )
-    num_train: int = Field(default=3000, ge=20, description="Training utterances.")
-    num_valid: int = Field(default=300, ge=1, description="Validation utterances.")
-    num_test: int = Field(default=600, ge=1, description="Test utterances.")
-    snr: tuple[float, float] = Field(default=(15.0, 30.0), description="Speech over noise, in dB: from, to.")
-    rt60: tuple[float, float] | None = Field(
-        default=None, description="Reverberation times of the rooms in seconds: from, to. None: no echo."
-    )
-    seed: int = Field(default=0, ge=0, description="Another seed is another corpus.")
+    text: Literal["commands", "stories"] = "commands"
+    """What is said: commands to a home (166 words), or sentences of all sorts (3,500 words)."""
+    num_train: int = Field(default=3000, ge=20)
+    """Training utterances."""
+    num_valid: int = Field(default=300, ge=1)
+    """Validation utterances."""
+    num_test: int = Field(default=600, ge=1)
+    """Test utterances."""
+    snr: tuple[float, float] = (15.0, 30.0)
+    """Speech over noise, in dB: from, to."""
+    rt60: tuple[float, float] | None = None
+    """Reverberation times of the rooms in seconds: from, to. None: no echo."""
+    seed: int = Field(default=0, ge=0)
+    """Another seed is another corpus."""
 
     @field_validator("snr", "rt60")
     @classmethod

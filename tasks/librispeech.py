@@ -20,21 +20,16 @@ Parts = tuple[str, ...]
 class LibriSpeechOptions(CorpusOptions):
     """Options of LibriSpeech."""
 
-    path: Path = Field(
-        default=Path("LibriSpeech"), description="The folder with train-clean-100, dev-clean and so on."
-    )
-    train: Parts = Field(
-        default=("train-clean-100", "train-clean-360", "train-other-500"),
-        min_length=1,
-        description="Parts to train on: 960 hours; train-clean-100 alone is the 100-hour task.",
-    )
-    valid: Parts = Field(
-        default=("dev-clean", "dev-other"), min_length=1, description="Parts for validation."
-    )
-    test: Parts = Field(default=("test-clean", "test-other"), min_length=1, description="Parts for testing.")
-    batch_seconds: float = Field(
-        default=150.0, gt=0, description="Seconds of speech in a training batch of one rank."
-    )
+    path: Path = Path("LibriSpeech")
+    """The folder with train-clean-100, dev-clean and so on."""
+    train: Parts = Field(default=("train-clean-100", "train-clean-360", "train-other-500"), min_length=1)
+    """Parts to train on: 960 hours; train-clean-100 alone is the 100-hour task."""
+    valid: Parts = Field(default=("dev-clean", "dev-other"), min_length=1)
+    """Parts for validation."""
+    test: Parts = Field(default=("test-clean", "test-other"), min_length=1)
+    """Parts for testing."""
+    batch_seconds: float = Field(default=150.0, gt=0)
+    """Seconds of speech in a training batch of one rank."""
 
 
 class LibriSpeech(ConvertedTask):

@@ -33,20 +33,16 @@ SHARDS = (SHAR, WEBDATASET)
 class ManifestOptions(CorpusOptions):
     """Options of one's own corpus."""
 
-    path: Path = Field(
-        description="A folder with train.jsonl.gz, valid.jsonl.gz and test.jsonl.gz of Lhotse cuts; "
-        "or a file or folder in one of the other forms."
-    )
-    held_out: float = Field(
-        default=0.05,
-        gt=0,
-        le=0.4,
-        description="Share of the training speakers (utterances where fewer than 10 are known) taken for "
-        "each of valid and test where the corpus has none.",
-    )
-    batch_seconds: float = Field(
-        default=160.0, gt=0, description="Seconds of speech in a training batch of one rank."
-    )
+    path: Path
+    """A folder with train.jsonl.gz, valid.jsonl.gz and test.jsonl.gz of Lhotse cuts; or a file or folder in
+    one of the other forms.
+    """
+    held_out: float = Field(default=0.05, gt=0, le=0.4)
+    """Share of the training speakers (utterances where fewer than 10 are known) taken for each of valid and
+    test where the corpus has none.
+    """
+    batch_seconds: float = Field(default=160.0, gt=0)
+    """Seconds of speech in a training batch of one rank."""
 
 
 class Manifest(ConvertedTask):

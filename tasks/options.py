@@ -13,78 +13,54 @@ from tasks.augmentation import SpecAugment
 from tasks.cache import default_folder
 from tasks.vocabulary import Choice, check_choice
 
-TOKENS = (
-    "What the recogniser writes: characters, words, pieces of words learned from the training texts (unigram "
-    "or bpe), or those of a tokens.txt or SentencePiece .model."
-)
-
 
 class CorpusOptions(BaseModel):
     """Options of every task."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    tokens: Choice = Field(default="characters", description=TOKENS)
-    vocab_size: int | None = Field(
-        default=None,
-        ge=2,
-        description="Number of unigram or bpe tokens, with the blank. None: 500, or as many as there are.",
-    )
-    byte_fallback: bool = Field(
-        default=False, description="With unigram or bpe: unknown characters are written in bytes."
-    )
-    input: InputName = Field(
-        default="log-mel",
-        description="What the recogniser reads; `samples` with `model.init`, and then nothing hides or warps "
-        "frequencies.",
-    )
-    batch_seconds: float = Field(
-        default=28.0, gt=0, description="Seconds of speech in a training batch of one rank."
-    )
-    spec_augment: SpecAugment = Field(default=SpecAugment(), description="What is hidden while training.")
-    frequency_warp: float = Field(
-        default=0.1,
-        ge=0,
-        lt=0.5,
-        description="Largest relative stretch of the frequencies in training; 0 disables it.",
-    )
-    speed_perturb: tuple[Annotated[float, Field(ge=0.5, le=2.0)], ...] = Field(
-        default=(),
-        description="Speeds drawn from in training, such as [0.9, 1.0, 1.1]; slows reading down.",
-    )
-    reverb: Reverb | None = Field(
-        default=None, description="Echo of rooms in training; features are then computed as they are read."
-    )
-    noise: Noise | None = Field(default=None, description="Noise in training, after the echo; likewise.")
-    eval_reverb: EvalReverb | None = Field(
-        default=None, description="Echo in validation and test, the same each time: another condition."
-    )
-    eval_noise: EvalNoise | None = Field(default=None, description="Noise in validation and test; likewise.")
-    max_skipped: float = Field(default=0.05, ge=0, le=1, description="Share of a split that may be unusable.")
-    max_seconds: float = Field(
-        default=120.0,
-        gt=0,
-        description="Longer utterances, also those slowed down, are left out; `model.max_frames` must allow "
-        "it.",
-    )
-    store_hours: float = Field(
-        default=20.0,
-        ge=0,
-        description="Features of a corpus of so many hours (0.12 GB each) are stored; those of longer ones "
-        "are computed whenever they are read.",
-    )
-    num_workers: int = Field(
-        default=0,
-        ge=0,
-        le=256,
-        description="Threads that make the next training batches, so many ahead; for audio that is "
-        "decoded whenever it is read. 0: a batch is made when it is needed.",
-    )
-    cache: Path | None = Field(
-        default=None,
-        description="Where corpora and features are kept. None: $SUPERNET_CACHE, or supernet in "
-        "$XDG_CACHE_HOME (~/.cache), the same from every folder.",
-    )
+    tokens: Choice = "characters"
+    """What the recogniser writes: characters, words, pieces of words learned from the training texts (unigram
+    or bpe), or those of a tokens.txt or SentencePiece .model.
+    """
+    vocab_size: int | None = Field(default=None, ge=2)
+    """Number of unigram or bpe tokens, with the blank. None: 500, or as many as there are."""
+    byte_fallback: bool = False
+    """With unigram or bpe: unknown characters are written in bytes."""
+    input: InputName = "log-mel"
+    """What the recogniser reads; `samples` with `model.init`, and then nothing hides or warps frequencies."""
+    batch_seconds: float = Field(default=28.0, gt=0)
+    """Seconds of speech in a training batch of one rank."""
+    spec_augment: SpecAugment = SpecAugment()
+    """What is hidden while training."""
+    frequency_warp: float = Field(default=0.1, ge=0, lt=0.5)
+    """Largest relative stretch of the frequencies in training; 0 disables it."""
+    speed_perturb: tuple[Annotated[float, Field(ge=0.5, le=2.0)], ...] = ()
+    """Speeds drawn from in training, such as [0.9, 1.0, 1.1]; slows reading down."""
+    reverb: Reverb | None = None
+    """Echo of rooms in training; features are then computed as they are read."""
+    noise: Noise | None = None
+    """Noise in training, after the echo; likewise."""
+    eval_reverb: EvalReverb | None = None
+    """Echo in validation and test, the same each time: another condition."""
+    eval_noise: EvalNoise | None = None
+    """Noise in validation and test; likewise."""
+    max_skipped: float = Field(default=0.05, ge=0, le=1)
+    """Share of a split that may be unusable."""
+    max_seconds: float = Field(default=120.0, gt=0)
+    """Longer utterances, also those slowed down, are left out; `model.max_frames` must allow it."""
+    store_hours: float = Field(default=20.0, ge=0)
+    """Features of a corpus of so many hours (0.12 GB each) are stored; those of longer ones are computed
+    whenever they are read.
+    """
+    num_workers: int = Field(default=0, ge=0, le=256)
+    """Threads that make the next training batches, so many ahead; for audio that is decoded whenever it is
+    read. 0: a batch is made when it is needed.
+    """
+    cache: Path | None = None
+    """Where corpora and features are kept. None: $SUPERNET_CACHE, or supernet in $XDG_CACHE_HOME (~/.cache),
+    the same from every folder.
+    """
 
     @property
     def cache_folder(self) -> Path:

@@ -31,13 +31,10 @@ _PREFIX = re.compile(r"(?<!\S)' (?=\w)")
 class Tedlium2Options(CorpusOptions):
     """Options of TED-LIUM."""
 
-    path: Path = Field(
-        default=Path("TEDLIUM_release2"),
-        description="The folder with train, dev and test: sph and stm in each.",
-    )
-    batch_seconds: float = Field(
-        default=150.0, gt=0, description="Seconds of speech in a training batch of one rank."
-    )
+    path: Path = Path("TEDLIUM_release2")
+    """The folder with train, dev and test: sph and stm in each."""
+    batch_seconds: float = Field(default=150.0, gt=0)
+    """Seconds of speech in a training batch of one rank."""
 
 
 class Tedlium2(ConvertedTask):

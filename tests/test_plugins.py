@@ -97,7 +97,7 @@ def test_a_foreign_strategys_options_are_checked(path: dict[str, str], trained: 
     lines = sorted(line for line in err.splitlines() if line.startswith("error:"))
     assert len(lines) == 2
     assert "`shapley.oders` must be a setting that exists, but is not. Did you mean orders?" in lines[0]
-    assert "`shapley.seed` must be a valid integer" in lines[1]
+    assert "`shapley.seed` must be a whole number" in lines[1]
 
 
 def test_the_contract_checks_a_foreign_strategy(path: dict[str, str], tmp_path: Path) -> None:

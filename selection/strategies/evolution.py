@@ -19,12 +19,15 @@ Positive = Annotated[int, Field(ge=1)]
 
 class EvolutionOptions(Section):
     population: Annotated[int, Field(ge=2)] = 24
+    """Subnets of a generation."""
     generations: Positive = 8
+    """How many generations there are."""
     parents: Annotated[int, Field(ge=2)] = 8
     """How many of the best have children."""
     mutation: Fraction = 0.5
     """The share of the children that are mutated copies; the others are crossed."""
     seed: int = 0
+    """Seed of everything that is drawn."""
 
 
 class Evolution(Strategy):

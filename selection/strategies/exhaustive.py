@@ -18,6 +18,7 @@ from supernet.units import Kept
 
 class ExhaustiveOptions(Section):
     max_subnets: Annotated[int, Field(ge=1)] = 5000
+    """The most subnets that are scored; beyond that it does not choose."""
 
 
 class Exhaustive(Strategy):

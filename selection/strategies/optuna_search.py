@@ -24,9 +24,11 @@ class OptunaSearchOptions(Section):
     options: dict[str, Any] = Field(default_factory=dict)
     """What the sampler is made with."""
     trials: Positive = 128
+    """Subnets that are scored."""
     batch: Positive = 8
     """Subnets asked for at once; those that begin alike share work."""
     seed: int = 0
+    """Seed of the sampler."""
 
     @model_validator(mode="after")
     def _check(self) -> OptunaSearchOptions:

@@ -44,6 +44,7 @@ def _cheapest(budget: Budget) -> Kept:
 
 class RandomOptions(Section):
     seed: int = 0
+    """Another seed is another choice."""
 
 
 class Random(Ranking):

@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 import optuna
@@ -17,7 +18,7 @@ from selection.study.space import Dimension, nested
 from supernet.config import Named, Section
 from supernet.names import nearest
 from supernet.plugins import load_plugin, validated
-from supernet.resolve import ConfigError, Data, Resolved, resolve
+from supernet.resolve import ConfigError, Data, Resolved, resolve, setting_names
 
 Regime = Literal["updates", "compute", "compute-each"]
 """What trainings are given equally much of; see :func:`~selection.study.contenders.steps_of`."""
@@ -83,7 +84,9 @@ class CompareDefinition(Definition):
     size.
     """
     seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of every training."""
     regimes: tuple[Regime, ...] = ("updates", "compute")
+    """What trainings are given equally much of: updates, compute, or compute-each."""
     reference_wer: Annotated[float, Field(gt=0)] = 0.2
     """Hypervolumes are measured from this word error rate and 1.1 times the MACs of the full net."""
 
@@ -158,7 +161,9 @@ class TuneDefinition(Definition):
     reference: dict[int, Annotated[float, Field(gt=0)]] | None = None
     """Error rates by size that those of a trial are divided by before their mean is taken. None: 1."""
     sampler: Named = Named(name="TPESampler")
+    """One of ``optuna.samplers``, and its options."""
     pruner: Named = Named(name="MedianPruner")
+    """One of ``optuna.pruners``, and its options."""
 
     @model_validator(mode="before")
     @classmethod
@@ -225,12 +230,18 @@ class TuneDefinition(Definition):
 def checked(kls: type[D], data: Mapping[str, Any]) -> D:
     """``data`` as a study. Raises :class:`~supernet.resolve.ConfigError` with everything that is wrong."""
     problems: list[str] = []
-    definition = validated(kls, data, "", problems)
+    definition = validated(kls, data, "", problems, partial(_names, data))
     if definition is not None:
         problems += definition.problems()
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return definition  # type: ignore[no-any-return]
+
+
+def _names(data: Mapping[str, Any]) -> list[str]:
+    """The settings of trainings, as a study's file has them."""
+    settings = data.get("settings")
+    return [f"settings.{name}" for name in setting_names(settings if isinstance(settings, Mapping) else {})]
 
 
 def _sets(settings: Data, key: str) -> bool:

@@ -25,11 +25,15 @@ class Dimension(Section):
     """The values of one setting: from ``low`` to ``high`` (whole numbers where both are), or ``choices``."""
 
     low: int | float | None = None
+    """The smallest value."""
     high: int | float | None = None
+    """The largest value."""
     log: bool = False
     """Whether values are spread over orders of magnitude."""
     step: int | float | None = None
+    """Distance between two neighbouring values. None: any value."""
     choices: tuple[Any, ...] | None = None
+    """The values, where they are no range."""
 
     @model_validator(mode="after")
     def _check(self) -> Dimension:

@@ -17,7 +17,7 @@ from supernet.compute import unit_steps
 from supernet.console.progress import Shown, progress
 from supernet.console.screen import console
 from supernet.console.tables import results_table
-from supernet.console.text import fail, is_main_process, note, remark
+from supernet.console.text import fail, is_main_process, note, remark, say
 from supernet.dry_run import dry_run
 from supernet.evaluation import score_sizes
 from supernet.folders import check_closed, held
@@ -28,12 +28,15 @@ from supernet.resolve import (
     Resolved,
     brought_up_to_date,
     load_file,
+    merged,
     parse_set,
     resolve,
+    settings,
     task_from_option,
 )
 from supernet.run import Run, RunError
 from supernet.scoring import COLUMN, Measure, judged_by
+from supernet.settings import listing
 from supernet.tokens import Tokens
 from supernet.warm_start import said
 
@@ -52,6 +55,9 @@ class Stopped(KeyboardInterrupt):
 
 def train(args: argparse.Namespace) -> None:
     """The command ``train``."""
+    if args.listed is not None:
+        say(listing(settings(merged(layers(args))), args.listed))
+        return
     resolved = resolve(layers(args), _saved(args.out))
     if args.dry_run:
         with progress() as report:

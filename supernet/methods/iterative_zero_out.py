@@ -36,6 +36,7 @@ class IterativeZeroOutOptions(Section):
     first_share: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the first iteration in score learning (published: the longest). None: all equal."""
     penalty_weight: Annotated[float, Field(ge=0)] = 5.0
+    """Factor on the sparsity penalty."""
 
 
 class IterativeZeroOut(Method):
