@@ -183,14 +183,17 @@ class Run:
     def save_latency(self, latency: Mapping[str, object]) -> None:
         write_json(self.latency_file, latency)
 
-    def save_comparison(
-        self, comparison: Mapping[str, object], page: str, pictures: Mapping[str, bytes]
-    ) -> None:
-        """What ``report.html`` shows, the page itself, and its pictures (PNG, by name) once more."""
+    def save_comparison(self, comparison: Mapping[str, object]) -> None:
+        """What a selection adds to ``report.html``, as data."""
+        write_json(self.comparison_file, comparison)
+
+    def save_pictures(self, pictures: Mapping[str, bytes]) -> None:
+        """The pictures of ``report.html``, as PNG by name."""
         self.pictures.mkdir(exist_ok=True)
         for name, picture in pictures.items():
-            write_whole(self.pictures / f"selection-{name}.png", picture)
-        write_json(self.comparison_file, comparison)
+            write_whole(self.pictures / f"{name}.png", picture)
+
+    def save_page(self, page: str) -> None:
         write_whole(self.report_file, page)
 
     def save_transcripts(self, name: str, rows: Rows, trn: tuple[str, str], page: str) -> None:

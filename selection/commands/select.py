@@ -9,7 +9,7 @@ from typing import Any
 from selection.commands.asked import wishes, words
 from selection.comparing.earlier import stored
 from selection.reporting.pictures import draw_all
-from selection.reporting.report import render
+from selection.reporting.report import section
 from selection.reporting.tables import latency_lines, table
 from selection.select import Session, Wanted, compare
 from selection.strategy import Strategy
@@ -18,6 +18,8 @@ from supernet.console.screen import console
 from supernet.names import plugin_names
 from supernet.opening import open_model
 from supernet.plugins import load_plugin
+from supernet.reporting.run_page import write
+from supernet.reporting.trained import results_of
 from supernet.resolve import ConfigError, merge, parse_set, resolve_trained
 from supernet.run import Run, RunError
 
@@ -26,8 +28,9 @@ def select(args: argparse.Namespace) -> None:
     """The command ``select``."""
     run = Run.open(args.run)
     data, subnets = run.config_data(), run.subnets()
-    if not subnets:
-        raise RunError(f"`RUN` must have been trained to the end, but '{run.folder}' has no subnets yet.")
+    if not subnets or not run.is_finished:
+        raise RunError(f"`RUN` must have been trained to the end, but '{run.folder}' has not.")
+    results_of(run)  # what the page needs is looked at before anything is computed
     problems: list[str] = []
     settings = _settings(args.settings, problems)
     change = {"task": settings.pop("task")} if "task" in settings else {}
@@ -39,8 +42,10 @@ def select(args: argparse.Namespace) -> None:
         session = Session(run, model, resolved.task, wanted, report)
         earlier = stored(run.comparison_file, session.network)
         comparison = compare(session, earlier)
+        run.save_comparison(comparison.as_data())
         pictures = draw_all(comparison)
-        run.save_comparison(comparison.as_data(), render(comparison, pictures), pictures)
+        run.save_pictures({f"selection-{name}": drawn.png for name, drawn in pictures.items()})
+        write(run, resolved.config, comparison.units, section(comparison, pictures))
     console.print(table(comparison, console.width, earlier))
     for line in latency_lines(comparison):
         console.print(line)

@@ -1,32 +1,38 @@
-"""The pictures of a comparison: what is kept, and losses and error rates against cost."""
+"""The pictures of a comparison: what each strategy keeps and how well it does, and choices against cost."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import ListedColormap
-from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+from matplotlib.patches import Rectangle
 
 from selection.budget import SCALES
 from selection.comparison import Comparison, Contest, Row
-from selection.reporting.unit_pictures import name_units, png, similarity_maps, unit_facts
+from selection.reporting.unit_pictures import similarity_maps, unit_facts
+from supernet.pictures import name_units
+from supernet.reporting.look import (
+    BEST,
+    CHOICE,
+    FULL,
+    INK,
+    LINE,
+    SERIES,
+    SOFT,
+    Mark,
+    label,
+    label_right,
+    look,
+    panels,
+    rate_axis,
+    value_axis,
+)
+from supernet.reporting.picture import Picture, picture
 
 LEARNED = "learned"
 """The strategy that takes the scores from training: what the others are there to question."""
-MANY = 24
-"""More units than this need thin labels, and panels below each other."""
-DROPPED, KEPT, ELSE = "#e9edf2", "#2f6db3", "#e8963a"
-COLOURS = [*(f"C{i}" for i in range(10)), "navy", "gold", "darkgreen", "maroon"]
-MARKERS = "osD^vP<>X"
-"""Fewer than colours, so that both together are distinct for many strategies."""
+BLUE, ORANGE = SERIES[:2]
 AXES = {
     "macs": ("MACs for {seconds:g} s of audio (G)", SCALES["g"]),
     "params": ("parameters (M)", SCALES["m"]),
@@ -35,18 +41,21 @@ AXES = {
 """By quantity, the label of its axis and the unit in which it is shown."""
 
 
-def draw_all(comparison: Comparison) -> dict[str, bytes]:
-    """All pictures that there is data for, as PNG by name."""
-    pictures = {}
+def draw_all(comparison: Comparison) -> dict[str, Picture]:
+    """All pictures that there is data for, by name: ``choices-1`` is of the first budget."""
+    drawn: dict[str, Picture] = {}
     contests = [contest for contest in comparison.contests if is_open(contest, comparison.units)]
-    if contests:
-        pictures["kept"] = kept_grids(contests, comparison.units)
-        pictures |= {f"against-{q}": trade_offs(comparison, q) for q in quantities(contests)}
-    if comparison.facts:
-        pictures["facts"] = unit_facts(comparison.facts, kept_by_best(contests))
-    if comparison.similarities:
-        pictures["similarities"] = similarity_maps(comparison.similarities, comparison.units)
-    return pictures
+    with look():
+        for i, contest in enumerate(comparison.contests):
+            if contest in contests:
+                drawn[f"choices-{i + 1}"] = choices(comparison, contest, f"choices-{i + 1}")
+        for quantity in quantities(contests):
+            drawn[f"against-{quantity}"] = trade_offs(comparison, contests, quantity)
+        if comparison.facts:
+            drawn["facts"] = unit_facts(comparison.facts, kept_by_best(contests))
+        if comparison.similarities:
+            drawn["similarities"] = similarity_maps(comparison.similarities, comparison.units)
+    return drawn
 
 
 def is_open(contest: Contest, units: Sequence[str]) -> bool:
@@ -76,127 +85,128 @@ def alike_together(contest: Contest) -> list[list[Row]]:
     return list(groups.values())
 
 
-def kept_grids(contests: Sequence[Contest], units: Sequence[str]) -> bytes:
-    """A panel for each budget: strategies in rows, units in columns."""
-    columns = 1 if len(units) > MANY else min(3, len(contests))
-    lines, most = math.ceil(len(contests) / columns), max(len(contest.rows) for contest in contests)
-    size = (columns * (1.8 + (0.25 if len(units) <= MANY else 0.2) * len(units)), lines * (1 + 0.23 * most))
-    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
-    for axis in axes.flat[len(contests) :]:
-        axis.set_visible(False)
-    for contest, axis in zip(contests, axes.flat, strict=False):
-        _draw_grid(axis, contest, units)
-    keys = {"kept": KEPT, "kept, but not by the best choice": ELSE, "dropped": DROPPED}
-    handles = [Patch(color=colour, label=label) for label, colour in keys.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    return png(figure)
-
-
-def _draw_grid(axes: Any, contest: Contest, units: Sequence[str]) -> None:
-    groups = alike_together(contest)
-    rows, best = [row for group in groups for row in group], set(groups[0][0].kept)
-    cells = [[(u in row.kept) * (1 if u in best else 2) for u in units] for row in rows]
-    colours = ListedColormap([DROPPED, KEPT, ELSE])
-    axes.pcolormesh(np.array(cells), cmap=colours, vmin=0, vmax=2, edgecolors="white", linewidth=1.5)
-    for end in np.cumsum([len(group) for group in groups])[:-1]:
-        axes.axhline(end, color="black", linewidth=0.7)
-    names = [f"★ {row.strategy}" if row.strategy == contest.yardstick else row.strategy for row in rows]
-    axes.set_yticks(np.arange(len(rows)) + 0.5, names, fontsize=9)
-    name_units(axes, units)
-    axes.set_title(f"budget {contest.budget}", fontsize=10)
-    axes.tick_params(length=0)
-    axes.invert_yaxis()
-
-
-def trade_offs(comparison: Comparison, quantity: str = "macs") -> bytes:
-    """Validation loss and test error rate against cost, all strategies in one picture."""
-    contests = [contest for contest in comparison.contests if is_open(contest, comparison.units)]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 6), layout="constrained")
-    label, scale = AXES[quantity]
-    costs = [row.costs[quantity] / scale for contest in contests for row in contest.rows]
-    width = 0.1 * ((max(costs) - min(costs)) or costs[0])
-    _draw_spreads(left, contests, quantity, width)
-    names = list(
-        dict.fromkeys(row.strategy for c in contests for group in alike_together(c) for row in group)
+def choices(comparison: Comparison, contest: Contest, name: str) -> Picture:
+    """Strategies in rows: the units that each keeps, its validation loss, and its test error rate."""
+    groups, units = alike_together(contest), comparison.units
+    rows = [row for group in groups for row in group]
+    wide = 0.24 if len(units) <= 24 else 0.15
+    size = (1.6 + wide * len(units) + 2 * 2.6, 1.5 + 0.25 * len(rows))
+    figure, ((kept, loss, wer),) = panels(
+        1, 3, size, sharey=True, width_ratios=[max(1.2, wide * len(units)), 2.6, 2.6]
     )
-    for i, name in enumerate(names):
-        rows = [row for contest in contests for row in contest.rows if row.strategy == name]
-        aside = width * (i + 0.5 - len(names) / 2) / len(names)
-        _draw_strategy(
-            left, right, rows, [row.costs[quantity] / scale + aside for row in rows], _look(name, i)
-        )
-    _draw_full(left, right, comparison, quantity)
-    for axes, what in (
-        (left, "validation loss per frame"),
-        (right, f"test {comparison.measure.upper()}, 95 % bars"),
-    ):
-        axes.set(xlabel=label.format(seconds=comparison.seconds_of_audio), ylabel=what)
-        axes.grid(alpha=0.3)
-    _fit_scales(left, right, comparison)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=9)
-    return png(figure)
+    _draw_kept(kept, rows, set(groups[0][0].kept), units)
+    kept.set_yticks(range(len(rows)), [_named(row, contest) for row in rows], fontsize=9)
+    _draw_losses(loss, rows, contest, comparison.full_loss)
+    _draw_rates(wer, rows, contest, comparison.full_rate)
+    for axes in (kept, loss, wer):
+        for end in np.cumsum([len(group) for group in groups])[:-1]:
+            axes.axhline(end - 0.5, color=SOFT, linewidth=0.6)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", visible=False)
+    return picture(
+        figure, name, f"What each strategy keeps for the budget {label(contest.budget)}, and how well it does"
+    )
 
 
-def _look(name: str, i: int) -> dict[str, Any]:
-    if name == LEARNED:
-        return {
-            "label": name,
-            "color": "black",
-            "marker": "*",
-            "markersize": 11,
-            "linewidth": 1.8,
-            "zorder": 5,
-        }
-    look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
-    return {"label": name, "markersize": 5.5, "linewidth": 1, "zorder": 4, **look}
+def _named(row: Row, contest: Contest) -> str:
+    return f"{'★ ' if row.strategy == contest.yardstick else ''}{label(row.strategy)}"
 
 
-def _draw_strategy(left: Any, right: Any, rows: list[Row], costs: list[float], look: dict[str, Any]) -> None:
-    order = np.argsort(costs)
-    rows, costs = [rows[i] for i in order], [costs[i] for i in order]
-    left.plot(costs, [row.loss for row in rows], alpha=0.9, **look)
-    low = [max(0.0, row.rate - row.rate_ci95[0]) for row in rows]
-    high = [max(0.0, row.rate_ci95[1] - row.rate) for row in rows]
-    right.errorbar(costs, [row.rate for row in rows], yerr=[low, high], alpha=0.9, elinewidth=0.8, **look)
+def _draw_kept(axes: Any, rows: Sequence[Row], best: set[str], units: Sequence[str]) -> None:
+    for y, row in enumerate(rows):
+        mine = set(row.kept)
+        for x, unit in enumerate(units):
+            colour = (BLUE if unit in best else ORANGE) if unit in mine else None
+            look = {"facecolor": colour or "none", "edgecolor": colour or LINE, "linewidth": 0.8}
+            axes.add_patch(Rectangle((x - 0.38, y - 0.38), 0.76, 0.76, **look))
+    name_units(axes, units)
+    axes.set_xlim(-0.6, len(units) - 0.4)
+    axes.set_xlabel("unit")
+    axes.set_title("Kept (orange: not by ★)", fontsize=10)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
 
 
-def _draw_spreads(axes: Any, contests: Sequence[Contest], quantity: str, width: float) -> None:
-    """Behind the choices for an exact budget: range, quartiles and median of all its subnets."""
-    label, scale = "all subnets: range,\nquartiles and median", AXES[quantity][1]
-    for contest in contests:
-        if len(contest.spread) != 5:
-            continue
-        low, first, median, third, high = contest.spread
-        middle = float(np.mean([row.costs[quantity] for row in contest.rows])) / scale
-        half, look = 0.5 * width, {"color": "#9aa3ad", "zorder": 1}
-        box = (middle - half, first), 2 * half, third - first
-        axes.add_patch(Rectangle(*box, facecolor="#d5dae0", edgecolor="none", zorder=0.5, label=label))
-        axes.vlines(middle, low, high, linewidth=1, **look)
-        axes.hlines([low, median, high], middle - half, middle + half, linewidth=1, **look)
-        label = "_nolegend_"
+def _draw_losses(axes: Any, rows: Sequence[Row], contest: Contest, full: float) -> None:
+    """Behind the choices for an exact budget: quartiles and median of all its subnets."""
+    losses = [row.loss for row in rows]
+    if len(contest.spread) == 5:
+        low, first, median, third, _ = contest.spread
+        axes.axvspan(first, third, color=LINE, alpha=0.7, linewidth=0)
+        axes.axvline(median, color=SOFT, linewidth=1)
+        losses += [low, third]
+    for y, row in enumerate(rows):
+        _point(axes, row.loss, y, row, contest)
+    axes.axvline(full, color=INK, linewidth=1, linestyle=":")
+    value_axis(axes.xaxis, [*losses, full])
+    axes.set_xlabel("validation loss per frame")
+    axes.set_title("Loss (grey: half of all subnets)" if contest.spread else "Loss", fontsize=10)
 
 
-def _draw_full(left: Any, right: Any, comparison: Comparison, quantity: str) -> None:
-    """The full net: a level and a point."""
-    look = {"color": "#444444", "linestyle": ":", "linewidth": 1, "label": "full net"}
-    left.axhline(comparison.full_loss, **look)
-    right.axhline(comparison.full_rate, **look)
-    x = comparison.full_costs[quantity] / AXES[quantity][1]
-    left.scatter(x, comparison.full_loss, marker="s", color="#444444", zorder=6)
-    right.scatter(x, comparison.full_rate, marker="s", color="#444444", zorder=6)
+def _draw_rates(axes: Any, rows: Sequence[Row], contest: Contest, full: float) -> None:
+    for y, row in enumerate(rows):
+        low, high = row.rate_ci95
+        axes.plot([low, high], [y, y], color=_colour(row, contest), linewidth=1.4)
+        _point(axes, row.rate, y, row, contest)
+    axes.axvline(full, color=INK, linewidth=1, linestyle=":")
+    rate_axis(axes.xaxis, [full, *(rate for row in rows for rate in (row.rate, *row.rate_ci95))])
+    axes.set_xlabel(f"test {contest.measure.upper()} (95 % interval)")
+    axes.set_title(f"{contest.measure.upper()} (dotted: full net)", fontsize=10)
 
 
-def _fit_scales(left: Any, right: Any, comparison: Comparison) -> None:
-    rows = [row for contest in comparison.contests for row in contest.rows]
-    losses = [row.loss for row in rows] + [x for contest in comparison.contests for x in contest.spread]
-    fit_scale(left, [*losses, comparison.full_loss], FuncFormatter(lambda x, _: f"{x:g}"))
-    fit_scale(right, [end for row in rows for end in (*row.rate_ci95, row.rate)], PercentFormatter(1.0))
+def _point(axes: Any, x: float, y: float, row: Row, contest: Contest) -> None:
+    best = row.strategy == contest.yardstick
+    axes.plot([x], [y], BEST if best else CHOICE, color=_colour(row, contest), markersize=11 if best else 6)
 
 
-def fit_scale(axes: Any, values: Sequence[float], formatter: Any) -> None:
-    """Logarithmic where some values are many times the others."""
-    if min(values) > 0 and max(values) > 5 * min(values):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(formatter)
+def _colour(row: Row, contest: Contest) -> str:
+    """What keeps the units of the best choice is blue."""
+    best = next(other for other in contest.rows if other.strategy == contest.yardstick)
+    return BLUE if set(row.kept) == set(best.kept) else ORANGE
+
+
+def trade_offs(comparison: Comparison, contests: Sequence[Contest], quantity: str) -> Picture:
+    """Validation loss and test error rate against cost: the best choices, the learned ones, and all others."""
+    (name, scale), rows = AXES[quantity], [row for contest in contests for row in contest.rows]
+    figure, ((left, right),) = panels(1, 2, (11.0, 4.2))
+    best = [row for contest in contests for row in contest.rows if row.strategy == contest.yardstick]
+    learned = [row for row in rows if row.strategy == LEARNED]
+    full, measure = comparison.full_costs[quantity] / scale, comparison.measure.upper()
+    losses, rates = (
+        [*(row.loss for row in rows), comparison.full_loss],
+        [*(row.rate for row in rows), comparison.full_rate],
+    )
+    value_axis(left.yaxis, losses)
+    rate_axis(right.yaxis, rates)
+    for axes, what, level in ((left, "loss", comparison.full_loss), (right, "rate", comparison.full_rate)):
+        axes.plot([row.costs[quantity] / scale for row in rows], [getattr(row, what) for row in rows],
+                  CHOICE, color=SOFT, markersize=4, alpha=0.6)  # fmt: skip
+        axes.plot([full], [level], FULL, color=INK, markersize=7)
+        axes.set_xlabel(name.format(seconds=comparison.seconds_of_audio))
+        marks = [Mark(level, "■ full net", INK)]
+        for some, marker, colour, text in (
+            (learned, CHOICE, ORANGE, "● learned scores"),
+            (best, BEST, BLUE, "★ best choices"),
+        ):
+            marks += _draw_some(axes, some, quantity, scale, what, (marker, colour, text))
+        axes.margins(x=0.06)
+        label_right(axes, marks, height=3.4)
+    left.set(ylabel="validation loss per frame", title="Validation loss against cost")
+    right.set(ylabel=f"test {measure}", title=f"Test {measure} against cost")
+    return picture(
+        figure, f"against-{quantity}", f"Validation loss and test {measure} of all choices against {quantity}"
+    )
+
+
+def _draw_some(
+    axes: Any, rows: Sequence[Row], quantity: str, scale: float, what: str, drawn: tuple[str, str, str]
+) -> list[Mark]:
+    marker, colour, text = drawn
+    if not rows:
+        return []
+    points = sorted((row.costs[quantity] / scale, getattr(row, what)) for row in rows)
+    x, y = zip(*points, strict=True)
+    axes.plot(x, y, marker=marker, color=colour, linewidth=1.4, markersize=11 if marker == BEST else 6)
+    return [Mark(y[-1], text, colour)]

@@ -1,24 +1,26 @@
-"""The report of a comparison: one page of HTML that needs nothing else."""
+"""The part of a run's page that a selection adds."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
+
+from markupsafe import Markup
 
 from selection.budget import Quantity, shown
 from selection.comparison import Comparison, Contest, Row
 from selection.reporting import tables
 from selection.reporting.pictures import LEARNED, is_open
 from selection.reporting.tables import kind, p_text, percent, points
-from selection.reporting.unit_pictures import short_name
 from supernet.console.tables import short_names
 from supernet.pages import page_environment
+from supernet.pictures import short_name
+from supernet.reporting.picture import Picture
 
 WHAT = {"units": "units", "params": "parameters", "macs": "MACs", "latency": "of latency"}
 
 
-def render(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
-    """The page, with ``pictures`` (of :func:`~selection.reporting.pictures.draw_all`) in it."""
+def section(comparison: Comparison, pictures: Mapping[str, Picture]) -> Markup:
+    """The part of the page, with ``pictures`` (of :func:`~selection.reporting.pictures.draw_all`) in it."""
     environment = page_environment("selection")
     texts = (
         percent,
@@ -32,15 +34,24 @@ def render(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
     environment.filters.update({function.__name__: function for function in texts})
     about = (sentences, limit_text, tables.ordered, tables.cost, tables.verdict, kind)
     environment.globals.update({function.__name__: function for function in about})
-    embedded = embed(pictures)
+    environment.filters["drawn"] = Markup
     contests = [contest for contest in comparison.contests if is_open(contest, comparison.units)]
-    page = environment.get_template("reporting/report.html.jinja")
-    return page.render(c=comparison, contests=contests, summary=summary(contests), pictures=embedded)
+    template = environment.get_template("reporting/selection.html.jinja")
+    return Markup(
+        template.render(
+            c=comparison,
+            contests=contests,
+            summary=summary(contests),
+            pictures=pictures,
+            elsewhere=elsewhere(comparison),
+        )
+    )
 
 
-def embed(pictures: Mapping[str, bytes]) -> dict[str, str]:
-    """PNG pictures as text that a page can hold."""
-    return {name: base64.b64encode(png).decode() for name, png in pictures.items()}
+def elsewhere(comparison: Comparison) -> list[str]:
+    """The strategies of which a choice was made on other validation utterances than those of now."""
+    rows = [row for contest in comparison.contests for row in contest.rows]
+    return sorted({row.strategy for row in rows if row.num_valid not in (0, comparison.num_valid)})
 
 
 def summary(contests: Sequence[Contest]) -> list[tuple[str, list[tuple[float, str] | None]]]:

@@ -22,7 +22,7 @@ from supernet.dry_run import dry_run
 from supernet.evaluation import score_sizes
 from supernet.folders import check_closed, held
 from supernet.phases import Schedule
-from supernet.pictures import draw_all
+from supernet.reporting.run_page import write
 from supernet.resolve import (
     Data,
     Resolved,
@@ -215,7 +215,7 @@ def _refuse_more_steps(run: Run, num_steps: int) -> None:
 def _finish(
     run: Run, resolved: Resolved, trained: engine.Result, tokens: Tokens, seconds: float, report: Report
 ) -> Mapping[str, Any]:
-    """Save the weights and subnets, score every size, draw the pictures."""
+    """Save the weights and subnets, score every size, write the page."""
     model = Model(trained.model.eval(), tokens)
     subnets = {size: model.recogniser.table.subnet(kept) for size, kept in trained.schedule.subnets().items()}
     save(model, run.model_stem)
@@ -232,9 +232,10 @@ def _finish(
         "skipped_updates": int(model.recogniser.skipped_updates),
         "last_session_seconds": round(seconds, 1),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "phases": trained.schedule.boundaries(),
     }
     run.save_results(results)
-    draw_all(run, trained.schedule.boundaries())
+    write(run, resolved.config, [unit.name for unit in model.recogniser.table.units])
     return results
 
 

@@ -1,0 +1,93 @@
+"""A finished picture: vector graphics for pages, which follow their colours, and PNG."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+from matplotlib.figure import Figure
+
+from supernet.reporting.look import BACK, INK, LINE, SERIES, SOFT
+
+VARIABLES = {
+    INK: "--text",
+    SOFT: "--soft",
+    LINE: "--line",
+    BACK: "--back",
+    **{colour: f"--series-{i + 1}" for i, colour in enumerate(SERIES)},
+}
+"""By colour, the property of style.css that a page sets in its place."""
+_COLOUR = re.compile("|".join(VARIABLES))
+_REFERENCE = re.compile(r"#([\w.-]+)")
+_NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """``svg`` is an element to stand in a page of HTML, with ``title`` in it for who does not see it."""
+
+    title: str
+    svg: str
+    png: bytes
+
+
+def picture(figure: Figure, name: str, title: str) -> Picture:
+    """Draw ``figure``. ``name`` tells its parts from those of other pictures of a page."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120)
+    return Picture(title, as_svg(figure, name, title), file.getvalue())
+
+
+def as_svg(figure: Figure, name: str, title: str) -> str:
+    """The element ``svg``: no names of XML, no references to elsewhere, colours by a page's properties."""
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
+    root = ElementTree.fromstring(file.getvalue())
+    used = {target for element in root.iter() for target in _targets(element)}
+    for element in root.iter():
+        element.tag = _local(element.tag)
+        element.attrib = {_local(key): value for key, value in element.attrib.items()}
+        if (identity := element.attrib.pop("id", None)) in used:
+            element.set("id", f"{name}-{identity}")
+        for key, value in element.attrib.items():
+            element.set(key, _bound(_renamed(key, value, name)))
+    width = float(root.attrib.pop("width").removesuffix("pt")) * 4 / 3
+    for key in ("height", "version"):
+        del root.attrib[key]
+    root.attrib |= {"role": "img", "aria-label": title, "style": f"max-width: {width:.0f}px"}
+    said = ElementTree.Element("title")
+    said.text = title
+    root.insert(0, said)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+_LINKING = ("href", "clip-path", "style", "fill")
+
+
+def _targets(element: ElementTree.Element) -> Iterator[str]:
+    for key, value in element.attrib.items():
+        if _local(key) in _LINKING:
+            yield from _REFERENCE.findall(value)
+
+
+def _renamed(key: str, value: str, name: str) -> str:
+    if key == "href" and value.startswith("#"):
+        return f"#{name}-{value[1:]}"
+    return re.sub(r"url\(#", f"url(#{name}-", value)
+
+
+def _bound(value: str) -> str:
+    """Colours as properties of the page, fonts as the page's."""
+    value = re.sub(r"font: (?:[^;]*?(\d{3}) )?[^;]*?([\d.]+px)[^;]*", _font, value)
+    return _COLOUR.sub(lambda found: f"var({VARIABLES[found[0]]}, {found[0]})", value)
+
+
+def _font(found: re.Match[str]) -> str:
+    return f"font-size: {found[2]}" + (f"; font-weight: {found[1]}" if found[1] else "")
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]

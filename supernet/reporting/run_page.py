@@ -1,0 +1,118 @@
+"""The page of a run: what was trained and how well every size does; a selection adds its part."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from supernet.config import Config
+from supernet.console.tables import short_names
+from supernet.costs import MACS_SECONDS
+from supernet.pages import page_environment
+from supernet.pictures import draw_all
+from supernet.reporting.picture import Picture
+from supernet.reporting.trained import Results, results_of
+from supernet.run import Run
+
+
+def write(run: Run, config: Config, units: Sequence[str], selection: Markup | None = None) -> None:
+    """Draw the pictures of a finished run and write its page, with the part of a ``selection`` if given."""
+    results = results_of(run)
+    pictures = draw_all(run, results, units)
+    run.save_pictures({name: found.png for name, found in pictures.items()})
+    run.save_page(render(run, config, units, results, pictures, selection))
+
+
+def render(
+    run: Run,
+    config: Config,
+    units: Sequence[str],
+    results: Results,
+    pictures: Mapping[str, Picture],
+    selection: Markup | None = None,
+) -> str:
+    """The page, which needs nothing else; its links lead to files of the run folder."""
+    environment = page_environment("supernet")
+    texts = (percent, interval, millions, billions, short_names)
+    environment.filters.update({function.__name__: function for function in texts}, drawn=Markup)
+    sizes = sorted(results.sizes.items(), reverse=True)
+    return environment.get_template("reporting/run.html.jinja").render(
+        name=run.folder.name,
+        granularity=config.granularity,
+        units=units,
+        facts=facts(run, config, units, results),
+        sizes=sizes,
+        rates=results.measures,
+        transcripts={
+            size: quote(f"transcripts/test-{size}.html")
+            for size, _ in sizes
+            if (run.folder / "transcripts" / f"test-{size}.html").is_file()
+        },
+        seconds_of_audio=MACS_SECONDS,
+        pictures=pictures,
+        selection=selection or "",
+        next=next_commands(run, [size for size, _ in sizes], selection is not None),
+    )
+
+
+def facts(run: Run, config: Config, units: Sequence[str], results: Results) -> list[tuple[str, str]]:
+    """What was trained, with what, and what it took."""
+    task, seconds, skipped = config.task, run.training_seconds(), results.skipped_updates
+    test, path = next(iter(results.sizes.values())).test, task.options.get("path")
+    memory = results.peak_memory_mb
+    found = [
+        ("Method", f"{config.method.name}, by {config.granularity}s"),
+        ("Sizes", f"{', '.join(map(str, sorted(config.sizes)))} of {len(units)} {config.granularity}s"),
+        ("Corpus", task.name if path is None else f"{task.name}, {path}"),
+        ("Network", f"{config.model.layer_type}, {config.num_layers} layers, {config.model.dim} wide"),
+        ("Updates", f"{results.steps or config.train.num_steps:,}"),
+        ("Compute", "" if results.unit_steps is None else f"{results.unit_steps:,.0f} unit-steps"),
+        ("Training time", duration(seconds) if seconds else ""),
+        ("Peak memory", "" if memory is None else f"{memory:,.0f} MB"),
+        ("Left out", f"{skipped} updates whose gradients were not finite" if skipped else ""),
+        ("Test", f"{test.utterances:,} utterances, {test.words:,} words"),
+        ("Seed", str(config.seed)),
+    ]
+    return [(what, value) for what, value in found if value]
+
+
+def next_commands(run: Run, sizes: Sequence[int], selected: bool) -> list[tuple[str, str]]:
+    """What can be done with a run, as commands to type."""
+    folder, smallest = shlex.quote(str(run.folder)), sizes[-1]
+    choose = (
+        "Choose again, for other sizes or budgets" if selected else "Choose the units by other strategies"
+    )
+    return [
+        ("Recognise a recording", f"python -m supernet.transcribe {folder} --size {smallest} recording.wav"),
+        ("Score another split", f"python -m supernet.evaluate {folder} --split valid --by speaker,length"),
+        (choose, f"python -m selection {folder} --budget params=50%"),
+        ("Cut a size out", f"python -m supernet.cut {folder} --size {smallest} --out small"),
+        ("Export it for phones and servers", f"python -m supernet.export {folder} --size {smallest} --int8"),
+        ("Measure latency", f"python -m supernet.latency {folder}"),
+    ]
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def interval(ends: Sequence[float]) -> str:
+    return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}"
+
+
+def millions(number: float) -> str:
+    return f"{number / 1e6:.2f}"
+
+
+def billions(number: float) -> str:
+    return f"{number / 1e9:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """``12 s``, ``31 min`` or ``5.2 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
