@@ -118,7 +118,11 @@ def _draw_kept(axes: Any, rows: Sequence[Row], best: set[str], units: Sequence[s
         mine = set(row.kept)
         for x, unit in enumerate(units):
             colour = (BLUE if unit in best else ORANGE) if unit in mine else None
-            look = {"facecolor": colour or "none", "edgecolor": colour or LINE, "linewidth": 0.8}
+            look: dict[str, Any] = {
+                "facecolor": colour or "none",
+                "edgecolor": colour or LINE,
+                "linewidth": 0.8,
+            }
             axes.add_patch(Rectangle((x - 0.38, y - 0.38), 0.76, 0.76, **look))
     name_units(axes, units)
     axes.set_xlim(-0.6, len(units) - 0.4)

@@ -1,4 +1,4 @@
-"""The report of a comparison: tables on the console, CSV, a picture of all fronts, one page of HTML."""
+"""The report of a comparison: tables on the console, CSV, a picture for each regime, one page of HTML."""
 
 from __future__ import annotations
 
@@ -8,27 +8,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-from matplotlib.ticker import FuncFormatter
+from markupsafe import Markup
 from optuna.study import Study
 from rich.table import Table
 
-from selection.reporting.pictures import COLOURS, MARKERS, fit_scale
-from selection.reporting.report import embed
 from selection.reporting.tables import plain_table
-from selection.reporting.unit_pictures import png
+from selection.study.compare_pictures import errors
 from selection.study.contenders import Field
 from selection.study.definition import CompareDefinition, Contender
 from selection.study.sentences import TITLES, conclusions
 from selection.study.verdict import Cell, Cost, Verdict, missing, notes_of
 from selection.study.work import ended
 from supernet.console.screen import console
-from supernet.costs import MACS_SECONDS
 from supernet.files import write_whole
 from supernet.pages import page_environment
+from supernet.reporting.picture import Picture
 
 NOTE = (
     "test {measure}, %: mean over the seeds, lowest and highest;\n"
@@ -42,16 +36,16 @@ COST_NOTE = (
 
 
 def write(study: Study, definition: CompareDefinition, folder: Path) -> None:
-    """Print the tables and conclusions, and write CSV, picture and page."""
+    """Print the tables and conclusions, and write CSV, pictures and page."""
     field, notes = Field(definition), notes_of(ended(study))
     lacking = {regime: missing(field, regime, notes) for regime in definition.regimes}
     found = [Verdict(field, regime, notes) for regime, names in lacking.items() if not names]
     unfinished = list(dict.fromkeys(name for names in lacking.values() for name in names))
-    picture = fronts(found) if found else None
-    if picture:
-        write_whole(folder / "fronts.png", picture)
+    pictures = [errors(verdict) for verdict in found]
+    for verdict, picture in zip(found, pictures, strict=True):
+        write_whole(folder / f"errors-{verdict.regime}.png", picture.png)
     write_whole(folder / "results.csv", as_csv(found))
-    write_whole(folder / "report.html", page(study.study_name, found, unfinished, picture))
+    write_whole(folder / "report.html", page(study.study_name, found, unfinished, pictures))
     for verdict in found:
         console.print(error_table(verdict))
         console.print(cost_table(verdict))
@@ -147,50 +141,18 @@ def _lines(verdict: Verdict) -> Iterator[dict[str, Any]]:
                 yield {column: line[column] for column in COLUMNS}
 
 
-def fronts(verdicts: Sequence[Verdict]) -> bytes:
-    """Error rates against MACs, a panel for each regime: the mean over the seeds, and their spread."""
-    figure, axes = plt.subplots(
-        1,
-        len(verdicts),
-        figsize=(1.5 + 5.5 * len(verdicts), 5),
-        squeeze=False,
-        layout="constrained",
-        sharey=True,
-    )
-    every = [cell for v in verdicts for mine in v.cells.values() for cell in mine.values()]
-    rates = [100 * rate for cell in every for rate in cell.rates]
-    for panel, verdict in zip(axes[0], verdicts, strict=True):
-        for i, (contender, cells) in enumerate(verdict.cells.items()):
-            _draw(panel, i, contender.name, list(cells.values()))
-        panel.set_title(TITLES[verdict.regime], fontsize=10)
-        panel.set_xlabel(f"MACs for {MACS_SECONDS:g} s of audio (G)")
-        fit_scale(panel, rates, FuncFormatter(lambda x, _: f"{x:g}"))
-        panel.grid(alpha=0.3)
-    axes[0][0].set_ylabel(f"test {verdicts[0].measure.upper()}, %")
-    figure.legend(
-        *axes[0][0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=9
-    )
-    return png(figure)
-
-
-def _draw(axes: Any, i: int, name: str, cells: Sequence[Cell]) -> None:
-    macs = [cell.macs / 1e9 for cell in cells]
-    look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
-    axes.plot(macs, [100 * cell.mean for cell in cells], label=name, linewidth=1.3, markersize=5, **look)
-    low = [100 * min(cell.rates) for cell in cells]
-    high = [100 * max(cell.rates) for cell in cells]
-    axes.fill_between(macs, low, high, color=look["color"], alpha=0.12, linewidth=0)
-
-
-def page(name: str, verdicts: Sequence[Verdict], missing: Sequence[str], picture: bytes | None) -> str:
-    """The page, with the picture in it."""
+def page(
+    name: str, verdicts: Sequence[Verdict], missing: Sequence[str], pictures: Sequence[Picture] = ()
+) -> str:
+    """The page, with a picture for each of ``verdicts`` in it, where there are some."""
     environment = page_environment("selection")
     functions = (rates, behind, volume, cost_cells, conclusions)
     environment.globals.update({function.__name__: function for function in functions})
+    environment.filters["drawn"] = Markup
     return environment.get_template("study/compare.html.jinja").render(
         name=name,
         verdicts=verdicts,
         missing=missing,
         titles=TITLES,
-        picture=embed({"fronts": picture})["fronts"] if picture else None,
+        pictures=dict(zip((verdict.regime for verdict in verdicts), pictures, strict=False)),
     )

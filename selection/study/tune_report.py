@@ -1,48 +1,75 @@
-"""The report of a search: the best trials, which settings mattered, and Optuna's pictures."""
+"""The report of a search: the best trials, which settings mattered, and what to do with them."""
 
 from __future__ import annotations
 
 import csv
 import io
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from shlex import quote
 
-import matplotlib
-
-matplotlib.use("Agg")
+import yaml
+from markupsafe import Markup
 from optuna.importance import get_param_importances
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from optuna.visualization import matplotlib as drawing
 from rich.table import Table
 
-from selection.reporting.report import embed
 from selection.reporting.tables import plain_table
-from selection.reporting.unit_pictures import png
-from selection.study.space import shown
+from selection.study.space import nested, read, shown
+from selection.study.storage import DEFINITION
+from selection.study.tune_pictures import Drawing
 from supernet.console.screen import console
 from supernet.files import write_whole
 from supernet.pages import page_environment
+from supernet.reporting.picture import Picture
+from supernet.resolve import Data, merge
 
+BEST_FILE = "best.yaml"
+"""The settings of the best trial, in the study's folder."""
 SPLITS = ("validation", "test")
 MOST_SHOWN = 15
-MOST_SLICES = 5
-"""Pictures of single settings, those that mattered most."""
 FEWEST_FOR_IMPORTANCES = 4
 
 
 def write(study: Study, objectives: Sequence[str], folder: Path) -> None:
-    """Print the best trials and what mattered, and write CSV, pictures and page."""
-    drawn = pictures(study, objectives)
+    """Print the best trials and what mattered, and write the best settings, CSV, pictures and page."""
+    trials = completed(study)
+    is_rate = not study.user_attrs.get(DEFINITION, {}).get("reference")
+    drawn = Drawing(study, objectives, trials, importances(study), measure(study), is_rate).all()
     for name, picture in drawn.items():
-        write_whole(folder / f"{name}.png", picture)
+        write_whole(folder / f"{name}.png", picture.png)
+    if trials and DEFINITION in study.user_attrs:
+        text = yaml.safe_dump(best_settings(study), sort_keys=False, allow_unicode=True)
+        write_whole(folder / BEST_FILE, text)
     write_whole(folder / "results.csv", as_csv(study, objectives))
-    write_whole(folder / "report.html", page(study, objectives, drawn))
+    write_whole(folder / "report.html", page(study, objectives, drawn, next_commands(folder)))
     console.print(table(study, objectives))
     for key, value in importances(study).items():
         console.print(f"importance of {key}: {value:.2f}")
+
+
+def best_settings(study: Study) -> Data:
+    """Every setting of the best trial, or of that on the Pareto front with the lowest first objective; to be
+    trained with ``--config``.
+    """
+    values = {key: read(value) for key, value in completed(study)[0].params.items()}
+    return merge(study.user_attrs[DEFINITION]["settings"], nested(values))
+
+
+def next_commands(folder: Path) -> list[tuple[str, str]]:
+    """What can be done with a search, as commands to type."""
+    best = folder / BEST_FILE
+    found = [
+        (
+            "Write this page again, from what is stored",
+            f"python -m selection.study report {quote(str(folder))}",
+        )
+    ]
+    if best.is_file():
+        command = f"python -m supernet.train --config {quote(str(best))} --out runs/best"
+        found.insert(0, ("Train with the best settings", command))
+    return found
 
 
 def completed(study: Study) -> list[FrozenTrial]:
@@ -111,42 +138,6 @@ def _first_value(trial: FrozenTrial) -> float:
     return float(trial.values[0])
 
 
-def pictures(study: Study, objectives: Sequence[str]) -> dict[str, bytes]:
-    """PNG by name: how the search went, what mattered, and the front of two objectives."""
-    if not completed(study):
-        return {}
-    with warnings.catch_warnings():  # few trials make for axes without width
-        warnings.simplefilter("ignore")
-        return {name: _drawn(axes) for name, axes in _axes(study, objectives).items()}
-
-
-def _axes(study: Study, objectives: Sequence[str]) -> dict[str, Any]:
-    single = len(objectives) == 1
-    target = None if single else _first_value
-    name = objectives[0]
-    made: dict[str, Any] = {
-        "history": drawing.plot_optimization_history(study, target=target, target_name=name)
-    }
-    mattered = importances(study)
-    sliced = list(mattered or completed(study)[0].params)[:MOST_SLICES]
-    made["slices"] = drawing.plot_slice(study, params=sliced, target=target, target_name=name)
-    if mattered:
-        made["importances"] = drawing.plot_param_importances(study, target=target, target_name=name)
-    if single and any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):
-        made["curves"] = drawing.plot_intermediate_values(study)
-    if len(objectives) in (2, 3):
-        made["front"] = drawing.plot_pareto_front(study, target_names=list(objectives))
-    return made
-
-
-def _drawn(axes: Any) -> bytes:
-    """One of Optuna's pictures, which are axes or an array of them."""
-    figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
-    width, height = figure.get_size_inches()
-    figure.set_size_inches(max(width, 9), max(height, 5))
-    return png(figure, whole=True)
-
-
 def as_csv(study: Study, objectives: Sequence[str]) -> str:
     """A line for each trial, whatever became of it."""
     trials = study.get_trials(deepcopy=False)
@@ -171,15 +162,22 @@ def as_csv(study: Study, objectives: Sequence[str]) -> str:
     return file.getvalue()
 
 
-def page(study: Study, objectives: Sequence[str], drawn: Mapping[str, bytes]) -> str:
+def page(
+    study: Study,
+    objectives: Sequence[str],
+    drawn: Mapping[str, Picture],
+    commands: Sequence[tuple[str, str]] = (),
+) -> str:
     """The page, with the pictures in it."""
     environment = page_environment("selection")
-    environment.globals.update({"cells": cells, "counts": counts, "measure": measure})
+    environment.globals.update({"cells": cells, "counts": counts, "measure": measure, "shown": shown})
+    environment.filters["drawn"] = Markup
     return environment.get_template("study/tune.html.jinja").render(
         study=study,
         objectives=objectives,
         trials=completed(study),
         pruned=study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)),
         importances=importances(study),
-        pictures=embed(drawn),
+        pictures=drawn,
+        next=commands,
     )

@@ -27,7 +27,7 @@ BEST, CHOICE, FULL = "*", "o", "s"
 LONGEST = 40
 """Characters of a name in a picture."""
 _NO_XML = dict.fromkeys((0xFFFE, 0xFFFF), "\ufffd")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # names may hold dollar signs
     "text.usetex": False,
     "svg.fonttype": "none",
@@ -86,6 +86,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
+def number(value: float) -> str:
+    """``0.031`` or ``31,000``."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def rate_axis(axis: Any, rates: Iterable[float]) -> None:
     """An axis (``axes.xaxis`` or ``axes.yaxis``) of error rates in percent: logarithmic where they differ
     much, with 0 at its end where it occurs; else cut to where they lie.
@@ -142,7 +147,7 @@ def value_axis(axis: Any, values: Iterable[float]) -> None:
         _scale(axis, "log")
         _limit(axis, low / 1.2, high * 1.2)
         _set_ticks(axis, _round_values(low, high, _most_ticks(axis)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
 
 
 def _most_ticks(axis: Any) -> int:

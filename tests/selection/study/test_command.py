@@ -91,7 +91,7 @@ def test_a_comparison_trains_each_run_once_and_judges_every_contender(compared: 
     for line in found:
         assert line["contender"] in out
         assert len(line["kept"].split()) == int(line["size"])
-    assert (folder / "fronts.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "errors-updates.png").read_bytes().startswith(b"\x89PNG")
     assert "At the same number of updates" in out
 
 

@@ -90,7 +90,7 @@ def test_the_yardstick_of_the_study_may_be_worse_than_others() -> None:
     text = " ".join(conclusions(found))
     assert "2 units: individual, 21.00 % on average; clearly worse than simple-top-k (-15.00)." in text
     assert "4 units: individual, 3.00 % on average; not told apart from simple-top-k (+0.00)." in text
-    html = page("x", [found], [], None)
+    html = page("x", [found], [])
     assert "behind individual" in html
     assert '<td class="better">-15.00 [' in html
 
