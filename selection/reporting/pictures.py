@@ -172,7 +172,7 @@ def _colour(row: Row, contest: Contest) -> str:
 
 
 def trade_offs(comparison: Comparison, contests: Sequence[Contest], quantity: str) -> Picture:
-    """Validation loss and test error rate against cost: the best choices, the learned ones, and all others."""
+    """Loss and test error rate against cost: the best choices, the learned ones, and all others."""
     (name, scale), rows = AXES[quantity], [row for contest in contests for row in contest.rows]
     figure, ((left, right),) = panels(1, 2, (11.0, 4.2))
     best = [row for contest in contests for row in contest.rows if row.strategy == contest.yardstick]

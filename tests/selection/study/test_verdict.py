@@ -111,7 +111,7 @@ def test_texts_without_spaces_are_compared_by_characters() -> None:
     text = " ".join(conclusions(found))
     assert "lowest CER with simple-top-k, 1.00 % on average" in text
     assert "400 characters" in text
-    html = page("x", [found], [], None)
+    html = page("x", [found], [])
     assert "test CER, %" in html
     assert "WER" not in html
 
