@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from supernet.run import Run
 from supernet.train import main
-from tests.supernet.processes import LEARNING, ZEROING, digest, run, settings, stop_at
+from tests.supernet.processes import LEARNING, ZEROING, digest, run, settings, start, stop_at
 
 
 def assert_the_same_run(resumed: Run, whole: Run) -> None:
@@ -50,6 +52,29 @@ def test_killed_and_started_again_it_ends_bit_by_bit_the_same(
     printed, _ = run(*command, cwd=place)
     assert "Training goes on from update" in printed
     assert_the_same_run(Run(place / out), whole)
+
+
+def test_audio_that_vanishes_is_named_and_once_it_is_back_the_same_command_continues(
+    tones: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tones, tmp_path / "tones")
+    options = settings(num_steps=60, checkpoint_every=4, validate_every=60)
+    command = ["supernet.train", *options, "--set", "task.store_hours=0", "--out", "runs/gone"]
+    process = start(command, tmp_path)
+    while not (tmp_path / "runs" / "gone" / "checkpoints" / "step_4").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.002)
+    gone = tmp_path / "tones" / "audio" / "train" / "train-3.flac"
+    gone.rename(tmp_path / "elsewhere.flac")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2, err
+    (line,) = (line for line in err.splitlines() if line.startswith("error:"))
+    assert "the audio of 'train-3' in the train split must be as it was when it was prepared" in line
+    assert f"no such file: '{gone}'" in line
+    assert "Traceback" not in err
+    (tmp_path / "elsewhere.flac").rename(gone)
+    printed, err = run(*command, cwd=tmp_path)
+    assert "Training goes on from update" in printed + err
 
 
 def test_ctrl_c_says_what_remains_and_the_same_command_continues(
