@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -35,8 +36,13 @@ class ConvertedTask(CorpusTask):
     def path(self) -> Path:
         return self.cache / f"{self.name}-{self.source.digest}"
 
+    @property
+    def aside(self) -> Sequence[Path]:
+        """What looks like a listing of the corpus, too, and is not read."""
+        return self.source.aside
+
     def notes(self) -> list[str]:
-        if not (aside := self.source.aside):
+        if not (aside := self.aside):
             return []
         count = "1 listing is" if len(aside) == 1 else f"{len(aside)} listings are"
         return [f"{count} not read: {', '.join(map(str, aside[:_NAMED]))}{', …' if aside[_NAMED:] else ''}"]

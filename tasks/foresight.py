@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import NDArray
 
 from supernet.batch import SPLITS, Report, Skipped, Split, TaskError
 from supernet.features import INPUTS, LOG_MEL, SAMPLE_RATE
@@ -34,12 +35,13 @@ def foresee(path: Path, options: CorpusOptions, report: Report) -> Foresight:
     """
     folder = ManifestFolder(path, options.cache_folder)
     folder.prepare(report)
-    rows = {split: _rows(folder.cuts[split]) for split in SPLITS}
+    lengths = {split: _lengths(folder.cuts[split]) for split in SPLITS}
+    rows = {split: _rows(folder.cuts[split], lengths[split]) for split in SPLITS}
     choice = (options.tokens, options.vocab_size, options.byte_fallback)
     tokens = make_tokens(*choice, Texts(rows["train"]), options.cache_folder)
     skipped, refusals = [], []
     for split in SPLITS:
-        short = _too_short(folder.cuts[split], split)
+        short = _too_short(folder.cuts[split], lengths[split], split)
         speeds = options.speed_perturb if split == "train" else ()
         with TemporaryDirectory() as made:
             needed_R = needed_frames(rows[split], tokens, Path(made), split)
@@ -58,17 +60,19 @@ def foresee(path: Path, options: CorpusOptions, report: Report) -> Foresight:
     return Foresight(skipped, refusals)
 
 
-def _rows(cuts: Cuts) -> Rows:
-    """The rows that there will be if all audio is fine, but for what is too short for any features."""
-    numbers = [(i, 0, LOG_MEL.num_frames(n)) for i, n in enumerate(_lengths(cuts)) if n >= SHORTEST]
-    return Rows(cuts.lines, np.array(numbers, np.int64).reshape(-1, 3))
-
-
-def _too_short(cuts: Cuts, split: Split) -> list[Skipped]:
-    found = ((number, length) for number, length in enumerate(_lengths(cuts)) if length < SHORTEST)
-    return [Skipped(cuts[number].id, split, f"too short: {length} samples") for number, length in found]
-
-
-def _lengths(cuts: Cuts) -> Iterator[int]:
+def _lengths(cuts: Cuts) -> NDArray[np.int64]:
     """Samples of each cut at 16 kHz."""
-    return (round(cut.duration * SAMPLE_RATE) for cut in cuts)
+    durations = np.fromiter((json.loads(line)["duration"] for line in cuts.lines), np.float64)
+    return np.rint(durations * SAMPLE_RATE).astype(np.int64)
+
+
+def _rows(cuts: Cuts, lengths: NDArray[np.int64]) -> Rows:
+    """The rows that there will be if all audio is fine, but for what is too short for any features."""
+    position = np.flatnonzero(lengths >= SHORTEST)
+    num_frames = np.array([LOG_MEL.num_frames(n) for n in lengths[position].tolist()], np.int64)
+    return Rows(cuts.lines, np.stack([position, np.zeros_like(position), num_frames], axis=1))
+
+
+def _too_short(cuts: Cuts, lengths: NDArray[np.int64], split: Split) -> list[Skipped]:
+    found = np.flatnonzero(lengths < SHORTEST).tolist()
+    return [Skipped(cuts[number].id, split, f"too short: {lengths[number]} samples") for number in found]

@@ -59,8 +59,12 @@ class Manifest(ConvertedTask):
         if not self.is_lhotse:
             super().make(report)
 
-    def notes(self) -> list[str]:
-        return [] if self.is_lhotse else super().notes()
+    @property
+    def aside(self) -> Sequence[Path]:
+        if not self.is_lhotse:
+            return super().aside
+        read = {manifest_path(self.path, split) for split in SPLITS}
+        return sorted(file for file in self.path.glob("*.jsonl.gz") if file not in read)
 
     @cached_property
     def is_lhotse(self) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
+import json
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
 
-from tasks.entries import Listed
+from tasks.entries import Entry, Listed
+from tasks.members import Member
+from tasks.problems import Problem
 
 
 class Replay:
@@ -23,12 +27,25 @@ class Replay:
     def _first(self) -> Listed:
         kept = NamedTemporaryFile()  # noqa: SIM115 - it closes, and vanishes, with this object
         for item in self._read():
-            pickle.dump(item, kept)
+            kept.write(_as_line(item))
             yield item
         kept.flush()
         self._kept = kept  # only now: a reading that was given up is none
 
     def _again(self, kept: str) -> Listed:
         with open(kept, "rb") as file:
-            while file.peek(1):
-                yield pickle.load(file)
+            yield from map(_from_line, file)
+
+
+def _as_line(item: Entry | Problem) -> bytes:
+    # In ASCII: there may be halves of pairs, which are no UTF-8.
+    return json.dumps([type(item).__name__, asdict(item)], default=str).encode("ascii") + b"\n"
+
+
+def _from_line(line: bytes) -> Entry | Problem:
+    kind, values = json.loads(line)
+    if kind == Problem.__name__:
+        return Problem(**values)
+    audio, member = values["audio"], values["member"]
+    kinds = {"audio": audio and Path(audio), "member": member and Member(**member)}
+    return Entry(**(values | kinds))

@@ -321,6 +321,12 @@ def test_one_spelling_for_what_looks_the_same(tmp_path: Path) -> None:
         assert batch.texts == ["caf\u00e9 ab"]
 
 
+def test_manifests_of_other_names_are_named(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tones", train=3)
+    shutil.copy(manifest_path(folder, "train"), folder / "train_dev.jsonl.gz")
+    assert prepared(folder).notes() == [f"1 listing is not read: {folder / 'train_dev.jsonl.gz'}"]
+
+
 def test_a_missing_folder_stops(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="`path` must be a folder of manifests"):
         prepared(tmp_path / "nowhere")
