@@ -54,8 +54,8 @@ def _run(args: argparse.Namespace) -> None:
     definition = checked(KINDS[args.command], definition_data(args))
     job = _job(definition, args)
     args.out.mkdir(parents=True, exist_ok=True)
-    data = _complete(args.command, definition)
-    study = create(_storage(args), _name(args), job.directions, job.first(), data, _completed)
+    data = complete(args.command, definition)
+    study = create(_storage(args), _name(args), job.directions, job.first(), data, completed)
     if isinstance(definition, TuneDefinition) and len(job.directions) == 1:
         study.pruner = definition.new_pruner()
     try:
@@ -67,15 +67,22 @@ def _run(args: argparse.Namespace) -> None:
     _report(study, args.out)
 
 
-def _complete(kind: str, definition: Definition) -> Data:
+def complete(kind: str, definition: Definition) -> Data:
     """The study as it is stored: with every setting of its trainings."""
     data = {"kind": kind, **definition.model_dump(mode="json")}
-    return data | {"settings": as_data(definition.resolved().config)}
+    return _anywhere(data | {"settings": as_data(definition.resolved().config)})
 
 
-def _completed(data: Data) -> Data:
+def _anywhere(data: Data) -> Data:
+    """A study without the device of this worker: others have their own."""
+    settings = data.get("settings")
+    return data | {"settings": {**settings, "device": None}} if isinstance(settings, Mapping) else data
+
+
+def completed(data: Data) -> Data:
+    data = _anywhere(data)
     kind = data.pop("kind", None)
-    return _complete(kind, checked(KINDS[kind], data)) if kind in KINDS else data
+    return complete(kind, checked(KINDS[kind], data)) if kind in KINDS else data
 
 
 def _job(definition: Definition, args: argparse.Namespace) -> Job:
@@ -97,6 +104,8 @@ def definition_data(args: argparse.Namespace) -> Data:
         settings["sizes"] = numbers(args.sizes)
     if args.steps is not None:
         settings["train"] = {"num_steps": args.steps}
+    if args.device is not None:
+        settings["device"] = args.device
     if getattr(args, "method", None) is not None:
         settings["method"] = {"name": args.method}
     options: Data = {"settings": settings} if settings else {}
@@ -139,7 +148,7 @@ def _name(args: argparse.Namespace) -> str:
 def _report(study: Study, folder: Path) -> None:
     """Write tables, pictures and the page of a study into its folder, and print the tables."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = dict(study.user_attrs[DEFINITION])
+    data = _anywhere(study.user_attrs[DEFINITION])
     kind = data.pop("kind")
     if kind == "compare":
         compare_report.write(study, checked(CompareDefinition, data), folder)

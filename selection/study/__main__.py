@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from supernet.console.guard import main_guard
-from supernet.console.options import add_set_option
+from supernet.console.options import add_device_option, add_set_option
 from supernet.console.parser import Parser, parse, whole
 from supernet.names import plugin_names
 
@@ -41,6 +41,7 @@ def _add_study_options(parser: argparse.ArgumentParser) -> None:
     add("--task", metavar="NAME|PATH", help="as in supernet.train")
     add("--sizes", metavar="6,9,12", help="as in supernet.train")
     add("--steps", type=whole(1), metavar="N", help="updates of a run")
+    add_device_option(parser)
     add_set_option(parser, "any key of the study, e.g. settings.train.lr=0.001")
 
 

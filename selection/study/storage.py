@@ -5,6 +5,7 @@ worker.
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -21,9 +22,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError as NoUrl
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from supernet.arguments import ArgumentError
 from supernet.resolve import Data
 from supernet.run import RunError, differences
 
@@ -84,29 +87,34 @@ class BeatingDatabase(RDBStorage):
 
 
 def open_storage(text: str | None, folder: Path, grace: int) -> BaseStorage:
-    """The storage of ``--storage``, or ``study.db`` in the study's folder. A trial whose worker gives no sign
-    of life for ``grace`` seconds is queued again.
+    """The storage of the URL ``text``, or ``study.db`` in the study's folder. A trial whose worker gives no
+    sign of life for ``grace`` seconds is queued again.
 
-    Raises :class:`~supernet.run.RunError` where it cannot be reached.
+    Raises :class:`~supernet.arguments.ArgumentError` where it cannot be reached.
     """
-    url = f"sqlite:///{folder.absolute() / 'study.db'}" if text is None else text
+    file = folder.absolute() / "study.db" if text is None else None
+    url = "sqlite:///study.db" if text is None else text
     if url.startswith("postgresql://"):  # with the driver of our extra, whatever SQLAlchemy's default is
         url = url.replace("postgresql", "postgresql+psycopg", 1)
     interval = max(1, grace // _BEATS)
     try:
         if url.startswith(JOURNAL):
             return BeatingJournal(url.removeprefix(JOURNAL), interval)
-        return _database(url, interval)
+        return _database(url, interval, file)
     except (OSError, RuntimeError, ImportError, SQLAlchemyError) as e:
-        raise RunError(_unreachable(url, e)) from None
+        shown_url = shown(url) if file is None else str(file)
+        raise ArgumentError(["storage"], _unreachable(shown_url, e)) from None
 
 
-def _database(url: str, interval: int, attempts: int = 3) -> BeatingDatabase:
-    """The database. Of several workers that make its tables at the same time, all but one are refused."""
+def _database(url: str, interval: int, file: Path | None, attempts: int = 3) -> BeatingDatabase:
+    """The database of ``url``, or SQLite's in ``file``: a path is no part of a URL, in which some of its
+    characters mean something. Of several workers that make its tables at the same time, all but one are
+    refused.
+    """
     try:
         storage = BeatingDatabase(
-            url,
-            engine_kwargs=_engine_options(url),
+            url.replace("{", "{{").replace("}", "}}"),  # Optuna takes it for a template
+            engine_kwargs=_engine_options(url, file),
             heartbeat_interval=interval,
             grace_period=_BEATS * interval,
             heartbeat_stale_trial_callback=RETRY,
@@ -119,13 +127,15 @@ def _database(url: str, interval: int, attempts: int = 3) -> BeatingDatabase:
         if attempts == 1:
             raise
         time.sleep(0.5)
-        return _database(url, interval, attempts - 1)
+        return _database(url, interval, file, attempts - 1)
 
 
-def _engine_options(url: str) -> dict[str, Any]:
+def _engine_options(url: str, file: Path | None) -> dict[str, Any]:
     """SQLite locks the whole file while somebody writes: wait for it. Its transactions are begun by us."""
-    sqlite = {"connect_args": {"timeout": 60, "isolation_level": None}}
-    return sqlite if url.startswith("sqlite") else {"pool_pre_ping": True}
+    sqlite: dict[str, Any] = {"timeout": 60, "isolation_level": None}
+    if file is not None:
+        return {"creator": lambda: sqlite3.connect(file, check_same_thread=False, **sqlite)}
+    return {"connect_args": sqlite} if url.startswith("sqlite") else {"pool_pre_ping": True}
 
 
 def _unreachable(url: str, error: Exception) -> str:
@@ -133,14 +143,14 @@ def _unreachable(url: str, error: Exception) -> str:
     hint = ""
     if isinstance(error, ImportError) and "postgres" in url:
         hint = ' Install its driver: pip install "supernet-asr[postgresql]".'
-    return f"`--storage` must be reachable, but '{shown(url)}' is not: {reason.rstrip('.')}.{hint}"
+    return f"`storage` must be reachable, but '{url}' is not: {reason.rstrip('.')}.{hint}"
 
 
 def shown(url: str) -> str:
     """The address without its password."""
     try:
         return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
+    except NoUrl:
         return url
 
 
@@ -171,12 +181,17 @@ def create(
 
 
 def load(storage: BaseStorage, name: str) -> Study:
-    """The study ``name``. Raises :class:`~supernet.run.RunError` where there is none of this project's."""
+    """The study ``name``.
+
+    Raises :class:`~supernet.arguments.ArgumentError` where there is none of this project's.
+    """
     names = optuna.get_all_study_names(storage)
     study = optuna.load_study(study_name=name, storage=storage) if name in names else None
     if study is None or DEFINITION not in study.user_attrs:
         known = ", ".join(names) or "none"
-        raise RunError(f"`--name` must be a study of this storage ({known}), but is '{name}' instead.")
+        raise ArgumentError(
+            ["name"], f"`name` must be a study of this storage ({known}), but is '{name}' instead."
+        )
     return study
 
 

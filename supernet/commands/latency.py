@@ -14,6 +14,7 @@ from supernet.checkpoint import load
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.costs import processor
+from supernet.devices import chosen_device
 from supernet.export.onnx import Onnx
 from supernet.files import refusal, write_json
 from supernet.latency.measure import MEMORY_AT, SECONDS, Subject, base_of, measure
@@ -38,6 +39,7 @@ def _check(args: argparse.Namespace) -> None:
     for name in ("threads", "rounds"):
         if getattr(args, name) < 1:
             raise RunError(f"`--{name}` must be at least 1, but is {getattr(args, name)} instead.")
+    chosen_device(args.device)
     if args.preset is not None:
         Onnx().check(int8=True)
     if args.export is not None and (why := refusal(args.export, "folder")):
@@ -47,11 +49,12 @@ def _check(args: argparse.Namespace) -> None:
 def _measure(args: argparse.Namespace, place: Path) -> dict[str, Any]:
     title, subjects = _subjects(args, place)
     with progress() as report:
-        rows = measure(subjects, args.threads, args.rounds, report)
+        rows = measure(subjects, args.threads, args.rounds, report, args.device)
     base = base_of(subjects)
     return {
         "title": title,
         "machine": processor(),
+        "device": args.device,
         "threads": args.threads,
         "compared_with": {"label": base.label, "size": base.size, "runtime": base.runtime},
         "rows": rows,

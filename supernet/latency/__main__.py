@@ -19,6 +19,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--preset", help="instead of a run: a preset's net with random weights")
     parser.add_argument("--export", type=Path, metavar="DIR", help="exports (default: RUN/export)")
     add_selection_option(parser)
+    parser.add_argument(
+        "--device", default="cpu", metavar="NAME", help="where PyTorch computes: cuda, cuda:1 (default: cpu)"
+    )
     parser.add_argument("--threads", type=whole(1), default=1, metavar="N", help="default: 1")
     parser.add_argument("--rounds", type=whole(1), default=3, metavar="N", help="processes for each file")
     parser.add_argument("--out", type=Path, metavar="FILE", help="figures (default: RUN/latency.json)")

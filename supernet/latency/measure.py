@@ -59,8 +59,11 @@ class Costs:
             self.memory_mb[length].append(measured["memory_mb"][str(length)])
 
 
-def measure(subjects: Sequence[Subject], threads: int, rounds: int, report: Report) -> list[dict[str, Any]]:
-    """A row for each subject: medians, and ratios to the largest in ONNX float32 (or else in PyTorch).
+def measure(
+    subjects: Sequence[Subject], threads: int, rounds: int, report: Report, device: str = "cpu"
+) -> list[dict[str, Any]]:
+    """A row for each subject: medians, and ratios to the largest in ONNX float32 (or else in PyTorch, which
+    computes on ``device``; exports are made for the CPU).
 
     The subjects take turns, so that whatever slows the machine down for a while slows all of them.
     """
@@ -68,7 +71,7 @@ def measure(subjects: Sequence[Subject], threads: int, rounds: int, report: Repo
     for i in range(rounds):
         for k, subject in enumerate(subjects):
             report("measuring", i * len(subjects) + k, rounds * len(subjects))
-            costs[subject].add(_run(subject, threads))
+            costs[subject].add(_run(subject, threads, device))
     rows = [_row(subject, found) for subject, found in costs.items()]
     base = rows[subjects.index(base_of(subjects))]
     for row in rows:
@@ -93,8 +96,8 @@ def _row(subject: Subject, found: Costs) -> dict[str, Any]:
     return {"label": subject.label, "size": subject.size, "runtime": subject.runtime, "costs": costs}
 
 
-def _run(subject: Subject, threads: int) -> Any:
-    command = ["supernet.latency.worker", subject.kind, subject.file, threads, REPEATS, *SECONDS]
+def _run(subject: Subject, threads: int, device: str) -> Any:
+    command = ["supernet.latency.worker", subject.kind, subject.file, device, threads, REPEATS, *SECONDS]
     process = subprocess.run(
         [sys.executable, "-m", *map(str, command)],
         env={**os.environ, "OMP_NUM_THREADS": str(threads)},

@@ -1,4 +1,4 @@
-"""``python -m supernet.latency.worker KIND FILE THREADS REPEATS SECONDS …``: one file, one process.
+"""``python -m supernet.latency.worker KIND FILE DEVICE THREADS REPEATS SECONDS …``: one file, one process.
 
 Prints a line of JSON. Nothing is imported that the file does not need: memory and loading are its own.
 """
@@ -21,15 +21,15 @@ NUM_BANDS, FRAMES_PER_SECOND = 80, 100
 
 Recognise = Callable[[float], object]
 """Recognises so many seconds of noise."""
-Opener = Callable[[Path, int], Recognise]
+Opener = Callable[[Path, int, str], Recognise]
 
 
 def main() -> None:
-    kind, file, threads, repeats, *seconds = sys.argv[1:]
+    kind, file, device, threads, repeats, *seconds = sys.argv[1:]
     start = time.perf_counter()
     open_file = OPENERS[kind]()
     imported = time.perf_counter()
-    recognise = open_file(Path(file), int(threads))
+    recognise = open_file(Path(file), int(threads), device)
     loaded = time.perf_counter()
     times, memory_mb = dict[str, list[float]](), dict[str, float]()
     for length in seconds:
@@ -46,14 +46,14 @@ def eager() -> Opener:
 
     from supernet.checkpoint import load
 
-    def open_file(file: Path, threads: int) -> Recognise:
+    def open_file(file: Path, threads: int, device: str) -> Recognise:
         torch.set_num_threads(threads)
-        model = load(file.with_suffix("")).recogniser
+        model = load(file.with_suffix("")).recogniser.to(device)
 
         @torch.inference_mode()
         def recognise(seconds: float) -> object:
             num_frames = round(seconds * model.input.rate)
-            noise = torch.randn(1, num_frames, model.input.width) * 3 - 8
+            noise = (torch.randn(1, num_frames, model.input.width) * 3 - 8).to(device)
             return model.log_probs(noise, [num_frames], model.table.full).argmax(-1).tolist()
 
         return recognise
@@ -66,7 +66,7 @@ def onnx() -> Opener:
     import numpy as np
     import onnxruntime
 
-    def open_file(file: Path, threads: int) -> Recognise:
+    def open_file(file: Path, threads: int, device: str) -> Recognise:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

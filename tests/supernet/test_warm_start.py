@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -251,8 +252,11 @@ class TestTraining:
         assert "model.init_weights was" in capsys.readouterr().err
 
         shutil.rmtree(here / "old")
+        config = Run(Path("new")).config_file
+        config.write_text(config.read_text().replace("device: cpu", "device: cuda:97"))  # begun elsewhere
         train.main(self.arguments("new"))
         assert "test WER" in capsys.readouterr().out
+        assert "FAIRSEQ2_DEVICE" not in os.environ
         assert json.loads((here / "new" / "model.json").read_text())["sizes"] == [1, 4]
 
         with pytest.raises(SystemExit) as end:

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 import pytest
 
-from selection.commands.study import definition_data
+from selection.commands.study import complete, completed, definition_data
 from selection.study.__main__ import build_parser
 from selection.study.contenders import seconds_a_step
 from selection.study.definition import CompareDefinition, Definition, TuneDefinition, checked
@@ -107,6 +107,19 @@ def test_null_leaves_out_what_a_file_names() -> None:
     whole = checked(CompareDefinition, definition_data(parse(["compare", *line])))
     fewer = checked(CompareDefinition, definition_data(parse(["compare", *line, *nulls])))
     assert set(whole.ways) - set(fewer.ways) == {"rate-3e-3", "equal-shares"}
+
+
+def test_a_study_goes_on_wherever_its_workers_compute() -> None:
+    arguments = ["compare", "--out", "x", "--task", "digits", "--set", "settings.task.path=x"]
+    one, other = (
+        checked(CompareDefinition, definition_data(build_parser().parse_args([*arguments, *more])))
+        for more in (["--device", "cpu"], [])
+    )
+    assert one.resolved().config.device == "cpu"
+    stored = complete("compare", one)
+    assert stored == complete("compare", other)
+    before = stored | {"settings": stored["settings"] | {"device": "cuda:97"}}  # as it was kept once
+    assert completed(before) == stored
 
 
 def test_everything_at_once() -> None:

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from selection.study.storage import RETRY, create, load, open_storage, shown
 from selection.study.work import work
+from supernet.arguments import ArgumentError
 from supernet.run import RunError
 from tests.selection.study.counting import GRACE, Counting
 from tests.supernet.processes import REPOSITORY, environment
@@ -225,15 +226,25 @@ def test_a_study_of_another_shape_is_refused_and_left_alone(tmp_path: Path) -> N
 def test_a_storage_that_cannot_be_reached(url: str, reason: str, tmp_path: Path) -> None:
     if "postgresql" in url:
         pytest.importorskip("psycopg", reason="needs the postgresql extra")
-    with pytest.raises(RunError, match=reason) as error:
+    with pytest.raises(ArgumentError, match=reason) as error:
         open_storage(url, tmp_path, GRACE)
     assert "\n" not in str(error.value)
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["a?b", "a#b", "50%41 done", "tä st", "{x}", "a&b=c", "file:x", "x'y\"z"])
+def test_a_study_lies_in_its_folder_whatever_that_is_called(name: str, tmp_path: Path) -> None:
+    (tmp_path / "here" / name).mkdir(parents=True)
+    job, study = counting(tmp_path / "here" / name)
+    assert [path.name for path in (tmp_path / "here").iterdir()] == [name]
+    assert (tmp_path / "here" / name / "study.db").is_file()
+    again = load(open_storage(None, tmp_path / "here" / name, GRACE), "counting")
+    assert len(again.get_trials()) == len(study.get_trials()) == len(job.first()) > 0
+
+
 def test_a_name_that_no_study_has(tmp_path: Path) -> None:
     counting(tmp_path)
-    with pytest.raises(RunError, match=r"must be a study of this storage \(counting\), but is 'else'"):
+    with pytest.raises(ArgumentError, match=r"must be a study of this storage \(counting\), but is 'else'"):
         load(open_storage(None, tmp_path, GRACE), "else")
 
 

@@ -46,6 +46,7 @@ def test_sizes_and_exports_are_measured_and_compared(
     exports = exported[0].exports
     command.main([str(mine.folder), "--rounds", "1", "--export", str(exports)])
     latency = json.loads(mine.latency_file.read_text())
+    assert latency["device"] == "cpu"
     rows = {(row["size"], row["runtime"]): row for row in latency["rows"]}
     assert set(rows) == {(4, "eager"), (2, "eager"), (2, "onnx"), (2, "onnx int8")}
     assert latency["compared_with"] == {"label": "2", "size": 2, "runtime": "onnx"}
@@ -82,6 +83,7 @@ def test_a_file_that_does_not_run_is_named(mine: Run, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["runs/finished", "--device", "cuda:97"], "`--device` must exist, but this machine has "),
         ([], "`RUN` or `--preset` must be given"),
         (["runs/finished", "--preset", "tiny"], "and not both"),
         (["runs/nowhere"], "`RUN` must be a run folder"),
