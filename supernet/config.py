@@ -40,7 +40,8 @@ class ModelConfig(Section):
     """The network. All defaults are the `tiny` preset's."""
 
     layer_type: LayerType = "conformer"
-    """Kind of encoder layer: conformer or transformer."""
+    """Kind of encoder layer; `conformer-conv-first`: the convolution before the attention (arXiv 2407.18930).
+    """
     num_layers: Positive | None = None
     """Encoder layers of the supernet. None: as many as the largest size asks for."""
     dim: Annotated[int, Field(ge=8)] = 96
@@ -51,8 +52,10 @@ class ModelConfig(Section):
     """Inner width of the feed-forward modules."""
     kernel: Annotated[int, Field(ge=1)] = 15
     """Frames that the depthwise convolution sees; odd."""
-    positions: Literal["relative", "sinusoidal"] = "relative"
-    """How attention knows where a frame is: relative (arXiv 1901.02860) or added sinusoids."""
+    convolution_bias: bool = False
+    """Whether the convolutions of a Conformer layer have biases."""
+    positions: Literal["relative", "sinusoidal", "none"] = "relative"
+    """How attention knows where a frame is: relative (arXiv 1901.02860), added sinusoids, or not at all."""
     max_frames: Annotated[int, Field(ge=256)] = 3000
     """The longest input after subsampling (25 a second)."""
     dropout: Probability = 0.0
@@ -60,7 +63,7 @@ class ModelConfig(Section):
     ffn_dropout: Probability = 0.0
     """Inside the feed-forward; on a CPU its random numbers cost as much as the layer's products."""
     attention_dropout: Probability = 0.0
-    """Only with sinusoidal positions; fairseq2's relative attention has none."""
+    """Not with relative positions: fairseq2's relative attention has none."""
     frontend_channels: Positive = 16
     """Channels of the two convolutions; kept narrow, because no subnet can drop them."""
     start_scale: Annotated[float, Field(gt=0, le=1)] = 0.3
@@ -92,6 +95,11 @@ class ModelConfig(Section):
             problems.append(
                 f"`model.dim` must be even and a multiple of `model.num_heads` ({self.num_heads}), "
                 f"but is {self.dim} instead"
+            )
+        if self.attention_dropout and self.positions == "relative" and not (self.init or self.wav2vec2):
+            problems.append(
+                "`model.attention_dropout` must be 0 with `model.positions` relative, "
+                f"but is {self.attention_dropout:g} instead"
             )
         if self.kernel % 2 == 0:
             problems.append(f"`model.kernel` must be odd, but is {self.kernel} instead")

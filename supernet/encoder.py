@@ -37,7 +37,8 @@ class Encoder(nn.Module):
         )
         sinusoidal = config.positions == "sinusoidal" and config.wav2vec2 is None
         self.positions = SinusoidalPositionEncoder(config.dim, config.max_frames) if sinusoidal else None
-        kept = _modules_kept(self.table, num_layers, MODULES[config.layer_type])
+        self._order = MODULES[config.layer_type]
+        kept = _modules_kept(self.table, num_layers, self._order)
         self.layers = nn.ModuleDict(
             {str(i): build_layer(config, modules, relative) for i, modules in kept.items()}
         )
@@ -118,7 +119,7 @@ class Encoder(nn.Module):
     def _run_units(self, walk: Walk, layer: int) -> None:
         if str(layer) not in self.layers:
             return
-        branches = branches_of(self.layers[str(layer)])
+        branches = branches_of(self.layers[str(layer)], self._order)
         if self.table.granularity == "layer":
             walk.run(self.table.position[f"layers.{layer}"], branches.run, is_branch=False)
             return

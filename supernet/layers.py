@@ -7,7 +7,7 @@ the blocks' public submodules. Shapes: N rows, T frames, D model dimension.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,7 +70,7 @@ def build_layer(
     layer: nn.Module
     if config.wav2vec2 is not None:
         layer = wav2vec2_layer(config)
-    elif config.layer_type == "conformer":
+    elif config.layer_type != "transformer":
         layer = _conformer(config, _attention(config, relative))
     else:
         layer = _transformer(config, _attention(config, relative))
@@ -80,25 +80,22 @@ def build_layer(
     return layer
 
 
-def branches_of(layer: nn.Module) -> Branches:
-    """The adapter for ``layer``."""
+def branches_of(layer: nn.Module, order: Sequence[str]) -> Branches:
+    """The adapter for ``layer``, whose branches run in ``order``."""
     if isinstance(layer, ConformerBlock):
-        scales = {"ffn1": 0.5, "self_attn": 1.0, "conv": 1.0, "ffn2": 0.5}
-        return Branches(_named(layer, scales), layer.layer_norm)
-    scales = {"self_attn": 1.0, "ffn": 1.0}
+        return Branches(_named(layer, order), layer.layer_norm)
     if layer.norm_order != TransformerNormOrder.POST:
-        return Branches(_named(layer, scales), None)
-    behind = {name: getattr(layer, f"{name}_layer_norm") for name in scales}
-    return Branches(_named(layer, scales, normalise=False), None, behind)
+        return Branches(_named(layer, order), None)
+    behind = {name: getattr(layer, f"{name}_layer_norm") for name in order}
+    return Branches(_named(layer, order, normalise=False), None, behind)
 
 
-def _named(layer: Any, scales: dict[str, float], normalise: bool = True) -> dict[str, Branch]:
-    return {
-        name: _branch(layer, name, scale, normalise) for name, scale in scales.items() if hasattr(layer, name)
-    }
+def _named(layer: Any, order: Sequence[str], normalise: bool = True) -> dict[str, Branch]:
+    return {name: _branch(layer, name, normalise) for name in order if hasattr(layer, name)}
 
 
-def _branch(layer: Any, name: str, scale: float, normalise: bool) -> Branch:
+def _branch(layer: Any, name: str, normalise: bool) -> Branch:
+    scale = 0.5 if name in ("ffn1", "ffn2") else 1.0
     norm, body = getattr(layer, f"{name}_layer_norm"), getattr(layer, name)
     dropout = getattr(layer, f"{name}_dropout", None)
 
@@ -123,14 +120,15 @@ def convolve(conv: ConformerConvolution, x_NTD: Tensor, layout: BatchLayout) -> 
     """
     if layout.padded:
         x_NTD = x_NTD.masked_fill((layout.position_indices < 0)[..., None], 0.0)
-    y_NTD = F.glu(F.linear(x_NTD, conv.pointwise_conv1.weight[..., 0]), dim=-1)
+    first, depthwise, last = conv.pointwise_conv1, conv.depthwise_conv, conv.pointwise_conv2
+    y_NTD = F.glu(F.linear(x_NTD, first.weight[..., 0], first.bias), dim=-1)
     # As an image of height 1, whose transposed view is channels-last memory, the fast path of depthwise
     # kernels.
-    weight_D11K = conv.depthwise_conv.weight[:, :, None]
-    y_ND1T = F.conv2d(y_NTD.transpose(1, 2)[:, :, None], weight_D11K, padding="same", groups=y_NTD.size(-1))
+    weight_D11K, image_ND1T = depthwise.weight[:, :, None], y_NTD.transpose(1, 2)[:, :, None]
+    y_ND1T = F.conv2d(image_ND1T, weight_D11K, depthwise.bias, padding="same", groups=y_NTD.size(-1))
     assert conv.layer_norm is not None
     y_NTD = conv.depthwise_activation(conv.layer_norm(y_ND1T[:, :, 0].transpose(1, 2)))
-    return F.linear(y_NTD, conv.pointwise_conv2.weight[..., 0])
+    return F.linear(y_NTD, last.weight[..., 0], last.bias)
 
 
 def _remove(layer: nn.Module, name: str) -> None:
@@ -141,12 +139,22 @@ def _remove(layer: nn.Module, name: str) -> None:
 
 def _conformer(c: ModelConfig, attention: StandardMultiheadAttention) -> ConformerBlock:
     conv = ConformerConvolution(c.dim, c.kernel, norm_type="layer_norm")
+    if c.convolution_bias:
+        _add_biases(conv)
     ffn1, ffn2 = (_feed_forward(c, nn.SiLU()) for _ in range(2))
     _scale_start(c, ffn1.output_proj, attention.output_proj, conv.pointwise_conv2, ffn2.output_proj)
     norms = [StandardLayerNorm(c.dim, bias=True) for _ in range(5)]
     return ConformerBlock(
         norms[0], ffn1, norms[1], attention, norms[2], conv, norms[3], ffn2, norms[4], dropout_p=c.dropout
     )
+
+
+def _add_biases(conv: ConformerConvolution) -> None:
+    """As PyTorch makes and draws its convolutions; fairseq2's have none."""
+    for name in ("pointwise_conv1", "depthwise_conv", "pointwise_conv2"):
+        old: nn.Conv1d = getattr(conv, name)
+        sizes = old.in_channels, old.out_channels, old.kernel_size[0]
+        setattr(conv, name, nn.Conv1d(*sizes, padding="same", groups=old.groups))
 
 
 def _transformer(c: ModelConfig, attention: StandardMultiheadAttention) -> StandardTransformerEncoderLayer:

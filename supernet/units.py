@@ -12,10 +12,11 @@ from supernet.errors import UserError
 from supernet.files import read_json, write_json
 
 Granularity = Literal["layer", "module"]
-LayerType = Literal["conformer", "transformer"]
+LayerType = Literal["conformer", "conformer-conv-first", "transformer"]
 
 MODULES: dict[LayerType, tuple[str, ...]] = {
     "conformer": ("ffn1", "self_attn", "conv", "ffn2"),
+    "conformer-conv-first": ("ffn1", "conv", "self_attn", "ffn2"),
     "transformer": ("self_attn", "ffn"),
 }
 """The residual branches of a layer, in the order in which they run."""

@@ -22,12 +22,16 @@ class SpecAugment(BaseModel):
 
     The adaptive masks of arXiv 1912.05533, whose number and length grow with the utterance, are
     ``time_masks=20, max_time_share=0.04``: one mask per 25 frames is their multiplicity of 0.04.
+    Those of arXiv 2407.18930, two or more of up to 20 frames and at most one per 25 frames, are
+    ``time_masks=1000, min_time_masks=2, max_time_frames=20``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    time_masks: int = Field(default=2, ge=0, le=100)
+    time_masks: int = Field(default=2, ge=0, le=1000)
     """The most time masks of an utterance."""
+    min_time_masks: int | None = Field(default=None, ge=0, le=1000)
+    """Their number is drawn for each utterance, between this and the most that it may have. None: the most."""
     frames_per_time_mask: int = Field(default=25, ge=1)
     """An utterance has at most one time mask per so many frames."""
     max_time_frames: int = Field(default=10, ge=0)
@@ -36,6 +40,8 @@ class SpecAugment(BaseModel):
     """The longest time mask as a share of the utterance, instead of `max_time_frames`."""
     freq_masks: int = Field(default=2, ge=0, le=100)
     """Frequency masks of an utterance."""
+    min_freq_masks: int | None = Field(default=None, ge=0, le=100)
+    """Likewise for frequency masks. None: always `freq_masks`."""
     max_freq_bands: int = Field(default=10, ge=0, le=80)
     """The widest frequency mask, in bands."""
 
@@ -50,12 +56,13 @@ def spec_augment(
     """
     B, T, F = len(num_frames), max(num_frames), num_bands
     length_B = np.array(num_frames)
-    count_B = np.minimum(length_B // options.frames_per_time_mask, options.time_masks)
+    most_B = np.minimum(length_B // options.frames_per_time_mask, options.time_masks)
+    count_B = _drawn(most_B, options.min_time_masks, rng)
     longest: int | _Counts = options.max_time_frames
     if options.max_time_share is not None:
         longest = (options.max_time_share * length_B).astype(np.int64)[:, None]
     hide_BT = _masks(T, length_B, count_B, options.time_masks, longest, rng)
-    every_B = np.full(B, options.freq_masks)
+    every_B = _drawn(np.full(B, options.freq_masks), options.min_freq_masks, rng)
     hide_BF = _masks(F, np.full(B, F), every_B, options.freq_masks, options.max_freq_bands, rng)
 
     real_BT = np.arange(T) < length_B[:, None]
@@ -80,6 +87,13 @@ def warp_frequencies(features_BTF: Tensor, largest: float, rng: np.random.Genera
     return torch.from_numpy(low_BTF + weight_B1F * (high_BTF - low_BTF))
 
 
+def _drawn(most_B: _Counts, least: int | None, rng: np.random.Generator) -> _Counts:
+    """How many masks each utterance has: between ``least`` and the most."""
+    if least is None:
+        return most_B
+    return rng.integers(np.minimum(least, most_B), most_B + 1)
+
+
 def _masks(
     size: int,
     length_B: _Counts,
@@ -96,6 +110,7 @@ def _masks(
     start_BN = rng.integers(0, length_B[:, None] - width_BN + 1)
     width_BN = width_BN * (np.arange(num_masks) < count_B[:, None])
 
+    width_BN, start_BN = (drawn[:, : max(count_B, default=0)] for drawn in (width_BN, start_BN))
     position = np.arange(size)
     inside_BNS = (position >= start_BN[..., None]) & (position < (start_BN + width_BN)[..., None])
     hidden: NDArray[np.bool_] = np.logical_or.reduce(inside_BNS, axis=1)

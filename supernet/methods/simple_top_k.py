@@ -33,11 +33,21 @@ def relaxed_top_k(scores_U: Tensor, k: int) -> Tensor:
     return gates_U
 
 
+def hard_top_k(scores_U: Tensor, k: int) -> Tensor:
+    """1 for the ``k`` highest gates of :func:`relaxed_top_k` and 0 else, with the gradient of those gates."""
+    relaxed_U = relaxed_top_k(scores_U, k)
+    hard_U = torch.zeros_like(relaxed_U)
+    hard_U[relaxed_U.topk(k).indices] = 1.0
+    return hard_U + relaxed_U - relaxed_U.detach()
+
+
 class SimpleTopKOptions(Section):
     score_learning: Fraction = 0.1
     """Share of all updates that learn scores (published: about 0.6)."""
     reduce_by: Annotated[int, Field(ge=1)] | None = None
     """How many units k falls by at a time. None: 1 for layers, 4 for modules."""
+    hard: bool = False
+    """Gates of 0 and 1 forward, and the gradient of the relaxed ones (straight-through)."""
 
 
 class SimpleTopK(Method):
@@ -49,7 +59,7 @@ class SimpleTopK(Method):
     def phases(self) -> Sequence[Phase]:
         total = self.config.train.num_steps
         learning = round(total * self.options.score_learning)
-        learn = LearnTopK(learning, self.config, self._ladder())
+        learn = LearnTopK(learning, self.config, self._ladder(), hard=self.options.hard)
         return [learn, *joint_training(total - learning, self.config)]
 
     def _ladder(self) -> list[int]:
@@ -64,8 +74,9 @@ class LearnTopK(Phase):
 
     name = "score learning"
 
-    def __init__(self, num_steps: int, config: Config, ladder: list[int]) -> None:
+    def __init__(self, num_steps: int, config: Config, ladder: list[int], *, hard: bool = False) -> None:
         self.num_steps, self._config, self._ladder = num_steps, config, ladder
+        self._top_k = hard_top_k if hard else relaxed_top_k
 
     def k(self, progress: Progress) -> int:
         rung = progress.step * len(self._ladder) // progress.num_steps
@@ -74,8 +85,8 @@ class LearnTopK(Phase):
     def plan(self, progress: Progress, subnets: Subnets, rng: random.Random) -> Plan:
         smallest = min(subnets)
         full = (True,) * len(subnets[smallest])
-        gate = partial(relaxed_top_k, k=self.k(progress))
+        gate = partial(self._top_k, k=self.k(progress))
         return Plan(learning_passes(self._config, smallest, full, gate))
 
     def gates(self, progress: Progress, scores_U: Tensor) -> Tensor:
-        return relaxed_top_k(scores_U, self.k(progress))
+        return self._top_k(scores_U, self.k(progress))

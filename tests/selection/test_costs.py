@@ -51,6 +51,16 @@ def test_parameters_add_up_to_those_of_the_cut_model(
         assert prices.of(kept) == num_parameters(cut(net, net.table.subnet(kept)))
 
 
+def test_the_published_blocks_cost_what_their_cut_models_cost() -> None:
+    model = {"positions": "none", "heads": "per-size", "convolution_bias": True}
+    net = Recogniser(tiny_config("module", "conformer-conv-first", model=model), NUM_TOKENS).eval()
+    prices, counts = parameters(net), multiply_accumulates(net, SECONDS)
+    for kept in subsets(len(net.table), count=2):
+        small = cut(net, net.table.subnet(kept))
+        assert prices.of(kept) == num_parameters(small)
+        assert counts.of(kept) == macs(small, SECONDS)
+
+
 def test_parameters_of_a_cut_model_are_priced_the_same() -> None:
     net = net_of("module", "conformer", "relative", "per-size")
     kept = tuple(i % 3 != 1 for i in range(len(net.table)))

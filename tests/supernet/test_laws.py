@@ -37,6 +37,10 @@ def combinations() -> Iterator[tuple[str, Config]]:
             name = f"{granularity}-{layer_type}-{positions}-{heads}" + ("-conditioned" if conditioned else "")
             model = {"positions": positions, "heads": heads, "self_conditioning": conditioned}
             yield name, tiny_config(granularity, layer_type, model=model)  # type: ignore[arg-type]
+    published = {"positions": "none", "heads": "per-size", "convolution_bias": True}
+    for granularity in ("layer", "module"):
+        config = tiny_config(granularity, "conformer-conv-first", model=published)  # type: ignore[arg-type]
+        yield f"{granularity}-conformer-conv-first", config
 
 
 COMBINATIONS = dict(combinations())

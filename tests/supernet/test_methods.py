@@ -11,7 +11,7 @@ from supernet.config import Config
 from supernet.methods.individual import Individual
 from supernet.methods.iterative_zero_out import ZEROED, IterativeZeroOut, ZeroOut, sparsity_penalty, zero_out
 from supernet.methods.on_demand import OnDemand
-from supernet.methods.simple_top_k import LearnTopK, SimpleTopK, relaxed_top_k
+from supernet.methods.simple_top_k import LearnTopK, SimpleTopK, hard_top_k, relaxed_top_k
 from supernet.model import Recogniser
 from supernet.phases import Method, Progress, Schedule
 from supernet.units import Kept
@@ -38,6 +38,20 @@ def schedule(name: str, config: Config, **options: object) -> tuple[Schedule, Re
 
 
 # Simple-Top-k
+
+
+@given(st.lists(st.floats(-2, 2), min_size=1, max_size=12, unique=True), st.data())
+def test_hard_gates_are_0_and_1_with_the_gradient_of_the_relaxed_ones(
+    scores: list[float], data: st.DataObject
+) -> None:
+    k = data.draw(st.integers(1, len(scores)))
+    hard_U, relaxed_U = (torch.tensor(scores, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    gates_U, weights_U = hard_top_k(hard_U, k), torch.arange(1.0, len(scores) + 1, dtype=torch.float64)
+    torch.testing.assert_close(gates_U.detach().round(), gates_U.detach(), atol=1e-12, rtol=0)
+    assert int(gates_U.detach().round().sum()) == k
+    (gates_U * weights_U).sum().backward()
+    (relaxed_top_k(relaxed_U, k) * weights_U).sum().backward()
+    torch.testing.assert_close(hard_U.grad, relaxed_U.grad)
 
 
 def test_relaxed_top_k_gives_the_reference_codes_values() -> None:

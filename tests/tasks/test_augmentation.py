@@ -154,3 +154,31 @@ def test_padding_stays_zero_when_frequencies_are_warped() -> None:
     warped_BTF = warp_frequencies(features_BTF, 0.2, np.random.default_rng(0))
     assert warped_BTF[:, 5:].abs().max() == 0
     assert not torch.equal(warped_BTF[:, :5], features_BTF[:, :5])
+
+
+@pytest.mark.parametrize("seconds", [12, 16])
+def test_the_published_masks_hide_a_fifth_of_the_frames(seconds: int) -> None:
+    """Two or more of up to 20 frames, at most one per 25 frames (arXiv 2407.18930)."""
+    options = SpecAugment(time_masks=1000, min_time_masks=2, max_time_frames=20, freq_masks=0)
+    hidden = augment([100 * seconds] * 100, options)[:, :, 0]
+    assert float(hidden.float().mean()) == pytest.approx(0.19, abs=0.02)
+    by_utterance = hidden.float().mean(dim=1)
+    assert by_utterance.min() < 0.08  # few masks, and many
+    assert by_utterance.max() > 0.28
+
+
+@some_times
+@given(seeds, st.integers(0, 6), st.integers(0, 6))
+def test_the_number_of_masks_is_drawn_between_two(seed: int, least: int, more: int) -> None:
+    """Masks one band wide and far apart in time: their number is what is hidden, but for those that meet."""
+    options = SpecAugment(time_masks=0, freq_masks=least + more, min_freq_masks=least, max_freq_bands=1)
+    hidden = augment([50] * 40, options, seed).any(dim=1).sum(dim=1)
+    assert int(hidden.max()) <= least + more
+    if more == 0:
+        same = SpecAugment(time_masks=0, freq_masks=least, max_freq_bands=1)
+        assert int(augment([50] * 40, same, seed).any(dim=1).sum(dim=1).max()) <= least
+
+
+def test_short_utterances_have_no_more_masks_than_before() -> None:
+    options = SpecAugment(time_masks=1000, min_time_masks=2, max_time_frames=20, freq_masks=0)
+    assert not augment([24], options).any()  # one mask per 25 frames, so none

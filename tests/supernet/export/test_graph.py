@@ -81,6 +81,15 @@ def test_the_graph_is_the_cut_model(
     assert largest_difference(cut_, InPyTorch(cut_)) < 5e-6
 
 
+PUBLISHED = {"positions": "none", "heads": "per-size", "convolution_bias": True}
+
+
+@pytest.mark.parametrize("granularity", ["layer", "module"])
+def test_the_graph_of_the_published_blocks_is_the_cut_model(granularity: Granularity) -> None:
+    cut_ = small_cut(granularity, "conformer-conv-first", **PUBLISHED)
+    assert largest_difference(cut_, InPyTorch(cut_)) < 5e-6
+
+
 def test_the_graph_leaves_the_model_as_it_is() -> None:
     cut_ = small_cut()
     names = [type(module).__name__ for module in cut_.model.recogniser.modules()]
@@ -105,6 +114,7 @@ def test_no_length_is_too_long_and_none_too_short() -> None:
     [
         ("module", "conformer", {"positions": "sinusoidal", "self_conditioning": True}),
         ("module", "transformer", {"positions": "relative", "heads": "per-size"}),
+        ("module", "conformer-conv-first", PUBLISHED),
     ],
 )
 def test_the_onnx_file_is_the_cut_model(
