@@ -118,10 +118,10 @@ def convolve(conv: ConformerConvolution, x_NTD: Tensor, layout: BatchLayout) -> 
     """What ``conv`` computes, in the layout (N, T, D) throughout: on a CPU twice as fast as its own
     forward.
     """
-    if layout.padded:
-        x_NTD = x_NTD.masked_fill((layout.position_indices < 0)[..., None], 0.0)
     first, depthwise, last = conv.pointwise_conv1, conv.depthwise_conv, conv.pointwise_conv2
     y_NTD = F.glu(F.linear(x_NTD, first.weight[..., 0], first.bias), dim=-1)
+    if layout.padded:  # here, behind the bias, which would sound out of the padding
+        y_NTD = y_NTD.masked_fill((layout.position_indices < 0)[..., None], 0.0)
     # As an image of height 1, whose transposed view is channels-last memory, the fast path of depthwise
     # kernels.
     weight_D11K, image_ND1T = depthwise.weight[:, :, None], y_NTD.transpose(1, 2)[:, :, None]

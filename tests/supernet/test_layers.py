@@ -91,6 +91,6 @@ def test_attention_drops_weights_in_training_alone() -> None:
 
 def test_relative_attention_has_no_dropout() -> None:
     with pytest.raises(
-        ValueError, match="`model.attention_dropout` must be 0 with `model.positions` relative"
+        ValueError, match=r"`model.attention_dropout` must be 0 with `model.positions` relative"
     ):
         ModelConfig.model_validate({"attention_dropout": 0.1})

@@ -49,8 +49,8 @@ def test_hard_gates_are_0_and_1_with_the_gradient_of_the_relaxed_ones(
     gates_U, weights_U = hard_top_k(hard_U, k), torch.arange(1.0, len(scores) + 1, dtype=torch.float64)
     torch.testing.assert_close(gates_U.detach().round(), gates_U.detach(), atol=1e-12, rtol=0)
     assert int(gates_U.detach().round().sum()) == k
-    (gates_U * weights_U).sum().backward()
-    (relaxed_top_k(relaxed_U, k) * weights_U).sum().backward()
+    (gates_U * weights_U).sum().backward()  # type: ignore[no-untyped-call]
+    (relaxed_top_k(relaxed_U, k) * weights_U).sum().backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(hard_U.grad, relaxed_U.grad)
 
 

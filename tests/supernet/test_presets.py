@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import random
+import itertools
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import supernet
 from supernet.model import Recogniser
 from supernet.names import presets
 from supernet.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
@@ -16,6 +19,7 @@ from supernet.step import Draw, Step
 from tests.supernet import tiny
 from tests.supernet.tiny import NUM_TOKENS
 
+CONFIGS = Path(supernet.__file__).parents[1] / "configs"
 PUBLISHED = {"simple-top-k-published", "iterative-zero-out-published", "on-demand-published"}
 
 
@@ -76,23 +80,98 @@ def test_the_networks_of_the_presets(name: str, dim: int, heads: int, kernel: in
     )
 
 
-@pytest.mark.parametrize("name", sorted(PUBLISHED - {"on-demand-published"}))
+MASKS = {"time_masks": 1000, "min_time_masks": 2, "frames_per_time_mask": 25, "max_time_frames": 20}
+TEDLIUM: dict[str, Any] = {
+    "granularity": "module", "sizes": (16, 32, 48), "num_layers": 12,
+    "model.layer_type": "conformer-conv-first", "model.positions": "none", "model.convolution_bias": True,
+    "model.dim": 384, "model.ffn_dim": 1536, "model.num_heads": 6, "model.kernel": 31,
+    "model.dropout": 0.2, "model.ffn_dropout": 0.2, "model.attention_dropout": 0.1, "model.start_scale": 1.0,
+    "model.heads": "per-size", "model.intermediate": (), "passes.intermediate_weight": 0.0,
+    "passes.sharing": "batch", "passes.small_weight": 0.3, "passes.layer_drop": 0.4,
+    "passes.smallest_first": 0.0, "train.num_steps": 350_000, "train.lr": 5e-4, "train.scores_lr": 5e-4,
+    "train.scores_weight_decay": 1e-3, "train.weight_decay": 1e-3, "train.betas": (0.9, 0.999),
+    "train.eps": 1e-16, "train.max_grad_norm": None,
+    "train.schedule": ((0.0, 0.1), (0.44, 1.0), (0.88, 0.1), (1.0, 2e-5)),
+    "task.batch_seconds": 150.0, "task.frequency_warp": 0.0, "task.speed_perturb": (),
+    "task.spec_augment": {**MASKS, "freq_masks": 10, "min_freq_masks": 2, "max_freq_bands": 5},
+}  # fmt: skip
+"""What the authors set for TED-LIUM v2 and three sizes (arXiv 2407.18930 and their public code)."""
+LIBRISPEECH = {
+    **TEDLIUM,
+    "model.dim": 512, "model.ffn_dim": 2048, "model.num_heads": 8, "model.dropout": 0.1,
+    "model.ffn_dropout": 0.1, "passes.layer_drop": 0.3, "train.num_steps": 732_000, "train.lr": 4e-4,
+    "train.scores_lr": 4e-4, "train.schedule": ((0.0, 0.01), (0.45, 1.0), (0.9, 0.01), (1.0, 2.5e-5)),
+    "task.spec_augment": {**MASKS, "freq_masks": 5, "min_freq_masks": 2, "max_freq_bands": 8},
+}  # fmt: skip
+ITERATIVE = "iterative-zero-out-published"
+OF_THE_AUTHORS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
+    "simple-top-k-published": (TEDLIUM, {"reduce_by": 4, "hard": False}, 8 * 26_600),
+    ITERATIVE: (TEDLIUM, {"iterations": 8, "penalty_weight": 5.0}, 42_000 + 7 * 25_200),
+    "tedlium2": (TEDLIUM, {"reduce_by": 4, "hard": False}, 8 * 26_600),
+    "librispeech-100": (TEDLIUM, {"reduce_by": 4, "hard": False}, 8 * 26_600),
+    "librispeech-960": (LIBRISPEECH, {"reduce_by": 1, "hard": True}, 32 * 14_640),
+}
+"""By preset, its settings, those of its method, and the updates that learn scores."""
+ELSEWHERE = ("frontend", "features", "normalisation", "tokens", "masks", "decay", "batches", "precision")
+"""What does not follow the authors in any of these presets."""
+NOT_OF_THE_PAPER = ("network", "optimisation", "frontend", "features", "search")
+"""The same of arXiv 2106.09216."""
+
+
+def setting(resolved: Resolved, name: str) -> Any:
+    if name.startswith("task."):
+        value = getattr(resolved.task.options, name[5:])
+        return value.model_dump(include=set(TEDLIUM[name])) if name == "task.spec_augment" else value
+    found: Any = resolved.config
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+@pytest.mark.parametrize("name", OF_THE_AUTHORS)
 def test_the_published_settings(name: str) -> None:
-    resolved = resolve([{"preset": name}])
+    resolved, (settings, method, learning) = resolve([{"preset": name}]), OF_THE_AUTHORS[name]
+    assert {key: setting(resolved, key) for key in settings} == settings
+    assert {key: getattr(resolved.method.options, key) for key in method} == method
+    net = tiny_memory(resolved)
+    schedule = Schedule(resolved.method, net, 0)
+    joint = dict(schedule.boundaries())["joint"]
+    assert joint == pytest.approx(learning, rel=0.002)
+    assert len(schedule.plan(0).passes) == 2
+    assert [p.size for p in schedule.plan(joint).passes] == [48, 32, 16]
+
+
+def tiny_memory(resolved: Resolved) -> Recogniser:
+    """What a schedule remembers, in a net as deep, but narrow."""
+    narrow = {"dim": 8, "num_heads": 2, "ffn_dim": 8, "frontend_channels": 1, "kernel": 3}
     config = resolved.config
-    assert config.granularity == "module"
-    assert config.model.heads == "per-size"
-    assert (config.passes.sharing, config.passes.small_weight) == ("batch", 0.3)
-    assert config.passes.layer_drop == pytest.approx(0.3)
-    assert len(resolved.method.table) == 48
-    net = Schedule(
-        resolved.method, Recogniser(config, NUM_TOKENS, initial_score=resolved.method.initial_score), 0
-    )
-    joint = dict(net.boundaries())["joint"]
-    assert joint == pytest.approx(0.6 * config.train.num_steps, abs=1)
-    assert len(net.plan(0).passes) == 2
-    random.seed(0)
-    assert [p.size for p in net.plan(joint).passes] == sorted(config.sizes, reverse=True)
+    config = config.model_copy(update={"model": config.model.model_copy(update=narrow)})
+    return Recogniser(config, NUM_TOKENS, initial_score=resolved.method.initial_score)
+
+
+def test_the_first_iteration_of_zero_out_is_as_long_as_published() -> None:
+    resolved = resolve([{"preset": ITERATIVE}])
+    starts = [start for _, start in Schedule(resolved.method, tiny_memory(resolved), 0).boundaries()]
+    lengths = [b - a for a, b in itertools.pairwise(starts[:9])]
+    assert lengths == pytest.approx([42_000, *[25_200] * 7], rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        *((name, ELSEWHERE) for name in OF_THE_AUTHORS),
+        *((name, NOT_OF_THE_PAPER) for name in ("on-demand-published", "on-demand-24")),
+    ],
+)
+def test_each_published_preset_says_what_does_not_follow(name: str, words: tuple[str, ...]) -> None:
+    """In its head, or by the name of the preset that gives the reasons."""
+    text = (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8")
+    head = text[: text.index("\npreset:")]
+    assert [word for word in words if word not in head] == []
+    reasons = "simple-top-k-published" if words == ELSEWHERE else "on-demand-published"
+    assert reasons in (name, *head.replace(",", " ").replace(".", " ").split())
+    table = (CONFIGS / f"{reasons}.yaml").read_text(encoding="utf-8")
+    assert [word for word in words if f"#   {word} " not in table and f"{word}:" not in table] == []
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_the_graph_is_the_cut_model(
     assert largest_difference(cut_, InPyTorch(cut_)) < 5e-6
 
 
-PUBLISHED = {"positions": "none", "heads": "per-size", "convolution_bias": True}
+PUBLISHED: dict[str, Any] = {"positions": "none", "heads": "per-size", "convolution_bias": True}
 
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
