@@ -40,7 +40,8 @@ class ModelConfig(Section):
     """The network. All defaults are the `tiny` preset's."""
 
     layer_type: LayerType = "conformer"
-    """Kind of encoder layer; `conformer-conv-first`: the convolution before the attention (arXiv 2407.18930).
+    """Kind of encoder layer; `conformer-conv-first` has the convolution before the attention, as arXiv
+    2407.18930.
     """
     num_layers: Positive | None = None
     """Encoder layers of the supernet. None: as many as the largest size asks for."""

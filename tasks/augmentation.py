@@ -31,7 +31,7 @@ class SpecAugment(BaseModel):
     time_masks: int = Field(default=2, ge=0, le=1000)
     """The most time masks of an utterance."""
     min_time_masks: int | None = Field(default=None, ge=0, le=1000)
-    """Their number is drawn for each utterance, between this and the most that it may have. None: the most."""
+    """Their number is drawn for each utterance, between this and the most it may have. None: the most."""
     frames_per_time_mask: int = Field(default=25, ge=1)
     """An utterance has at most one time mask per so many frames."""
     max_time_frames: int = Field(default=10, ge=0)

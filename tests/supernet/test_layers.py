@@ -10,7 +10,7 @@ from fairseq2.nn import BatchLayout
 from torch import Tensor, nn
 
 from supernet.config import ModelConfig
-from supernet.layers import body_of, build_layer
+from supernet.layers import branches_of, build_layer
 from supernet.units import MODULES, UnitTable
 from tests.supernet.tiny import tiny_model
 
@@ -57,11 +57,13 @@ def test_the_published_block_is_what_its_weights_say() -> None:
     config = tiny_model(**PUBLISHED)
     layer = build_layer(config, frozenset(MODULES["conformer-conv-first"]), None).double().eval()
     x_BSD = torch.randn(2, 9, config.dim, dtype=torch.float64)
-    whole = body_of(layer, MODULES["conformer-conv-first"])
+    whole = branches_of(layer, MODULES["conformer-conv-first"]).run
     with torch.inference_mode():
         found = whole(x_BSD, BatchLayout.of(x_BSD), AttentionBiasCache())
         expected = by_hand(layer, x_BSD, config.num_heads)
-        other = body_of(layer, MODULES["conformer"])(x_BSD, BatchLayout.of(x_BSD), AttentionBiasCache())
+        other = branches_of(layer, MODULES["conformer"]).run(
+            x_BSD, BatchLayout.of(x_BSD), AttentionBiasCache()
+        )
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     assert (found - other).abs().max() > 1e-3  # the order matters
 
@@ -80,7 +82,7 @@ def test_attention_drops_weights_in_training_alone() -> None:
     x_BSD = torch.randn(1, 9, 16)
 
     def output() -> Tensor:
-        return body_of(layer, MODULES["conformer-conv-first"])(
+        return branches_of(layer, MODULES["conformer-conv-first"]).run(
             x_BSD, BatchLayout.of(x_BSD), AttentionBiasCache()
         )
 

@@ -26,7 +26,7 @@ from supernet.pretrained import PretrainedError, load_into
 from supernet.resolve import ConfigError, resolve
 from supernet.tokens import Tokens
 from supernet.train import main
-from supernet.units import Granularity
+from supernet.units import MODULES, Granularity
 from tests.supernet import encoders
 from tests.supernet.encoders import Kind
 from tests.supernet.tiny import NUM_TOKENS, output, run_lanes, valid
@@ -117,8 +117,8 @@ def test_a_layer_that_survives_scales_its_branches_before_it_normalises(
     else:
         expected = x + s * attend(layer.self_attn_layer_norm(x))
         expected = expected + s * ffn(layer.ffn_layer_norm(expected))
-    assert_equal(branches_of(layer).run(x, layout, cache, s), expected)
-    assert_equal(branches_of(layer).run(x, layout, cache), layer(x, layout, cache))
+    assert_equal(branches_of(layer, MODULES["transformer"]).run(x, layout, cache, s), expected)
+    assert_equal(branches_of(layer, MODULES["transformer"]).run(x, layout, cache), layer(x, layout, cache))
 
 
 @pytest.mark.parametrize("kind", ["base", "large_lv60k"])
