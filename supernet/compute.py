@@ -1,60 +1,138 @@
 """What a training costs, counted on the host in rows and units, which does not depend on the machine's mood.
 
-The frontend and the heads, which every row runs once whatever its size, are left out.
+The unit of cost is the unit-step: an average unit, run forward and backward by a row of the batch. Units
+count in proportion to their multiply-accumulates, so that a full net of U units costs U at any granularity:
+layers cost 1 each, a convolution module less than half of a feed-forward. The frontend and the heads, which
+every row runs once whatever its size, are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
-from fairseq2.models.transformer import AttentionBiasCache
-from fairseq2.nn import BatchLayout
-from torch import Tensor
+from torch import Tensor, nn
 
+from supernet.costs import macs
 from supernet.lanes import Padding, Walk
 from supernet.model import Recogniser
 from supernet.phases import Schedule
 from supernet.resolve import Resolved
 from supernet.shares import RowAccount
 from supernet.step import Draw, Plan, Reader, Step
+from supernet.units import UnitTable
 
 ROWS = 60
 """Rows of the batch that is counted; divisible by many numbers of sizes, so that shares come out even."""
 SAMPLES = 24
 """Steps of each phase that are counted: plans and stochastic depth are drawn anew in each."""
+MASKS = 192
+"""Steps of each phase that are priced beforehand, each with subnets of its own."""
 
 _NOWHERE = Reader((), (), 0.0)
 
 
-def unit_steps(schedule: Schedule, scores_U: Tensor, seed: int) -> float:
-    """How many units a row of the batch ran forward and backward, on average, summed over all steps.
+def unit_weights(recogniser: Recogniser) -> tuple[float, ...]:
+    """By unit, its multiply-accumulates relative to the mean unit's: 1 for each layer."""
+    table = recogniser.table
+    if table.granularity == "layer":
+        return (1.0,) * len(table)
+    nothing = (False,) * len(table)
+    # All layers are alike: the units of one tell what those of the others cost.
+    first = [i for i, unit in enumerate(table.units) if unit.layer == table.units[0].layer]
+    base = macs(recogniser, kept=nothing)
+    alone = {i: macs(recogniser, kept=(*nothing[:i], True, *nothing[i + 1 :])) - base for i in first}
+    cost = {_module(table, i): count for i, count in alone.items()}
+    counts = [cost[_module(table, i)] for i in range(len(table))]
+    mean = sum(counts) / len(counts)
+    return tuple(count / mean for count in counts)
+
+
+def _module(table: UnitTable, unit: int) -> str:
+    return table.units[unit].name.rpartition(".")[2]
+
+
+def unit_steps(
+    schedule: Schedule, scores_U: Tensor, seed: int, weights_U: Sequence[float] | None = None
+) -> float:
+    """How many units a row of the batch ran forward and backward, on average, summed over all steps, each
+    counted by its weight (None: 1).
 
     Training a net of 12 units alone for 1,000 steps makes 12,000.
     """
-    starts = [start for _, start in schedule.boundaries()]
-    ends = [*starts[1:], schedule.num_steps]
-    return sum(
-        _phase_cost(schedule, a, b, scores_U, seed) for a, b in zip(starts, ends, strict=True) if b > a
-    )
+    return _cost([schedule], scores_U, seed, weights_U, SAMPLES)
 
 
 def price(resolved: Resolved) -> float:
-    """The same before a training is made: which units it will choose hardly matters."""
+    """The same before a training is made, when it is not known which units it will choose: the mean over
+    subnets that the method would choose by random scores.
+    """
     method, config = resolved.method, resolved.config
-    model = Recogniser(config, num_tokens=2, initial_score=method.initial_score)
-    schedule = Schedule(method, model, config.seed)
-    schedule.begin(schedule.num_steps - 1)
-    return unit_steps(schedule, torch.zeros_like(model.scores), config.seed)
+    weights_U = unit_weights(Recogniser(config, num_tokens=2).eval())
+    schedules = []
+    for scores_U in _random_scores(len(weights_U), random.Random(f"{config.seed}/price")):
+        memory = _Memory(
+            nn.Parameter(scores_U),
+            torch.zeros(len(method.sizes), len(weights_U), dtype=torch.uint8),
+            torch.tensor(-1),
+        )
+        schedules.append(Schedule(method, memory, config.seed))
+        schedules[-1].begin(schedules[-1].num_steps - 1)
+    return _cost(schedules, torch.zeros(len(weights_U)), config.seed, weights_U, MASKS)
 
 
-def _phase_cost(schedule: Schedule, start: int, end: int, scores_U: Tensor, seed: int) -> float:
-    count = min(SAMPLES, end - start)
-    steps = [start + (end - start) * i // count for i in range(count)]
+def alone(resolved: Resolved, size: int) -> float:
+    """The same for an update of a net of the first ``size`` units, trained alone."""
+    if resolved.config.granularity == "layer":
+        return float(size)
+    return sum(unit_weights(Recogniser(resolved.config, num_tokens=2).eval())[:size])
+
+
+def _random_scores(num_units: int, rng: random.Random) -> Iterator[Tensor]:
+    """Random orders, each followed by its mirror image: where subnets part late in the one, they part early
+    in the other, so that few tell the mean.
+    """
+    for _ in range(MASKS // 2):
+        scores_U = torch.tensor(rng.sample(range(num_units), num_units), dtype=torch.float32)
+        yield scores_U
+        yield scores_U.flip(0)
+
+
+@dataclass
+class _Memory:
+    """What a schedule asks of a model."""
+
+    scores: nn.Parameter
+    masks: Tensor
+    phase: Tensor
+
+
+def _cost(
+    schedules: Sequence[Schedule], scores_U: Tensor, seed: int, weights_U: Sequence[float] | None, most: int
+) -> float:
+    starts = [start for _, start in schedules[0].boundaries()]
+    ends = [*starts[1:], schedules[0].num_steps]
+    phases = [(a, b) for a, b in zip(starts, ends, strict=True) if b > a]
+    return sum(_phase_cost(schedules, a, b, scores_U, seed, weights_U, most) for a, b in phases)
+
+
+def _phase_cost(
+    schedules: Sequence[Schedule],
+    start: int,
+    end: int,
+    scores_U: Tensor,
+    seed: int,
+    weights_U: Sequence[float] | None,
+    most: int,
+) -> float:
+    count = max(min(most, end - start), len(schedules))
     account, costs = RowAccount(), []
-    for step in steps:
-        plan = schedule.plan(step)
-        costs.append(step_cost(plan, scores_U, Draw(seed, step), owed=account.owed))
+    for i in range(count):
+        step = start + (end - start) * i // count
+        plan = schedules[i % len(schedules)].plan(step)
+        costs.append(step_cost(plan, scores_U, Draw(seed, step), owed=account.owed, weights_U=weights_U))
         account.settle(plan.passes, ROWS)
     return (end - start) * sum(costs) / count
 
@@ -65,18 +143,20 @@ def step_cost(
     draw: Draw | None = None,
     num_rows: int = ROWS,
     owed: Mapping[str, float] | None = None,
+    weights_U: Sequence[float] | None = None,
 ) -> float:
-    """How many units a row of the batch runs in one step, on average."""
-    num_run = 0
-
-    def count(x_NSD: Tensor, layout: BatchLayout, cache: AttentionBiasCache) -> Tensor:
-        nonlocal num_run
-        num_run += len(x_NSD)
-        return x_NSD
-
+    """How many units a row of the batch runs in a step, on average, each counted by its weight (None: 1)."""
     x_BSD = torch.zeros(num_rows, 1, 1)
     jobs = Step(plan, draw or Draw(), owed or {}).jobs(num_rows, scores_U.detach().cpu(), _NOWHERE)
-    walk = Walk(x_BSD, Padding([1] * num_rows, x_BSD), [job.lane for job in jobs])
-    for unit in range(len(scores_U)):
-        walk.run(unit, count, is_branch=True)
-    return num_run / num_rows
+    walk = _Counting(x_BSD, Padding([1] * num_rows, x_BSD), [job.lane for job in jobs])
+    weights_U = weights_U or (1.0,) * len(scores_U)
+    return sum(walk.count(unit) * weight for unit, weight in enumerate(weights_U)) / num_rows
+
+
+class _Counting(Walk):
+    """Lanes part as in every walk, but nothing is computed."""
+
+    def count(self, unit: int) -> int:
+        """The rows that run ``unit``, which is the next one."""
+        self._part(unit)
+        return sum(len(stream.running(lane, unit)) for stream, lane in self._leaders())

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from selection.comparison import paired_difference
 from selection.reporting.tables import plain_table
+from supernet.compute import alone as alone_price
 from supernet.compute import price
 from supernet.console.screen import console
 from supernet.resolve import ConfigError, Resolved, brought_up_to_date, resolve_trained
@@ -108,12 +109,13 @@ def bills(resolved: Resolved, alone: Sequence[Alone]) -> list[Bill]:
         if one.verdict != "worse alone":
             enough[one.size] = min(one.cost, enough.get(one.size, one.cost))
     sizes, steps = sorted(resolved.config.sizes), resolved.config.train.num_steps
+    each = {size: alone_price(resolved, size) for size in sizes}
     sets = (chosen for n in range(1, len(sizes) + 1) for chosen in itertools.combinations(sizes, n))
     return [
         Bill(
             chosen,
             price(_with_sizes(resolved, chosen)),
-            float(steps * sum(chosen)),
+            steps * sum(each[size] for size in chosen),
             sum(enough[size] for size in chosen) if set(chosen) <= set(enough) else None,
         )
         for chosen in sets

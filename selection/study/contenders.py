@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from selection.study.definition import CompareDefinition, Contender, Regime
-from supernet.compute import price
+from supernet.compute import alone, price
 from supernet.config import Config
 from supernet.resolve import Data, Resolved
 
@@ -90,12 +90,14 @@ def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, in
     all of them together. ``compute-each``: the same, but each size alone for the whole of it.
     """
     sizes, full_steps = resolved.config.sizes, base.config.train.num_steps
-    budget = full_steps * max(sizes) * seconds_a_step(base.config) / seconds_a_step(resolved.config)
+    budget = full_steps * alone(base, max(sizes)) * seconds_a_step(base.config)
+    budget /= seconds_a_step(resolved.config)
     if regime == "updates":
         return dict.fromkeys(sizes, full_steps)
     if resolved.method.separate_runs:
-        together = sum(sizes)
-        return {size: round(budget / (together if regime == "compute" else size)) for size in sizes}
+        costs = {size: alone(resolved, size) for size in sizes}
+        together = sum(costs.values())
+        return {size: round(budget / (together if regime == "compute" else costs[size])) for size in sizes}
     return dict.fromkeys(sizes, whole_hundreds(full_steps * budget / price(resolved)))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from supernet import engine
 from supernet.batch import SPLITS, Report
 from supernet.checkpoint import Model, save
-from supernet.compute import unit_steps
+from supernet.compute import unit_steps, unit_weights
 from supernet.console.progress import Shown, progress
 from supernet.console.screen import console
 from supernet.console.tables import results_table
@@ -216,8 +216,9 @@ def _finish(
     run: Run, resolved: Resolved, trained: engine.Result, tokens: Tokens, seconds: float, report: Report
 ) -> Mapping[str, Any]:
     """Save the weights and subnets, score every size, write the page."""
-    model = Model(trained.model.eval(), tokens)
-    subnets = {size: model.recogniser.table.subnet(kept) for size, kept in trained.schedule.subnets().items()}
+    net = trained.model.eval()
+    model = Model(net, tokens)
+    subnets = {size: net.table.subnet(kept) for size, kept in trained.schedule.subnets().items()}
     save(model, run.model_stem)
     run.save_subnets(subnets)
     by_label = {str(size): subnet for size, subnet in subnets.items()}
@@ -228,14 +229,16 @@ def _finish(
         "title": run.folder.name
         + (f" ({len(skipped)} utterances skipped, see skipped.tsv)" if skipped else ""),
         "steps": resolved.config.train.num_steps,
-        "unit_steps": round(unit_steps(trained.schedule, model.recogniser.scores, resolved.config.seed)),
-        "skipped_updates": int(model.recogniser.skipped_updates),
+        "unit_steps": round(
+            unit_steps(trained.schedule, net.scores, resolved.config.seed, unit_weights(net))
+        ),
+        "skipped_updates": int(net.skipped_updates),
         "last_session_seconds": round(seconds, 1),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "phases": trained.schedule.boundaries(),
     }
     run.save_results(results)
-    write(run, resolved.config, [unit.name for unit in model.recogniser.table.units])
+    write(run, resolved.config, [unit.name for unit in net.table.units])
     return results
 
 
