@@ -16,6 +16,7 @@ from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, Supervisio
 from lhotse.cut import Cut
 
 from supernet.batch import SPLITS, Report, Split
+from supernet.spelling import normal
 from tasks.division import Division
 from tasks.entries import TOLERANCE, Entry, Source
 from tasks.folder import LISTED, PART, manifest_path
@@ -113,7 +114,7 @@ class _Inspection:
 
 
 def _text(entry: Entry) -> str:
-    text = " ".join((entry.text or "").split())
+    text = normal(entry.text)
     # U+FFFD stands for what was no UTF-8; half a pair, which JSON can spell, cannot be written either.
     if "\ufffd" in text or any("\ud800" <= sign <= "\udfff" for sign in text + entry.id):
         raise Unusable("bad line", "its text must be UTF-8, but is not")

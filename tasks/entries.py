@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from supernet.batch import Split
+from supernet.batch import Split, TaskError
+from supernet.files import other_encoding
 from tasks.cache import digest
 from tasks.members import Member
 from tasks.problems import Problem
@@ -101,12 +103,25 @@ def split_of(name: str) -> Split | None:
     return next((split for split, known in _SPLIT_WORDS.items() if not set(known).isdisjoint(words)), None)
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a listing with their numbers (1 is the first), without those that are blank.
+@contextmanager
+def open_listing(path: Path) -> Iterator[TextIO]:
+    """A listing in UTF-8, with or without a byte order mark. Raises
+    :class:`~supernet.batch.TaskError` for one that is plainly in another encoding.
 
     What is no UTF-8 becomes U+FFFD, which no text may hold.
     """
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
+    with open(path, "rb") as file:
+        if other := other_encoding(file.read(4)):
+            raise TaskError(f"`{path}` must be text in UTF-8, but is {other}. Save it as UTF-8.")
+    with open(path, encoding="utf-8-sig", errors="replace") as lines:
+        yield lines
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a listing with their numbers (1 is the first), without those that are blank. Raises as
+    :func:`open_listing`.
+    """
+    with open_listing(path) as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 yield number, line.rstrip("\r\n")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from supernet.batch import Split
-from tasks.entries import Listed, numbered_lines, split_of
+from tasks.entries import Listed, numbered_lines, open_listing, split_of
 from tasks.forms.form import NONE, Form, Found, alone, choose
 from tasks.forms.rows import COLUMNS, entry
 from tasks.problems import Problem
@@ -39,8 +39,8 @@ def read(path: Path, split: Split | None) -> Listed:
 
 def _is_listing(path: Path) -> bool:
     """Whether its beginning speaks of audio and text: many folders hold some JSON that does not."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        head = file.read(2**14)
+    with open(path, "rb") as file:
+        head = file.read(2**14).decode(errors="replace").replace("\0", "")  # whatever the encoding
     names = (COLUMNS["audio"], COLUMNS["text"])
     return '"utts"' in head or all(any(f'"{name}"' in head for name in known) for known in names)
 
@@ -61,7 +61,8 @@ def _whole(path: Path) -> Any:
     row = _parse(first)
     if isinstance(row, dict) and "utts" not in row:
         return None
-    content = _parse(path.read_text(encoding="utf-8", errors="replace"))
+    with open_listing(path) as file:
+        content = _parse(file.read())
     is_espnet = isinstance(content, dict) and isinstance(content.get("utts"), dict)
     return content if is_espnet or isinstance(content, list) else None
 

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from supernet.batch import Split
-from tasks.entries import Entry, Listed, id_of, locate
+from tasks.entries import Entry, Listed, id_of, locate, open_listing
 from tasks.forms.form import NONE, Form, Found, alone, choose
 from tasks.problems import Problem
 
@@ -24,10 +24,7 @@ def read(path: Path, split: Split | None) -> Listed:
     over.
     """
     words = path.with_suffix(".wrd")
-    with (
-        open(path, encoding="utf-8", errors="replace") as files,
-        open(words, encoding="utf-8", errors="replace") as texts,
-    ):
+    with open_listing(path) as files, open_listing(words) as texts:
         root = path.parent / next(files, "").strip()  # a relative folder counts from the listing's
         for number, (file, text) in enumerate(zip_longest(files, texts), start=1):
             where = f"{path}:{number + 1}"

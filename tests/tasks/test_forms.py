@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,35 @@ def test_every_form_gives_the_same_utterances(tmp_path: Path, form: str) -> None
     heard = batch.features_BTF[row, 2:118].argmax(dim=1)
     assert torch.equal(heard, expected[2:118].argmax(dim=1)), "the second tone, and nothing of the others"
     assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before, "nothing is written there"
+
+
+LISTINGS = [form for form in FORMS if form not in ("webdataset", "shar")]
+
+
+def listed(corpus: Path, form: str) -> list[Path]:
+    """The corpus in ``form``, and its files of text."""
+    corpus.mkdir()
+    for name in NAMES.values():
+        FORMS[form](corpus, name)
+    return [path for path in corpus.rglob("*") if path.is_file() and path.suffix != ".wav"]
+
+
+@pytest.mark.parametrize("form", LISTINGS)
+def test_a_byte_order_mark_is_no_part_of_a_listing(tmp_path: Path, form: str) -> None:
+    for path in listed(tmp_path / "corpus", form):
+        path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    task = prepared(tmp_path / "corpus")
+    assert task.skipped() == []
+    assert task.tokens().symbols == ("<blk>", " ", "a", "b", "c")
+    assert {cut.supervisions[0].text for cut in task.folder.cuts["train"]} == set(TEXTS)
+
+
+@pytest.mark.parametrize("form", LISTINGS)
+def test_a_listing_in_utf16_is_said_to_be_that(tmp_path: Path, form: str) -> None:
+    for path in listed(tmp_path / "corpus", form):
+        path.write_bytes(path.read_text(encoding="utf-8").encode("utf-16"))
+    with pytest.raises(TaskError, match=r"must be text in UTF-8, but is UTF-16\. Save it as UTF-8"):
+        prepared(tmp_path / "corpus")
 
 
 @pytest.mark.parametrize(
