@@ -26,7 +26,7 @@ from torch import Tensor
 from supernet.arguments import ArgumentError
 from supernet.decoding import BLANK_ID, GREEDY, Decoder
 from supernet.errors import UserError
-from supernet.files import read_text, refusal
+from supernet.files import as_name, read_text, refusal
 from supernet.resolve import ConfigError
 from supernet.tokens import Tokens
 
@@ -72,7 +72,7 @@ class BeamSearch:
 
     @property
     def name(self) -> str:
-        given = (path.stem for path in (self._beam.lm, self._beam.lexicon) if path is not None)
+        given = (as_name(path.stem) for path in (self._beam.lm, self._beam.lexicon) if path is not None)
         return "-".join([f"beam{self._beam.size}", *given])
 
     @property

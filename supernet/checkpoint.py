@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from supernet.config import Config, ModelConfig, PassesConfig
 from supernet.files import read_json, whole_file, write_json
 from supernet.model import Recogniser
+from supernet.plugins import validated
+from supernet.records import ModelRecord, TokensRecord, checked
 from supernet.run import RunError
 from supernet.tokens import MODEL_FILE, Tokens
 from supernet.units import Subnet
@@ -79,37 +83,63 @@ def fingerprint(stem: Path) -> str:
 
 def load(stem: Path) -> Model:
     """Read what :func:`save` wrote. Raises :class:`~supernet.run.RunError` where it is missing or damaged."""
+    described, file = stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".safetensors")
+    record = checked(ModelRecord, read_json(described), described)
+    if not file.is_file():
+        raise RunError(f"'{file}' must exist, but there is no such file.")
     try:
-        data = read_json(stem.with_name(stem.name + ".json"))
-        tensors = load_file(stem.with_name(stem.name + ".safetensors"))
-        return _build(data, tensors, _tokens(data["tokens"], stem.with_name(MODEL_FILE)))
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as e:
-        raise RunError(
-            f"'{stem}.safetensors' and '{stem}.json' must be a model, but are not: {_first_line(e)}."
-        ) from None
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return str(error.strerror or error)
-    if isinstance(error, KeyError):
-        return f"{error} is missing"
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _tokens(data: Any, pieces: Path) -> Tokens:
-    if data["kind"] == "pieces" and not pieces.is_file():
-        raise ValueError(f"its tokens are pieces, and '{pieces.name}' is not beside it")
-    model = pieces.read_bytes() if data["kind"] == "pieces" else None
-    return Tokens(tuple(data["symbols"]), data["kind"], model)
-
-
-def _build(data: Any, tensors: Any, tokens: Tokens) -> Model:
-    model = ModelConfig.model_validate({**data["model"], "num_layers": data["num_layers"]})
-    passes = PassesConfig(intermediate_weight=data["intermediate_weight"])
-    config = Config(granularity=data["granularity"], sizes=tuple(data["sizes"]), model=model, passes=passes)
-    recogniser = Recogniser(config, len(tokens), subnet=Subnet(data["granularity"], tuple(data["kept"])))
-    missing, unexpected = recogniser.load_state_dict(tensors, strict=False)
-    if unexpected or set(missing) - set(_TRAINING_ONLY):
-        raise ValueError(f"its tensors do not fit its description, e.g. {[*unexpected, *missing][0]}")
+        with safe_open(file, "pt") as opened:
+            names = opened.keys()
+            shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in names}
+        tokens = _tokens(record.tokens, stem.with_name(MODEL_FILE))
+        recogniser = _built(record, len(tokens), shapes)
+        recogniser.load_state_dict(_finite(load_file(file)), strict=False)
+    # Settings may be any numbers and names: PyTorch and the engine fail at them in their own ways.
+    except Exception as e:
+        reason = (str(e) or type(e).__name__).splitlines()[0][:300].rstrip(".")
+        raise RunError(f"'{file}' and '{described}' must be a model, but are not: {reason}.") from None
     return Model(recogniser.eval(), tokens)
+
+
+def _tokens(record: TokensRecord, pieces: Path) -> Tokens:
+    if record.kind == "pieces" and not pieces.is_file():
+        raise ValueError(f"its tokens are pieces, and '{pieces.name}' is not beside it")
+    model = pieces.read_bytes() if record.kind == "pieces" else None
+    return Tokens(tuple(record.symbols), record.kind, model)
+
+
+def _built(record: ModelRecord, num_tokens: int, shapes: Mapping[str, tuple[int, ...]]) -> Recogniser:
+    """The network that a description asks for, if it has tensors of these ``shapes``: nothing larger than
+    them is ever made.
+    """
+    if len(record.kept) > len(shapes):
+        raise ValueError(f"`kept` names {len(record.kept)} units, but there are {len(shapes)} tensors")
+    problems: list[str] = []
+    settings = {**record.model, "num_layers": record.num_layers}
+    model = validated(ModelConfig, settings, "model.", problems)
+    if problems:
+        raise ValueError(" ".join(problems))
+    passes = PassesConfig(intermediate_weight=record.intermediate_weight)
+    config = Config(granularity=record.granularity, sizes=tuple(record.sizes), model=model, passes=passes)
+    subnet = Subnet(record.granularity, tuple(record.kept))
+    with torch.device("meta"):
+        wanted = Recogniser(config, num_tokens, subnet=subnet).state_dict()
+    for name in (name for name in {**wanted, **shapes} if name not in _TRAINING_ONLY):
+        is_shape = tuple(wanted[name].shape) if name in wanted else None
+        if shapes.get(name) != is_shape:
+            raise ValueError(
+                f"tensor '{name}' must be of shape {_shown(is_shape)}, but is of {_shown(shapes.get(name))} "
+                "instead"
+            )
+    return Recogniser(config, num_tokens, subnet=subnet)
+
+
+def _shown(shape: tuple[int, ...] | None) -> str:
+    return "none at all" if shape is None else " × ".join(map(str, shape)) or "a number"
+
+
+def _finite(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for name, tensor in tensors.items():
+        if not (tensor.is_floating_point() and bool(tensor.isfinite().all())):
+            raise ValueError(f"tensor '{name}' must hold finite numbers, but does not")
+    return tensors

@@ -57,7 +57,7 @@ class ModelConfig(Section):
     """Whether the convolutions of a Conformer layer have biases."""
     positions: Literal["relative", "sinusoidal", "none"] = "relative"
     """How attention knows where a frame is: relative (arXiv 1901.02860), added sinusoids, or not at all."""
-    max_frames: Annotated[int, Field(ge=256)] = 3000
+    max_frames: Annotated[int, Field(ge=256, le=100_000)] = 3000
     """The longest input after subsampling (25 a second)."""
     dropout: Probability = 0.0
     """Dropout of the frontend's output and of every branch's."""

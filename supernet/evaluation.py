@@ -92,6 +92,10 @@ def score_sizes(
     Transcripts go into the run folder. ``marks`` tell them apart: the condition, the strategy that chose the
     subnets. So does the ``decoder``, where it is not the usual.
     """
+    suffix = [] if decoder == GREEDY else [decoder.name]
+    names = {(s, label): "-".join([s, *marks, label, *suffix]) for s in splits for label in subnets}
+    for name in names.values():
+        run.transcripts_file(name)  # what cannot be written is said before anything is computed
     found = Evaluation(costs(model, task, subnets, splits[0]), {})
     for split in splits:
         heard = found.heard[split] = listen(model, task, subnets, split, report, decoder)
@@ -99,7 +103,7 @@ def score_sizes(
             _, references, hypotheses = zip(*rows, strict=True)
             result = score(references, hypotheses)
             found.sizes[label][split] = result.as_json()
-            name = "-".join([split, *marks, label, *([] if decoder == GREEDY else [decoder.name])])
+            name = names[split, label]
             shown = page(f"{run.folder.name}, {name}", rows, result, heard.speakers)
             run.save_transcripts(name, rows, trn(rows, heard.speakers), shown)
     return found

@@ -38,6 +38,11 @@ def safe_name(name: str, what: str) -> str:
     )
 
 
+def as_name(text: str) -> str:
+    """``text``, with what has no place in a :func:`safe_name` replaced."""
+    return re.sub(r"[^\w.,=%+-]|^\W", "_", text)[:60] or "_"
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary file beside ``path`` that takes its place if all goes well; else nothing has changed.

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-import yaml
 from fairseq2.assets import AssetCard, get_asset_store
 from fairseq2.models.wav2vec2 import Wav2Vec2Model, get_wav2vec2_model_hub
 from torch import nn
@@ -16,7 +15,7 @@ from torch import nn
 from supernet import warm_start
 from supernet.config import ModelConfig
 from supernet.errors import UserError
-from supernet.files import read_text
+from supernet.files import read_yaml
 from supernet.model import Recogniser
 from supernet.tokens import Tokens
 from supernet.wav2vec2 import as_data, is_supported, normalises_behind
@@ -187,7 +186,7 @@ def _card_of_file(init: str, file: Path) -> AssetCard:
 
 
 def _metadata(init: str, file: Path) -> Data:
-    data = _attempt(init, lambda: yaml.safe_load(read_text(file)))
+    data = _attempt(init, lambda: read_yaml(file))
     if not isinstance(data, dict):
         raise PretrainedError(f"`model.init` must be a card of one model, but '{file}' holds none.")
     return {**data, "restrict": True}  # a stranger's card may not ask for code in its weights to be run

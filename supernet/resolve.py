@@ -18,7 +18,7 @@ from supernet.config import Config
 from supernet.devices import device_problem
 from supernet.errors import UserError
 from supernet.features import LOG_MEL
-from supernet.files import read_text, refusal
+from supernet.files import parse_yaml, read_yaml, refusal
 from supernet.names import PluginKind, nearest, plugin_names, presets, shipped_text
 from supernet.phases import Method
 from supernet.plugins import find_plugin, load_plugin, validated
@@ -165,8 +165,14 @@ def absolute(options: BaseModel) -> BaseModel:
 
 
 def resolve_trained(data: Mapping[str, Any], *changes: Mapping[str, Any]) -> Resolved:
-    """The configuration of a trained run, for reading it anywhere: where it was trained is left out."""
-    return _validated(merged([data, {"device": None}, *changes]), [])  # what `model.init` decided is known
+    """The configuration of a trained run, for reading it anywhere: where it was trained is left out.
+
+    So is where it kept its features: a stranger's run does not say where this user's commands write.
+    """
+    task = data.get("task")
+    own = [{"task": {"cache": None}}] if isinstance(task, Mapping) and "cache" in task else []
+    # What `model.init` decided is known.
+    return _validated(merged([data, {"device": None}, *own, *changes]), [])
 
 
 def brought_up_to_date(data: Mapping[str, Any]) -> Data:
@@ -234,7 +240,7 @@ def load_preset(name: str) -> Data:
 
 def load_shipped(name: str) -> Data:
     """What ``configs/NAME.yaml`` holds: a preset, or a study."""
-    return _parse(shipped_text(name), name)
+    return parse_yaml(shipped_text(name), name)
 
 
 def load_file(path: Path) -> Data:
@@ -242,25 +248,9 @@ def load_file(path: Path) -> Data:
     if why := refusal(path):
         raise ConfigError([f"`--config` must be a file of settings, but {why}."])
     try:
-        return _parse(read_text(path), str(path))
-    except ConfigError:
-        raise
+        return read_yaml(path)
     except UserError as e:
         raise ConfigError([f"`--config` must be a file of settings, but cannot be read: {e}"]) from None
-
-
-def _parse(text: str, where: str) -> Data:
-    try:
-        data = yaml.safe_load(text) or {}
-    except yaml.YAMLError as e:
-        raise ConfigError(
-            [f"'{where}' must be YAML, but cannot be parsed: {' '.join(str(e).split())}."]
-        ) from None
-    if not isinstance(data, dict):
-        raise ConfigError(
-            [f"'{where}' must hold a mapping of settings, but holds a {type(data).__name__} instead."]
-        )
-    return data
 
 
 def parse_set(text: str) -> Data:

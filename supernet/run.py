@@ -13,8 +13,9 @@ from supernet.arguments import ArgumentError
 from supernet.batch import Skipped
 from supernet.config import Config
 from supernet.errors import UserError
-from supernet.files import read_json, read_text, read_yaml, refusal, write_json, write_whole
+from supernet.files import read_json, read_text, read_yaml, refusal, safe_name, write_json, write_whole
 from supernet.folders import check_closed
+from supernet.records import ResultsRecord, checked
 from supernet.scoring import Rows
 from supernet.tokens import Kind, Tokens
 from supernet.units import Subnet
@@ -83,11 +84,11 @@ class Run:
         return self.folder / "selections" / "evidence.sqlite"
 
     def selection_file(self, strategy: str) -> Path:
-        return self.folder / "selections" / f"{strategy}.json"
+        return self.folder / "selections" / f"{safe_name(strategy, 'strategy')}.json"
 
     def export_folder(self, label: str) -> Path:
         """What was exported of one size, or of a selection's budget."""
-        return self.exports / label
+        return self.exports / safe_name(label, "budget")
 
     @property
     def exports(self) -> Path:
@@ -141,8 +142,13 @@ class Run:
 
     def subnets(self) -> dict[int, Subnet]:
         """All saved subnets by size."""
-        files = sorted(self.folder.glob("subnets/*.json"), key=lambda f: int(f.stem))
-        return {int(file.stem): Subnet.load(file) for file in files}
+        found = {}
+        for file in self.folder.glob("subnets/*.json"):
+            subnet = Subnet.load(file)
+            if file.stem != str(subnet.size):
+                raise RunError(f"'{file}' must be a subnet of size {file.stem}, but has {subnet.size} units.")
+            found[subnet.size] = subnet
+        return dict(sorted(found.items()))
 
     def keep_tokens(self, tokens: Tokens) -> None:
         """Save them, or check that they are those the run was begun with."""
@@ -167,7 +173,8 @@ class Run:
 
     def training_seconds(self) -> float:
         """How long the steps took, over all sessions; validation and what comes after are not counted."""
-        return sum(float(line.get("Lapse Time", 0.0)) for line in self.metrics("train"))
+        seconds = (line.get("Lapse Time", 0.0) for line in self.metrics("train"))
+        return sum(float(value) for value in seconds if isinstance(value, (int, float)))
 
     def save_skipped(self, skipped: Iterable[Skipped]) -> None:
         """The utterances that were left out, with reasons."""
@@ -178,7 +185,9 @@ class Run:
         write_json(self.results_file, results)
 
     def results(self) -> dict[str, Any]:
-        return read_json(self.results_file)
+        data = read_json(self.results_file)
+        checked(ResultsRecord, data, self.results_file)
+        return data
 
     def save_latency(self, latency: Mapping[str, object]) -> None:
         write_json(self.latency_file, latency)
@@ -191,7 +200,7 @@ class Run:
         """The pictures of ``report.html``, as PNG by name."""
         self.pictures.mkdir(exist_ok=True)
         for name, picture in pictures.items():
-            write_whole(self.pictures / f"{name}.png", picture)
+            write_whole(self.pictures / f"{safe_name(name, 'picture')}.png", picture)
 
     def save_page(self, page: str) -> None:
         write_whole(self.report_file, page)
@@ -200,7 +209,7 @@ class Run:
         """What one size recognised: id, reference, hypothesis; the same as sclite's files of references and
         hypotheses; the worst utterances as a page.
         """
-        file = self._transcripts_file(name)
+        file = self.transcripts_file(name)
         file.parent.mkdir(exist_ok=True)
         write_whole(file, "".join("\t".join(row) + "\n" for row in rows))
         for side, text in zip(("ref", "hyp"), trn, strict=True):
@@ -209,12 +218,17 @@ class Run:
 
     def transcripts(self, name: str) -> Rows:
         """What :meth:`save_transcripts` saved. Raises :class:`RunError` where there is nothing."""
-        file = self._transcripts_file(name)
-        rows = [line.split("\t") for line in read_text(file).splitlines()]
+        file = self.transcripts_file(name)
+        rows = [line.split("\t") for line in read_text(file).removesuffix("\n").split("\n")]
+        if bad := [number for number, row in enumerate(rows, 1) if len(row) != 3]:
+            raise RunError(
+                f"'{file}' must have an utterance's id, reference and hypothesis in each line, but line "
+                f"{bad[0]} has not."
+            )
         return [(id_, reference, hypothesis) for id_, reference, hypothesis in rows]
 
-    def _transcripts_file(self, name: str) -> Path:
-        return self.folder / "transcripts" / f"{name}.tsv"
+    def transcripts_file(self, name: str) -> Path:
+        return self.folder / "transcripts" / f"{safe_name(name, 'transcripts')}.tsv"
 
 
 def _tokens_at(path: Path, kind: Kind) -> Tokens | None:
@@ -248,10 +262,11 @@ def differences(
 def read_lines(path: Path, key: str) -> list[dict[str, Any]]:
     """JSON lines by ``key``, the last where it repeats; a line cut short by a kill is passed over."""
     rows: dict[int, dict[str, Any]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for line in read_text(path).split("\n") if path.is_file() else []:
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        rows[row[key]] = row
+        if isinstance(row, dict) and isinstance(row.get(key), int):
+            rows[row[key]] = row
     return [rows[step] for step in sorted(rows)]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supernet.files import read_json, write_json
+from supernet.files import as_name, read_json, safe_name, write_json
+from supernet.records import ChoiceRecord, SelectionRecord, checked
 from supernet.units import Subnet
 
 FORMAT = 1
@@ -58,19 +59,16 @@ class Selection:
     def load(cls, path: Path) -> Selection:
         """Read what :meth:`save` or :meth:`Subnet.save` wrote.
 
-        Raises :class:`ValueError` where it is something else.
+        Raises :class:`~supernet.errors.UserError` where it is something else.
         """
         data = read_json(path)
-        match data:
-            case {"choices": [_, *_] as choices}:
-                network = data.get("network")
-                return cls(
-                    str(data.get("strategy", path.stem)),
-                    tuple(_choice(c, path.name) for c in choices),
-                    None if network is None else str(network),
-                )
-        subnet = Subnet.from_json(data, path.name)
-        return cls(path.stem, (Choice(str(subnet.size), subnet),))
+        if "choices" not in data:
+            subnet = Subnet.from_json(data, str(path))
+            return cls(as_name(path.stem), (Choice(str(subnet.size), subnet),))
+        record = checked(SelectionRecord, data, path)
+        strategy = as_name(path.stem) if record.strategy is None else record.strategy
+        choices = tuple(_choice(choice, path) for choice in record.choices)
+        return cls(safe_name(strategy, "strategy"), choices, record.network)
 
 
 def _as_data(choice: Choice) -> dict[str, Any]:
@@ -84,12 +82,7 @@ def _as_data(choice: Choice) -> dict[str, Any]:
     }
 
 
-def _choice(data: Any, where: str) -> Choice:
-    subnet = Subnet.from_json(data, where)
-    loss = data.get("loss")
-    return Choice(
-        str(data.get("budget", subnet.size)),
-        subnet,
-        str(data.get("head", "shared")),
-        None if loss is None else float(loss),
-    )
+def _choice(data: dict[str, Any], file: Path) -> Choice:
+    subnet, record = Subnet.from_json(data, str(file)), checked(ChoiceRecord, data, file)
+    budget = str(subnet.size) if record.budget is None else record.budget
+    return Choice(safe_name(budget, "budget"), subnet, record.head, record.loss)

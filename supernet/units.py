@@ -21,6 +21,9 @@ MODULES: dict[LayerType, tuple[str, ...]] = {
 }
 """The residual branches of a layer, in the order in which they run."""
 
+FORMAT = 1
+"""Of the file of a subnet."""
+
 Kept = tuple[bool, ...]
 """For each unit of a table, whether a subnet keeps it."""
 
@@ -46,7 +49,7 @@ class Subnet:
         return len(self.kept)
 
     def save(self, path: Path) -> None:
-        data = {"format": 1, "granularity": self.granularity, "size": self.size, "kept": list(self.kept)}
+        data = {"format": FORMAT, "granularity": self.granularity, "size": self.size, "kept": list(self.kept)}
         write_json(path, data)
 
     @classmethod
@@ -56,10 +59,17 @@ class Subnet:
 
     @classmethod
     def from_json(cls, data: object, where: str) -> Subnet:
+        """A subnet that ``where``, for messages, holds. Raises :class:`~supernet.errors.UserError`."""
         match data:
-            case {"granularity": ("layer" | "module") as granularity, "kept": [*kept]}:
-                return cls(granularity, tuple(str(name) for name in kept))
-        raise UserError(f"'{where}' must hold a subnet with `granularity` and `kept`, but does not.")
+            case {"format": format} if type(format) is not int or format != FORMAT:
+                raise UserError(f"'{where}' must be of format {FORMAT}, but is of {format!r:.40} instead.")
+            case {"granularity": ("layer" | "module") as granularity, "kept": [_, *_] as kept}:
+                if all(isinstance(name, str) for name in kept) and len({*kept}) == len(kept):
+                    return cls(granularity, tuple(kept))
+        raise UserError(
+            f"'{where}' must hold a subnet with `granularity` and the units that are `kept`, each once, but "
+            "does not."
+        )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,8 @@ from pydantic import Field, field_validator, model_validator
 from selection import samplers
 from selection.study.space import Dimension, nested
 from supernet.config import Named, Section
+from supernet.errors import UserError
+from supernet.files import safe_name
 from supernet.names import nearest
 from supernet.plugins import load_plugin, validated
 from supernet.resolve import ConfigError, Data, Resolved, resolve, setting_names
@@ -131,8 +132,10 @@ class CompareDefinition(Definition):
         """What is wrong with this variant beyond what is ``known`` to be wrong without it."""
         where, settings = f"`variants.{name}`", self.variants[name]
         found = [f"{where}: {line}" for line in _problems(self.settings, [settings]) if line not in known]
-        if re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name) is None:  # it becomes part of a folder's name
-            found.append(f"{where} must be named in small letters, digits, '-', '_' and '.', but is not.")
+        try:
+            safe_name(name, "variants")  # it becomes part of a folder's name
+        except UserError as e:
+            found.append(str(e))
         if name in self.methods:
             found.append(f"{where} must have a name of its own, but is called like a method.")
         fixed = [key for key in THE_SAME_FOR_ALL if _sets(settings, key)]

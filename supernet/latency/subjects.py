@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -12,9 +11,11 @@ from supernet.config import Config
 from supernet.cutting import Cut, cut
 from supernet.export.export import RECORD
 from supernet.export.onnx import Onnx
+from supernet.files import read_json
 from supernet.latency.measure import Subject
 from supernet.model import Recogniser
-from supernet.run import Run, RunError
+from supernet.records import ExportRecord, checked
+from supernet.run import Run
 from supernet.selections import Selection
 from supernet.tokens import BLANK, Tokens
 
@@ -55,13 +56,10 @@ def _eager(small: Cut, label: str, place: Path) -> Subject:
 
 
 def _exported(record: Path) -> list[Subject]:
-    try:
-        data = json.loads(record.read_text(encoding="utf-8"))
-        names, size = [file["file"] for file in data["files"]], len(data["model"]["kept"])
-        label = data["model"]["provenance"]["budget"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise RunError(f"'{record}' must be an export's record, but is not.") from None
-    return [_onnx(label, size, record.parent / name) for name in names if name.endswith(".onnx")]
+    data = checked(ExportRecord, read_json(record), record)
+    names = [file.file for file in data.files if file.file.endswith(".onnx")]
+    label, size = data.model.provenance.budget, len(data.model.kept)
+    return [_onnx(label, size, record.parent / name) for name in names]
 
 
 def _onnx(label: str, size: int, file: Path) -> Subject:

@@ -1,0 +1,148 @@
+"""What the JSON files of a run must hold to be read. They may be damaged, or a stranger's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from supernet.errors import UserError
+from supernet.files import safe_name
+from supernet.units import Granularity
+
+R = TypeVar("R", bound=BaseModel)
+
+Format = Literal[1]
+"""The one there has been so far."""
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=1 << 40)]
+
+
+class Record(BaseModel):
+    """A part of a file; what is not named here is for people."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class TokensRecord(Record):
+    kind: Literal["characters", "words", "pieces"]
+    symbols: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=2)]
+
+    @field_validator("symbols")
+    @classmethod
+    def _check(cls, symbols: list[str]) -> list[str]:
+        if len(set(symbols)) < len(symbols):
+            raise ValueError("must differ from each other, but do not")
+        return symbols
+
+
+class ModelRecord(Record):
+    """``model.json``: what a network is, beside its tensors."""
+
+    format: Format
+    granularity: Granularity
+    num_layers: Annotated[int, Field(ge=1, le=10_000)]
+    sizes: Annotated[list[int], Field(min_length=1)]
+    kept: Annotated[list[str], Field(min_length=1)]
+    tokens: TokensRecord
+    model: dict[str, Any]
+    intermediate_weight: Annotated[float, Field(ge=0, le=1)]
+
+
+class ChoiceRecord(Record):
+    """What a selection says of a subnet, beside its units."""
+
+    budget: str | None = None
+    head: str = "shared"
+    loss: Rate | None = None
+
+
+class SelectionRecord(Record):
+    """``selections/*.json``."""
+
+    format: Format = 1
+    strategy: str | None = None
+    network: str | None = None
+    choices: Annotated[list[dict[str, Any]], Field(min_length=1)]
+
+
+class ScoreRecord(Record):
+    wer: Amount
+    cer: Amount
+    wer_ci95: tuple[Rate, Rate] = Field(strict=False)
+    cer_ci95: tuple[Rate, Rate] = Field(strict=False)
+
+
+class SizeRecord(Record):
+    kept: list[str]
+    params: Count
+    macs: Count
+    rtf: Amount
+    test: ScoreRecord
+
+    @field_validator("kept")
+    @classmethod
+    def _check(cls, kept: list[str]) -> list[str]:
+        for name in kept:
+            _, layer, *_ = [*name.split("."), ""]
+            if not layer.isdecimal():
+                raise ValueError(f"must name layers, such as 'layers.0', but names {name[:40]!r}")
+        return kept
+
+
+class ResultsRecord(Record):
+    """``results.json``."""
+
+    sizes: Annotated[dict[str, SizeRecord], Field(min_length=1)]
+    title: str
+    steps: Count
+    unit_steps: Count
+
+
+class ExportedFile(Record):
+    file: str
+
+    @field_validator("file")
+    @classmethod
+    def _check(cls, file: str) -> str:
+        return safe_name(file, "file")
+
+
+class Provenance(Record):
+    budget: str
+
+
+class ExportedModel(Record):
+    kept: list[str]
+    provenance: Provenance
+
+
+class ExportRecord(Record):
+    """``export.json``."""
+
+    files: list[ExportedFile]
+    model: ExportedModel
+
+
+def checked(kind: type[R], data: Mapping[str, Any], file: Path) -> R:
+    """``data``, which ``file`` holds, as a record. Raises :class:`~supernet.errors.UserError`, which names
+    the file and the first thing that is wrong with it.
+    """
+    try:
+        return kind.model_validate(data)
+    except ValidationError as e:
+        raise UserError(f"'{file}': {_said(e.errors()[0])}.") from None
+
+
+def _said(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"`{where}` must be given, but is not"
+    if error["type"] == "value_error":
+        return f"`{where}` {str(error['ctx']['error']).rstrip('.')}"
+    shown = repr(error["input"])
+    rule = str(error["msg"]).replace("Input should be", "must be")
+    return f"`{where}` {rule}, but is {shown if len(shown) <= 60 else f'{shown[:60]}…'} instead"
