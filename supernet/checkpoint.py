@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from supernet.config import Config, ModelConfig, PassesConfig
+from supernet.errors import UserError
 from supernet.files import read_json, whole_file, write_json
 from supernet.model import Recogniser
 from supernet.plugins import validated
@@ -84,7 +85,10 @@ def fingerprint(stem: Path) -> str:
 def load(stem: Path) -> Model:
     """Read what :func:`save` wrote. Raises :class:`~supernet.run.RunError` where it is missing or damaged."""
     described, file = stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".safetensors")
-    record = checked(ModelRecord, read_json(described), described)
+    try:
+        record = checked(ModelRecord, read_json(described), described)
+    except UserError as e:
+        raise RunError(str(e)) from None
     if not file.is_file():
         raise RunError(f"'{file}' must exist, but there is no such file.")
     try:

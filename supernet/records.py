@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -12,7 +12,7 @@ from supernet.errors import UserError
 from supernet.files import safe_name
 from supernet.units import Granularity
 
-R = TypeVar("R", bound=BaseModel)
+R = TypeVar("R", bound="Record")
 
 Format = Literal[1]
 """The one there has been so far."""
@@ -25,6 +25,8 @@ class Record(BaseModel):
     """A part of a file; what is not named here is for people."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+    what: ClassVar[str]
+    """What the file is that holds it, for messages."""
 
 
 class TokensRecord(Record):
@@ -42,6 +44,8 @@ class TokensRecord(Record):
 class ModelRecord(Record):
     """``model.json``: what a network is, beside its tensors."""
 
+    what = "a model"
+
     format: Format
     granularity: Granularity
     num_layers: Annotated[int, Field(ge=1, le=10_000)]
@@ -55,6 +59,8 @@ class ModelRecord(Record):
 class ChoiceRecord(Record):
     """What a selection says of a subnet, beside its units."""
 
+    what = "a selection"
+
     budget: str | None = None
     head: str = "shared"
     loss: Rate | None = None
@@ -62,6 +68,8 @@ class ChoiceRecord(Record):
 
 class SelectionRecord(Record):
     """``selections/*.json``."""
+
+    what = "a selection"
 
     format: Format = 1
     strategy: str | None = None
@@ -96,6 +104,8 @@ class SizeRecord(Record):
 class ResultsRecord(Record):
     """``results.json``."""
 
+    what = "a run's results"
+
     sizes: Annotated[dict[str, SizeRecord], Field(min_length=1)]
     title: str
     steps: Count
@@ -123,6 +133,8 @@ class ExportedModel(Record):
 class ExportRecord(Record):
     """``export.json``."""
 
+    what = "an export's record"
+
     files: list[ExportedFile]
     model: ExportedModel
 
@@ -134,7 +146,8 @@ def checked(kind: type[R], data: Mapping[str, Any], file: Path) -> R:
     try:
         return kind.model_validate(data)
     except ValidationError as e:
-        raise UserError(f"'{file}': {_said(e.errors()[0])}.") from None
+        problem = _said(e.errors()[0])
+        raise UserError(f"'{file}' must be {kind.what}, but is not: {problem}.") from None
 
 
 def _said(error: Any) -> str:
@@ -145,4 +158,6 @@ def _said(error: Any) -> str:
         return f"`{where}` {str(error['ctx']['error']).rstrip('.')}"
     shown = repr(error["input"])
     rule = str(error["msg"]).replace("Input should be", "must be")
+    if error["type"] == "too_short":
+        rule = "must not be empty"
     return f"`{where}` {rule}, but is {shown if len(shown) <= 60 else f'{shown[:60]}…'} instead"

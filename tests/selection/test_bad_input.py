@@ -96,7 +96,7 @@ def test_wrong_input_gets_clear_lines(
     ("file", "content", "words"),
     [
         ("model.safetensors", b"", "must be a model, but are not"),
-        ("model.json", b"{", "must be a model, but are not"),
+        ("model.json", b"{", "must be JSON"),
         ("config.yaml", b"[", "must be YAML"),
         ("config.yaml", b"sizes: []", "`sizes` must name at least one size"),
         ("subnets", None, "`RUN` must have been trained to the end"),

@@ -51,7 +51,7 @@ def whole(finished: tuple[Run, str], tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("whole") / "run"
     shutil.copytree(finished[0].folder, folder, ignore=shutil.ignore_patterns("checkpoints", "tb"))
     network = Selection.load(folder / "subnets" / "2.json")
-    (folder / "selections").mkdir()
+    (folder / "selections").mkdir(exist_ok=True)
     Selection("greedy", (Choice("params=50%", network.choices[0].subnet, loss=0.5),)).save(
         folder / "selections" / "greedy.json"
     )
@@ -352,7 +352,7 @@ def test_a_finished_run_with_damaged_results_says_so(
 ) -> None:
     (folder / "results.json").write_text('{"sizes": {"2": {}}, "title": "x"}')
     said = certain(train.main, [*tiny(), *LEARNING, "--out", str(folder)], capsys)
-    assert "results.json': `sizes.2." in said
+    assert "results.json' must be a run's results, but is not: `sizes.2." in said
 
 
 def test_everybody_may_read_what_a_training_leaves(finished: tuple[Run, str]) -> None:

@@ -143,7 +143,7 @@ def test_what_is_no_object_is_said_to_be_none(tmp_path: Path, content: bytes, pr
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    for path, problem in ((tmp_path / "no", "no such file"), (tmp_path, "Is a directory")):
+    for path, problem in ((tmp_path / "no", "no such file"), (tmp_path, "but is a folder")):
         with pytest.raises(UserError, match=problem):
             read_text(path)
     (tmp_path / "large").touch()

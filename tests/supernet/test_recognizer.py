@@ -256,7 +256,7 @@ def test_what_cannot_be_used_is_named(loaded: Recognizer, folder: Path, tmp_path
     del data["tokens"]
     (tmp_path / "model.json").write_text(json.dumps(data))
     (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
-    with pytest.raises(RunError, match="must be a model, but are not: 'tokens' is missing"):
+    with pytest.raises(RunError, match="must be a model, but is not: `tokens` must be given"):
         Recognizer.load(tmp_path)
 
 

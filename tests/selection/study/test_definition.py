@@ -53,7 +53,7 @@ def test_the_studies_that_come_with_the_project_are_whole_and_no_presets() -> No
             "`variants.a`: `train.lrr` must be a setting that exists",
         ),
         ({"variants": {"a": {"train": 3}}}, "`train`"),
-        ({"variants": {"A b": {}}}, "`variants.A b` must be named in small letters"),
+        ({"variants": {"A b": {}}}, "`variants` must be letters, digits"),
         ({"variants": {"individual": {}}}, "`variants.individual` must have a name of its own"),
         ({"variants": {"a": {"sizes": [3]}}}, "`variants.a` must leave `sizes` to the comparison"),
         ({"variants": {"a": {"train": {"num_steps": 3}}}}, "must leave `train.num_steps` to the comparison"),
