@@ -82,6 +82,7 @@ class ScoreRecord(Record):
     cer: Amount
     wer_ci95: tuple[Rate, Rate] = Field(strict=False)
     cer_ci95: tuple[Rate, Rate] = Field(strict=False)
+    measure: Literal["wer", "cer"] = "wer"
 
 
 class SizeRecord(Record):
@@ -106,10 +107,11 @@ class ResultsRecord(Record):
 
     what = "a run's results"
 
-    sizes: Annotated[dict[str, SizeRecord], Field(min_length=1)]
+    sizes: Annotated[dict[Annotated[str, Field(pattern=r"^\d{1,9}$")], SizeRecord], Field(min_length=1)]
     title: str
-    steps: Count
-    unit_steps: Count
+    steps: Count | None = None
+    unit_steps: Count | None = None
+    """None: not noted by older runs."""
 
 
 class ExportedFile(Record):

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -15,7 +16,8 @@ from selection.reporting.tables import plain_table
 from supernet.compute import alone as alone_price
 from supernet.compute import price
 from supernet.console.screen import console
-from supernet.resolve import ConfigError, Resolved, brought_up_to_date, resolve_trained
+from supernet.errors import UserError
+from supernet.resolve import Resolved, brought_up_to_date, resolve_trained
 from supernet.run import Run, RunError
 from supernet.scoring import COLUMN, count_errors, count_words, judged_by, measure_of
 
@@ -76,7 +78,7 @@ def found_alone(run: Run, folders: Iterable[Path]) -> list[Alone]:
             continue
         try:
             data = brought_up_to_date(other.config_data())
-        except ConfigError:  # of another version
+        except UserError:  # damaged, or of another version
             continue
         alone = data["method"]["name"] == "individual" and len(data["sizes"]) == 1
         if alone and data["sizes"][0] in mine["sizes"] and all(data[key] == mine[key] for key in COMMON):
@@ -98,7 +100,7 @@ def _against(run: Run, other: Run, size: int, updates: int) -> Alone:
         count_errors(*zip(*(side[id] for id in ours), strict=True))[:, column] for side in (theirs, ours)
     ]
     gain, low, high = paired_difference(errors[0], errors[1], words_N)
-    cost = float(other.results()["unit_steps"])
+    cost = float(_results(other)["unit_steps"])
     return Alone(other.folder.name, size, updates, cost, errors[0].sum() / words_N.sum(), gain, (low, high))
 
 
@@ -129,6 +131,14 @@ def _with_sizes(resolved: Resolved, sizes: tuple[int, ...]) -> Resolved:
     return Resolved(config, resolved.method, resolved.task).with_sizes(sizes)
 
 
+def _results(run: Run) -> dict[str, Any]:
+    """What a run reached and what its training cost, which runs of old did not note."""
+    results = run.results()
+    if missing := [name for name in ("steps", "unit_steps") if results.get(name) is None]:
+        raise RunError(f"'{run.results_file}' must say `{missing[0]}`, but does not: train anew.")
+    return results
+
+
 def worth(args: argparse.Namespace) -> None:
     """The command ``worth``."""
     run = Run.open(args.run)
@@ -142,7 +152,7 @@ def worth(args: argparse.Namespace) -> None:
 
 def reach_table(run: Run, alone: Sequence[Alone]) -> Table:
     """What each size reaches in the supernet and alone."""
-    results = run.results()
+    results = _results(run)
     measure = judged_by(results)
     made = plain_table(
         f"{run.folder.name}: {results['unit_steps']:,} unit-steps in {results['steps']:,} updates"
