@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from supernet.costs import macs
 from supernet.lanes import Padding, Walk
 from supernet.model import Recogniser
-from supernet.phases import Schedule
+from supernet.phases import Method, Schedule
 from supernet.resolve import Resolved
 from supernet.shares import RowAccount
 from supernet.step import Draw, Plan, Reader, Step
@@ -71,16 +71,28 @@ def price(resolved: Resolved) -> float:
     """
     method, config = resolved.method, resolved.config
     weights_U = unit_weights(Recogniser(config, num_tokens=2).eval())
-    schedules = []
-    for scores_U in _random_scores(len(weights_U), random.Random(f"{config.seed}/price")):
-        memory = _Memory(
-            nn.Parameter(scores_U),
-            torch.zeros(len(method.sizes), len(weights_U), dtype=torch.uint8),
-            torch.tensor(-1),
-        )
-        schedules.append(Schedule(method, memory, config.seed))
-        schedules[-1].begin(schedules[-1].num_steps - 1)
+    schedules = [_chosen(method, scores_U) for scores_U in _random_scores(method, MASKS)]
     return _cost(schedules, torch.zeros(len(weights_U)), config.seed, weights_U, MASKS)
+
+
+def typical_scores(method: Method) -> Tensor:
+    """Random scores (U,) by which the method would choose subnets whose last step costs the median."""
+
+    def last_step(scores_U: Tensor) -> float:
+        schedule = _chosen(method, scores_U)
+        return step_cost(schedule.plan(schedule.num_steps - 1), scores_U)
+
+    ordered = sorted(_random_scores(method, SAMPLES), key=last_step)
+    return ordered[len(ordered) // 2]
+
+
+def _chosen(method: Method, scores_U: Tensor) -> Schedule:
+    """The schedule of a training that has learned ``scores_U`` and chosen by them."""
+    masks = torch.zeros(len(method.sizes), len(scores_U), dtype=torch.uint8)
+    memory = _Memory(nn.Parameter(scores_U.clone()), masks, torch.tensor(-1))
+    schedule = Schedule(method, memory, method.config.seed)
+    schedule.begin(schedule.num_steps - 1)
+    return schedule
 
 
 def alone(resolved: Resolved, size: int) -> float:
@@ -90,11 +102,12 @@ def alone(resolved: Resolved, size: int) -> float:
     return sum(unit_weights(Recogniser(resolved.config, num_tokens=2).eval())[:size])
 
 
-def _random_scores(num_units: int, rng: random.Random) -> Iterator[Tensor]:
+def _random_scores(method: Method, count: int) -> Iterator[Tensor]:
     """Random orders, each followed by its mirror image: where subnets part late in the one, they part early
     in the other, so that few tell the mean.
     """
-    for _ in range(MASKS // 2):
+    num_units, rng = len(method.table), random.Random(f"{method.config.seed}/price")
+    for _ in range(count // 2):
         scores_U = torch.tensor(rng.sample(range(num_units), num_units), dtype=torch.float32)
         yield scores_U
         yield scores_U.flip(0)

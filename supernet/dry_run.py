@@ -17,6 +17,7 @@ from torch import Tensor
 
 from supernet.batch import Batch, Report
 from supernet.checkpoint import num_parameters
+from supernet.compute import typical_scores
 from supernet.config import Config
 from supernet.costs import MACS_SECONDS, macs, processor
 from supernet.cutting import cut
@@ -91,6 +92,8 @@ def _estimate(config: Config, method: Method, batch: Batch, num_tokens: int, rep
         net = Recogniser(config, num_tokens, initial_score=method.initial_score)
     schedule = Schedule(method, net, config.seed)
     sizes = tuple(_size(net, schedule, size) for size in sorted(config.sizes))
+    with torch.no_grad():  # subnets that share neither all nor nothing of what they compute
+        net.scores.copy_(typical_scores(method))
     net.to(device).train()
     batch.to(device)
     seconds = _Steps(config, net, schedule, batch, device).seconds(report)

@@ -106,7 +106,11 @@ LIBRISPEECH = {
 ITERATIVE = "iterative-zero-out-published"
 OF_THE_AUTHORS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "simple-top-k-published": (TEDLIUM, {"reduce_by": 4, "hard": False}, 8 * 26_600),
-    ITERATIVE: (TEDLIUM, {"iterations": 8, "penalty_weight": 5.0}, 42_000 + 7 * 25_200),
+    ITERATIVE: (
+        {**TEDLIUM, "train.scores_lr": None},
+        {"iterations": 8, "penalty_weight": 5.0},
+        42_000 + 7 * 25_200,
+    ),
     "tedlium2": (TEDLIUM, {"reduce_by": 4, "hard": False}, 8 * 26_600),
     "librispeech-100": (TEDLIUM, {"reduce_by": 4, "hard": False}, 8 * 26_600),
     "librispeech-960": (LIBRISPEECH, {"reduce_by": 1, "hard": True}, 32 * 14_640),
@@ -154,6 +158,16 @@ def test_the_first_iteration_of_zero_out_is_as_long_as_published() -> None:
     starts = [start for _, start in Schedule(resolved.method, tiny_memory(resolved), 0).boundaries()]
     lengths = [b - a for a, b in itertools.pairwise(starts[:9])]
     assert lengths == pytest.approx([42_000, *[25_200] * 7], rel=0.005)
+
+
+@pytest.mark.parametrize("num_steps", [1_000, 350_000])
+def test_scores_of_zero_out_can_move_however_short_the_training(num_steps: int) -> None:
+    resolved = resolve([{"preset": ITERATIVE, "train": {"num_steps": num_steps}}])
+    parameters = [{"params": [torch.zeros(1, requires_grad=True)]} for _ in range(3)]
+    optimizer = torch.optim.Adam(parameters, lr=resolved.config.train.lr)
+    PiecewiseLinearLR(optimizer, resolved.config.train, resolved.method.travels())
+    first_iteration = resolved.method.phases()[0].num_steps
+    assert optimizer.param_groups[2]["lr"] * first_iteration == pytest.approx(15)
 
 
 @pytest.mark.parametrize(
