@@ -91,11 +91,13 @@ def learn(kind: Learned, size: int | None, byte_fallback: bool, texts: Iterable[
 
 
 def _explain(message: str, wanted: int, reserved: int) -> str:
-    but = f"for the training texts of this corpus, but is {wanted} instead. Give another number"
-    if most := re.search(r"value <= (\d+)", message):
-        return f"`vocab_size` must be at most {int(most[1]) + reserved} {but}, or none."
-    if least := re.search(r"\d+ vs (\d+)", message):
-        return f"`vocab_size` must be at least {int(least[1]) + reserved} {but}: every character is a piece."
+    but = f"for the training texts of this corpus, but is {wanted} instead"
+    if found := re.search(r"value <= (\d+)", message):
+        most = int(found[1]) + reserved
+        return f"`vocab_size` must be at most {most} {but}. Give --set task.vocab_size={most}, or none."
+    if found := re.search(r"\d+ vs (\d+)", message):
+        least, why = int(found[1]) + reserved, "every character is a piece"
+        return f"`vocab_size` must be at least {least} {but}: {why}. Give --set task.vocab_size={least}."
     return f"`tokens` must be learned from the training texts, but cannot be: {' '.join(message.split())}"
 
 
