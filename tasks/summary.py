@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from supernet.batch import SPLITS, Split
+from supernet.errors import UserError
+from supernet.files import read_json
 
 FILE = "summary.json"
 
@@ -64,6 +66,8 @@ class Summary:
 def read_summary(folder: Path) -> dict[str, Any] | None:
     """What :meth:`Summary.save` wrote; None where it did not."""
     try:
-        return dict(json.loads((folder / FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        content = read_json(folder / FILE)
+    except UserError:
         return None
+    kinds = {"made_from": str, "rows": list, "problems": list}
+    return content if all(isinstance(content.get(name), kind) for name, kind in kinds.items()) else None

@@ -70,7 +70,7 @@ def _whole(path: Path) -> Any:
 def _parse(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -73,6 +73,18 @@ def test_a_damaged_listing_ends_in_problems_or_one_line(
     assert all(len(line.splitlines()) <= len(NAMES) and len(line) < 5000 for line in said)
 
 
+@pytest.mark.parametrize("instead", [b"[" * 100_000, b"9" * 5000, b'{"a":' * 100_000])
+@pytest.mark.parametrize("form", ["nemo", "espnet", "json-list"])
+def test_json_that_no_parser_takes(tmp_path: Path, form: str, instead: bytes) -> None:
+    for name in NAMES.values():
+        FORMS[form](tmp_path, name)
+    for file in tmp_path.glob("*.json"):
+        file.write_bytes(instead + b"\n" + file.read_bytes())
+    said = outcome(tmp_path)
+    assert said
+    assert all(len(line) < 5000 for line in said)
+
+
 def outcome(folder: Path) -> list[str]:
     """Why utterances are left out, or why the corpus cannot be used."""
     try:

@@ -209,6 +209,16 @@ def test_listings_left_aside_are_named(here: Path, capsys: pytest.CaptureFixture
     assert rows(captured.out)["left aside"][:3] == ["train", "1", "not read"]
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", "", '{"made_from": 1}', "[" * 100_000, '{"made_from": "x"}'])
+def test_a_folder_of_somebody_else_is_left_alone(content: str, capsys: pytest.CaptureFixture[str]) -> None:
+    hasty_corpus(Path("corpus"), 0)
+    Path("made").mkdir()
+    Path("made/summary.json").write_text(content)
+    (line,) = complaints(["corpus/", "--out", "made", "--decode"], capsys)
+    assert "`--out` must be a new folder" in line
+    assert Path("made/summary.json").read_text() == content
+
+
 def test_repaired_audio_needs_a_new_folder(capsys: pytest.CaptureFixture[str]) -> None:
     bad_corpus(Path("corpus"))
     arguments = ["corpus/", "--out", "made", "--set", "max_skipped=0.7"]
