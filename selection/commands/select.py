@@ -8,11 +8,13 @@ from typing import Any
 
 from selection.commands.asked import wishes, words
 from selection.comparing.earlier import stored
+from selection.comparison import Comparison
 from selection.reporting.pictures import draw_all
 from selection.reporting.report import section
-from selection.reporting.tables import latency_lines, table
+from selection.reporting.tables import latency_lines, ordered, table
 from selection.select import Session, Wanted, compare
 from selection.strategy import Strategy
+from supernet.console.front import command, say_next
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.names import plugin_names
@@ -46,13 +48,26 @@ def select(args: argparse.Namespace) -> None:
         pictures = draw_all(comparison)
         run.save_pictures({f"selection-{name}": drawn.png for name, drawn in pictures.items()})
         write(run, resolved.config, comparison.units, section(comparison, pictures))
-    console.print(table(comparison, console.width, earlier))
+    console.print(table(comparison, earlier))
     for line in latency_lines(comparison):
         console.print(line)
     for strategy, budgets, reason in comparison.unfit_together():
         console.print(f"{strategy} did not choose for {budgets}: {reason}.")
     console.print(
         f"{run.report_file} shows it all; selections/STRATEGY.json hold the choices.", highlight=False
+    )
+    _say_what_next(run, comparison)
+
+
+def _say_what_next(run: Run, comparison: Comparison) -> None:
+    """What to do with the best choice for the first budget."""
+    contest = comparison.contests[0]
+    strategy = ordered(contest)[0].strategy
+    chosen = ("--selection", run.selection_file(strategy), "--size", contest.budget)
+    small = run.folder.with_name(f"{run.folder.name}-{strategy}-{contest.budget}")
+    say_next(
+        (command("cut", run.folder, *chosen, "--out", small), "it as a model of its own"),
+        (command("export", run.folder, *chosen), "files for phones, boards and servers"),
     )
 
 

@@ -19,13 +19,14 @@ from selection.study.definition import CompareDefinition, Definition, TuneDefini
 from selection.study.storage import DEFINITION, create, load, open_storage
 from selection.study.tune import TuneJob
 from selection.study.work import Job, work
+from supernet.console.front import command, say_next
 from supernet.console.screen import console
 from supernet.console.text import fail
 from supernet.engine import Divergence
-from supernet.files import refusal
+from supernet.files import read_text, refusal, safe_name, write_whole
 from supernet.plugins import load_plugin
 from supernet.resolve import ConfigError, Data, load_file, load_shipped, merge, parse_set, task_from_option
-from supernet.run import RunError, as_data
+from supernet.run import Run, RunError, as_data
 
 KINDS: dict[str, type[Definition]] = {"compare": CompareDefinition, "tune": TuneDefinition}
 
@@ -155,3 +156,17 @@ def _report(study: Study, folder: Path) -> None:
     else:
         tune_report.write(study, data["objectives"], folder)
     console.print(f"{folder / 'report.html'} shows it all; results.csv has every number.")
+    if kind == "compare":
+        say_next((command("study", "report", folder), "tables and page again, from what is stored"))
+    elif (best := best_settings(study, folder)) is not None:
+        say_next((command("train", "--config", best, "--out", folder / "best"), "with the best settings"))
+
+
+def best_settings(study: Study, folder: Path) -> Path | None:
+    """The settings of the best trial as a file for ``--config``; None where its run is not in ``folder``."""
+    for trial in tune_report.completed(study)[:1]:
+        run = Run(folder / "runs" / safe_name(str(trial.user_attrs.get("run")), "run"))
+        if run.config_file.is_file():
+            write_whole(folder / "best.yaml", read_text(run.config_file))
+            return folder / "best.yaml"
+    return None

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from selection.comparison import paired_difference
-from selection.reporting.tables import plain_table
 from supernet.compute import alone as alone_price
 from supernet.compute import price
+from supernet.console.fitted import Fitted
+from supernet.console.front import command, say_next
 from supernet.console.screen import console
 from supernet.errors import UserError
 from supernet.resolve import Resolved, brought_up_to_date, resolve_trained
@@ -148,25 +147,39 @@ def worth(args: argparse.Namespace) -> None:
     resolved = resolve_trained(run.config_data())
     console.print(reach_table(run, alone))
     console.print(bill_table(run, bills(resolved, alone)))
+    say_next(*missing(run, args.run, resolved, alone))
 
 
-def reach_table(run: Run, alone: Sequence[Alone]) -> Table:
+def missing(run: Run, folder: Path, resolved: Resolved, alone: Sequence[Alone]) -> Iterator[tuple[str, str]]:
+    """The trainings that would tell, where no size alone is known to be as good: as long, or twice as long as
+    what was too short.
+    """
+    for size in sorted(resolved.config.sizes):
+        mine = [one for one in alone if one.size == size]
+        if any(one.verdict != "worse alone" for one in mine):
+            continue
+        steps = max([one.updates * 2 for one in mine], default=resolved.config.train.num_steps)
+        out = folder.with_name(f"{folder.name}-alone-{size}-{steps}")
+        options = ("--method", "individual", "--sizes", size, "--steps", steps, "--out", out)
+        yield command("train", "--config", run.config_file, *options), f"size {size} alone"
+
+
+def reach_table(run: Run, alone: Sequence[Alone]) -> Fitted:
     """What each size reaches in the supernet and alone."""
     results = _results(run)
     measure = judged_by(results)
-    made = plain_table(
-        f"{run.folder.name}: {results['unit_steps']:,} unit-steps in {results['steps']:,} updates"
-    )
+    made = Fitted(f"{run.folder.name}: {results['unit_steps']:,} unit-steps in {results['steps']:,} updates")
     for name in (
         "size",
         "training",
         "updates",
         "unit-steps",
         f"test {measure.upper()}, %",
-        "alone - supernet, 95 %",
+        "alone - supernet, 95\u00a0%",
         "",
     ):
-        made.add_column(name, justify="left" if name in ("training", "") else "right", no_wrap=True)
+        text = name in ("training", "")
+        made.add_column(name, left=text, wraps=text or name in ("unit-steps", "alone - supernet, 95\u00a0%"))
     for size, row in sorted(results["sizes"].items(), key=lambda item: -int(item[0])):
         cost = f"{results['unit_steps']:,} for all sizes"
         made.add_row(size, "the supernet", f"{results['steps']:,}", cost, f"{100 * row['test'][measure]:.2f}")
@@ -178,11 +191,11 @@ def reach_table(run: Run, alone: Sequence[Alone]) -> Table:
     return made
 
 
-def bill_table(run: Run, found: Sequence[Bill]) -> Table:
+def bill_table(run: Run, found: Sequence[Bill]) -> Fitted:
     """Which sets of sizes are cheaper together."""
-    made = plain_table("Unit-steps for each set of sizes", BILL_NOTE)
+    made = Fitted("Unit-steps for each set of sizes", BILL_NOTE)
     for name in ("sizes", "one supernet", "apart, as many updates", "apart, what suffices", "cheaper"):
-        made.add_column(name, justify="left" if name in ("sizes", "cheaper") else "right")
+        made.add_column(name, left=name in ("sizes", "cheaper"), wraps=True)
     for bill in found:
         enough = "not known" if bill.enough is None else f"{bill.enough:,.0f}"
         sizes = ", ".join(map(str, bill.sizes))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from selection.budget import shown
 from selection.comparison import Comparison, Contest, Row
+from supernet.console.fitted import Fitted
 from supernet.console.tables import SHORT_NAMES, short_names
 
 COLUMNS = (
@@ -16,16 +14,18 @@ COLUMNS = (
     "cost",
     "loss",
     "regret",
-    "{measure} %, 95 %",
+    "{measure} %, 95\u00a0%",
     "against best",
     "beats",
     "evals",
     "s",
 )
-NARROW, LESSER = 100, ("cost", "beats", "evals", "s")
-"""On a terminal of fewer columns than this, what is left out; the report has it."""
+LESSER = ("cost", "beats", "evals", "s")
+"""What is left out on a narrow console; the report has it."""
 TEXTS = ("budget", "strategy", "kept")
-"""The columns that are no numbers; ``kept`` alone may take several lines."""
+"""The columns that are no numbers."""
+WRAPPED = ("kept", "{measure} %, 95\u00a0%", "against best")
+"""Those whose cells may take several lines."""
 NOTE = (
     "loss, regret: validation; {measure}: test. against best: same units, a tie, or points more or fewer.\n"
     "beats: % of all subnets of the budget with a higher loss; evals: subnets scored; s: computing time."
@@ -34,44 +34,23 @@ NOTE = (
 NEW = "+: new; the other choices are those of earlier selections from this network."
 
 
-def plain_table(title: str, caption: str | None = None) -> Table:
-    """A table of studies and bills: no edges, title and caption at the left."""
-    return Table(
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-        title=title,
-        title_justify="left",
-        caption=caption,
-        caption_justify="left",
-    )
-
-
-def table(comparison: Comparison, width: int = 120, earlier: Comparison | None = None) -> Table:
-    """All choices by budget, the lowest validation loss first, for a console of ``width`` columns; those that
-    an ``earlier`` comparison lacks are marked.
+def table(comparison: Comparison, earlier: Comparison | None = None) -> Fitted:
+    """All choices by budget, the lowest validation loss first; those that an ``earlier`` comparison lacks are
+    marked.
     """
     fresh = set() if earlier is None else _choices(comparison) - _choices(earlier)
-    shown_columns = [i for i, name in enumerate(COLUMNS) if width >= NARROW or name not in LESSER]
     with_modules = any(unit.count(".") > 1 for unit in comparison.units)
     measure = comparison.measure.upper()
-    result = Table(
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        padding=0,
-        title=f"Choices for {comparison.run}",
-        title_justify="left",
-        caption=NOTE.format(measure=measure) + f"\n{NEW}" * bool(fresh) + f"\n{SHORT_NAMES}" * with_modules,
-        caption_justify="left",
-    )
-    for name in (COLUMNS[i].format(measure=measure) for i in shown_columns):
-        justify, wraps = "left" if name in TEXTS else "right", name == "kept"
-        result.add_column(name, justify=justify, no_wrap=not wraps, overflow="fold")  # type: ignore[arg-type]
+    caption = NOTE.format(measure=measure) + f"\n{NEW}" * bool(fresh) + f"\n{SHORT_NAMES}" * with_modules
+    result = Fitted(f"Choices for {comparison.run}", caption)
+    for name in COLUMNS:
+        shown_name, is_text = name.format(measure=measure), name in TEXTS
+        result.add_column(shown_name, left=is_text, wraps=name in WRAPPED, lesser=name in LESSER)
     for contest in comparison.contests:
         for i, row in enumerate(ordered(contest)):
             cells = [contest.budget if i == 0 else "", *_cells(contest, row)]
             cells[1] += " +" * ((contest.budget, row.strategy) in fresh)
-            result.add_row(*(cells[column] for column in shown_columns))
+            result.add_row(*cells)
         result.add_section()
     return result
 

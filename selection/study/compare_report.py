@@ -10,15 +10,14 @@ from typing import Any
 
 from markupsafe import Markup
 from optuna.study import Study
-from rich.table import Table
 
-from selection.reporting.tables import plain_table
 from selection.study.compare_pictures import errors
 from selection.study.contenders import Field
 from selection.study.definition import CompareDefinition, Contender
 from selection.study.sentences import TITLES, conclusions
 from selection.study.verdict import Cell, Cost, Verdict, missing, notes_of
 from selection.study.work import ended
+from supernet.console.fitted import Fitted
 from supernet.console.screen import console
 from supernet.files import write_whole
 from supernet.pages import page_environment
@@ -55,29 +54,27 @@ def write(study: Study, definition: CompareDefinition, folder: Path) -> None:
         console.print(f"{len(unfinished)} runs are not finished, e.g. {unfinished[0]}.")
 
 
-def error_table(verdict: Verdict) -> Table:
+def error_table(verdict: Verdict) -> Fitted:
     """Contenders in rows, sizes in columns."""
-    made = plain_table(
+    made = Fitted(
         f"{TITLES[verdict.regime].capitalize()} (seeds {', '.join(map(str, verdict.seeds))})",
         NOTE.format(measure=verdict.measure.upper(), yardstick=verdict.against or "the best of the size"),
     )
-    made.add_column("contender", overflow="fold")
+    made.add_column("contender", left=True, wraps=True)
     for size in reversed(verdict.sizes):
-        made.add_column(f"{size} units", justify="right", no_wrap=True)
+        made.add_column(f"{size} units", wraps=True)
     for contender, cells in verdict.cells.items():
         shown = (f"{rates(cell)}\n{behind(verdict, contender, size)}" for size, cell in cells.items())
         made.add_row(contender.name, *shown)
     return made
 
 
-def cost_table(verdict: Verdict) -> Table:
+def cost_table(verdict: Verdict) -> Fitted:
     """Contenders in rows, what each took in columns."""
-    made = plain_table(
-        "What all sizes took (mean over the seeds), and what they are worth together", COST_NOTE
-    )
-    made.add_column("contender", overflow="fold")
-    for name in ("runs", "updates", "unit-steps", "MACs", "s", "evals", "search s", "hypervolume"):
-        made.add_column(name, justify="right")
+    made = Fitted("What all sizes took (mean over the seeds), and what they are worth together", COST_NOTE)
+    made.add_column("contender", left=True, wraps=True)
+    for name in ("runs", "updates", "unit-steps", "MACs", "s", "evals", "search s", "hyper-\nvolume"):
+        made.add_column(name)
     for contender in verdict.cells:
         made.add_row(contender.name, *cost_cells(verdict.cost(contender)), volume(verdict, contender))
     return made

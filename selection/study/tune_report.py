@@ -13,12 +13,11 @@ from markupsafe import Markup
 from optuna.importance import get_param_importances
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from rich.table import Table
 
-from selection.reporting.tables import plain_table
 from selection.study.space import nested, read, shown
 from selection.study.storage import DEFINITION
 from selection.study.tune_pictures import Drawing
+from supernet.console.fitted import Fitted
 from supernet.console.screen import console
 from supernet.files import write_whole
 from supernet.pages import page_environment
@@ -85,17 +84,17 @@ def counts(study: Study) -> str:
     return ", ".join(f"{states.count(state)} {state.name.lower()}" for state in TrialState if state in states)
 
 
-def table(study: Study, objectives: Sequence[str]) -> Table:
+def table(study: Study, objectives: Sequence[str]) -> Fitted:
     """The best trials, and the first, which others are to beat."""
     trials = completed(study)
     first = min((trial.number for trial in trials), default=0)
     listed = [trial for i, trial in enumerate(trials) if i < MOST_SHOWN or trial.number == first]
-    made = plain_table(
+    made = Fitted(
         f"Trials of {study.study_name}: {counts(study)}",
         f"{measure(study)} by size in %: validation, and test beside it, which decides nothing.",
     )
     for name in ("trial", *objectives, *(f"{split} {measure(study)}" for split in SPLITS), "settings"):
-        made.add_column(name, justify="left" if name == "settings" else "right", overflow="fold")
+        made.add_column(name, left=name == "settings", wraps=True)
     for trial in listed:
         made.add_row(*cells(trial))
     return made

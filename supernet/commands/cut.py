@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from supernet.checkpoint import load, num_parameters
+from supernet.console.front import command, say_next
 from supernet.console.text import say
 from supernet.cutting import Cut
 from supernet.opening import choose, open_selection
@@ -22,3 +23,9 @@ def cut(args: argparse.Namespace) -> None:
     size, kind = small.subnet.size, small.subnet.granularity
     parameters = num_parameters(small.model.recogniser)
     say(f"{args.out}: {size} {kind}{'' if size == 1 else 's'}, {parameters:,} parameters")
+    chosen = [] if args.selection is None else ["--selection", args.selection]
+    chosen += [] if args.size is None else ["--size", args.size]
+    say_next(
+        (command("transcribe", args.out, "speech.wav"), "the text of a recording"),
+        (command("export", args.run, *chosen), "files for phones, boards and servers"),
+    )

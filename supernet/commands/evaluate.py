@@ -11,6 +11,7 @@ from typing import Any
 from supernet.batch import SPLITS
 from supernet.beam import decoder_for
 from supernet.commands.options import corpus_changes, note_left_out, open_beam
+from supernet.console.front import command, say_next
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.console.tables import groups_table, results_table
@@ -38,6 +39,10 @@ def evaluate(args: argparse.Namespace) -> None:
         console.print(results_table(results, split))
         for group in groups:
             console.print(groups_table(f"by {group}, {split}", group, _GROUPS[group](found.heard[split])))
+    say_next(
+        (command("transcribe", args.run, "speech.wav"), "the text of a recording"),
+        (command("select", args.run), "other sizes, and other ways to choose units"),
+    )
 
 
 def _some_of(names: Sequence[str], text: str, option: str) -> list[str]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-from rich.table import Table
 
 from supernet.batch import Batch, Report, Task, TaskError
 from supernet.checkpoint import Model, load
 from supernet.commands.options import corpus_changes
+from supernet.console.fitted import Fitted
+from supernet.console.front import command, say_next
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.cutting import Cut
@@ -66,7 +67,7 @@ def _export_all(args: argparse.Namespace) -> list[str]:
     for folder in folders.values():
         check_free(folder, args.force)
     changes = corpus_changes(args.settings)
-    table, problems = _table(run, args.unchecked), list[str]()
+    table, problems, written = _table(run, args.unchecked), list[str](), dict[Choice, Path]()
     with progress() as report:
         batches = None if args.unchecked else _test_split(run, model, changes, report)
         examiner = Examiner(batches, args.int8_margin / 100, report)
@@ -78,9 +79,32 @@ def _export_all(args: argparse.Namespace) -> list[str]:
             except NotAccepted as e:
                 verdicts = e.verdicts
                 problems.append(f"{choice.budget}: {e}. '{folder}' was not written.")
-            _add_rows(table, choice, verdicts, folder)
+            else:
+                written[choice] = folder
+            _add_rows(table, choice, verdicts)
     console.print(table)
+    for choice, folder in written.items():
+        console.print(f"{choice.budget}: {folder}")
+    if written:
+        _say_what_next(args, next(iter(written.values())))
     return problems
+
+
+RECOGNISE = (
+    "import sherpa_onnx, soundfile; "
+    "r = sherpa_onnx.OfflineRecognizer.from_zipformer_ctc(model={model!r}, tokens={tokens!r}); "
+    "s = r.create_stream(); a, rate = soundfile.read('speech.wav', dtype='float32'); "
+    "s.accept_waveform(rate, a); r.decode_stream(s); print(s.result.text)"
+)
+"""A program that reads an export as phones do."""
+
+
+def _say_what_next(args: argparse.Namespace, folder: Path) -> None:
+    suggestions = [(command("latency", args.run), "what it costs on this machine")]
+    if FORMATS[args.format] is Onnx:
+        files = {"model": f"{folder}/model{'.int8' * args.int8}.onnx", "tokens": f"{folder}/tokens.txt"}
+        suggestions.append((f"python -c {shlex.quote(RECOGNISE.format(**files))}", ""))
+    say_next(*suggestions)
 
 
 def _folder(run: Run, args: argparse.Namespace, selection: Selection, choice: Choice) -> Path:
@@ -104,21 +128,17 @@ def _test_split(run: Run, model: Model, changes: Sequence[Data], report: Report)
         ) from None
 
 
-def _table(run: Run, unchecked: bool) -> Table:
-    table = Table(title=f"{run.folder.name}, exported", title_justify="left", padding=(0, 1, 0, 0))
-    if unchecked:
-        table.caption = "Unchecked: what the files write for the test split was not compared."
-        table.caption_justify = "left"
-    table.add_column("size", justify="right")
-    table.add_column("file")
+def _table(run: Run, unchecked: bool) -> Fitted:
+    caption = "Unchecked: what the files write for the test split was not compared."
+    table = Fitted(f"{run.folder.name}, exported", caption * unchecked, boxed=True)
+    table.add_column("size")
+    table.add_column("file", left=True)
     for name in ("MB", "difference", "test errors", "of the cut model", "other texts"):
-        table.add_column(name, justify="right")
-    table.add_column("folder", overflow="fold")
+        table.add_column(name)
     return table
 
 
-def _add_rows(table: Table, choice: Choice, verdicts: list[Verdict], folder: Path) -> None:
-    refused = any(v.problem for v in verdicts)
+def _add_rows(table: Fitted, choice: Choice, verdicts: list[Verdict]) -> None:
     for v in verdicts:
         table.add_row(
             choice.budget,
@@ -128,7 +148,6 @@ def _add_rows(table: Table, choice: Choice, verdicts: list[Verdict], folder: Pat
             _rate(v.rate),
             _rate(v.cut_rate),
             "–" if v.texts_that_differ is None else str(v.texts_that_differ),
-            "refused" if refused else str(folder),
         )
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from supernet.checkpoint import load
+from supernet.console.fitted import Fitted
+from supernet.console.front import command, say_next
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.costs import processor
@@ -31,6 +31,11 @@ def latency(args: argparse.Namespace) -> None:
         figures = _measure(args, Path(place))
         _save(args, figures)
     console.print(_table(figures))
+    if args.run is not None:
+        say_next(
+            (command("export", args.run, "--all", "--int8"), "all sizes as files; then measure them, too"),
+            (command("select", args.run, "--budget", "latency=20ms"), "the units for a latency"),
+        )
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -78,18 +83,18 @@ def _save(args: argparse.Namespace, latency: dict[str, Any]) -> None:
         Run(args.run).save_latency(latency)
 
 
-def _table(latency: dict[str, Any]) -> Table:
+def _table(latency: dict[str, Any]) -> Fitted:
     base, threads = latency["compared_with"], latency["threads"]
     title = f"{latency['title']}: {latency['machine']}, {threads} thread{'' if threads == 1 else 's'}"
-    table = Table(title=title, title_justify="left", caption_justify="left", padding=(0, 1, 0, 0))
-    table.caption = (
+    caption = (
         "RTF: seconds of computation per second of audio, by the length of the utterance; in brackets the "
         f"ratio to size {base['label']}, {base['runtime']}. MB of memory: the peak up to {MEMORY_AT} s."
     )
-    table.add_column("size", justify="right")
-    table.add_column("runtime")
-    for name in ("file MB", "memory MB", "load ms", *(f"RTF {length} s" for length in SECONDS)):
-        table.add_column(name, justify="right")
+    table = Fitted(title, caption, boxed=True)
+    table.add_column("size")
+    table.add_column("runtime", left=True, wraps=True)
+    for name in ("file MB", "memory MB", "load ms", *(f"RTF {length}\u00a0s" for length in SECONDS)):
+        table.add_column(name, wraps=name.startswith("RTF"))
     for row in latency["rows"]:
         costs = row["costs"]
         table.add_row(

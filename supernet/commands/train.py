@@ -13,12 +13,14 @@ from typing import Any
 from supernet import engine
 from supernet.batch import SPLITS, Report
 from supernet.checkpoint import Model, save
+from supernet.commands.advice import left_out, say_what_next, unlearned
+from supernet.commands.dry_run import dry_run
 from supernet.compute import unit_steps, unit_weights
+from supernet.console.front import command, say_next
 from supernet.console.progress import Shown, progress
 from supernet.console.screen import console
 from supernet.console.tables import results_table
 from supernet.console.text import fail, is_main_process, note, remark, say
-from supernet.dry_run import dry_run
 from supernet.evaluation import score_sizes
 from supernet.folders import check_closed, held
 from supernet.phases import Schedule
@@ -35,13 +37,10 @@ from supernet.resolve import (
     task_from_option,
 )
 from supernet.run import Run, RunError
-from supernet.scoring import COLUMN, Measure, judged_by
+from supernet.scoring import COLUMN, Measure
 from supernet.settings import listing
 from supernet.tokens import Tokens
 from supernet.warm_start import said
-
-SILENT = 0.8
-"""The test error rate from which on a net is taken for one that has not begun to write."""
 
 Validated = Callable[[int, Measure, Mapping[str, float]], None]
 """``validated(step, measure, rates)``: what the texts are judged by, and the validation error rates
@@ -64,6 +63,8 @@ def train(args: argparse.Namespace) -> None:
             table = dry_run(resolved, report)
         if is_main_process():
             console.print(table)
+        words = (word for word in args.words if word != "--dry-run")
+        say_next((command("train", *words), "the training itself"))
         return
     try:
         results = train_all(resolved, args.out)
@@ -73,37 +74,13 @@ def train(args: argparse.Namespace) -> None:
         console.print(results_table(results))
         for warning in filter(None, (unlearned(results), left_out(results))):
             console.print(warning)
+        say_what_next(_folders(resolved, args.out))
 
 
 def _saved(folder: Path | None) -> Data | None:
     """The configuration of the run that is continued, where a folder is given."""
     run = None if folder is None else Run(folder)
     return run.config_data() if run is not None and run.config_file.is_file() else None
-
-
-def left_out(results: Mapping[str, Any]) -> str | None:
-    """How many updates were left out and why, if any were."""
-    if not (number := results.get("skipped_updates", 0)):
-        return None
-    return (
-        f"{number:,} of {results['steps']:,} updates were left out: their gradients were not finite. The "
-        "rate was too high, or the precision too low: try a lower `train.lr`, or `train.precision=float32`."
-    )
-
-
-def unlearned(results: Mapping[str, Any]) -> str | None:
-    """What to do about sizes that get hardly anything right, if there are any."""
-    measure = judged_by(results)
-    silent = [size for size, row in results["sizes"].items() if row["test"][measure] >= SILENT]
-    if not silent:
-        return None
-    what = "word" if measure == "wer" else "character"
-    who = f"sizes {', '.join(silent)} write" if len(silent) > 1 else f"size {silent[0]} writes"
-    return (
-        f"{who} hardly a {what} right yet. A CTC net begins to write after some hundred updates, a deep one "
-        "later, and at a high rate perhaps never: train for longer (--steps) or at a lower rate "
-        "(--preset early-peak)."
-    )
 
 
 def layers(args: argparse.Namespace) -> list[Data]:
@@ -141,14 +118,13 @@ def default_folder(resolved: Resolved) -> Path:
 
 def train_all(resolved: Resolved, out: Path | None) -> Mapping[str, Any]:
     """One run, or one run per size where the method trains sizes separately; the results of all sizes."""
-    sizes = sorted(resolved.config.sizes)
-    if not resolved.method.separate_runs or len(sizes) == 1:
-        return train_one(resolved, out or default_folder(resolved))
+    sizes, folders = sorted(resolved.config.sizes), _folders(resolved, out)
+    if len(folders) == 1:
+        return train_one(resolved, folders[0])
     merged: dict[str, Any] = {}
     skipped = steps = 0
-    for size in sizes:
-        single = resolved.with_sizes((size,))
-        results = train_one(single, default_folder(single) if out is None else out / str(size))
+    for size, folder in zip(sizes, folders, strict=True):
+        results = train_one(resolved.with_sizes((size,)), folder)
         merged.update(results["sizes"])
         skipped, steps = skipped + results.get("skipped_updates", 0), steps + results.get("steps", 0)
     return {
@@ -157,6 +133,16 @@ def train_all(resolved: Resolved, out: Path | None) -> Mapping[str, Any]:
         "skipped_updates": skipped,
         "steps": steps,
     }
+
+
+def _folders(resolved: Resolved, out: Path | None) -> list[Path]:
+    """The folder of each run there will be."""
+    sizes = sorted(resolved.config.sizes)
+    if not resolved.method.separate_runs or len(sizes) == 1:
+        return [out or default_folder(resolved)]
+    if out is not None:
+        return [out / str(size) for size in sizes]
+    return [default_folder(resolved.with_sizes((size,))) for size in sizes]
 
 
 def train_one(resolved: Resolved, folder: Path, validated: Validated | None = None) -> Mapping[str, Any]:

@@ -38,7 +38,7 @@ def say_next(*suggestions: tuple[str, str]) -> None:
     """Print command lines, each with what it is for, where somebody may want them."""
     if is_quiet() or not is_main_process():
         return
-    width = max((len(line) for line, _ in suggestions), default=0)
+    width = max((len(line) for line, purpose in suggestions if purpose), default=0)
     say("next:")
     for line, purpose in suggestions:
         say(f"  {line:<{width}}  # {purpose}" if purpose else f"  {line}")

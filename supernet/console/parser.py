@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -96,11 +97,13 @@ def parse(
     arguments: Sequence[str] | None,
     check: Callable[[argparse.Namespace], Iterable[str]] = lambda args: (),
 ) -> argparse.Namespace:
-    """The arguments of a command line. Ends with status 2 and a line for each thing that is wrong.
+    """The arguments of a command line; ``words`` are they as they were given. Ends with status
+    2 and a line for each thing that is wrong.
 
     ``check`` gives more problems; arguments that are wrong in themselves are :class:`Wrong` to it.
     """
     args = parser.parse_args(arguments)
+    args.words = sys.argv[1:] if arguments is None else list(arguments)
     be_quiet(getattr(args, "quiet", False))
     find_siblings()
     problems = [f"`{_label(parser, name)}` {wrong.rule}" for name, wrong in _wrong(args)]

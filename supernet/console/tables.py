@@ -6,8 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
-
+from supernet.console.fitted import Fitted
 from supernet.scoring import Measure, Score, judged_by
 from supernet.units import MODULES
 
@@ -16,15 +15,16 @@ SHORT_NAMES = (
 )
 
 
-def results_table(results: Mapping[str, Any], split: str = "test") -> Table:
+def results_table(results: Mapping[str, Any], split: str = "test") -> Fitted:
     """Sizes (or a selection's budgets) in rows, with error rates and what they cost."""
-    table = Table(title=results.get("title"), title_justify="left", padding=(0, 1, 0, 0))
-    if any(":" in short_names(row["kept"]) for row in results["sizes"].values()):
-        table.caption, table.caption_justify = SHORT_NAMES, "left"
+    has_modules = any(":" in short_names(row["kept"]) for row in results["sizes"].values())
+    table = Fitted(results.get("title"), SHORT_NAMES * has_modules, boxed=True)
     measures = _measures(judged_by(results))
     rates = [f"{split} {measures[0].upper()}", *(m.upper() for m in measures[1:])]
-    for name in ("size", "kept", "params", "MACs", *(f"{name}, 95 %" for name in rates), "RTF"):
-        table.add_column(name, justify="left" if name == "kept" else "right", overflow="fold")
+    table.add_column("size")
+    table.add_column("kept", left=True, wraps=True)
+    for name in ("params", "MACs", *(f"{name}, 95\u00a0%" for name in rates), "RTF"):
+        table.add_column(name, wraps=name.endswith("%"))
     for size, row in sorted(results["sizes"].items(), key=lambda item: len(item[1]["kept"])):
         s = row[split]
         table.add_row(
@@ -38,15 +38,15 @@ def results_table(results: Mapping[str, Any], split: str = "test") -> Table:
     return table
 
 
-def groups_table(title: str, what: str, groups: Mapping[str, Mapping[str, Score]]) -> Table:
+def groups_table(title: str, what: str, groups: Mapping[str, Mapping[str, Score]]) -> Fitted:
     """Groups of utterances in rows, with the error rates of each size."""
-    table = Table(title=title, title_justify="left", padding=(0, 1, 0, 0))
+    table = Fitted(title, boxed=True)
     labels = list(next(iter(groups.values())))
-    table.add_column(what, overflow="fold")
+    table.add_column(what, left=True, wraps=True)
     measures = _measures(next(iter(groups.values()))[labels[0]].measure)
     names = ", ".join(m.upper() for m in measures)
     for name in ("utterances", "words", *(f"{label}: {names}" for label in labels)):
-        table.add_column(name, justify="right")
+        table.add_column(name, wraps=":" in name)
     for group, scores in groups.items():
         first = scores[labels[0]]
         rates = (" ".join(f"{getattr(scores[label], m):.2%}" for m in measures) for label in labels)

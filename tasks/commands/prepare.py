@@ -10,9 +10,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from supernet.batch import SPLITS, Report, Skipped, TaskError
+from supernet.console.fitted import Fitted
+from supernet.console.front import command, say_next
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.console.text import note
@@ -29,6 +29,9 @@ from tasks.problems import FILE as PROBLEMS
 from tasks.problems import is_outdated, left_out, read_problems
 from tasks.summary import read_summary
 from tasks.usable import check_share, of_split
+
+MOST_CHARACTERS = 24
+"""How many characters of a split the table shows."""
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -49,7 +52,7 @@ def prepare(args: argparse.Namespace) -> None:
         note(line)
     if refused := foresight.refusals or _refusals(summary, out, task.options.max_skipped):
         raise TaskError("\n".join(f"{line} All of them: {_lists(out, foresight)}." for line in refused))
-    console.print(f"Train on it: python -m supernet.train --task {out}")
+    say_next((command("train", "--task", out), "a training on it"))
 
 
 def _task(args: argparse.Namespace) -> ConvertedTask:
@@ -127,13 +130,11 @@ def _lists(out: Path, foresight: Foresight) -> str:
     return f"{out / PROBLEMS}{f' and {out / SKIPPED}' if foresight.skipped else ''}"
 
 
-def summary_table(summary: Mapping[str, Any], title: str) -> Table:
+def summary_table(summary: Mapping[str, Any], title: str) -> Fitted:
     """Splits, and their parts where they have some, in rows."""
-    table = Table(title=title, title_justify="left", padding=(0, 1, 0, 0))
+    table = Fitted(title, boxed=True)
     for name in ("split", "utterances", "hours", "speakers", "Hz", "characters"):
-        table.add_column(
-            name, justify="left" if name in ("split", "characters") else "right", overflow="fold"
-        )
+        table.add_column(name, left=name in ("split", "characters"), wraps=name in ("split", "Hz"))
     for row in summary["rows"]:
         table.add_row(
             " ".join(filter(None, (row["split"], row["part"]))),
@@ -141,9 +142,14 @@ def summary_table(summary: Mapping[str, Any], title: str) -> Table:
             f"{row['hours']:.2f}",
             f"{row['speakers']:,}" if row["speakers"] else "unknown",
             _rates(row["rates"]),
-            f"{len(row['characters'])}: {row['characters'].replace(' ', '␣')}",
+            _characters(row["characters"].replace(" ", "␣")),
         )
     return table
+
+
+def _characters(text: str) -> str:
+    """How many, and which; the first of them, where they are many. The summary on disk has all."""
+    return f"{len(text)}: {text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + '…'}"
 
 
 def _rates(rates: Mapping[str, int]) -> str:
@@ -153,24 +159,28 @@ def _rates(rates: Mapping[str, int]) -> str:
     return " ".join(f"{rate} ({number:,})" for rate, number in rates.items())
 
 
-def problems_table(summary: Mapping[str, Any], out: Path, foreseen: Sequence[Skipped] = ()) -> Table:
+def problems_table(summary: Mapping[str, Any], out: Path, foreseen: Sequence[Skipped] = ()) -> Fitted:
     """How many problems of each kind there are, each with the first of them; and how many utterances a
     training would leave out besides, as their lengths and texts tell.
     """
     lists = f"{out / PROBLEMS}{f' and {SKIPPED}' if foreseen else ''}"
-    table = Table(title=f"problems, all in {lists}", title_justify="left", padding=(0, 1, 0, 0))
-    for name in ("problem", "split", "number", "", "the first"):
-        table.add_column(name, justify="right" if name == "number" else "left", overflow="fold")
     first: dict[tuple[str, str], Any] = {}
     for problem in read_problems(out):
         first.setdefault((problem.split, problem.kind), problem)
+    rows, examples = [], []
     for row in summary["problems"]:
         example = first[row["split"], row["kind"]]
         consequence = "left out" if example.leaves_out else "used"
         consequence = "not read" if example.kind == "left aside" else consequence
-        place = f"{example.where}: {example.what}"
-        table.add_row(row["kind"], row["split"], f"{row['number']:,}", consequence, place)
+        rows.append((row["kind"], row["split"], f"{row['number']:,}", consequence))
+        examples.append(f"{row['kind']}, {row['split']}: {example.where}: {example.what}")
     for (split, kind), some in groupby(foreseen, key=lambda one: (one.split, one.reason.partition(":")[0])):
         one, *others = some
-        table.add_row(kind, split, f"{1 + len(others):,}", "left out", f"{one.id}: {one.reason}")
+        rows.append((kind, split, f"{1 + len(others):,}", "left out"))
+        examples.append(f"{kind}, {split}: {one.id}: {one.reason}")
+    table = Fitted(f"problems, all in {lists}", "\n".join(["The first of each:", *examples]), boxed=True)
+    for name in ("problem", "split", "number", ""):
+        table.add_column(name, left=name != "number", wraps=name == "problem")
+    for cells in rows:
+        table.add_row(*cells)
     return table

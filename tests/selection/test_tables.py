@@ -80,7 +80,7 @@ def test_modules_by_layer() -> None:
 def test_a_narrow_console_has_what_matters(layers: Comparison) -> None:
     console = Screen(width=80)
     with console.capture() as captured:
-        console.print(table(layers, console.width))
+        console.print(table(layers))
     lines = captured.get().splitlines()
     assert max(map(len, lines)) <= 80
     for row in layers.contests[0].rows:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from supernet.commands.train import unlearned
+from supernet.commands.advice import unlearned
 from supernet.console.screen import console
 from supernet.run import Run
 from supernet.train import main

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from rich.console import Console
-from rich.table import Table
 
+from supernet.console.fitted import Fitted
+from supernet.console.screen import Screen
 from supernet.console.tables import groups_table, results_table
 from supernet.scoring import Score, score
 
@@ -13,8 +13,8 @@ SPACED = score(["one two", "three"], ["one two", "tree"])
 UNSPACED = score(["今天天气很好", "我们去公园"], ["今天天气很坏", "我们去公园"])
 
 
-def printed(table: Table) -> str:
-    console = Console(width=160)
+def printed(table: Fitted) -> str:
+    console = Screen(width=160)
     with console.capture() as capture:
         console.print(table)
     return capture.get()

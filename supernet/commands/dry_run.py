@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from rich.table import Table
 from torch import Tensor
 
 from supernet.batch import Batch, Report
 from supernet.checkpoint import num_parameters
 from supernet.compute import typical_scores
 from supernet.config import Config
+from supernet.console.fitted import Fitted
 from supernet.costs import MACS_SECONDS, macs, processor
 from supernet.cutting import cut
 from supernet.devices import chosen_device
@@ -52,7 +52,7 @@ class Estimate:
     """The most bytes at once: of the GPU, or else of this process."""
 
 
-def dry_run(resolved: Resolved, report: Report) -> Table:
+def dry_run(resolved: Resolved, report: Report) -> Fitted:
     """The table to print."""
     size = resolved.task.train_size()
     num_tokens = _NUM_TOKENS if size is None else len(resolved.task.tokens())
@@ -172,10 +172,12 @@ def _spread(start: int, end: int) -> list[int]:
 
 def _table(
     resolved: Resolved, estimates: Sequence[Estimate], size: tuple[int, float] | None, num_tokens: int
-) -> Table:
+) -> Fitted:
     """Two columns: what, and how much."""
     c = resolved.config
-    table = Table(title="dry run: nothing is trained or written", title_justify="left", show_header=False)
+    table = Fitted("dry run: nothing is trained or written", CAPTION, boxed=True, header=False)
+    table.add_column("what", left=True)
+    table.add_column("how much", left=True, wraps=True)
     for units, parameters, products in (one for estimate in estimates for one in estimate.sizes):
         cost = f"{parameters / 1e6:.2f} M parameters, {products / 1e9:.2f} G MACs at {MACS_SECONDS:g} s"
         table.add_row(f"size {units}", cost)
@@ -189,11 +191,10 @@ def _table(
     gigabytes = max(estimate.memory for estimate in estimates) / 1e9
     table.add_row("memory, estimated", f"{gigabytes:.2f} GB {_WHOSE[device.type]}")
     table.add_row("time, estimated", _duration(sum(estimate.seconds for estimate in estimates)))
-    table.caption = "Estimates: a few steps on noise, multiplied; without reading, validation and scoring."
-    table.caption_justify = "left"
     return table
 
 
+CAPTION = "Estimates: a few steps on noise, multiplied; without reading, validation and scoring."
 _WHOSE = {"cuda": "of the GPU", "cpu": "of the process"}
 
 
