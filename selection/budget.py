@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from supernet.errors import UserError
+from supernet.arguments import ArgumentError
 from supernet.units import Kept
 
 Quantity = Literal["units", "params", "macs", "latency"]
@@ -105,8 +105,11 @@ def toggled(kept: Kept, unit: int) -> Kept:
     return (*kept[:unit], not kept[unit], *kept[unit + 1 :])
 
 
-class BudgetError(UserError):
+class BudgetError(ArgumentError):
     """A budget is malformed or impossible; the message is a sentence for the user."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(["budget"], problem)
 
 
 @dataclass(frozen=True)
@@ -131,11 +134,11 @@ class Wish:
         number, unit = (float(match[1]), match[2]) if match else (math.inf, "")  # 1e999 is infinite, too
         if quantity not in get_args(Quantity) or number == math.inf or not _fits_quantity(quantity, unit):
             raise BudgetError(
-                f"`--budget` must look like params=50%, macs=1.2G, latency=20ms or units=6, "
+                f"`budget` must look like params=50%, macs=1.2G, latency=20ms or units=6, "
                 f"but is '{text}' instead."
             )
         if quantity == "units" and unit == "" and number != int(number):
-            raise BudgetError(f"`--budget` must count whole units, but is '{text}' instead.")
+            raise BudgetError(f"`budget` must count whole units, but is '{text}' instead.")
         name = f"{number:g}" if quantity == "units" and unit == "" else text
         return cls(name, quantity, number / 100 if unit == "%" else number * SCALES[unit], unit == "%")  # type: ignore[arg-type]
 
@@ -152,7 +155,7 @@ class Wish:
             return Budget(self.name, float(int(limit * _SLACK)), prices)
         if limit * _SLACK < prices.cheapest:
             raise BudgetError(
-                f"`--budget` {self.name} must leave room for one unit at least, but the cheapest subnet "
+                f"`budget` {self.name} must leave room for one unit at least, but the cheapest subnet "
                 f"costs {shown(prices.quantity, prices.cheapest)}, of which "
                 f"{shown(prices.quantity, prices.base)} are the frontend and the head, which always run. "
                 f"Ask for {self._enough(prices)} or more."

@@ -21,6 +21,7 @@ from selection.measuring.store import Store
 from selection.strategies.gradient import taylor
 from selection.strategies.leave_one_out import LeaveOneOut
 from selection.strategy import Strategy
+from supernet.arguments import ArgumentError
 from supernet.batch import Batch, Report, Task
 from supernet.checkpoint import Model, fingerprint
 from supernet.costs import MACS_SECONDS
@@ -115,8 +116,8 @@ def compare(session: Session, earlier: Comparison | None = None) -> Comparison:
     """Let every strategy choose for every budget, save the selections, and judge all choices, those of an
     ``earlier`` comparison of the same network among them.
 
-    Raises :class:`~supernet.resolve.ConfigError` before anything is scored where a budget is impossible or a
-    named strategy cannot choose.
+    Raises :class:`~supernet.arguments.ArgumentError` before anything is scored where a budget is impossible
+    or a named strategy cannot choose.
     """
     prices = {q: session.prices(q) for q in ALWAYS}
     timed = any(wish.quantity == "latency" for wish in session.wanted.wishes)
@@ -164,9 +165,9 @@ def _priced(wishes: Sequence[Wish], prices: Mapping[Quantity, Prices]) -> list[B
         try:
             budgets.append(wish.priced(prices[wish.quantity]))
         except BudgetError as e:
-            problems.append(str(e))
+            problems += e.problems
     if problems:
-        raise ConfigError(problems)
+        raise ArgumentError(["budget"], *problems)
     return _ordered(budgets)
 
 
@@ -184,10 +185,10 @@ def _obstacles(session: Session, budgets: Sequence[Budget]) -> list[tuple[str, s
         found += [(name, budget, reason) for budget, reason in reasons.items() if reason is not None]
         if reasons and all(reasons.values()):
             problems.append(
-                f"`--strategies` {name} must be able to choose, but cannot: {next(iter(reasons.values()))}."
+                f"`strategies` {name} must be able to choose, but cannot: {next(iter(reasons.values()))}."
             )
     if problems and session.wanted.must_fit:
-        raise ConfigError(problems)
+        raise ArgumentError(["strategies"], *problems)
     return found
 
 

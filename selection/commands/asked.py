@@ -24,7 +24,7 @@ def wishes(texts: Sequence[str], option: str, problems: list[str]) -> list[Wish]
         try:
             wish = Wish.parse(text)
         except BudgetError as e:
-            problems.append(str(e))
+            problems += e.about_options()
         else:
             found[wish.name] = wish
     return list(found.values())

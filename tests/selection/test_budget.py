@@ -96,14 +96,14 @@ MALFORMED = [
 
 @pytest.mark.parametrize("text", MALFORMED)
 def test_what_is_malformed_is_refused_by_its_option(text: str) -> None:
-    with pytest.raises(BudgetError, match="`--budget` must look like ") as caught:
+    with pytest.raises(BudgetError, match="`budget` must look like ") as caught:
         Wish.parse(text)
     assert str(caught.value).endswith(f"but is '{text}' instead.")
 
 
 @pytest.mark.parametrize("text", ["6.5", "units=0.5", "1e-3"])
 def test_units_are_whole(text: str) -> None:
-    with pytest.raises(BudgetError, match=f"^`--budget` must count whole units, but is '{text}' instead.$"):
+    with pytest.raises(BudgetError, match=f"^`budget` must count whole units, but is '{text}' instead.$"):
         Wish.parse(text)
 
 
@@ -120,7 +120,7 @@ nearly_right = st.from_regex(r"(units|params|macs|latency)=[0-9.e+%kmgs]{0,8}", 
 @given(st.text(max_size=12) | nearly_right)
 def test_any_text_is_understood_or_refused(text: str) -> None:
     found = answer(text)
-    assert found.startswith("`--budget` must ") if isinstance(found, str) else found.amount >= 0
+    assert found.startswith("`budget` must ") if isinstance(found, str) else found.amount >= 0
 
 
 # What it comes to for a network.
