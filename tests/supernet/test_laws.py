@@ -19,7 +19,7 @@ from supernet.cutting import cut
 from supernet.lanes import FINAL, Lane, Padding, Walk
 from supernet.model import Recogniser, ctc_loss
 from supernet.tokens import Tokens
-from supernet.units import Granularity, Kept, LayerType
+from supernet.units import Kept
 from tests.supernet import tiny
 from tests.supernet.tiny import NUM_TOKENS, output, recogniser, run_lanes, tiny_config, valid
 
@@ -105,45 +105,6 @@ def test_a_branch_is_multiplied_by_its_gate_and_by_the_survivors_scale() -> None
     walk = Walk(x, Padding([3, 3], x), [lane])
     walk.run(0, lambda x_NSD, layout, cache: x_NSD.square(), is_branch=True)
     assert_equal(walk.x_RSD, torch.stack([x[0] + 0.5 * 4 * x[0] ** 2, x[1]]))
-
-
-def survivors(rows: range, unit: int, width: int, scale: float) -> Lane:
-    """All rows survive ``width`` units from ``unit`` on, which are scaled as if some had not."""
-    units = range(unit, unit + width)
-    scales = dict.fromkeys(units, scale)
-    return Lane(rows, (True,) * 4 * width, None, dict.fromkeys(units, frozenset[int]()), scales)
-
-
-@pytest.mark.parametrize("layer_type", ["conformer", "transformer"])
-@pytest.mark.parametrize("layer", range(4))
-def test_surviving_layers_scale_each_of_their_branches(layer_type: LayerType, layer: int) -> None:
-    """Both granularities write the same network, so scaling a layer is scaling all modules in it."""
-    layers, modules = (recogniser(tiny_config(g, layer_type)) for g in ("layer", "module"))
-    modules.load_state_dict({**modules.state_dict(), **shared_state(layers)}, strict=True)
-    data, width = tiny.batch(FRAMES), len(modules.table) // 4
-    whole = output(layers, data, survivors(ALL, layer, 1, 1.5))
-    assert_equal(whole, output(modules, data, survivors(ALL, layer * width, width, 1.5)))
-    assert not torch.allclose(whole, output(layers, data, Lane(ALL, layers.table.full)))
-
-
-def shared_state(net: Recogniser) -> dict[str, Tensor]:
-    return {
-        name: value for name, value in net.state_dict().items() if name.startswith(("frontend", "encoder"))
-    }
-
-
-@pytest.mark.parametrize("granularity", ["layer", "module"])
-def test_a_scaled_conformer_layer_ends_normalised(granularity: Granularity) -> None:
-    """The head reads values as large as ever: the block's last norm stands outside of the scale."""
-    net = recogniser(tiny_config(granularity))
-    last, width = net.encoder.layers["3"], len(net.table) // 4
-    torch.nn.init.ones_(last.layer_norm.weight)  # type: ignore[union-attr,arg-type]
-    torch.nn.init.zeros_(last.layer_norm.bias)  # type: ignore[union-attr,arg-type]
-    data = tiny.batch([60, 60])
-    (reading,) = run_lanes(net, data, [survivors(range(2), 3 * width, width, 1 / 0.3)])
-    assert_equal(reading[FINAL].mean(-1), torch.zeros(2, 14, dtype=torch.float64))
-    variance = reading[FINAL].var(-1, unbiased=False)
-    torch.testing.assert_close(variance, torch.ones_like(variance), atol=1e-3, rtol=0)
 
 
 def test_a_cut_model_is_its_subnet(net: Recogniser, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from fairseq2.models.transformer import AttentionBiasCache
 from fairseq2.nn import BatchLayout
 from torch import Tensor
 
@@ -20,13 +19,12 @@ from supernet.costs import macs
 from supernet.cutting import cut
 from supernet.features import SAMPLES
 from supernet.lanes import FINAL, Lane
-from supernet.layers import branches_of
 from supernet.model import Recogniser
 from supernet.pretrained import PretrainedError, load_into
 from supernet.resolve import ConfigError, resolve
 from supernet.tokens import Tokens
 from supernet.train import main
-from supernet.units import MODULES, Granularity
+from supernet.units import Granularity
 from tests.supernet import encoders
 from tests.supernet.encoders import Kind
 from tests.supernet.tiny import NUM_TOKENS, output, run_lanes, valid
@@ -95,30 +93,6 @@ def test_the_full_net_is_fairseq2s_own_encoder(
         expected = theirs.encoder(*theirs.encoder_frontend(x_1T, BatchLayout.of(x_1T)))
         assert_equal(x_BSD[row : row + 1, : expected.size(1)], expected, 1e-10)
         assert expected.std() > 0.1
-
-
-@pytest.mark.parametrize("kind", ["base", "large_lv60k"])
-@torch.no_grad()
-def test_a_layer_that_survives_scales_its_branches_before_it_normalises(
-    kind: Kind, folders: dict[Kind, Path]
-) -> None:
-    net = supernet(folders[kind], "layer")
-    layer: Any = net.encoder.layers["1"]
-    x, scale = torch.randn(2, 9, 16, dtype=torch.float64), torch.tensor([1.5, 3.0], dtype=torch.float64)
-    layout, cache, s = BatchLayout.of(x), AttentionBiasCache(), scale[:, None, None]
-    attention, ffn = layer.self_attn, layer.ffn
-
-    def attend(y: Tensor) -> Tensor:
-        return attention(y, layout, keys=y, keys_layout=layout, values=y, bias_cache=cache)  # type: ignore[no-any-return]
-
-    if kind == "base":
-        expected = layer.self_attn_layer_norm(x + s * attend(x))
-        expected = layer.ffn_layer_norm(expected + s * ffn(expected))
-    else:
-        expected = x + s * attend(layer.self_attn_layer_norm(x))
-        expected = expected + s * ffn(layer.ffn_layer_norm(expected))
-    assert_equal(branches_of(layer, MODULES["transformer"]).run(x, layout, cache, s), expected)
-    assert_equal(branches_of(layer, MODULES["transformer"]).run(x, layout, cache), layer(x, layout, cache))
 
 
 @pytest.mark.parametrize("kind", ["base", "large_lv60k"])
