@@ -53,7 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments, problems_of)
-    with main_guard(f"What was measured is kept in {args.run}. The same command continues."):
+    kept = f"What was measured is kept in {args.run}. The same command continues."
+    with main_guard(kept, "Copy the run into a folder of your own."):
         from selection.commands.select import select
 
         select(args)

@@ -89,8 +89,10 @@ def load(stem: Path) -> Model:
         record = checked(ModelRecord, read_json(described), described)
     except UserError as e:
         raise RunError(str(e)) from None
-    if not file.is_file():
-        raise RunError(f"'{file}' must exist, but there is no such file.")
+    try:
+        file.open("rb").close()
+    except OSError as e:
+        raise RunError(f"'{file}' must be readable, but is not: {e.strerror}.") from None
     try:
         with safe_open(file, "pt") as opened:
             names = opened.keys()

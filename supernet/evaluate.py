@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments)
-    with main_guard():
+    with main_guard(elsewhere="Copy the run into a folder of your own."):
         from supernet.commands.evaluate import evaluate
 
         evaluate(args)

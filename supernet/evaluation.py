@@ -94,8 +94,7 @@ def score_sizes(
     """
     suffix = [] if decoder == GREEDY else [decoder.name]
     names = {(s, label): "-".join([s, *marks, label, *suffix]) for s in splits for label in subnets}
-    for name in names.values():
-        run.transcripts_file(name)  # what cannot be written is said before anything is computed
+    run.prepare_transcripts(names.values())
     found = Evaluation(costs(model, task, subnets, splits[0]), {})
     for split in splits:
         heard = found.heard[split] = listen(model, task, subnets, split, report, decoder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -205,12 +206,25 @@ class Run:
     def save_page(self, page: str) -> None:
         write_whole(self.report_file, page)
 
+    def prepare_transcripts(self, names: Iterable[str]) -> None:
+        """See to it that transcripts can be written before anything is computed for them.
+
+        Raises :class:`~supernet.errors.UserError` and :class:`OSError`.
+        """
+        for folder in {self.transcripts_file(name).parent for name in names}:
+            folder.mkdir(exist_ok=True)
+            try:
+                tempfile.TemporaryFile(dir=folder).close()
+            except OSError as e:
+                e.filename = str(folder)
+                raise
+
     def save_transcripts(self, name: str, rows: Rows, trn: tuple[str, str], page: str) -> None:
         """What one size recognised: id, reference, hypothesis; the same as sclite's files of references and
         hypotheses; the worst utterances as a page.
         """
+        self.prepare_transcripts([name])
         file = self.transcripts_file(name)
-        file.parent.mkdir(exist_ok=True)
         write_whole(file, "".join("\t".join(row) + "\n" for row in rows))
         for side, text in zip(("ref", "hyp"), trn, strict=True):
             write_whole(file.with_name(f"{name}.{side}.trn"), text)

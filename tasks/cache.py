@@ -4,6 +4,7 @@ make them. Imports nothing heavy.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -49,13 +50,16 @@ def check_writable(cache: Path) -> None:
         why = error.strerror or str(error)
     if why:
         raise UserError(
-            f"`task.cache` must be a folder for corpora and features, but '{cache}' is none: {why}. Choose "
-            f"another one with --set task.cache=FOLDER or the environment variable {VARIABLE}."
+            f"`task.cache` must be a folder for corpora and features, but '{cache}' is none: {why}. "
+            f"{ELSEWHERE}"
         )
 
 
 _NEW = 10
 """Seconds."""
+
+ELSEWHERE = f"Choose another folder with --set task.cache=FOLDER or the environment variable {VARIABLE}."
+"""What to do where the cache cannot be written."""
 
 Report = Callable[[str, int, int], None]
 """As in :mod:`supernet.batch`."""
@@ -70,15 +74,29 @@ def make_once(folder: Path, build: Callable[[Path], None], report: Report = _sil
 
     It is filled under another name beside its place and renamed when complete. Of several processes one makes
     it and the others wait; where the file system knows no locks, the first to finish wins.
+
+    Raises :class:`~supernet.errors.UserError` where nothing may be written there.
     """
     if folder.exists():
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(folder.parent)
-    with _one_at_a_time(folder.with_name(f".{folder.name}.lock"), report):
-        if not folder.exists():
-            with whole_folder(folder, replaces=False) as partial:
-                build(partial)
+    with _may_write(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(folder.parent)
+        with _one_at_a_time(folder.with_name(f".{folder.name}.lock"), report):
+            if not folder.exists():
+                with whole_folder(folder, replaces=False) as partial:
+                    build(partial)
+
+
+@contextmanager
+def _may_write(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        mine = e.filename is not None and Path(os.fsdecode(e.filename)).is_relative_to(place)
+        if not mine or e.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise UserError(f"'{place}' must be writable, but is not ({e.strerror}). {ELSEWHERE}") from None
 
 
 def _sweep(cache: Path) -> None:

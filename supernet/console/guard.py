@@ -17,9 +17,12 @@ _HEEDLESS = 141
 
 
 @contextlib.contextmanager
-def main_guard(kept: str = "What was done is kept. The same command continues.") -> Iterator[None]:
+def main_guard(
+    kept: str = "What was done is kept. The same command continues.",
+    elsewhere: str = "Choose another folder with --out.",
+) -> Iterator[None]:
     """Turn what a user can cause into one clear line and exit status 2, and Ctrl-C into a sentence that says
-    what is ``kept``.
+    what is ``kept``. ``elsewhere`` says what to do where the command may not write.
     """
     try:
         yield
@@ -34,15 +37,17 @@ def main_guard(kept: str = "What was done is kept. The same command continues.")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(_HEEDLESS) from None
     except OSError as e:
-        fail(_explain(e))
+        fail(_explain(e, elsewhere))
 
 
-def _explain(error: OSError) -> str:
+def _explain(error: OSError, elsewhere: str) -> str:
     where = f"'{error.filename}'" if error.filename else "the output"
     if error.errno == errno.ENOSPC:
         return (
             f"the disk must have room for {where}, but is full. Free some, then the same command continues."
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{where} must be writable, but is not ({error.strerror}). Choose another folder with --out."
+        if error.filename and os.path.exists(error.filename) and not os.access(error.filename, os.R_OK):
+            return f"{where} must be readable, but is not ({error.strerror})."
+        return f"{where} must be writable, but is not ({error.strerror}). {elsewhere}"
     return f"{where}: {error.strerror or error}"
