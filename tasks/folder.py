@@ -141,7 +141,8 @@ class _Copying:
                     yield line
         # JSON, gzip and Lhotse each have their own exceptions for a file that is something else.
         except Exception as error:
-            raise TaskError(f"`{path}` must be a Lhotse CutSet, but cannot be read: {error}.") from error
+            why = short(" ".join(str(error).split()), 300)
+            raise TaskError(f"`{path}` must be a Lhotse CutSet, but cannot be read: {why}.") from error
 
     def _note(self, cut: Cut, names: array[int], audio: TextIO) -> None:
         _check_types(cut)
@@ -179,7 +180,7 @@ def _check_names(names: array[int], copy: Path, path: Path) -> None:
     for line in Lines(copy):
         name = json.loads(line)["id"]
         if name in seen:
-            raise TaskError(f"`{path}` must name every utterance differently, but has {name!r} twice.")
+            raise TaskError(f"`{path}` must name every utterance differently, but has {short(name)!r} twice.")
         if hash(name) in suspects:
             seen.add(name)
 

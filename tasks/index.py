@@ -168,7 +168,7 @@ class _Scan:
             features = load_features(cut)
             _check_files(cut)
         except (AudioError, Unusable) as error:
-            self.skipped.append(Skipped(cut.id, split, str(error) + _place(cut)))
+            self.skipped.append(Skipped(cut.id, split, short(error, 500) + _place(cut)))
             return b""
         first_frame = self._num_frames
         if self._out is not None:
@@ -180,7 +180,7 @@ class _Scan:
 def _place(cut: Cut) -> str:
     """Where ``cut`` is listed, if its manifest was made from a listing."""
     custom = cut.supervisions[0].custom if cut.supervisions else None
-    return f" ({custom[LISTED]})" if custom and LISTED in custom else ""
+    return f" ({short(custom[LISTED], 1000)})" if custom and LISTED in custom else ""
 
 
 def _check_files(cut: Cut) -> None:

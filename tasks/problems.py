@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -113,17 +112,19 @@ def read_problems(folder: Path) -> Iterator[Problem]:
     """What the list in ``folder`` holds; nothing where there is none."""
     if not (folder / FILE).is_file():
         return
-    with open(folder / FILE, encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        if rows.fieldnames == _COLUMNS:  # somebody else's file of that name is not ours to read
-            for row in rows:
-                yield Problem(**row)  # type: ignore[arg-type]
+    with open(folder / FILE, encoding="utf-8", errors="replace") as file:
+        # Somebody else's file of that name is not ours to read.
+        if next(file, "").rstrip("\n").split("\t") != _COLUMNS:
+            return
+        for row in (line.rstrip("\n").split("\t") for line in file):
+            if len(row) == len(_COLUMNS):
+                yield Problem(*row)  # type: ignore[arg-type]
 
 
 def left_out(folder: Path) -> list[Skipped]:
     """The utterances that never came into the manifests of ``folder``."""
     return [
-        Skipped(problem.id, problem.split, f"{problem.kind}: {problem.what} ({problem.where})")
+        Skipped(problem.id, problem.split, short(f"{problem.kind}: {problem.what} ({problem.where})", 2000))
         for problem in read_problems(folder)
         if problem.leaves_out
     ]

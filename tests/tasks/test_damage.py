@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -12,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from supernet.errors import UserError
-from tests.tasks.folders import prepared
+from tasks.folder import manifest_path
+from tests.tasks.folders import prepared, write_folder
 from tests.tasks.listings import FORMS, NAMES
 
 Damage = Callable[[bytes], bytes]
@@ -68,6 +70,24 @@ def test_a_damaged_listing_ends_in_problems_or_one_line(
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.suffix != ".wav")
     file = data.draw(st.sampled_from(files))
     file.write_bytes(damage(file.read_bytes()))
+    said = outcome(folder)
+    shutil.rmtree(folder.parent)
+    assert all(len(line.splitlines()) <= len(NAMES) and len(line) < 5000 for line in said)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(damages(), st.booleans())
+def test_damaged_manifests_end_in_problems_or_one_line(
+    tmp_path_factory: pytest.TempPathFactory, damage: Damage, is_packed: bool
+) -> None:
+    folder = Path(tempfile.mkdtemp(dir=tmp_path_factory.getbasetemp())) / "corpus"
+    write_folder(folder, 3, 1, 1)
+    (folder / "problems.tsv").write_text("split\tid\tkind\twhere\twhat\taudio\ntrain\tu\tsegment\tl:1\tx\t\n")
+    manifest, problems = manifest_path(folder, "train"), folder / "problems.tsv"
+    problems.write_bytes(damage(problems.read_bytes()))
+    content = manifest.read_bytes()
+    broken = damage(content) if is_packed else gzip.compress(damage(gzip.decompress(content)))
+    manifest.write_bytes(broken)
     said = outcome(folder)
     shutil.rmtree(folder.parent)
     assert all(len(line.splitlines()) <= len(NAMES) and len(line) < 5000 for line in said)
