@@ -17,6 +17,7 @@ from torch import Tensor
 
 from supernet.errors import UserError
 from supernet.features import LOG_MEL, Input
+from supernet.pauses import Lengths
 from supernet.tokens import Tokens
 
 Split = Literal["train", "valid", "test"]
@@ -150,6 +151,13 @@ class Task(ABC):
 
     def train_size(self) -> tuple[int, float] | None:
         """Utterances of an epoch and their seconds; None as long as nothing is prepared."""
+        return None
+
+    def train_lengths(self, tokens: Tokens) -> Lengths | None:
+        """How long the utterances are that a net writing ``tokens`` trains on; None where that is not known.
+
+        Recordings much longer are cut at their pauses when they are transcribed.
+        """
         return None
 
     def parts(self) -> dict[str, Split]:

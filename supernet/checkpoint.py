@@ -17,6 +17,7 @@ from supernet.config import Config, ModelConfig, PassesConfig
 from supernet.errors import UserError
 from supernet.files import read_json, whole_file, write_json
 from supernet.model import Recogniser
+from supernet.pauses import Lengths
 from supernet.plugins import validated
 from supernet.records import ModelRecord, TokensRecord, checked
 from supernet.run import RunError
@@ -33,6 +34,8 @@ class Model:
 
     recogniser: Recogniser
     tokens: Tokens
+    lengths: Lengths | None = None
+    """Of the utterances that it was trained on, as far as they are known."""
 
 
 def weights(model: Recogniser) -> set[str]:
@@ -72,6 +75,7 @@ def description(model: Model, provenance: Mapping[str, str] | None = None) -> di
         "model": config.model.model_dump(mode="json"),
         "features": dict(model.recogniser.input.description),
         "intermediate_weight": config.passes.intermediate_weight,
+        **({} if model.lengths is None else {"lengths": model.lengths.as_json()}),
         **({} if provenance is None else {"provenance": dict(provenance)}),
     }
 
@@ -104,7 +108,8 @@ def load(stem: Path) -> Model:
     except Exception as e:
         reason = (str(e) or type(e).__name__).splitlines()[0][:300].rstrip(".")
         raise RunError(f"'{file}' and '{described}' must be a model, but are not: {reason}.") from None
-    return Model(recogniser.eval(), tokens)
+    lengths = None if record.lengths is None else Lengths(**record.lengths.model_dump())
+    return Model(recogniser.eval(), tokens, lengths)
 
 
 def _tokens(record: TokensRecord, pieces: Path) -> Tokens:

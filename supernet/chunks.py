@@ -38,6 +38,8 @@ class Chunk:
     samples: Tensor
     start: int
     is_last: bool
+    length: int | None = None
+    """Samples of the whole recording, with its last chunk, where that does not end with it."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,15 @@ class Stitcher:
     def add(self, log_probs_SV: Tensor, start: int) -> Iterator[Passage]:
         """The next chunk, which begins at ``start``; yields the passage that it completes, if it does."""
         if self._open is None:
-            self._open = start, log_probs_SV
+            self._open, self._start = (start, log_probs_SV), start
             return
         first, previous_SV = self._open
         overlap = first + len(previous_SV) - start
+        if overlap <= 0:  # there is a pause between them
+            self._held.append(previous_SV)
+            yield self._release()
+            self._open, self._start = (start, log_probs_SV), start
+            return
         paths = previous_SV.argmax(-1).tolist(), log_probs_SV.argmax(-1).tolist()
         seam, is_boundary = find_seam(*paths, overlap, self._tokens)
         self._held.append(previous_SV[: start - first + seam])

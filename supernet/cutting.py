@@ -48,7 +48,11 @@ class Cut:
             "selection": selection.strategy,
             "budget": choice.budget,
         }
-        return cls(Model(cut(model.recogniser, choice.subnet), model.tokens), choice.subnet, provenance)
+        return cls(
+            Model(cut(model.recogniser, choice.subnet), model.tokens, model.lengths),
+            choice.subnet,
+            provenance,
+        )
 
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors``, ``model.json`` and ``tokens.txt``."""

@@ -147,7 +147,9 @@ class Recognizer:
         network = self._model.recogniser
         run = partial(log_probs, network, self._kept)
         longest = network.config.model.max_frames
-        transcriber = Transcriber(run, self._decoder, self._model.tokens, longest, network.input)
+        transcriber = Transcriber(
+            run, self._decoder, self._model.tokens, longest, network.input, self._model.lengths
+        )
         return transcriber.run(recordings, batch)
 
     def fit(self, latency_ms: float, seconds: float = 10.0, threads: int | None = None) -> Recognizer:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from supernet.errors import UserError
 from supernet.files import safe_name
@@ -18,6 +18,7 @@ Format = Literal[1]
 """The one there has been so far."""
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=1 << 40)]
 
 
@@ -41,6 +42,19 @@ class TokensRecord(Record):
         return symbols
 
 
+class LengthsRecord(Record):
+    """How long the utterances of a training were, in seconds."""
+
+    typical: Seconds
+    longest: Seconds
+
+    @model_validator(mode="after")
+    def _check(self) -> LengthsRecord:
+        if self.typical > self.longest:
+            raise ValueError("`typical` must be at most `longest`, but is more")
+        return self
+
+
 class ModelRecord(Record):
     """``model.json``: what a network is, beside its tensors."""
 
@@ -54,6 +68,7 @@ class ModelRecord(Record):
     tokens: TokensRecord
     model: dict[str, Any]
     intermediate_weight: Annotated[float, Field(ge=0, le=1)]
+    lengths: LengthsRecord | None = None
 
 
 class ChoiceRecord(Record):

@@ -6,6 +6,7 @@ frames, V tokens.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -17,6 +18,7 @@ from supernet.chunks import CHUNK_SECONDS, OVERLAP_SECONDS, Chunk, Passage, Stit
 from supernet.decoding import BLANK_ID, Decoder
 from supernet.features import LOG_MEL, SAMPLE_RATE, Input, is_silent, pad_features
 from supernet.model import Recogniser
+from supernet.pauses import Lengths, chunks_at_pauses
 from supernet.tokens import Tokens
 from supernet.transcript import Timed, Transcript, passage, transcript
 from supernet.units import Kept
@@ -27,6 +29,9 @@ Recording = Iterable[Tensor]
 LogProbs = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 """From the samples (S,) of some chunks to the log-probabilities (S, V) of each."""
 
+_SHORTEST = 25
+"""Stream frames of a chunk, at least."""
+
 _WINDOW = SAMPLE_RATE // 40
 """Samples that one frame of features sees."""
 
@@ -35,13 +40,24 @@ class Transcriber:
     """Turns recordings into transcripts; keeps nothing between two calls."""
 
     def __init__(
-        self, log_probs: LogProbs, decoder: Decoder, tokens: Tokens, longest: int, input: Input = LOG_MEL
+        self,
+        log_probs: LogProbs,
+        decoder: Decoder,
+        tokens: Tokens,
+        longest: int,
+        input: Input = LOG_MEL,
+        lengths: Lengths | None = None,
     ) -> None:
         """``longest`` is the number of stream frames that the network takes at once, ``input`` what it
-        reads.
+        reads; ``lengths`` are those of the utterances that it was trained on, as far as they are known.
         """
         self._log_probs, self._decoder, self._tokens, self._input = log_probs, decoder, tokens, input
         self._length = min(round(CHUNK_SECONDS / input.stream_seconds), longest)
+        self._typical: int | None = None
+        if lengths is not None:
+            heard = max(_SHORTEST, math.ceil(lengths.longest / input.stream_seconds))
+            self._length = min(self._length, heard)
+            self._typical = math.ceil(lengths.typical / input.stream_seconds)
         self._overlap = min(round(OVERLAP_SECONDS / input.stream_seconds), self._length // 3)
 
     def run(self, recordings: Iterable[Recording], batch: int) -> Iterator[Transcript | AudioError]:
@@ -61,9 +77,15 @@ class Transcriber:
     def _items(self, recordings: Iterable[Recording]) -> Iterator[Chunk | AudioError]:
         for recording in recordings:
             try:
-                yield from chunks(recording, self._length, self._overlap, self._input.stream_samples)
+                yield from self._chunks(recording)
             except AudioError as e:
                 yield e
+
+    def _chunks(self, recording: Recording) -> Iterator[Chunk]:
+        length, overlap, frame = self._length, self._overlap, self._input.stream_samples
+        if self._typical is None:
+            return chunks(recording, length, overlap, frame)
+        return chunks_at_pauses(recording, self._typical, length, overlap, frame)
 
 
 class _Open:
@@ -88,7 +110,7 @@ class _Open:
 
     def _finish(self, last: Chunk, decoder: Decoder) -> Transcript:
         self._decode(self._stitcher.finish(), decoder)
-        num_samples = last.start * self._input.stream_samples + len(last.samples)
+        num_samples = last.length or last.start * self._input.stream_samples + len(last.samples)
         return transcript(self._found, num_samples / SAMPLE_RATE)
 
     def _decode(self, complete: Passage, decoder: Decoder) -> None:

@@ -25,6 +25,7 @@ from supernet.batch import (
     TaskError,
 )
 from supernet.features import FRAMES_PER_SECOND, INPUTS, LOG_MEL, Input
+from supernet.pauses import Lengths
 from supernet.tokens import Tokens
 from tasks.acoustics import Acoustics, Room
 from tasks.ahead import Ahead
@@ -165,6 +166,9 @@ class CorpusTask(Task):
             return None
         rows = self._rows("train", self._tokens)
         return len(rows), int(rows.num_frames.sum()) / FRAMES_PER_SECOND
+
+    def train_lengths(self, tokens: Tokens) -> Lengths:
+        return Lengths.of(self._rows("train", tokens).num_frames / FRAMES_PER_SECOND)
 
     @cached_property
     def folder(self) -> ManifestFolder:

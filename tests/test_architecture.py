@@ -53,7 +53,7 @@ def test_selection_imports_supernet_only(other: str) -> None:
 
 
 def test_tasks_import_the_interface_and_what_data_needs_only() -> None:
-    parts = "audio batch errors features files spelling tokens"
+    parts = "audio batch errors features files pauses spelling tokens"
     interface = tuple(f"supernet.{part}" for part in parts.split())
     for file in FILES["tasks"]:
         # A command line has its words, its errors and its options in common with the others.

@@ -203,7 +203,7 @@ def _finish(
 ) -> Mapping[str, Any]:
     """Save the weights and subnets, score every size, write the page."""
     net = trained.model.eval()
-    model = Model(net, tokens)
+    model = Model(net, tokens, resolved.task.train_lengths(tokens))
     subnets = {size: net.table.subnet(kept) for size, kept in trained.schedule.subnets().items()}
     save(model, run.model_stem)
     run.save_subnets(subnets)
