@@ -67,6 +67,13 @@ def test_tasks_import_the_interface_and_what_data_needs_only() -> None:
                 )
 
 
+def test_pictures_leave_the_drawing_of_others_alone() -> None:
+    """Neither pyplot, which keeps figures for all, nor a backend chosen on import, which breaks notebooks."""
+    for package, files in FILES.items():
+        assert users(package, "matplotlib.pyplot", "matplotlib.use") == set()
+        assert [file.name for file in files if "matplotlib.use(" in file.read_text(encoding="utf-8")] == []
+
+
 def test_configs_hold_no_code() -> None:
     assert {file.suffix for file in (ROOT / "configs").iterdir()} == {".yaml"}
 

@@ -24,6 +24,8 @@ SERIES = ("#0072b2", "#d55e00", "#009e73", "#b8619a", "#b07d00", "#3a9bd9")
 """Colours that colour-blind people can tell apart (after Okabe and Ito), dark enough for lines on white."""
 BEST, CHOICE, FULL = "*", "o", "s"
 """The markers of the best choice, of any other one, and of the full net."""
+_LEAST = 1e-4
+"""No axis of rates ends below this."""
 LONGEST = 40
 """Characters of a name in a picture."""
 _NO_XML = dict.fromkeys((0xFFFE, 0xFFFF), "\ufffd")
@@ -95,9 +97,11 @@ def rate_axis(axis: Any, rates: Iterable[float]) -> None:
     """An axis (``axes.xaxis`` or ``axes.yaxis``) of error rates in percent: logarithmic where they differ
     much, with 0 at its end where it occurs; else cut to where they lie.
     """
-    known = sorted(rate for rate in rates if math.isfinite(rate))
+    known = [rate for rate in rates if math.isfinite(rate)]
+    high = max([_LEAST, *known])
+    known = sorted(rate if rate > high / 1e4 else 0.0 for rate in known)  # what cannot be seen is nothing
     positive = [rate for rate in known if rate > 0]
-    low, high = (positive[0], positive[-1]) if positive else (0.01, 0.01)
+    low = positive[0] if positive else high
     if positive and (high > 3 * low or known[0] <= 0):
         if known[0] <= 0:
             _scale(axis, "symlog", linthresh=low, linscale=0.5)
@@ -141,7 +145,8 @@ def _set_ticks(axis: Any, ticks: Sequence[float]) -> None:
 
 def value_axis(axis: Any, values: Iterable[float]) -> None:
     """An axis of losses: logarithmic where they differ much, with plain numbers at its ticks."""
-    positive = sorted(value for value in values if math.isfinite(value) and value > 0)
+    known = [value for value in values if math.isfinite(value)]
+    positive = sorted(value for value in known if value > max(known) / 1e6 and value > 0)
     if positive and positive[-1] > 2.5 * positive[0]:
         low, high = positive[0], positive[-1]
         _scale(axis, "log")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -37,8 +38,10 @@ class Picture:
 def picture(figure: Figure, name: str, title: str) -> Picture:
     """Draw ``figure``. ``name`` tells its parts from those of other pictures of a page."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=120)
-    return Picture(title, as_svg(figure, name, title), file.getvalue())
+    with warnings.catch_warnings():  # a page has letters that the font of the PNG lacks
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(file, format="png", dpi=120)
+        return Picture(title, as_svg(figure, name, title), file.getvalue())
 
 
 def as_svg(figure: Figure, name: str, title: str) -> str:

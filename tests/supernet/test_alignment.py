@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from supernet.alignment import NUM_WORST, Pair, align, confusions, page, trn, worst
 from supernet.scoring import Rows, count_errors, score
+from tests.supernet.reporting.html import Page
 
 words = st.lists(st.sampled_from(["a", "b", "ab", "ba"]), max_size=7).map(" ".join)
 ROWS: Rows = [
@@ -78,8 +77,19 @@ def test_the_page_marks_every_error_and_needs_nothing_else() -> None:
     assert "&lt;cat&gt;" in html
     assert "<cat>" not in html
     assert "speaker anna" in html
-    assert not re.search(r"(src|href|url\(|@import|https?:)", html)
+    page = Page(html)
+    assert (page.outside, page.links) == ([], [])
     assert "prefers-color-scheme: dark" in html
+
+
+def test_texts_ids_and_speakers_of_others_are_shown_and_nothing_else() -> None:
+    hostile = "<script>alert('1')</script>\u202e\x1b[31m"
+    rows = [(hostile, f"a {hostile}", f"b {hostile}")]
+    html = page(hostile, rows, score(*zip(*[row[1:] for row in rows], strict=True)), {hostile: hostile})
+    assert "<script" not in html
+    assert "\u202e" not in html
+    assert "\x1b" not in html
+    assert r"<script>alert('1')</script>\u202e\x1b[31m" in Page(html).text
 
 
 def test_the_page_holds_no_more_than_it_says() -> None:

@@ -20,7 +20,7 @@ from tests.supernet.processes import LEARNING, SECRET, digest, run, settings
 FILES = """
 config.yaml tokens.txt skipped.tsv model.safetensors model.json subnets/2.json subnets/4.json scores.jsonl
 metrics/train.jsonl metrics/valid.jsonl tb checkpoints/step_20 results.json transcripts/test-2.tsv
-pictures/scores.png pictures/kept.png pictures/loss.png pictures/wer.png
+pictures/scores.png pictures/kept.png pictures/loss.png pictures/wer.png pictures/sizes.png report.html
 """
 
 

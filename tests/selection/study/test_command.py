@@ -19,10 +19,11 @@ from selection.study.__main__ import main
 from selection.study.definition import TuneDefinition, checked
 from selection.study.tune import Follow, TuneJob
 from supernet.console.screen import console
-from supernet.resolve import load_file
+from supernet.resolve import load_file, resolve
 from supernet.run import Run
 from supernet.scoring import Measure, score
 from tests.supernet.processes import NET, TRAIN, run, start
+from tests.supernet.reporting.html import Page
 
 SETTINGS = {
     "task": {"name": "manifest", "path": "tones", "batch_seconds": 8},
@@ -92,6 +93,12 @@ def test_a_comparison_trains_each_run_once_and_judges_every_contender(compared: 
         assert line["contender"] in out
         assert len(line["kept"].split()) == int(line["size"])
     assert (folder / "errors-updates.png").read_bytes().startswith(b"\x89PNG")
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert page.outside == []
+    (picture,) = page.pictures
+    assert contenders <= set(picture.texts)
+    assert {"test WER (MACs: 10 s)", "Test WER at the same number of updates"} <= set(picture.texts)
+    assert [text for text in picture.texts if text.startswith(("2 units", "4 units"))]
     assert "At the same number of updates" in out
 
 
@@ -219,6 +226,14 @@ def test_a_search_with_several_objectives_ends_with_a_front(desk: Path) -> None:
         results = Run(folder / "runs" / trial.user_attrs["run"]).results()
         assert trial.user_attrs["test"]["4"] == results["sizes"]["4"]["test"]["wer"]
     assert (folder / "front.png").is_file()
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert page.outside == []
+    assert f"python -m supernet.train --config {folder / 'best.yaml'}" in page.text
+    assert {"compute (unit-steps)", "trial"} <= {text for drawn in page.pictures for text in drawn.texts}
+    best = min(study.best_trials, key=lambda trial: trial.values)
+    found = resolve([load_file(folder / "best.yaml")]).config
+    assert found.train.lr == best.params["train.lr"]
+    assert list(found.model.intermediate or ()) == json.loads(best.params["model.intermediate"])
     assert [line["state"] for line in lines(folder)] == ["complete"] * 2
 
 
