@@ -14,7 +14,7 @@ from supernet.units import Kept
 Quantity = Literal["units", "params", "macs", "latency"]
 
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ms": 1e-3, "s": 1.0}
-_SLACK = 1 + 1e-9
+SLACK = 1 + 1e-9
 """Sums of measured seconds round; a subnet that costs exactly the limit fits."""
 
 
@@ -65,6 +65,11 @@ class Budget:
         return self.prices.quantity == "units"
 
     @property
+    def is_measured(self) -> bool:
+        """Whether prices are an estimate, and a subnet has to be timed as a whole."""
+        return self.prices.quantity == "latency"
+
+    @property
     def num_units(self) -> int:
         """The units of the supernet, not of the subnet."""
         return len(self.prices.units)
@@ -75,7 +80,7 @@ class Budget:
 
     def fits(self, kept: Kept) -> bool:
         """Whether the subnet keeps anything and costs no more than the limit."""
-        return any(kept) and self.prices.of(kept) <= self.limit * _SLACK
+        return any(kept) and self.prices.of(kept) <= self.limit * SLACK
 
     def fill(self, ranking: Iterable[int], start: Kept | None = None) -> Kept:
         """Add the units of ``ranking`` to ``start`` (default: nothing) in that order, each one that still
@@ -96,7 +101,7 @@ class Budget:
     def typical_size(self) -> int:
         """How many units of average price fit, at least one: the size of a cost, for methods that count."""
         average = sum(self.prices.units) / self.num_units
-        count = (self.limit * _SLACK - self.prices.base) / average if average else self.num_units
+        count = (self.limit * SLACK - self.prices.base) / average if average else self.num_units
         return int(max(1.0, min(float(self.num_units), count)))  # the count may be infinite, either way
 
 
@@ -152,8 +157,8 @@ class Wish:
                     f"`size` must lie between 1 and {prices.full:g}, the units of this network, "
                     f"but is {self.name} instead."
                 )
-            return Budget(self.name, float(int(limit * _SLACK)), prices)
-        if limit * _SLACK < prices.cheapest:
+            return Budget(self.name, float(int(limit * SLACK)), prices)
+        if limit * SLACK < prices.cheapest:
             raise BudgetError(
                 f"`budget` {self.name} must leave room for one unit at least, but the cheapest subnet "
                 f"costs {shown(prices.quantity, prices.cheapest)}, of which "

@@ -23,7 +23,9 @@ class Row:
     strategy: str
     kept: tuple[str, ...]
     costs: dict[str, float]
-    """``units``, ``params``, ``macs``, and ``latency`` (seconds) where it was measured."""
+    """``units``, ``params``, ``macs``, and ``latency`` (seconds) where units were timed: their sum, or in a
+    contest for milliseconds the subnet timed as a whole.
+    """
     head: str
     """The head that read the subnet for all of these numbers."""
     loss: float
@@ -43,6 +45,10 @@ class Row:
     """Against the yardstick of the budget."""
     beats: float | None = None
     """The share of all subnets of this budget that have a higher loss, where all were scored."""
+    over: float = 0.0
+    """By how much of the budget the choice costs more than the budget, where nothing was found that meets it
+    as measured; 0 where it is met.
+    """
     num_valid: int = 0
     """Validation utterances that the choice was made on; its loss is of those of the comparison."""
 
@@ -136,6 +142,8 @@ class Comparison:
     """By measure, the matrix (U + 1, U + 1)."""
     latency_error: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     """By budget and strategy: seconds as the sum of its units, and as measured as a whole."""
+    busy: bool = False
+    """Whether the machine had other work while subnets were timed."""
     unfit: tuple[tuple[str, str, str], ...] = ()
     """Strategy, budget, and why it could not choose."""
     measure: Measure = "wer"

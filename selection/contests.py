@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from selection.budget import Budget, Prices
+from selection.budget import SLACK, Budget, Prices
 from selection.comparison import Contest, Difference, Row, against, all_pairs, paired_difference
 from selection.measuring.oracle import Oracle
 from supernet.checkpoint import Model
@@ -38,8 +38,17 @@ class Candidate:
 class Judge:
     """Judges choices on the test split."""
 
-    def __init__(self, model: Model, valid: Oracle, test: Oracle, prices: Sequence[Prices]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        valid: Oracle,
+        test: Oracle,
+        prices: Sequence[Prices],
+        whole: Callable[[Kept], float],
+    ) -> None:
+        """``whole``: the measured seconds of a subnet."""
         self._model, self._valid, self._test, self._prices = model, valid, test, prices
+        self._whole = whole
 
     def full(self) -> tuple[float, float]:
         """Validation loss and test error rate of the full net."""
@@ -63,7 +72,7 @@ class Judge:
             budget=budget.name,
             quantity=budget.prices.quantity,
             limit=budget.limit,
-            rows=tuple(self._row(c, best, exact, errors, p[c.strategy]) for c in ordered),
+            rows=tuple(self._row(budget, c, best, exact, errors, p[c.strategy]) for c in ordered),
             yardstick=best.strategy,
             num_scored=len(exact[0].scored) if exact else None,
             spread=tuple(float(x) for x in spread),
@@ -72,16 +81,27 @@ class Judge:
         )
 
     def _row(
-        self, c: Candidate, best: Candidate, exact: Sequence[Candidate], errors: dict[str, Ints], p: float
+        self,
+        budget: Budget,
+        c: Candidate,
+        best: Candidate,
+        exact: Sequence[Candidate],
+        errors: dict[str, Ints],
+        p: float,
     ) -> Row:
         table, words, column = self._model.recogniser.table, self._words, COLUMN[self.measure]
         score = score_counts(errors[c.strategy], words, self.measure)
         mine, theirs = (errors[name][:, column] for name in (c.strategy, best.strategy))
         rate, low, high = paired_difference(mine, theirs, words[:, column])
+        costs: dict[str, float] = {prices.quantity: prices.of(c.kept) for prices in self._prices}
+        if budget.is_measured:
+            costs["latency"] = self._whole(c.kept)
+        over = costs[budget.prices.quantity] / budget.limit - 1
         return Row(
             strategy=c.strategy,
             kept=table.subnet(c.kept).kept,
-            costs={prices.quantity: prices.of(c.kept) for prices in self._prices},
+            costs=costs,
+            over=over if over > SLACK - 1 else 0.0,
             head=self._model.recogniser.head(sum(c.kept)),
             loss=c.loss,
             regret=c.loss - best.loss,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.budget import Budget, BudgetError, Prices, Quantity, Wish
+from selection.budget import SLACK, Budget, BudgetError, Prices, Quantity, Wish
 from selection.comparing.earlier import Earlier, merged, scored_name, taken_in, without_choice
+from selection.comparing.wholes import Wholes, fitted, wholes_by_budget
 from selection.comparison import Comparison, UnitFacts
 from selection.contests import Candidate, Judge
 from selection.evidence import Measure
-from selection.measuring.costs import latency, machine, multiply_accumulates, parameters, time_whole
+from selection.measuring.costs import latency, machine, multiply_accumulates, parameters
 from selection.measuring.measured import MeasuredEvidence
 from selection.measuring.oracle import Oracle, Sample, thinned
 from selection.measuring.store import Store
@@ -25,7 +26,6 @@ from supernet.arguments import ArgumentError
 from supernet.batch import Batch, Report, Task
 from supernet.checkpoint import Model, fingerprint
 from supernet.costs import MACS_SECONDS
-from supernet.cutting import cut
 from supernet.resolve import ConfigError
 from supernet.run import Run
 from supernet.selections import Choice, Selection
@@ -75,6 +75,9 @@ class Session:
             self.prices,
             report,
         )
+        self.whole = Wholes(
+            model.recogniser, wanted.seconds, self.store, self.network, self._times, wanted.retime
+        )
 
     def _oracle(self, sample: Sample) -> Oracle:
         return Oracle(self.model, sample, self.store, self.network, self.report)
@@ -104,6 +107,13 @@ class Session:
         """Whether milliseconds are known for this machine."""
         return self._known_times() is not None
 
+    def meets_whole(self, budget: Budget) -> bool:
+        """Whether the full net meets the budget, by its measured whole where it is in milliseconds."""
+        if not budget.fits(budget.full) or not budget.is_measured:
+            return budget.fits(budget.full)
+        limit: float = budget.limit * SLACK
+        return self.whole(budget.full) <= limit
+
     @property
     def _times(self) -> str:
         return f"latency/{machine(self.model.recogniser.scores.device)}/{self.wanted.seconds:g}"
@@ -131,9 +141,10 @@ def compare(session: Session, earlier: Comparison | None = None) -> Comparison:
         before = taken_in(earlier, session.model.recogniser.table, prices, session.valid, session.store)
     every = _ordered({budget.name: budget for budget in (*before.budgets, *budgets)}.values())
     candidates = merged(fresh, before, every)
-    everything = [c.kept for chosen in candidates.values() for c in chosen]
+    everything = [c.kept for found in candidates.values() for c in found]
+    chosen = {name: {c.strategy: c.kept for c in found} for name, found in candidates.items()}
     session.test.judge([session.model.recogniser.table.full, *everything], with_errors=True)  # in one walk
-    judge = Judge(session.model, session.valid, session.test, list(prices.values()))
+    judge = Judge(session.model, session.valid, session.test, list(prices.values()), session.whole)
     contests = tuple(
         judge.contest(budget, candidates[budget.name]) for budget in every if candidates[budget.name]
     )
@@ -153,7 +164,8 @@ def compare(session: Session, earlier: Comparison | None = None) -> Comparison:
         contests=contests,
         facts=_facts(session),
         similarities={m: session.evidence.similarity(m).tolist() for m in MEASURES},
-        latency_error=_latency_errors(session, every, candidates),
+        latency_error=wholes_by_budget(every, chosen, session.whole),
+        busy=session.whole.is_busy,
         unfit=tuple(without_choice([*before.unfit, *unfit], candidates)),
         network=session.network,
     )
@@ -179,7 +191,7 @@ def _ordered(budgets: Iterable[Budget]) -> list[Budget]:
 def _obstacles(session: Session, budgets: Sequence[Budget]) -> list[tuple[str, str, str]]:
     """Strategy, budget and reason, for each strategy that cannot choose for a budget."""
     found, problems = [], []
-    open_budgets = [budget for budget in budgets if not budget.fits(budget.full)]
+    open_budgets = [budget for budget in budgets if not session.meets_whole(budget)]
     for name, strategy in session.wanted.strategies.items():
         reasons = {b.name: strategy.obstacle(session.evidence, b) for b in open_budgets}
         found += [(name, budget, reason) for budget, reason in reasons.items() if reason is not None]
@@ -212,15 +224,19 @@ def _choose(
 
 def _choice(session: Session, name: str, strategy: Strategy, budget: Budget) -> Candidate:
     account, num_valid = session.evidence.open_account(), len(session.valid.sample.facts.frames)
-    if budget.fits(budget.full):
+    if session.meets_whole(budget):
         loss = session.evidence.loss(budget.full)
         return Candidate(ALL_UNITS, budget.full, loss, 1, account.seconds, False, (), num_valid)
-    kept = strategy.select(session.evidence, budget)
+    asked = budget
+    if budget.is_measured:
+        kept, asked = fitted(partial(strategy.select, session.evidence), budget, session.whole)
+    else:
+        kept = strategy.select(session.evidence, budget)
     evaluations, seconds = account.evaluations, account.seconds
     scored = (
-        tuple(loss for k, loss in account.losses.items() if _is_rival(k, budget)) if strategy.is_exact else ()
+        tuple(loss for k, loss in account.losses.items() if _is_rival(k, asked)) if strategy.is_exact else ()
     )
-    if not budget.fits(kept):
+    if not asked.fits(kept):
         raise ConfigError(
             [f"strategy `{name}` must fit the budget {budget.name}, but chose a subnet that does not."]
         )
@@ -271,23 +287,3 @@ def _facts(session: Session) -> tuple[UnitFacts, ...]:
         )
         for i, unit in enumerate(table.units)
     )
-
-
-def _latency_errors(
-    session: Session, budgets: Sequence[Budget], candidates: Mapping[str, Sequence[Candidate]]
-) -> dict[str, dict[str, tuple[float, float]]]:
-    """For budgets in milliseconds: the sum over units, and each chosen subnet cut out and timed whole.
-
-    Beside them the full net: where it differs, too, the machine is not as fast as when units were timed.
-    """
-    recogniser = session.model.recogniser
-
-    @cache
-    def whole(kept: Kept) -> float:
-        return time_whole(cut(recogniser, recogniser.table.subnet(kept)), session.wanted.seconds)
-
-    errors: dict[str, dict[str, tuple[float, float]]] = {}
-    for budget in (b for b in budgets if b.prices.quantity == "latency"):
-        kept = {"full net": budget.full, **{c.strategy: c.kept for c in candidates[budget.name]}}
-        errors[budget.name] = {name: (budget.prices.of(k), whole(k)) for name, k in kept.items()}
-    return errors

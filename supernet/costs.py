@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,9 +32,9 @@ def macs(model: Recogniser, seconds: float = MACS_SECONDS, kept: Kept | None = N
 
 
 @torch.inference_mode()
-def real_time_factor(model: Recogniser, batches: Sequence[Batch], repeats: int = 3) -> float:
-    """Seconds of computation per second of audio, one utterance at a time: the median over ``repeats``,
-    after a warm-up.
+def real_time_factor(model: Recogniser, batches: Sequence[Batch], repeats: int = 5) -> tuple[float, bool]:
+    """Seconds of computation per second of audio, one utterance at a time: the best of ``repeats``, after a
+    warm-up; and whether the machine was busy meanwhile.
     """
     utterances = [(b.features_BTF[i : i + 1, :n], n) for b in batches for i, n in enumerate(b.num_frames)]
     audio = sum(sum(b.seconds) for b in batches)
@@ -44,7 +43,8 @@ def real_time_factor(model: Recogniser, batches: Sequence[Batch], repeats: int =
         for features, n in utterances:
             model.log_probs(features, [n], model.table.full).argmax(-1).tolist()  # waits for the device
 
-    return statistics.median(timed(recognise_all, repeats, warm_up=1)) / audio
+    timing = timed(recognise_all, repeats, warm_up=1)
+    return timing.best / audio, timing.is_busy
 
 
 def processor() -> str:

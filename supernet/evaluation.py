@@ -136,10 +136,12 @@ def costs(model: Model, task: Task, subnets: Mapping[str, Subnet], split: str = 
         small = cut(model.recogniser, subnet)
         for batch in sample:
             batch.to(small.scores.device)
+        rtf, busy = real_time_factor(small, sample)
         result[label] = {
             "kept": list(subnet.kept),
             "params": num_parameters(small),
             "macs": macs(small),
-            "rtf": real_time_factor(small, sample),
+            "rtf": rtf,
+            "rtf_busy": busy,
         }
     return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from supernet.features import SAMPLE_RATE
 from supernet.opening import choose, open_selection
 from supernet.run import Run
 from supernet.selections import Choice, Selection
-from supernet.timing import timed
+from supernet.timing import BUSY, Timing, timed
 from supernet.transcript import Transcript
 from supernet.transcription import Recording, Transcriber, log_probs
 from supernet.units import Kept
@@ -154,18 +154,24 @@ class Recognizer:
 
     def fit(self, latency_ms: float, seconds: float = 10.0, threads: int | None = None) -> Recognizer:
         """The largest size that transcribes ``seconds`` of audio within ``latency_ms`` here and now: the
-        median of a few runs, from the largest size down. Raises :class:`ValueError` where none does.
+        best of a few runs, from the largest size down. Warns where the machine was busy meanwhile, and raises
+        :class:`ValueError` where no size is fast enough.
 
         ``threads`` are PyTorch's threads while measuring, which is a setting of the whole process; None
         leaves them as they are.
         """
-        taken = float("inf")
+        taken, is_busy = float("inf"), False
         with _threads(threads):
             for size in reversed(self.sizes):
                 handle = self._of_size(size)
-                taken = handle.milliseconds(seconds)
+                timing = handle.timing(seconds)
+                taken, is_busy = 1000 * timing.best, is_busy or timing.is_busy
                 if taken <= latency_ms:
-                    return handle
+                    break
+        if is_busy:
+            warnings.warn(BUSY, stacklevel=2)
+        if taken <= latency_ms:
+            return handle
         raise ValueError(
             f"`latency_ms` must be at least {taken:.1f}, what the smallest size takes for {seconds:g} s of "
             f"audio here, but is {latency_ms:g} instead."
@@ -176,10 +182,13 @@ class Recognizer:
         return self._chosen(next(c for c in self._selection.choices if c.subnet.size == size))
 
     def milliseconds(self, seconds: float) -> float:
-        """How long transcribing ``seconds`` of noise takes: the median of a few runs after one to warm up."""
+        """How long transcribing ``seconds`` of noise takes: the best of a few runs after one to warm up."""
+        return 1000 * self.timing(seconds).best
+
+    def timing(self, seconds: float) -> Timing:
+        """The same runs, each of them, and whether the machine was busy meanwhile."""
         noise = torch.rand(round(seconds * SAMPLE_RATE), generator=torch.Generator().manual_seed(0)) - 0.5
-        times = timed(lambda: self.transcribe(noise, SAMPLE_RATE), _REPEATS, warm_up=1)
-        return 1000 * statistics.median(times)
+        return timed(lambda: self.transcribe(noise, SAMPLE_RATE), _REPEATS, warm_up=1)
 
 
 def _everything(model: Model) -> Selection:

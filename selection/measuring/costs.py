@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from supernet.checkpoint import num_parameters
 from supernet.costs import macs, processor
 from supernet.lanes import FINAL, Body, Lane, Padding, Walk
 from supernet.model import Recogniser
-from supernet.timing import timed
+from supernet.timing import Timing, timed
 
 REPEATS = 15
 WARM_UP = 3
@@ -51,7 +50,8 @@ def multiply_accumulates(recogniser: Recogniser, seconds: float) -> Prices:
 def latency(
     recogniser: Recogniser, seconds: float, repeats: int = REPEATS, report: Report | None = None
 ) -> Prices:
-    """Seconds of computation for one utterance of ``seconds`` on this machine: medians, after a warm-up.
+    """Seconds of computation for one utterance of ``seconds`` on this machine: the best of ``repeats``, after
+    a warm-up.
 
     Each unit is timed where it stands in the full net; the base is the rest of each run.
     """
@@ -61,14 +61,14 @@ def latency(
         if report is not None:
             report("timing units", i + 1, WARM_UP + repeats)
     counted = runs[WARM_UP:]
-    units = tuple(statistics.median(times) for times in zip(*(run.units for run in counted), strict=True))
-    return Prices("latency", statistics.median(run.rest for run in counted), units)
+    units = tuple(min(times) for times in zip(*(run.units for run in counted), strict=True))
+    return Prices("latency", min(run.rest for run in counted), units)
 
 
-def time_whole(recogniser: Recogniser, seconds: float, repeats: int = REPEATS) -> float:
-    """Median seconds of a model run as a whole on one utterance of ``seconds``, after a warm-up."""
+def time_whole(recogniser: Recogniser, seconds: float, repeats: int = REPEATS) -> Timing:
+    """A model run as a whole on one utterance of ``seconds``, after a warm-up."""
     batch = _utterance(recogniser, seconds)
-    return statistics.median(timed(lambda: _run_whole(recogniser, batch), repeats, WARM_UP))
+    return timed(lambda: _run_whole(recogniser, batch), repeats, WARM_UP)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from selection.budget import shown
 from selection.comparison import Comparison, Contest, Row
 from supernet.console.fitted import Fitted
 from supernet.console.tables import SHORT_NAMES, short_names
+from supernet.timing import BUSY
 
 COLUMNS = (
     "budget",
@@ -98,8 +99,13 @@ def verdict(contest: Contest, row: Row) -> str:
 
 
 def cost(contest: Contest, row: Row) -> str:
-    """What the choice costs, in what its budget limits."""
-    return shown(contest.quantity, row.costs[contest.quantity])
+    """What the choice costs, in what its budget limits, and by how much that is too much."""
+    found = shown(contest.quantity, row.costs[contest.quantity])
+    return f"{found} ({over_text(row.over)})" if row.over else found
+
+
+def over_text(share: float) -> str:
+    return f"over by {100 * share:.1f} %" if share < 0.1 else f"over by {100 * share:.0f} %"
 
 
 def p_text(p: float) -> str:
@@ -122,11 +128,16 @@ def duration(seconds: float) -> str:
 
 
 def latency_lines(comparison: Comparison) -> list[str]:
-    """For budgets in milliseconds: how far the sum of the units is from the subnet timed as a whole."""
+    """For budgets in milliseconds: how far the sum of the units is from the subnet timed as a whole, and
+    which choices are over the budget.
+    """
     where = f"for {comparison.seconds_of_audio:g} s of audio on {comparison.machine}"
-    return [
+    rows = ((contest.budget, row) for contest in comparison.contests for row in contest.rows)
+    over = {(budget, row.strategy): f", {over_text(row.over)}" for budget, row in rows if row.over}
+    lines = [
         f"{budget}, {strategy}: {1000 * summed:.2f} ms as the sum of its units, {1000 * whole:.2f} ms "
-        f"as a whole ({(summed - whole) / whole:+.1%}), {where}"
-        for budget, rows in comparison.latency_error.items()
-        for strategy, (summed, whole) in rows.items()
+        f"as a whole ({(summed - whole) / whole:+.1%}){over.get((budget, strategy), '')}, {where}"
+        for budget, times in comparison.latency_error.items()
+        for strategy, (summed, whole) in times.items()
     ]
+    return [*lines, BUSY] if comparison.busy else lines

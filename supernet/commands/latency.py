@@ -22,6 +22,7 @@ from supernet.latency.subjects import of_random, of_run
 from supernet.opening import open_selection
 from supernet.resolve import resolve
 from supernet.run import Run, RunError
+from supernet.timing import BUSY
 
 
 def latency(args: argparse.Namespace) -> None:
@@ -63,6 +64,7 @@ def _measure(args: argparse.Namespace, place: Path) -> dict[str, Any]:
         "threads": args.threads,
         "compared_with": {"label": base.label, "size": base.size, "runtime": base.runtime},
         "rows": rows,
+        "busy": any(row["busy"] for row in rows),
     }
 
 
@@ -87,10 +89,11 @@ def _table(latency: dict[str, Any]) -> Fitted:
     base, threads = latency["compared_with"], latency["threads"]
     title = f"{latency['title']}: {latency['machine']}, {threads} thread{'' if threads == 1 else 's'}"
     caption = (
-        "RTF: seconds of computation per second of audio, by the length of the utterance; in brackets the "
-        f"ratio to size {base['label']}, {base['runtime']}. MB of memory: the peak up to {MEMORY_AT} s."
+        "RTF: seconds of computation per second of audio, the best of several runs, by the length of the "
+        f"utterance; in brackets the ratio to size {base['label']}, {base['runtime']}. "
+        f"MB of memory: the peak up to {MEMORY_AT} s."
     )
-    table = Fitted(title, caption, boxed=True)
+    table = Fitted(title, caption + f"\n{BUSY}" * latency["busy"], boxed=True)
     table.add_column("size")
     table.add_column("runtime", left=True, wraps=True)
     for name in ("file MB", "memory MB", "load ms", *(f"RTF {length}\u00a0s" for length in SECONDS)):

@@ -8,6 +8,7 @@ from typing import Any
 
 from supernet.console.fitted import Fitted
 from supernet.scoring import Measure, Score, judged_by
+from supernet.timing import BUSY
 from supernet.units import MODULES
 
 SHORT_NAMES = (
@@ -17,8 +18,10 @@ SHORT_NAMES = (
 
 def results_table(results: Mapping[str, Any], split: str = "test") -> Fitted:
     """Sizes (or a selection's budgets) in rows, with error rates and what they cost."""
-    has_modules = any(":" in short_names(row["kept"]) for row in results["sizes"].values())
-    table = Fitted(results.get("title"), SHORT_NAMES * has_modules, boxed=True)
+    rows = results["sizes"].values()
+    notes = [SHORT_NAMES] * any(":" in short_names(row["kept"]) for row in rows)
+    notes += [f"RTF: {BUSY[0].lower()}{BUSY[1:]}"] * any(row.get("rtf_busy") for row in rows)
+    table = Fitted(results.get("title"), "\n".join(notes), boxed=True)
     measures = _measures(judged_by(results))
     rates = [f"{split} {measures[0].upper()}", *(m.upper() for m in measures[1:])]
     table.add_column("size")

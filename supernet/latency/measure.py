@@ -1,4 +1,4 @@
-"""Files measured in turn, each time in a fresh process, and what their medians are beside one of them."""
+"""Files measured in turn, each time in a fresh process, and what their best times are beside one of them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 from supernet.batch import Report
 from supernet.run import RunError
+from supernet.timing import Timing, together
 
 SECONDS = (1, 5, 10, 30)
 """Lengths of the utterances, ascending: peak memory is noted as they grow."""
@@ -47,7 +48,7 @@ class Costs:
 
     import_s: list[float] = field(default_factory=list)
     load_s: list[float] = field(default_factory=list)
-    times: dict[int, list[float]] = field(default_factory=lambda: {s: [] for s in SECONDS})
+    times: dict[int, list[Timing]] = field(default_factory=lambda: {s: [] for s in SECONDS})
     memory_mb: dict[int, list[float]] = field(default_factory=lambda: {s: [] for s in SECONDS})
 
     def add(self, measured: Any) -> None:
@@ -55,15 +56,15 @@ class Costs:
         self.import_s.append(measured["import_s"])
         self.load_s.append(measured["load_s"])
         for length in SECONDS:
-            self.times[length] += measured["times"][str(length)]
+            self.times[length].append(Timing(**measured["times"][str(length)]))
             self.memory_mb[length].append(measured["memory_mb"][str(length)])
 
 
 def measure(
     subjects: Sequence[Subject], threads: int, rounds: int, report: Report, device: str = "cpu"
 ) -> list[dict[str, Any]]:
-    """A row for each subject: medians, and ratios to the largest in ONNX float32 (or else in PyTorch, which
-    computes on ``device``; exports are made for the CPU).
+    """A row for each subject: the best of all runs, and ratios to the largest in ONNX float32 (or else in
+    PyTorch, which computes on ``device``; exports are made for the CPU).
 
     The subjects take turns, so that whatever slows the machine down for a while slows all of them.
     """
@@ -87,13 +88,16 @@ def base_of(subjects: Sequence[Subject]) -> Subject:
 def _row(subject: Subject, found: Costs) -> dict[str, Any]:
     costs = {
         "file_mb": subject.file.stat().st_size / 1e6,
-        "import_s": statistics.median(found.import_s),
-        "load_s": statistics.median(found.load_s),
+        "import_s": min(found.import_s),
+        "load_s": min(found.load_s),
     }
-    for length in SECONDS:
+    timings = {length: together(found.times[length]) for length in SECONDS}
+    for length, timing in timings.items():
         costs[f"memory_mb_{length}s"] = statistics.median(found.memory_mb[length])
-        costs[f"rtf_{length}s"] = statistics.median(found.times[length]) / length
-    return {"label": subject.label, "size": subject.size, "runtime": subject.runtime, "costs": costs}
+        costs[f"rtf_{length}s"] = timing.best / length
+    busy = any(timing.is_busy for timing in timings.values())
+    about = {"label": subject.label, "size": subject.size, "runtime": subject.runtime}
+    return {**about, "costs": costs, "busy": busy}
 
 
 def _run(subject: Subject, threads: int, device: str) -> Any:

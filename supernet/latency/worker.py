@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from supernet.timing import timed
@@ -31,10 +32,10 @@ def main() -> None:
     imported = time.perf_counter()
     recognise = open_file(Path(file), int(threads), device)
     loaded = time.perf_counter()
-    times, memory_mb = dict[str, list[float]](), dict[str, float]()
+    times, memory_mb = dict[str, dict[str, object]](), dict[str, float]()
     for length in seconds:
         work = functools.partial(recognise, float(length))
-        times[length] = timed(work, int(repeats), WARM_UP)
+        times[length] = asdict(timed(work, int(repeats), WARM_UP))
         memory_mb[length] = peak_memory_mb()
     loading = {"import_s": imported - start, "load_s": loaded - imported}
     print(json.dumps({**loading, "times": times, "memory_mb": memory_mb}))

@@ -146,7 +146,9 @@ def test_budgets_of_every_kind(
         assert budget in out
         (contest,) = (c for c in comparison(found)["contests"] if c["budget"] == budget)
         for row in contest["rows"]:
-            assert row["costs"][contest["quantity"]] <= contest["limit"] * (1 + 1e-9)
+            over = row["costs"][contest["quantity"]] / contest["limit"] - 1
+            assert row["over"] == (pytest.approx(over) if over > 1e-9 else 0.0)
+            assert contest["quantity"] == "latency" or not row["over"]
     assert len(rows(found, "units=75%")["learned"]["kept"]) == 3
     errors = comparison(found)["latency_error"]["latency=80%"]
     assert set(errors) == {"full net", "learned", "exhaustive"}

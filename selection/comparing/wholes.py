@@ -1,0 +1,88 @@
+"""Budgets in milliseconds are kept by what is measured: prices of units add up to an estimate, and a subnet
+that was chosen by it is cut out and timed as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from selection.budget import SLACK, Budget
+from selection.measuring.costs import time_whole
+from selection.measuring.store import Store
+from supernet.cutting import cut
+from supernet.model import Recogniser
+from supernet.units import Kept
+
+ROUNDS = 8
+"""How often a strategy chooses anew, for less each time, until the measured whole meets the budget."""
+
+
+class Wholes:
+    """Seconds of subnets, each cut out and timed as a whole, once: choices can be repeated."""
+
+    def __init__(
+        self, recogniser: Recogniser, seconds: float, store: Store, network: str, name: str, anew: bool
+    ) -> None:
+        """``name``: of the machine and the length, in the store; ``anew``: whatever the store knows."""
+        self._recogniser, self._seconds, self._anew = recogniser, seconds, anew
+        self._store, self._network, self._name = store, network, name
+        self._known: dict[Kept, float] = {}
+        self.is_busy = False
+        """Whether the machine had other work while any of them was timed."""
+
+    def __call__(self, kept: Kept) -> float:
+        if kept not in self._known:
+            self._known[kept] = self._measured(kept)
+        return self._known[kept]
+
+    def _measured(self, kept: Kept) -> float:
+        fact = f"{self._name}/whole/{''.join('1' if keep else '0' for keep in kept)}"
+        found = None if self._anew else self._store.fact(self._network, fact)
+        if found is None:
+            timing = time_whole(cut(self._recogniser, self._recogniser.table.subnet(kept)), self._seconds)
+            found = np.array([timing.best, float(timing.is_busy)]), 0.0
+            self._store.add_fact(self._network, fact, *found)
+        seconds, is_busy = (float(x) for x in found[0])
+        self.is_busy = self.is_busy or bool(is_busy)
+        return seconds
+
+
+def fitted(
+    choose: Callable[[Budget], Kept], budget: Budget, whole: Callable[[Kept], float]
+) -> tuple[Kept, Budget]:
+    """What ``choose`` keeps for a budget in milliseconds so that the measured ``whole`` meets it, and the
+    budget, smaller or not, that it was asked for in the end; what comes nearest where nothing meets it.
+    """
+    asked, nearest = budget, None
+    for left in reversed(range(ROUNDS)):
+        kept = asked.full if asked.fits(asked.full) else choose(asked)
+        took = whole(kept)
+        if took <= budget.limit * SLACK:
+            return kept, asked
+        if nearest is None or took < nearest[0]:
+            nearest = took, kept, asked
+        price, cheapest = budget.prices.of(kept), budget.prices.cheapest
+        if price <= cheapest * SLACK:
+            break
+        # Less by as much as it took too long, and less than this subnet costs; at last a unit alone.
+        limit = min(asked.limit, price * min(1 - 1e-6, budget.limit / took))
+        asked = replace(budget, limit=max(cheapest, limit if left > 1 else cheapest))
+    assert nearest is not None
+    return nearest[1:]
+
+
+def wholes_by_budget(
+    budgets: Iterable[Budget], chosen: Mapping[str, Mapping[str, Kept]], whole: Callable[[Kept], float]
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """For budgets in milliseconds, by strategy: the sum over the units of its choice, and the measured whole.
+
+    Beside them the full net: where it differs, too, the machine is not as fast as when units were timed.
+    """
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for budget in (b for b in budgets if b.is_measured):
+        kept = {"full net": budget.full, **chosen[budget.name]}
+        found[budget.name] = {name: (budget.prices.of(k), whole(k)) for name, k in kept.items()}
+    return found
