@@ -54,7 +54,7 @@ def look_at(path: Path, member: Member | None, decode: bool) -> Any:
             file.seek(0)
             if is_cut or header.frames != _num_found(audio, header, decode):
                 what = f"breaks off after {header.duration:.2f} s or less"
-                raise Unusable("unreadable", f"'{name}' {what}: it is shorter than its header says")
+                raise Unusable("unreadable", f"'{name}' {what}: the file ends before its audio does")
     except (soundfile.LibsndfileError, OSError) as error:
         # The library's own words name what it was given, which for a member is an object of ours.
         why = getattr(error, "error_string", "") or error

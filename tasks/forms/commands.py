@@ -50,6 +50,15 @@ def channel_of(name: str, first: int) -> int:
     raise Unusable("bad line", what)
 
 
+def one_channel(wanted: int | None, own: int | None) -> int | None:
+    """The channel ``wanted`` of what is the channel ``own`` alone already, if it is one."""
+    if own is None or wanted is None:
+        return wanted if own is None else own
+    if wanted > 0:
+        raise Unusable("segment", f"channel {wanted} of a command that gives one channel, which is 0")
+    return own
+
+
 def _sph2pipe(words: list[str]) -> tuple[str, int | None]:
     """Of its options, ``-p`` and ``-f`` are about the file that is written, ``-c`` chooses a channel;
     ``-t`` and ``-s`` cut, ``-u`` and ``-a`` make 8 bits of each sample, ``-h`` brings another header.

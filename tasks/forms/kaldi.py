@@ -15,7 +15,7 @@ from pathlib import Path
 
 from supernet.batch import Split
 from tasks.entries import Entry, Listed, locate, numbered_lines, seconds
-from tasks.forms.commands import channel_of, file_of
+from tasks.forms.commands import channel_of, file_of, one_channel
 from tasks.forms.form import NONE, Form, Found, alone, choose
 from tasks.problems import Kind, Problem, Unusable
 
@@ -85,7 +85,7 @@ class _Folder:
                 name, start, duration, channel = _segment(line[3])
                 recording, place = self._recording(name), self._channels.get(name)
             audio, own = _audio(recording, place)
-            channel = _one(channel, own)
+            channel = one_channel(channel, own)
         except Unusable as error:
             return self._problem(error.kind, line, str(error))
         file = locate(audio, self._path)
@@ -129,15 +129,6 @@ def _audio(recording: Line, place: Line | None) -> tuple[str, int | None]:
         if name == Path(file).stem != recording[0]:
             channel = channel_of(which.strip(), first=1)
     return file, channel
-
-
-def _one(wanted: int | None, there: int | None) -> int | None:
-    """The channel ``wanted`` of what is one channel already, if ``there`` is one."""
-    if wanted is None or there is None:
-        return there if wanted is None else wanted
-    if wanted > 0:
-        raise Unusable("segment", f"channel {wanted} of a command that gives one channel, which is 0")
-    return there
 
 
 def _merged(path: Path, names: tuple[str, ...]) -> Iterator[Line]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from supernet.batch import Split
 from tasks.entries import TOLERANCE, Entry, id_of, locate, seconds, split_of
-from tasks.forms.commands import channel_of, file_of
+from tasks.forms.commands import channel_of, file_of, one_channel
 from tasks.problems import Problem, Unusable, short
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -51,7 +51,7 @@ def _entry(found: Mapping[str, str | None], where: str, folder: Path, split: Spl
     path, channel = None, None if found["channel"] is None else channel_of(found["channel"], first=0)
     if audio:
         name, own = file_of(audio)
-        path, channel = locate(name, folder), own if channel is None else channel
+        path, channel = locate(name, folder), one_channel(channel, own)
     is_named = bool(found["id"])
     return Entry(
         id, where, path, text, split, start, duration, found["speaker"], channel=channel, is_named=is_named

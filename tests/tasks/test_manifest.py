@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
-import itertools
-import json
-import os
 import re
 import shutil
-from collections import deque
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from lhotse import AudioSource, CutSet
+from lhotse import CutSet
 from pydantic import ValidationError
 
 from supernet.batch import SPLITS, Batch, Split, TaskError
@@ -150,79 +143,6 @@ def test_unusable_utterances_are_named_with_their_reasons(tmp_path: Path) -> Non
     assert reasons["gone"].startswith("no such file: ")
 
 
-def test_files_that_break_off_are_named_also_where_the_manifest_was_made_of_them(tmp_path: Path) -> None:
-    folder, files = write_folder(tmp_path / "tones", train=3), []
-    for id, options in (("0", {}), ("1", {"format": "OGG", "subtype": "OPUS"}), ("2", {})):
-        path = write_wav(tmp_path / "audio" / f"{id}.wav", tone(2.0))
-        soundfile.write(path, tone(2.0), 16_000, **options)
-        if id != "2":
-            path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
-        files.append((path, "a bc"))
-    add_files(folder, "train", files)
-    reasons = {skipped.id: skipped.reason for skipped in prepared(folder, max_skipped=0.9).skipped()}
-    assert set(reasons) == {"0", "1"}
-    assert all("breaks off after" in reason for reason in reasons.values())
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"text": float("nan")}, "its text must be a text, but is 'nan' instead"),
-        ({"text": ["a"]}, "its text must be a text"),
-        ({"text": True}, "its text must be a text"),
-        ({"text": None}, "no text"),
-    ],
-)
-def test_a_text_of_a_cut_is_a_text(tmp_path: Path, change: dict[str, object], reason: str) -> None:
-    folder = write_folder(tmp_path / "tones", train=3)
-    edit(manifest_path(folder, "train"), lambda cut: cut["supervisions"][0].update(change))
-    (skipped,) = prepared(folder, max_skipped=0.5).skipped()
-    assert (skipped.id, skipped.reason[: len(reason)]) == ("train-0", reason)
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"id": 7}, "the name of a cut must be a text"),
-        ({"duration": float("nan")}, "must have a duration"),
-        ({"duration": float("inf")}, "must have a duration"),
-        ({"custom": ["part"]}, "must be a Lhotse CutSet, but cannot be read"),
-    ],
-)
-def test_a_cut_of_a_stranger_ends_in_one_line(tmp_path: Path, change: dict[str, object], reason: str) -> None:
-    folder = write_folder(tmp_path / "tones", train=3)
-    edit(manifest_path(folder, "train"), lambda cut: cut.update(change))
-    with pytest.raises(TaskError, match=reason) as error:
-        prepared(folder)
-    assert len(str(error.value).splitlines()) == 1
-
-
-def edit(manifest: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """``change`` the first cut."""
-    first, *others = gzip.decompress(manifest.read_bytes()).splitlines()
-    cut = json.loads(first)
-    change(cut)
-    manifest.write_bytes(gzip.compress(b"\n".join([json.dumps(cut).encode(), *others])))
-
-
-def test_audio_that_vanishes_later_is_named_in_one_line(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "tones", train=6)
-    task = prepared(folder, store_hours=0)
-    gone = folder / "audio" / "train" / "train-4.flac"
-    content, status = gone.read_bytes(), gone.stat()
-    for broken in (None, content[: len(content) // 2], b""):
-        gone.unlink(missing_ok=True)
-        if broken is not None:
-            gone.write_bytes(broken)
-        reader = task.train_reader(task.tokens(), seed=0, rank=0, num_ranks=1)
-        with pytest.raises(TaskError, match=r"^the audio of 'train-4' in the train split must be") as error:
-            deque(itertools.islice(reader, 10), maxlen=0)
-        assert len(str(error.value).splitlines()) == 1
-    gone.write_bytes(content)
-    os.utime(gone, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert prepared(folder, store_hours=0).skipped() == []
-
-
 def test_unusable_utterances_are_in_no_batch(tmp_path: Path) -> None:
     task = prepared(bad_folder(tmp_path), max_skipped=0.9)
     ids = {id for batch in task.eval_batches("train", task.tokens()) for id in batch.ids}
@@ -346,31 +266,6 @@ def test_an_empty_split_stops(tmp_path: Path) -> None:
         prepared(folder)
 
 
-def test_a_file_that_is_no_manifest_stops(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "tones")
-    manifest_path(folder, "test").write_text("nothing of the kind")
-    with pytest.raises(TaskError, match="must be a Lhotse CutSet, but cannot be read"):
-        prepared(folder)
-
-
-def test_equal_names_stop(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "tones")
-    wav = write_wav(tmp_path / "twin.wav", tone(1.0))
-    add_files(folder, "test", [(wav, "a"), (wav, "b")])
-    with pytest.raises(TaskError, match="twice"):
-        prepared(folder)
-
-
-def test_commands_in_a_manifest_are_not_run(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "tones", test=1)
-    cut = next(iter(CutSet.from_file(manifest_path(folder, "test"))))
-    cut.recording.sources = [AudioSource("command", [0], f"touch {tmp_path / 'ran'}")]
-    CutSet.from_cuts([cut]).to_file(manifest_path(folder, "test"))
-    with pytest.raises(TaskError, match="must be a file, but is command instead"):
-        prepared(folder)
-    assert not (tmp_path / "ran").exists()
-
-
 def test_unprepared_is_an_error(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones")
     task = Manifest(Manifest.Options.model_validate({"path": folder, "cache": tmp_path / "cache"}))
@@ -393,32 +288,3 @@ def test_progress_is_reported(tmp_path: Path) -> None:
     task.prepare(lambda what, done, total: seen.append((what, done, total)))
     assert seen == [("computing features", done, 5) for done in range(1, 6)]
     task.prepare(quiet)
-
-
-LENGTHS = {"a": 1.0, "b": 1.75, "c": 1.9, "d": 2.0, "e": 2.01, "f": 2.5}
-"""Seconds, around a limit of 2.0."""
-
-
-@pytest.mark.parametrize(("speeds", "left_out"), [((), "ef"), ((1.0, 1.1), "ef"), ((0.9, 1.0), "cdef")])
-def test_utterances_too_long_for_the_model_are_left_out(
-    tmp_path: Path, speeds: tuple[float, ...], left_out: str
-) -> None:
-    folder = write_folder(tmp_path / "tones", train=1)
-    files = [
-        (write_wav(tmp_path / f"{name}.wav", tone(seconds)), "a bc") for name, seconds in LENGTHS.items()
-    ]
-    add_files(folder, "train", files)
-    task = prepared(folder, max_seconds=2.0, max_skipped=0.7, speed_perturb=speeds)
-    reasons = {skipped.id.split("-")[0]: skipped.reason for skipped in task.skipped()}
-    assert sorted(reasons) == list(left_out)
-    assert reasons["f"] == f"too long: {2.5 / min(1.0, *speeds, 1.0):.2f} s, and `task.max_seconds` is 2"
-    reader = task.train_reader(task.tokens(), seed=0, rank=0, num_ranks=1)
-    assert all(max(next(reader).num_frames) <= 200 for _ in range(20))
-
-
-def test_too_many_long_utterances_stop(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "tones", train=9)
-    with pytest.raises(
-        TaskError, match=r"`max_skipped` .* 1 of 9 utterances of the train .*: too long: 1\.3"
-    ):
-        prepared(folder, max_seconds=1.25)
