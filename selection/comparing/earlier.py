@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose
@@ -34,12 +35,23 @@ def stored(path: Path, network: str) -> Comparison | None:
     try:
         found = _COMPARISON.validate_json(path.read_bytes())
     except (OSError, ValidationError) as e:
+        if isinstance(e, ValidationError) and _is_older(path):
+            return None
         first = e.errors()[0]["msg"] if isinstance(e, ValidationError) else e.strerror
         raise RunError(
             f"'{path}' must be a comparison of choices, but is not ({first}). "
             "Move it away: what was measured and chosen is in selections/."
         ) from None
     return found if found.network == network else None
+
+
+def _is_older(path: Path) -> bool:
+    """Whether it is a comparison of a version that named error rates otherwise: nothing is taken in."""
+    try:
+        data = json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(data, dict) and "full_wer" in data and isinstance(data.get("contests"), list)
 
 
 @dataclass(frozen=True)
