@@ -27,6 +27,10 @@ def problems(kind: Literal["sampler", "pruner"], name: str, options: Mapping[str
     if name not in names:
         known = ", ".join(names)
         return [f"`{kind}` must be one of Optuna's {known}, but is '{name}' instead.{nearest(name, names)}"]
+    taken = list(inspect.signature(getattr(module, name)).parameters)
+    if unknown := [str(option) for option in options if option not in taken]:
+        rule = f"`{kind}` {name} must be given options that it takes, but"
+        return [f"{rule} '{option}' is none of them.{nearest(option, taken)}" for option in unknown]
     try:
         getattr(module, name)(**options)
     except (TypeError, ValueError, ImportError) as e:

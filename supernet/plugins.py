@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, get_args
@@ -11,6 +13,8 @@ from pydantic import ValidationError
 from supernet.names import GROUPS, PluginKind, nearest, plugin_names
 from supernet.settings import elsewhere, is_mapping, section_of
 
+MOST_SHOWN = 80
+"""Of a wrong value, so many characters are shown."""
 Names = Callable[[], Iterable[str]]
 """All settings that may have been meant, asked for where one is unknown."""
 
@@ -61,12 +65,12 @@ def validated(
         for error in e.errors():
             loc = _named_part(kls, error["loc"])
             path = prefix + ".".join(str(part) for part in loc)
-            if error["type"] == "extra_forbidden":
+            if error["type"] in ("extra_forbidden", "invalid_key"):
                 problems.append(_unknown(kls, prefix, loc, names))
             elif error["type"] == "value_error":
                 problems += [f"{problem}." for problem in str(error["ctx"]["error"]).split("; ")]
             else:  # of alternatives, each has something to say
-                rules.setdefault(path, ([], error["input"]))[0].append(_rule(error["msg"]))
+                rules.setdefault(path, ([], error["input"]))[0].append(_rule(error))
         problems += [_wrong(path, found, value) for path, (found, value) in rules.items()]
         return None
 
@@ -84,33 +88,49 @@ def _unknown(kls: Any, prefix: str, loc: Sequence[Any], names: Names) -> str:
 
 
 _RULES = {
-    "valid integer": "a whole number",
-    "valid number": "a number",
-    "valid boolean": "true or false",
-    "valid string": "a text",
-    "valid tuple": "a list",
-    "valid list": "a list",
-    "valid dictionary": "a mapping of settings",
-    "valid path": "a path",
-    "not a valid path": "a path",
-    "instance of": "a mapping of settings",
+    "missing": "be given",
+    "int_type": "be a whole number",
+    "int_parsing": "be a whole number",
+    "int_from_float": "be a whole number",
+    "int_parsing_size": "be a whole number of at most 4,300 digits",
+    "float_type": "be a number",
+    "float_parsing": "be a number",
+    "finite_number": "be a finite number",
+    "bool_type": "be true or false",
+    "bool_parsing": "be true or false",
+    "string_type": "be a text",
+    "path_type": "be a path",
+    "tuple_type": "be a list",
+    "list_type": "be a list",
+    "set_type": "be a list",
+    "dict_type": "be a mapping of settings",
+    "mapping_type": "be a mapping of settings",
+    "model_type": "be a mapping of settings",
+    "model_attributes_type": "be a mapping of settings",
+    "union_tag_not_found": "be a mapping with {discriminator}",
+    "union_tag_invalid": "have one of {expected_tags} as {discriminator}",
+    "literal_error": "be {expected}",
+    "too_short": "have at least {min_length} parts",
+    "too_long": "have at most {max_length} parts",
 }
+"""What each kind of error of the validation library asks for, as the end of a sentence with "must"."""
 
 
-def _rule(message: str) -> str:
-    """What the validation library says of a value, as the end of a sentence with "must"."""
-    if message == "Field required":
-        return "be given"
-    ours = next((f"be {rule}" for theirs, rule in _RULES.items() if theirs in message), None)
-    return ours or message.replace("Input should be ", "be ").replace("Input should have ", "have ")
+def _rule(error: Any) -> str:
+    if (rule := _RULES.get(error["type"])) is not None:
+        return rule.format(**error.get("ctx", {}))
+    return re.sub(r"^\w+ should ", "", str(error["msg"]))  # such as "be less than 1"
 
 
 def _wrong(path: str, rules: Sequence[str], value: Any) -> str:
-    rule = " or ".join([rules[0], *(rule.removeprefix("be ") for rule in rules[1:])])
-    hint = " YAML takes yes, no, on and off for truth values: quote them." if isinstance(value, bool) else ""
     if rules == ["be given"]:
         return f"`{path}` must be given, but is not."
-    return f"`{path}` must {rule}, but is {value!r} instead.{hint}"
+    distinct = list(dict.fromkeys(rules))
+    rule = " or ".join([distinct[0], *(rule.removeprefix("be ") for rule in distinct[1:])])
+    hint = " YAML takes yes, no, on and off for truth values: quote them." if isinstance(value, bool) else ""
+    shown = str(value) if isinstance(value, datetime.date) else repr(value)
+    shown = shown if len(shown) <= MOST_SHOWN else shown[: MOST_SHOWN - 1] + "…"
+    return f"`{path}` must {rule}, but is {shown} instead.{hint}"
 
 
 def _named_part(kls: Any, loc: Sequence[Any]) -> list[Any]:
