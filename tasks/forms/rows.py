@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,21 @@ _OTHERS: dict[str, tuple[str, tuple[type, ...]]] = {
 """Columns that need not be texts, and what they may be."""
 
 
+_KNOWN = {name for names in COLUMNS.values() for name in names}
+_SPAN = re.compile(
+    "(seg|segment)?_?(start|begin|onset|end|stop)"
+    "(_?(s|secs?|seconds|ms|msecs?|milliseconds|samples?|frames?|time|timestamp|ts))*"
+)
+"""Names of columns that tell where in its recording an utterance lies, in whatever unit."""
+
+
 def entry(row: Mapping[str, Any], where: str, folder: Path, split: Split | None) -> Entry | Problem:
     """The utterance that ``row`` of a listing in ``folder`` tells of."""
     values = {name: _value(row, names) for name, names in COLUMNS.items()}
     try:
         found = {name: _as_text(name, value) for name, value in values.items()}
         split = _split(found["split"]) or split
+        _check_names(row, found["audio"])
         return _entry(found, where, folder, split)
     except Unusable as error:
         audio = values["audio"] if isinstance(values["audio"], str) else ""
@@ -76,6 +86,14 @@ def _span(found: Mapping[str, str | None]) -> tuple[float, float | None]:
         what = f"must have a duration or an end, too, but has the start {start:g} s alone"
         raise Unusable("bad line", what)
     return start, duration
+
+
+def _check_names(row: Mapping[str, Any], audio: str | None) -> None:
+    """Raise :class:`Unusable` where a time has another name: ignored, the whole recording would be heard."""
+    for name in row if audio else ():
+        if name not in _KNOWN and row[name] not in (None, "") and _SPAN.fullmatch(name.lower()):
+            what = f"{name!r} must be named start or end, or offset and duration, in seconds"
+            raise Unusable("bad line", what)
 
 
 def _split(said: str | None) -> Split | None:

@@ -134,6 +134,20 @@ def test_spans_that_are_none_are_problems(tmp_path: Path, form: str, span: dict[
     assert skipped.reason.endswith(f"all.{form}:{8 if form == 'csv' else 7})")
 
 
+@pytest.mark.parametrize(
+    "columns",
+    ["start_ms,end_ms", "start_sec,end_sec", "segment_start,segment_end", "begin_sample,end_sample"],
+)
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_span_of_another_name_is_not_ignored(tmp_path: Path, form: str, columns: str) -> None:
+    write_audio(tmp_path)
+    good: list[dict[str, Any]] = [{"path": f"u{i}.wav", "text": "a", "end_of_turn": True} for i in range(3)]
+    bad = {"path": "u0.wav", "text": "a", **dict.fromkeys(columns.split(","), 100)}
+    write_rows(tmp_path / f"all.{form}", [*good, bad])
+    (skipped,) = prepared(tmp_path, max_skipped=0.5).skipped()
+    assert skipped.reason.startswith(f"bad line: {columns.split(',')[0]!r} must be named start or end")
+
+
 def test_a_column_may_name_the_channel(tmp_path: Path) -> None:
     voices = [tone(1.0, 300), tone(1.0, 700)]
     write_wav(tmp_path / "call.wav", np.stack(voices, axis=1))
