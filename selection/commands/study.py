@@ -150,15 +150,16 @@ def _report(study: Study, folder: Path) -> None:
     """Write tables, pictures and the page of a study into its folder, and print the tables."""
     folder.mkdir(parents=True, exist_ok=True)
     data = _anywhere(study.user_attrs[DEFINITION])
-    kind = data.pop("kind")
+    kind, best = data.pop("kind"), None
     if kind == "compare":
         compare_report.write(study, checked(CompareDefinition, data), folder)
     else:
-        tune_report.write(study, data["objectives"], folder)
+        best = best_settings(study, folder)
+        tune_report.write(study, data["objectives"], folder, best)
     console.print(f"{folder / 'report.html'} shows it all; results.csv has every number.")
     if kind == "compare":
         say_next((command("study", "report", folder), "tables and page again, from what is stored"))
-    elif (best := best_settings(study, folder)) is not None:
+    elif best is not None:
         say_next((command("train", "--config", best, "--out", folder / "best"), "with the best settings"))
 
 

@@ -8,13 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 
-import yaml
 from markupsafe import Markup
 from optuna.importance import get_param_importances
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from selection.study.space import nested, read, shown
+from selection.study.space import shown
 from selection.study.storage import DEFINITION
 from selection.study.tune_pictures import Drawing
 from supernet.console.fitted import Fitted
@@ -22,52 +21,35 @@ from supernet.console.screen import console
 from supernet.files import write_whole
 from supernet.pages import page_environment
 from supernet.reporting.picture import Picture
-from supernet.resolve import Data, merge
 
-BEST_FILE = "best.yaml"
-"""The settings of the best trial, in the study's folder."""
 SPLITS = ("validation", "test")
 MOST_SHOWN = 15
 FEWEST_FOR_IMPORTANCES = 4
 
 
-def write(study: Study, objectives: Sequence[str], folder: Path) -> None:
-    """Print the best trials and what mattered, and write the best settings, CSV, pictures and page."""
+def write(study: Study, objectives: Sequence[str], folder: Path, best: Path | None = None) -> None:
+    """Print the best trials and what mattered, and write CSV, pictures and page. ``best``: the file of the
+    best settings, where there is one.
+    """
     trials = completed(study)
     is_rate = not study.user_attrs.get(DEFINITION, {}).get("reference")
     drawn = Drawing(study, objectives, trials, importances(study), measure(study), is_rate).all()
     for name, picture in drawn.items():
         write_whole(folder / f"{name}.png", picture.png)
-    if trials and DEFINITION in study.user_attrs:
-        text = yaml.safe_dump(best_settings(study), sort_keys=False, allow_unicode=True)
-        write_whole(folder / BEST_FILE, text)
     write_whole(folder / "results.csv", as_csv(study, objectives))
-    write_whole(folder / "report.html", page(study, objectives, drawn, next_commands(folder)))
+    write_whole(folder / "report.html", page(study, objectives, drawn, next_commands(folder, best)))
     console.print(table(study, objectives))
     for key, value in importances(study).items():
         console.print(f"importance of {key}: {value:.2f}")
 
 
-def best_settings(study: Study) -> Data:
-    """Every setting of the best trial, or of that on the Pareto front with the lowest first objective; to be
-    trained with ``--config``.
-    """
-    values = {key: read(value) for key, value in completed(study)[0].params.items()}
-    return merge(study.user_attrs[DEFINITION]["settings"], nested(values))
-
-
-def next_commands(folder: Path) -> list[tuple[str, str]]:
+def next_commands(folder: Path, best: Path | None) -> list[tuple[str, str]]:
     """What can be done with a search, as commands to type."""
-    best = folder / BEST_FILE
-    found = [
-        (
-            "Write this page again, from what is stored",
-            f"python -m selection.study report {quote(str(folder))}",
-        )
-    ]
-    if best.is_file():
-        command = f"python -m supernet.train --config {quote(str(best))} --out runs/best"
-        found.insert(0, ("Train with the best settings", command))
+    again = f"python -m selection.study report {quote(str(folder))}"
+    found = [("Write this page again, from what is stored", again)]
+    if best is not None:
+        train = f"python -m supernet.train --config {quote(str(best))} --out {quote(str(folder / 'best'))}"
+        found.insert(0, ("Train with the best settings", train))
     return found
 
 
