@@ -35,6 +35,8 @@ _LARGEST_TERMS = (1000, 4000)
 whose exact filter would not fit into memory, may drift by a second an hour.
 """
 _RATES = (1000, 1_000_000)
+LOUDEST = 1e15
+"""Samples beyond it, where 1 is full scale, have features that are not finite."""
 _HEAD = 1 << 20
 """Bytes that must be enough to tell audio from something else."""
 _UNKNOWN_FORMAT = 1
@@ -65,7 +67,7 @@ def extensions() -> set[str]:
 def seconds(file: Path) -> float:
     """How long ``file`` says it is; 0 where it cannot be read, or only once."""
     try:
-        return float(soundfile.info(_name(file)).duration) if file.is_file() else 0.0
+        return float(soundfile.info(system_name(file)).duration) if file.is_file() else 0.0
     except (OSError, TypeError, ValueError, soundfile.LibsndfileError):
         return 0.0
 
@@ -93,7 +95,7 @@ def _seekable(file: Path | BinaryIO) -> Iterator[bytes | BinaryIO]:
     elif file.suffix.lower() == ".raw":
         raise AudioError("samples without a header do not tell their rate; write them as WAV")
     elif file.is_file():
-        yield _name(file)
+        yield system_name(file)
     elif file.is_dir():
         raise NoSuchFile("is a folder")
     elif not file.exists():  # a dead link is none, either
@@ -103,8 +105,8 @@ def _seekable(file: Path | BinaryIO) -> Iterator[bytes | BinaryIO]:
             yield copy
 
 
-def _name(file: Path) -> bytes:
-    """As the system knows it, UTF-8 or not; never ``-``, which libsndfile takes for standard input."""
+def system_name(file: Path) -> bytes:
+    """What libsndfile is to open, UTF-8 or not; never ``-``, which it takes for standard input."""
     return os.fsencode(file.absolute())
 
 

@@ -22,6 +22,7 @@ from supernet.decoding import Decoder
 from supernet.devices import chosen_device
 from supernet.features import SAMPLE_RATE
 from supernet.opening import choose, open_selection
+from supernet.pauses import Lengths
 from supernet.run import Run
 from supernet.selections import Choice, Selection
 from supernet.timing import BUSY, Timing, timed
@@ -101,6 +102,13 @@ class Recognizer:
     @property
     def decoder(self) -> Decoder:
         return self._decoder
+
+    @property
+    def lengths(self) -> Lengths | None:
+        """Of the utterances that the network was trained on, as far as they are known: longer recordings are
+        cut at pauses.
+        """
+        return self._model.lengths
 
     @property
     def size(self) -> int:

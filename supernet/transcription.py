@@ -29,6 +29,8 @@ Recording = Iterable[Tensor]
 LogProbs = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 """From the samples (S,) of some chunks to the log-probabilities (S, V) of each."""
 
+_LEEWAY = 1.2
+"""A net knows what to do a little beyond the utterances of its training."""
 _SHORTEST = 25
 """Stream frames of a chunk, at least."""
 
@@ -55,7 +57,7 @@ class Transcriber:
         self._length = min(round(CHUNK_SECONDS / input.stream_seconds), longest)
         self._typical: int | None = None
         if lengths is not None:
-            heard = max(_SHORTEST, math.ceil(lengths.longest / input.stream_seconds))
+            heard = max(_SHORTEST, math.ceil(_LEEWAY * lengths.longest / input.stream_seconds))
             self._length = min(self._length, heard)
             self._typical = math.ceil(lengths.typical / input.stream_seconds)
         self._overlap = min(round(OVERLAP_SECONDS / input.stream_seconds), self._length // 3)

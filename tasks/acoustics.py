@@ -17,12 +17,12 @@ import torchaudio.functional as F
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
-from supernet.audio import resample
+from supernet.audio import AudioError, extensions, reason, resample, system_name
 from supernet.batch import TaskError
 from supernet.features import SAMPLE_RATE, is_silent
 from supernet.files import refusal
 
-_SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {".sph", ".opus"}
+_SUFFIXES = extensions() | {".sph"}
 _NAMED = 3
 """Files in an error message."""
 
@@ -140,7 +140,7 @@ def segment(path: Path, length: int, start: float) -> Tensor:
 def _read(path: Path, start: float = 0.0, seconds: float | None = None) -> tuple[Tensor, bool]:
     """All channels (C, S) at 16 kHz, and whether there was more than ``seconds``."""
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(system_name(path)) as file:
             wanted = file.frames if seconds is None else 1 + int(seconds * file.samplerate)
             rest = max(0, file.frames - wanted)
             if rest:
@@ -148,12 +148,15 @@ def _read(path: Path, start: float = 0.0, seconds: float | None = None) -> tuple
             samples, rate = file.read(wanted, dtype="float32", always_2d=True).T, file.samplerate
     except (soundfile.LibsndfileError, OSError) as error:
         raise TaskError(
-            f"'{path}' must be readable audio, but is not: {error}. Repair or remove it."
+            f"'{path}' must be readable audio, but is not: {reason(error)}. Repair or remove it."
         ) from None
     found = torch.from_numpy(samples)
     if found.numel() == 0 or not bool(found.isfinite().all()):
         raise TaskError(f"'{path}' must hold finite samples, but does not. Repair or remove it.")
-    return resample(found, rate), rest > 0
+    try:
+        return resample(found, rate), rest > 0
+    except AudioError as error:
+        raise TaskError(f"'{path}' cannot be used: {error}. Convert or remove it.") from None
 
 
 def find_audio(folder: Path, option: str) -> list[Path]:
@@ -176,7 +179,7 @@ def _broken(files: list[Path]) -> Iterator[Path]:
     """Those whose headers cannot be read or announce nothing."""
     for file in files:
         try:
-            if soundfile.info(file).frames > 0:
+            if soundfile.info(system_name(file)).frames > 0:
                 continue
         except (soundfile.LibsndfileError, OSError):
             pass

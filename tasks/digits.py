@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from supernet.audio import resample
+from supernet.audio import reason, resample, system_name
 from supernet.batch import SPLITS, Report, Split, TaskError
 from supernet.features import SAMPLE_RATE
 from supernet.files import refusal
@@ -195,9 +195,9 @@ def _join(id: str, parts: list[Take], decode: Callable[[Path], Tensor], rng: ran
 
 def _decode(path: Path) -> Tensor:
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        samples, rate = soundfile.read(system_name(path), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise TaskError(
-            f"`{path}` must be a recording, but cannot be decoded: {error}. Get it again."
+            f"`{path}` must be a recording, but cannot be decoded: {reason(error)}. Get it again."
         ) from error
     return resample(torch.from_numpy(samples).mean(dim=1), rate)

@@ -11,8 +11,11 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
+from supernet.audio import LOUDEST, system_name
 from tasks.members import Member, MemberFile
 from tasks.problems import Unusable
 
@@ -48,7 +51,7 @@ def look_at(path: Path, member: Member | None, decode: bool) -> Any:
             file: BinaryIO = stack.enter_context(open(path, "rb"))
             if member is not None:
                 file = stack.enter_context(BufferedReader(MemberFile(file, member)))
-            audio: Any = file if member else path
+            audio: Any = file if member else system_name(path)
             header = soundfile.info(audio)
             is_cut = _is_cut(header, file, size)
             file.seek(0)
@@ -82,7 +85,15 @@ def _num_found(audio: Any, header: Any, decode: bool) -> int:
         if not decode:
             return int(header.frames)
         file.seek(0)
-        return sum(map(len, file.blocks(2**16)))
+        return sum(len(_bearable(block)) for block in file.blocks(2**16, dtype="float32"))
+
+
+def _bearable(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``block`` again. Raises :class:`Unusable` where features cannot be computed of it."""
+    if not bool((np.abs(block) <= LOUDEST).all()):
+        what = f"its samples reach {np.abs(block).max():.3g}, where 1 is full scale: features are not finite"
+        raise Unusable("unreadable", what)
+    return block
 
 
 def _has_last(file: Any) -> bool:

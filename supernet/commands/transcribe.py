@@ -11,9 +11,10 @@ from pathlib import Path
 from torch import Tensor
 
 from supernet import audio
+from supernet.chunks import CHUNK_SECONDS
 from supernet.commands.options import note_left_out, open_beam
 from supernet.console.progress import progress
-from supernet.console.text import complain, json_encodable, plain, put
+from supernet.console.text import complain, json_encodable, note, plain, put
 from supernet.features import SAMPLE_RATE
 from supernet.files import write_whole
 from supernet.recognizer import Recognizer
@@ -46,6 +47,11 @@ def transcribe(args: argparse.Namespace) -> int:
         recognizer = recognizer.use(args.size)
     note_left_out(recognizer.decoder)
     sources = [Source(name, 0.0 if name == STDIN else audio.seconds(Path(name))) for name in names]
+    if recognizer.lengths is None and any(source.seconds > CHUNK_SECONDS for source in sources):
+        note(
+            f"'{args.run}' does not say how long its training utterances were. Where they were much shorter "
+            "than these recordings, errors will be many."
+        )
     failed = _transcribe(recognizer, sources, args.batch, write)
     if failed and len(sources) > 1:
         complain(f"{failed} of {len(sources)} recordings could not be read.")

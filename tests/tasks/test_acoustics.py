@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 from pathlib import Path
 
@@ -199,6 +200,17 @@ def test_a_recording_that_turns_out_broken_is_named(tmp_path: Path) -> None:
     nan.write_bytes(b"")
     with pytest.raises(TaskError, match=r"nan\.wav' must be readable audio"):
         segment(nan, 1000, 0.0)
+
+
+@pytest.mark.parametrize("rate", [16_001, 44_101, 191_999])
+def test_noise_of_any_rate_and_any_name(rate: int, tmp_path: Path) -> None:
+    """A name that is no UTF-8 is a name."""
+    write_wav(tmp_path / "a.wav", tone(3.0, 440, rate), rate)
+    (tmp_path / "a.wav").rename(tmp_path / os.fsdecode(b"caf\xe9.wav"))
+    (file,) = find_audio(tmp_path, "noise")
+    found = segment(file, 16_000, 0.5)
+    assert len(found) == 16_000
+    assert int(torch.fft.rfft(found).abs().argmax()) == pytest.approx(440, abs=1)
 
 
 @pytest.mark.parametrize("wrong", [{"snr": (9, 3)}, {"probability": 1.5}, {"loudness": 1}])

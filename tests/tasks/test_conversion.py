@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from supernet.batch import SPLITS, TaskError
 from tasks.conversion import convert
 from tasks.division import Division
 from tasks.entries import Entry, Listed, Source
+from tasks.manifest import Manifest
 from tasks.problems import read_problems
 from tasks.summary import read_summary
 from tests.tasks.corpora import write_flac
@@ -233,3 +235,20 @@ def test_a_long_listing_is_written_as_it_is_read(tmp_path: Path) -> None:
     convert(source, tmp_path / "made", lambda what, done, total: seen.append((done, reads[-1])))
     assert seen == [(100, 99), (200, 199), (250, 249)]
     assert numbers_of_cuts(tmp_path / "made") == [84, 83, 83]
+
+
+def test_samples_too_large_for_features_are_a_problem_of_decoding(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    for name in ("good", "loud", "nan"):
+        samples = tone(1.0)
+        samples[100] = {"good": 0.5, "loud": 1e25, "nan": np.nan}[name]
+        soundfile.write(tmp_path / "corpus" / f"{name}.wav", samples, 16_000, subtype="FLOAT")
+    lines = [f"{name}.wav,a,{split}" for split in SPLITS for name in ("good", "loud", "nan")]
+    (tmp_path / "corpus" / "all.csv").write_text("path,text,split\n" + "\n".join(lines) + "\n")
+    source = Manifest(Manifest.Options.model_validate({"path": tmp_path / "corpus"})).source
+    (tmp_path / "made").mkdir()
+    convert(source, tmp_path / "made", quiet, decode=True)
+    found = {(p.split, p.id) for p in read_problems(tmp_path / "made") if p.kind == "unreadable"}
+    assert found == {(split, name) for split in SPLITS for name in ("loud", "nan")}
+    with pytest.raises(TaskError, match=r"not finite: features of samples up to 1e\+25"):
+        prepared(tmp_path / "corpus")
