@@ -23,7 +23,7 @@ from supernet.wav2vec2 import as_data, is_supported, normalises_behind
 Data = dict[str, Any]
 T = TypeVar("T")
 
-_MEANINGLESS = ("layer_type", "kernel", "positions", "frontend_channels", "start_scale")
+_MEANINGLESS = ("layer_type", "kernel", "convolution_bias", "positions", "frontend_channels", "start_scale")
 """Settings of networks that begin with random weights."""
 
 

@@ -213,6 +213,7 @@ def test_a_card_of_fairseq2s_own_is_known_by_its_name() -> None:
         (["model.dim=96"], ["`model.dim` must be 16", "96"]),
         (["model.num_layers=6"], ["`model.num_layers` must be 4", "6"]),
         (["model.kernel=7"], ["`model.kernel`", "left out with `model.init`"]),
+        (["model.convolution_bias=true"], ["`model.convolution_bias`", "left out with `model.init`"]),
         (["granularity=module"], ["`granularity` must be 'layer'"]),
         (["sizes=[2,5]"], ["`sizes` must be at most 4"]),
         (["task.input=log-mel"], ["`task.input` must be 'samples'", "'log-mel'"]),
