@@ -72,12 +72,18 @@ def description(model: Model, provenance: Mapping[str, str] | None = None) -> di
         "sizes": list(model.recogniser.sizes),
         "kept": [unit.name for unit in model.recogniser.table.units],
         "tokens": {"kind": model.tokens.kind, "symbols": list(model.tokens.symbols)},
-        "model": config.model.model_dump(mode="json"),
+        "model": _network(config.model),
         "features": dict(model.recogniser.input.description),
         "intermediate_weight": config.passes.intermediate_weight,
         **({} if model.lengths is None else {"lengths": model.lengths.as_json()}),
         **({} if provenance is None else {"provenance": dict(provenance)}),
     }
+
+
+def _network(model: ModelConfig) -> dict[str, Any]:
+    """The network's settings. Models travel: where `model.init` lay is nobody's business."""
+    data = model.model_dump(mode="json")
+    return data | {"init": data["init"] and Path(data["init"]).name}
 
 
 def fingerprint(stem: Path) -> str:

@@ -204,9 +204,10 @@ def _named(name: str, options: BaseModel) -> Any:
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Data:
     """``over`` upon ``base``, mapping by mapping.
 
-    A plug-in of another name brings none of the other's options.
+    A plug-in of another name brings none of the other's options, and another `model.init` is looked up anew.
     """
-    result = dict(base)
+    anew = ("init_weights", "wav2vec2") if over.get("init", base.get("init")) != base.get("init") else ()
+    result = {key: value for key, value in base.items() if key not in anew}
     for key, value in over.items():
         old = result.get(key)
         if isinstance(old, Mapping) and isinstance(value, Mapping):

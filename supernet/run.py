@@ -129,8 +129,9 @@ class Run:
                 f"'{self.folder}' must be continued with the settings it was begun with, but these differ: "
                 f"{'; '.join(changed)}. Choose another folder with --out, or delete this one."
             )
-        if not self.is_finished:  # what it was trained on stays on record
-            self.save_config(config)
+        if self.is_finished and self.config_file.is_file():  # what it was trained on stays on record
+            config = config.model_copy(update={"device": self.config_data().get("device")})
+        self.save_config(config)
 
     def save_config(self, config: Config) -> None:
         text = yaml.safe_dump(as_data(config), sort_keys=False, allow_unicode=True)

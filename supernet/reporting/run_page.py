@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -66,7 +67,7 @@ def facts(run: Run, config: Config, units: Sequence[str], results: Results) -> l
     found = [
         ("Method", f"{config.method.name}, by {config.granularity}s"),
         ("Sizes", f"{', '.join(map(str, sorted(config.sizes)))} of {len(units)} {config.granularity}s"),
-        ("Corpus", task.name if path is None else f"{task.name}, {path}"),
+        ("Corpus", task.name if path is None else f"{task.name}, {Path(path).name}"),
         ("Network", f"{config.model.layer_type}, {config.num_layers} layers, {config.model.dim} wide"),
         ("Updates", f"{results.steps or config.train.num_steps:,}"),
         ("Compute", "" if results.unit_steps is None else f"{results.unit_steps:,.0f} unit-steps"),

@@ -19,7 +19,7 @@ from supernet.cutting import cut
 from supernet.model import Recogniser
 from supernet.pretrained import begin
 from supernet.resolve import ConfigError, Resolved, resolve
-from supernet.run import Run
+from supernet.run import Run, as_data
 from supernet.tokens import Tokens
 from supernet.units import Granularity, LayerType
 from tests.supernet.processes import LEARNING, TRAIN
@@ -196,6 +196,14 @@ def test_a_damaged_one_is_said_in_one_line(tmp_path: Path, file: str, content: b
     assert str(init) in problem
 
 
+def test_settings_of_a_run_go_with_another_one_to_begin_from(tmp_path: Path) -> None:
+    first, second = saved(tmp_path / "first"), saved(tmp_path / "second", model={"heads": "per-size"})
+    before = as_data(resolved(first).config)
+    found = resolve([before, {"model": {"init": str(second)}}]).config.model
+    assert found.init == str(second)
+    assert found.init_weights == checkpoint.fingerprint(second / "model")
+
+
 def test_a_run_that_is_not_finished_is_said_to_be_that(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("sizes: [2, 4]\n")
     with pytest.raises(ConfigError, match=r"has no model\.json\. Train it to the end first"):
@@ -257,6 +265,7 @@ class TestTraining:
         train.main(self.arguments("new"))
         assert "test WER" in capsys.readouterr().out
         assert "FAIRSEQ2_DEVICE" not in os.environ
+        assert str(here) not in (here / "new" / "model.json").read_text(), "models travel"
         assert json.loads((here / "new" / "model.json").read_text())["sizes"] == [1, 4]
 
         with pytest.raises(SystemExit) as end:

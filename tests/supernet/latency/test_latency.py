@@ -36,7 +36,7 @@ def complaint(arguments: Sequence[object], capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit) as end:
         command.main([str(argument) for argument in arguments])
     assert end.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
     return line
 
 
