@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ def select(args: argparse.Namespace) -> None:
     settings = _settings(args.settings, problems)
     change = {"task": settings.pop("task")} if "task" in settings else {}
     wanted = _wanted(args, list(subnets), settings, problems)
+    logging.getLogger("optuna").setLevel(logging.WARNING)  # it speaks of studies that nobody asked for
     resolved = resolve_trained(data, change)
     model = open_model(run, args.device)
     with progress() as report:
@@ -60,11 +62,19 @@ def select(args: argparse.Namespace) -> None:
 
 
 def _say_what_next(run: Run, comparison: Comparison) -> None:
-    """What to do with the best choice for the first budget."""
-    contest = comparison.contests[0]
-    strategy = ordered(contest)[0].strategy
-    chosen = ("--selection", run.selection_file(strategy), "--size", contest.budget)
-    small = run.folder.with_name(f"{run.folder.name}-{strategy}-{contest.budget}")
+    """What to do with the best choice for the smallest budget."""
+    known = plugin_names("strategy")
+    best = [
+        (contest.budget, row.strategy)
+        for contest in comparison.contests
+        for row in ordered(contest)
+        if row.strategy in known and row.strategy == contest.yardstick
+    ]
+    if not best:
+        return
+    budget, strategy = best[-1]
+    chosen = ("--selection", run.selection_file(strategy), "--size", budget)
+    small = run.folder.with_name(f"{run.folder.name}-{strategy}-{budget}")
     say_next(
         (command("cut", run.folder, *chosen, "--out", small), "it as a model of its own"),
         (command("export", run.folder, *chosen), "files for phones, boards and servers"),
