@@ -185,9 +185,7 @@ class TrainConfig(Section):
     may never begin to write.
     """
     scores_lr: Annotated[float, Field(gt=0)] | None = None
-    """Rate of the scores, times the factor of the schedule. None: what the method's phases ask for, so that
-    scores can go as far in short trainings as in long ones; else 0.03.
-    """
+    """Rate of the scores, times the schedule's factor. None: what the method's phases need, or else 0.03."""
     scores_weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay of the scores."""
     betas: tuple[Probability, Probability] = (0.9, 0.98)
@@ -213,13 +211,12 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
-        problems = []
-        for name in ("validate_every", "checkpoint_every"):
-            if getattr(self, name) % self.publish_every:
-                problems.append(
-                    f"`train.{name}` must be a multiple of `train.publish_every` ({self.publish_every}), "
-                    f"but is {getattr(self, name)} instead"
-                )
+        problems = [
+            f"`train.{name}` must be a multiple of `train.publish_every` ({self.publish_every}), "
+            f"but is {getattr(self, name)} instead"
+            for name in ("validate_every", "checkpoint_every")
+            if getattr(self, name) % self.publish_every
+        ]
         shares = [share for share, _ in self.schedule]
         if len(shares) < 2 or shares != sorted(shares) or shares[0] != 0 or shares[-1] != 1:
             problems.append("`train.schedule` must run from 0 to 1 in ascending points, but does not")
@@ -268,8 +265,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Config:
-        problems = [*self._size_problems(), *self._share_problems()]
-        if problems:
+        if problems := [*self._size_problems(), *self._share_problems()]:
             raise ValueError("; ".join(problems))
         return self
 
@@ -291,9 +287,8 @@ class Config(Section):
         shares = self.passes.shares
         if shares is None or set(shares) == set(self.sizes):
             return []
-        return [
-            f"`passes.shares` must name the sizes {sorted(self.sizes)}, but names {sorted(shares)} instead"
-        ]
+        sizes = sorted(self.sizes)
+        return [f"`passes.shares` must name the sizes {sizes}, but names {sorted(shares)} instead"]
 
     @property
     def units_per_layer(self) -> int:
