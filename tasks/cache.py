@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import uuid
@@ -55,6 +56,7 @@ def check_writable(cache: Path) -> None:
         )
 
 
+_LEFT = re.compile(r"\..+\.[0-9a-f]{8}\.(partial|outdated)")
 _NEW = 10
 """Seconds."""
 
@@ -103,10 +105,10 @@ def _sweep(cache: Path) -> None:
     """Remove what killed processes have left in ``cache``, under whatever name: another corpus now is another
     folder. What is being made is locked; that it may not be yet is why it must not be new.
     """
-    for left in (*cache.glob(".*.????????.partial"), *cache.glob(".*.????????.outdated")):
+    for left in filter(lambda path: _LEFT.fullmatch(path.name), cache.iterdir()):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > _NEW and is_abandoned(left):
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            if left.is_dir() and time.time() - left.stat().st_mtime > _NEW and is_abandoned(left):
+                shutil.rmtree(left)
 
 
 @contextmanager

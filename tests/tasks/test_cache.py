@@ -35,13 +35,14 @@ def test_what_a_killed_process_has_left_is_removed_by_the_next(tmp_path: Path) -
     assert [said(process) for process in (killed, running)] == ["made"] * 2
     killed.kill()
     killed.wait()
-    mine = tmp_path / ".mine.partial"
-    mine.mkdir()
+    for name in (".mine.partial", ".mine.of-mine.partial"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".mine.0123abcd.partial").touch()
     for path in tmp_path.iterdir():
         os.utime(path, (1, 1))
     make_once(tmp_path / "made", lambda folder: (folder / "file").touch())
     left = sorted(path.name.split(".")[1] for path in tmp_path.glob(".*.partial"))
-    assert left == ["mine", "running"]
+    assert left == ["mine", "mine", "mine", "running"]
     assert running.communicate("\n")[0] == "there\n"
 
 
