@@ -119,7 +119,8 @@ class Session:
         return f"latency/{machine(self.model.recogniser.scores.device)}/{self.wanted.seconds:g}"
 
     def _known_times(self) -> tuple[NDArray[np.float64], float] | None:
-        return None if self.wanted.retime else self.store.fact(self.network, self._times)
+        shape = (1 + len(self.model.recogniser.table),)
+        return None if self.wanted.retime else self.store.fact(self.network, self._times, shape)
 
 
 def compare(session: Session, earlier: Comparison | None = None) -> Comparison:

@@ -131,7 +131,7 @@ def _kept(table: UnitTable, row: Row) -> Kept:
 
 
 def _candidate(row: Row, kept: Kept, budget: Budget, valid: Oracle, store: Store) -> Candidate:
-    scored = store.fact(valid.context, scored_name(row.strategy, budget))
+    scored = store.fact(valid.context, scored_name(row.strategy, budget), (None,))
     losses = () if scored is None else tuple(float(x) for x in scored[0])
     return Candidate(
         row.strategy, kept, row.loss, row.evaluations, row.seconds, bool(losses), losses, row.num_valid

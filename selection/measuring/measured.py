@@ -78,12 +78,14 @@ class MeasuredEvidence(Evidence):
     def similarity(self, measure: Measure) -> Floats:
         return self._fact(
             f"similarity/{measure}",
+            (len(self.table) + 1, len(self.table) + 1),
             lambda: stream_similarities(self._recogniser, self._oracle.sample.batches, measure, self._report),
         )
 
     def gate_gradients(self) -> Floats:
         return self._fact(
             "gate-gradients",
+            (None, len(self.table)),
             lambda: gate_gradients(self._recogniser, self._oracle.sample.batches, self._report),
         )
 
@@ -96,13 +98,14 @@ class MeasuredEvidence(Evidence):
 
         if size == len(self.table):  # nothing is to be left out
             return (0.0,) * size
-        return tuple(float(x) for x in self._fact(f"frozen-by-travel/{method}/{size}/{steps}", learn))
+        name = f"frozen-by-travel/{method}/{size}/{steps}"
+        return tuple(float(x) for x in self._fact(name, (len(self.table),), learn))
 
     def prices(self, quantity: Quantity) -> Prices:
         return self._prices(quantity)
 
-    def _fact(self, name: str, measure: Callable[[], Floats]) -> Floats:
-        known = self._store.fact(self._oracle.context, name)
+    def _fact(self, name: str, shape: tuple[int | None, ...], measure: Callable[[], Floats]) -> Floats:
+        known = self._store.fact(self._oracle.context, name, shape)
         if known is None:
             start = time.perf_counter()
             value = measure()

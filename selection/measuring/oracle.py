@@ -84,7 +84,9 @@ class Oracle:
     def judge(self, subnets: Sequence[Kept], *, with_errors: bool = False) -> list[Judged]:
         """What each subnet does to each utterance, in the order of ``subnets``."""
         names = {kept: self.name(kept) for kept in dict.fromkeys(subnets)}
-        known = self._store.judged(self.context, names.values(), with_errors=with_errors)
+        known = self._store.judged(
+            self.context, names.values(), len(self.sample.facts.frames), with_errors=with_errors
+        )
         # In lexicographic order the subnets of a chunk begin alike.
         missing = sorted((kept for kept, name in names.items() if name not in known), reverse=True)
         starts = range(0, len(missing), CHUNK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class Store:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self._path = path
             self._connection = sqlite3.connect(":memory:" if path is None else path)
             self._connection.executescript(_SCHEMA)
         except sqlite3.DatabaseError as e:
@@ -53,15 +54,20 @@ class Store:
                 f"'{path}' must be this program's own file, but is not ({e}). Delete it."
             ) from None
 
-    def judged(self, context: str, subnets: Iterable[str], *, with_errors: bool) -> dict[str, Judged]:
-        """What is known of ``subnets``; those without error rates are left out where these are wanted."""
+    def judged(
+        self, context: str, subnets: Iterable[str], num: int, *, with_errors: bool
+    ) -> dict[str, Judged]:
+        """What is known of ``subnets`` on ``num`` utterances; those without error rates are left out where
+        these are wanted, and so is what is damaged.
+        """
         names, found = list(subnets), dict[str, Judged]()
         for start in range(0, len(names), _BATCH):
             some = names[start : start + _BATCH]
             query = f"SELECT * FROM judged WHERE context = ? AND subnet IN ({','.join('?' * len(some))})"
-            for _, name, losses, errors, seconds in self._connection.execute(query, [context, *some]):
-                if errors is not None or not with_errors:
-                    found[name] = Judged(_array(losses), None if errors is None else _array(errors), seconds)
+            for _, name, losses, errors, seconds in self._rows(query, [context, *some]):
+                losses_N, errors_N2 = _array(losses, (num,)), _array(errors, (num, 2), np.int64)
+                if losses_N is not None and (errors_N2 is not None or not with_errors):
+                    found[name] = Judged(losses_N, errors_N2, _seconds(seconds))
         return found
 
     def add_judged(self, context: str, rows: Mapping[str, Judged]) -> None:
@@ -72,11 +78,25 @@ class Store:
         with self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO judged VALUES (?, ?, ?, ?, ?)", data)
 
-    def fact(self, context: str, name: str) -> tuple[NDArray[np.float64], float] | None:
-        """An array that was measured before, and the seconds it took."""
+    def fact(
+        self, context: str, name: str, shape: tuple[int | None, ...]
+    ) -> tuple[NDArray[np.float64], float] | None:
+        """An array of ``shape``, with None for any length, that was measured before, and the seconds it took;
+        None where there is none such.
+        """
         query = "SELECT value, seconds FROM facts WHERE context = ? AND name = ?"
-        row = self._connection.execute(query, (context, name)).fetchone()
-        return None if row is None else (_array(row[0]), row[1])
+        for value, seconds in self._rows(query, [context, name])[:1]:
+            if (array := _array(value, shape)) is not None:
+                return array, _seconds(seconds)
+        return None
+
+    def _rows(self, query: str, values: Sequence[str]) -> list[Any]:
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as e:
+            raise RunError(
+                f"'{self._path}' must be this program's own file, but is damaged ({e}). Delete it."
+            ) from None
 
     def add_fact(self, context: str, name: str, value: NDArray[np.float64], seconds: float) -> None:
         row = (context, name, _blob(value), seconds)
@@ -90,5 +110,17 @@ def _blob(array: NDArray[np.float64] | NDArray[np.int64]) -> bytes:
     return file.getvalue()
 
 
-def _array(blob: bytes) -> Any:
-    return np.load(io.BytesIO(blob), allow_pickle=False)
+def _array(blob: object, shape: tuple[int | None, ...], kind: type = np.float64) -> Any:
+    """The array in ``blob``; None where it holds something else."""
+    if not isinstance(blob, bytes):
+        return None
+    try:
+        array = np.lib.format.read_array(io.BytesIO(blob), allow_pickle=False)
+    except Exception:  # NumPy fails in many ways on bytes that are none of its own
+        return None
+    fits = array.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
+    return array if fits and array.dtype == kind and not np.isnan(array).any() else None
+
+
+def _seconds(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -175,21 +176,38 @@ def test_a_sample_that_is_small_enough_stays_whole() -> None:
 def test_the_store_remembers_arrays(tmp_path: Path) -> None:
     store = Store(tmp_path / "x.sqlite")
     value = np.array([[1.5, -2.0]])
-    assert store.fact("net", "cka") is None
+    assert store.fact("net", "cka", (1, None)) is None
     store.add_fact("net", "cka", value, 3.0)
-    found = Store(tmp_path / "x.sqlite").fact("net", "cka")
+    found = Store(tmp_path / "x.sqlite").fact("net", "cka", (1, None))
     assert found is not None
     np.testing.assert_array_equal(found[0], value)
     assert found[1] == 3.0
-    assert store.fact("other", "cka") is None
+    assert store.fact("other", "cka", (1, 2)) is None
+
+
+@pytest.mark.parametrize(
+    "blob", [None, "text", b"", b"\x93NUMPY", b"\x93NUMPY\x01\x00\x10\x00" + b"{'descr': '|O'}\n ", 3]
+)
+def test_what_is_damaged_in_the_store_is_measured_again(tmp_path: Path, blob: object) -> None:
+    store = Store(tmp_path / "x.sqlite")
+    store.add_fact("net", "cka", np.array([1.0, 2.0]), 3.0)
+    store.add_judged("net", {"a": Judged(np.array([1.0]), np.array([[1, 2]]), 0.1)})
+    assert store.fact("net", "cka", (3,)) is None
+    assert store.judged("net", ["a"], 2, with_errors=False) == {}
+    assert store.judged("net", ["a"], 1, with_errors=True).keys() == {"a"}
+    with sqlite3.connect(tmp_path / "x.sqlite") as connection:
+        connection.execute("UPDATE facts SET value = ?", [blob])
+        connection.execute("UPDATE judged SET losses = ?, seconds = 'soon'", [blob])
+    assert store.fact("net", "cka", (2,)) is None
+    assert store.judged("net", ["a"], 1, with_errors=False) == {}
 
 
 def test_the_store_answers_about_very_many() -> None:
     store, names = Store(None), [f"4:{i:012b}" for i in range(4095)]
     store.add_judged("net", {n: Judged(np.array([float(i)]), None, 0.1) for i, n in enumerate(names)})
-    found = store.judged("net", names, with_errors=False)
+    found = store.judged("net", names, 1, with_errors=False)
     assert [found[name].losses_N[0] for name in names] == list(range(4095))
-    assert store.judged("net", names, with_errors=True) == {}
+    assert store.judged("net", names, 1, with_errors=True) == {}
 
 
 def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:

@@ -344,7 +344,7 @@ def test_lines_of_curves_that_are_none_are_passed_over(folder: Path) -> None:
 def test_evidence_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "evidence.sqlite").write_bytes(content)
     with pytest.raises(UserError, match=r"evidence\.sqlite' must be"):
-        Store(tmp_path / "evidence.sqlite").fact("a", "b")
+        Store(tmp_path / "evidence.sqlite").fact("a", "b", (None,))
 
 
 def test_a_finished_run_with_damaged_results_says_so(
