@@ -40,7 +40,7 @@ class Wholes:
 
     def _measured(self, kept: Kept) -> float:
         fact = f"{self._name}/whole/{''.join('1' if keep else '0' for keep in kept)}"
-        found = None if self._anew else self._store.fact(self._network, fact)
+        found = None if self._anew else self._store.fact(self._network, fact, (2,))
         if found is None:
             timing = time_whole(cut(self._recogniser, self._recogniser.table.subnet(kept)), self._seconds)
             found = np.array([timing.best, float(timing.is_busy)]), 0.0
