@@ -155,6 +155,8 @@ def _recording(path: Path, member: Member | None, decode: bool) -> Recording:
         raise Unusable("unreadable", f"'{path}' is in an archive of Kaldi's; write it as a file of audio")
     if not os.path.isfile(path):  # unlike the path's own method, also for a name that no file can have
         raise Unusable("missing file", f"'{path}' does not exist")
+    if any("\ud800" <= sign <= "\udfff" for sign in str(path)):  # no manifest can hold it
+        raise Unusable("unreadable", f"'{path}' must have a name in UTF-8, but has none. Rename it")
     name = f"{path}:{member.name}" if member else str(path)
     if (member.size if member else path.stat().st_size) == 0:
         raise Unusable("zero length", f"'{name}' is an empty file")

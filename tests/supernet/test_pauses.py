@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from supernet import checkpoint, cut
+from supernet import checkpoint, cut, transcribe
 from supernet.decoding import GREEDY
 from supernet.pauses import Lengths, chunks_at_pauses
 from supernet.run import Run, RunError
@@ -160,3 +161,16 @@ def test_a_run_and_what_is_cut_of_it_know_what_they_were_trained_on(
     assert 0.5 <= known.typical <= known.longest <= 1.31
     cut.main([str(finished[0].folder), "--size", "2", "--out", str(tmp_path / "small")])
     assert checkpoint.load(tmp_path / "small" / "model").lengths == known
+
+
+def test_long_recordings_of_a_run_that_does_not_know_get_a_word(
+    finished: tuple[Run, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished[0].folder, tmp_path / "old")
+    data = json.loads((tmp_path / "old" / "model.json").read_text())
+    assert data.pop("lengths")
+    (tmp_path / "old" / "model.json").write_text(json.dumps(data))
+    soundfile.write(tmp_path / "long.wav", speech(21.0, 1, 0.1).numpy(), 16_000)
+    for run, is_said in ((tmp_path / "old", True), (finished[0].folder, False)):
+        transcribe.main([str(run), str(tmp_path / "long.wav")])
+        assert ("does not say how long its training utterances were" in capsys.readouterr().err) == is_said

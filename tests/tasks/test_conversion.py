@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tasks.problems import read_problems
 from tasks.summary import read_summary
 from tests.tasks.corpora import write_flac
 from tests.tasks.folders import numbers_of_cuts, prepared, quiet, tone, write_wav
+from tests.tasks.listings import FORMS, pack
 
 
 def bad_corpus(folder: Path) -> Path:
@@ -252,3 +254,17 @@ def test_samples_too_large_for_features_are_a_problem_of_decoding(tmp_path: Path
     assert found == {(split, name) for split in SPLITS for name in ("loud", "nan")}
     with pytest.raises(TaskError, match=r"not finite: features of samples up to 1e\+25"):
         prepared(tmp_path / "corpus")
+
+
+def test_a_name_that_is_no_utf8_is_a_problem_of_its_file(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for name in ("train", "dev", "test"):
+        FORMS["webdataset"](corpus, name)
+    content = (corpus / "audio" / "u0.wav").read_bytes()
+    pack(corpus / os.fsdecode(b"train-1\xe9.tar"), {"x.wav": content, "x.txt": b"a"})
+    task = prepared(corpus, max_skipped=0.6)
+    assert {split: len(task.folder.cuts[split]) for split in SPLITS} == {"train": 3, "valid": 3, "test": 3}
+    (skipped,) = task.skipped()
+    assert skipped.id == "x"
+    assert "must have a name in UTF-8" in skipped.reason
