@@ -79,8 +79,10 @@ def train(args: argparse.Namespace) -> None:
 
 def _saved(folder: Path | None) -> Data | None:
     """The configuration of the run that is continued, where a folder is given."""
-    run = None if folder is None else Run(folder)
-    return run.config_data() if run is not None and run.config_file.is_file() else None
+    if folder is None or not Run(folder).config_file.is_file():
+        return None
+    check_closed(folder)
+    return Run(folder).config_data()
 
 
 def layers(args: argparse.Namespace) -> list[Data]:
