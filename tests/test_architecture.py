@@ -104,6 +104,16 @@ COMMANDS = {"train", "evaluate", "transcribe", "cut", "__main__", "worth", "work
 """Files that talk to a terminal; those of ``reporting``, and of a study's reports, print tables."""
 
 
+def test_text_reaches_the_terminal_at_one_place() -> None:
+    """Where control characters in it are shown, and nothing is markup."""
+    for file in (file for files in FILES.values() for file in files):
+        if file.parent.name == "console" or file.stem == "worker":  # which is read by a program
+            continue
+        calls = (node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Call))
+        assert all(ast.unparse(call.func) != "print" for call in calls), file.name
+        assert not any(name.startswith("rich.") for name in imports(file)), file.name
+
+
 def test_the_library_does_not_stand_on_the_command_line() -> None:
     talking = users("supernet", "supernet.console") | users("selection", "supernet.console")
     library = {name for name in talking if not name.startswith(("supernet/console/", "supernet/commands/"))}

@@ -158,7 +158,11 @@ def _report(study: Study, folder: Path) -> None:
         tune_report.write(study, data["objectives"], folder, best)
     console.print(f"{folder / 'report.html'} shows it all; results.csv has every number.")
     if kind == "compare":
-        say_next((command("study", "report", folder), "tables and page again, from what is stored"))
+        joint = [run for run in sorted(folder.glob("runs/*")) if not run.name.startswith("individual")]
+        say_next(
+            (command("study", "report", folder), "tables and page again, from what is stored"),
+            *((command("worth", run), "is one supernet worth it?") for run in joint[:1]),
+        )
     elif best is not None:
         say_next((command("train", "--config", best, "--out", folder / "best"), "with the best settings"))
 

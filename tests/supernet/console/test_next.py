@@ -1,0 +1,94 @@
+"""Every command ends with the next ones to type."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from selection.commands.worth import Alone, missing
+from supernet import cut, evaluate
+from supernet.console.front import command, say_next
+from supernet.console.text import be_quiet
+from supernet.resolve import resolve_trained
+from supernet.run import Run
+from supernet.train import main as train
+from tests.supernet.processes import environment
+from tests.tasks.folders import tone
+
+
+def suggested(printed: str) -> list[list[str]]:
+    """The words of the lines after ``next:``, as a shell would read them."""
+    _, _, after = printed.rpartition("next:\n")
+    return [shlex.split(line, comments=True) for line in after.splitlines() if line.startswith("  ")]
+
+
+def test_lines_are_for_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    say_next((command("select", "my run; rm -rf $HOME"), "units"), (command("latency", "x"), ""))
+    assert suggested(capsys.readouterr().out) == [
+        ["python", "-m", "selection", "my run; rm -rf $HOME"],
+        ["python", "-m", "supernet.latency", "x"],
+    ]
+
+
+def test_other_ranks_and_quiet_commands_suggest_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    be_quiet(True)
+    say_next(("x", "y"))
+    be_quiet(False)
+    monkeypatch.setenv("RANK", "1")
+    say_next(("x", "y"))
+    assert capsys.readouterr().out == ""
+
+
+def test_after_a_training(finished: tuple[Run, str]) -> None:
+    lines = suggested(finished[1])
+    assert ["python", "-m", "supernet.evaluate", "runs/finished", "--by", "speaker,length"] in lines
+    assert ["python", "-m", "supernet.transcribe", "runs/finished", "speech.wav"] in lines
+    assert ["python", "-m", "selection", "runs/finished"] in lines
+
+
+def test_what_is_suggested_can_be_typed(
+    finished: tuple[Run, str],
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(place)
+    (line,) = (words for words in suggested(finished[1]) if "supernet.evaluate" in words)
+    evaluate.main(line[3:])
+    assert ["python", "-m", "selection", "runs/finished"] in suggested(capsys.readouterr().out)
+    cut.main(["runs/finished", "--size", "2", "--out", str(tmp_path / "small one")])
+    lines = suggested(capsys.readouterr().out)
+    assert ["python", "-m", "supernet.transcribe", str(tmp_path / "small one"), "speech.wav"] in lines
+    assert ["python", "-m", "supernet.export", "runs/finished", "--size", "2"] in lines
+
+
+def test_what_a_bill_lacks_is_a_training(
+    finished: tuple[Run, str],
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(place)
+    run = Run(Path("runs/finished"))
+    worse = Alone("short", 4, 24, 96.0, 0.9, 0.2, (0.1, 0.3))
+    found = list(missing(run, run.folder, resolve_trained(run.config_data()), [worse]))
+    assert [purpose for _, purpose in found] == ["size 2 alone", "size 4 alone"]
+    words = shlex.split(found[1][0])
+    assert words[words.index("--steps") + 1] == "48"
+    train([*words[3:], "--dry-run"])  # it can be typed
+    assert "size 4" in capsys.readouterr().out
+
+
+def test_an_export_is_read_by_the_line_that_is_suggested(exported: tuple[Run, str], place: Path) -> None:
+    pytest.importorskip("sherpa_onnx", reason="needs the export extra")
+    soundfile.write(place / "speech.wav", tone(1.0), 16_000)
+    (line,) = (words for words in suggested(exported[1]) if words[:2] == ["python", "-c"])
+    subprocess.run([sys.executable, *line[1:]], cwd=place, env=environment(place), check=True)
