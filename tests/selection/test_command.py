@@ -231,7 +231,7 @@ def test_interrupted_work_continues_and_ends_the_same(
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert "the same command continues" in err
+    assert "The same command continues" in err
     assert not found.report_file.exists()
     assert count(found) > 0
     run("selection", "runs/interrupted", "--sizes", "1,2,4", *QUICK, cwd=place)
