@@ -20,6 +20,7 @@ from supernet.console.screen import console
 from supernet.run import Run
 from supernet.selections import Selection
 from tests.supernet.processes import run, start
+from tests.supernet.reporting.html import Page
 from tests.tasks.folders import tone
 
 QUICK = ("--utterances", "4", "--frozen-steps", "3", "--seconds", "1")
@@ -103,13 +104,14 @@ def test_costs_are_those_of_the_cut_models(everything: tuple[Run, str]) -> None:
         assert rows(found, size)[name]["costs"]["params"] == measured[size]["params"]
 
 
-def test_the_report_is_one_page(everything: tuple[Run, str]) -> None:
-    page = everything[0].report_file.read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") >= 4
-    assert "http://" not in page
-    assert "https://" not in page
+def test_the_page_of_the_training_is_completed(everything: tuple[Run, str]) -> None:
+    page = Page(everything[0].report_file.read_text(encoding="utf-8"))
+    assert page.outside == []
+    assert len(page.pictures) == 5 + 2 + 2 + 2  # the training's, choices, costs, facts and similarities
     for name in NAMES:
-        assert name in page
+        assert name in page.text
+    for size, row in everything[0].results()["sizes"].items():
+        assert f"{size} {row['params'] / 1e6:.2f} M" in page.text
 
 
 def test_the_second_time_nothing_is_scored(everything: tuple[Run, str], place: Path) -> None:
