@@ -174,11 +174,16 @@ def resample(samples: Tensor, rate: float) -> Tensor:
     return found
 
 
-def _ratio(rate: float) -> Fraction:
-    """``rate`` over 16 kHz, in small terms. Raises :class:`AudioError` for a rate of no recording."""
+def check_rate(rate: float) -> None:
+    """Raise :class:`AudioError` for a rate that no recording of speech has."""
     lowest, highest = _RATES
     if not lowest <= rate <= highest:
         raise AudioError(f"its sampling rate must be from {lowest} to {highest} Hz, but is {round(rate)}")
+
+
+def _ratio(rate: float) -> Fraction:
+    """``rate`` over 16 kHz, in small terms."""
+    check_rate(rate)
     exact, (below, above) = Fraction(rate) / SAMPLE_RATE, _LARGEST_TERMS
     return exact.limit_denominator(min(below, math.ceil(above / exact)))
 

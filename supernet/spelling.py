@@ -29,6 +29,13 @@ def unified(text: str) -> str:
     return unicodedata.normalize("NFC", _MEANS_NOTHING.sub("", _UNSEEN.sub("", text)))
 
 
+def control_characters(text: str) -> list[str]:
+    """The control characters (Unicode's Cc) in ``text``, once each, which no transcript has; a white space is
+    none.
+    """
+    return sorted({sign for sign in text if unicodedata.category(sign) == "Cc" and not sign.isspace()})
+
+
 def normal(text: str | None) -> str:
     """The same with single spaces between words: a line break or a tab would become a token."""
     return " ".join(unified(text or "").split())

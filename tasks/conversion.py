@@ -15,14 +15,17 @@ from typing import Any
 from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.cut import Cut
 
+from supernet.audio import AudioError, check_rate
 from supernet.batch import SPLITS, Report, Split
-from supernet.spelling import normal
+from supernet.features import SAMPLE_RATE
+from supernet.spelling import control_characters, normal
+from tasks.audio import SHORTEST, load_features, one_thread
 from tasks.division import Division
 from tasks.entries import TOLERANCE, Entry, Source
 from tasks.folder import LISTED, PART, manifest_path
 from tasks.headers import look_at
 from tasks.members import MEMBER, Member
-from tasks.problems import Problem, Problems, Unusable, open_problems, short
+from tasks.problems import Problem, Problems, Unusable, open_problems, short, some
 from tasks.summary import Summary
 
 
@@ -74,6 +77,8 @@ class _Inspection:
                 raise Unusable("duplicate", f"{short(entry.id)!r} is listed before")
             piece = _piece(entry, self._decode)
             recording, start, duration, channels = piece
+            if self._decode:
+                _listen(_cut(entry, text, *piece))
             if not entry.is_named:
                 said = (str(entry.audio), entry.member, start, duration, channels, entry.speaker, text)
                 entry = replace(entry, id=self._name(entry.id, split, said))
@@ -118,6 +123,8 @@ def _text(entry: Entry) -> str:
     # U+FFFD stands for what was no UTF-8; half a pair, which JSON can spell, cannot be written either.
     if "\ufffd" in text or any("\ud800" <= sign <= "\udfff" for sign in text + entry.id):
         raise Unusable("bad line", "its text must be UTF-8, but is not")
+    if found := control_characters(text):
+        raise Unusable("bad line", f"its text must have no control characters, but has {some(found)}")
     if not text:
         raise Unusable("audio without text", "no text")
     return text
@@ -152,9 +159,10 @@ def _recording(path: Path, member: Member | None, decode: bool) -> Recording:
     other.
     """
     if ".ark" in path.suffix:
-        raise Unusable("unreadable", f"'{path}' is in an archive of Kaldi's; write it as a file of audio")
+        raise Unusable("unreadable", f"'{path}' is in a Kaldi archive; write it as an audio file")
     if not os.path.isfile(path):  # unlike the path's own method, also for a name that no file can have
-        raise Unusable("missing file", f"'{path}' does not exist")
+        what = "is no ordinary file" if os.path.exists(path) else "does not exist"
+        raise Unusable("missing file", f"'{path}' {what}")
     if any("\ud800" <= sign <= "\udfff" for sign in str(path)):  # no manifest can hold it
         raise Unusable("unreadable", f"'{path}' must have a name in UTF-8, but has none. Rename it")
     name = f"{path}:{member.name}" if member else str(path)
@@ -163,6 +171,10 @@ def _recording(path: Path, member: Member | None, decode: bool) -> Recording:
     header = look_at(path, member, decode)
     if header.frames <= 0:
         raise Unusable("zero length", f"'{name}' has no samples")
+    try:
+        check_rate(header.samplerate)
+    except AudioError as error:
+        raise Unusable("unreadable", f"'{name}' cannot be used: {error}") from error
     source = AudioSource("file", list(range(header.channels)), str(path))
     id = Path(member.name if member else path).stem
     return Recording(id, [source], header.samplerate, header.frames, header.frames / header.samplerate)
@@ -181,6 +193,20 @@ def _cut(
     return kind(
         entry.id, start, duration, channel, supervisions=[supervision], recording=recording, custom=custom
     )
+
+
+def _listen(cut: Cut) -> None:
+    """Raise :class:`Unusable` where a training would find nothing to recognise in ``cut``: its own channels
+    and seconds, of which the rest of the recording tells nothing.
+    """
+    # What is too short is told by its length, decoded or not.
+    if round(cut.duration * SAMPLE_RATE) < SHORTEST:
+        return
+    try:
+        with one_thread():
+            load_features(cut)
+    except AudioError as error:
+        raise Unusable("unusable audio", str(error)) from error
 
 
 def _note_characters(folder: Path, summary: Summary, problems: Problems) -> None:

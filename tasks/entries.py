@@ -138,11 +138,11 @@ def seconds(number: str) -> float:
 def locate(name: str, folder: Path) -> Path:
     """The audio file ``name`` of a listing in ``folder``.
 
-    Relative names count from there, or from one of the two folders above, as recipes are often run from
-    higher up, or from a folder of audio in one of the three.
+    Relative names count from there, or from one of the four folders above, as recipes are often run from
+    higher up, or from a folder of audio in one of the first three.
     """
-    above = (folder, *folder.absolute().parents[:2])
-    places = (*above, *(place / beside for place in above for beside in _AUDIO_FOLDERS))
+    above = (folder, *folder.absolute().parents[:4])
+    places = (*above, *(place / beside for place in above[:3] for beside in _AUDIO_FOLDERS))
     return next((file for place in places if os.path.isfile(file := place / name)), folder / name)
 
 

@@ -11,11 +11,9 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
-from supernet.audio import LOUDEST, system_name
+from supernet.audio import system_name
 from tasks.members import Member, MemberFile
 from tasks.problems import Unusable
 
@@ -35,6 +33,9 @@ _VOC = re.compile(r"^Seems to be a truncated file\.$", re.M)
 
 _UNKNOWN = 2**40
 """Samples from which on their number is none."""
+
+_LAST = 10 * 1152
+"""Samples: the last frames of an MP3."""
 
 _PAGE, _LONGEST_PAGE = b"OggS", 27 + 255 + 255 * 255
 
@@ -85,22 +86,16 @@ def _num_found(audio: Any, header: Any, decode: bool) -> int:
         if not decode:
             return int(header.frames)
         file.seek(0)
-        return sum(len(_bearable(block)) for block in file.blocks(2**16, dtype="float32"))
-
-
-def _bearable(block: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``block`` again. Raises :class:`Unusable` where features cannot be computed of it."""
-    if not bool((np.abs(block) <= LOUDEST).all()):
-        what = f"its samples reach {np.abs(block).max():.3g}, where 1 is full scale: features are not finite"
-        raise Unusable("unreadable", what)
-    return block
+        return sum(len(block) for block in file.blocks(2**16, dtype="float32"))
 
 
 def _has_last(file: Any) -> bool:
-    """Whether the last sample can be read; decoding alone may make up what is missing."""
+    """Whether the last samples can be read; decoding alone may make up what is missing."""
+    # Frames of MP3 refer to some before them: the decoder complains where it has not seen these.
+    count = min(file.frames, _LAST if file.format == "MP3" else 1)
     try:
-        file.seek(file.frames - 1)
-        return len(file.read(1)) == 1
+        file.seek(file.frames - count)
+        return bool(len(file.read(count)) == count)
     except soundfile.LibsndfileError:
         return False
 

@@ -20,14 +20,14 @@ from supernet.audio import AudioError
 from supernet.batch import SPLITS, Report, Skipped, Split
 from supernet.features import NUM_BANDS
 from supernet.files import write_whole
-from supernet.spelling import normal
+from supernet.spelling import control_characters, normal
 from tasks.acoustics import Room
 from tasks.audio import load_features, sources
 from tasks.folder import LISTED, PART, ManifestFolder
 from tasks.headers import look_at
 from tasks.lines import Lines, open_numbers
 from tasks.members import MEMBER
-from tasks.problems import Unusable, short
+from tasks.problems import Unusable, short, some
 
 VERSION = 3
 """Part of the index folder's name: raise it when the content changes."""
@@ -210,6 +210,8 @@ def _check_text(cut: Cut) -> None:
         )
     texts = [supervision.text for supervision in cut.supervisions]
     if not all(text is None or isinstance(text, str) for text in texts):
-        raise AudioError(f"its text must be a text, but is {short(texts[0])!r} instead")
+        raise AudioError(f"its text must be a text, but is {short(repr(texts[0]))} instead")
+    if found := control_characters("".join(map(normal, texts))):
+        raise AudioError(f"its text must have no control characters, but has {some(found)}")
     if not any(map(normal, texts)):
         raise AudioError("no text")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from supernet.batch import SPLITS, Report, TaskError
+from supernet.batch import SPLITS, Report, Split, TaskError
 from tasks.converted import ConvertedTask
 from tasks.entries import Listed, Source
 from tasks.folder import manifest_path
@@ -108,12 +108,17 @@ def _find(forms: Sequence[Form], path: Path) -> tuple[_Corpus | None, list[Path]
     found = [corpus for corpus in found if corpus[1]]
     if not found:
         return None, aside
-    # A file that is named after a split is rather meant than one that merely has the right suffix.
-    found.sort(key=lambda corpus: corpus[1][0][1] is None)
+    # Files that are named after splits are rather meant than one that merely has the right suffix; and of
+    # those the form that has most splits, training texts before all.
+    found.sort(key=lambda corpus: _rank({split for _, split in corpus[1]}))
     form, listings, _ = found[0]
     read = {file for listing, _ in listings for file in form.files(listing)}
     others = (listing for _, more, _ in found[1:] for listing, _ in more)
     return (form, listings, sorted({*aside, *others} - read)), []
+
+
+def _rank(splits: set[Split | None]) -> tuple[bool, bool, int]:
+    return None in splits, "train" not in splits, -len(splits)
 
 
 def _source(form: Form, listings: Sequence[Listing], aside: Sequence[Path], held_out: float) -> Source:

@@ -22,6 +22,7 @@ Kind = Literal[
     "audio without text",
     "missing file",
     "unreadable",
+    "unusable audio",
     "zero length",
     "segment",
     "command",

@@ -27,12 +27,13 @@ Line = tuple[str, str, int, str]
 
 
 def find(path: Path) -> Found:
-    """The folder itself, or those in it or in its folder ``data``."""
+    """The folder itself, or those in it or in its folder ``data``, or else in ESPnet's ``dump/raw``."""
     if path.is_file():
         return alone(path.parent) if path.name == "wav.scp" else NONE
     if (path / "wav.scp").is_file():
         return alone(path)
-    return choose(file.parent for folder in (path, path / "data") for file in folder.glob("*/wav.scp"))
+    files = [*path.glob("*/wav.scp"), *path.glob("data/*/wav.scp")] or path.glob("dump/raw/*/wav.scp")
+    return choose(file.parent for file in files)
 
 
 def read(path: Path, split: Split | None) -> Listed:

@@ -13,8 +13,11 @@ from tasks.forms.commands import channel_of, file_of, one_channel
 from tasks.problems import Problem, Unusable, short
 
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "audio": ("audio_filepath", "path", "audio", "wav", "file", "filename"),
-    "text": ("text", "transcript", "transcription", "sentence"),
+    "audio": (
+        *("audio_filepath", "path", "audio", "wav", "file", "filename", "file_name", "wav_filename"),
+        *("file_path", "filepath", "audio_path", "audio_file", "wav_path"),
+    ),
+    "text": ("text", "transcript", "transcription", "sentence", "normalized_text"),
     "start": ("offset", "start", "start_time", "begin"),
     "duration": ("duration",),
     "end": ("end", "end_time", "stop", "stop_time"),
@@ -33,12 +36,14 @@ _OTHERS: dict[str, tuple[str, tuple[type, ...]]] = {
 """Columns that need not be texts, and what they may be."""
 
 
-_KNOWN = {name for names in COLUMNS.values() for name in names}
+KNOWN = {name for names in COLUMNS.values() for name in names}
 _SPAN = re.compile(
-    "(seg|segment)?_?(start|begin|onset|end|stop)"
-    "(_?(s|secs?|seconds|ms|msecs?|milliseconds|samples?|frames?|time|timestamp|ts))*"
+    "(.*[^a-z])?[xt]?(start|begin|beg|onset|offset|from|end|stop|till|until|to|min|max)"
+    "(_?(s|secs?|seconds|ms|msecs?|milliseconds|samples?|frames?|time|timestamp|ts|pos|position|offset|at))*"
 )
-"""Names of columns that tell where in its recording an utterance lies, in whatever unit."""
+"""Names of columns that may tell where in its recording an utterance lies, in whatever unit, ..."""
+_MOMENT = re.compile(r"[\d:.,]*\d[\d:.,]*\s*(s|ms|sec)?")
+"""... and values that make it likely: numbers and clock times."""
 
 
 def entry(row: Mapping[str, Any], where: str, folder: Path, split: Split | None) -> Entry | Problem:
@@ -91,9 +96,14 @@ def _span(found: Mapping[str, str | None]) -> tuple[float, float | None]:
 def _check_names(row: Mapping[str, Any], audio: str | None) -> None:
     """Raise :class:`Unusable` where a time has another name: ignored, the whole recording would be heard."""
     for name in row if audio else ():
-        if name not in _KNOWN and row[name] not in (None, "") and _SPAN.fullmatch(name.lower()):
+        if name not in KNOWN and _MOMENT.fullmatch(str(row[name])) and _SPAN.fullmatch(_snake(name)):
             what = f"{name!r} must be named start or end, or offset and duration, in seconds"
             raise Unusable("bad line", what)
+
+
+def _snake(name: str) -> str:
+    """``startTime`` as ``start_time``."""
+    return re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower().strip()
 
 
 def _split(said: str | None) -> Split | None:
@@ -128,4 +138,4 @@ def _as_text(name: str, value: Any) -> str | None:
     kind, types = _OTHERS.get(name, ("a text", ()))
     if type(value) in types:  # not isinstance: true is no 1
         return str(value)
-    raise Unusable("bad line", f"{name} must be {kind}, but is {short(value)!r} instead")
+    raise Unusable("bad line", f"{name} must be {kind}, but is {short(repr(value))} instead")

@@ -9,7 +9,7 @@ from pathlib import Path
 from supernet.batch import Split, TaskError
 from tasks.entries import Listed, numbered_lines
 from tasks.forms.form import NONE, Form, Found, alone, choose
-from tasks.forms.rows import COLUMNS, entry
+from tasks.forms.rows import COLUMNS, KNOWN, entry
 from tasks.problems import Problem, Unusable, some
 
 _SUFFIXES = (".csv", ".tsv")
@@ -64,14 +64,18 @@ def _header(path: Path) -> list[str]:
 
 def _check(header: list[str], path: Path) -> None:
     if lacking := _lacking(header):
+        separator = "commas" if path.suffix.lower() == ".csv" else "tabs"
         raise TaskError(
-            f"`{path}` must begin with a header that names path and text, but has no {lacking} among "
-            f"[{some(header)}] instead. Add the line path,text (and split, speaker if known)."
+            f"`{path}` must begin with a header that names path and text, separated by {separator}, but has "
+            f"no {lacking} among [{some(header)}] instead. Add path and text (and split, speaker if known)."
         )
+    if twice := sorted({name for name in header if name in KNOWN and header.count(name) > 1}):
+        raise TaskError(f"`{path}` must name each column once, but names [{some(twice)}] more often.")
 
 
 def _lacking(header: list[str]) -> str | None:
-    return next((column for column in ("audio", "text") if not set(COLUMNS[column]) & set(header)), None)
+    wanted = {"path": "audio", "text": "text"}
+    return next((name for name, column in wanted.items() if not set(COLUMNS[column]) & set(header)), None)
 
 
 TABLES = Form("a CSV or TSV of path,text", find, read, lambda path: [path])

@@ -27,8 +27,10 @@ def read(path: Path, split: Split | None) -> Listed:
     with open_listing(path) as files, open_listing(words) as texts:
         root = path.parent / next(files, "").strip()  # a relative folder counts from the listing's
         for number, (file, text) in enumerate(zip_longest(files, texts), start=1):
+            if not (file or "").strip() and not (text or "").strip():
+                continue  # blank lines at the end
             where = f"{path}:{number + 1}"
-            if file is None:
+            if not (file or "").strip():
                 what = f"line {number} of {words.name} has no file in {path.name}"
                 yield Problem(split or "train", "", "text without audio", f"{words}:{number}", what)
                 continue

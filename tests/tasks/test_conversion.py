@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
 from supernet.batch import SPLITS, TaskError
 from tasks.conversion import convert
 from tasks.division import Division
 from tasks.entries import Entry, Listed, Source
-from tasks.manifest import Manifest
 from tasks.problems import read_problems
 from tasks.summary import read_summary
 from tests.tasks.corpora import write_flac
-from tests.tasks.folders import numbers_of_cuts, prepared, quiet, tone, write_wav
+from tests.tasks.folders import add_files, numbers_of_cuts, prepared, quiet, tone, write_folder, write_wav
 from tests.tasks.listings import FORMS, pack
 
 
@@ -239,23 +238,6 @@ def test_a_long_listing_is_written_as_it_is_read(tmp_path: Path) -> None:
     assert numbers_of_cuts(tmp_path / "made") == [84, 83, 83]
 
 
-def test_samples_too_large_for_features_are_a_problem_of_decoding(tmp_path: Path) -> None:
-    (tmp_path / "corpus").mkdir()
-    for name in ("good", "loud", "nan"):
-        samples = tone(1.0)
-        samples[100] = {"good": 0.5, "loud": 1e25, "nan": np.nan}[name]
-        soundfile.write(tmp_path / "corpus" / f"{name}.wav", samples, 16_000, subtype="FLOAT")
-    lines = [f"{name}.wav,a,{split}" for split in SPLITS for name in ("good", "loud", "nan")]
-    (tmp_path / "corpus" / "all.csv").write_text("path,text,split\n" + "\n".join(lines) + "\n")
-    source = Manifest(Manifest.Options.model_validate({"path": tmp_path / "corpus"})).source
-    (tmp_path / "made").mkdir()
-    convert(source, tmp_path / "made", quiet, decode=True)
-    found = {(p.split, p.id) for p in read_problems(tmp_path / "made") if p.kind == "unreadable"}
-    assert found == {(split, name) for split in SPLITS for name in ("loud", "nan")}
-    with pytest.raises(TaskError, match=r"not finite: features of samples up to 1e\+25"):
-        prepared(tmp_path / "corpus")
-
-
 def test_a_name_that_is_no_utf8_is_a_problem_of_its_file(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()
@@ -268,3 +250,25 @@ def test_a_name_that_is_no_utf8_is_a_problem_of_its_file(tmp_path: Path) -> None
     (skipped,) = task.skipped()
     assert skipped.id == "x"
     assert "must have a name in UTF-8" in skipped.reason
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\x1b[31mred", "a\x7f", "\x9b1m", "\x08"])
+@pytest.mark.parametrize("listed", [True, False])
+def test_control_characters_never_become_tokens(tmp_path: Path, text: str, listed: bool) -> None:
+    (tmp_path / "corpus").mkdir()
+    audio = write_wav(tmp_path / "corpus" / "x.wav", tone(1.0))
+    if listed:
+        said = [*((split, "a b") for split in SPLITS), ("train", text)]
+        rows = [{"path": "x.wav", "id": f"u{i}", "text": t, "split": s} for i, (s, t) in enumerate(said)]
+        (tmp_path / "corpus" / "all.json").write_text(json.dumps(rows))
+    else:
+        write_folder(tmp_path / "corpus", 3, 1, 1)
+        add_files(
+            tmp_path / "corpus",
+            "train",
+            [(tmp_path / "corpus/audio/train/train-0.flac", "a bc"), (audio, text)],
+        )
+    task = prepared(tmp_path / "corpus", max_skipped=0.5)
+    assert not any(ord(sign) < 32 or ord(sign) in (0x7F, 0x9B) for sign in "".join(task.tokens().symbols))
+    (skipped,) = task.skipped()
+    assert "its text must have no control characters, but has " in skipped.reason

@@ -12,6 +12,7 @@ from supernet.batch import SPLITS, Split, TaskError
 from supernet.features import fbank
 from supernet.resolve import task_from_option
 from tasks.entries import split_of
+from tasks.manifest import Manifest
 from tasks.problems import read_problems
 from tests.tasks.corpora import write_flac
 from tests.tasks.folders import prepared, tone
@@ -233,3 +234,38 @@ def test_too_few_to_divide_stop(tmp_path: Path) -> None:
     (tmp_path / "all.csv").write_text("path,text\nu0.wav,a\nu1.wav,a\n")
     with pytest.raises(TaskError, match="must list at least 3 training utterances, but lists 2 instead"):
         prepared(tmp_path)
+
+
+def test_the_form_with_training_texts_is_read(tmp_path: Path) -> None:
+    for name in ("train", "dev"):
+        FORMS["csv"](tmp_path, name)
+    FORMS["json-list"](tmp_path, "test")
+    task = Manifest(Manifest.Options(path=tmp_path))
+    assert [file.name for file in task.source.files] == ["dev.csv", "train.csv"]
+    assert [file.name for file in task.aside] == ["test.json"]
+
+
+def test_espnets_dumps_are_found_where_paths_count_from_the_recipe(tmp_path: Path) -> None:
+    write_audio(tmp_path / "dump" / "raw" / "org" / "data" / "format.1")
+    for name in NAMES.values():
+        folder = tmp_path / "dump" / "raw" / name
+        folder.mkdir(parents=True)
+        (folder / "wav.scp").write_text(
+            "".join(f"u{i} dump/raw/org/data/format.1/u{i}.wav\n" for i in range(3))
+        )
+        (folder / "text").write_text("".join(f"u{i} a\n" for i in range(3)))
+    for path in (tmp_path, tmp_path / "dump" / "raw"):
+        task = prepared(path)
+        assert [len(task.folder.cuts[split]) for split in SPLITS] == [3, 3, 3]
+        assert not task.skipped()
+
+
+def test_blank_lines_at_the_end_of_wav2vecs_files_are_none(tmp_path: Path) -> None:
+    for name in NAMES.values():
+        FORMS["wav2vec"](tmp_path, name)
+        for suffix, blank in {".tsv": "\n", ".wrd": "\n\r\n\n"}.items():
+            listing = tmp_path / f"{name}{suffix}"
+            listing.write_bytes(listing.read_bytes() + blank.encode())
+    task = prepared(tmp_path)
+    assert not task.skipped()
+    assert [len(task.folder.cuts[split]) for split in SPLITS] == [3, 3, 3]

@@ -136,16 +136,24 @@ def test_spans_that_are_none_are_problems(tmp_path: Path, form: str, span: dict[
 
 @pytest.mark.parametrize(
     "columns",
-    ["start_ms,end_ms", "start_sec,end_sec", "segment_start,segment_end", "begin_sample,end_sample"],
+    [
+        *("start_ms,end_ms", "start_sec,end_sec", "segment_start,segment_end", "begin_sample,end_sample"),
+        *("from,to", "t_start,t_end", "xmin,xmax", "tmin,tmax", "startTime,endTime", "audio_start,audio_end"),
+        *("begin_offset,length", "start_at,end_at", "utt_start,utt_stop", "from_s,until_s"),
+    ],
 )
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_a_span_of_another_name_is_not_ignored(tmp_path: Path, form: str, columns: str) -> None:
     write_audio(tmp_path)
-    good: list[dict[str, Any]] = [{"path": f"u{i}.wav", "text": "a", "end_of_turn": True} for i in range(3)]
+    good: list[dict[str, Any]] = [
+        {"path": f"u{i}.wav", "text": "a", "end_of_turn": True, "from": "tape 3", "minor": 1}
+        for i in range(3)
+    ]
     bad = {"path": "u0.wav", "text": "a", **dict.fromkeys(columns.split(","), 100)}
     write_rows(tmp_path / f"all.{form}", [*good, bad])
     (skipped,) = prepared(tmp_path, max_skipped=0.5).skipped()
-    assert skipped.reason.startswith(f"bad line: {columns.split(',')[0]!r} must be named start or end")
+    name = columns.partition(",")[0]
+    assert skipped.reason.lower().startswith(f"bad line: {name.lower()!r} must be named start or end")
 
 
 def test_a_column_may_name_the_channel(tmp_path: Path) -> None:
@@ -229,4 +237,20 @@ def test_who_speaks_at_once_is_heard_in_full(tmp_path: Path) -> None:
 def test_a_table_without_header_stops(tmp_path: Path, text: str) -> None:
     (tmp_path / "all.csv").write_text(text)
     with pytest.raises(TaskError, match=r"all\.csv` must begin with a header that names path and text"):
+        prepared(tmp_path)
+
+
+@pytest.mark.parametrize("audio", ["wav_filename", "file_name", "audio_path", "Audio_File", "filepath"])
+def test_other_names_of_columns(tmp_path: Path, audio: str) -> None:
+    files = write_audio(tmp_path)
+    lines = [f"{file.name},{file.stat().st_size},a" for file in files]
+    (tmp_path / "all.csv").write_text("\n".join([f"{audio},wav_filesize,transcript", *lines]))
+    assert len(cuts_of(prepared(tmp_path))) == 3
+
+
+@pytest.mark.parametrize("twice", ["text", "path"])
+def test_a_column_of_two_texts_stops(tmp_path: Path, twice: str) -> None:
+    write_audio(tmp_path)
+    (tmp_path / "all.csv").write_text(f"path,text,{twice}\n" + "".join(f"u{i}.wav,a,b\n" for i in range(3)))
+    with pytest.raises(TaskError, match=rf"must name each column once, but names \[{twice}\] more often"):
         prepared(tmp_path)
