@@ -80,17 +80,20 @@ def travel_rate(travels: Travels, step: int) -> float | None:
 class PiecewiseLinearLR(LRScheduler):
     """Every group's base rate times a factor that depends on the share of the run that is over.
 
-    Scores have a flat rate instead in phases that say in ``travels`` how far scores may go, unless the
-    configuration sets their rate. A checkpoint holds plain data only.
+    In phases that say in ``travels`` how far scores must be able to go, scores have a flat rate instead; a
+    rate that the configuration sets for them counts there only where it is higher, as with a lower one the
+    phase would come to its end before the scores have moved. A checkpoint holds plain data only.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, config: TrainConfig, travels: Travels = ()) -> None:
         self._points, self._num_steps = config.schedule, config.num_steps
-        self._travels = list(travels) if config.scores_lr is None else []
+        self._travels, self._is_set = list(travels), config.scores_lr is not None
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float]:
         factor = piecewise_linear(self._points, (self.last_epoch + 1) / self._num_steps)
         rates = [base * factor for base in self.base_lrs]
         flat = travel_rate(self._travels, self.last_epoch)
-        return rates if flat is None else [*rates[:_SCORES], flat]
+        if flat is not None:
+            rates[_SCORES] = max(flat, rates[_SCORES]) if self._is_set else flat
+        return rates

@@ -130,6 +130,13 @@ def test_a_rate_that_is_set_goes_before_the_methods_own() -> None:
     assert made.optimizer.param_groups[2]["lr"] == 0.5
 
 
+@pytest.mark.parametrize("num_steps", [100, 2000])
+def test_a_rate_too_low_for_the_iterations_gives_way(num_steps: int) -> None:
+    made = Training(zero_out(num_steps, scores_lr=1e-4))
+    phase = made.schedule.at(0)[1].num_steps
+    assert made.optimizer.param_groups[2]["lr"] == pytest.approx(TRAVEL / phase)
+
+
 def test_a_decay_of_scores_can_be_set() -> None:
     for decay in (0.0, 0.25):
         made = Training(zero_out(100, scores_weight_decay=decay))
