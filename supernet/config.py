@@ -185,7 +185,7 @@ class TrainConfig(Section):
     may never begin to write.
     """
     scores_lr: Annotated[float, Field(gt=0)] | None = None
-    """Rate of the scores, times the schedule's factor. Never below what a method needs. None: that, or 0.03."""
+    """Rate of the scores, times the schedule's factor; at least what a method needs. None: that, or 0.03."""
     scores_weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay of the scores."""
     betas: tuple[Probability, Probability] = (0.9, 0.98)
