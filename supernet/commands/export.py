@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -46,7 +45,7 @@ def export_sizes(args: argparse.Namespace) -> list[str]:
 def _check(args: argparse.Namespace) -> None:
     if args.all and args.size is not None:
         raise RunError(f"`--all` must stand without `--size`, but stands beside `--size {args.size}`.")
-    if not (math.isfinite(args.int8_margin) and args.int8_margin >= 0):
+    if args.int8_margin < 0:
         raise RunError(f"`--int8-margin` must be at least 0 points, but is {args.int8_margin:g} instead.")
     FORMATS[args.format]().check(args.int8)
 

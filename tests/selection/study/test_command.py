@@ -323,8 +323,8 @@ def test_bad_input(
     assert not list(desk.glob("studies/bad/runs/*"))
 
 
-def test_a_folder_without_a_study(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["report", "runs"])
+        main(["report", str(tmp_path)])
     assert ended.value.code == 2
-    assert "`FOLDER` must hold a study, but 'runs' has no study.db" in capsys.readouterr().err
+    assert f"`FOLDER` must hold a study, but '{tmp_path}' has no study.db" in capsys.readouterr().err
