@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from supernet.costs import MACS_SECONDS
+from supernet.records import ResultsRecord, ScoresRecord
 from supernet.reporting.look import (
     INK,
     SOFT,
@@ -24,7 +25,7 @@ from supernet.reporting.look import (
     value_axis,
 )
 from supernet.reporting.picture import Picture, picture
-from supernet.reporting.trained import Curve, Results, ScoreLine, curves_of, phases_of, scores_of
+from supernet.reporting.trained import Curve, curves_of, phases_of, scores_of
 from supernet.run import Run
 from supernet.scoring import Measure
 from supernet.units import Subnet
@@ -34,24 +35,24 @@ MOST_NAMED = 16
 """More units than these are not named at their curves."""
 
 
-def draw_all(run: Run, results: Results, units: Sequence[str]) -> dict[str, Picture]:
+def draw_all(run: Run, results: ResultsRecord, units: Sequence[str]) -> dict[str, Picture]:
     """All pictures a run has data for, by name; ``units``: all of the supernet."""
-    subnets, lines = run.subnets(), scores_of(run)
+    subnets, lines, rate = run.subnets(), scores_of(run), results.measures[0]
     phases = phases_of(results, lines)
     drawn: dict[str, Picture | None] = {}
     with look():
         drawn["sizes"] = _draw_sizes(results)
         drawn["kept"] = _draw_kept(subnets, units)
-        drawn["wer"] = _draw_errors(curves_of(run, "valid", f"{results.measure}/"), results.measure, phases)
+        drawn["wer"] = _draw_errors(curves_of(run, "valid", f"{rate}/"), rate, phases)
         drawn["loss"] = _draw_loss(curves_of(run, "train", "ctc/"), phases)
         drawn["scores"] = _draw_scores(lines, subnets, units, phases)
     return {name: found for name, found in drawn.items() if found is not None}
 
 
-def _draw_sizes(results: Results) -> Picture:
+def _draw_sizes(results: ResultsRecord) -> Picture:
     """Error rate against cost, a point with its 95 % interval for each size."""
-    rows, rate = sorted(results.sizes.items(), key=lambda item: item[1].macs), results.measure
-    colours = size_colours(results.sizes)
+    rows, rate = sorted(results.by_size.items(), key=lambda item: item[1].macs), results.measures[0]
+    colours = size_colours(results.by_size)
     figure, ((axes,),) = panels(1, 1, (6.6, 3.8))
     macs, rates = [row.macs / 1e9 for _, row in rows], [row.rate(rate) for _, row in rows]
     ends = [row.interval(rate) for _, row in rows]
@@ -167,7 +168,7 @@ def _room(phases: Phases) -> float:
 
 
 def _draw_scores(
-    lines: Sequence[ScoreLine], subnets: Mapping[int, Subnet], units: Sequence[str], phases: Phases
+    lines: Sequence[ScoresRecord], subnets: Mapping[int, Subnet], units: Sequence[str], phases: Phases
 ) -> Picture | None:
     """Scores, and below them gates, over the updates in which they change, with the cut of each size."""
     lines = [line for line in lines if len(line.scores) == len(units)]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from supernet.errors import UserError
 from supernet.files import safe_name
+from supernet.scoring import Measure
 from supernet.units import Granularity
 
 R = TypeVar("R", bound="Record")
@@ -93,19 +94,31 @@ class SelectionRecord(Record):
 
 
 class ScoreRecord(Record):
+    """Error rates on a split."""
+
     wer: Amount
     cer: Amount
     wer_ci95: tuple[Rate, Rate] = Field(strict=False)
     cer_ci95: tuple[Rate, Rate] = Field(strict=False)
-    measure: Literal["wer", "cer"] = "wer"
+    words: Count
+    utterances: Count
+    measure: Measure = "wer"
 
 
 class SizeRecord(Record):
-    kept: list[str]
+    """One size: what it keeps, what it costs, how well it does."""
+
+    kept: Annotated[list[str], Field(min_length=1)]
     params: Count
-    macs: Count
+    macs: Annotated[Count, Field(gt=0)]
     rtf: Amount
     test: ScoreRecord
+
+    def rate(self, name: Measure) -> float:
+        return self.test.wer if name == "wer" else self.test.cer
+
+    def interval(self, name: Measure) -> tuple[float, float]:
+        return self.test.wer_ci95 if name == "wer" else self.test.cer_ci95
 
     @field_validator("kept")
     @classmethod
@@ -118,15 +131,39 @@ class SizeRecord(Record):
 
 
 class ResultsRecord(Record):
-    """``results.json``."""
+    """``results.json``. What older runs did not note is None."""
 
     what = "a run's results"
 
-    sizes: Annotated[dict[Annotated[str, Field(pattern=r"^\d{1,9}$")], SizeRecord], Field(min_length=1)]
+    sizes: Annotated[dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], SizeRecord], Field(min_length=1)]
     title: str
     steps: Count | None = None
     unit_steps: Count | None = None
-    """None: not noted by older runs."""
+    skipped_updates: Count = 0
+    peak_memory_mb: Amount | None = None
+    phases: list[Annotated[tuple[str, Count], Field(strict=False)]] | None = None
+
+    @property
+    def by_size(self) -> dict[int, SizeRecord]:
+        """The sizes, by number, the smallest first."""
+        return {int(size): self.sizes[size] for size in sorted(self.sizes, key=int)}
+
+    @property
+    def measures(self) -> tuple[Measure, Measure]:
+        """The rate that the texts are judged by, and the other."""
+        judged = next(iter(self.sizes.values())).test.measure
+        return ("wer", "cer") if judged == "wer" else ("cer", "wer")
+
+
+class ScoresRecord(Record):
+    """A line of ``scores.jsonl``."""
+
+    what = "what a training writes"
+
+    step: Count
+    phase: str
+    scores: list[Rate]
+    gates: list[Rate] | None = None
 
 
 class ExportedFile(Record):

@@ -14,8 +14,9 @@ from supernet.console.tables import short_names
 from supernet.costs import MACS_SECONDS
 from supernet.pages import page_environment
 from supernet.pictures import draw_all
+from supernet.records import ResultsRecord
 from supernet.reporting.picture import Picture
-from supernet.reporting.trained import Results, results_of
+from supernet.reporting.trained import results_of
 from supernet.run import Run
 
 
@@ -31,7 +32,7 @@ def render(
     run: Run,
     config: Config,
     units: Sequence[str],
-    results: Results,
+    results: ResultsRecord,
     pictures: Mapping[str, Picture],
     selection: Markup | None = None,
 ) -> str:
@@ -39,7 +40,7 @@ def render(
     environment = page_environment("supernet")
     texts = (percent, interval, millions, billions, short_names)
     environment.filters.update({function.__name__: function for function in texts}, drawn=Markup)
-    sizes = sorted(results.sizes.items(), reverse=True)
+    sizes = sorted(results.by_size.items(), reverse=True)
     return environment.get_template("reporting/run.html.jinja").render(
         name=run.folder.name,
         granularity=config.granularity,
@@ -59,10 +60,10 @@ def render(
     )
 
 
-def facts(run: Run, config: Config, units: Sequence[str], results: Results) -> list[tuple[str, str]]:
+def facts(run: Run, config: Config, units: Sequence[str], results: ResultsRecord) -> list[tuple[str, str]]:
     """What was trained, with what, and what it took."""
     task, seconds, skipped = config.task, run.training_seconds(), results.skipped_updates
-    test, path = next(iter(results.sizes.values())).test, task.options.get("path")
+    test, path = next(iter(results.by_size.values())).test, task.options.get("path")
     memory = results.peak_memory_mb
     found = [
         ("Method", f"{config.method.name}, by {config.granularity}s"),

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from supernet.config import Config
+from supernet.errors import UserError
 from supernet.reporting.run_page import write
 from supernet.reporting.trained import phases_of, results_of, scores_of
-from supernet.run import Run, RunError
+from supernet.run import Run
 from tests.supernet.reporting.html import Page
 
 UNITS = [f"layers.{i}" for i in range(4)]
@@ -119,5 +120,5 @@ def test_results_that_are_something_else_are_named(tmp_path: Path, data: object)
 def test_scores_that_are_something_else_are_named(tmp_path: Path, line: str) -> None:
     run = Run(tmp_path)
     run.scores_file.write_text(line + "\n")
-    with pytest.raises(RunError, match=r"scores\.jsonl' must be what a training writes, but 0\.\w+"):
+    with pytest.raises(UserError, match=r"scores\.jsonl' must be what a training writes, but is not: `\w+"):
         scores_of(run)
