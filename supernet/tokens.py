@@ -66,11 +66,7 @@ class Tokens:
     @classmethod
     def from_model(cls, model: bytes) -> Tokens:
         """The pieces of a SentencePiece model. Raises :class:`ValueError` where it is none."""
-        try:
-            pieces = _pieces(SentencePieceProcessor(model_proto=model))
-        except RuntimeError:
-            raise ValueError("it must be a SentencePiece model, but is not.") from None
-        return cls((BLANK, *pieces), "pieces", model)
+        return cls((BLANK, *_pieces(_opened(model))), "pieces", model)
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -78,7 +74,7 @@ class Tokens:
 
     @cached_property
     def _processor(self) -> SentencePieceProcessor:
-        return SentencePieceProcessor(model_proto=self.model)
+        return _opened(self.model or b"")
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -159,6 +155,17 @@ def for_pieces(text: str) -> str:
 
 def _seen(text: str) -> str:
     return text.replace(_STAND_IN, _BEGIN)
+
+
+def _opened(model: bytes) -> SentencePieceProcessor:
+    """What splits texts by a SentencePiece model. Raises :class:`ValueError` where it is none."""
+    try:
+        processor = SentencePieceProcessor(model_proto=model)
+        if _pieces(processor):  # each can be read
+            return processor
+    except (RuntimeError, UnicodeDecodeError):
+        pass
+    raise ValueError("it must be a SentencePiece model, but is not.")
 
 
 def _pieces(processor: Any) -> list[str]:

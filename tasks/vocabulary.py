@@ -108,8 +108,6 @@ def _load(path: Path) -> Tokens:
         return Tokens.load(path)
     except OSError as error:
         problem = f"it cannot be read: {error.strerror}."
-    except UnicodeDecodeError:
-        problem = "it must be a text in UTF-8, but is not."
     except ValueError as error:
         problem = str(error)
     raise TaskError(f"`tokens` must be a file of tokens, but '{path}' is none: {problem}")

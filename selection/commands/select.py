@@ -22,7 +22,7 @@ from supernet.names import plugin_names
 from supernet.opening import open_model
 from supernet.plugins import load_plugin
 from supernet.reporting.run_page import write
-from supernet.reporting.trained import results_of
+from supernet.reporting.trained import results_of, scores_of
 from supernet.resolve import ConfigError, merge, parse_set, resolve_trained
 from supernet.run import Run, RunError
 
@@ -33,7 +33,7 @@ def select(args: argparse.Namespace) -> None:
     data, subnets = run.config_data(), run.subnets()
     if not subnets or not run.is_finished:
         raise RunError(f"`RUN` must have been trained to the end, but '{run.folder}' has not.")
-    results_of(run)  # what the page needs is looked at before anything is computed
+    results_of(run), scores_of(run)  # what the page needs is looked at before anything is computed
     problems: list[str] = []
     settings = _settings(args.settings, problems)
     change = {"task": settings.pop("task")} if "task" in settings else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose
@@ -15,6 +14,8 @@ from selection.comparison import Comparison, Contest, Row
 from selection.contests import Candidate
 from selection.measuring.oracle import Oracle
 from selection.measuring.store import Store
+from supernet.errors import UserError
+from supernet.files import read_json
 from supernet.run import RunError
 from supernet.units import Kept, Subnet, UnitTable
 
@@ -48,10 +49,10 @@ def stored(path: Path, network: str) -> Comparison | None:
 def _is_older(path: Path) -> bool:
     """Whether it is a comparison of a version that named error rates otherwise: nothing is taken in."""
     try:
-        data = json.loads(path.read_bytes())
-    except ValueError:
+        data = read_json(path)
+    except UserError:
         return False
-    return isinstance(data, dict) and "full_wer" in data and isinstance(data.get("contests"), list)
+    return "full_wer" in data and isinstance(data.get("contests"), list)
 
 
 @dataclass(frozen=True)

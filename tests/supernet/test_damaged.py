@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from selection import worth
+from selection import __main__ as select
 from selection.measuring.store import Store
 from supernet import cut, evaluate, train
-from supernet.checkpoint import load
-from supernet.console.tables import results_table
 from supernet.errors import UserError
 from supernet.export.__main__ import main as export
 from supernet.latency.__main__ import main as latency
-from supernet.resolve import resolve_trained
 from supernet.run import Run
 from supernet.selections import Choice, Selection
+from tests.supernet.damaging import certain, complaint
 from tests.supernet.processes import LEARNING
 from tests.supernet.processes import settings as tiny
-
-Main = Callable[[list[str]], None]
-
-fuzz = settings(derandomize=True, max_examples=60, suppress_health_check=list(HealthCheck))
-a_few = settings(fuzz, max_examples=12)
 
 
 @pytest.fixture
@@ -43,163 +31,6 @@ def folder(place: Path, finished: tuple[Run, str], tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(place)
     shutil.copytree(finished[0].folder, tmp_path / "run")
     return tmp_path / "run"
-
-
-@pytest.fixture(scope="session")
-def whole(finished: tuple[Run, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run without what only continuing needs, which tests put together again."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    shutil.copytree(finished[0].folder, folder, ignore=shutil.ignore_patterns("checkpoints", "tb"))
-    network = Selection.load(folder / "subnets" / "2.json")
-    (folder / "selections").mkdir(exist_ok=True)
-    Selection("greedy", (Choice("params=50%", network.choices[0].subnet, loss=0.5),)).save(
-        folder / "selections" / "greedy.json"
-    )
-    return folder
-
-
-def complaint(main: Main, arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str | None:
-    """What a command says that ends with status 2; None where it does its work."""
-    capsys.readouterr()
-    status = 0
-    try:
-        main(list(arguments))
-    except SystemExit as end:
-        status = int(end.code or 0)
-    err = capsys.readouterr().err
-    if status == 0:
-        return None
-    lines = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert status == 2, err
-    assert 1 <= len(lines) <= 40, err
-    assert "Traceback" not in err
-    assert all(len(line) < 1000 for line in lines)
-    return "\n".join(lines)
-
-
-def certain(main: Main, arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
-    said = complaint(main, arguments, capsys)
-    assert said is not None, "it must be refused"
-    return said
-
-
-TEXTS = ["", "../../x", "/etc/passwd", "[/red]", "\x1b[2J", "<b>", "\ud800", "pieces", "0", "x" * 300]
-NUMBERS = [-1, 0, 99, 10**9, 10**30, 1e308, -1e308, float("nan"), float("inf")]
-OTHERS: list[Any] = [None, True, [], {}, [[]], [None], {"": None}, [1, 2], {"a": {"b": []}}, ["layers.0"] * 3]
-JUNK = st.one_of(st.sampled_from(TEXTS), st.sampled_from(NUMBERS), st.sampled_from(OTHERS))
-
-
-def paths(data: Any, so_far: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield so_far
-    inner = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    for key, value in inner:
-        yield from paths(value, (*so_far, key))
-
-
-@st.composite
-def damaged(draw: st.DrawFn, good: Any) -> Any:
-    """``good`` with a value somewhere that is gone or something else."""
-    data = copy.deepcopy(good)
-    where = draw(st.sampled_from(list(paths(data))))
-    if not where:
-        return draw(JUNK)
-    place, last = data, where[-1]
-    for key in where[:-1]:
-        place = place[key]
-    if draw(st.booleans()):
-        del place[last]
-    else:
-        place[last] = draw(JUNK)
-    return data
-
-
-RAW = st.one_of(
-    st.binary(max_size=200),
-    st.sampled_from([b"", b"[]", b"null", b"3", b'"x"', b"{", b"\xff\xfe", b"[" * 100_000, b"\x00" * 4096]),
-)
-
-ARGUMENTS: dict[str, tuple[Main, list[str]]] = {
-    "model.json": (cut.main, ["--size", "2", "--out", "cut"]),
-    "subnets/2.json": (cut.main, ["--size", "2", "--out", "cut"]),
-    "selections/greedy.json": (cut.main, ["--selection", "RUN/selections/greedy.json", "--out", "cut"]),
-    "results.json": (worth.main, []),
-}
-
-
-READERS: dict[str, Callable[[Path], object]] = {
-    "model.json": lambda folder: load(folder / "model"),
-    "subnets/2.json": lambda folder: Run(folder).subnets(),
-    "selections/greedy.json": lambda folder: Selection.load(folder / "selections/greedy.json").choice(),
-    "results.json": lambda folder: results_table(Run(folder).results()),
-}
-
-
-@contextlib.contextmanager
-def instead(file: Path, content: bytes) -> Iterator[None]:
-    good = file.read_bytes()
-    try:
-        file.write_bytes(content)
-        yield
-    finally:
-        file.write_bytes(good)
-
-
-def json_like(file: Path) -> st.SearchStrategy[bytes]:
-    return st.one_of(damaged(json.loads(file.read_bytes())).map(lambda d: json.dumps(d).encode()), RAW)
-
-
-@pytest.mark.parametrize("name", READERS)
-@fuzz
-@given(data=st.data())
-def test_whatever_a_json_file_holds_it_is_read_or_refused(
-    whole: Path, name: str, data: st.DataObject
-) -> None:
-    content = data.draw(json_like(whole / name))
-    with instead(whole / name, content), contextlib.suppress(UserError):
-        READERS[name](whole)
-
-
-@pytest.mark.parametrize("name", ARGUMENTS)
-@a_few
-@given(data=st.data())
-def test_whatever_a_json_file_holds_a_command_works_or_says_what_is_wrong(
-    whole: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    capsys: pytest.CaptureFixture[str],
-    name: str,
-    data: st.DataObject,
-) -> None:
-    main, more = ARGUMENTS[name]
-    arguments = [str(whole), *(word.replace("RUN", str(whole)) for word in more)]
-    if "--out" in arguments:
-        arguments[-1] = str(tmp_path_factory.mktemp("out"))
-    before = set(whole.parent.rglob("*"))
-    with instead(whole / name, data.draw(json_like(whole / name))):
-        complaint(main, arguments, capsys)
-    assert set(whole.parent.rglob("*")) == before
-
-
-@fuzz
-@given(data=st.data())
-def test_whatever_a_configuration_holds_it_is_resolved_or_refused(whole: Path, data: st.DataObject) -> None:
-    file = whole / "config.yaml"
-    texts = damaged(yaml.safe_load(file.read_bytes())).map(yaml.safe_dump)
-    content = data.draw(st.one_of(texts.map(lambda text: text.encode("utf-8", "replace")), RAW))
-    with instead(file, content), contextlib.suppress(UserError):
-        resolve_trained(Run.open(whole).config_data())
-
-
-@fuzz
-@given(content=RAW, cut_at=st.integers(0, 5000), flip=st.integers(0, 5000))
-def test_whatever_a_file_of_weights_holds_it_is_loaded_or_refused(
-    whole: Path, content: bytes, cut_at: int, flip: int
-) -> None:
-    file = whole / "model.safetensors"
-    good = file.read_bytes()
-    flipped = good[:flip] + bytes([good[flip] ^ 0xFF]) + good[flip + 1 :]
-    for damage in (content, good[:cut_at], flipped, content + good):
-        with instead(file, damage), contextlib.suppress(UserError):
-            load(whole / "model")
 
 
 def change(file: Path, *keys: Any, to: Any) -> None:
@@ -338,6 +169,14 @@ def test_lines_of_curves_that_are_none_are_passed_over(folder: Path) -> None:
             out.write("\n".join([*LINES, '{"Step": 10000, "Lapse Time": "soon"}', ""]))
     assert run.scores() == before
     assert run.training_seconds() == seconds
+
+
+def test_a_selection_looks_at_what_its_page_needs_before_it_computes(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "scores.jsonl").write_text('{"step": 2, "phase": "end", "scores": ["a"]}\n')
+    assert "scores.jsonl' must be what a training writes, but" in certain(select.main, [str(folder)], capsys)
+    assert not (folder / "selections").exists()
 
 
 @pytest.mark.parametrize("content", [b"x" * 5000, b"SQLite format 3\0" + b"\0" * 84])
