@@ -30,10 +30,11 @@ def unified(text: str) -> str:
 
 
 def control_characters(text: str) -> list[str]:
-    """The control characters (Unicode's Cc) in ``text``, once each, which no transcript has; a white space is
-    none.
+    """The control characters (Unicode's Cc) in ``text``, once each, as Python writes them: no transcript has
+    any but white space, which is not among them.
     """
-    return sorted({sign for sign in text if unicodedata.category(sign) == "Cc" and not sign.isspace()})
+    found = {sign for sign in text if unicodedata.category(sign) == "Cc" and not sign.isspace()}
+    return [repr(sign) for sign in sorted(found)]
 
 
 def normal(text: str | None) -> str:

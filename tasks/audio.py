@@ -92,8 +92,11 @@ def _refuse_strange_sources(cut: Cut) -> None:
     """A manifest may come from a stranger, and Lhotse would run a shell command or open a URL in it."""
     kinds = {source.type for source in sources(cut)}
     if kinds != {"file"}:
-        found = " and ".join(sorted(kinds)) or type(cut).__name__
+        is_plain = isinstance(cut, DataCut)
+        found = " and ".join(sorted(kinds)) or ("missing" if is_plain else f"a {type(cut).__name__}")
         raise AudioError(f"its audio must be a file, but is {found} instead")
+    if cut.start < 0:
+        raise AudioError(f"its start must not be negative, but is {cut.start:g} s")
 
 
 def _refuse_missing_files(cut: Cut) -> None:

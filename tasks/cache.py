@@ -44,16 +44,20 @@ def default_folder() -> Path:
 
 def check_writable(cache: Path) -> None:
     """Make ``cache``. Raises :class:`~supernet.errors.UserError` where nothing can be written there."""
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        why = "" if os.access(cache, os.W_OK | os.X_OK) else "no permission to write"
-    except OSError as error:
-        why = error.strerror or str(error)
-    if why:
+    if why := why_not_writable(cache):
         raise UserError(
             f"`task.cache` must be a folder for corpora and features, but '{cache}' is none: {why}. "
             f"{ELSEWHERE}"
         )
+
+
+def why_not_writable(folder: Path) -> str:
+    """Why nothing can be written into ``folder``, which is made where it is missing; empty where it can."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return "" if os.access(folder, os.W_OK | os.X_OK) else "no permission to write"
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 _LEFT = re.compile(r"\..+\.[0-9a-f]{8}\.(partial|outdated)")

@@ -150,7 +150,8 @@ class CorpusTask(Task):
             for cut in self.folder.cuts[self._whole(split)]
             for supervision in cut.supervisions
         )
-        return {id: speaker for id, speaker in found if speaker}
+        # Lhotse takes anything for a speaker.
+        return {id: str(speaker) for id, speaker in found if isinstance(speaker, str | int) and speaker != ""}
 
     def skipped(self) -> list[Skipped]:
         unfit = (one for split in SPLITS for one in self._usable(split, self._tokens).skipped())

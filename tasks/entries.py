@@ -17,7 +17,7 @@ from tasks.cache import digest
 from tasks.members import Member
 from tasks.problems import Problem
 
-VERSION = 2
+VERSION = 3
 """Raise it when the same listing gives other manifests."""
 
 TOLERANCE = 0.1
@@ -133,6 +133,11 @@ def seconds(number: str) -> float:
     if not abs(value) < _ETERNITY:
         raise ValueError(f"{number!r} is no time")
     return value
+
+
+def is_inside(start: float, duration: float, whole: float) -> bool:
+    """Whether what takes ``duration`` from ``start`` on is a part of 0 to ``whole``, up to rounding."""
+    return start >= -TOLERANCE and start + duration <= whole + TOLERANCE
 
 
 def locate(name: str, folder: Path) -> Path:

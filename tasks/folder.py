@@ -134,15 +134,21 @@ class _Copying:
         (copy / "seconds.txt").write_text(repr(self._seconds), encoding="utf-8")
 
     def _lines(self, path: Path, names: array[int], audio: TextIO) -> Iterator[bytes]:
+        number = 0
         try:
             with gzip.open(path, "rb") as file:
-                for line in filter(None, map(bytes.strip, file)):
-                    self._note(deserialize_cut(json.loads(line)), names, audio)
-                    yield line
+                for line in map(bytes.strip, file):
+                    number += 1
+                    if line:
+                        self._note(deserialize_cut(json.loads(line)), names, audio)
+                        yield line
         # JSON, gzip and Lhotse each have their own exceptions for a file that is something else.
         except Exception as error:
             why = short(" ".join(str(error).split()), 300)
-            raise TaskError(f"`{path}` must be a Lhotse CutSet, but cannot be read: {why}.") from error
+            where = f"line {number}" if number else "it"
+            raise TaskError(
+                f"`{path}` must be a Lhotse CutSet, but {where} cannot be read: {why}."
+            ) from error
 
     def _note(self, cut: Cut, names: array[int], audio: TextIO) -> None:
         _check_types(cut)

@@ -23,13 +23,14 @@ from supernet.files import write_whole
 from supernet.spelling import control_characters, normal
 from tasks.acoustics import Room
 from tasks.audio import load_features, sources
+from tasks.entries import is_inside
 from tasks.folder import LISTED, PART, ManifestFolder
 from tasks.headers import look_at
 from tasks.lines import Lines, open_numbers
 from tasks.members import MEMBER
 from tasks.problems import Unusable, short, some
 
-VERSION = 3
+VERSION = 4
 """Part of the index folder's name: raise it when the content changes."""
 
 SKIPPED = "skipped.tsv"
@@ -207,6 +208,11 @@ def _check_text(cut: Cut) -> None:
     if len(cut.supervisions) > 1:
         raise AudioError(
             f"{len(cut.supervisions)} supervisions: cut it with `lhotse cut trim-to-supervisions`"
+        )
+    if any(not is_inside(part.start, part.duration, cut.duration) for part in cut.supervisions):
+        (part,) = cut.supervisions
+        raise AudioError(
+            f"its text is that of {part.start:g} s to {part.end:g} s, but there are 0 s to {cut.duration:g} s"
         )
     texts = [supervision.text for supervision in cut.supervisions]
     if not all(text is None or isinstance(text, str) for text in texts):

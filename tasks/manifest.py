@@ -89,9 +89,10 @@ class Manifest(ConvertedTask):
                 f"{str(path)!r} has {len(unnamed)} of other names instead: "
                 f"{some([file.name for file in unnamed])}. Rename them, or name one."
             )
+        names = ", ".join(manifest_path(path, split).name for split in SPLITS)
         others = ", ".join(form.name for form in (*FORMS, *SHARDS))
         raise TaskError(
-            f"`path` must hold the splits {', '.join(SPLITS)} as Lhotse's cuts, or a corpus in another form "
+            f"`path` must hold Lhotse's cuts as {names}, or a corpus in another form "
             f"({others}), but {str(path)!r} has none of these instead. "
             "Name the file or the folder of the listing."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,12 +20,13 @@ from supernet.console.text import note
 from supernet.files import whole_folder
 from supernet.plugins import load_plugin
 from supernet.resolve import ConfigError, Data, merge, parse_set, task_from_option
-from tasks.cache import make_once
+from tasks.cache import make_once, why_not_writable
 from tasks.conversion import convert
 from tasks.converted import ConvertedTask
 from tasks.foresight import Foresight, foresee
 from tasks.index import SKIPPED, write_skipped
 from tasks.manifest import Manifest
+from tasks.options import CorpusOptions
 from tasks.problems import FILE as PROBLEMS
 from tasks.problems import is_outdated, left_out, read_problems
 from tasks.summary import read_summary
@@ -52,7 +54,7 @@ def prepare(args: argparse.Namespace) -> None:
         note(line)
     if refused := foresight.refusals or _refusals(summary, out, task.options.max_skipped):
         raise TaskError("\n".join(f"{line} All of them: {_lists(out, foresight)}." for line in refused))
-    say_next((command("train", "--task", out), "a training on it"))
+    say_next((command("train", "--task", out, *_also_of_a_training(args.settings)), "a training on it"))
 
 
 def _task(args: argparse.Namespace) -> ConvertedTask:
@@ -78,6 +80,13 @@ def _task(args: argparse.Namespace) -> ConvertedTask:
     return task
 
 
+def _also_of_a_training(settings: Sequence[str]) -> list[str]:
+    """Options for a training with those of ``settings`` that are not about the corpus's own form."""
+    named = [setting.removeprefix("task.") for setting in settings]
+    kept = [one for one in named if re.split("[.=]", one)[0] in CorpusOptions.model_fields]
+    return [word for one in kept for word in ("--set", f"task.{one}")]
+
+
 def _make(task: ConvertedTask, out: Path, decode: bool, report: Report) -> Mapping[str, Any]:
     """The summary of ``out``, which is made unless it is there already, of the same listing."""
     summary = read_summary(out)
@@ -85,6 +94,8 @@ def _make(task: ConvertedTask, out: Path, decode: bool, report: Report) -> Mappi
         raise TaskError(
             f"`--out` must be a new folder, but '{out}' is something else or outdated. Delete it first."
         )
+    if summary is None or (decode and not summary.get("decoded")):
+        _check_place(out)
     if summary is None:
         make_once(out, lambda folder: convert(task.source, folder, report, decode))
     elif decode and not summary.get("decoded"):
@@ -92,6 +103,14 @@ def _make(task: ConvertedTask, out: Path, decode: bool, report: Report) -> Mappi
             convert(task.source, folder, report, decode)
             _keep_others(out, folder)
     return read_summary(out) or {}
+
+
+def _check_place(out: Path) -> None:
+    """Raise :class:`TaskError` where ``out`` cannot be made."""
+    # A link that leads nowhere is no folder, and nothing can be put in its place.
+    why = "it is a link to what is not there" if out.is_symlink() and not out.exists() else ""
+    if why := why or why_not_writable(out.resolve().parent):
+        raise TaskError(f"`--out` must be a new folder, but '{out}' cannot be made: {why}.")
 
 
 def _keep_others(before: Path, folder: Path) -> None:

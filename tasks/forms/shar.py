@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from supernet.batch import Split
-from tasks.entries import TOLERANCE, Entry, Listed, seconds
+from tasks.entries import Entry, Listed, is_inside, seconds
 from tasks.forms.form import NONE, Form, Found, alone, choose
 from tasks.members import Member, members
 from tasks.problems import Kind, Problem, Unusable
@@ -129,7 +129,7 @@ def _values(cut: dict[str, Any]) -> tuple[str, float, float, dict[str, Any]]:
     if not supervisions:
         raise Unusable("audio without text", "no supervision")
     (first, long) = spans[0]
-    if first < -TOLERANCE or first + long > duration + TOLERANCE:
+    if not is_inside(first, long, duration):
         raise Unusable("segment", f"its text is that of {first:g} s to {first + long:g} s of {duration:g} s")
     return id, start, duration, supervisions[0]
 

@@ -1,5 +1,6 @@
 """WebDataset's tar files. Members of one key, their name up to the first dot behind the folders, make an
-utterance: audio, and a text in KEY.txt or a row with the columns of tasks.forms.rows in KEY.json.
+utterance: audio, and a text in KEY.txt (or the only KEY.….txt), or a row with the columns of tasks.forms.rows
+in KEY.json.
 
 Nothing is unpacked: an utterance is read by the place of its bytes, so the tar must not be compressed.
 """
@@ -107,7 +108,11 @@ class _Shard:
         """What is known of an utterance but its audio, whose place in the world before is of no use."""
         row = self._json(sample["json"]) if "json" in sample else {}
         row = {name: value for name, value in row.items() if name not in COLUMNS["audio"]}
-        return row | ({"text": self._text(sample["txt"])} if "txt" in sample else {})
+        texts = sorted(suffix for suffix in _texts(sample) if suffix != "json")
+        if len(texts) > 1 and "txt" not in texts:
+            raise Unusable("bad line", f"must have one text, but has {len(texts)} ({some(texts)})")
+        suffix = "txt" if "txt" in texts else next(iter(texts), "")
+        return row | ({"text": self._text(sample[suffix])} if suffix else {})
 
     def _json(self, member: Member) -> dict[str, Any]:
         try:
@@ -142,7 +147,7 @@ def _audio(sample: Sample) -> list[Member]:
 
 
 def _texts(sample: Sample) -> set[str]:
-    return {"txt", "json"} & set(sample)
+    return {suffix for suffix in sample if suffix in ("txt", "json") or suffix.endswith(".txt")}
 
 
 def _is_whole(sample: Sample) -> bool:

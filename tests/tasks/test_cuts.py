@@ -56,7 +56,8 @@ def test_a_text_of_a_cut_is_a_text(tmp_path: Path, change: dict[str, object], re
         ({"id": 7}, "the name of a cut must be a text"),
         ({"duration": float("nan")}, "must have a duration"),
         ({"duration": float("inf")}, "must have a duration"),
-        ({"custom": ["part"]}, "must be a Lhotse CutSet, but cannot be read"),
+        ({"custom": ["part"]}, "must be a Lhotse CutSet, but line 1 cannot be read"),
+        ({"type": "Song"}, "must be a Lhotse CutSet, but line 1 cannot be read"),
     ],
 )
 def test_a_cut_of_a_stranger_ends_in_one_line(tmp_path: Path, change: dict[str, object], reason: str) -> None:
@@ -65,6 +66,45 @@ def test_a_cut_of_a_stranger_ends_in_one_line(tmp_path: Path, change: dict[str, 
     with pytest.raises(TaskError, match=reason) as error:
         prepared(folder)
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda cut: cut.update(start=-0.25), "its start must not be negative, but is -0.25 s"),
+        (lambda cut: cut.pop("recording"), "its audio must be a file, but is missing instead"),
+        (lambda cut: cut["recording"].update(sources=[]), "its audio must be a file, but is missing instead"),
+        (
+            lambda cut: cut["supervisions"][0].update(start=0.25, duration=9.0),
+            "its text is that of 0.25 s to 9.25 s, but there are 0 s to 0.5 s",
+        ),
+        (
+            lambda cut: cut["supervisions"][0].update(start=-1.0, duration=0.5),
+            "its text is that of -1 s to -0.5 s, but there are 0 s to 0.5 s",
+        ),
+    ],
+)
+def test_a_cut_that_is_not_what_its_text_says_is_left_out(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], reason: str
+) -> None:
+    folder = write_folder(tmp_path / "tones", train=3)
+    edit(manifest_path(folder, "train"), change)
+    (skipped,) = prepared(folder, max_skipped=0.5).skipped()
+    assert (skipped.id, skipped.reason) == ("train-0", reason)
+
+
+def test_a_speaker_who_is_no_name_is_unknown(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tones", test=2)
+    speakers: list[object] = [{"a": 1}, ["a"], 7, None, ""]
+    found = []
+    for speaker in speakers:
+
+        def rename(cut: dict[str, Any], speaker: object = speaker) -> None:
+            cut["supervisions"][0]["speaker"] = speaker
+
+        edit(manifest_path(folder, "test"), rename)
+        found.append(prepared(folder).speakers("test").get("test-0"))
+    assert found == [None, None, "7", None, None]
 
 
 def edit(manifest: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -96,7 +136,7 @@ def test_audio_that_vanishes_later_is_named_in_one_line(tmp_path: Path) -> None:
 def test_a_file_that_is_no_manifest_stops(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones")
     manifest_path(folder, "test").write_text("nothing of the kind")
-    with pytest.raises(TaskError, match="must be a Lhotse CutSet, but cannot be read"):
+    with pytest.raises(TaskError, match="must be a Lhotse CutSet, but it cannot be read: Not a gzipped file"):
         prepared(folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 from collections import Counter
@@ -254,3 +255,41 @@ def test_one_clear_line(arguments: list[str], words: list[str], capsys: pytest.C
     for word in words:
         assert word in line
     assert not Path("made").exists()
+
+
+def test_the_training_that_is_suggested_has_the_same_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    bad_corpus(Path("corpus"))
+    settings = [
+        "--set",
+        "max_skipped=0.7",
+        "--set",
+        "task.spec_augment.freq_masks=1",
+        "--set",
+        "held_out=0.1",
+    ]
+    prepare.main(["corpus/", "--out", "made", *settings])
+    line = next(line for line in capsys.readouterr().out.splitlines() if "supernet.train" in line)
+    expected = "--task made --set task.max_skipped=0.7 --set task.spec_augment.freq_masks=1"
+    assert line.partition("  #")[0].rstrip().endswith(f"supernet.train {expected}")
+
+
+def test_a_place_where_nothing_can_be_made_is_said_to_be_that(capsys: pytest.CaptureFixture[str]) -> None:
+    hasty_corpus(Path("corpus"), 0)
+    Path("file").touch()
+    Path("dead").symlink_to("nowhere/at/all")
+    for out, why in {"file/made": "exists", "file/more/made": "directory", "dead": "a link to what"}.items():
+        (line,) = complaints(["corpus/", "--out", out], capsys)
+        assert line.startswith(f"error: `--out` must be a new folder, but '{out}' cannot be made: ")
+        assert why in line
+        assert "task.cache" not in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_rights_is_the_one_of_out(capsys: pytest.CaptureFixture[str]) -> None:
+    hasty_corpus(Path("corpus"), 0)
+    Path("locked").mkdir(mode=0o500)
+    (line,) = complaints(["corpus/", "--out", "locked/made"], capsys)
+    assert (
+        line
+        == "error: `--out` must be a new folder, but 'locked/made' cannot be made: no permission to write."
+    )

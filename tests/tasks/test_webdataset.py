@@ -211,3 +211,25 @@ def test_tars_without_names_of_splits_are_divided(tmp_path: Path) -> None:
         pack(tmp_path / f"{number:06d}.tar", {n: c for files in utterances for n, c in files.items()})
     assert [len(prepared(tmp_path).folder.cuts[split]) for split in SPLITS] == [10, 1, 1]
     assert [len(prepared(tmp_path / "000001.tar").folder.cuts[split]) for split in SPLITS] == [2, 1, 1]
+
+
+def test_a_text_may_have_a_suffix_of_two_parts_where_it_is_the_only_one(tmp_path: Path) -> None:
+    good(tmp_path, "dev", "test")
+    sound = audio(wave(0))
+    files = {"a.seg.wav": sound, "a.seg.txt": b"a", "b.wav": sound, "b.normalized.txt": b"b"}
+    files |= {"c.wav": sound, "c.txt": b"c", "c.original.txt": b"C"}
+    files |= {
+        "d.wav": sound,
+        "d.normalized.txt": b"d",
+        "d.original.txt": b"D",
+        "e.wav": sound,
+        "e.txt.gz": b"e",
+    }
+    pack(tmp_path / "train-000000.tar", files)
+    task = prepared(tmp_path, max_skipped=0.9)
+    said = {cut.id: cut.supervisions[0].text for cut in task.folder.cuts["train"]}
+    assert said == {"a": "a", "b": "b", "c": "c"}
+    assert {one.id: one.reason.partition(" (/")[0] for one in task.skipped()} == {
+        "d": "bad line: must have one text, but has 2 (normalized.txt, original.txt)",
+        "e": "audio without text: no text",
+    }
