@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -142,10 +143,11 @@ class Tokens:
         """
         if path.suffix == ".model":
             return cls.from_model(path.read_bytes())
-        symbols, model = _read(path), path.with_name(MODEL_FILE)
-        if kind is None:
-            kind = "pieces" if model.is_file() else _kind(symbols)
-        return cls(symbols, kind, model.read_bytes() if kind == "pieces" else None)
+        model = path.with_name(MODEL_FILE)
+        if kind == "pieces" or (kind is None and model.is_file()):
+            return cls(_read(path), "pieces", model.read_bytes())
+        symbols = _read(path, "NFC")
+        return cls(symbols, kind or _kind(symbols))
 
 
 def for_pieces(text: str) -> str:
@@ -178,17 +180,21 @@ def _pieces(processor: Any) -> list[str]:
     return [*(_BEFORE_BYTES if in_bytes else ()), *in_bytes, *(n for n in names.values() if n not in known)]
 
 
-def _read(path: Path) -> tuple[str, ...]:
+def _read(path: Path, form: Literal["NFC"] | None = None) -> tuple[str, ...]:
+    """The symbols in a file; in Unicode's ``form`` if one is given, as pieces are what their model says they
+    are. A symbol is no text: one that joins letters may stand alone.
+    """
     lines = read_text(path).removesuffix("\n").split("\n")
     for i, line in enumerate(lines):
         if line.rpartition(" ")[2] != str(i):
             raise ValueError(f"line {i + 1} must be a symbol and its id {i}, but is {line!r} instead.")
-    blank, *symbols = (unified(line.rpartition(" ")[0]) for line in lines)
+    blank, *symbols = (line.rpartition(" ")[0] or " " for line in lines)
+    symbols = [unicodedata.normalize(form, symbol) for symbol in symbols] if form else symbols
     if blank not in _BLANKS:
         raise ValueError(f"line 1 must be the blank, '{BLANK} 0', but is {lines[0]!r} instead.")
     if twice := [symbol for symbol, count in Counter(symbols).items() if count > 1]:
         raise ValueError(f"every symbol must stand there once, but {twice[0]!r} stands there twice.")
-    return BLANK, *(symbol or " " for symbol in symbols)
+    return BLANK, *symbols
 
 
 def _kind(symbols: Sequence[str]) -> Literal["characters", "words"]:

@@ -217,3 +217,36 @@ def test_a_file_of_decomposed_symbols_is_one_of_composed_ones(tmp_path: Path) ->
     assert tokens.encode("e\u0301") == tokens.encode("\u00e9") == [1]
     decomposed = Tokens(("<blk>", "e", "\u0301"))
     assert decomposed.decode([1, 2]) == "\u00e9"
+
+
+JOINED = [
+    "क्\u200dष त्\u200dयाग क्\u200dया",
+    "می\u200cخواهم نمی\u200cشود",
+    "\U0001f469\u200d\U0001f4bb ක්\u200dෂ",
+]
+"""Texts in which a sign without a width is a part of the spelling: Hindi, Persian, pictures and Sinhala."""
+
+
+@pytest.mark.parametrize("kind", ["characters", "words", "unigram", "bpe"])
+def test_what_joins_letters_is_a_token_of_its_own(tmp_path: Path, kind: Simple | Learned) -> None:
+    if kind == "unigram" or kind == "bpe":
+        tokens = Tokens.from_model(learn(kind, None, False, JOINED))
+    else:
+        tokens = Tokens.from_texts(JOINED, kind)
+    tokens.save(tmp_path / "tokens.txt")
+    again = Tokens.load(tmp_path / "tokens.txt")
+    assert again == tokens
+    assert [again.decode(again.encode(text)) for text in JOINED] == JOINED
+    assert not any(again.unknown(text) for text in JOINED)
+
+
+@given(
+    st.lists(st.text(st.sampled_from("aकष\u094d\u200dم\u200cی \u0301é\U0001f469"), min_size=1), min_size=1)
+)
+def test_a_file_of_any_script_gives_the_same_tokens_again(
+    tmp_path_factory: pytest.TempPathFactory, found: list[str]
+) -> None:
+    tokens = Tokens.from_texts(map(normal, found))
+    path = tmp_path_factory.mktemp("tokens") / "tokens.txt"
+    tokens.save(path)
+    assert Tokens.load(path, "characters") == tokens

@@ -11,7 +11,7 @@ from supernet.batch import TaskError
 from supernet.tokens import Tokens
 from tasks import vocabulary
 from tasks.vocabulary import Choice, make_tokens
-from tests.tasks.folders import prepared, write_folder
+from tests.tasks.folders import add_files, prepared, tone, write_folder, write_wav
 
 TEXTS = ["the cat sat on the mat", "a cat and a dog", "the dog ran over the hill"] * 5
 
@@ -114,3 +114,12 @@ def test_too_many_unknown_characters_of_pieces_stop(tmp_path: Path) -> None:
 def test_wrong_options_are_named(wrong: dict[str, object], words: str, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match=words):
         prepared(tmp_path, **wrong)
+
+
+def test_what_joins_letters_is_trained_on(tmp_path: Path) -> None:
+    folder, texts = write_folder(tmp_path / "tones"), ["क्\u200dष", "می\u200cخواهم"]
+    files = [(write_wav(tmp_path / f"{i}.wav", tone(3.0)), text) for i, text in enumerate(texts)]
+    add_files(folder, "train", files)
+    task = prepared(folder, max_skipped=0.0)
+    assert {"\u200c", "\u200d"} < set(task.tokens().symbols)
+    assert not [one for one in task.skipped() if one.split == "train"]
