@@ -29,11 +29,11 @@ def unified(text: str) -> str:
     return unicodedata.normalize("NFC", _MEANS_NOTHING.sub("", _UNSEEN.sub("", text)))
 
 
-def control_characters(text: str) -> list[str]:
+def control_characters(text: str, spaces: bool = False) -> list[str]:
     """The control characters (Unicode's Cc) in ``text``, once each, as Python writes them: no transcript has
-    any but white space, which is not among them.
+    any but white space, which is among them with ``spaces`` alone.
     """
-    found = {sign for sign in text if unicodedata.category(sign) == "Cc" and not sign.isspace()}
+    found = {sign for sign in text if unicodedata.category(sign) == "Cc" and (spaces or not sign.isspace())}
     return [repr(sign) for sign in sorted(found)]
 
 

@@ -125,6 +125,9 @@ def _text(entry: Entry) -> str:
         raise Unusable("bad line", "its text must be UTF-8, but is not")
     if found := control_characters(text):
         raise Unusable("bad line", f"its text must have no control characters, but has {some(found)}")
+    # In lists and transcripts a line is an utterance.
+    if found := control_characters(entry.id, spaces=True):
+        raise Unusable("bad line", f"its name must have no control characters, but has {some(found)}")
     if not text:
         raise Unusable("audio without text", "no text")
     return text
@@ -220,5 +223,5 @@ def _note_characters(folder: Path, summary: Summary, problems: Problems) -> None
         for cut in CutSet.from_jsonl_lazy(manifest_path(folder, split)):
             (supervision,) = cut.supervisions
             if other := sorted(set(supervision.text) - known):
-                what = f"{other} are in no training text"
+                what = f"no training text has {some([repr(sign) for sign in other])}"
                 problems.add(Problem(split, cut.id, "characters", supervision.custom[LISTED], what))

@@ -17,7 +17,7 @@ from supernet.tokens import Tokens, min_ctc_frames
 from tasks.cache import digest, make_once
 from tasks.index import Rows
 from tasks.lines import open_numbers
-from tasks.problems import short
+from tasks.problems import short, some
 
 _NAMED = 3
 """Examples in an error message."""
@@ -55,8 +55,9 @@ class Usable:
             return None
         first = rows[0]
         return (
-            f"{len(rows):,} of {len(self.chosen):,} texts of the {self.split} split have symbols that no "
-            f"training text has: they count as errors. The first is {first.id!r} with "
+            f"{len(rows):,} of {len(self.chosen):,} texts of the {self.split} split "
+            f"{'has' if len(rows) == 1 else 'have'} symbols that no training text has: they count as errors. "
+            f"The first is {first.id!r} with "
             f"{' '.join(self.tokens.unknown(first.text))}."
         )
 
@@ -80,7 +81,8 @@ class Usable:
             seconds = self._slowest[number] / FRAMES_PER_SECOND
             return f"too long: {seconds:.2f} s, and `task.max_seconds` is {self.max_seconds:g}"
         if self._untrainable[number]:
-            return f"{self.tokens.unknown(self.rows[number].text)} are not among the tokens"
+            unknown = [repr(symbol) for symbol in self.tokens.unknown(self.rows[number].text)]
+            return f"not among the tokens: {some(unknown)}"
         return f"too short for its text: {self._frames[number]} encoder frames for {self._needed[number]}"
 
     @property

@@ -15,7 +15,7 @@ from typing import Any
 from supernet.batch import Split
 from tasks.entries import Listed, numbered_lines, open_listing, split_of
 from tasks.forms.form import NONE, Form, Found, alone, choose
-from tasks.forms.rows import COLUMNS, entry
+from tasks.forms.rows import COLUMNS, KNOWN, entry
 from tasks.problems import Problem
 
 _SUFFIXES = (".json", ".jsonl")
@@ -30,7 +30,7 @@ def find(path: Path) -> Found:
 
 def read(path: Path, split: Split | None) -> Listed:
     for where, row in _rows(path):
-        if isinstance(row, dict):
+        if isinstance(row, dict) and not KNOWN.isdisjoint(row):
             yield entry(row, where, path.parent, split)
         else:
             what = "must be a JSON object with audio_filepath and text, but is not"

@@ -225,7 +225,7 @@ def test_other_files_beside_the_listing_are_none(tmp_path: Path) -> None:
 
 def test_a_folder_with_nothing_of_the_kind_stops(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(TaskError, match=r"must hold the splits train, valid, test .* another form"):
+    with pytest.raises(TaskError, match=r"must hold Lhotse's cuts as train\.jsonl\.gz, .* another form"):
         prepared(tmp_path)
 
 

@@ -254,3 +254,24 @@ def test_a_column_of_two_texts_stops(tmp_path: Path, twice: str) -> None:
     (tmp_path / "all.csv").write_text(f"path,text,{twice}\n" + "".join(f"u{i}.wav,a,b\n" for i in range(3)))
     with pytest.raises(TaskError, match=rf"must name each column once, but names \[{twice}\] more often"):
         prepared(tmp_path)
+
+
+@pytest.mark.parametrize("id", ["a\tb", "a\nb", "\x00", "\x1b[2J", "a\x85b"])
+def test_a_name_is_one_line(tmp_path: Path, id: str) -> None:
+    write_audio(tmp_path)
+    splits = ("train", "train", "dev", "test")
+    rows = [
+        {"path": "u0.wav", "id": name, "text": "a", "split": split}
+        for name, split in zip([id, *"bcd"], splits, strict=True)
+    ]
+    write_rows(tmp_path / "all.jsonl", rows)
+    task = prepared(tmp_path, max_skipped=0.5)
+    assert {cut.id for cut in cuts_of(task)} == set("bcd")
+    (skipped,) = task.skipped()
+    assert skipped.reason.startswith("bad line: its name must have no control characters")
+
+
+def test_an_object_that_is_no_row_is_said_to_be_that(tmp_path: Path) -> None:
+    (tmp_path / "all.json").write_text(json.dumps({"data": [{"path": "u0.wav", "text": "a"}]}))
+    with pytest.raises(TaskError, match=r"all\.json:1: must be a JSON object with audio_filepath and text"):
+        prepared(tmp_path)

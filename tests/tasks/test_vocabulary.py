@@ -10,8 +10,10 @@ from pydantic import ValidationError
 from supernet.batch import TaskError
 from supernet.tokens import Tokens
 from tasks import vocabulary
+from tasks.foresight import foresee
+from tasks.manifest import ManifestOptions
 from tasks.vocabulary import Choice, make_tokens
-from tests.tasks.folders import add_files, prepared, tone, write_folder, write_wav
+from tests.tasks.folders import add_files, prepared, quiet, tone, write_folder, write_wav
 
 TEXTS = ["the cat sat on the mat", "a cat and a dog", "the dog ran over the hill"] * 5
 
@@ -98,7 +100,7 @@ def test_a_task_of_pieces(tmp_path: Path) -> None:
 def test_too_many_unknown_characters_of_pieces_stop(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones")
     Tokens.from_model(vocabulary.learn("unigram", None, False, ["a b"])).save(tmp_path / "tokens.txt")
-    with pytest.raises(TaskError, match=r"40 of 40 .*\['c'\] are not among the tokens"):
+    with pytest.raises(TaskError, match=r"40 of 40 .*not among the tokens: 'c'[);]"):
         prepared(folder, tokens=tmp_path / "tokens.txt")
 
 
@@ -123,3 +125,18 @@ def test_what_joins_letters_is_trained_on(tmp_path: Path) -> None:
     task = prepared(folder, max_skipped=0.0)
     assert {"\u200c", "\u200d"} < set(task.tokens().symbols)
     assert not [one for one in task.skipped() if one.split == "train"]
+
+
+def test_symbols_that_are_no_tokens_are_one_kind_of_problem(tmp_path: Path) -> None:
+    """A summary counts by what stands before the colon."""
+    folder, texts = write_folder(tmp_path / "tones"), ["a", "b", "acdef", "X"]
+    files = [(write_wav(tmp_path / f"{i}.wav", tone(1.0)), text) for i, text in enumerate(texts)]
+    add_files(folder, "train", files)
+    (tmp_path / "tokens.txt").write_text("<blk> 0\nX 1\n")
+    options = ManifestOptions(path=folder, cache=tmp_path / "cache", tokens=tmp_path / "tokens.txt")
+    reasons = [one.reason for one in foresee(folder, options, quiet).skipped if one.split == "train"]
+    assert reasons == [
+        "not among the tokens: 'a'",
+        "not among the tokens: 'b'",
+        "not among the tokens: 'a', 'c', 'd', …",
+    ]
