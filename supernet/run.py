@@ -207,18 +207,22 @@ class Run:
     def save_page(self, page: str) -> None:
         write_whole(self.report_file, page)
 
-    def prepare_transcripts(self, names: Iterable[str]) -> None:
-        """See to it that transcripts can be written before anything is computed for them.
+    def prepare(self, *folders: Path) -> None:
+        """See to it that ``folders`` can be written in before anything is computed for them.
 
-        Raises :class:`~supernet.errors.UserError` and :class:`OSError`.
+        Raises :class:`OSError`.
         """
-        for folder in {self.transcripts_file(name).parent for name in names}:
+        for folder in folders:
             folder.mkdir(exist_ok=True)
             try:
                 tempfile.TemporaryFile(dir=folder).close()
             except OSError as e:
                 e.filename = str(folder)
                 raise
+
+    def prepare_transcripts(self, names: Iterable[str]) -> None:
+        """The same for transcripts of these names. Raises :class:`~supernet.errors.UserError`, too."""
+        self.prepare(*{self.transcripts_file(name).parent for name in names})
 
     def save_transcripts(self, name: str, rows: Rows, trn: tuple[str, str], page: str) -> None:
         """What one size recognised: id, reference, hypothesis; the same as sclite's files of references and

@@ -33,7 +33,9 @@ def select(args: argparse.Namespace) -> None:
     data, subnets = run.config_data(), run.subnets()
     if not subnets or not run.is_finished:
         raise RunError(f"`RUN` must have been trained to the end, but '{run.folder}' has not.")
-    results_of(run), scores_of(run)  # what the page needs is looked at before anything is computed
+    # What the page needs, and where it goes, is looked at before anything is computed.
+    results_of(run), scores_of(run)
+    run.prepare(run.folder, run.pictures, run.evidence_file.parent)
     problems: list[str] = []
     settings = _settings(args.settings, problems)
     change = {"task": settings.pop("task")} if "task" in settings else {}

@@ -50,6 +50,8 @@ def _check(args: argparse.Namespace) -> None:
         Onnx().check(int8=True)
     if args.export is not None and (why := refusal(args.export, "folder")):
         raise RunError(f"`--export` must be a folder, but {why}.")
+    if args.out is not None and (why := refusal(args.out.parent, "folder")):
+        raise RunError(f"`--out` must lie in a folder, but {why}.")
 
 
 def _measure(args: argparse.Namespace, place: Path) -> dict[str, Any]:
@@ -73,6 +75,8 @@ def _subjects(args: argparse.Namespace, place: Path) -> tuple[str, Sequence[Subj
         config = resolve([{"preset": args.preset}]).config
         return f"{args.preset}, random weights", of_random(config, args.preset, place)
     run = Run.open(args.run)
+    if args.out is None:
+        run.prepare(run.folder)
     model = load(run.model_stem)
     selection = open_selection(run, model, args.selection)
     return run.folder.name, of_run(run, model, selection, args.export or run.exports, place)

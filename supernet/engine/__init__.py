@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fairseq2.error import OperationalError
+from fairseq2.gang import GangError
 from fairseq2.recipe.run import run as run_recipe
 from fairseq2.task import TaskStopException
 
@@ -32,13 +33,17 @@ __all__ = ["CheckpointError", "Divergence", "Observer", "Result", "SupernetUnit"
 _DEVICE = "FAIRSEQ2_DEVICE"
 
 
+class Left(UserError):
+    """Another process of the same training has ended, and with it the training."""
+
+
 def train(
     config: Config, method: Method, task: Task, tokens: Tokens, folder: Path, observer: Observer
 ) -> Result:
     """Train until the step budget is used up, continuing from the newest checkpoint in ``folder``.
 
     Raises :class:`Divergence`, :class:`KeyboardInterrupt` after a requested stop (everything saved), OSError,
-    and :class:`CheckpointError` where the training cannot be continued.
+    :class:`CheckpointError` where the training cannot be continued, and :class:`Left`.
     """
     recipe = SupernetRecipe(config, method, task, tokens, folder, observer)
     with quiet(), _on(config.device):
@@ -47,6 +52,11 @@ def train(
         except TaskStopException:
             raise KeyboardInterrupt from None
         except OperationalError as e:  # the engine hides a full disk behind an error of its own
+            if isinstance(e.__cause__, GangError):
+                raise Left(
+                    f"process {os.environ.get('RANK', '0')} must hear from the other processes of this "
+                    "training, but one of them has ended, for the reason that it gives itself."
+                ) from None
             raise (e.__cause__ if isinstance(e.__cause__, OSError) else e) from None
         except (UserError, Divergence):
             raise

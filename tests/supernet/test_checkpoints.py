@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import signal
+import socket
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -180,6 +181,28 @@ def test_as_many_processes_as_before(unfinished: Path, capsys: pytest.CaptureFix
         folder = unfinished / "checkpoints" / "step_24" / part
         shutil.copy(folder / name.format(0), folder / name.format(1))
     assert "as many processes as before, which were 2, but there are 1 now." in refused(unfinished, capsys)
+
+
+def test_of_several_processes_one_says_why_and_none_shows_a_traceback(unfinished: Path, place: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    everybody = {
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    command = ["supernet.train", *settings(), *LEARNING, "--out", str(unfinished)]
+    processes = [
+        start(command, place, {**everybody, "RANK": rank, "LOCAL_RANK": rank}) for rank in ("0", "1")
+    ]
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], said
+    errors = [[line for line in text.splitlines() if line.startswith("error: ")] for text in said]
+    assert [len(lines) for lines in errors] == [1, 1]
+    assert "as many processes as before, which were 1, but there are 2 now." in errors[0][0]
+    assert "process 1 must hear from the other processes of this training" in errors[1][0]
+    assert not any("Traceback" in text for text in said)
 
 
 def test_one_training_at_a_time(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:

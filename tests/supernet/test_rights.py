@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from selection import __main__ as select
+from selection.study import __main__ as study
 from supernet import evaluate, train
+from supernet.latency import __main__ as latency
 from supernet.run import Run
 from tests.supernet.processes import LEARNING, settings
 
@@ -65,6 +68,64 @@ def test_a_run_of_somebody_else_is_to_be_copied(locked: Path, capsys: pytest.Cap
     said = complaint(capsys)
     assert f"'{locked / 'transcripts'}' must be writable" in said
     assert "Copy the run" in said
+    assert "--out" not in said
+
+
+@pytest.mark.parametrize("name", ["", "pictures", "selections"])
+def test_a_selection_that_cannot_be_written_computes_nothing(
+    locked: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (locked / name).mkdir(exist_ok=True)
+    (locked / name).chmod(0o555)
+    (locked / "pictures").chmod(0o555 if name == "pictures" else 0o755)
+    corpus = ["--set", f"task.path={locked.parent / 'tones'}"]
+    with unprivileged(), pytest.raises(SystemExit) as end:
+        select.main([str(locked), *corpus, "--strategies", "tail", "--sizes", "2"])
+    assert end.value.code == 2
+    said = complaint(capsys)
+    assert f"'{locked / name}' must be writable" in said
+    assert "Copy the run" in said
+    assert "--out" not in said
+    assert list(locked.glob("selections/*")) == []
+
+
+@pytest.mark.parametrize("out", [[], ["--out", "nowhere/latency.json"]])
+def test_a_latency_that_cannot_be_written_is_not_measured(
+    locked: Path, capsys: pytest.CaptureFixture[str], out: list[str]
+) -> None:
+    locked.chmod(0o555)
+    with unprivileged(), pytest.raises(SystemExit) as end:
+        latency.main([str(locked), *out])
+    assert end.value.code == 2
+    said = complaint(capsys)
+    assert ("`--out` must lie in a folder" if out else f"'{locked}' must be writable") in said
+    assert "--out" in said
+
+
+def test_a_folder_for_studies_that_may_not_be_written_names_its_option(
+    locked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (locked.parent / "studies").mkdir(mode=0o555)
+    with unprivileged(), pytest.raises(SystemExit) as end:
+        study.main(["compare", "--task", "tones", "--sizes", "2,4", "--out", "studies/new"])
+    assert end.value.code == 2
+    said = complaint(capsys)
+    assert "'studies/new' must be writable" in said
+    assert "--out" in said
+
+
+def test_a_report_of_a_study_of_somebody_else_names_its_file(
+    locked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = locked.parent / "study"
+    folder.mkdir()
+    (folder / "study.db").touch(mode=0o000)
+    folder.chmod(0o555)
+    with unprivileged(), pytest.raises(SystemExit) as end:
+        study.main(["report", str(folder)])
+    assert end.value.code == 2
+    said = complaint(capsys)
+    assert "study.db" in said
     assert "--out" not in said
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import shutil
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -16,11 +20,16 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from selection.study.storage import RETRY, create, load, open_storage, shown
-from selection.study.work import work
+from selection.study.work import train_alone, work
 from supernet.arguments import ArgumentError
-from supernet.run import RunError
+from supernet.commands.train import layers
+from supernet.console.parser import parse
+from supernet.folders import held
+from supernet.resolve import resolve
+from supernet.run import Run, RunError
+from supernet.train import build_parser
 from tests.selection.study.counting import GRACE, Counting
-from tests.supernet.processes import REPOSITORY, environment
+from tests.supernet.processes import LEARNING, REPOSITORY, digest, environment, settings
 
 TOTAL = 6
 
@@ -174,6 +183,42 @@ def test_a_worker_that_was_taken_for_dead_goes_on_with_other_trials(
     states = [trial.state for trial in study.get_trials()]
     assert states.count(TrialState.COMPLETE) == 3
     assert states[0] == TrialState.FAIL
+
+
+class Listening(io.StringIO):
+    """Standard output that tells when a worker says that it waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = threading.Event()
+
+    def write(self, text: str) -> int:
+        if "waiting for another worker that trains in" in text:
+            self.waits.set()
+        return super().write(text)
+
+
+def test_a_worker_waits_for_another_one_that_trains_in_its_folder(
+    finished: tuple[Run, str], place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    folder, out = tmp_path / "run", Listening()
+    shutil.copytree(finished[0].folder, folder)
+    (folder / "results.json").unlink()
+    resolved = resolve(layers(parse(build_parser(), [*settings(), *LEARNING])))
+    other = contextlib.ExitStack()
+    other.enter_context(held(folder))
+
+    def end_when_heard() -> None:
+        with other:
+            out.waits.wait(timeout=300)
+
+    with ThreadPoolExecutor(1) as pool, contextlib.redirect_stdout(out):
+        pool.submit(end_when_heard)
+        results = train_alone(resolved, folder)
+    assert out.getvalue().count("waiting for another worker") == 1
+    assert list(results["sizes"]) == list(finished[0].results()["sizes"])
+    assert digest(folder / "model.safetensors") == digest(finished[0].folder / "model.safetensors")
 
 
 def test_workers_never_take_the_same_trial(tmp_path: Path) -> None:
