@@ -64,7 +64,9 @@ def _add_storage_options(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments)
-    with main_guard(f"What was done is kept in {args.out}. The same command continues."):
+    kept = f"What was done is kept in {args.out}. The same command continues."
+    is_report = args.command == "report"
+    with main_guard(kept, *["Copy the study into a folder of your own."] * is_report):
         from selection.commands.study import study
 
         study(args)

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from selection import __main__ as select
+from selection.commands.study import complete
 from selection.study import __main__ as study
+from selection.study.definition import TuneDefinition, checked
+from selection.study.storage import create, open_storage
 from supernet import evaluate, train
 from supernet.latency import __main__ as latency
 from supernet.run import Run
@@ -114,18 +117,24 @@ def test_a_folder_for_studies_that_may_not_be_written_names_its_option(
     assert "--out" in said
 
 
-def test_a_report_of_a_study_of_somebody_else_names_its_file(
-    locked: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+def test_a_study_of_somebody_else_is_to_be_copied(
+    locked: Path, capsys: pytest.CaptureFixture[str], mode: int
 ) -> None:
     folder = locked.parent / "study"
     folder.mkdir()
-    (folder / "study.db").touch(mode=0o000)
+    settings = {"task": "generated-speech", "sizes": [2, 4]}
+    space = {"train.lr": {"low": 0.0005, "high": 0.02}}
+    definition = complete("tune", checked(TuneDefinition, {"settings": settings, "space": space}))
+    create(open_storage(None, folder, 60), "study", ["minimize"], [], definition)
+    (folder / "study.db").chmod(mode)
     folder.chmod(0o555)
     with unprivileged(), pytest.raises(SystemExit) as end:
         study.main(["report", str(folder)])
     assert end.value.code == 2
     said = complaint(capsys)
-    assert "study.db" in said
+    assert str(folder) in said
+    assert ("study.db" in said) if mode == 0 else ("Copy the study" in said)
     assert "--out" not in said
 
 
