@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fairseq2.error import OperationalError
-from fairseq2.gang import GangError
 from fairseq2.recipe.run import run as run_recipe
 from fairseq2.task import TaskStopException
 
@@ -22,7 +21,7 @@ from supernet.config import Config
 from supernet.devices import chosen_device
 from supernet.engine.checkpoints import CheckpointError
 from supernet.engine.recipe import Result, SupernetRecipe, engine_config
-from supernet.engine.stopping import quiet
+from supernet.engine.stopping import quiet, tells_of_an_end
 from supernet.engine.units import Divergence, Observer, SupernetUnit
 from supernet.errors import UserError
 from supernet.phases import Method
@@ -51,16 +50,17 @@ def train(
             run_recipe(recipe, engine_config(config), folder, no_progress=True)
         except TaskStopException:
             raise KeyboardInterrupt from None
-        except OperationalError as e:  # the engine hides a full disk behind an error of its own
-            if isinstance(e.__cause__, GangError):
+        except (UserError, Divergence):
+            raise
+        except Exception as e:
+            if tells_of_an_end(e):
                 raise Left(
                     f"process {os.environ.get('RANK', '0')} must hear from the other processes of this "
                     "training, but one of them has ended, for the reason that it gives itself."
                 ) from None
-            raise (e.__cause__ if isinstance(e.__cause__, OSError) else e) from None
-        except (UserError, Divergence):
-            raise
-        except Exception as e:  # whatever fails while a stranger's numbers are put into their places
+            if isinstance(e, OperationalError):  # the engine hides a full disk behind an error of its own
+                raise (e.__cause__ if isinstance(e.__cause__, OSError) else e) from None
+            # Whatever fails while a stranger's numbers are put into their places.
             if recipe.reader.restoring is None:
                 raise
             raise CheckpointError(

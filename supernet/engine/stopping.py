@@ -9,9 +9,11 @@ import warnings
 from collections.abc import Iterator
 
 from fairseq2.checkpoint import CheckpointManager
-from fairseq2.gang import Gangs
+from fairseq2.error import OperationalError
+from fairseq2.gang import GangError, Gangs
 from fairseq2.task import Task as EngineTask
 from fairseq2.trainer import Trainer
+from torch.distributed import DistError
 
 
 class StoppableTask(EngineTask):
@@ -78,3 +80,10 @@ def log_to_file_only() -> None:
         if not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.ERROR)
     logging.getLogger("fairseq2").setLevel(logging.INFO)
+
+
+def tells_of_an_end(error: BaseException) -> bool:
+    """Whether ``error`` is what comes of waiting for another process of the training, which has ended."""
+    cause = error.__cause__ if isinstance(error, OperationalError) else error
+    # Gradients are averaged behind the engine's back, and Gloo has no exception of its own.
+    return isinstance(cause, (GangError, DistError)) or "/gloo/" in str(cause)

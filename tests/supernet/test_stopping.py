@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torch.distributed as dist
 
+from supernet.engine.stopping import tells_of_an_end
 from supernet.run import Run
 from supernet.train import main
 from tests.supernet.processes import LEARNING, ZEROING, digest, run, settings, start, stop_at
@@ -113,3 +118,22 @@ def test_ctrl_c_while_sizes_are_scored(
     assert "The same command continues." in err
     main(command)
     assert_the_same_run(Run(place / "runs/unscored"), finished[0])
+
+
+LEAVING = """
+import sys, torch.distributed as dist
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=1, world_size=2)
+"""
+
+
+def test_it_is_told_when_another_process_has_ended(tmp_path: Path) -> None:
+    other = subprocess.Popen([sys.executable, "-c", LEAVING, str(tmp_path / "meet")])
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=2)
+    try:
+        other.wait(timeout=300)
+        with pytest.raises(RuntimeError) as raised:
+            dist.all_reduce(torch.ones(1))
+        assert tells_of_an_end(raised.value)
+    finally:
+        dist.destroy_process_group()
+    assert not tells_of_an_end(RuntimeError("CUDA out of memory."))
