@@ -35,8 +35,6 @@ _LARGEST_TERMS = (1000, 4000)
 whose exact filter would not fit into memory, may drift by a second an hour.
 """
 _RATES = (1000, 1_000_000)
-LOUDEST = 1e15
-"""Samples beyond it, where 1 is full scale, have features that are not finite."""
 _HEAD = 1 << 20
 """Bytes that must be enough to tell audio from something else."""
 _UNKNOWN_FORMAT = 1

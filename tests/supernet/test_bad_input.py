@@ -178,7 +178,7 @@ def test_what_a_corpus_is_used_with(setting: str, words: str, capsys: pytest.Cap
 def test_a_folder_without_manifests(capsys: pytest.CaptureFixture[str]) -> None:
     Path("tones").mkdir()
     (line,) = complaints(settings(), capsys)
-    assert "must hold the splits" in line
+    assert "must hold Lhotse's cuts" in line
 
 
 def test_a_folder_that_cannot_be_made(capsys: pytest.CaptureFixture[str]) -> None:
