@@ -56,7 +56,7 @@ def train(
             if tells_of_an_end(e):
                 raise Left(
                     f"process {os.environ.get('RANK', '0')} must hear from the other processes of this "
-                    "training, but one of them has ended, for the reason that it gives itself."
+                    "training, but one of them has ended: it says why, unless it was killed."
                 ) from None
             if isinstance(e, OperationalError):  # the engine hides a full disk behind an error of its own
                 raise (e.__cause__ if isinstance(e.__cause__, OSError) else e) from None
