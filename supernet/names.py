@@ -22,6 +22,17 @@ def plugin_names(kind: PluginKind) -> list[str]:
     return sorted({entry.name for entry in entry_points(group=GROUPS[kind])})
 
 
+def unknown(kind: PluginKind, name: str) -> str:
+    """What is wrong with ``name``, which no plug-in of this kind has."""
+    names = plugin_names(kind)
+    if kind == "task":
+        return (
+            f"`task` must be one of {', '.join(names)}, or the path of a corpus, but there is no such task, "
+            f"file or folder: '{name}'.{nearest(name, names)}"
+        )
+    return f"`{kind}` must be one of {', '.join(names)}, but is '{name}' instead.{nearest(name, names)}"
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """`` Did you mean ...?``, or nothing where no name is near."""
     found = difflib.get_close_matches(name, list(names), n=2, cutoff=0.5)

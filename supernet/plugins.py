@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from supernet.names import GROUPS, PluginKind, nearest, plugin_names
+from supernet.names import GROUPS, PluginKind, nearest, plugin_names, unknown
 from supernet.settings import elsewhere, is_mapping, section_of
 
 MOST_SHOWN = 80
@@ -23,9 +23,7 @@ def find_plugin(kind: PluginKind, name: str) -> Any:
     """The class of a plug-in. Raises :class:`ValueError`, with the reason in words, where there is none."""
     names = plugin_names(kind)
     if name not in names:
-        raise ValueError(
-            f"`{kind}` must be one of {', '.join(names)}, but is '{name}' instead.{nearest(name, names)}"
-        )
+        raise ValueError(unknown(kind, name))
     entry = next(entry for entry in entry_points(group=GROUPS[kind]) if entry.name == name)
     try:
         return entry.load()

@@ -55,14 +55,28 @@ class Resolved:
         return Resolved(config, type(self.method)(self.method.options, config), self.task)
 
 
-def resolve(layers: Iterable[Mapping[str, Any]], saved: Mapping[str, Any] | None = None) -> Resolved:
+def resolve(
+    layers: Iterable[Mapping[str, Any]],
+    saved: Mapping[str, Any] | None = None,
+    problems: Iterable[str] = (),
+) -> Resolved:
     """Merge ``layers``, the later over the earlier, and validate. Raises :class:`ConfigError`.
 
     ``saved`` is the configuration of the run that is continued, if there is one: it knows what `model.init`
-    decided, should that be gone.
+    decided, should that be gone. ``problems`` are those found before, said together with the others.
     """
-    problems: list[str] = []
-    return _validated(completed(_known(merged(layers), saved or {}), problems), problems)
+    found = list(problems)
+    known = [_without_unknown_preset(layer, found) for layer in layers]
+    return _validated(completed(_known(merged(known), saved or {}), found), found)
+
+
+def _without_unknown_preset(layer: Mapping[str, Any], problems: list[str]) -> Mapping[str, Any]:
+    try:
+        _expand(layer)
+    except ConfigError as e:
+        problems += e.problems
+        return {key: value for key, value in layer.items() if key != "preset"}
+    return layer
 
 
 def merged(layers: Iterable[Mapping[str, Any]]) -> Data:
@@ -254,11 +268,24 @@ def load_file(path: Path) -> Data:
         raise ConfigError([f"`--config` must be a file of settings, but cannot be read: {e}"]) from None
 
 
+def parse_sets(texts: Iterable[str], problems: list[str]) -> list[Data]:
+    """:func:`parse_set` of each; what is wrong goes to ``problems``."""
+    found = []
+    for text in texts:
+        try:
+            found.append(parse_set(text))
+        except ConfigError as e:
+            problems += e.problems
+    return found
+
+
 def parse_set(text: str) -> Data:
     """``a.b=c`` as nested mappings; the value is YAML."""
     key, separator, value = text.partition("=")
     if not separator or not all(key.split(".")):
         raise ConfigError([f"`--set` must look like a.b=c, but is '{text}' instead."])
+    if not value.strip():  # as an unset variable of a shell leaves it
+        raise ConfigError([f"`--set` must give a value, but '{text}' has none; null stands for nothing."])
     try:
         data: Any = yaml.safe_load(value)
     except yaml.YAMLError:

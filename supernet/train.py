@@ -10,7 +10,7 @@ from pathlib import Path
 from supernet.console.guard import main_guard
 from supernet.console.options import add_set_option
 from supernet.console.parser import Parser, parse
-from supernet.names import nearest, plugin_names, presets
+from supernet.names import nearest, plugin_names, presets, unknown
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -61,9 +61,12 @@ def typos(args: argparse.Namespace) -> Iterator[str]:
         for text in (text.strip() for text in texts if text and text.strip()):
             if not text.lstrip("-").isdigit():
                 yield f"`{name}` must be whole numbers, but is '{text}' instead."
-    known = {"method": plugin_names("method"), "preset": presets(), "granularity": ["layer", "module"]}
-    if args.task is not None and os.sep not in args.task and not Path(args.task).exists():
-        known["task"] = plugin_names("task")
+    is_path = args.task is None or os.sep in args.task or Path(args.task).exists()
+    if not is_path and args.task not in plugin_names("task"):
+        yield unknown("task", args.task)
+    if args.method is not None and args.method not in plugin_names("method"):
+        yield unknown("method", args.method)
+    known = {"preset": presets(), "granularity": ["layer", "module"]}
     for name, names in known.items():
         text = getattr(args, name)
         if text is not None and text not in names:

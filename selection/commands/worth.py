@@ -13,7 +13,7 @@ from selection.comparison import paired_difference
 from supernet.compute import alone as alone_price
 from supernet.compute import price
 from supernet.console.fitted import Fitted
-from supernet.console.front import command, say_next
+from supernet.console.front import command, program, say_next
 from supernet.console.screen import console
 from supernet.errors import UserError
 from supernet.resolve import Resolved, brought_up_to_date, resolve_trained
@@ -22,10 +22,13 @@ from supernet.scoring import COLUMN, count_errors, count_words, judged_by, measu
 
 COMMON = ("task", "granularity", "model")
 """Settings that two runs must share to be compared."""
-BILL_NOTE = (
-    "What suffices: the cheapest known trainings alone that are not worse than the supernet's nets.\n"
-    "Not known: no such training was found beside this run; see `python -m selection.study compare`."
-)
+
+
+def bill_note() -> str:
+    return (
+        "What suffices: the cheapest known trainings alone that are not worse than the supernet's nets.\n"
+        f"Not known: no such training was found beside this run; see `{program('study')} compare`."
+    )
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,7 @@ def reach_table(run: Run, alone: Sequence[Alone]) -> Fitted:
 
 def bill_table(run: Run, found: Sequence[Bill]) -> Fitted:
     """Which sets of sizes are cheaper together."""
-    made = Fitted("Unit-steps for each set of sizes", BILL_NOTE)
+    made = Fitted("Unit-steps for each set of sizes", bill_note())
     for name in ("sizes", "one supernet", "apart, as many updates", "apart, what suffices", "cheaper"):
         made.add_column(name, left=name in ("sizes", "cheaper"), wraps=True)
     for bill in found:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from supernet.checkpoint import load, num_parameters
 from supernet.console.front import command, say_next
 from supernet.console.text import say
 from supernet.cutting import Cut
+from supernet.files import refusal
 from supernet.opening import choose, open_selection
-from supernet.run import Run
+from supernet.run import Run, RunError
+
+
+def _check_free(folder: Path) -> None:
+    """Cutting again replaces what was cut; a run, whose weights have the same names, stays."""
+    if folder.exists() and (why := refusal(folder, "folder")):
+        raise RunError(f"`--out` must be a folder, but {why}.")
+    if Run(folder).config_file.exists():
+        raise RunError(f"`--out` must be a folder of its own, but '{folder}' is a run. Name another one.")
 
 
 def cut(args: argparse.Namespace) -> None:
     """The command ``cut``."""
     run = Run.open(args.run)
+    _check_free(args.out)
     model = load(run.model_stem)
     selection = open_selection(run, model, args.selection)
     small = Cut.of(run, model, selection, choose(selection, args.size))

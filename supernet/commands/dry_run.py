@@ -203,7 +203,11 @@ def _epochs(resolved: Resolved, size: tuple[int, float] | None) -> str:
         return "unknown: the corpus is not prepared yet"
     train, ranks = resolved.config.train, int(os.environ.get("WORLD_SIZE", "1"))
     read = train.num_steps * train.accumulate * ranks * _batch_seconds(resolved)
-    return f"about {read / size[1]:.1f} of {size[0]:,} utterances, {size[1] / 3600:.2f} h"
+    return f"about {_several(read / size[1])} of {size[0]:,} utterances, {size[1] / 3600:.2f} h"
+
+
+def _several(number: float) -> str:
+    return f"{number:.1f}" if number < 100 else f"{number:,.0f}"
 
 
 def _duration(seconds: float) -> str:

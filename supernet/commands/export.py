@@ -11,7 +11,7 @@ from supernet.batch import Batch, Report, Task, TaskError
 from supernet.checkpoint import Model, load
 from supernet.commands.options import corpus_changes
 from supernet.console.fitted import Fitted
-from supernet.console.front import command, say_next
+from supernet.console.front import command, program, say_next
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.cutting import Cut
@@ -57,7 +57,7 @@ def _export_all(args: argparse.Namespace) -> list[str]:
     if model.recogniser.input is not LOG_MEL:
         raise RunError(
             f"`RUN` must hold a network that reads log-mel features, but '{run.folder}' holds one that began "
-            "as `model.init` and reads samples, which no export does. `python -m supernet.cut` writes it for "
+            f"as `model.init` and reads samples, which no export does. `{program('cut')}` writes it for "
             "PyTorch."
         )
     selection = open_selection(run, model, args.selection)

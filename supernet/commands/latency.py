@@ -33,8 +33,12 @@ def latency(args: argparse.Namespace) -> None:
         _save(args, figures)
     console.print(_table(figures))
     if args.run is not None:
+        again = ["--force"] * Run(args.run).exports.is_dir()
         say_next(
-            (command("export", args.run, "--all", "--int8"), "all sizes as files; then measure them, too"),
+            (
+                command("export", args.run, "--all", "--int8", *again),
+                "all sizes as files; then measure them, too",
+            ),
             (command("select", args.run, "--budget", "latency=20ms"), "the units for a latency"),
         )
 

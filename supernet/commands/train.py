@@ -26,12 +26,13 @@ from supernet.folders import check_closed, held
 from supernet.phases import Schedule
 from supernet.reporting.run_page import write
 from supernet.resolve import (
+    ConfigError,
     Data,
     Resolved,
     brought_up_to_date,
     load_file,
     merged,
-    parse_set,
+    parse_sets,
     resolve,
     settings,
     task_from_option,
@@ -55,9 +56,10 @@ class Stopped(KeyboardInterrupt):
 def train(args: argparse.Namespace) -> None:
     """The command ``train``."""
     if args.listed is not None:
-        say(listing(settings(merged(layers(args))), args.listed))
+        say(listing(settings(merged(layers(args, []))), args.listed))
         return
-    resolved = resolve(layers(args), _saved(args.out))
+    problems: list[str] = []
+    resolved = resolve(layers(args, problems), _saved(args.out), problems)
     if args.dry_run:
         with progress() as report:
             table = dry_run(resolved, report)
@@ -85,8 +87,10 @@ def _saved(folder: Path | None) -> Data | None:
     return Run(folder).config_data()
 
 
-def layers(args: argparse.Namespace) -> list[Data]:
-    """Configuration layers of a command line, the later over the earlier."""
+def layers(args: argparse.Namespace, problems: list[str]) -> list[Data]:
+    """Configuration layers of a command line, the later over the earlier; what cannot be read goes to
+    ``problems``.
+    """
     options: Data = {}
     if args.sizes is not None:
         options["sizes"] = [_number(part) for part in args.sizes.split(",") if part.strip()]
@@ -101,8 +105,11 @@ def layers(args: argparse.Namespace) -> list[Data]:
         options["task"] = task_from_option(args.task)
     found: list[Data] = [{"preset": args.preset}] if args.preset else []
     if args.config is not None:
-        found.append(load_file(args.config))
-    return [*found, options, *map(parse_set, args.settings)]
+        try:
+            found.append(load_file(args.config))
+        except ConfigError as e:
+            problems += e.problems
+    return [*found, options, *parse_sets(args.settings, problems)]
 
 
 def _number(text: str) -> int | str:

@@ -50,4 +50,8 @@ def _explain(error: OSError, elsewhere: str) -> str:
         if error.filename and os.path.exists(error.filename) and not os.access(error.filename, os.R_OK):
             return f"{where} must be readable, but is not ({error.strerror})."
         return f"{where} must be writable, but is not ({error.strerror}). {elsewhere}"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"{where} must be a folder, but it or what it lies in is a file. {elsewhere}"
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{where} must be a shorter name: this disk does not take it. {elsewhere}"
     return f"{where}: {error.strerror or error}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from supernet.console.parser import number, whole
+
 LM = "pip install -e '.[lm]'"
 """What beam search with a language model needs."""
 
@@ -54,7 +56,7 @@ def add_corpus_option(parser: argparse.ArgumentParser) -> None:
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     """``--beam`` and what a language model needs; greedy decoding where none is given."""
     group = parser.add_argument_group(f"beam search (needs {LM})")
-    group.add_argument("--beam", type=int, metavar="50", help="paths followed at once")
+    group.add_argument("--beam", type=whole(), metavar="50", help="paths followed at once")
     group.add_argument(
         "--lm", type=Path, metavar="FILE", help="n-gram model over words: ARPA or KenLM's binary"
     )
@@ -65,6 +67,6 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
         help="the words there are, one a line (default: the ARPA file's)",
     )
     group.add_argument(
-        "--lm-weight", type=float, metavar="1.0", help="factor on the model's log-probabilities"
+        "--lm-weight", type=number, metavar="1.0", help="factor on the model's log-probabilities"
     )
-    group.add_argument("--word-score", type=float, metavar="0.0", help="added for each word")
+    group.add_argument("--word-score", type=number, metavar="0.0", help="added for each word")

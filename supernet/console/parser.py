@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from supernet.console.front import program
 from supernet.console.siblings import find_siblings
-from supernet.console.text import be_quiet, fail, put
+from supernet.console.text import be_quiet, encodable, fail, put
 from supernet.names import nearest
 
 DISTRIBUTION = "supernet-asr"
@@ -69,6 +69,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *, name: str | None = None, **options: Any) -> None:
         if name is not None:
             options["prog"] = program(name)
+        options.setdefault("allow_abbrev", False)  # a typing error is none of another option's
         super().__init__(**options)
         self.add_argument("--version", action=_Version, help="print the version, and end")
         self.add_argument(
@@ -77,6 +78,16 @@ class Parser(argparse.ArgumentParser):
             default=argparse.SUPPRESS,  # a subcommand's parser must not undo what stands before it
             help="print results and errors only: no bars, no notes",
         )
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """An empty word, as an unset variable of a shell leaves it, is not the current folder."""
+        if not arg_string.strip() and arg_string != action.const and action.choices is None:
+            return Wrong("must not be empty, but is.")
+        return super()._get_value(action, arg_string)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        stream = file or sys.stdout
+        put(encodable(message, stream.encoding or "utf-8"), stream)
 
     def error(self, message: str) -> NoReturn:
         fail(f"{_in_our_words(message, self._option_string_actions)} See {self.prog} --help.")
@@ -100,14 +111,14 @@ def parse(
     """The arguments of a command line; ``words`` are they as they were given. Ends with status
     2 and a line for each thing that is wrong.
 
-    ``check`` gives more problems; arguments that are wrong in themselves are :class:`Wrong` to it.
+    ``check`` gives more problems; arguments that are wrong in themselves are not given, to it.
     """
     args = parser.parse_args(arguments)
     args.words = sys.argv[1:] if arguments is None else list(arguments)
     be_quiet(getattr(args, "quiet", False))
     find_siblings()
     problems = [f"`{_label(parser, name)}` {wrong.rule}" for name, wrong in _wrong(args)]
-    problems += check(args)
+    problems += check(_without_wrong(args))
     if problems:
         fail("\n".join(problems))
     return args
@@ -115,9 +126,18 @@ def parse(
 
 def _wrong(args: argparse.Namespace) -> Iterable[tuple[str, Wrong]]:
     for name, value in vars(args).items():
-        for item in value if isinstance(value, list) else [value]:
+        for item in value if isinstance(value, list) and name != "words" else [value]:
             if isinstance(item, Wrong):
                 yield name, item
+
+
+def _without_wrong(args: argparse.Namespace) -> argparse.Namespace:
+    def usable(value: Any) -> Any:
+        if isinstance(value, list):
+            return [item for item in value if not isinstance(item, Wrong)]
+        return None if isinstance(value, Wrong) else value
+
+    return argparse.Namespace(**{name: usable(value) for name, value in vars(args).items()})
 
 
 def _label(parser: argparse.ArgumentParser, name: str) -> str:

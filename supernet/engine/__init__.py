@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from fairseq2.error import OperationalError
 from fairseq2.recipe.run import run as run_recipe
 from fairseq2.task import TaskStopException
@@ -45,7 +46,7 @@ def train(
     :class:`CheckpointError` where the training cannot be continued, and :class:`Left`.
     """
     recipe = SupernetRecipe(config, method, task, tokens, folder, observer)
-    with quiet(), _on(config.device):
+    with quiet(), _on(config.device), _threads(config.train.num_threads):
         try:
             run_recipe(recipe, engine_config(config), folder, no_progress=True)
         except TaskStopException:
@@ -67,6 +68,17 @@ def train(
                 f"'{recipe.reader.restoring}' must fit this training, but does not: {_reason(e)}"
             ) from None
     return recipe.result()
+
+
+@contextlib.contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """As many threads as the user set: the engine heeds OMP_NUM_THREADS alone, where that is set, too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +76,8 @@ class Result:
 def engine_config(config: Config) -> _EngineConfig:
     t = config.train
     dtype = getattr(torch, t.precision)
+    # `train.num_threads` is set in `train`: the engine lets an environment variable win, and complains.
+    num_threads = None if "OMP_NUM_THREADS" in os.environ else t.num_threads
     on_cpu = chosen_device(config.device).type == "cpu"
     mixed = MixedPrecisionConfig(mode="off" if on_cpu or dtype == torch.float32 else "auto", dtype=dtype)
     return _EngineConfig(
@@ -94,7 +97,7 @@ def engine_config(config: Config) -> _EngineConfig:
             keep_last_n_checkpoints=2,
         ),
         common=CommonSection(
-            seed=config.seed, no_sweep_dir=True, cluster="none", torch=TorchConfig(num_threads=t.num_threads)
+            seed=config.seed, no_sweep_dir=True, cluster="none", torch=TorchConfig(num_threads=num_threads)
         ),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from supernet.arguments import ArgumentError
+from supernet.export.export import RECORD
 
 
 def check_free(folder: Path, force: bool) -> None:
@@ -15,4 +16,10 @@ def check_free(folder: Path, force: bool) -> None:
         raise ArgumentError(
             ["force", "out"],
             f"'{folder}' must not exist yet, but does. `force` replaces it, `out` names another one.",
+        )
+    if folder.exists() and any(folder.iterdir()) and not (folder / RECORD).is_file():
+        raise ArgumentError(
+            ["force", "out"],
+            f"`force` must replace an export, but '{folder}' is none: it has no {RECORD}. `out` names "
+            "another one.",
         )

@@ -52,7 +52,7 @@ def complaints(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list
         (["--sizes", "-3"], ["`sizes", "-3"]),
         (["--sizes", "13", "--preset", "small"], ["`sizes` must be at most 12", "13"]),
         (["--sizes", "6,6"], ["`sizes` must differ", "[6, 6]"]),
-        (["--sizes", ""], ["`sizes` must name at least one size"]),
+        (["--sizes", ""], ["`--sizes` must not be empty"]),
         (["--sizes", ","], ["`sizes` must name at least one size"]),
         (["--sizes", "1.5"], ["`sizes", "1.5"]),
         (["--sizes", "6,7", "--granularity", "module"], ["multiple of 4", "7"]),

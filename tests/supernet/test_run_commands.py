@@ -16,6 +16,7 @@ import torch
 
 from supernet import checkpoint, cut, evaluate, train, transcribe
 from supernet.console.screen import console
+from supernet.export.__main__ import main as export
 from supernet.run import Run
 from tests.supernet.processes import LEARNING, environment, run, settings
 from tests.tasks.folders import tone, write_folder
@@ -171,6 +172,24 @@ def audio_files(folder: Path) -> list[Path]:
         soundfile.write(folder / name, samples, rate)
         files.append(folder / name)
     return files
+
+
+def test_what_is_written_never_takes_the_place_of_a_run(
+    finished: tuple[Run, str], here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(finished[0].folder, mine)
+    before = {file: file.read_bytes() for file in mine.rglob("*") if file.is_file()}
+    for main, options in ((cut.main, []), (export, ["--force"])):
+        with pytest.raises(SystemExit) as end:
+            main([str(mine), "--size", "2", "--out", str(mine), *options])
+        assert end.value.code == 2
+        assert "--out" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in mine.rglob("*") if file.is_file()} == before
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SystemExit):
+        cut.main([str(mine), "--out", str(tmp_path / "file")])
+    assert "`--out` must be a folder, but" in capsys.readouterr().err
 
 
 def test_any_audio_file_is_transcribed_and_a_broken_one_is_named(

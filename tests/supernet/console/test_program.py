@@ -17,6 +17,7 @@ from supernet.commands.export import FORMATS
 from supernet.console.front import GROUP, called_through, command
 from supernet.console.parser import Parser, parse, whole
 from supernet.export.__main__ import FORMATS as NAMES
+from supernet.train import main as train
 from tests.supernet.processes import REPOSITORY, environment
 
 COMMANDS = sorted(entry.name for entry in entry_points(group=GROUP))
@@ -84,6 +85,12 @@ def test_wrong_arguments_end_before_anything_heavy_is_imported(tmp_path: Path) -
         "selection.worth r --alone": "`--alone` must have at least one value, but has none.",
         "tasks.prepare x": "`--out` must be given",
         "supernet trian": "Did you mean train",
+        "supernet.train --out=": "`--out` must not be empty, but is.",
+        "selection r --strategies=": "`--strategies` must not be empty, but is.",
+        "supernet.transcribe r a.wav --beam x": "`--beam` must be a whole number, but is 'x' instead.",
+        "supernet.transcribe r a.wav --lm-weight nan": "`--lm-weight` must be a number, but is 'nan'",
+        "supernet.train --dry": "`--dry` must be an option that exists, but is not. Did you mean --dry-run",
+        "supernet.train --task nowhere": "or the path of a corpus, but there is no such task, file or folder",
         "supernet --print-completion csh": "must be one of bash, zsh, fish, but is 'csh'",
     }
     ends, imported = in_one_process([(line.split()[0], line.split()[1:]) for line in calls], tmp_path)
@@ -108,6 +115,53 @@ def test_all_that_is_wrong_with_options_is_said_at_once(capsys: pytest.CaptureFi
         "error: `--second` must be a whole number, but is 'x' instead.",
         "error: third",
     ]
+
+
+def test_what_is_empty_is_not_the_current_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser()
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--listed", nargs="?", const="")
+    assert parse(parser, ["x", "--listed"]).listed == ""
+    with pytest.raises(SystemExit) as end:
+        parse(parser, ["", "--out", " "])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: `RUN` must not be empty, but is.",
+        "error: `--out` must not be empty, but is.",
+    ]
+
+
+def test_options_files_and_settings_are_wrong_all_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--config", "nope.yaml", "--preset", "smal", "--method", "nope", "--steps", "x"]
+    with pytest.raises(SystemExit) as end:
+        train([*words, "--set", "zz", "--set", "train.lr=", "--set", "train.eps=x"])
+    assert end.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    for expected in (
+        "`--config` must be a file of settings, but there is no such file: 'nope.yaml'",
+        "Did you mean small?",
+        "`method` must be one of",
+        "`train.num_steps` must be a whole number",
+        "`--set` must look like a.b=c, but is 'zz'",
+        "`--set` must give a value, but 'train.lr=' has none",
+        "`train.eps` must be a number",
+    ):
+        assert sum(expected in line for line in lines) == 1, expected
+    assert len(lines) == 7
+
+
+def test_help_is_readable_wherever_it_goes(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "supernet", "--help"],
+        cwd=tmp_path,
+        env=environment(tmp_path, {"PYTHONIOENCODING": "ascii"}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "COMMAND ..." in done.stdout
+    assert done.stderr == ""
 
 
 def test_the_names_of_formats_are_those_that_there_are() -> None:

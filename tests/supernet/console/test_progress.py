@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +94,32 @@ def test_quiet_leaves_results_and_errors(capsys: pytest.CaptureFixture[str]) -> 
         shown.tell("x")
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+def test_a_folder_that_is_a_file_is_said_to_be_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with pytest.raises(SystemExit), main_guard():
+            folder.mkdir(parents=True, exist_ok=True)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"error: '{folder}' must be a folder, but it or what it lies in is a file.")
+
+
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    script = "supernet.console.guard", "supernet.console.text"
+    code = f"from {script[0]} import main_guard\nfrom {script[1]} import say\n"
+    code += "with main_guard():\n    for _ in range(100_000): say('x' * 80)\n"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    assert writer.stderr is not None
+    assert writer.stdout.readline() == "x" * 80 + "\n"
+    writer.stdout.close()
+    assert writer.stderr.read() == ""
+    assert writer.wait() == 141
 
 
 def test_ctrl_c_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
