@@ -152,7 +152,7 @@ def compare(session: Session, earlier: Comparison | None = None) -> Comparison:
     table = session.model.recogniser.table
     full_loss, full_rate = judge.full()
     return Comparison(
-        run=session.run.folder.name,
+        run=session.run.name,
         machine=machine(session.model.recogniser.scores.device),
         seconds_of_audio=session.wanted.seconds,
         num_valid=len(session.valid.sample.facts.frames),

@@ -103,7 +103,7 @@ def score_sizes(
             result = score(references, hypotheses)
             found.sizes[label][split] = result.as_json()
             name = names[split, label]
-            shown = page(f"{run.folder.name}, {name}", rows, result, heard.speakers)
+            shown = page(f"{run.name}, {name}", rows, result, heard.speakers)
             run.save_transcripts(name, rows, trn(rows, heard.speakers), shown)
     return found
 

@@ -268,17 +268,6 @@ def load_file(path: Path) -> Data:
         raise ConfigError([f"`--config` must be a file of settings, but cannot be read: {e}"]) from None
 
 
-def parse_sets(texts: Iterable[str], problems: list[str]) -> list[Data]:
-    """:func:`parse_set` of each; what is wrong goes to ``problems``."""
-    found = []
-    for text in texts:
-        try:
-            found.append(parse_set(text))
-        except ConfigError as e:
-            problems += e.problems
-    return found
-
-
 def parse_set(text: str) -> Data:
     """``a.b=c`` as nested mappings; the value is YAML."""
     key, separator, value = text.partition("=")

@@ -46,6 +46,15 @@ class Run:
         return run
 
     @property
+    def name(self) -> str:  # also where the folder was given as ``.``
+        return self.folder.resolve().name
+
+    def beside(self, label: str) -> Path:
+        """A folder beside this one, named after it."""
+        parent = self.folder / ".." if self.folder.name in ("", "..") else self.folder.parent
+        return parent / f"{self.name}-{label}"
+
+    @property
     def config_file(self) -> Path:
         return self.folder / "config.yaml"
 

@@ -76,7 +76,7 @@ def _say_what_next(run: Run, comparison: Comparison) -> None:
         return
     budget, strategy = best[-1]
     chosen = ("--selection", run.selection_file(strategy), "--size", budget)
-    small = run.folder.with_name(f"{run.folder.name}-{strategy}-{budget}")
+    small = run.beside(f"{strategy}-{budget}")
     say_next(
         (command("cut", run.folder, *chosen, "--out", small), "it as a model of its own"),
         (command("export", run.folder, *chosen), "files for phones, boards and servers"),

@@ -103,7 +103,7 @@ def _against(run: Run, other: Run, size: int, updates: int) -> Alone:
     ]
     gain, low, high = paired_difference(errors[0], errors[1], words_N)
     cost = float(_results(other)["unit_steps"])
-    return Alone(other.folder.name, size, updates, cost, errors[0].sum() / words_N.sum(), gain, (low, high))
+    return Alone(other.name, size, updates, cost, errors[0].sum() / words_N.sum(), gain, (low, high))
 
 
 def bills(resolved: Resolved, alone: Sequence[Alone]) -> list[Bill]:
@@ -150,10 +150,10 @@ def worth(args: argparse.Namespace) -> None:
     resolved = resolve_trained(run.config_data())
     console.print(reach_table(run, alone))
     console.print(bill_table(run, bills(resolved, alone)))
-    say_next(*missing(run, args.run, resolved, alone))
+    say_next(*missing(run, resolved, alone))
 
 
-def missing(run: Run, folder: Path, resolved: Resolved, alone: Sequence[Alone]) -> Iterator[tuple[str, str]]:
+def missing(run: Run, resolved: Resolved, alone: Sequence[Alone]) -> Iterator[tuple[str, str]]:
     """The trainings that would tell, where no size alone is known to be as good: as long, or twice as long as
     what was too short.
     """
@@ -162,7 +162,7 @@ def missing(run: Run, folder: Path, resolved: Resolved, alone: Sequence[Alone]) 
         if any(one.verdict != "worse alone" for one in mine):
             continue
         steps = max([one.updates * 2 for one in mine], default=resolved.config.train.num_steps)
-        out = folder.with_name(f"{folder.name}-alone-{size}-{steps}")
+        out = run.beside(f"alone-{size}-{steps}")
         options = ("--method", "individual", "--sizes", size, "--steps", steps, "--out", out)
         yield command("train", "--config", run.config_file, *options), f"size {size} alone"
 
@@ -171,7 +171,7 @@ def reach_table(run: Run, alone: Sequence[Alone]) -> Fitted:
     """What each size reaches in the supernet and alone."""
     results = _results(run)
     measure = judged_by(results)
-    made = Fitted(f"{run.folder.name}: {results['unit_steps']:,} unit-steps in {results['steps']:,} updates")
+    made = Fitted(f"{run.name}: {results['unit_steps']:,} unit-steps in {results['steps']:,} updates")
     for name in (
         "size",
         "training",

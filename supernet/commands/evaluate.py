@@ -93,6 +93,6 @@ def _score(args: argparse.Namespace) -> tuple[str, Evaluation]:
         for remark in task.remarks(splits, model.tokens):
             note(remark)
         found = score_sizes(run, model, task, subnets, splits, report, marks, decoder)
-    parts = [run.folder.name, args.name, args.selection and f"chosen by {selection.strategy}"]
+    parts = [run.name, args.name, args.selection and f"chosen by {selection.strategy}"]
     parts.append(None if decoder == GREEDY else decoder.name)
     return ", ".join(part for part in parts if part is not None), found

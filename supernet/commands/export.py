@@ -129,7 +129,7 @@ def _test_split(run: Run, model: Model, changes: Sequence[Data], report: Report)
 
 def _table(run: Run, unchecked: bool) -> Fitted:
     caption = "Unchecked: what the files write for the test split was not compared."
-    table = Fitted(f"{run.folder.name}, exported", caption * unchecked, boxed=True)
+    table = Fitted(f"{run.name}, exported", caption * unchecked, boxed=True)
     table.add_column("size")
     table.add_column("file", left=True)
     for name in ("MB", "difference", "test errors", "of the cut model", "other texts"):

@@ -83,7 +83,7 @@ def _subjects(args: argparse.Namespace, place: Path) -> tuple[str, Sequence[Subj
         run.prepare(run.folder)
     model = load(run.model_stem)
     selection = open_selection(run, model, args.selection)
-    return run.folder.name, of_run(run, model, selection, args.export or run.exports, place)
+    return run.name, of_run(run, model, selection, args.export or run.exports, place)
 
 
 def _save(args: argparse.Namespace, latency: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ from supernet.resolve import (
     brought_up_to_date,
     load_file,
     merged,
-    parse_sets,
+    parse_set,
     resolve,
     settings,
     task_from_option,
@@ -105,11 +105,16 @@ def layers(args: argparse.Namespace, problems: list[str]) -> list[Data]:
         options["task"] = task_from_option(args.task)
     found: list[Data] = [{"preset": args.preset}] if args.preset else []
     if args.config is not None:
-        try:
-            found.append(load_file(args.config))
-        except ConfigError as e:
-            problems += e.problems
-    return [*found, options, *parse_sets(args.settings, problems)]
+        found += _read(load_file, args.config, problems)
+    return [*found, options, *(data for text in args.settings for data in _read(parse_set, text, problems))]
+
+
+def _read(read: Callable[[Any], Data], given: Any, problems: list[str]) -> list[Data]:
+    try:
+        return [read(given)]
+    except ConfigError as e:
+        problems += e.problems
+        return []
 
 
 def _number(text: str) -> int | str:
@@ -221,8 +226,7 @@ def _finish(
     skipped = resolved.task.skipped()
     results = {
         "sizes": sizes,
-        "title": run.folder.name
-        + (f" ({len(skipped)} utterances skipped, see skipped.tsv)" if skipped else ""),
+        "title": run.name + (f" ({len(skipped)} utterances skipped, see skipped.tsv)" if skipped else ""),
         "steps": resolved.config.train.num_steps,
         "unit_steps": round(
             unit_steps(trained.schedule, net.scores, resolved.config.seed, unit_weights(net))

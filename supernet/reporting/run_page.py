@@ -42,7 +42,7 @@ def render(
     environment.filters.update({function.__name__: function for function in texts}, drawn=Markup)
     sizes = sorted(results.by_size.items(), reverse=True)
     return environment.get_template("reporting/run.html.jinja").render(
-        name=run.folder.name,
+        name=run.name,
         granularity=config.granularity,
         units=units,
         facts=facts(run, config, units, results),

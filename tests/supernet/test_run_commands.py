@@ -14,6 +14,7 @@ import pytest
 import soundfile
 import torch
 
+from selection.worth import main as worth
 from supernet import checkpoint, cut, evaluate, train, transcribe
 from supernet.console.screen import console
 from supernet.export.__main__ import main as export
@@ -172,6 +173,19 @@ def audio_files(folder: Path) -> list[Path]:
         soundfile.write(folder / name, samples, rate)
         files.append(folder / name)
     return files
+
+
+def test_a_run_has_a_name_wherever_one_stands(
+    finished: tuple[Run, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(finished[0].folder)
+    assert Run(Path()).name == "finished"
+    assert Run(Path()).beside("x").resolve() == Run(finished[0].folder.resolve()).beside("x")
+    assert Run(Path("runs/a")).beside("x") == Path("runs/a-x")
+    worth(["."])
+    printed = capsys.readouterr().out
+    assert printed.startswith("finished: ")
+    assert "--out ../finished-alone-2-" in printed
 
 
 def test_what_is_written_never_takes_the_place_of_a_run(

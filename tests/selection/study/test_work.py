@@ -205,7 +205,7 @@ def test_a_worker_waits_for_another_one_that_trains_in_its_folder(
     folder, out = tmp_path / "run", Listening()
     shutil.copytree(finished[0].folder, folder)
     (folder / "results.json").unlink()
-    resolved = resolve(layers(parse(build_parser(), [*settings(), *LEARNING])))
+    resolved = resolve(layers(parse(build_parser(), [*settings(), *LEARNING]), []))
     other = contextlib.ExitStack()
     other.enter_context(held(folder))
 

@@ -79,7 +79,7 @@ def test_what_a_bill_lacks_is_a_training(
     monkeypatch.chdir(place)
     run = Run(Path("runs/finished"))
     worse = Alone("short", 4, 24, 96.0, 0.9, 0.2, (0.1, 0.3))
-    found = list(missing(run, run.folder, resolve_trained(run.config_data()), [worse]))
+    found = list(missing(run, resolve_trained(run.config_data()), [worse]))
     assert [purpose for _, purpose in found] == ["size 2 alone", "size 4 alone"]
     words = shlex.split(found[1][0])
     assert words[words.index("--steps") + 1] == "48"
