@@ -84,8 +84,7 @@ class Run:
         return self.folder / "report.html"
 
     @property
-    def comparison_file(self) -> Path:
-        """What ``report.html`` shows, as data."""
+    def comparison_file(self) -> Path:  # what ``report.html`` shows, as data
         return self.folder / "comparison.json"
 
     @property
@@ -105,8 +104,7 @@ class Run:
         return self.folder / "export"
 
     @property
-    def latency_file(self) -> Path:
-        """What each size and export cost on the machine where that was measured."""
+    def latency_file(self) -> Path:  # figures of the machine where they were measured
         return self.folder / "latency.json"
 
     @property
@@ -123,7 +121,9 @@ class Run:
 
     def config_data(self) -> dict[str, Any]:
         """What ``config.yaml`` holds."""
-        return read_yaml(self.config_file)
+        if data := read_yaml(self.config_file):
+            return data
+        raise RunError(f"'{self.config_file}' must hold the settings of a run, but is empty.")
 
     def begin(self, config: Config, completed: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> None:
         """Make the folder, or check that it belongs to the same configuration.

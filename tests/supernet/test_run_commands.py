@@ -188,6 +188,19 @@ def test_a_run_has_a_name_wherever_one_stands(
     assert "--out ../finished-alone-2-" in printed
 
 
+def test_an_empty_configuration_is_not_that_of_generated_speech(
+    finished: tuple[Run, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = Path(shutil.copytree(finished[0].folder, tmp_path / "mine"))
+    for content in ("", "null\n", "{}\n", "# nothing\n"):
+        (mine / "config.yaml").write_text(content)
+        with pytest.raises(SystemExit) as end:
+            evaluate.main([str(mine)])
+        assert end.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.endswith("config.yaml' must hold the settings of a run, but is empty.")
+
+
 def test_what_is_written_never_takes_the_place_of_a_run(
     finished: tuple[Run, str], here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
