@@ -283,6 +283,13 @@ def test_no_code_in_weights_is_run_whatever_the_card_says(
 
 
 def test_another_encoder_than_the_saved_one_is_told(folders: dict[Kind, Path]) -> None:
-    data = config(folders["base"]).model_dump(mode="json")
+    saved, other = (config(folders[kind]).model_dump(mode="json") for kind in ("base", "large_lv60k"))
+    saved["model"]["wav2vec2"] = other["model"]["wav2vec2"]
     with pytest.raises(ConfigError, match=r"`model\.init` must be what"):
-        resolve([data, {"model": {"init": str(folders["large_lv60k"])}}])
+        resolve([saved])
+
+
+def test_another_name_is_another_encoder(folders: dict[Kind, Path]) -> None:
+    saved, other = (config(folders[kind]) for kind in ("base", "large_lv60k"))
+    layers = [saved.model_dump(mode="json"), {"model": {"init": str(folders["large_lv60k"])}}]
+    assert resolve(layers).config.model.wav2vec2 == other.model.wav2vec2

@@ -63,7 +63,7 @@ def test_sizes_and_exports_are_measured_and_compared(
     assert onnx < eager, "a process with onnxruntime brings no PyTorch"
     out = capsys.readouterr().out
     assert "onnx int8" in out
-    assert "RTF 10 s" in out
+    assert "10\u00a0s" in out
 
 
 def test_a_file_that_does_not_run_is_named(mine: Run, capsys: pytest.CaptureFixture[str]) -> None:
