@@ -13,11 +13,13 @@ import soundfile
 from selection.commands.worth import Alone, missing
 from supernet import cut, evaluate
 from supernet.console.front import command, say_next
+from supernet.console.screen import console
 from supernet.console.text import be_quiet
 from supernet.resolve import resolve_trained
 from supernet.run import Run
 from supernet.train import main as train
-from tests.supernet.processes import environment
+from tasks.prepare import main as prepare
+from tests.supernet.processes import environment, settings
 from tests.tasks.folders import tone
 
 
@@ -92,3 +94,27 @@ def test_an_export_is_read_by_the_line_that_is_suggested(exported: tuple[Run, st
     soundfile.write(place / "speech.wav", tone(1.0), 16_000)
     (line,) = (words for words in suggested(exported[1]) if words[:2] == ["python", "-c"])
     subprocess.run([sys.executable, *line[1:]], cwd=place, env=environment(place), check=True)
+
+
+def test_after_preparing_what_was_made_is_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "valid", "test"):
+        soundfile.write(tmp_path / f"{split}.wav", tone(1.0), 16_000)
+        (tmp_path / f"{split}.csv").write_text(f"path,text\n{split}.wav,a b\n")
+    prepare([".", "--out", "made for it"])
+    (line,) = suggested(capsys.readouterr().out)
+    assert line == ["python", "-m", "supernet.train", "--task", "made for it"]
+
+
+def test_a_dry_run_fits_and_ends_with_the_training(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(console, "width", 80)
+    words = settings()
+    train([*words, "--dry-run"])
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.partition("next:")[0].splitlines())) <= 80
+    assert suggested(printed) == [["python", "-m", "supernet.train", *words]]
