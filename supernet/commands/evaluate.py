@@ -60,7 +60,7 @@ def _condition(args: argparse.Namespace, data: Data) -> list[Data]:
     if bool(changes) != (args.name is not None) and not moved:
         raise RunError(
             "`--set` and `--name` must come together, but one is missing: transcripts of another condition "
-            "need a name of their own, such as --name noisy."
+            "or corpus need a name of their own, such as --name noisy (a corpus that has moved needs none)."
         )
     if args.name is not None:
         safe_name(args.name, "--name")

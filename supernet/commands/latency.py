@@ -33,14 +33,17 @@ def latency(args: argparse.Namespace) -> None:
         _save(args, figures)
     console.print(_table(figures))
     if args.run is not None:
-        again = ["--force"] * Run(args.run).exports.is_dir()
-        say_next(
-            (
-                command("export", args.run, "--all", "--int8", *again),
-                "all sizes as files; then measure them, too",
-            ),
-            (command("select", args.run, "--budget", "latency=20ms"), "the units for a latency"),
-        )
+        say_next(*suggestions(Run(args.run)))
+
+
+def suggestions(run: Run) -> list[tuple[str, str]]:
+    """What to do with the figures; what is exported already has to be replaced."""
+    again = ["--force"] * run.exports.is_dir()
+    export = command("export", run.folder, "--all", "--int8", *again)
+    return [
+        (export, "all sizes as files; then measure them, too"),
+        (command("select", run.folder, "--budget", "latency=20ms"), "the units for a latency"),
+    ]
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ import soundfile
 
 from selection.commands.worth import Alone, missing
 from supernet import cut, evaluate
+from supernet.commands.latency import suggestions
 from supernet.console.front import command, say_next
 from supernet.console.screen import console
 from supernet.console.text import be_quiet
@@ -118,3 +119,12 @@ def test_a_dry_run_fits_and_ends_with_the_training(
     printed = capsys.readouterr().out
     assert max(map(len, printed.partition("next:")[0].splitlines())) <= 80
     assert suggested(printed) == [["python", "-m", "supernet.train", *words]]
+
+
+def test_after_measuring_exports_that_are_there_are_replaced(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    first = [shlex.split(line) for line, _ in suggestions(run)]
+    assert first[0] == ["python", "-m", "supernet.export", str(tmp_path), "--all", "--int8"]
+    assert first[1] == ["python", "-m", "selection", str(tmp_path), "--budget", "latency=20ms"]
+    run.export_folder("2").mkdir(parents=True)
+    assert [shlex.split(line) for line, _ in suggestions(run)] == [[*first[0], "--force"], first[1]]
