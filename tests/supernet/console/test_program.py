@@ -8,6 +8,7 @@ import sys
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -238,3 +239,20 @@ def test_a_program_of_the_users_keeps_its_own_modules(tmp_path: Path) -> None:
 
 def test_the_repository_is_where_presets_lie() -> None:
     assert (REPOSITORY / "configs" / "small.yaml").is_file()
+
+
+def test_threads_that_were_set_hold_beside_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from supernet.engine import _threads
+    from supernet.engine.recipe import engine_config
+    from supernet.resolve import resolve
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    config = resolve([{"train": {"num_threads": 2}, "device": "cpu"}]).config
+    engine: Any = engine_config(config)
+    assert engine.common.torch.num_threads is None  # it would complain on the console
+    before = torch.get_num_threads()
+    with _threads(config.train.num_threads):
+        assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == before
