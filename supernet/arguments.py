@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from types import TracebackType
 
 from supernet.errors import UserError
 
@@ -23,8 +24,34 @@ class ArgumentError(UserError):
         return [option_names(problem, self.names) for problem in self.problems]
 
 
+class Checks:
+    """Checks whose problems are said together: each in a ``with`` block of its own, then :meth:`end`."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._problems: list[str] = []
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, UserError):
+            return False
+        self._names += error.names if isinstance(error, ArgumentError) else ()
+        self._problems += str(error).splitlines()
+        return True
+
+    def end(self) -> None:
+        """Raise an :class:`ArgumentError` of all problems, if there are any."""
+        if self._problems:
+            raise ArgumentError(self._names, *self._problems)
+
+
 def option_names(text: str, names: Sequence[str]) -> str:
     """``text`` with `` `lm_weight` `` as `` `--lm-weight` ``, for each of ``names``."""
+    if not names:
+        return text
     known = "|".join(map(re.escape, names))
     return re.sub(f"`({known})`", lambda found: f"`{_option(found[1])}`", text)
 

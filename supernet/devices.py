@@ -32,8 +32,8 @@ def device_problem(name: str | None) -> str | None:
     count = torch.cuda.device_count()
     if int(name.partition(":")[2] or 0) < count:
         return None
-    gpus = "no CUDA device" if count == 0 else f"{count} CUDA device{'' if count == 1 else 's'}"
-    return f"`device` must exist, but this machine has {gpus}, not '{name}'; cpu always works."
+    gpus = "none" if count == 0 else f"{count} of them"
+    return f"`device` must be a GPU of this machine, which has {gpus}, but is '{name}' instead. Or take cpu."
 
 
 def _local_rank() -> int:

@@ -47,7 +47,7 @@ class Selection:
         if len(found) == 1:
             return found[0]
         names = ", ".join(c.budget for c in found or self.choices)
-        raise ValueError(f"must be one of {names}, the budgets of this selection, but is {budget} instead")
+        raise ValueError(f"must be one of {names}, the budgets there are, but is {budget} instead")
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from supernet.arguments import Checks
 from supernet.batch import SPLITS
 from supernet.beam import decoder_for
 from supernet.commands.options import corpus_changes, note_left_out, open_beam
@@ -32,8 +33,7 @@ _GROUPS: dict[str, Callable[[Heard], Mapping[str, Mapping[str, Score]]]] = {
 
 def evaluate(args: argparse.Namespace) -> None:
     """The command ``evaluate``."""
-    groups = [] if args.by is None else _some_of(tuple(_GROUPS), args.by, "--by")
-    title, found = _score(args)
+    title, groups, found = _score(args)
     for split in found.heard:
         results = {"title": f"{title}, {split}", "sizes": found.sizes}
         console.print(results_table(results, split))
@@ -74,19 +74,27 @@ def _has_moved(new: Any, old: Any) -> bool:
     return isinstance(new, str) and isinstance(old, str) and os.sep in old and not Path(old).exists()
 
 
-def _score(args: argparse.Namespace) -> tuple[str, Evaluation]:
-    run = Run.open(args.run)
+def _score(args: argparse.Namespace) -> tuple[str, list[str], Evaluation]:
+    """The title, the groups of utterances that are asked for, and what was found."""
+    run, checks = Run.open(args.run), Checks()
     data = run.config_data()
-    task = resolve_trained(data, *_condition(args, data)).task
-    splits = _some_of([*SPLITS, *task.parts()], args.split, "--split")
-    model = open_model(run, args.device)
-    selection = open_selection(run, model, args.selection)
-    wanted = [c.budget for c in selection.choices] if args.sizes is None else args.sizes.split(",")
-    choices = [choose(selection, budget.strip(), "sizes") for budget in wanted]
+    with checks:
+        groups = [] if args.by is None else _some_of(tuple(_GROUPS), args.by, "--by")
+    with checks:
+        task = resolve_trained(data, *_condition(args, data)).task
+        splits = _some_of([*SPLITS, *task.parts()], args.split, "--split")
+    with checks:
+        beam = open_beam(args)
+    with checks:
+        model = open_model(run, args.device)
+        selection = open_selection(run, model, args.selection)
+        wanted = [c.budget for c in selection.choices] if args.sizes is None else args.sizes.split(",")
+        choices = [choose(selection, budget.strip(), "sizes") for budget in wanted]
+    checks.end()
     subnets = {choice.budget: choice.subnet for choice in choices}
     marks = [] if args.name is None else [args.name]
     marks += [] if args.selection is None else [selection.strategy]
-    decoder = decoder_for(open_beam(args), model.tokens)
+    decoder = decoder_for(beam, model.tokens)
     note_left_out(decoder)
     with progress() as report:
         task.prepare_for(splits, model.tokens, report)
@@ -95,4 +103,4 @@ def _score(args: argparse.Namespace) -> tuple[str, Evaluation]:
         found = score_sizes(run, model, task, subnets, splits, report, marks, decoder)
     parts = [run.name, args.name, args.selection and f"chosen by {selection.strategy}"]
     parts.append(None if decoder == GREEDY else decoder.name)
-    return ", ".join(part for part in parts if part is not None), found
+    return ", ".join(part for part in parts if part is not None), groups, found

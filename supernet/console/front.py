@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from importlib.metadata import entry_points
 
 from supernet.console.text import is_main_process, is_quiet, say
@@ -35,10 +36,17 @@ def command(name: str, *arguments: object) -> str:
 
 
 def say_next(*suggestions: tuple[str, str]) -> None:
-    """Print command lines, each with what it is for, where somebody may want them."""
+    """Print command lines, each with what it is for, where somebody may want them.
+
+    Where one would not fit the width beside its line, all purposes stand above theirs.
+    """
     if is_quiet() or not is_main_process():
         return
     width = max((len(line) for line, purpose in suggestions if purpose), default=0)
+    longest = max((len(purpose) for _, purpose in suggestions), default=0)
+    fits = 2 + width + 4 + longest <= shutil.get_terminal_size().columns
     say("next:")
     for line, purpose in suggestions:
-        say(f"  {line:<{width}}  # {purpose}" if purpose else f"  {line}")
+        if purpose and not fits:
+            say(f"  # {purpose}")
+        say(f"  {line:<{width}}  # {purpose}" if purpose and fits else f"  {line}")

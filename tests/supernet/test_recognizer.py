@@ -81,9 +81,7 @@ def test_sizes_and_their_handles(loaded: Recognizer) -> None:
     assert loaded.size == 2
     assert loaded.use(4).size == loaded.use("4").size == 4
     assert loaded.size == 2
-    with pytest.raises(
-        ArgumentError, match="`size` must be one of 2, 3, 4, the budgets of this selection, but is 5"
-    ):
+    with pytest.raises(ArgumentError, match="`size` must be one of 2, 3, 4, the budgets there are, but is 5"):
         loaded.use(5)
 
 
@@ -100,7 +98,7 @@ def test_the_version_is_the_installed_one() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"device": "cuda:99"}, "`device` must exist, but this machine has "),
+        ({"device": "cuda:99"}, "`device` must be a GPU of this machine, which has "),
         ({"device": "gpu"}, "`device` must be cpu, cuda or cuda:N, but is 'gpu'"),
         ({"beam": Beam(0)}, "`beam` must follow at least 1 path, but follows 0"),
         ({"beam": Beam(lm=Path("gone"))}, "`lm` must be a readable file, but there is no such file: 'gone'"),
@@ -120,7 +118,7 @@ def test_errors_speak_of_arguments(folder: Path, arguments: dict[str, Any], mess
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--device", "cuda:99"], "`--device` must exist, but this machine has "),
+        (["--device", "cuda:99"], "`--device` must be a GPU of this machine, which has "),
         (["--size", "5"], "`--size` must be one of 2, 3, 4, "),
         (
             ["--selection", "gone"],

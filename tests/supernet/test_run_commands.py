@@ -135,7 +135,7 @@ def test_the_device_of_the_training_does_not_matter(
     with pytest.raises(SystemExit) as end:
         train.main(["--config", str(run.config_file), "--out", str(tmp_path / "again")])
     assert end.value.code == 2
-    message = "error: `device` must exist, but this machine has "
+    message = "error: `device` must be a GPU of this machine, which has "
     assert capsys.readouterr().err.startswith(message)
     assert not (tmp_path / "again").exists()
 
@@ -320,7 +320,7 @@ def test_a_name_that_is_no_utf8_leaves_the_others_alone(
         (
             evaluate.main,
             ["runs/finished", "--sizes", "3"],
-            "`--sizes` must be one of 2, 4, the budgets of this selection, but is 3",
+            "`--sizes` must be one of 2, 4, the budgets there are, but is 3",
         ),
         (evaluate.main, ["runs/finished", "--sizes", "x"], "`--sizes` must be one of 2, 4"),
         (evaluate.main, ["runs/nowhere"], "`RUN` must be a run folder"),
@@ -328,6 +328,12 @@ def test_a_name_that_is_no_utf8_leaves_the_others_alone(
             evaluate.main,
             ["runs/finished", "--split", "test,dev"],
             "`--split` must be some of train, valid, test, but has 'dev' instead",
+        ),
+        (
+            evaluate.main,
+            ["runs/finished", "--by", "age", "--split", "dev", "--sizes", "3", "--lm-weight", "2"],
+            "`--by` must be some of speaker, length, but has 'age' instead|`--split` must be some of|"
+            "`--lm-weight` must come with --lm|`--sizes` must be one of 2, 4",
         ),
         (
             evaluate.main,
@@ -367,7 +373,7 @@ def test_a_name_that_is_no_utf8_leaves_the_others_alone(
         (
             transcribe.main,
             ["runs/finished", "--size", "9", "a.wav"],
-            "`--size` must be one of 2, 4, the budgets of this selection, but is 9",
+            "`--size` must be one of 2, 4, the budgets there are, but is 9",
         ),
         (
             transcribe.main,
@@ -422,7 +428,7 @@ def test_a_name_that_is_no_utf8_leaves_the_others_alone(
         (
             cut.main,
             ["runs/finished", "--size", "1", "--out", "x"],
-            "`--size` must be one of 2, 4, the budgets of this selection, but is 1",
+            "`--size` must be one of 2, 4, the budgets there are, but is 1",
         ),
         (
             cut.main,
@@ -442,6 +448,7 @@ def test_wrong_arguments_get_one_clear_line(
     with pytest.raises(SystemExit) as end:
         main(arguments)  # type: ignore[operator]
     assert end.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert words in line
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(words.split("|"))
+    assert all(part in line for part, line in zip(words.split("|"), lines, strict=True))
     assert not (here / "x").exists()

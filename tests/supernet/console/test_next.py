@@ -27,7 +27,8 @@ from tests.tasks.folders import tone
 def suggested(printed: str) -> list[list[str]]:
     """The words of the lines after ``next:``, as a shell would read them."""
     _, _, after = printed.rpartition("next:\n")
-    return [shlex.split(line, comments=True) for line in after.splitlines() if line.startswith("  ")]
+    lines = [shlex.split(line, comments=True) for line in after.splitlines() if line.startswith("  ")]
+    return [words for words in lines if words]
 
 
 def test_lines_are_for_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,6 +36,22 @@ def test_lines_are_for_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
     assert suggested(capsys.readouterr().out) == [
         ["python", "-m", "selection", "my run; rm -rf $HOME"],
         ["python", "-m", "supernet.latency", "x"],
+    ]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_what_a_line_is_for_makes_none_wider_than_the_screen(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    say_next((command("latency", "a" * 40), "its costs"), (command("select", "b"), "units " * 5))
+    printed = capsys.readouterr().out
+    longest = max(len(line) for line in (command("latency", "a" * 40), command("select", "b")))
+    assert max(map(len, printed.splitlines())) <= max(columns, longest + 2)
+    assert "its costs" in printed
+    assert suggested(printed) == [
+        ["python", "-m", "supernet.latency", "a" * 40],
+        ["python", "-m", "selection", "b"],
     ]
 
 

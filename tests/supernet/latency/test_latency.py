@@ -83,7 +83,7 @@ def test_a_file_that_does_not_run_is_named(mine: Run, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["runs/finished", "--device", "cuda:97"], "`--device` must exist, but this machine has "),
+        (["runs/finished", "--device", "cuda:97"], "`--device` must be a GPU of this machine, which has "),
         ([], "`RUN` or `--preset` must be given"),
         (["runs/finished", "--preset", "tiny"], "and not both"),
         (["runs/nowhere"], "`RUN` must be a run folder"),
