@@ -78,7 +78,7 @@ def _say_what_next(run: Run, comparison: Comparison) -> None:
     chosen = ("--selection", run.selection_file(strategy), "--size", budget)
     small = run.beside(f"{strategy}-{budget}")
     say_next(
-        (command("cut", run.folder, *chosen, "--out", small), "it as a model of its own"),
+        (command("cut", run.folder, *chosen, "--out", small), "the smallest choice as a model of its own"),
         (command("export", run.folder, *chosen), "files for phones, boards and servers"),
     )
 

@@ -27,10 +27,12 @@ TEXTS = ("budget", "strategy", "kept")
 """The columns that are no numbers."""
 WRAPPED = ("kept", "{measure} %, 95\u00a0%", "against best")
 """Those whose cells may take several lines."""
-NOTE = (
-    "loss, regret: validation; {measure}: test. against best: same units, a tie, or points more or fewer.\n"
-    "beats: % of all subnets of the budget with a higher loss; evals: subnets scored; s: computing time."
-)
+NOTE = "loss, regret: validation; {measure}: test. against best: same units, a tie, or points more or fewer."
+NOTES = {
+    "beats": "beats: % of all subnets of the budget with a higher loss",
+    "evals": "evals: subnets scored",
+    "s": "s: computing time",
+}
 
 NEW = "+: new; the other choices are those of earlier selections from this network."
 
@@ -46,7 +48,13 @@ def table(comparison: Comparison, earlier: Comparison | None = None) -> Fitted:
     result = Fitted(f"Choices for {comparison.run}", caption)
     for name in COLUMNS:
         shown_name, is_text = name.format(measure=measure), name in TEXTS
-        result.add_column(shown_name, left=is_text, wraps=name in WRAPPED, lesser=name in LESSER)
+        result.add_column(
+            shown_name,
+            left=is_text,
+            wraps=name in WRAPPED,
+            lesser=name in LESSER,
+            note=NOTES.get(name, ""),
+        )
     for contest in comparison.contests:
         for i, row in enumerate(ordered(contest)):
             cells = [contest.budget if i == 0 else "", *_cells(contest, row)]

@@ -30,6 +30,8 @@ class Column:
     """Whether its cells may take several lines."""
     lesser: bool
     """Whether it is left out where there is no room."""
+    note: str = ""
+    """An explanation for under the table, where the column is shown."""
 
 
 class Fitted:
@@ -43,8 +45,10 @@ class Fitted:
         self._columns: list[Column] = []
         self._sections: list[list[list[str]]] = [[]]
 
-    def add_column(self, name: str, *, left: bool = False, wraps: bool = False, lesser: bool = False) -> None:
-        self._columns.append(Column(name, left, wraps, lesser))
+    def add_column(
+        self, name: str, *, left: bool = False, wraps: bool = False, lesser: bool = False, note: str = ""
+    ) -> None:
+        self._columns.append(Column(name, left, wraps, lesser, note))
 
     def add_row(self, *cells: str) -> None:
         missing = [""] * (len(self._columns) - len(cells))
@@ -58,10 +62,13 @@ class Fitted:
         width = options.max_width
         if self.title:
             yield _lines(self.title, width)
+        explained: dict[str, None] = {}
         for shown in self._parts(width, console.encoding):
             yield self._drawn(shown, width, console.encoding)
-        if self.caption:
-            yield _lines(self.caption, width)
+            explained |= {self._columns[i].note: None for i in shown if self._columns[i].note}
+        notes = f"{'; '.join(explained)}." if explained else ""
+        if caption := "\n".join(filter(None, [self.caption, notes])):
+            yield _lines(caption, width)
 
     def _parts(self, width: int, encoding: str) -> Iterator[list[int]]:
         """The columns of each table there must be: one, where they fit."""

@@ -234,7 +234,7 @@ def test_interrupted_work_continues_and_ends_the_same(
     assert process.returncode == 130
     assert "Traceback" not in err
     assert "The same command continues" in err
-    assert not found.report_file.exists()
+    assert not found.comparison_file.exists()
     assert count(found) > 0
     run("selection", "runs/interrupted", "--sizes", "1,2,4", *QUICK, cwd=place)
     for budget in ("1", "2"):

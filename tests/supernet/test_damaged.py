@@ -174,6 +174,7 @@ def test_lines_of_curves_that_are_none_are_passed_over(folder: Path) -> None:
 def test_a_selection_looks_at_what_its_page_needs_before_it_computes(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shutil.rmtree(folder / "selections", ignore_errors=True)  # other tests choose in the run it is a copy of
     (folder / "scores.jsonl").write_text('{"step": 2, "phase": "end", "scores": ["a"]}\n')
     assert "scores.jsonl' must be what a training writes, but" in certain(select.main, [str(folder)], capsys)
     assert not (folder / "selections").exists()

@@ -78,6 +78,7 @@ def test_a_run_of_somebody_else_is_to_be_copied(locked: Path, capsys: pytest.Cap
 def test_a_selection_that_cannot_be_written_computes_nothing(
     locked: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
+    shutil.rmtree(locked / "selections", ignore_errors=True)  # other tests choose in the run it is a copy of
     (locked / name).mkdir(exist_ok=True)
     (locked / name).chmod(0o555)
     (locked / "pictures").chmod(0o555 if name == "pictures" else 0o755)

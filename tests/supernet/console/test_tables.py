@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from supernet.console.fitted import Fitted
@@ -34,3 +36,15 @@ def test_words_are_not_counted_where_nothing_sets_them_apart(found: Score, names
         assert [name for name in ("WER", "CER") if name in text] == names
         assert f"{found.cer:.2%}" in text
         assert (f"{found.wer:.2%}" in text) == ("WER" in names)
+
+
+def test_a_note_stands_under_the_table_that_shows_its_column() -> None:
+    drawn = Fitted("a table")
+    drawn.add_column("first")
+    drawn.add_column("second", lesser=True, note="second: what gives way")
+    drawn.add_row("x" * 10, "y" * 30)
+    wide, narrow = io.StringIO(), io.StringIO()
+    Screen(file=wide, width=80).print(drawn)
+    Screen(file=narrow, width=20).print(drawn)
+    assert "second: what gives way." in wide.getvalue()
+    assert "second" not in narrow.getvalue()
