@@ -111,7 +111,7 @@ def rate_axis(axis: Any, rates: Iterable[float]) -> None:
             _limit(axis, low / 1.2, high * 1.2)
         _set_ticks(axis, _round_values(low, high, _most_ticks(axis)) + [0.0] * (known[0] <= 0))
     else:
-        margin = 0.15 * (high - low) or 0.1 * high
+        margin = max(0.15 * (high - low), 0.05 * high)  # for labels of three digits to differ
         _limit(axis, max(0.0, low - margin) if positive else 0.0, high + margin)
     axis.set_major_formatter(FuncFormatter(lambda rate, _: percent(rate)))
 

@@ -16,7 +16,7 @@ from supernet.run import Run, RunError, as_data
 def test_a_device_that_is_not_there_is_said() -> None:
     assert chosen_device("cpu") == torch.device("cpu")
     for name in ("cuda:97", "cuda:00000000000000000000099"):
-        with pytest.raises(ArgumentError, match=f"this machine has .*, not '{name}'"):
+        with pytest.raises(ArgumentError, match=f"must be a GPU of this machine, .*'{name}'"):
             chosen_device(name)
     for name in ("", "gpu", "cuda:", "cuda:-1", "cuda:1 ", "meta"):
         with pytest.raises(ArgumentError, match="`device` must be cpu, cuda or cuda:N"):
@@ -60,7 +60,7 @@ def test_the_device_is_no_setting_that_two_runs_differ_in(tmp_path: Path) -> Non
 def test_what_was_trained_elsewhere_is_read_here(tmp_path: Path) -> None:
     data = as_data(resolve([{}]).config) | {"device": "cuda:97"}
     assert resolve_trained(data).config.device is None
-    with pytest.raises(ConfigError, match="`device` must exist"):
+    with pytest.raises(ConfigError, match="`device` must be a GPU"):
         resolve([data])
 
 

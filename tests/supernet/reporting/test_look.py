@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import matplotlib
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from supernet.reporting.look import Mark, _apart, label, label_right, look, mark_phases, panels, rate_axis
@@ -42,6 +42,8 @@ def test_rates_close_together_are_looked_at_closely() -> None:
 
 @settings(max_examples=15)
 @given(st.lists(st.floats(0, 2), min_size=1, max_size=8), st.sampled_from(["xaxis", "yaxis"]))
+@example([0.6015625, 0.603515625], "xaxis")
+@example([0.01003, 0.01005], "yaxis")
 def test_any_rates_get_few_ticks_that_differ(rates: list[float], axis: str) -> None:
     found = ticks(rates, axis)
     assert len(set(found)) == len(found) <= 12
