@@ -112,6 +112,8 @@ class SizeRecord(Record):
     params: Count
     macs: Annotated[Count, Field(gt=0)]
     rtf: Amount
+    rtf_busy: bool = False
+    """Whether the machine was busy while it was measured."""
     test: ScoreRecord
 
     def rate(self, name: Measure) -> float:

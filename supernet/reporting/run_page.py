@@ -18,6 +18,7 @@ from supernet.records import ResultsRecord
 from supernet.reporting.picture import Picture
 from supernet.reporting.trained import results_of
 from supernet.run import Run
+from supernet.timing import BUSY
 
 
 def write(run: Run, config: Config, units: Sequence[str], selection: Markup | None = None) -> None:
@@ -48,6 +49,7 @@ def render(
         facts=facts(run, config, units, results),
         sizes=sizes,
         rates=results.measures,
+        busy=BUSY if any(row.rtf_busy for _, row in sizes) else "",
         transcripts={
             size: quote(f"transcripts/test-{size}.html")
             for size, _ in sizes

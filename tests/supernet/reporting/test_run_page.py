@@ -91,6 +91,21 @@ def test_nothing_in_a_folder_becomes_a_part_of_the_page(finished: tuple[Run, str
     assert "alert('1')" in page.text
 
 
+@pytest.mark.parametrize(("busy", "measure"), [(False, "wer"), (True, "cer")])
+def test_the_page_says_what_its_figures_are(
+    finished: tuple[Run, str], tmp_path: Path, busy: bool, measure: str
+) -> None:
+    shutil.copytree(finished[0].folder, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    run, results = Run(tmp_path / "run"), finished[0].results()
+    for row in results["sizes"].values():
+        row["rtf_busy"], row["test"]["measure"] = busy, measure
+    run.save_results(results)
+    write(run, config_of(finished[0]), UNITS)
+    page = Page(run.report_file.read_text(encoding="utf-8"))
+    assert ("The machine was busy" in page.text) == busy
+    assert any(f"Test {measure.upper()} of each size against its cost" in p.texts for p in page.pictures)
+
+
 def test_a_page_of_a_run_without_curves_or_scores(finished: tuple[Run, str], tmp_path: Path) -> None:
     folder = tmp_path / "bare"
     shutil.copytree(finished[0].folder, folder, ignore=shutil.ignore_patterns("checkpoints", "metrics"))
