@@ -11,7 +11,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from supernet.commands.advice import unlearned
+from supernet.commands.advice import left_out, unlearned
 from supernet.console.screen import console
 from supernet.run import Run
 from supernet.train import main
@@ -245,3 +245,12 @@ def test_two_processes_train_one_model_and_draw_the_same_plans(place: Path) -> N
     results = Run(place / "runs" / "ranks").results()
     assert {size: row["test"]["utterances"] for size, row in results["sizes"].items()} == {"2": 8, "4": 8}
     assert [line["Step"] for line in Run(place / "runs" / "ranks").metrics("train")] == [2, 4, 6, 8]
+
+
+def test_updates_that_were_left_out_are_counted_with_the_reason() -> None:
+    assert left_out({"skipped_updates": 0, "steps": 3000}) is None
+    assert left_out({"steps": 3000}) is None
+    said = left_out({"skipped_updates": 7, "steps": 3000})
+    assert said is not None
+    assert "7 of 3,000 updates were left out: their gradients were not finite" in said
+    assert "`train.lr`" in said
