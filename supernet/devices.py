@@ -1,9 +1,11 @@
-"""Where to compute: the one place that chooses a device."""
+"""Where to compute: the one place that chooses a device, and how many threads share it."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -40,3 +42,14 @@ def _local_rank() -> int:
     """The number of this process among those of its machine, as torchrun gives it."""
     rank = os.environ.get("LOCAL_RANK", "0")
     return int(rank) if rank.isdigit() and int(rank) < torch.cuda.device_count() else 0
+
+
+@contextmanager
+def with_threads(number: int | None) -> Iterator[None]:
+    """Set PyTorch's threads, which are the whole process's, for a while; None leaves them as they are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -19,7 +18,7 @@ from supernet.audio import AudioError, complaint, mono, read, resampled
 from supernet.beam import Beam, decoder_for
 from supernet.checkpoint import Model, load
 from supernet.decoding import Decoder
-from supernet.devices import chosen_device
+from supernet.devices import chosen_device, with_threads
 from supernet.features import SAMPLE_RATE
 from supernet.opening import choose, open_selection
 from supernet.pauses import Lengths
@@ -169,7 +168,7 @@ class Recognizer:
         leaves them as they are.
         """
         taken, is_busy = float("inf"), False
-        with _threads(threads):
+        with with_threads(threads):
             for size in reversed(self.sizes):
                 handle = self._of_size(size)
                 timing = handle.timing(seconds)
@@ -212,13 +211,3 @@ def _recording(audio: Audio, rate: int | None) -> Recording:
     if rate is None or rate < 1:
         raise ValueError(f"`rate` must be the samples' rate in Hz, but is {rate} instead.")
     return resampled([mono(audio)], rate)
-
-
-@contextmanager
-def _threads(number: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -12,14 +12,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from fairseq2.error import OperationalError
 from fairseq2.recipe.run import run as run_recipe
 from fairseq2.task import TaskStopException
 
 from supernet.batch import Task
 from supernet.config import Config
-from supernet.devices import chosen_device
+from supernet.devices import chosen_device, with_threads
 from supernet.engine.checkpoints import CheckpointError
 from supernet.engine.recipe import Result, SupernetRecipe, engine_config
 from supernet.engine.stopping import quiet, tells_of_an_end
@@ -46,7 +45,7 @@ def train(
     :class:`CheckpointError` where the training cannot be continued, and :class:`Left`.
     """
     recipe = SupernetRecipe(config, method, task, tokens, folder, observer)
-    with quiet(), _on(config.device), _threads(config.train.num_threads):
+    with quiet(), _on(config.device), with_threads(config.train.num_threads):
         try:
             run_recipe(recipe, engine_config(config), folder, no_progress=True)
         except TaskStopException:
@@ -68,17 +67,6 @@ def train(
                 f"'{recipe.reader.restoring}' must fit this training, but does not: {_reason(e)}"
             ) from None
     return recipe.result()
-
-
-@contextlib.contextmanager
-def _threads(number: int | None) -> Iterator[None]:
-    """As many threads as the user set: the engine heeds OMP_NUM_THREADS alone, where that is set, too."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

@@ -244,7 +244,7 @@ def test_the_repository_is_where_presets_lie() -> None:
 def test_threads_that_were_set_hold_beside_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from supernet.engine import _threads
+    from supernet.devices import with_threads
     from supernet.engine.recipe import engine_config
     from supernet.resolve import resolve
 
@@ -253,6 +253,6 @@ def test_threads_that_were_set_hold_beside_the_environments(monkeypatch: pytest.
     engine: Any = engine_config(config)
     assert engine.common.torch.num_threads is None  # it would complain on the console
     before = torch.get_num_threads()
-    with _threads(config.train.num_threads):
+    with with_threads(config.train.num_threads):
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == before
