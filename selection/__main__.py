@@ -9,7 +9,7 @@ from selection.commands.asked import problems_of
 from supernet.console.guard import main_guard
 from supernet.console.options import add_device_option
 from supernet.console.parser import Parser, number, parse, whole
-from supernet.names import plugin_names
+from supernet.settings.names import plugin_names
 
 
 def build_parser() -> argparse.ArgumentParser:

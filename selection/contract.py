@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from selection.budget import Budget, Prices, Quantity
 from selection.evidence import Evidence, Floats, Measure
 from selection.strategy import Strategy
+from supernet.budget import Budget, Prices, Quantity
 from supernet.units import Granularity, Kept, UnitTable
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.budget import Prices, Quantity
+from supernet.budget import Prices, Quantity
 from supernet.units import Kept, UnitTable
 
 Measure = Literal["cka", "svcca"]

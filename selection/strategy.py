@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from selection.budget import Budget
 from selection.evidence import Evidence
+from supernet.budget import Budget
 from supernet.config import Section
 from supernet.units import Kept
 

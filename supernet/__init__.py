@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from supernet._native import load_libsndfile
+from supernet.system.native import load_libsndfile
 
 if TYPE_CHECKING:
     from supernet.recognizer import Recognizer

@@ -15,7 +15,7 @@ from supernet.console.guard import main_guard
 from supernet.console.parser import OneOf, Parser, parse
 from supernet.console.siblings import find_siblings
 from supernet.console.text import fail, put
-from supernet.names import nearest
+from supernet.settings.names import nearest
 
 ORDER = ("prepare", "train", "evaluate", "transcribe", "select", "cut", "export", "latency", "study", "worth")
 """The project's own commands as they are used one after the other; those of plug-ins follow."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from supernet.features import InputName
+from supernet.audio.features import InputName
 from supernet.units import MODULES, Granularity, LayerType
 
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -14,19 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from supernet.audio import AudioError, complaint, mono, read, resampled
-from supernet.beam import Beam, decoder_for
-from supernet.checkpoint import Model, load
-from supernet.decoding import Decoder
-from supernet.devices import chosen_device, with_threads
-from supernet.features import SAMPLE_RATE
-from supernet.opening import choose, open_selection
-from supernet.pauses import Lengths
-from supernet.run import Run
-from supernet.selections import Choice, Selection
-from supernet.timing import BUSY, Timing, timed
-from supernet.transcript import Transcript
-from supernet.transcription import Recording, Transcriber, log_probs
+from supernet.audio.features import SAMPLE_RATE
+from supernet.audio.recordings import AudioError, complaint, mono, read, resampled
+from supernet.recognition.beam import Beam, decoder_for
+from supernet.recognition.decoding import Decoder
+from supernet.recognition.pauses import Lengths
+from supernet.recognition.transcriber import Recording, Transcriber, log_probs
+from supernet.recognition.transcript import Transcript
+from supernet.runs.checkpoint import Model, load
+from supernet.runs.opening import choose, open_selection
+from supernet.runs.run import Run
+from supernet.runs.selection_file import Choice, Selection
+from supernet.system.devices import chosen_device, with_threads
+from supernet.system.timing import BUSY, Timing, timed
 from supernet.units import Kept
 
 Audio = str | PathLike[str] | np.ndarray[Any, Any] | Tensor
@@ -37,10 +37,10 @@ _REPEATS = 5
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Recognizer:
-    """A trained network at one size: what its training calls a :class:`~supernet.model.Recogniser`, ready to
+    """A trained network at one size: what its training calls a ``Recogniser``, ready to
     be spoken to.
 
-    It is a light, unchanging handle: :meth:`use` gives another one on the same weights, in microseconds and
+    It is a light, unchanging handle: ``use`` gives another one on the same weights, in microseconds and
     without copying any, and what is not kept is not run. Any number of threads may use the same handle or
     handles of different sizes at once.
 
@@ -69,7 +69,7 @@ class Recognizer:
 
         ``selection`` is a file of subnets to use instead of the run's own, ``beam`` a beam search instead of
         greedy decoding; ``device`` is ``cpu``, ``cuda`` or ``cuda:1``, by default a GPU where there is one.
-        Raises :class:`~supernet.arguments.ArgumentError` or :class:`~supernet.run.RunError`.
+        Raises ``ArgumentError`` or ``RunError``.
         """
         place = chosen_device(None if device is None else str(device))
         run = Run(Path(folder))
@@ -117,7 +117,7 @@ class Recognizer:
     def use(self, size: int | str) -> Recognizer:
         """The same network at another size, or at a budget of the selection, such as ``params=50%``.
 
-        Raises :class:`~supernet.arguments.ArgumentError` where there is no such size.
+        Raises ``ArgumentError`` where there is no such size.
         """
         return self._chosen(choose(self._selection, str(size)))
 
@@ -132,7 +132,7 @@ class Recognizer:
     ) -> Transcript | list[Transcript]:
         """What ``audio`` says: of one recording, or of each of a list, ``batch`` chunks at a time.
 
-        Samples need their ``rate``; files know it. Raises :class:`~supernet.audio.AudioError` where one
+        Samples need their ``rate``; files know it. Raises ``AudioError`` where one
         cannot be read.
         """
         if not isinstance(audio, (list, tuple)):
@@ -162,7 +162,7 @@ class Recognizer:
     def fit(self, latency_ms: float, seconds: float = 10.0, threads: int | None = None) -> Recognizer:
         """The largest size that transcribes ``seconds`` of audio within ``latency_ms`` here and now: the
         best of a few runs, from the largest size down. Warns where the machine was busy meanwhile, and raises
-        :class:`ValueError` where no size is fast enough.
+        ``ValueError`` where no size is fast enough.
 
         ``threads`` are PyTorch's threads while measuring, which is a setting of the whole process; None
         leaves them as they are.

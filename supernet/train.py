@@ -10,7 +10,7 @@ from pathlib import Path
 from supernet.console.guard import main_guard
 from supernet.console.options import add_set_option
 from supernet.console.parser import Parser, parse
-from supernet.names import nearest, plugin_names, presets, unknown
+from supernet.settings.names import nearest, plugin_names, presets, unknown
 
 
 def build_parser() -> argparse.ArgumentParser:

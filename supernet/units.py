@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from supernet.errors import UserError
-from supernet.files import read_json, write_json
+from supernet.system.files import read_json, write_json
 
 Granularity = Literal["layer", "module"]
 LayerType = Literal["conformer", "conformer-conv-first", "transformer"]
@@ -54,12 +54,12 @@ class Subnet:
 
     @classmethod
     def load(cls, path: Path) -> Subnet:
-        """Read what :meth:`save` wrote; raises :class:`~supernet.errors.UserError` for anything else."""
+        """Read what ``save`` wrote; raises ``UserError`` for anything else."""
         return cls.from_json(read_json(path), str(path))
 
     @classmethod
     def from_json(cls, data: object, where: str) -> Subnet:
-        """A subnet that ``where``, for messages, holds. Raises :class:`~supernet.errors.UserError`."""
+        """A subnet that ``where``, for messages, holds. Raises ``UserError``."""
         match data:
             case {"format": format} if type(format) is not int or format != FORMAT:
                 raise UserError(f"'{where}' must be of format {FORMAT}, but is of {format!r:.40} instead.")
@@ -117,7 +117,7 @@ class UnitTable:
         return Subnet(self.granularity, chosen)
 
     def kept(self, subnet: Subnet) -> Kept:
-        """The mask of ``subnet``. Raises :class:`ValueError` where it was made for another network."""
+        """The mask of ``subnet``. Raises ``ValueError`` where it was made for another network."""
         if subnet.granularity != self.granularity:
             raise ValueError(
                 f"`subnet` must have the granularity '{self.granularity}' of this network, but has "

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from supernet.batch import Report
-from tasks.cache import discard, make_once
-from tasks.conversion import convert
+from supernet.task import Report
 from tasks.corpus import CorpusTask
-from tasks.entries import Source
-from tasks.problems import is_outdated
+from tasks.files.cache import discard, make_once
+from tasks.files.problems import is_outdated
+from tasks.listing.conversion import convert
+from tasks.listing.entries import Source
 
 _NAMED = 10
 """Listings in a note."""
 
 
 class ConvertedTask(CorpusTask):
-    """A task with a :attr:`source`. Nothing is ever written into the corpus's own folder.
+    """A task with a ``source``. Nothing is ever written into the corpus's own folder.
 
     What was made is used again as long as the listing is the same and no audio with a problem has changed.
     """
@@ -30,7 +30,7 @@ class ConvertedTask(CorpusTask):
 
     @abstractmethod
     def find(self) -> Source:
-        """Look for the corpus. Raises :class:`TaskError` where it is not."""
+        """Look for the corpus. Raises ``TaskError`` where it is not."""
 
     @property
     def path(self) -> Path:

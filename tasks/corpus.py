@@ -12,8 +12,10 @@ import numpy as np
 from pydantic import BaseModel
 from torch import Tensor
 
-from supernet.audio import AudioError
-from supernet.batch import (
+from supernet.audio.features import FRAMES_PER_SECOND, INPUTS, LOG_MEL, Input
+from supernet.audio.recordings import AudioError
+from supernet.recognition.pauses import Lengths
+from supernet.task import (
     SPLITS,
     Batch,
     BatchReader,
@@ -24,22 +26,20 @@ from supernet.batch import (
     Task,
     TaskError,
 )
-from supernet.features import FRAMES_PER_SECOND, INPUTS, LOG_MEL, Input
-from supernet.pauses import Lengths
-from supernet.tokens import Tokens
-from tasks.acoustics import Acoustics, Room
-from tasks.ahead import Ahead
-from tasks.audio import load_features, one_thread
-from tasks.augmentation import SpecAugment
-from tasks.cache import check_writable, digest, make_once
-from tasks.folder import ManifestFolder
-from tasks.index import VERSION, Index, Row, Rows, Texts, write_index, write_skipped
+from supernet.text.tokens import Tokens
+from tasks.audio.acoustics import Acoustics, Room
+from tasks.audio.augmentation import SpecAugment
+from tasks.audio.cuts import load_features, one_thread
+from tasks.files.cache import check_writable, digest, make_once
+from tasks.files.problems import short
 from tasks.options import CorpusOptions
-from tasks.problems import short
-from tasks.reader import EvalBatches, TrainReader
-from tasks.usable import Usable, check_share, needed_frames, of_split
-from tasks.vocabulary import VERSION as LEARNED_VERSION
-from tasks.vocabulary import make_tokens
+from tasks.reading.ahead import Ahead
+from tasks.reading.reader import EvalBatches, TrainReader
+from tasks.reading.vocabulary import VERSION as LEARNED_VERSION
+from tasks.reading.vocabulary import make_tokens
+from tasks.store.index import VERSION, Index, Row, Rows, Texts, write_index, write_skipped
+from tasks.store.manifest_folder import ManifestFolder
+from tasks.store.usable import Usable, check_share, needed_frames, of_split
 
 
 class CorpusTask(Task):
@@ -95,7 +95,7 @@ class CorpusTask(Task):
             make_once(self._index_path, index, report)
 
     def _check(self, splits: Sequence[Split], tokens: Tokens | None) -> None:
-        """Raise :class:`TaskError` where ``splits`` cannot be used with ``tokens``, or the corpus's own."""
+        """Raise ``TaskError`` where ``splits`` cannot be used with ``tokens``, or the corpus's own."""
         refused = []
         for split in splits:
             try:
@@ -232,7 +232,7 @@ class CorpusTask(Task):
         return self.parts().get(name, cast(Split, name))
 
     def _features(self, split: Split, row: Row, speed: float = 1.0, room: Room | None = None) -> Tensor:
-        """Raises :class:`TaskError` where the audio is no longer what it was when it was prepared."""
+        """Raises ``TaskError`` where the audio is no longer what it was when it was prepared."""
         try:
             if self._input is LOG_MEL:
                 return self._index.features(split, row, speed, room)
@@ -250,7 +250,7 @@ class CorpusTask(Task):
         return Usable(split, rows, tokens, needed_R, speeds or (1.0,), self.options.max_seconds, self._input)
 
     def _rows(self, split: Split, tokens: Tokens) -> Rows:
-        """The usable rows. Raises :class:`TaskError` where too few are."""
+        """The usable rows. Raises ``TaskError`` where too few are."""
         usable = self._usable(split, tokens)
         never_there = of_split(self.folder.left_out, split)
         unusable = [*never_there, *of_split(self._index.skipped, split), *usable.skipped()]

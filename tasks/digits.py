@@ -15,15 +15,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from supernet.audio import reason, resample, system_name
-from supernet.batch import SPLITS, Report, Split, TaskError
-from supernet.features import SAMPLE_RATE
-from supernet.files import refusal
-from tasks.cache import digest, make_once
+from supernet.audio.features import SAMPLE_RATE
+from supernet.audio.recordings import reason, resample, system_name
+from supernet.system.files import refusal
+from supernet.task import SPLITS, Report, Split, TaskError
 from tasks.corpus import CorpusTask
-from tasks.folder import Utterance, write_split
+from tasks.files.cache import digest, make_once
 from tasks.options import CorpusOptions
-from tasks.vocabulary import Choice
+from tasks.reading.vocabulary import Choice
+from tasks.store.manifest_folder import Utterance, write_split
 
 VERSION = 2
 """Raise it when the same options and recordings give another corpus."""

@@ -18,14 +18,14 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from supernet.audio import resample
-from supernet.batch import SPLITS, Report, Split, TaskError
-from supernet.features import SAMPLE_RATE
-from tasks.acoustics import reverberate
-from tasks.cache import digest, make_once
+from supernet.audio.features import SAMPLE_RATE
+from supernet.audio.recordings import resample
+from supernet.task import SPLITS, Report, Split, TaskError
+from tasks.audio.acoustics import reverberate
 from tasks.corpus import CorpusTask
-from tasks.folder import Utterance, write_split
+from tasks.files.cache import digest, make_once
 from tasks.options import CorpusOptions
+from tasks.store.manifest_folder import Utterance, write_split
 from tasks.synthesis import commands, stories
 from tasks.synthesis.espeak import Line, SpeechError, speak
 from tasks.synthesis.voices import DIALECTS, VARIANTS

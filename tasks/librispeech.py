@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pydantic import Field
 
-from supernet.batch import SPLITS, Split, TaskError
-from supernet.files import refusal
+from supernet.system.files import refusal
+from supernet.task import SPLITS, Split, TaskError
 from tasks.converted import ConvertedTask
-from tasks.entries import Entry, Listed, Source, numbered_lines
+from tasks.files.problems import Problem
+from tasks.listing.entries import Entry, Listed, Source, numbered_lines
 from tasks.options import CorpusOptions
-from tasks.problems import Problem
 
 Parts = tuple[str, ...]
 

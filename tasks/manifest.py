@@ -8,10 +8,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from supernet.batch import SPLITS, Report, Split, TaskError
+from supernet.task import SPLITS, Report, Split, TaskError
 from tasks.converted import ConvertedTask
-from tasks.entries import Listed, Source
-from tasks.folder import manifest_path
+from tasks.files.problems import some
 from tasks.forms.form import Form, Listing
 from tasks.forms.json_lines import JSON_LINES
 from tasks.forms.kaldi import KALDI
@@ -19,9 +18,10 @@ from tasks.forms.shar import SHAR
 from tasks.forms.tables import TABLES
 from tasks.forms.wav2vec import WAV2VEC
 from tasks.forms.webdataset import WEBDATASET
+from tasks.listing.entries import Listed, Source
+from tasks.listing.replay import Replay
 from tasks.options import CorpusOptions
-from tasks.problems import some
-from tasks.replay import Replay
+from tasks.store.manifest_folder import manifest_path
 
 FORMS = (KALDI, WAV2VEC, JSON_LINES, TABLES)
 """In the order in which they are looked for; Lhotse's manifests come before all."""

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from supernet.features import InputName
-from tasks.acoustics import EvalNoise, EvalReverb, Noise, Reverb
-from tasks.augmentation import SpecAugment
-from tasks.cache import default_folder
-from tasks.vocabulary import Choice, check_choice
+from supernet.audio.features import InputName
+from tasks.audio.acoustics import EvalNoise, EvalReverb, Noise, Reverb
+from tasks.audio.augmentation import SpecAugment
+from tasks.files.cache import default_folder
+from tasks.reading.vocabulary import Choice, check_choice
 
 
 class CorpusOptions(BaseModel):
@@ -64,7 +64,7 @@ class CorpusOptions(BaseModel):
 
     @property
     def cache_folder(self) -> Path:
-        """:attr:`cache`, or else the user's."""
+        """``cache``, or else the user's."""
         return default_folder() if self.cache is None else self.cache
 
     @field_validator("tokens")

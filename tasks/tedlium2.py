@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pydantic import Field
 
-from supernet.batch import Split, TaskError
-from supernet.files import refusal
+from supernet.system.files import refusal
+from supernet.task import Split, TaskError
 from tasks.converted import ConvertedTask
-from tasks.entries import Entry, Listed, Source, numbered_lines, seconds
+from tasks.files.problems import Problem
+from tasks.listing.entries import Entry, Listed, Source, numbered_lines, seconds
 from tasks.options import CorpusOptions
-from tasks.problems import Problem
 
 _GET = "Unpack it from openslr.org/19, and name the folder with --set task.path=FOLDER."
 FOLDERS: dict[str, Split] = {"train": "train", "dev": "valid", "test": "test"}

@@ -16,8 +16,8 @@ import hypothesis
 import pytest
 import torch
 
-from supernet.run import Run
-from tasks.cache import VARIABLE
+from supernet.runs.run import Run
+from tasks.files.cache import VARIABLE
 from tests.supernet.processes import LEARNING, ZEROING, run, settings
 from tests.tasks.folders import write_folder
 

@@ -89,7 +89,7 @@ def test_one_place_touches_the_engines_trainer() -> None:
 def test_units_are_plain_data() -> None:
     for name in imports(ROOT / "supernet" / "units.py"):
         assert name.split(".")[0] in sys.stdlib_module_names or name.startswith(
-            ("supernet.errors.", "supernet.files.")
+            ("supernet.errors.", "supernet.system.files.")
         )
 
 

@@ -16,8 +16,8 @@ from rich.cells import cell_len
 
 from selection.commands.worth import Alone, Bill, bill_table, reach_table
 from selection.reporting.tables import table as choices_table
-from selection.study.compare_report import cost_table, error_table
-from selection.study.tune_report import table as trials_table
+from selection.study.reporting.compare import cost_table, error_table
+from selection.study.reporting.tune import table as trials_table
 from supernet.commands.export import _add_rows
 from supernet.commands.export import _table as export_table
 from supernet.commands.latency import _table as latency_table
@@ -25,11 +25,11 @@ from supernet.console.fitted import Fitted
 from supernet.console.screen import Screen
 from supernet.console.tables import groups_table, results_table
 from supernet.export.acceptance import Verdict
-from supernet.files import write_json
 from supernet.latency.measure import MEMORY_AT, SECONDS
-from supernet.run import Run
-from supernet.scoring import Score, score
-from supernet.selections import Choice
+from supernet.runs.run import Run
+from supernet.runs.selection_file import Choice
+from supernet.scoring.error_rates import Score, score
+from supernet.system.files import write_json
 from supernet.units import Subnet
 from tasks.commands.prepare import summary_table
 from tests.selection import made_up

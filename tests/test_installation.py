@@ -49,7 +49,7 @@ def test_nothing_is_installed_under_a_name_of_anyones(wheel: Path) -> None:
 def test_an_installed_program_has_its_presets(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     look = (
-        "import sys; sys.path.insert(0, 'site'); import supernet.names as names;"
+        "import sys; sys.path.insert(0, 'site'); import supernet.settings.names as names;"
         "assert names.__file__.endswith('site/supernet/names.py'), names.__file__;"
         "print(*names.presets());"
         "assert 'seeds' in names.shipped_text('study_compare')"

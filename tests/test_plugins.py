@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from supernet.run import Run
-from supernet.selections import Selection
-from supernet.tokens import Tokens
+from supernet.runs.run import Run
+from supernet.runs.selection_file import Selection
+from supernet.text.tokens import Tokens
 from tests.supernet.processes import REPOSITORY, run, settings
 
 SOURCE = Path(__file__).with_name("plugins")

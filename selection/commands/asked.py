@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 
-from selection.budget import BudgetError, Wish
-from supernet.names import nearest, plugin_names
+from supernet.budget import BudgetError, Wish
+from supernet.settings.names import nearest, plugin_names
 
 
 def words(text: str) -> list[str]:

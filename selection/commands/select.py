@@ -8,23 +8,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selection.commands.asked import wishes, words
+from selection.comparing.comparison import Comparison
 from selection.comparing.earlier import stored
-from selection.comparison import Comparison
+from selection.comparing.session import Session, Wanted, compare
 from selection.reporting.pictures import draw_all
 from selection.reporting.report import section
 from selection.reporting.tables import latency_lines, ordered, table
-from selection.select import Session, Wanted, compare
 from selection.strategy import Strategy
 from supernet.console.front import command, say_next
 from supernet.console.progress import progress
 from supernet.console.screen import console
-from supernet.names import plugin_names
-from supernet.opening import open_model
-from supernet.plugins import load_plugin
 from supernet.reporting.run_page import write
 from supernet.reporting.trained import results_of, scores_of
-from supernet.resolve import ConfigError, merge, parse_set, resolve_trained
-from supernet.run import Run, RunError
+from supernet.runs.opening import open_model
+from supernet.runs.resolve import ConfigError, merge, parse_set, resolve_trained
+from supernet.runs.run import Run, RunError
+from supernet.settings.names import plugin_names
+from supernet.settings.plugins import load_plugin
 
 
 def select(args: argparse.Namespace) -> None:
@@ -86,7 +86,7 @@ def _say_what_next(run: Run, comparison: Comparison) -> None:
 def _wanted(
     args: argparse.Namespace, sizes: Sequence[int], settings: Mapping[str, Any], problems: list[str]
 ) -> Wanted:
-    """The options, checked; raises :class:`ConfigError` with everything that is wrong."""
+    """The options, checked; raises ``ConfigError`` with everything that is wrong."""
     names = plugin_names("strategy") if args.strategies is None else words(args.strategies)
     strategies = _strategies(names, settings, problems)
     texts = [] if args.sizes is None else words(args.sizes)

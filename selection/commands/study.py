@@ -13,9 +13,10 @@ import optuna
 from optuna.study import Study
 from sqlalchemy.exc import SQLAlchemyError
 
-from selection.study import compare_report, tune_report
 from selection.study.compare import CompareJob
 from selection.study.definition import CompareDefinition, Definition, TuneDefinition, checked
+from selection.study.reporting import compare as compare_report
+from selection.study.reporting import tune as tune_report
 from selection.study.storage import DEFINITION, create, load, open_storage
 from selection.study.tune import TuneJob
 from selection.study.work import Job, work
@@ -23,10 +24,18 @@ from supernet.console.front import command, say_next
 from supernet.console.screen import console
 from supernet.console.text import fail
 from supernet.engine import Divergence
-from supernet.files import read_text, refusal, safe_name, write_whole
-from supernet.plugins import load_plugin
-from supernet.resolve import ConfigError, Data, load_file, load_shipped, merge, parse_set, task_from_option
-from supernet.run import Run, RunError, as_data
+from supernet.runs.resolve import (
+    ConfigError,
+    Data,
+    load_file,
+    load_shipped,
+    merge,
+    parse_set,
+    task_from_option,
+)
+from supernet.runs.run import Run, RunError, as_data
+from supernet.settings.plugins import load_plugin
+from supernet.system.files import read_text, refusal, safe_name, write_whole
 
 KINDS: dict[str, type[Definition]] = {"compare": CompareDefinition, "tune": TuneDefinition}
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selection.comparison import paired_difference
-from supernet.compute import alone as alone_price
-from supernet.compute import price
+from selection.comparing.comparison import paired_difference
 from supernet.console.fitted import Fitted
 from supernet.console.front import command, program, say_next
 from supernet.console.screen import console
 from supernet.errors import UserError
-from supernet.resolve import Resolved, brought_up_to_date, resolve_trained
-from supernet.run import Run, RunError
-from supernet.scoring import COLUMN, count_errors, count_words, judged_by, measure_of
+from supernet.runs.resolve import Resolved, brought_up_to_date, resolve_trained
+from supernet.runs.run import Run, RunError
+from supernet.scoring.error_rates import COLUMN, count_errors, count_words, judged_by, measure_of
+from supernet.training.price import alone as alone_price
+from supernet.training.price import price
 
 COMMON = ("task", "granularity", "model")
 """Settings that two runs must share to be compared."""
@@ -39,7 +39,7 @@ class Alone:
     size: int
     updates: int
     cost: float
-    """Units run by a row, summed over the updates; see :mod:`supernet.compute`."""
+    """Units run by a row, summed over the updates; see ``supernet.training.price``."""
     rate: float
     gain: float
     """Its error rate less the supernet's: negative where the size is better alone."""

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from selection.budget import Budget, BudgetError, Prices, Quantity, Wish
-from selection.comparison import Comparison, Contest, Row
-from selection.contests import Candidate
+from selection.comparing.comparison import Comparison, Contest, Row
+from selection.comparing.contests import Candidate
 from selection.measuring.oracle import Oracle
 from selection.measuring.store import Store
+from supernet.budget import Budget, BudgetError, Prices, Quantity, Wish
 from supernet.errors import UserError
-from supernet.files import read_json
-from supernet.run import RunError
+from supernet.runs.run import RunError
+from supernet.system.files import read_json
 from supernet.units import Kept, Subnet, UnitTable
 
 OTHER_PRICES = (
@@ -29,7 +29,7 @@ _COMPARISON = TypeAdapter(Comparison)
 def stored(path: Path, network: str) -> Comparison | None:
     """The comparison at ``path``, where there is one of the network with this fingerprint.
 
-    Raises :class:`~supernet.run.RunError` where the file is something else.
+    Raises ``RunError`` where the file is something else.
     """
     if not path.is_file():
         return None
@@ -71,7 +71,7 @@ def taken_in(
     """Every choice of ``found`` that still meets its budget at these prices, judged on the validation sample
     of now; nothing that is known is scored again.
 
-    Raises :class:`~supernet.run.RunError` where a choice is not of this network.
+    Raises ``RunError`` where a choice is not of this network.
     """
     candidates: list[tuple[Budget, Candidate]] = []
     unfit = list(found.unfit)

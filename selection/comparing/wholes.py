@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from selection.budget import SLACK, Budget
 from selection.measuring.costs import time_whole
 from selection.measuring.store import Store
-from supernet.cutting import cut
-from supernet.model import Recogniser
+from supernet.budget import SLACK, Budget
+from supernet.network.cutting import cut
+from supernet.network.supernet_ctc import Recogniser
 from supernet.units import Kept
 
 ROUNDS = 8

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from selection.budget import Prices
-from supernet.batch import Batch, Report
-from supernet.checkpoint import num_parameters
-from supernet.costs import macs, processor
-from supernet.lanes import FINAL, Body, Lane, Padding, Walk
-from supernet.model import Recogniser
-from supernet.timing import Timing, timed
+from supernet.budget import Prices
+from supernet.network.costs import macs, processor
+from supernet.network.lanes import FINAL, Body, Lane, Padding, Walk
+from supernet.network.supernet_ctc import Recogniser
+from supernet.runs.checkpoint import num_parameters
+from supernet.system.timing import Timing, timed
+from supernet.task import Batch, Report
 
 REPEATS = 15
 WARM_UP = 3

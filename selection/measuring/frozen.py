@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from supernet.batch import Batch, Report
-from supernet.lanes import FINAL, Lane, Walk
 from supernet.methods.iterative_zero_out import IterativeZeroOut, IterativeZeroOutOptions
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
-from supernet.model import Recogniser, ctc_loss
-from supernet.optim import travel_rate
-from supernet.phases import Method, Schedule
-from supernet.step import Pass
+from supernet.network.lanes import FINAL, Lane, Walk
+from supernet.network.supernet_ctc import Recogniser, ctc_loss
+from supernet.task import Batch, Report
+from supernet.training.optim import travel_rate
+from supernet.training.phases import Method, Schedule
+from supernet.training.step import Pass
 
 TRAVELS = {"simple-top-k": 6.0, "iterative-zero-out": 60.0}
 """By method, how far a score can go in a phase (all of score learning; an iteration), whatever its updates.
@@ -60,7 +60,7 @@ def learn_scores(
     U - 1, in ``num_steps`` updates; the ``size`` highest are its choice.
 
     Takes ``num_steps`` of ``batches``. The network is left as it is. ``lr`` None: what lets scores go as far
-    as ``TRAVELS`` says. Raises :class:`ValueError` where ``method`` or ``size`` is none of those that exist.
+    as ``TRAVELS`` says. Raises ``ValueError`` where ``method`` or ``size`` is none of those that exist.
     """
     learning = _learning(recogniser, method, size, num_steps)
     memory = _Memory.of(recogniser, learning.initial_score)

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from selection.measuring.frozen import frozen
-from supernet.batch import Batch, Report
-from supernet.lanes import FINAL, Lane, Walk
-from supernet.model import Recogniser, ctc_loss
+from supernet.network.lanes import FINAL, Lane, Walk
+from supernet.network.supernet_ctc import Recogniser, ctc_loss
+from supernet.task import Batch, Report
 
 
 def gate_gradients(recogniser: Recogniser, batches: Iterable[Batch], report: Report) -> NDArray[np.float64]:

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from selection.budget import Prices, Quantity
 from selection.evidence import Evidence, Floats, Measure
 from selection.measuring.frozen import learn_scores
 from selection.measuring.gradients import gate_gradients
 from selection.measuring.oracle import Oracle
 from selection.measuring.similarity import stream_similarities
 from selection.measuring.store import Store
-from supernet.batch import Batch, Report
-from supernet.model import Recogniser
+from supernet.budget import Prices, Quantity
+from supernet.network.supernet_ctc import Recogniser
+from supernet.task import Batch, Report
 from supernet.units import Kept
 
 

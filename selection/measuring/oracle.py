@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 
 from selection.measuring.store import Judged, Store
-from supernet.batch import Batch, Report
-from supernet.checkpoint import Model
-from supernet.decoding import greedy
-from supernet.scoring import Measure, count_errors, count_words, measure_of
+from supernet.recognition.decoding import greedy
+from supernet.runs.checkpoint import Model
+from supernet.scoring.error_rates import Measure, count_errors, count_words, measure_of
+from supernet.task import Batch, Report
 from supernet.units import Kept
 
 CHUNK = 512

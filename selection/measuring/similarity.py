@@ -19,9 +19,9 @@ from torch import Tensor
 
 from selection.evidence import Measure
 from selection.measuring.frozen import frozen
-from supernet.batch import Batch, Report
-from supernet.lanes import Body, Lane, Padding, Walk
-from supernet.model import Recogniser
+from supernet.network.lanes import Body, Lane, Padding, Walk
+from supernet.network.supernet_ctc import Recogniser
+from supernet.task import Batch, Report
 
 Floats = NDArray[np.float64]
 
@@ -61,7 +61,7 @@ def stream_similarities(
     Behind a unit means right behind it: what else belongs to its layer comes later (a module's layer still
     has its final norm; self-conditioning adds its posteriors). At most ``max_frames`` valid frames, evenly
     spread over ``batches``, are compared, fewer where memory asks for it. A stream that is the same in every
-    frame is unlike any other but constant ones. Raises :class:`ValueError` where ``batches`` are empty.
+    frame is unlike any other but constant ones. Raises ``ValueError`` where ``batches`` are empty.
     """
     streams, make = _collect(recogniser, list(batches), max_frames, report), _FEATURES[measure]
     features: list[Floats] = []

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.run import RunError
+from supernet.runs.run import RunError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS judged (
@@ -42,7 +42,7 @@ class Store:
     """An SQLite file. ``context`` says which network and data a number belongs to."""
 
     def __init__(self, path: Path | None) -> None:
-        """``path`` None: in memory alone. Raises :class:`RunError` where the file is something else."""
+        """``path`` None: in memory alone. Raises ``RunError`` where the file is something else."""
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from selection.budget import SCALES
-from selection.comparison import Comparison, Contest, Row
+from selection.comparing.comparison import Comparison, Contest, Row
 from selection.reporting.unit_pictures import similarity_maps, unit_facts
-from supernet.pictures import name_units
+from supernet.budget import SCALES
 from supernet.reporting.look import (
     BEST,
     CHOICE,
@@ -29,6 +28,7 @@ from supernet.reporting.look import (
     value_axis,
 )
 from supernet.reporting.picture import Picture, picture
+from supernet.reporting.pictures import name_units
 
 LEARNED = "learned"
 """The strategy that takes the scores from training: what the others are there to question."""

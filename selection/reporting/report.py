@@ -6,21 +6,21 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from selection.budget import Quantity, shown
-from selection.comparison import Comparison, Contest, Row
+from selection.comparing.comparison import Comparison, Contest, Row
 from selection.reporting import tables
 from selection.reporting.pictures import LEARNED, is_open
 from selection.reporting.tables import kind, p_text, percent, points
+from supernet.budget import Quantity, shown
 from supernet.console.tables import short_names
-from supernet.pages import page_environment
-from supernet.pictures import short_name
+from supernet.reporting.pages import page_environment
 from supernet.reporting.picture import Picture
+from supernet.reporting.pictures import short_name
 
 WHAT = {"units": "units", "params": "parameters", "macs": "MACs", "latency": "of latency"}
 
 
 def section(comparison: Comparison, pictures: Mapping[str, Picture]) -> Markup:
-    """The part of the page, with ``pictures`` (of :func:`~selection.reporting.pictures.draw_all`) in it."""
+    """The part of the page, with ``pictures`` (of ``draw_all``) in it."""
     environment = page_environment("selection")
     texts = (
         percent,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from selection.budget import shown
-from selection.comparison import Comparison, Contest, Row
+from selection.comparing.comparison import Comparison, Contest, Row
+from supernet.budget import shown
 from supernet.console.fitted import Fitted
 from supernet.console.tables import SHORT_NAMES, short_names
-from supernet.timing import BUSY
+from supernet.system.timing import BUSY
 
 COLUMNS = (
     "budget",

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import FuncFormatter
 
-from selection.comparison import UnitFacts
-from supernet.pictures import name_units
+from selection.comparing.comparison import UnitFacts
 from supernet.reporting.look import SERIES, label, panels
 from supernet.reporting.picture import Picture, picture
+from supernet.reporting.pictures import name_units
 
 _PLAIN = FuncFormatter(lambda value, _: f"{value:.3g}")
 

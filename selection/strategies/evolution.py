@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from selection.budget import Budget
 from selection.evidence import Evidence
 from selection.strategy import Strategy
+from supernet.budget import Budget
 from supernet.config import Fraction, Section
 from supernet.units import Kept
 

@@ -8,10 +8,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from selection.budget import Budget
 from selection.evidence import Evidence
 from selection.strategies.greedy import best
 from selection.strategy import Strategy
+from supernet.budget import Budget
 from supernet.config import Section
 from supernet.units import Kept
 

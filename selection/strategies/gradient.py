@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from selection.budget import Budget
 from selection.evidence import Evidence
 from selection.strategy import Ranking
+from supernet.budget import Budget
 
 
 class Gradient(Ranking):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from selection.budget import Budget, toggled
 from selection.evidence import Evidence
 from selection.strategy import Strategy
+from supernet.budget import Budget, toggled
 from supernet.units import Kept
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from selection.budget import Budget, toggled
 from selection.evidence import Evidence
 from selection.strategy import Ranking
+from supernet.budget import Budget, toggled
 
 
 class LeaveOneOut(Ranking):

@@ -8,10 +8,10 @@ import optuna
 from optuna.trial import Trial
 from pydantic import Field, model_validator
 
-from selection import samplers
-from selection.budget import Budget
 from selection.evidence import Evidence
+from selection.strategies import samplers
 from selection.strategy import Strategy
+from supernet.budget import Budget
 from supernet.config import Section
 from supernet.units import Kept
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from selection.budget import Budget
 from selection.evidence import Evidence
 from selection.strategy import Ranking, Strategy
+from supernet.budget import Budget
 from supernet.config import Section
 from supernet.units import Kept
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from selection.budget import Budget
 from selection.evidence import Evidence, Measure
 from selection.strategy import Ranking
+from supernet.budget import Budget
 
 
 class Similarity(Ranking):

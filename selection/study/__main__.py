@@ -8,7 +8,7 @@ from pathlib import Path
 from supernet.console.guard import main_guard
 from supernet.console.options import add_device_option, add_set_option
 from supernet.console.parser import Parser, parse, whole
-from supernet.names import plugin_names
+from supernet.settings.names import plugin_names
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -8,23 +8,23 @@ from typing import Any
 
 from optuna.trial import Trial
 
-from selection.budget import Wish
+from selection.comparing.session import Session, Wanted, compare
 from selection.measuring.costs import multiply_accumulates
-from selection.select import Session, Wanted, compare
 from selection.study.contenders import Field, Training, seconds_a_step
 from selection.study.definition import CompareDefinition
 from selection.study.work import Job, train_alone
-from supernet.checkpoint import load
+from supernet.budget import Wish
 from supernet.console.progress import progress
 from supernet.console.screen import console
-from supernet.costs import MACS_SECONDS
-from supernet.evaluation import score_sizes
-from supernet.opening import open_model
-from supernet.plugins import load_plugin
-from supernet.resolve import Resolved
-from supernet.run import Run
-from supernet.scoring import COLUMN, count_errors, count_words, measure_of
-from supernet.selections import Selection
+from supernet.evaluation.score_sizes import score_sizes
+from supernet.network.costs import MACS_SECONDS
+from supernet.runs.checkpoint import load
+from supernet.runs.opening import open_model
+from supernet.runs.resolve import Resolved
+from supernet.runs.run import Run
+from supernet.runs.selection_file import Selection
+from supernet.scoring.error_rates import COLUMN, count_errors, count_words, measure_of
+from supernet.settings.plugins import load_plugin
 
 TRAINING = "training"
 """The one parameter of a trial: the name of its run."""

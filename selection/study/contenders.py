@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from selection.study.definition import CompareDefinition, Contender, Regime
-from supernet.compute import alone, price
 from supernet.config import Config
-from supernet.resolve import Data, Resolved
+from supernet.runs.resolve import Data, Resolved
+from supernet.training.price import alone, price
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, in
     """By size, the updates of a way of training where the full net alone gets those of ``base``.
 
     ``updates``: as many. ``compute``: as many as cost no more units run forward and backward by a row (see
-    :mod:`supernet.compute`), times the speech in a batch, than the full net's; where sizes are trained alone,
-    all of them together. ``compute-each``: the same, but each size alone for the whole of it.
+    ``supernet.training.price``), times the speech in a batch, than the full net's; where sizes are trained
+    alone, all of them together. ``compute-each``: the same, but each size alone for the whole of it.
     """
     sizes, full_steps = resolved.config.sizes, base.config.train.num_steps
     budget = full_steps * alone(base, max(sizes)) * seconds_a_step(base.config)

@@ -12,17 +12,17 @@ import optuna
 from optuna.pruners import BasePruner
 from pydantic import Field, field_validator, model_validator
 
-from selection import samplers
+from selection.strategies import samplers
 from selection.study.space import Dimension, nested
 from supernet.config import Named, Section
 from supernet.errors import UserError
-from supernet.files import safe_name
-from supernet.names import nearest
-from supernet.plugins import load_plugin, validated
-from supernet.resolve import ConfigError, Data, Resolved, resolve, setting_names
+from supernet.runs.resolve import ConfigError, Data, Resolved, resolve, setting_names
+from supernet.settings.names import nearest
+from supernet.settings.plugins import load_plugin, validated
+from supernet.system.files import safe_name
 
 Regime = Literal["updates", "compute", "compute-each"]
-"""What trainings are given equally much of; see :func:`~selection.study.contenders.steps_of`."""
+"""What trainings are given equally much of; see ``steps_of``."""
 
 METHODS: Mapping[str, tuple[str, ...]] = {
     "simple-top-k": (),
@@ -231,7 +231,7 @@ class TuneDefinition(Definition):
 
 
 def checked(kls: type[D], data: Mapping[str, Any]) -> D:
-    """``data`` as a study. Raises :class:`~supernet.resolve.ConfigError` with everything that is wrong."""
+    """``data`` as a study. Raises ``ConfigError`` with everything that is wrong."""
     problems: list[str] = []
     definition = validated(kls, data, "", problems, partial(_names, data))
     if definition is not None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from supernet.statistics import Floats, Ints
+from supernet.scoring.statistics import Floats, Ints
 
 LEVEL = 0.95
 NUM_DRAWS = 5000

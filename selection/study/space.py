@@ -16,7 +16,7 @@ from optuna.trial import Trial
 from pydantic import model_validator
 
 from supernet.config import Section
-from supernet.resolve import Data, merge
+from supernet.runs.resolve import Data, merge
 
 Scalar = str | int | float | bool | None
 
@@ -93,7 +93,7 @@ def written(value: Any) -> Scalar:
 
 
 def read(value: Scalar) -> Any:
-    """What :func:`written` wrote; a text is never a list or a mapping otherwise."""
+    """What ``written`` wrote; a text is never a list or a mapping otherwise."""
     return json.loads(value) if isinstance(value, str) and value[:1] in ("[", "{") else value
 
 

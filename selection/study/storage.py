@@ -26,9 +26,9 @@ from sqlalchemy.exc import ArgumentError as NoUrl
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from supernet.arguments import ArgumentError
-from supernet.resolve import Data
-from supernet.run import RunError, differences
+from supernet.errors import ArgumentError
+from supernet.runs.resolve import Data
+from supernet.runs.run import RunError, differences
 
 Direction = Literal["minimize", "maximize"]
 JOURNAL = "journal:"
@@ -90,7 +90,7 @@ def open_storage(text: str | None, folder: Path, grace: int) -> BaseStorage:
     """The storage of the URL ``text``, or ``study.db`` in the study's folder. A trial whose worker gives no
     sign of life for ``grace`` seconds is queued again.
 
-    Raises :class:`~supernet.arguments.ArgumentError` where it cannot be reached.
+    Raises ``ArgumentError`` where it cannot be reached.
     """
     file = folder.absolute() / "study.db" if text is None else None
     url = "sqlite:///study.db" if text is None else text
@@ -165,7 +165,7 @@ def create(
     """The study ``name``, new (with its ``first`` trials queued) or continued. ``completed`` adds to a stored
     definition the defaults of settings that did not exist then.
 
-    Raises :class:`~supernet.run.RunError` where there is one of this name with another definition; it is left
+    Raises ``RunError`` where there is one of this name with another definition; it is left
     as it is.
     """
     try:
@@ -183,7 +183,7 @@ def create(
 def load(storage: BaseStorage, name: str) -> Study:
     """The study ``name``.
 
-    Raises :class:`~supernet.arguments.ArgumentError` where there is none of this project's.
+    Raises ``ArgumentError`` where there is none of this project's.
     """
     names = optuna.get_all_study_names(storage)
     study = optuna.load_study(study_name=name, storage=storage) if name in names else None

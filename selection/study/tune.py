@@ -10,7 +10,7 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from selection.samplers import make_sampler
+from selection.strategies.samplers import make_sampler
 from selection.study.definition import ERRORS, TuneDefinition
 from selection.study.space import nested, shown, written
 from selection.study.storage import Direction
@@ -18,11 +18,11 @@ from selection.study.work import ENDED, Job, Surplus, ended, train_alone
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.engine import Divergence
-from supernet.evaluation import score_sizes
-from supernet.opening import open_model
-from supernet.resolve import ConfigError, Resolved
-from supernet.run import Run
-from supernet.scoring import Measure, judged_by
+from supernet.evaluation.score_sizes import score_sizes
+from supernet.runs.opening import open_model
+from supernet.runs.resolve import ConfigError, Resolved
+from supernet.runs.run import Run
+from supernet.scoring.error_rates import Measure, judged_by
 
 Rates = Mapping[str, Mapping[int, float]]
 """Error rates by name, as in ``ERRORS``, and size."""

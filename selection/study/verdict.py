@@ -19,9 +19,9 @@ from selection.study.compare import TRAINING
 from selection.study.contenders import Field
 from selection.study.definition import Contender, Regime
 from selection.study.simultaneous import half_widths
-from supernet.resolve import ConfigError
-from supernet.scoring import Measure
-from supernet.statistics import Ints
+from supernet.runs.resolve import ConfigError
+from supernet.scoring.error_rates import Measure
+from supernet.scoring.statistics import Ints
 
 COST_MARGIN = 1.1
 """The reference point of hypervolumes lies at so many times the MACs of the full net."""
@@ -80,7 +80,7 @@ class Verdict:
 
     @cached_property
     def cells(self) -> dict[Contender, dict[int, Cell]]:
-        """By contender and size, largest size first. Raises :class:`~supernet.resolve.ConfigError`."""
+        """By contender and size, largest size first. Raises ``ConfigError``."""
         return {c: {s: self._cell(c, s) for s in reversed(self.sizes)} for c in self.field.contenders}
 
     def found(

@@ -19,8 +19,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from selection.study.storage import RETRY, Direction, artifacts
 from supernet.commands.train import Validated, train_one
 from supernet.console.screen import console
-from supernet.folders import InUse
-from supernet.resolve import Resolved
+from supernet.runs.resolve import Resolved
+from supernet.system.folders import InUse
 
 POLL_SECONDS = 2.0
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -63,7 +63,7 @@ class Job(ABC):
 
 
 def train_alone(resolved: Resolved, folder: Path, validated: Validated | None = None) -> Mapping[str, Any]:
-    """:func:`~supernet.train.train_one`, as soon as no other worker trains in ``folder``: one that was silent
+    """``train_one``, as soon as no other worker trains in ``folder``: one that was silent
     for too long, and taken for dead, may be alive.
     """
     for attempt in itertools.count():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from supernet.console.front import command, say_next
-from supernet.scoring import judged_by
+from supernet.scoring.error_rates import judged_by
 
 SILENT = 0.8
 """The test error rate from which on a net is taken for one that has not begun to write."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from supernet.checkpoint import load, num_parameters
 from supernet.console.front import command, say_next
 from supernet.console.text import say
-from supernet.cutting import Cut
-from supernet.files import refusal
-from supernet.opening import choose, open_selection
-from supernet.run import Run, RunError
+from supernet.network.cutting import Cut
+from supernet.runs.checkpoint import load, num_parameters
+from supernet.runs.opening import choose, open_selection
+from supernet.runs.run import Run, RunError
+from supernet.system.files import refusal
 
 
 def _check_free(folder: Path) -> None:

@@ -14,20 +14,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from supernet.batch import Batch, Report
-from supernet.checkpoint import num_parameters
-from supernet.compute import typical_scores
+from supernet.audio.features import INPUTS, Input
 from supernet.config import Config
 from supernet.console.fitted import Fitted
-from supernet.costs import MACS_SECONDS, macs, processor
-from supernet.cutting import cut
-from supernet.devices import chosen_device
-from supernet.features import INPUTS, Input
-from supernet.model import Recogniser
-from supernet.optim import SkippingAdamW, parameter_groups
-from supernet.phases import Method, Schedule
-from supernet.resolve import Resolved
-from supernet.step import Draw, Step
+from supernet.network.costs import MACS_SECONDS, macs, processor
+from supernet.network.cutting import cut
+from supernet.network.supernet_ctc import Recogniser
+from supernet.runs.checkpoint import num_parameters
+from supernet.runs.resolve import Resolved
+from supernet.system.devices import chosen_device
+from supernet.task import Batch, Report
+from supernet.training.optim import SkippingAdamW, parameter_groups
+from supernet.training.phases import Method, Schedule
+from supernet.training.price import typical_scores
+from supernet.training.step import Draw, Step
 
 MEASURED = 2
 """Steps of each phase, behind one that is not counted."""

@@ -8,22 +8,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from supernet.arguments import Checks
-from supernet.batch import SPLITS
-from supernet.beam import decoder_for
 from supernet.commands.options import corpus_changes, note_left_out, open_beam
 from supernet.console.front import command, say_next
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.console.tables import groups_table, results_table
 from supernet.console.text import note
-from supernet.decoding import GREEDY
-from supernet.evaluation import Evaluation, Heard, score_sizes
-from supernet.files import safe_name
-from supernet.opening import choose, open_model, open_selection
-from supernet.resolve import Data, resolve_trained
-from supernet.run import Run, RunError
-from supernet.scoring import Score
+from supernet.errors import Checks
+from supernet.evaluation.score_sizes import Evaluation, Heard, score_sizes
+from supernet.recognition.beam import decoder_for
+from supernet.recognition.decoding import GREEDY
+from supernet.runs.opening import choose, open_model, open_selection
+from supernet.runs.resolve import Data, resolve_trained
+from supernet.runs.run import Run, RunError
+from supernet.scoring.error_rates import Score
+from supernet.system.files import safe_name
+from supernet.task import SPLITS
 
 _GROUPS: dict[str, Callable[[Heard], Mapping[str, Mapping[str, Score]]]] = {
     "speaker": Heard.by_speaker,

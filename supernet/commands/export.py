@@ -7,14 +7,12 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from supernet.batch import Batch, Report, Task, TaskError
-from supernet.checkpoint import Model, load
+from supernet.audio.features import LOG_MEL
 from supernet.commands.options import corpus_changes
 from supernet.console.fitted import Fitted
 from supernet.console.front import command, program, say_next
 from supernet.console.progress import progress
 from supernet.console.screen import console
-from supernet.cutting import Cut
 from supernet.export.acceptance import Verdict
 from supernet.export.eager import Torch
 from supernet.export.executorch import ExecuTorch
@@ -22,11 +20,13 @@ from supernet.export.export import Examiner, NotAccepted, export
 from supernet.export.folders import check_free
 from supernet.export.formats import Format
 from supernet.export.onnx import Onnx
-from supernet.features import LOG_MEL
-from supernet.opening import choose, open_selection
-from supernet.resolve import ConfigError, Data, resolve_trained
-from supernet.run import Run, RunError
-from supernet.selections import Choice, Selection
+from supernet.network.cutting import Cut
+from supernet.runs.checkpoint import Model, load
+from supernet.runs.opening import choose, open_selection
+from supernet.runs.resolve import ConfigError, Data, resolve_trained
+from supernet.runs.run import Run, RunError
+from supernet.runs.selection_file import Choice, Selection
+from supernet.task import Batch, Report, Task, TaskError
 
 FORMATS: dict[str, type[Format]] = {
     "sherpa-onnx": Onnx,

@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from supernet.checkpoint import load
 from supernet.console.fitted import Fitted
 from supernet.console.front import command, say_next
 from supernet.console.progress import progress
 from supernet.console.screen import console
-from supernet.costs import processor
-from supernet.devices import chosen_device
 from supernet.export.onnx import Onnx
-from supernet.files import refusal, write_json
 from supernet.latency.measure import MEMORY_AT, SECONDS, Subject, base_of, measure
 from supernet.latency.subjects import of_random, of_run
-from supernet.opening import open_selection
-from supernet.resolve import resolve
-from supernet.run import Run, RunError
-from supernet.timing import BUSY
+from supernet.network.costs import processor
+from supernet.runs.checkpoint import load
+from supernet.runs.opening import open_selection
+from supernet.runs.resolve import resolve
+from supernet.runs.run import Run, RunError
+from supernet.system.devices import chosen_device
+from supernet.system.files import refusal, write_json
+from supernet.system.timing import BUSY
 
 
 def latency(args: argparse.Namespace) -> None:

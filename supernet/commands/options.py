@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 
-from supernet.beam import Beam, BeamSearch
 from supernet.console.text import note
-from supernet.decoding import Decoder
-from supernet.resolve import ConfigError, Data, parse_set
+from supernet.recognition.beam import Beam, BeamSearch
+from supernet.recognition.decoding import Decoder
+from supernet.runs.resolve import ConfigError, Data, parse_set
 
 
 def open_beam(args: argparse.Namespace) -> Beam | None:

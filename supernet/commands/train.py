@@ -11,21 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from supernet import engine
-from supernet.batch import SPLITS, Report
-from supernet.checkpoint import Model, save
 from supernet.commands.advice import left_out, say_what_next, unlearned
 from supernet.commands.dry_run import dry_run
-from supernet.compute import unit_steps, unit_weights
 from supernet.console.front import command, say_next
 from supernet.console.progress import Shown, progress
 from supernet.console.screen import console
 from supernet.console.tables import results_table
 from supernet.console.text import fail, is_main_process, note, remark, say
-from supernet.evaluation import score_sizes
-from supernet.folders import check_closed, held
-from supernet.phases import Schedule
+from supernet.evaluation.score_sizes import score_sizes
 from supernet.reporting.run_page import write
-from supernet.resolve import (
+from supernet.runs.checkpoint import Model, save
+from supernet.runs.resolve import (
     ConfigError,
     Data,
     Resolved,
@@ -37,11 +33,15 @@ from supernet.resolve import (
     settings,
     task_from_option,
 )
-from supernet.run import Run, RunError
-from supernet.scoring import COLUMN, Measure
-from supernet.settings import listing
-from supernet.tokens import Tokens
-from supernet.warm_start import said
+from supernet.runs.run import Run, RunError
+from supernet.runs.warm_start import said
+from supernet.scoring.error_rates import COLUMN, Measure
+from supernet.settings.listing import listing
+from supernet.system.folders import check_closed, held
+from supernet.task import SPLITS, Report
+from supernet.text.tokens import Tokens
+from supernet.training.phases import Schedule
+from supernet.training.price import unit_steps, unit_weights
 
 Validated = Callable[[int, Measure, Mapping[str, float]], None]
 """``validated(step, measure, rates)``: what the texts are judged by, and the validation error rates
@@ -162,7 +162,7 @@ def _folders(resolved: Resolved, out: Path | None) -> list[Path]:
 def train_one(resolved: Resolved, folder: Path, validated: Validated | None = None) -> Mapping[str, Any]:
     """Train (or continue, or just read again) one run; returns its results.
 
-    Raises :class:`Stopped` after an interruption, :class:`~supernet.engine.Divergence`, and whatever
+    Raises ``Stopped`` after an interruption, ``Divergence``, and whatever
     ``validated`` raises.
     """
     run, task, config = Run(folder), resolved.task, resolved.config

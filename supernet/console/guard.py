@@ -8,9 +8,8 @@ import os
 import sys
 from collections.abc import Iterator
 
-from supernet.arguments import ArgumentError
 from supernet.console.text import fail, halt
-from supernet.errors import UserError
+from supernet.errors import ArgumentError, UserError
 
 _HEEDLESS = 141
 """The exit status of a program whose reader has gone, such as ``head``: 128 + SIGPIPE."""

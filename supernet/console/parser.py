@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from supernet.console.front import program
 from supernet.console.siblings import find_siblings
 from supernet.console.text import be_quiet, encodable, fail, put
-from supernet.names import nearest
+from supernet.settings.names import nearest
 
 DISTRIBUTION = "supernet-asr"
 

@@ -14,7 +14,7 @@ from supernet.console.text import encodable, plain
 class Screen(Console):
     """Rich's console without its markup, emoji codes and guesses at what to colour.
 
-    All strings on their way into tables, titles and captions pass :meth:`render_str`: control characters are
+    All strings on their way into tables, titles and captions pass ``render_str``: control characters are
     shown, brackets stay. Sentences break between words on a terminal, and not at all elsewhere, so that
     paths in them remain whole.
     """

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from supernet.console.fitted import Fitted
-from supernet.scoring import Measure, Score, judged_by
-from supernet.timing import BUSY
+from supernet.scoring.error_rates import Measure, Score, judged_by
+from supernet.system.timing import BUSY
 from supernet.units import MODULES
 
 SHORT_NAMES = (

@@ -57,7 +57,7 @@ def _nearest(character: str, encoding: str) -> str:
 
 
 def json_encodable(line: str, encoding: str) -> str:
-    r"""A line of JSON with JSON's own escapes for what :func:`plain` escapes and ``encoding`` lacks."""
+    r"""A line of JSON with JSON's own escapes for what ``plain`` escapes and ``encoding`` lacks."""
     line, end = (line[:-1], "\n") if line.endswith("\n") else (line, "")
     line = _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], line)
     try:

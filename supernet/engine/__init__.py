@@ -16,16 +16,16 @@ from fairseq2.error import OperationalError
 from fairseq2.recipe.run import run as run_recipe
 from fairseq2.task import TaskStopException
 
-from supernet.batch import Task
 from supernet.config import Config
-from supernet.devices import chosen_device, with_threads
 from supernet.engine.checkpoints import CheckpointError
 from supernet.engine.recipe import Result, SupernetRecipe, engine_config
 from supernet.engine.stopping import quiet, tells_of_an_end
-from supernet.engine.units import Divergence, Observer, SupernetUnit
+from supernet.engine.train_unit import Divergence, Observer, SupernetUnit
 from supernet.errors import UserError
-from supernet.phases import Method
-from supernet.tokens import Tokens
+from supernet.system.devices import chosen_device, with_threads
+from supernet.task import Task
+from supernet.text.tokens import Tokens
+from supernet.training.phases import Method
 
 __all__ = ["CheckpointError", "Divergence", "Observer", "Result", "SupernetUnit", "train"]
 
@@ -41,8 +41,8 @@ def train(
 ) -> Result:
     """Train until the step budget is used up, continuing from the newest checkpoint in ``folder``.
 
-    Raises :class:`Divergence`, :class:`KeyboardInterrupt` after a requested stop (everything saved), OSError,
-    :class:`CheckpointError` where the training cannot be continued, and :class:`Left`.
+    Raises ``Divergence``, ``KeyboardInterrupt`` after a requested stop (everything saved), OSError,
+    ``CheckpointError`` where the training cannot be continued, and ``Left``.
     """
     recipe = SupernetRecipe(config, method, task, tokens, folder, observer)
     with quiet(), _on(config.device), with_threads(config.train.num_threads):

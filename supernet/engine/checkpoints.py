@@ -40,7 +40,7 @@ class Damaged(CheckpointError):
 
 
 class Writer(TensorFileDumper):
-    """Writes what :class:`Reader` reads."""
+    """Writes what ``Reader`` reads."""
 
     def dump(
         self, data: Mapping[str, object], file: Path, options: TensorFileDumpOptions | None = None
@@ -85,7 +85,7 @@ def prepare(folder: Path, ranks: Gang) -> str | None:
     """See to it that the newest checkpoint in ``folder`` can be read, on the first rank before all others.
 
     A damaged one is set aside where an older one is intact; then returns a sentence that says so. Raises
-    :class:`CheckpointError`.
+    ``CheckpointError``.
     """
     note = _set_damaged_aside(folder, ranks.size) if ranks.rank == 0 else None
     ranks.barrier()
@@ -122,7 +122,7 @@ def _newest_first(folder: Path) -> list[Path]:
 
 
 def _check(step: Path, num_ranks: int) -> None:
-    """Read every file of a checkpoint. Raises :class:`CheckpointError`."""
+    """Read every file of a checkpoint. Raises ``CheckpointError``."""
     files = {part: sorted((step / part).glob(pattern)) for part, pattern in _PARTS.items()}
     for part, found in files.items():
         if not found:
@@ -137,7 +137,7 @@ def _check(step: Path, num_ranks: int) -> None:
 
 
 def read(file: Path) -> dict[str, object]:
-    """A dictionary of tensors and plain data. Raises :class:`CheckpointError`, which names the file."""
+    """A dictionary of tensors and plain data. Raises ``CheckpointError``, which names the file."""
     if not _is_whole(file):
         raise Damaged(f"The checkpoint '{file}' is damaged: it is cut short.")
     data: object = None

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from fairseq2.datasets import DataReader
 from fairseq2.gang import Gang, all_sum
 
-from supernet.batch import Batch, BatchReader
-from supernet.shares import RowAccount
+from supernet.task import Batch, BatchReader
+from supernet.training.shares import RowAccount
 
 
 class StepBudget(DataReader[Batch]):

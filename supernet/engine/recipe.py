@@ -30,19 +30,19 @@ from fairseq2.task import Task as EngineTask
 from torch import nn
 from torch.optim import Optimizer
 
-from supernet.batch import Batch, Task
 from supernet.config import Config
-from supernet.devices import chosen_device
 from supernet.engine.checkpoints import Reader, prepare, use
 from supernet.engine.readers import Once, StepBudget
 from supernet.engine.stopping import StoppableTask, log_to_file_only
-from supernet.engine.units import Observer, SupernetUnit, Validation
-from supernet.model import Recogniser
-from supernet.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
-from supernet.phases import Method, Schedule
-from supernet.pretrained import begin
-from supernet.run import Run
-from supernet.tokens import Tokens
+from supernet.engine.train_unit import Observer, SupernetUnit, Validation
+from supernet.network.supernet_ctc import Recogniser
+from supernet.runs.pretrained import begin
+from supernet.runs.run import Run
+from supernet.system.devices import chosen_device
+from supernet.task import Batch, Task
+from supernet.text.tokens import Tokens
+from supernet.training.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
+from supernet.training.phases import Method, Schedule
 
 FAMILY = "supernet"
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from supernet.batch import Batch, Report
-from supernet.decoding import greedy
+from supernet.audio.features import NUM_BANDS
 from supernet.export.formats import Runtime
-from supernet.features import NUM_BANDS
-from supernet.scoring import Measure, score
-from supernet.tokens import Tokens
+from supernet.recognition.decoding import greedy
+from supernet.scoring.error_rates import Measure, score
+from supernet.task import Batch, Report
+from supernet.text.tokens import Tokens
 
 TOLERANCE = 1e-4
 """On log-probabilities."""

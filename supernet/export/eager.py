@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from supernet.checkpoint import load
-from supernet.cutting import Cut
 from supernet.export.formats import Format, Runtime, Written
-from supernet.model import Recogniser
+from supernet.network.cutting import Cut
+from supernet.network.supernet_ctc import Recogniser
+from supernet.runs.checkpoint import load
 
 
 class Torch(Format):

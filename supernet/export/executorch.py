@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supernet.cutting import Cut
+from supernet.audio.features import FRAMES_PER_SECOND, LOG_MEL, NUM_BANDS
 from supernet.export.formats import Format, Runtime, Written, quiet
 from supernet.export.graph import Graph
-from supernet.features import FRAMES_PER_SECOND, LOG_MEL, NUM_BANDS
-from supernet.run import RunError
+from supernet.network.cutting import Cut
+from supernet.runs.run import RunError
 
 MAX_SECONDS = 40
 STEP, REST = 4, 3

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from supernet.batch import Batch, Report
-from supernet.cutting import Cut
 from supernet.errors import UserError
 from supernet.export.acceptance import Texts, Verdict, largest_difference, write_texts
 from supernet.export.eager import Eager
 from supernet.export.formats import Format, Runtime, Written
-from supernet.files import whole_folder, write_json
+from supernet.network.cutting import Cut
+from supernet.system.files import whole_folder, write_json
+from supernet.task import Batch, Report
 
 RECORD = "export.json"
 """What was written, from which weights, and how it compares with the cut model."""
@@ -64,7 +64,7 @@ class Examiner:
 
 
 def export(cut: Cut, format: Format, folder: Path, int8: bool, examiner: Examiner) -> list[Verdict]:
-    """Write ``cut`` into ``folder`` whole. Raises :class:`NotAccepted`, and leaves nothing, where a file is
+    """Write ``cut`` into ``folder`` whole. Raises ``NotAccepted``, and leaves nothing, where a file is
     not good enough.
     """
     with whole_folder(folder) as temporary:

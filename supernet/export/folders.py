@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from supernet.arguments import ArgumentError
+from supernet.errors import ArgumentError
 from supernet.export.export import RECORD
 
 
 def check_free(folder: Path, force: bool) -> None:
-    """Raise :class:`~supernet.arguments.ArgumentError` where ``folder`` may not be written."""
+    """Raise ``ArgumentError`` where ``folder`` may not be written."""
     if folder.exists() and not folder.is_dir():
         raise ArgumentError(["out"], f"`out` must be a folder, but '{folder}' is a file.")
     if folder.exists() and not force:

@@ -13,8 +13,8 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor
 
-from supernet.arguments import ArgumentError
-from supernet.cutting import Cut
+from supernet.errors import ArgumentError
+from supernet.network.cutting import Cut
 
 
 @contextlib.contextmanager
@@ -50,7 +50,7 @@ class Format(ABC):
 
     name: ClassVar[str]
     extra: ClassVar[str | None] = None
-    """The optional dependencies that :attr:`packages` belong to."""
+    """The optional dependencies that ``packages`` belong to."""
     packages: ClassVar[tuple[str, ...]] = ()
     """What must be importable."""
     has_int8: ClassVar[bool] = False
@@ -61,10 +61,10 @@ class Format(ABC):
 
     @abstractmethod
     def open(self, file: Path) -> Runtime:
-        """Run what :meth:`write` wrote."""
+        """Run what ``write`` wrote."""
 
     def check(self, int8: bool) -> None:
-        """Raise :class:`~supernet.arguments.ArgumentError` where this format cannot be written here."""
+        """Raise ``ArgumentError`` where this format cannot be written here."""
         missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
         if missing:
             raise ArgumentError(

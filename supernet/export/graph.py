@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from fairseq2.models.transformer import AttentionBiasCache, IdentityBias
 from torch import Tensor, nn
 
-from supernet.features import LOG_MEL, NUM_BANDS
-from supernet.lanes import FINAL, Body, Walk
-from supernet.model import Recogniser
+from supernet.audio.features import LOG_MEL, NUM_BANDS
+from supernet.network.lanes import FINAL, Body, Walk
+from supernet.network.supernet_ctc import Recogniser
 
 MARGIN = LOG_MEL.shortest + 1
 """Frames of silence appended inside: the frontend reads any input, and no shape depends on whether it did."""

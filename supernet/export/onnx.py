@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supernet.cutting import Cut
+from supernet.audio.features import LOG_MEL
 from supernet.export.formats import Format, Runtime, Written, quiet
 from supernet.export.graph import Graph, example
-from supernet.features import LOG_MEL
-from supernet.tokens import Tokens
+from supernet.network.cutting import Cut
+from supernet.text.tokens import Tokens
 
 OPSET = 18
 IR_VERSION = 8
@@ -51,7 +51,7 @@ class Onnx(Format):
 
 
 def save_tokens(tokens: Tokens, folder: Path) -> None:
-    """Write the files of :class:`Onnx` that say what its numbers mean."""
+    """Write the files of ``Onnx`` that say what its numbers mean."""
     sherpa_tokens(tokens).save(folder / "tokens.txt")
     if tokens.kind == "pieces":
         lines = (f"{piece}\t{score}\n" for piece, score in tokens.scores())

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from supernet.batch import Report
-from supernet.run import RunError
-from supernet.timing import Timing, together
+from supernet.runs.run import RunError
+from supernet.system.timing import Timing, together
+from supernet.task import Report
 
 SECONDS = (1, 5, 10, 30)
 """Lengths of the utterances, ascending: peak memory is noted as they grow."""

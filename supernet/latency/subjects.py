@@ -6,18 +6,18 @@ from pathlib import Path
 
 import torch
 
-from supernet.checkpoint import Model
 from supernet.config import Config
-from supernet.cutting import Cut, cut
 from supernet.export.export import RECORD
 from supernet.export.onnx import Onnx
-from supernet.files import read_json
 from supernet.latency.measure import Subject
-from supernet.model import Recogniser
-from supernet.records import ExportRecord, checked
-from supernet.run import Run
-from supernet.selections import Selection
-from supernet.tokens import BLANK, Tokens
+from supernet.network.cutting import Cut, cut
+from supernet.network.supernet_ctc import Recogniser
+from supernet.runs.checkpoint import Model
+from supernet.runs.records import ExportRecord, checked
+from supernet.runs.run import Run
+from supernet.runs.selection_file import Selection
+from supernet.system.files import read_json
+from supernet.text.tokens import BLANK, Tokens
 
 RANDOM_TOKENS = Tokens((BLANK, " ", *"abcdefghijklmnopqrstuvwxyz'"))
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from supernet.timing import timed
+from supernet.system.timing import timed
 
 WARM_UP = 2
 NUM_BANDS, FRAMES_PER_SECOND = 80, 100
@@ -45,7 +45,7 @@ def eager() -> Opener:
     """The cut model in PyTorch."""
     import torch
 
-    from supernet.checkpoint import load
+    from supernet.runs.checkpoint import load
 
     def open_file(file: Path, threads: int, device: str) -> Recognise:
         torch.set_num_threads(threads)

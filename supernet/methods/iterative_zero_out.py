@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor
 
 from supernet.config import Config, Fraction, Section
-from supernet.phases import Method, Phase, Progress, Subnets, joint_training, learning_passes
-from supernet.step import Plan
+from supernet.training.phases import Method, Phase, Progress, Subnets, joint_training, learning_passes
+from supernet.training.step import Plan
 
 ZEROED = -5.0
 """The score of a unit that was put out: a gate of 0.007, from which it can come back."""

@@ -8,8 +8,8 @@ import random
 from collections.abc import Sequence
 
 from supernet.config import Config, Probability, Section
-from supernet.phases import Method, Phase, Progress, Subnets
-from supernet.step import Pass, Plan
+from supernet.training.phases import Method, Phase, Progress, Subnets
+from supernet.training.step import Pass, Plan
 from supernet.units import Kept
 
 

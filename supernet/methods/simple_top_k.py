@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor
 
 from supernet.config import Config, Fraction, Section
-from supernet.phases import Method, Phase, Progress, Subnets, joint_training, learning_passes
-from supernet.step import Plan
+from supernet.training.phases import Method, Phase, Progress, Subnets, joint_training, learning_passes
+from supernet.training.step import Plan
 
 
 def relaxed_top_k(scores_U: Tensor, k: int) -> Tensor:
@@ -34,7 +34,7 @@ def relaxed_top_k(scores_U: Tensor, k: int) -> Tensor:
 
 
 def hard_top_k(scores_U: Tensor, k: int) -> Tensor:
-    """1 for the ``k`` highest gates of :func:`relaxed_top_k` and 0 else, with the gradient of those gates."""
+    """1 for the ``k`` highest gates of ``relaxed_top_k`` and 0 else, with the gradient of those gates."""
     relaxed_U = relaxed_top_k(scores_U, k)
     hard_U = torch.zeros_like(relaxed_U)
     hard_U[relaxed_U.topk(k).indices] = 1.0

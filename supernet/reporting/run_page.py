@@ -11,14 +11,14 @@ from markupsafe import Markup
 
 from supernet.config import Config
 from supernet.console.tables import short_names
-from supernet.costs import MACS_SECONDS
-from supernet.pages import page_environment
-from supernet.pictures import draw_all
-from supernet.records import ResultsRecord
+from supernet.network.costs import MACS_SECONDS
+from supernet.reporting.pages import page_environment
 from supernet.reporting.picture import Picture
+from supernet.reporting.pictures import draw_all
 from supernet.reporting.trained import results_of
-from supernet.run import Run
-from supernet.timing import BUSY
+from supernet.runs.records import ResultsRecord
+from supernet.runs.run import Run
+from supernet.system.timing import BUSY
 
 
 def write(run: Run, config: Config, units: Sequence[str], selection: Markup | None = None) -> None:

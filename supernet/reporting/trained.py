@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from supernet.files import read_json
-from supernet.records import ResultsRecord, ScoresRecord, checked
-from supernet.run import Run
+from supernet.runs.records import ResultsRecord, ScoresRecord, checked
+from supernet.runs.run import Run
+from supernet.system.files import read_json
 
 Curve = list[tuple[int, float]]
 """(step, value), with a gap (not a number) where there is none."""
 
 
 def results_of(run: Run) -> ResultsRecord:
-    """Raises :class:`~supernet.errors.UserError` where ``results.json`` holds something else."""
+    """Raises ``UserError`` where ``results.json`` holds something else."""
     return checked(ResultsRecord, read_json(run.results_file), run.results_file)
 
 
 def scores_of(run: Run) -> list[ScoresRecord]:
-    """Raises :class:`~supernet.errors.UserError` where ``scores.jsonl`` holds something else."""
+    """Raises ``UserError`` where ``scores.jsonl`` holds something else."""
     return [checked(ScoresRecord, line, run.scores_file) for line in run.scores()]
 
 

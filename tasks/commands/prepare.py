@@ -11,26 +11,26 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from supernet.batch import SPLITS, Report, Skipped, TaskError
 from supernet.console.fitted import Fitted
 from supernet.console.front import command, say_next
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.console.text import note
-from supernet.files import whole_folder
-from supernet.plugins import load_plugin
-from supernet.resolve import ConfigError, Data, merge, parse_set, task_from_option
-from tasks.cache import make_once, why_not_writable
-from tasks.conversion import convert
+from supernet.runs.resolve import ConfigError, Data, merge, parse_set, task_from_option
+from supernet.settings.plugins import load_plugin
+from supernet.system.files import whole_folder
+from supernet.task import SPLITS, Report, Skipped, TaskError
 from tasks.converted import ConvertedTask
-from tasks.foresight import Foresight, foresee
-from tasks.index import SKIPPED, write_skipped
+from tasks.files.cache import make_once, why_not_writable
+from tasks.files.problems import FILE as PROBLEMS
+from tasks.files.problems import is_outdated, left_out, read_problems
+from tasks.listing.conversion import convert
 from tasks.manifest import Manifest
 from tasks.options import CorpusOptions
-from tasks.problems import FILE as PROBLEMS
-from tasks.problems import is_outdated, left_out, read_problems
-from tasks.summary import read_summary
-from tasks.usable import check_share, of_split
+from tasks.store.foresight import Foresight, foresee
+from tasks.store.index import SKIPPED, write_skipped
+from tasks.store.summary import read_summary
+from tasks.store.usable import check_share, of_split
 
 MOST_CHARACTERS = 24
 """How many characters of a split the table shows."""
@@ -106,7 +106,7 @@ def _make(task: ConvertedTask, out: Path, decode: bool, report: Report) -> Mappi
 
 
 def _check_place(out: Path) -> None:
-    """Raise :class:`TaskError` where ``out`` cannot be made."""
+    """Raise ``TaskError`` where ``out`` cannot be made."""
     # A link that leads nowhere is no folder, and nothing can be put in its place.
     why = "it is a link to what is not there" if out.is_symlink() and not out.exists() else ""
     if why := why or why_not_writable(out.resolve().parent):

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.problems import Unusable, short
+from tasks.files.problems import Unusable, short
 
 _NOT_ALONE = set("|;&<>$`()*?[]{}\n")
 """Signs of a shell that make a command more than one program with its arguments."""
@@ -24,7 +24,7 @@ _CONTAINERS = ("wav", "rif", "sph", "raw", "aif", "au")
 def file_of(name: str) -> tuple[str, int | None]:
     """The file that ``name`` in a listing reads, and its channel, from 0 on, where the command chooses one.
 
-    Raises :class:`Unusable` where it is a command that would have to be run.
+    Raises ``Unusable`` where it is a command that would have to be run.
     """
     if not name.endswith("|"):
         return name, None

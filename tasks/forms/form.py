@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from supernet.batch import Split
-from tasks.entries import Listed, split_of
+from supernet.task import Split
+from tasks.listing.entries import Listed, split_of
 
 Listing = tuple[Path, Split | None]
 """A file or folder that lists utterances, and their split where its name tells."""

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from supernet.batch import Split
-from tasks.entries import Listed, numbered_lines, open_listing, split_of
+from supernet.task import Split
+from tasks.files.problems import Problem
 from tasks.forms.form import NONE, Form, Found, alone, choose
 from tasks.forms.rows import COLUMNS, KNOWN, entry
-from tasks.problems import Problem
+from tasks.listing.entries import Listed, numbered_lines, open_listing, split_of
 
 _SUFFIXES = (".json", ".jsonl")
 

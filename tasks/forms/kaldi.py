@@ -13,11 +13,11 @@ from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
 
-from supernet.batch import Split
-from tasks.entries import Entry, Listed, locate, numbered_lines, seconds
+from supernet.task import Split
+from tasks.files.problems import Kind, Problem, Unusable
 from tasks.forms.commands import channel_of, file_of, one_channel
 from tasks.forms.form import NONE, Form, Found, alone, choose
-from tasks.problems import Kind, Problem, Unusable
+from tasks.listing.entries import Entry, Listed, locate, numbered_lines, seconds
 
 _CHANNELS = "reco2file_and_channel"
 _FILES = ("wav.scp", "segments", "text", "utt2spk", _CHANNELS)

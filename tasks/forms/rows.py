@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from supernet.batch import Split
-from tasks.entries import TOLERANCE, Entry, id_of, locate, seconds, split_of
+from supernet.task import Split
+from tasks.files.problems import Problem, Unusable, short
 from tasks.forms.commands import channel_of, file_of, one_channel
-from tasks.problems import Problem, Unusable, short
+from tasks.listing.entries import TOLERANCE, Entry, id_of, locate, seconds, split_of
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "audio": (
@@ -94,7 +94,7 @@ def _span(found: Mapping[str, str | None]) -> tuple[float, float | None]:
 
 
 def _check_names(row: Mapping[str, Any], audio: str | None) -> None:
-    """Raise :class:`Unusable` where a time has another name: ignored, the whole recording would be heard."""
+    """Raise ``Unusable`` where a time has another name: ignored, the whole recording would be heard."""
     for name in row if audio else ():
         if name not in KNOWN and _MOMENT.fullmatch(str(row[name])) and _SPAN.fullmatch(_snake(name)):
             what = f"{name!r} must be named start or end, or offset and duration, in seconds"
@@ -132,7 +132,7 @@ def _value(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _as_text(name: str, value: Any) -> str | None:
-    """``value`` as a table has it. Raises :class:`Unusable` where it is of a type that ``name`` cannot be."""
+    """``value`` as a table has it. Raises ``Unusable`` where it is of a type that ``name`` cannot be."""
     if value is None or isinstance(value, str):
         return value
     kind, types = _OTHERS.get(name, ("a text", ()))

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from supernet.batch import Split
-from tasks.entries import Entry, Listed, is_inside, seconds
+from supernet.task import Split
+from tasks.files.members import Member, members
+from tasks.files.problems import Kind, Problem, Unusable
 from tasks.forms.form import NONE, Form, Found, alone, choose
-from tasks.members import Member, members
-from tasks.problems import Kind, Problem, Unusable
+from tasks.listing.entries import Entry, Listed, is_inside, seconds
 
 _NO_AUDIO = (".json", ".nodata", ".nometa")
 """A recording's manifest, and what stands for one that a cut has not."""
@@ -97,7 +97,7 @@ class _Shard:
             yield number + 1, self._problem("", "unreadable", f"{self._path}:{number + 1}", what)
 
     def _utterance(self, cut: dict[str, Any], where: str) -> Entry:
-        """Raises :class:`Unusable` where the cut and its audio are not both there."""
+        """Raises ``Unusable`` where the cut and its audio are not both there."""
         id, start, duration, supervision = _values(cut)
         if not self._tar.is_file():
             what = f"there is no {self._tar.name}; features alone do not do. Write it with Lhotse: "

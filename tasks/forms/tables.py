@@ -6,11 +6,11 @@ import csv
 from itertools import islice
 from pathlib import Path
 
-from supernet.batch import Split, TaskError
-from tasks.entries import Listed, numbered_lines
+from supernet.task import Split, TaskError
+from tasks.files.problems import Problem, Unusable, some
 from tasks.forms.form import NONE, Form, Found, alone, choose
 from tasks.forms.rows import COLUMNS, KNOWN, entry
-from tasks.problems import Problem, Unusable, some
+from tasks.listing.entries import Listed, numbered_lines
 
 _SUFFIXES = (".csv", ".tsv")
 

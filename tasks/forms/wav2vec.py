@@ -7,10 +7,10 @@ from __future__ import annotations
 from itertools import zip_longest
 from pathlib import Path
 
-from supernet.batch import Split
-from tasks.entries import Entry, Listed, id_of, locate, open_listing
+from supernet.task import Split
+from tasks.files.problems import Problem
 from tasks.forms.form import NONE, Form, Found, alone, choose
-from tasks.problems import Problem
+from tasks.listing.entries import Entry, Listed, id_of, locate, open_listing
 
 
 def find(path: Path) -> Found:

@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from supernet.batch import Split, TaskError
-from tasks.entries import Entry, Listed, split_of
+from supernet.task import Split, TaskError
+from tasks.files.members import Member, members, read_member
+from tasks.files.problems import Kind, Problem, Unusable, short, some
 from tasks.forms.form import NONE, Form, Found, Listing, alone
 from tasks.forms.rows import COLUMNS, entry
 from tasks.forms.shar import is_shar
-from tasks.members import Member, members, read_member
-from tasks.problems import Kind, Problem, Unusable, short, some
+from tasks.listing.entries import Entry, Listed, split_of
 
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 

@@ -106,7 +106,7 @@ _SLOTS: Mapping[str, Sequence[str]] = {
 
 
 def sentences() -> list[str]:
-    """:data:`NUMBER` sentences, each once, in a fixed order."""
+    """``NUMBER`` sentences, each once, in a fixed order."""
     rng = random.Random("stories")
     found: dict[str, None] = {}
     while len(found) < NUMBER:

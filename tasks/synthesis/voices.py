@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supernet.batch import Split
+from supernet.task import Split
 from tasks.synthesis import words
 
 DIALECTS = words("en en-us en-us-nyc en-029 en-gb-scotland en-gb-x-rp en-gb-x-gbclan en-gb-x-gbcwmd")

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from supernet.config import Config
-from supernet.cutting import cut
-from supernet.model import Recogniser
+from supernet.network.cutting import cut
+from supernet.network.supernet_ctc import Recogniser
 from tests.benchmarks.conftest import Ratio
 from tests.benchmarks.test_step import NUM_TOKENS
 

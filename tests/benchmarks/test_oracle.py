@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from selection.budget import Budget, toggled
 from selection.strategies.exhaustive import all_subnets
-from supernet.batch import Batch
+from supernet.budget import Budget, toggled
 from supernet.config import Config
-from supernet.model import Recogniser, ctc_loss
+from supernet.network.supernet_ctc import Recogniser, ctc_loss
+from supernet.task import Batch
 from supernet.units import Kept
 from tests.benchmarks.conftest import Ratio
 from tests.benchmarks.test_step import NUM_TOKENS, make_batch

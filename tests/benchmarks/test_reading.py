@@ -13,12 +13,12 @@ import pytest
 import torch
 from lhotse.cut import Cut
 
-from supernet.batch import BatchReader
 from supernet.config import Config
-from supernet.model import Recogniser
-from supernet.step import Pass, Plan, Step
+from supernet.network.supernet_ctc import Recogniser
+from supernet.task import BatchReader
+from supernet.training.step import Pass, Plan, Step
 from supernet.units import UnitTable
-from tasks.audio import load_samples
+from tasks.audio.cuts import load_samples
 from tasks.manifest import Manifest, ManifestOptions
 from tests.benchmarks.conftest import Ratio
 from tests.benchmarks.test_step import NUM_TOKENS, make_batch

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from supernet.batch import Batch
-from supernet.compute import step_cost
 from supernet.config import Config
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
-from supernet.model import Recogniser
-from supernet.phases import Schedule
-from supernet.step import Pass, Plan, Step
+from supernet.network.supernet_ctc import Recogniser
+from supernet.task import Batch
+from supernet.training.phases import Schedule
+from supernet.training.price import step_cost
+from supernet.training.step import Pass, Plan, Step
 from tests.benchmarks.conftest import Ratio, activation_bytes
 
 NUM_TOKENS = 28

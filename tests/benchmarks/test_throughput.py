@@ -16,12 +16,12 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from supernet.cutting import cut
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
-from supernet.model import Recogniser
-from supernet.phases import Schedule
-from supernet.resolve import resolve
-from supernet.step import Pass, Plan, Step
+from supernet.network.cutting import cut
+from supernet.network.supernet_ctc import Recogniser
+from supernet.runs.resolve import resolve
+from supernet.training.phases import Schedule
+from supernet.training.step import Pass, Plan, Step
 from tests.benchmarks.conftest import NO_GPU, Ratio, seconds
 from tests.benchmarks.test_step import NUM_TOKENS, make_batch
 

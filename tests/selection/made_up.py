@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from selection.budget import Quantity
-from selection.comparison import Comparison, Contest, Difference, Row, UnitFacts
+from selection.comparing.comparison import Comparison, Contest, Difference, Row, UnitFacts
+from supernet.budget import Quantity
 from supernet.units import Granularity, UnitTable
 
 FULL_LOSS, FULL_WER = 0.31, 0.082

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from selection import __main__ as command
-from supernet.run import Run
+from supernet.runs.run import Run
 from tests.selection.test_command import QUICK
 from tests.tasks.folders import write_folder
 

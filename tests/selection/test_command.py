@@ -15,10 +15,10 @@ import soundfile
 from selection import __main__ as command
 from selection.measuring.store import Store
 from supernet import cut, evaluate, transcribe
-from supernet.checkpoint import load
 from supernet.console.screen import console
-from supernet.run import Run
-from supernet.selections import Selection
+from supernet.runs.checkpoint import load
+from supernet.runs.run import Run
+from supernet.runs.selection_file import Selection
 from tests.supernet.processes import run, start
 from tests.supernet.reporting.html import Page
 from tests.tasks.folders import tone

@@ -13,8 +13,8 @@ import yaml
 from selection.commands.worth import Alone, bills, found_alone
 from selection.worth import main
 from supernet.console.screen import console
-from supernet.resolve import brought_up_to_date, resolve
-from supernet.run import Run
+from supernet.runs.resolve import brought_up_to_date, resolve
+from supernet.runs.run import Run
 
 NET = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels": 2}
 SETTINGS: dict[str, Any] = {

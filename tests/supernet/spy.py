@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from supernet import engine, train
-from supernet.batch import Batch
-from supernet.model import Recogniser, StepLoss
-from supernet.phases import Schedule
-from supernet.step import Plan, Step
+from supernet.network.supernet_ctc import Recogniser, StepLoss
+from supernet.task import Batch
+from supernet.training.phases import Schedule
+from supernet.training.step import Plan, Step
 
 plans: list[Any] = []
 utterances: list[str] = []

@@ -19,15 +19,16 @@ import soundfile
 import torch
 
 import supernet
-from supernet import Recognizer, checkpoint, cut, transcribe
-from supernet.arguments import ArgumentError
-from supernet.audio import AudioError
-from supernet.beam import Beam
-from supernet.decoding import greedy
-from supernet.features import LOG_MEL, fbank
-from supernet.model import Recogniser
-from supernet.run import Run, RunError
-from supernet.transcript import Transcript
+from supernet import Recognizer, cut, transcribe
+from supernet.audio.features import LOG_MEL, fbank
+from supernet.audio.recordings import AudioError
+from supernet.errors import ArgumentError
+from supernet.network.supernet_ctc import Recogniser
+from supernet.recognition.beam import Beam
+from supernet.recognition.decoding import greedy
+from supernet.recognition.transcript import Transcript
+from supernet.runs import checkpoint
+from supernet.runs.run import Run, RunError
 from tests.supernet.tiny import tiny_config
 from tests.supernet.tones import TOKENS, speak
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supernet.batch import Batch
+from supernet.audio.features import NUM_BANDS
 from supernet.config import Config, ModelConfig
-from supernet.features import NUM_BANDS
-from supernet.lanes import FINAL, Lane
-from supernet.model import Recogniser
+from supernet.network.lanes import FINAL, Lane
+from supernet.network.supernet_ctc import Recogniser
+from supernet.task import Batch
 from supernet.units import MODULES, Granularity, LayerType
 
 NUM_LAYERS = 4

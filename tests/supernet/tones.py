@@ -8,8 +8,8 @@ import random
 import torch
 from torch import Tensor
 
-from supernet.features import LOG_MEL, SAMPLE_RATE
-from supernet.tokens import Tokens
+from supernet.audio.features import LOG_MEL, SAMPLE_RATE
+from supernet.text.tokens import Tokens
 
 LETTERS = "abcd"
 SAMPLES_PER_FRAME = LOG_MEL.stream_samples

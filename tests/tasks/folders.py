@@ -11,10 +11,10 @@ import torch
 from lhotse import CutSet, Recording, SupervisionSegment
 from lhotse.cut import Cut
 
-from supernet.batch import SPLITS, Split
-from supernet.features import SAMPLE_RATE
-from tasks.folder import Utterance, manifest_path, write_split
+from supernet.audio.features import SAMPLE_RATE
+from supernet.task import SPLITS, Split
 from tasks.manifest import Manifest
+from tasks.store.manifest_folder import Utterance, manifest_path, write_split
 
 
 def quiet(what: str, done: int, total: int) -> None:

@@ -14,7 +14,7 @@ import soundfile
 import torch
 from lhotse import CutSet, Recording, SupervisionSegment
 
-from supernet.batch import Split
+from supernet.task import Split
 from tests.tasks.folders import tone, write_wav
 
 NAMES: dict[Split, str] = {"train": "train", "valid": "dev", "test": "test"}
@@ -124,7 +124,7 @@ def webdataset(folder: Path, name: str) -> None:
 
 
 def cuts(folder: Path) -> CutSet:
-    """The recordings of :func:`rows` as Lhotse has them."""
+    """The recordings of ``rows`` as Lhotse has them."""
     found = []
     for row in rows(folder):
         recording = Recording.from_file(folder / row["audio_filepath"])

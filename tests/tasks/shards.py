@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from supernet.batch import Skipped
+from supernet.task import Skipped
 from tests.tasks.folders import prepared, tone
 from tests.tasks.listings import pack
 

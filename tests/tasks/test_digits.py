@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supernet.batch import SPLITS, Split, TaskError
+from supernet.task import SPLITS, Split, TaskError
 from tasks.digits import WORDS, Digits, Take, find_takes, partition
 from tests.tasks.folders import quiet, tone, write_wav
 

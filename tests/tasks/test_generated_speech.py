@@ -13,8 +13,7 @@ import torch
 from lhotse import CutSet
 from pydantic import ValidationError
 
-from supernet.batch import SPLITS, Split, TaskError
-from tasks.folder import manifest_path
+from supernet.task import SPLITS, Split, TaskError
 from tasks.generated_speech import (
     SENTENCES,
     GeneratedSpeech,
@@ -22,6 +21,7 @@ from tasks.generated_speech import (
     choose_texts,
     echo_of,
 )
+from tasks.store.manifest_folder import manifest_path
 from tasks.synthesis import espeak
 from tasks.synthesis.espeak import Line, SpeechError, speak
 from tasks.synthesis.lexicon import VERBS, plural

@@ -10,9 +10,9 @@ import soundfile
 import torch
 
 from supernet import evaluate
-from supernet.batch import SPLITS, TaskError
+from supernet.audio.features import fbank
 from supernet.console.screen import console
-from supernet.features import fbank
+from supernet.task import SPLITS, TaskError
 from tasks.librispeech import LibriSpeech
 from tests.supernet.processes import run, settings
 from tests.tasks.corpora import PARTS, WORDS, write_flac, write_librispeech

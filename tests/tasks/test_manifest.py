@@ -13,11 +13,11 @@ import torch
 from lhotse import CutSet
 from pydantic import ValidationError
 
-from supernet.batch import SPLITS, Batch, Split, TaskError
-from supernet.features import fbank
-from supernet.tokens import Tokens
-from tasks.folder import manifest_path
+from supernet.audio.features import fbank
+from supernet.task import SPLITS, Batch, Split, TaskError
+from supernet.text.tokens import Tokens
 from tasks.manifest import Manifest
+from tasks.store.manifest_folder import manifest_path
 from tests.tasks.folders import add_files, prepared, quiet, tone, write_folder, write_wav
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from supernet.batch import TaskError
 from supernet.console.screen import console
+from supernet.task import TaskError
 from tasks import prepare
-from tasks.foresight import foresee
 from tasks.manifest import Manifest, ManifestOptions
+from tasks.store.foresight import foresee
 from tests.tasks.corpora import write_flac, write_librispeech, write_tedlium
 from tests.tasks.folders import numbers_of_cuts, prepared, quiet, tone, write_folder, write_wav
-from tests.tasks.test_conversion import bad_corpus
+from tests.tasks.listing.test_conversion import bad_corpus
 
 
 @pytest.fixture(autouse=True)

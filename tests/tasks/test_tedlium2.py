@@ -8,8 +8,8 @@ import pytest
 import soundfile
 import torch
 
-from supernet.batch import SPLITS, TaskError
-from supernet.features import fbank
+from supernet.audio.features import fbank
+from supernet.task import SPLITS, TaskError
 from tasks.tedlium2 import Tedlium2, normalise
 from tests.supernet.processes import run, settings
 from tests.tasks.corpora import write_talk, write_tedlium

@@ -10,10 +10,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.nn.utils.rnn import pad_sequence
 
-from supernet.batch import Batch, BatchReader, Report, Skipped, Task
-from supernet.features import NUM_BANDS, pad_features
-from supernet.phases import Joint, Method, Phase
-from supernet.tokens import Tokens
+from supernet.audio.features import NUM_BANDS, pad_features
+from supernet.task import Batch, BatchReader, Report, Skipped, Task
+from supernet.text.tokens import Tokens
+from supernet.training.phases import Joint, Method, Phase
 from supernet.units import Kept
 
 

@@ -2,9 +2,9 @@
 
 import random
 
-from selection.budget import Budget
 from selection.evidence import Evidence
 from selection.strategy import Ranking
+from supernet.budget import Budget
 from supernet.config import Section
 
 

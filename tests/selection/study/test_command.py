@@ -19,9 +19,9 @@ from selection.study.__main__ import main
 from selection.study.definition import TuneDefinition, checked
 from selection.study.tune import Follow, TuneJob
 from supernet.console.screen import console
-from supernet.resolve import load_file, resolve
-from supernet.run import Run
-from supernet.scoring import Measure, score
+from supernet.runs.resolve import load_file, resolve
+from supernet.runs.run import Run
+from supernet.scoring.error_rates import Measure, score
 from tests.supernet.processes import NET, TRAIN, run, start
 from tests.supernet.reporting.html import Page
 

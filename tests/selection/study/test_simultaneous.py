@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from selection.study.simultaneous import Pairs, half_widths
-from supernet.statistics import Ints
+from supernet.scoring.statistics import Ints
 
 WORDS = np.full(200, 10)
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selection.study.compare_report import behind, page
 from selection.study.contenders import Field
 from selection.study.definition import CompareDefinition, Contender, checked
-from selection.study.sentences import conclusions
+from selection.study.reporting.compare import behind, page
+from selection.study.reporting.sentences import conclusions
 from selection.study.verdict import Cell, Gap, Verdict, gaps, missing
-from supernet.resolve import ConfigError
+from supernet.runs.resolve import ConfigError
 from tests.selection.study.test_contenders import SETTINGS
 
 WORDS = [10] * 40
@@ -162,7 +162,7 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
 
 
 def test_with_one_seed_the_interval_is_the_one_of_the_paired_bootstrap() -> None:
-    from selection.comparison import paired_difference
+    from selection.comparing.comparison import paired_difference
 
     rng = np.random.default_rng(1)
     a, b = rng.binomial(5, 0.25, 200), rng.binomial(5, 0.2, 200)

@@ -21,12 +21,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from selection.study.storage import RETRY, create, load, open_storage, shown
 from selection.study.work import train_alone, work
-from supernet.arguments import ArgumentError
 from supernet.commands.train import layers
 from supernet.console.parser import parse
-from supernet.folders import held
-from supernet.resolve import resolve
-from supernet.run import Run, RunError
+from supernet.errors import ArgumentError
+from supernet.runs.resolve import resolve
+from supernet.runs.run import Run, RunError
+from supernet.system.folders import held
 from supernet.train import build_parser
 from tests.selection.study.counting import GRACE, Counting
 from tests.supernet.processes import LEARNING, REPOSITORY, digest, environment, settings

@@ -16,8 +16,8 @@ from supernet.commands.latency import suggestions
 from supernet.console.front import command, say_next
 from supernet.console.screen import console
 from supernet.console.text import be_quiet
-from supernet.resolve import resolve_trained
-from supernet.run import Run
+from supernet.runs.resolve import resolve_trained
+from supernet.runs.run import Run
 from supernet.train import main as train
 from tasks.prepare import main as prepare
 from tests.supernet.processes import environment, settings

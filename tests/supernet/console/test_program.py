@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from supernet import transcribe, transcript
+from supernet import transcribe
 from supernet.__main__ import ORDER, main
 from supernet.commands.export import FORMATS
 from supernet.console.front import GROUP, called_through, command
 from supernet.console.parser import Parser, parse, whole
 from supernet.export.__main__ import FORMATS as NAMES
+from supernet.recognition import transcript
 from supernet.train import main as train
 from tests.supernet.processes import REPOSITORY, environment
 
@@ -244,9 +245,9 @@ def test_the_repository_is_where_presets_lie() -> None:
 def test_threads_that_were_set_hold_beside_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from supernet.devices import with_threads
     from supernet.engine.recipe import engine_config
-    from supernet.resolve import resolve
+    from supernet.runs.resolve import resolve
+    from supernet.system.devices import with_threads
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     config = resolve([{"train": {"num_threads": 2}, "device": "cpu"}]).config

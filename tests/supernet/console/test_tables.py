@@ -9,7 +9,7 @@ import pytest
 from supernet.console.fitted import Fitted
 from supernet.console.screen import Screen
 from supernet.console.tables import groups_table, results_table
-from supernet.scoring import Score, score
+from supernet.scoring.error_rates import Score, score
 
 SPACED = score(["one two", "three"], ["one two", "tree"])
 UNSPACED = score(["今天天气很好", "我们去公园"], ["今天天气很坏", "我们去公园"])

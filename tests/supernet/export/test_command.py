@@ -12,17 +12,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from supernet.checkpoint import load
 from supernet.commands.export import FORMATS
 from supernet.console.screen import console
-from supernet.cutting import Cut
 from supernet.export import __main__ as command
 from supernet.export.acceptance import BATCHES, noise
 from supernet.export.eager import Eager, Torch
 from supernet.export.formats import Format, Runtime, Written
 from supernet.export.onnx import Onnx
-from supernet.run import Run
-from supernet.selections import Choice, Selection
+from supernet.network.cutting import Cut
+from supernet.runs.checkpoint import load
+from supernet.runs.run import Run
+from supernet.runs.selection_file import Choice, Selection
 
 
 @pytest.fixture

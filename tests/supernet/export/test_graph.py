@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from supernet.checkpoint import Model
-from supernet.cutting import Cut, cut
+from supernet.audio.features import LOG_MEL
 from supernet.export.acceptance import noise
 from supernet.export.executorch import ExecuTorch, width
 from supernet.export.formats import Runtime
 from supernet.export.graph import Graph
 from supernet.export.onnx import Onnx
-from supernet.features import LOG_MEL
-from supernet.tokens import BLANK, Tokens
+from supernet.network.cutting import Cut, cut
+from supernet.runs.checkpoint import Model
+from supernet.text.tokens import BLANK, Tokens
 from supernet.units import Granularity, LayerType
 from tests.supernet.tiny import recogniser, tiny_config
 

@@ -13,12 +13,12 @@ import torch
 from sentencepiece import SentencePieceProcessor
 from torch import Tensor
 
-from supernet.cutting import Cut
-from supernet.decoding import greedy
+from supernet.audio.features import SAMPLE_RATE, fbank
 from supernet.export.onnx import Onnx, save_tokens
-from supernet.features import SAMPLE_RATE, fbank
-from supernet.tokens import BLANK, Kind, Tokens
-from tasks.vocabulary import learn
+from supernet.network.cutting import Cut
+from supernet.recognition.decoding import greedy
+from supernet.text.tokens import BLANK, Kind, Tokens
+from tasks.reading.vocabulary import learn
 from tests.supernet.export.test_graph import small_cut
 from tests.supernet.processes import run
 from tests.tasks.folders import write_wav

@@ -16,8 +16,8 @@ from supernet.export.onnx import Onnx
 from supernet.latency import __main__ as command
 from supernet.latency import measure
 from supernet.latency.measure import Subject, base_of
-from supernet.run import Run
-from supernet.timing import timed
+from supernet.runs.run import Run
+from supernet.system.timing import timed
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from supernet.config import Config
 from supernet.errors import UserError
 from supernet.reporting.run_page import write
 from supernet.reporting.trained import phases_of, results_of, scores_of
-from supernet.run import Run
+from supernet.runs.run import Run
 from tests.supernet.reporting.html import Page
 
 UNITS = [f"layers.{i}" for i in range(4)]

@@ -1,0 +1,1 @@
+"""Recordings and the features that a network reads."""

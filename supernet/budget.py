@@ -1,0 +1,197 @@
+"""What a subnet may cost, and what units cost. Plain data: a strategy reads it, no torch here."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from supernet.errors import ArgumentError
+from supernet.units import Kept
+
+Quantity = Literal["units", "params", "macs", "latency"]
+
+SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ms": 1e-3, "s": 1.0}
+SLACK = 1 + 1e-9
+"""Sums of measured seconds round; a subnet that costs exactly the limit fits."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """One quantity, by unit; what is not a unit (frontend, head, norms) is ``base`` and always paid."""
+
+    quantity: Quantity
+    base: float
+    units: tuple[float, ...]
+
+    @classmethod
+    def counting(cls, num_units: int) -> Prices:
+        """Every unit costs 1."""
+        return cls("units", 0.0, (1.0,) * num_units)
+
+    def of(self, kept: Kept) -> float:
+        """What the subnet costs."""
+        return self.base + sum(price for price, keep in zip(self.units, kept, strict=True) if keep)
+
+    @property
+    def full(self) -> float:
+        return self.base + sum(self.units)
+
+    @property
+    def cheapest(self) -> float:
+        """What the cheapest subnet costs: one unit."""
+        return self.base + min(self.units)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An upper limit on what a subnet costs."""
+
+    name: str
+    """As the user wrote it: ``6``, or ``params=50%``."""
+    limit: float
+    prices: Prices
+
+    @classmethod
+    def of_size(cls, size: int, num_units: int) -> Budget:
+        """At most ``size`` units."""
+        return cls(str(size), float(size), Prices.counting(num_units))
+
+    @property
+    def counts_units(self) -> bool:
+        """Whether this is a size: then a strategy keeps exactly that many units."""
+        return self.prices.quantity == "units"
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether prices are an estimate, and a subnet has to be timed as a whole."""
+        return self.prices.quantity == "latency"
+
+    @property
+    def num_units(self) -> int:
+        """The units of the supernet, not of the subnet."""
+        return len(self.prices.units)
+
+    @property
+    def full(self) -> Kept:
+        return (True,) * self.num_units
+
+    def fits(self, kept: Kept) -> bool:
+        """Whether the subnet keeps anything and costs no more than the limit."""
+        return any(kept) and self.prices.of(kept) <= self.limit * SLACK
+
+    def fill(self, ranking: Iterable[int], start: Kept | None = None) -> Kept:
+        """Add the units of ``ranking`` to ``start`` (default: nothing) in that order, each one that still
+        fits.
+        """
+        kept = list(start or (False,) * self.num_units)
+        for unit in ranking:
+            added = [*kept[:unit], True, *kept[unit + 1 :]]
+            if self.fits(tuple(added)):
+                kept = added
+        return tuple(kept)
+
+    def addable(self, kept: Kept) -> list[int]:
+        """The dropped units that still fit beside ``kept``, one of them at a time."""
+        return [i for i, keep in enumerate(kept) if not keep and self.fits(toggled(kept, i))]
+
+    @property
+    def typical_size(self) -> int:
+        """How many units of average price fit, at least one: the size of a cost, for methods that count."""
+        average = sum(self.prices.units) / self.num_units
+        count = (self.limit * SLACK - self.prices.base) / average if average else self.num_units
+        return int(max(1.0, min(float(self.num_units), count)))  # the count may be infinite, either way
+
+
+def toggled(kept: Kept, unit: int) -> Kept:
+    """``kept`` with ``unit`` dropped if it was kept, and kept if it was not."""
+    return (*kept[:unit], not kept[unit], *kept[unit + 1 :])
+
+
+class BudgetError(ArgumentError):
+    """A budget is malformed or impossible; the message is a sentence for the user."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(["budget"], problem)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A budget as asked for, before anybody knows what units cost."""
+
+    name: str
+    quantity: Quantity
+    amount: float
+    is_share: bool
+    """Whether ``amount`` is a fraction of what the full net costs."""
+
+    @classmethod
+    def parse(cls, text: str) -> Wish:
+        """``params=50%``, ``params=1.5M``, ``macs=1.2G``, ``latency=20ms``, ``units=6`` or a plain size.
+
+        Raises ``BudgetError``.
+        """
+        text = text.strip()
+        quantity, _, amount = text.partition("=") if "=" in text else ("units", "=", text)
+        match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(%|[a-z]*)", amount.strip().lower())
+        number, unit = (float(match[1]), match[2]) if match else (math.inf, "")  # 1e999 is infinite, too
+        if quantity not in get_args(Quantity) or number == math.inf or not _fits_quantity(quantity, unit):
+            raise BudgetError(
+                f"`budget` must look like params=50%, macs=1.2G, latency=20ms or units=6, "
+                f"but is '{text}' instead."
+            )
+        if quantity == "units" and unit == "" and number != int(number):
+            raise BudgetError(f"`budget` must count whole units, but is '{text}' instead.")
+        name = f"{number:g}" if quantity == "units" and unit == "" else text
+        return cls(name, quantity, number / 100 if unit == "%" else number * SCALES[unit], unit == "%")  # type: ignore[arg-type]
+
+    def priced(self, prices: Prices) -> Budget:
+        """The budget, where some subnet meets it. Raises ``BudgetError`` with the cheapest possible."""
+        limit = self.amount * prices.full if self.is_share else self.amount
+        budget = Budget(self.name, limit, prices)
+        if prices.quantity == "units":
+            if not 1 <= limit <= prices.full:
+                raise BudgetError(
+                    f"`size` must lie between 1 and {prices.full:g}, the units of this network, "
+                    f"but is {self.name} instead."
+                )
+            return Budget(self.name, float(int(limit * SLACK)), prices)
+        if limit * SLACK < prices.cheapest:
+            raise BudgetError(
+                f"`budget` {self.name} must leave room for one unit at least, but the cheapest subnet "
+                f"costs {shown(prices.quantity, prices.cheapest)}, of which "
+                f"{shown(prices.quantity, prices.base)} are the frontend and the head, which always run. "
+                f"Ask for {self._enough(prices)} or more."
+            )
+        return budget
+
+    def _enough(self, prices: Prices) -> str:
+        if self.is_share:
+            return f"{self.quantity}={100 * prices.cheapest / prices.full + 0.05:.1f}%"
+        # As much as `shown` may round away: what it writes is enough.
+        margin = 0.000005 if prices.quantity == "latency" else 0.0005 * prices.cheapest
+        return f"{self.quantity}={shown(prices.quantity, prices.cheapest + margin).replace(' ', '')}"
+
+
+def _fits_quantity(quantity: str, unit: str) -> bool:
+    allowed: Mapping[str, tuple[str, ...]] = {
+        "units": ("", "%"),
+        "params": ("", "k", "m", "g", "%"),
+        "macs": ("", "k", "m", "g", "%"),
+        "latency": ("ms", "s", "%"),
+    }
+    return unit in allowed[quantity]
+
+
+def shown(quantity: Quantity, amount: float) -> str:
+    """An amount as users write it."""
+    if quantity == "units":
+        return f"{amount:g}"
+    if quantity == "latency":
+        return f"{1000 * amount:.2f} ms"
+    for letter, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if amount >= scale:
+            return f"{amount / scale:.3f} {letter}"
+    return f"{amount:.0f}"

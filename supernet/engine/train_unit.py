@@ -1,0 +1,156 @@
+"""What the engine's trainer and validator call for each batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Protocol
+
+import fairseq2.recipe.base  # noqa: F401  (first: the engine's own modules import each other in this order)
+import torch
+from fairseq2.evaluator import EvalUnit
+from fairseq2.metrics import MetricBag
+from fairseq2.trainer import TrainUnit
+from torch import Tensor, nn
+from torcheval.metrics import Mean
+
+from supernet.config import Config
+from supernet.engine.readers import StepBudget
+from supernet.network.supernet_ctc import Recogniser
+from supernet.recognition.decoding import greedy
+from supernet.scoring.error_rates import COLUMN, Measure, count_errors, count_words, measure_of
+from supernet.task import Batch
+from supernet.text.tokens import Tokens
+from supernet.training.phases import Schedule
+from supernet.training.step import Draw, Step
+
+MAX_SKIPPED_IN_A_ROW = 10
+
+
+class Divergence(RuntimeError):
+    """Too many updates in a row had gradients that are not finite."""
+
+
+class Observer(Protocol):
+    """Who follows a training on rank 0."""
+
+    def on_start(self, schedule: Schedule) -> None: ...
+
+    def on_note(self, text: str) -> None:
+        """Something that is not as it was left."""
+
+    def on_step(self, step: int) -> None: ...
+
+    def on_publish(
+        self, step: int, scores: list[float], gates: list[float] | None, losses: Mapping[str, float]
+    ) -> None:
+        """``losses`` are those of the passes since the last time."""
+
+    def on_validated(self, step: int, measure: Measure, values: Mapping[str, object]) -> None:
+        """``values``: ``wer/SIZE`` and ``cer/SIZE``; the texts are judged by ``measure``."""
+
+
+class SupernetUnit(TrainUnit[Batch]):
+    """One training step: asks the schedule what to run and lets the (wrapped) model run it."""
+
+    def __init__(
+        self,
+        wrapped: nn.Module,
+        model: Recogniser,
+        schedule: Schedule,
+        budget: StepBudget,
+        config: Config,
+        rank: int,
+        observer: Observer,
+        restored: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``restored`` is called when the state of an interrupted training is complete, before any step."""
+        self._wrapped, self._model, self._schedule, self._budget = wrapped, model, schedule, budget
+        self._config, self._rank, self._observer = config, rank, observer
+        self._restored = restored
+        self._step, self._micro_batch = 0, 0
+        self._fresh: set[str] = set()
+
+    def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
+        for name in self._schedule.loss_names():
+            metric_bag.add(name, Mean())
+
+    def set_data_epoch_nr(self, data_epoch_nr: int) -> None:
+        self._restored()
+
+    def set_step_nr(self, step_nr: int) -> None:
+        self._step, self._micro_batch = step_nr - 1, 0
+        self._budget.num_begun = step_nr
+        self._schedule.begin(self._step)
+        self._budget.rows.begin(self._step, self._schedule.at(self._step)[0])
+        if self._rank == 0:
+            self._observer.on_step(step_nr)
+
+    def process_batch(self, batch: Batch, metric_bag: MetricBag) -> tuple[Tensor, int]:
+        draw = Draw(self._config.seed, self._step, self._rank, self._micro_batch)
+        self._micro_batch += 1
+        plan, rows = self._schedule.plan(self._step), self._budget.rows
+        step = Step(plan, draw, dict(rows.owed))
+        rows.settle(plan.passes, len(batch))
+        loss = self._wrapped(batch, step)
+        for name, (total, num_frames) in loss.by_pass.items():
+            self._update(metric_bag, f"ctc/{name}", total / num_frames, num_frames)
+        for name, value in loss.penalties.items():
+            self._update(metric_bag, f"penalty/{name}", value.detach(), 1)
+        return loss.total, loss.num_frames
+
+    def _update(self, metric_bag: MetricBag, name: str, value: Tensor, weight: float) -> None:
+        metric_bag.get(name, Mean).update(value, weight=weight)
+        self._fresh.add(name)
+
+    def process_metric_values(self, values: MutableMapping[str, object]) -> None:
+        for name in self._schedule.loss_names() - self._fresh:
+            values.pop(name, None)
+        self._fresh.clear()
+        losses = {name: float(v) for name, v in values.items() if isinstance(v, (float, Tensor))}
+        skipped, in_a_row = int(self._model.skipped_updates), int(self._model.skipped_in_a_row)
+        values["skipped_updates"] = skipped
+        scores, gates = self._model.scores.tolist(), self._schedule.gates(self._step)
+        gates_now = None if gates is None else gates.tolist()
+        names = [unit.name for unit in self._model.table.units]
+        values.update({f"score/{name}": score for name, score in zip(names, scores, strict=True)})
+        values.update({f"gate/{name}": gate for name, gate in zip(names, gates_now or [], strict=False)})
+        self._observer.on_publish(self._step + 1, scores, gates_now, losses)
+        if in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            raise Divergence(
+                f"The gradient must be finite, but was not in the last {in_a_row} updates, from step "
+                f"{self._step + 2 - in_a_row} on. Their updates were left out, and the newest checkpoint "
+                f"holds the weights from before. Lower `train.lr` or `train.max_grad_norm`, or use float32."
+            )
+
+
+class Validation(EvalUnit[Batch]):
+    """CTC loss and greedy errors of every size on the validation split, all sizes in one walk."""
+
+    def __init__(self, model: Recogniser, schedule: Schedule, tokens: Tokens, observer: Observer) -> None:
+        self._model, self._schedule, self._tokens, self._observer = model, schedule, tokens, observer
+        self._step, self._texts = 0, list[str]()
+
+    def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
+        self._texts.clear()
+        self._subnets = self._schedule.subnets()
+        for size in self._subnets:
+            metric_bag.add(f"ctc/{size}", Mean())
+            for measure in COLUMN:
+                metric_bag.add(f"{measure}/{size}", Mean())
+
+    def set_train_step_nr(self, step_nr: int) -> None:
+        self._step = step_nr
+
+    def process_batch(self, batch: Batch, metric_bag: MetricBag) -> None:
+        self._texts += batch.texts
+        for kept, log_probs_BSV, lengths, losses_B in self._model.score_all(batch, self._subnets.values()):
+            texts = greedy(log_probs_BSV, lengths, self._tokens)
+            errors, counts = count_errors(batch.texts, texts).sum(0), count_words(batch.texts).sum(0)
+            for size in (size for size, k in self._subnets.items() if k == kept):
+                metric_bag.get(f"ctc/{size}", Mean).update(losses_B.sum() / sum(lengths), weight=sum(lengths))
+                for measure, i in COLUMN.items():
+                    rate = torch.tensor(errors[i] / counts[i])
+                    metric_bag.get(f"{measure}/{size}", Mean).update(rate, weight=int(counts[i]))
+
+    def process_metric_values(self, values: MutableMapping[str, object]) -> None:
+        self._observer.on_validated(self._step, measure_of(self._texts), values)

@@ -1,0 +1,1 @@
+"""Trained sizes scored on a corpus."""

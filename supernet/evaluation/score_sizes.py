@@ -1,0 +1,147 @@
+"""Score every size of a trained supernet on a split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+
+from supernet.evaluation.alignment import page, trn
+from supernet.network.costs import macs, real_time_factor
+from supernet.network.cutting import cut
+from supernet.recognition.decoding import GREEDY, Decoder, texts
+from supernet.runs.checkpoint import Model, num_parameters
+from supernet.runs.run import Run
+from supernet.scoring.error_rates import UNKNOWN, Rows, Score, length_group, score, score_groups
+from supernet.task import Batch, Report, Task
+from supernet.units import Kept, Subnet
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What each subnet, by its label, wrote for a split, and what is known of the utterances."""
+
+    rows: dict[str, Rows]
+    seconds: dict[str, float]
+    speakers: Mapping[str, str]
+
+    def by_speaker(self) -> dict[str, dict[str, Score]]:
+        """A score for each speaker and label, the worst of the first label first; speakers of whom nothing
+        is known share one.
+        """
+        found = self._by(lambda id: self.speakers.get(id, UNKNOWN))
+        return dict(sorted(found.items(), key=lambda item: -next(iter(item[1].values())).rate))
+
+    def by_length(self) -> dict[str, dict[str, Score]]:
+        """A score for each length and label, the short ones first."""
+        return self._by(lambda id: length_group(self.seconds[id]))
+
+    def _by(self, group: Callable[[str], str]) -> dict[str, dict[str, Score]]:
+        found: dict[str, dict[str, Score]] = {}
+        for label, rows in self.rows.items():
+            ids, references, hypotheses = zip(*sorted(rows, key=lambda r: self.seconds[r[0]]), strict=True)
+            for name, result in score_groups([group(id) for id in ids], references, hypotheses).items():
+                found.setdefault(name, {})[label] = result
+        return found
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``sizes`` is what ``results.json`` holds under this name."""
+
+    sizes: dict[str, Any]
+    heard: dict[str, Heard]
+
+
+@torch.inference_mode()
+def recognise(
+    model: Model,
+    batches: Iterable[Batch],
+    subnets: Mapping[str, Subnet],
+    report: Report,
+    decoder: Decoder = GREEDY,
+) -> dict[str, Rows]:
+    """What each subnet writes for every utterance, all subnets in one walk through the supernet."""
+    recogniser = model.recogniser
+    kept = {label: recogniser.table.kept(subnet) for label, subnet in subnets.items()}
+    rows: dict[Kept, Rows] = {k: [] for k in kept.values()}
+    for i, batch in enumerate(batches):
+        batch.to(recogniser.scores.device)
+        for k, log_probs_BSV, lengths, _ in recogniser.score_all(batch, rows):
+            said = texts(decoder, log_probs_BSV, lengths, model.tokens)
+            rows[k] += zip(batch.ids, batch.texts, said, strict=True)
+        report("recognising", i + 1, 0)
+    return {label: rows[k] for label, k in kept.items()}
+
+
+def score_sizes(
+    run: Run,
+    model: Model,
+    task: Task,
+    subnets: Mapping[str, Subnet],
+    splits: Sequence[str],
+    report: Report,
+    marks: Sequence[str] = (),
+    decoder: Decoder = GREEDY,
+) -> Evaluation:
+    """What each subnet costs and how well it does on ``splits`` (or parts of them), by its label.
+
+    Transcripts go into the run folder. ``marks`` tell them apart: the condition, the strategy that chose the
+    subnets. So does the ``decoder``, where it is not the usual.
+    """
+    suffix = [] if decoder == GREEDY else [decoder.name]
+    names = {(s, label): "-".join([s, *marks, label, *suffix]) for s in splits for label in subnets}
+    run.prepare_transcripts(names.values())
+    found = Evaluation(costs(model, task, subnets, splits[0]), {})
+    for split in splits:
+        heard = found.heard[split] = listen(model, task, subnets, split, report, decoder)
+        for label, rows in heard.rows.items():
+            _, references, hypotheses = zip(*rows, strict=True)
+            result = score(references, hypotheses)
+            found.sizes[label][split] = result.as_json()
+            name = names[split, label]
+            shown = page(f"{run.name}, {name}", rows, result, heard.speakers)
+            run.save_transcripts(name, rows, trn(rows, heard.speakers), shown)
+    return found
+
+
+def listen(
+    model: Model,
+    task: Task,
+    subnets: Mapping[str, Subnet],
+    split: str,
+    report: Report,
+    decoder: Decoder = GREEDY,
+) -> Heard:
+    """What each subnet writes for ``split``."""
+    seconds: dict[str, float] = {}
+
+    def measured() -> Iterator[Batch]:
+        for batch in task.eval_batches(split, model.tokens):
+            seconds.update(zip(batch.ids, batch.seconds, strict=True))
+            yield batch
+
+    rows = recognise(model, measured(), subnets, report, decoder)
+    return Heard(rows, seconds, task.speakers(split))
+
+
+def costs(model: Model, task: Task, subnets: Mapping[str, Subnet], split: str = "test") -> dict[str, Any]:
+    """Parameters, MACs and, on utterances of ``split``, real-time factor of each subnet's cut model."""
+    sample = list(islice(task.eval_batches(split, model.tokens), 1))
+    result = {}
+    for label, subnet in subnets.items():
+        small = cut(model.recogniser, subnet)
+        for batch in sample:
+            batch.to(small.scores.device)
+        rtf, busy = real_time_factor(small, sample)
+        result[label] = {
+            "kept": list(subnet.kept),
+            "params": num_parameters(small),
+            "macs": macs(small),
+            "rtf": rtf,
+            "rtf_busy": busy,
+        }
+    return result

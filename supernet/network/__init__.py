@@ -1,0 +1,1 @@
+"""The network: frontend, encoder, head, and subnets cut out of it."""

@@ -1,0 +1,68 @@
+"""From log-mel features to the encoder's stream: normalisation and 4x subsampling.
+
+Shapes: B utterances, T feature frames, S = about T / 4 stream frames, F mel bands, C channels,
+D model dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from supernet.audio.features import LOG_MEL, NUM_BANDS
+
+DEVIATION_FLOOR = 0.5
+"""In natural-log units; recordings made at 8 kHz leave the top bands nearly constant."""
+
+
+def normalise(features_BTF: Tensor, mask_BT: Tensor) -> Tensor:
+    """Zero mean and unit deviation of each band over each utterance; 0 where padded."""
+    weight_BT1 = mask_BT[..., None].to(features_BTF.dtype)
+    count_B11 = weight_BT1.sum(1, keepdim=True)
+    # Padding may hold anything, also infinities, which 0 would not silence.
+    features_BTF = features_BTF.masked_fill(~mask_BT[..., None], 0.0)
+    mean_B1F = features_BTF.sum(1, keepdim=True) / count_B11
+    centred_BTF = (features_BTF - mean_B1F) * weight_BT1
+    deviation_B1F = (centred_BTF.square().sum(1, keepdim=True) / count_B11).sqrt()
+    return centred_BTF / deviation_B1F.clamp(min=DEVIATION_FLOOR)
+
+
+class Frontend(nn.Module):
+    """Two unpadded 3 x 3 convolutions of stride 2 and a projection.
+
+    Without padding, a valid output frame sees valid input frames only: what stands behind an utterance in its
+    batch cannot leak into it.
+    """
+
+    def __init__(self, channels: int, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, channels, 3, stride=2)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride=2)
+        bands = ((NUM_BANDS - 1) // 2 - 1) // 2
+        self.projection = nn.Linear(channels * bands, dim)
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def embed(
+        self, features_BTF: Tensor, num_frames: Sequence[int], hidden_BTF: Tensor | None = None
+    ) -> Tensor:
+        """The stream ``(B, S, D)`` of utterances of so many frames, some of which training hides."""
+        lengths_B = torch.tensor(num_frames, device=features_BTF.device)
+        mask_BT = torch.arange(features_BTF.size(1), device=features_BTF.device)[None] < lengths_B[:, None]
+        return self(features_BTF, mask_BT, hidden_BTF)  # type: ignore[no-any-return]
+
+    def forward(self, features_BTF: Tensor, mask_BT: Tensor, hidden_BTF: Tensor | None = None) -> Tensor:
+        """The stream ``(B, S, D)``. What is hidden counts for the normalisation, so that the rest is as it is
+        when nothing is hidden, and becomes 0 behind it, the mean.
+        """
+        x_BTF = normalise(features_BTF, mask_BT)
+        if hidden_BTF is not None:
+            x_BTF = x_BTF.masked_fill(hidden_BTF, 0.0)
+        if x_BTF.size(1) < LOG_MEL.shortest:
+            x_BTF = nn.functional.pad(x_BTF, (0, 0, 0, LOG_MEL.shortest - x_BTF.size(1)))
+        x_BCTF = torch.relu(self.conv1(x_BTF[:, None]))
+        x_BCSF = torch.relu(self.conv2(x_BCTF))
+        x_BSD = self.projection(x_BCSF.transpose(1, 2).flatten(2))
+        return self.dropout(self.norm(x_BSD))  # type: ignore[no-any-return]

@@ -1,0 +1,237 @@
+"""The recogniser: frontend, encoder, CTC heads, and what a schedule must remember.
+
+Shapes: B utterances, T frames, S stream frames, D model dimension, V tokens, U units, N rows of all
+readings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from supernet.audio.features import INPUTS, Input
+from supernet.config import Config
+from supernet.network.encoder import Condition, Encoder
+from supernet.network.frontend import Frontend
+from supernet.network.lanes import FINAL, Lane, Padding, Walk
+from supernet.network.wav2vec2 import Wav2Vec2Frontend
+from supernet.task import Batch
+from supernet.training.step import Job, Reader, Step
+from supernet.units import Kept, Subnet, UnitTable
+
+AnyWalk = TypeVar("AnyWalk", bound=Walk)
+
+
+@dataclass
+class StepLoss:
+    """What a step's forward gives: the sum to minimise, and detached parts for the log."""
+
+    total: Tensor
+    """Summed over frames; the engine divides by their number."""
+    num_frames: int
+    by_pass: dict[str, tuple[Tensor, int]]
+    """By pass, the final readings' CTC loss summed over its rows, and the number of these rows' frames."""
+    penalties: dict[str, Tensor]
+
+
+class Recogniser(nn.Module):
+    """A CTC recogniser whose encoder can run as any of its subnets.
+
+    ``scores`` (U,) rank the units; the buffers ``masks`` (sizes, U) and ``phase`` are the schedule's
+    memory, kept here because the engine saves models, not schedules.
+    """
+
+    masks: Tensor
+    phase: Tensor
+    skipped_updates: Tensor
+    skipped_in_a_row: Tensor
+
+    def __init__(
+        self, config: Config, num_tokens: int, *, initial_score: float = 0.0, subnet: Subnet | None = None
+    ) -> None:
+        super().__init__()
+        c, self.config, self.num_tokens = config.model, config, num_tokens
+        self.sizes = tuple(sorted(config.sizes))
+        self.frontend = (
+            Frontend(c.frontend_channels, c.dim, c.dropout) if c.wav2vec2 is None else Wav2Vec2Frontend(c)
+        )
+        self.encoder = Encoder(c, config.num_layers, config.granularity, subnet)
+        self.heads = nn.ModuleDict({name: nn.Linear(c.dim, num_tokens) for name in self._head_names()})
+        self.conditioning = nn.Linear(num_tokens, c.dim) if c.self_conditioning else None
+        self.scores = nn.Parameter(torch.full((len(self.table),), initial_score))
+        self.register_buffer("masks", torch.zeros(len(self.sizes), len(self.table), dtype=torch.uint8))
+        self.register_buffer("phase", torch.tensor(-1))
+        self.register_buffer("skipped_updates", torch.tensor(0))
+        self.register_buffer("skipped_in_a_row", torch.tensor(0))
+
+    @property
+    def table(self) -> UnitTable:
+        return self.encoder.table
+
+    @property
+    def input(self) -> Input:
+        """What it reads."""
+        return INPUTS[self.config.model.input]
+
+    @property
+    def reader(self) -> Reader:
+        """Where and with what weight intermediate CTC reads."""
+        c = self.config
+        positions = c.model.positions_read(c.num_layers)
+        dedupe = c.granularity == "layer" and not c.model.self_conditioning
+        weight = c.passes.intermediate_weight
+        return Reader(positions, tuple(u.layer for u in self.table.units), weight, dedupe)
+
+    def _head_names(self) -> list[str]:
+        return ["shared"] if self.config.model.heads == "shared" else [str(size) for size in self.sizes]
+
+    def head(self, size: int) -> str:
+        """The head that reads ``size``: its own, else the next larger one's."""
+        if self.config.model.heads == "shared":
+            return "shared"
+        return str(min((s for s in self.sizes if s >= size), default=self.sizes[-1]))
+
+    def forward(self, batch: Batch, step: Step) -> StepLoss:
+        """The loss of a training step.
+
+        All of it is computed here, so that data-parallel wrappers see every use.
+        """
+        learns = torch.is_grad_enabled() and not self.config.model.freezes_frontend(step.draw.step)
+        with torch.set_grad_enabled(learns):
+            x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames, batch.hidden_BTF)
+        jobs = step.jobs(len(batch), self.scores, self.reader)
+        readings = self._encode(x_BSD, lengths, [job.lane for job in jobs])
+        penalties = dict(step.plan.penalties(self.scores)) if step.plan.penalties is not None else {}
+        ctc_N, terms = self._losses(batch, lengths, jobs, readings)
+        weights_N = ctc_N.new_tensor([w for t in terms for w in [t.weight] * len(t.rows)])
+        num_frames = sum(lengths)
+        # The engine divides gradients by the number of frames; penalties must not shrink with it.
+        total = (ctc_N * weights_N).sum() + num_frames * sum(penalties.values(), ctc_N.new_zeros(()))
+        return StepLoss(total, num_frames, _by_pass(ctc_N, lengths, terms), penalties)
+
+    def embed(
+        self, features_BTF: Tensor, num_frames: Sequence[int], hidden_BTF: Tensor | None = None
+    ) -> tuple[Tensor, list[int]]:
+        """The stream (B, S, D) and its lengths; run once, shared by all passes."""
+        lengths = [self.input.num_stream_frames(n) for n in num_frames]
+        return self.frontend.embed(features_BTF, num_frames, hidden_BTF), lengths
+
+    def log_probs(
+        self, features_BTF: Tensor, num_frames: Sequence[int], kept: Kept, size: int | None = None
+    ) -> Tensor:
+        """CTC log-probabilities (B, S, V) of one subnet; ``size`` names the head, by default the subnet's
+        own size.
+        """
+        x_BSD, lengths = self.embed(features_BTF, num_frames)
+        (reading,) = self._encode(x_BSD, lengths, [Lane(range(x_BSD.size(0)), kept)])
+        return self.read(reading[FINAL], sum(kept) if size is None else size)
+
+    def walk(
+        self, batch: Batch, lanes: Sequence[Lane], start: Callable[[Tensor, Padding, Sequence[Lane]], AnyWalk]
+    ) -> AnyWalk:
+        """All of ``lanes`` through the encoder, by your kind of walk: a subclass sees every unit run."""
+        x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames, batch.hidden_BTF)
+        x_BSD = self.encoder.place(x_BSD)
+        walk = start(x_BSD, Padding(lengths, x_BSD), lanes)
+        self.run(walk)
+        return walk
+
+    def run(self, walk: Walk) -> None:
+        """Take ``walk`` through the encoder, conditioned as this network is."""
+        self.encoder.run(walk, self._conditioned, self.reader.positions)
+
+    def score_all(
+        self, batch: Batch, subnets: Iterable[Kept]
+    ) -> Iterator[tuple[Kept, Tensor, list[int], Tensor]]:
+        """For each of ``subnets``, in any order: its log-probabilities (B, S, V) read through its own size's
+        head, their lengths, and its CTC losses (B,). Every distinct beginning of a subnet runs once.
+        """
+        x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames, batch.hidden_BTF)
+        outputs = self.encoder.outputs(x_BSD, lengths, subnets, self._conditioned, self.reader.positions)
+        for kept, output_BSD in outputs:
+            log_probs_BSV = self.read(output_BSD, sum(kept))
+            yield kept, log_probs_BSV, lengths, ctc_loss(log_probs_BSV, lengths, batch, range(len(batch)))
+
+    def read(self, x_NSD: Tensor, size: int) -> Tensor:
+        """Log-probabilities of a reading, at least in float32."""
+        logits_NSV = self.heads[self.head(size)](x_NSD)
+        return F.log_softmax(logits_NSV.to(torch.promote_types(logits_NSV.dtype, torch.float32)), dim=-1)
+
+    def _encode(self, x_BSD: Tensor, lengths: list[int], lanes: Sequence[Lane]) -> list[dict[int, Tensor]]:
+        return self.encoder(x_BSD, lengths, lanes, self._conditioned, self.reader.positions)  # type: ignore[no-any-return]
+
+    @property
+    def _conditioned(self) -> Condition | None:
+        return None if self.conditioning is None else self._condition
+
+    def _condition(self, x_NSD: Tensor) -> Tensor:
+        """Self-conditioned CTC (arXiv 2104.02724, eq. 8): posteriors, projected back."""
+        assert self.conditioning is not None
+        return self.conditioning(self.read(x_NSD, self.sizes[-1]).exp().to(x_NSD.dtype))  # type: ignore[no-any-return]
+
+    def _losses(
+        self, batch: Batch, lengths: list[int], jobs: list[Job], readings: list[dict[int, Tensor]]
+    ) -> tuple[Tensor, list[_Term]]:
+        """CTC of every row of every reading, (N,), and what these rows are."""
+        terms, parts = [], []
+        by_head: dict[str, list[tuple[_Term, Tensor]]] = {}
+        for job, reading in zip(jobs, readings, strict=True):
+            for term, x_NSD in _terms(job, reading, self.reader.weight):
+                by_head.setdefault(self.head(term.size), []).append((term, x_NSD))
+        for members in by_head.values():
+            rows = [row for term, _ in members for row in term.rows]
+            log_probs_NSV = self.read(torch.cat([x for _, x in members]), members[0][0].size)
+            parts.append(ctc_loss(log_probs_NSV, lengths, batch, rows))
+            terms += [term for term, _ in members]
+        return torch.cat(parts), terms
+
+
+@dataclass(frozen=True)
+class _Term:
+    """One reading of one pass."""
+
+    name: str
+    size: int
+    rows: range
+    weight: float
+    is_final: bool
+
+
+def _terms(job: Job, reading: dict[int, Tensor], weight: float) -> list[tuple[_Term, Tensor]]:
+    """L = (1 - w) L(final) + w mean L(intermediate) (arXiv 2102.03216, eq. 12), times the pass's weight."""
+    p, rows = job.pass_, job.lane.rows
+    num_intermediate = len(reading) - 1
+    share = weight if num_intermediate else 0.0
+    terms = []
+    for position, x_NSD in reading.items():
+        w = (1 - share) if position == FINAL else share / num_intermediate
+        terms.append((_Term(p.name, p.size, rows, p.weight * w, position == FINAL), x_NSD))
+    return terms
+
+
+def _by_pass(ctc_N: Tensor, lengths: list[int], terms: list[_Term]) -> dict[str, tuple[Tensor, int]]:
+    start, result = 0, {}
+    for term in terms:
+        stop = start + len(term.rows)
+        if term.is_final:
+            result[term.name] = ctc_N[start:stop].detach().sum(), sum(lengths[row] for row in term.rows)
+        start = stop
+    return result
+
+
+def ctc_loss(log_probs_NSV: Tensor, lengths: Sequence[int], batch: Batch, rows: Sequence[int]) -> Tensor:
+    """CTC loss of each reading row, (N,); ``rows`` says which utterance of ``batch`` each one reads."""
+    targets_NL = batch.targets_BL[rows] if list(rows) != list(range(len(batch))) else batch.targets_BL
+    return F.ctc_loss(
+        log_probs_NSV.transpose(0, 1),
+        targets_NL,
+        tuple(lengths[row] for row in rows),  # type: ignore[arg-type]  # host data: no wait for the device
+        tuple(batch.num_targets[row] for row in rows),  # type: ignore[arg-type]
+        reduction="none",
+        zero_infinity=True,
+    )

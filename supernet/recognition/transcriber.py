@@ -1,0 +1,147 @@
+"""From recordings to transcripts: chunks of all recordings in batches through a network, stitched again.
+
+At most a batch of chunks is held, however many and long the recordings are. Shapes: S samples or stream
+frames, V tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from supernet.audio.features import LOG_MEL, SAMPLE_RATE, Input, is_silent, pad_features
+from supernet.audio.recordings import AudioError
+from supernet.network.supernet_ctc import Recogniser
+from supernet.recognition.chunks import CHUNK_SECONDS, OVERLAP_SECONDS, Chunk, Passage, Stitcher, chunks
+from supernet.recognition.decoding import BLANK_ID, Decoder
+from supernet.recognition.pauses import Lengths, chunks_at_pauses
+from supernet.recognition.transcript import Timed, Transcript, passage, transcript
+from supernet.text.tokens import Tokens
+from supernet.units import Kept
+
+Recording = Iterable[Tensor]
+"""Blocks (S,) at 16 kHz; raises ``AudioError`` where there are none to be had."""
+
+LogProbs = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+"""From the samples (S,) of some chunks to the log-probabilities (S, V) of each."""
+
+_LEEWAY = 1.2
+"""A net knows what to do a little beyond the utterances of its training."""
+_SHORTEST = 25
+"""Stream frames of a chunk, at least."""
+
+_WINDOW = SAMPLE_RATE // 40
+"""Samples that one frame of features sees."""
+
+
+class Transcriber:
+    """Turns recordings into transcripts; keeps nothing between two calls."""
+
+    def __init__(
+        self,
+        log_probs: LogProbs,
+        decoder: Decoder,
+        tokens: Tokens,
+        longest: int,
+        input: Input = LOG_MEL,
+        lengths: Lengths | None = None,
+    ) -> None:
+        """``longest`` is the number of stream frames that the network takes at once, ``input`` what it
+        reads; ``lengths`` are those of the utterances that it was trained on, as far as they are known.
+        """
+        self._log_probs, self._decoder, self._tokens, self._input = log_probs, decoder, tokens, input
+        self._length = min(round(CHUNK_SECONDS / input.stream_seconds), longest)
+        self._typical: int | None = None
+        if lengths is not None:
+            heard = max(_SHORTEST, math.ceil(_LEEWAY * lengths.longest / input.stream_seconds))
+            self._length = min(self._length, heard)
+            self._typical = math.ceil(lengths.typical / input.stream_seconds)
+        self._overlap = min(round(OVERLAP_SECONDS / input.stream_seconds), self._length // 3)
+
+    def run(self, recordings: Iterable[Recording], batch: int) -> Iterator[Transcript | AudioError]:
+        """A transcript for each of ``recordings``, in their order, or why there is none."""
+        items, open_ = self._items(recordings), _Open(self._tokens, self._input)
+        while group := list(islice(items, batch)):
+            log_probs = iter(self._log_probs([item.samples for item in group if isinstance(item, Chunk)]))
+            for item in group:
+                if isinstance(item, AudioError):
+                    yield item
+                elif (done := open_.add(item, next(log_probs), self._decoder)) is None:
+                    continue
+                else:
+                    yield done
+                open_ = _Open(self._tokens, self._input)
+
+    def _items(self, recordings: Iterable[Recording]) -> Iterator[Chunk | AudioError]:
+        for recording in recordings:
+            try:
+                yield from self._chunks(recording)
+            except AudioError as e:
+                yield e
+
+    def _chunks(self, recording: Recording) -> Iterator[Chunk]:
+        length, overlap, frame = self._length, self._overlap, self._input.stream_samples
+        if self._typical is None:
+            return chunks(recording, length, overlap, frame)
+        return chunks_at_pauses(recording, self._typical, length, overlap, frame)
+
+
+class _Open:
+    """The recording that is being put together."""
+
+    def __init__(self, tokens: Tokens, input: Input) -> None:
+        self._tokens, self._input, self._stitcher = tokens, input, Stitcher(tokens)
+        self._found: list[tuple[list[Timed], list[Timed]]] = []
+        self._error: AudioError | None = None
+
+    def add(self, chunk: Chunk, log_probs_SV: Tensor, decoder: Decoder) -> Transcript | AudioError | None:
+        """The outcome with the last chunk; None before."""
+        if self._error is None and not bool(log_probs_SV.isfinite().all()):
+            loudest = float(chunk.samples.abs().max())
+            self._error = AudioError(f"what is computed of samples up to {loudest:.3g} is not finite")
+        if self._error is None:
+            for complete in self._stitcher.add(log_probs_SV, chunk.start):
+                self._decode(complete, decoder)
+        if not chunk.is_last:
+            return None
+        return self._error or self._finish(chunk, decoder)
+
+    def _finish(self, last: Chunk, decoder: Decoder) -> Transcript:
+        self._decode(self._stitcher.finish(), decoder)
+        num_samples = last.length or last.start * self._input.stream_samples + len(last.samples)
+        return transcript(self._found, num_samples / SAMPLE_RATE)
+
+    def _decode(self, complete: Passage, decoder: Decoder) -> None:
+        (path,) = decoder.paths(complete.log_probs_SV[None], [len(complete.log_probs_SV)])
+        self._found.append(passage(path, complete.start, self._tokens, self._input.stream_seconds))
+
+
+@torch.inference_mode()
+def log_probs(model: Recogniser, kept: Kept, samples: Sequence[Tensor]) -> list[Tensor]:
+    """Log-probabilities (S, V) of each of ``samples`` (S,), in one batch; certain blanks for silence."""
+    device, input = model.scores.device, model.input
+    loud = [i for i, x in enumerate(samples) if not is_silent(x)]
+    features = [input.of(_at_least_a_window(samples[i])) for i in loud]
+    found = [_blanks(input.num_stream_frames(input.num_frames(len(x))), model.num_tokens) for x in samples]
+    if loud:
+        lengths = [len(x) for x in features]
+        out_BSV = model.log_probs(pad_features(features).to(device), lengths, kept).cpu()
+        for i, row, length in zip(loud, out_BSV, lengths, strict=True):
+            found[i] = row[
+                : input.num_stream_frames(length)
+            ].clone()  # else a chunk would keep its whole batch
+    return found
+
+
+def _at_least_a_window(samples: Tensor) -> Tensor:
+    return torch.nn.functional.pad(samples, (0, max(0, _WINDOW - len(samples))))
+
+
+def _blanks(num_frames: int, num_tokens: int) -> Tensor:
+    silence_SV = torch.full((num_frames, num_tokens), -100.0)
+    silence_SV[:, BLANK_ID] = 0.0
+    return silence_SV

@@ -1,0 +1,133 @@
+"""What was said and when, and the formats it is written in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+from supernet.recognition.decoding import Span, spans, words
+from supernet.text.tokens import Tokens
+
+_CUE_SECONDS, _CUE_CHARACTERS, _CUE_PAUSE = 6.0, 84, 1.0
+"""A subtitle is at most so long, fills two lines at most, and ends before so long a pause."""
+_CUE_SHORTEST = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A word or token, in seconds from the recording's beginning.
+
+    Times are the frames (40 ms; 20 ms where a network reads samples) in which the network writes the tokens.
+    CTC writes a token somewhere within its sound, so a word's start is usually late, its end early, by a few
+    frames.
+    """
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What a recording says: its words, parted by single spaces in ``text``, and its tokens."""
+
+    text: str
+    words: tuple[Timed, ...]
+    tokens: tuple[Timed, ...]
+    seconds: float
+    """The recording's length."""
+
+
+def passage(path: Sequence[int], start: int, tokens: Tokens, frame: float) -> tuple[list[Timed], list[Timed]]:
+    """Words and tokens of a passage's path that begins with the stream frame ``start``; one takes ``frame``
+    seconds.
+    """
+    found = spans(path)
+    timed = [_timed([span], start, tokens, frame) for span in found]
+    return [_timed(word, start, tokens, frame) for word in words(found, tokens)], timed
+
+
+def transcript(found: Sequence[tuple[list[Timed], list[Timed]]], seconds: float) -> Transcript:
+    """Of the passages of a recording, in their order."""
+    heard = tuple(word for words_, _ in found for word in words_)
+    tokens = tuple(token for _, tokens_ in found for token in tokens_)
+    return Transcript(" ".join(word.text for word in heard), heard, tokens, seconds)
+
+
+def _timed(part: Sequence[Span], start: int, tokens: Tokens, frame: float) -> Timed:
+    ends = ((start + end) * frame for end in (part[0].start, part[-1].stop))
+    return Timed(tokens.decode([span.token for span in part]), *(round(end, 3) for end in ends))
+
+
+def as_text(name: str, result: Transcript) -> str:
+    """A line: the recording's name, a tab, the text."""
+    return f"{name}\t{result.text}\n"
+
+
+def as_json(name: str, result: Transcript) -> str:
+    """A line of JSON."""
+    data = {"file": name, "seconds": round(result.seconds, 3), "text": result.text}
+    data["words"] = [asdict(word) for word in result.words]
+    return json.dumps(data, ensure_ascii=False) + "\n"
+
+
+def as_srt(name: str, result: Transcript) -> str:
+    """SubRip subtitles."""
+    blocks = [
+        f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{' '.join(word.text for word in cue)}\n"
+        for number, (cue, start, end) in enumerate(cues(result), 1)
+    ]
+    return "\n".join(blocks)
+
+
+def as_vtt(name: str, result: Transcript) -> str:
+    """WebVTT subtitles, with each word's start inside."""
+    blocks = [
+        f"{_clock(start, '.')} --> {_clock(end, '.')}\n{' '.join(map(_vtt_word, cue, range(len(cue))))}\n"
+        for cue, start, end in cues(result)
+    ]
+    return "\n".join(["WEBVTT\n", *blocks])
+
+
+FORMATS: dict[str, Callable[[str, Transcript], str]] = {
+    "text": as_text,
+    "jsonl": as_json,
+    "srt": as_srt,
+    "vtt": as_vtt,
+}
+SUFFIXES = {"text": "txt", "jsonl": "jsonl", "srt": "srt", "vtt": "vtt"}
+SUBTITLES = ("srt", "vtt")
+
+
+def cues(result: Transcript) -> list[tuple[list[Timed], float, float]]:
+    """The words of each subtitle with its start and end; none is too short to be read, none overlap."""
+    groups: list[list[Timed]] = []
+    for word in result.words:
+        if not groups or _is_full(groups[-1], word):
+            groups.append([])
+        groups[-1].append(word)
+    limits = [*(group[0].start for group in groups[1:]), float("inf")]
+    return [
+        (group, group[0].start, min(max(group[-1].end, group[0].start + _CUE_SHORTEST), limit))
+        for group, limit in zip(groups, limits, strict=False)
+    ]
+
+
+def _is_full(cue: list[Timed], word: Timed) -> bool:
+    return (
+        word.end - cue[0].start > _CUE_SECONDS
+        or word.start - cue[-1].end > _CUE_PAUSE
+        or sum(len(w.text) + 1 for w in cue) + len(word.text) > _CUE_CHARACTERS
+    )
+
+
+def _vtt_word(word: Timed, index: int) -> str:
+    text = word.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text if index == 0 else f"<{_clock(word.start, '.')}>{text}"
+
+
+def _clock(seconds: float, separator: str) -> str:
+    milliseconds = round(seconds * 1000)
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}{separator}{rest % 1000:03}"

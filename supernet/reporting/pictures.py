@@ -1,0 +1,234 @@
+"""The pictures of a run: error rates against cost, kept units, learning curves, scores and gates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from supernet.network.costs import MACS_SECONDS
+from supernet.reporting.look import (
+    INK,
+    SOFT,
+    Mark,
+    label,
+    label_right,
+    look,
+    mark_phases,
+    panels,
+    percent,
+    rate_axis,
+    size_colours,
+    value_axis,
+)
+from supernet.reporting.picture import Picture, picture
+from supernet.reporting.trained import Curve, curves_of, phases_of, scores_of
+from supernet.runs.records import ResultsRecord, ScoresRecord
+from supernet.runs.run import Run
+from supernet.scoring.error_rates import Measure
+from supernet.units import Subnet
+
+Phases = Sequence[tuple[str, int]]
+MOST_NAMED = 16
+"""More units than these are not named at their curves."""
+
+
+def draw_all(run: Run, results: ResultsRecord, units: Sequence[str]) -> dict[str, Picture]:
+    """All pictures a run has data for, by name; ``units``: all of the supernet."""
+    subnets, lines, rate = run.subnets(), scores_of(run), results.measures[0]
+    phases = phases_of(results, lines)
+    drawn: dict[str, Picture | None] = {}
+    with look():
+        drawn["sizes"] = _draw_sizes(results)
+        drawn["kept"] = _draw_kept(subnets, units)
+        drawn["wer"] = _draw_errors(curves_of(run, "valid", f"{rate}/"), rate, phases)
+        drawn["loss"] = _draw_loss(curves_of(run, "train", "ctc/"), phases)
+        drawn["scores"] = _draw_scores(lines, subnets, units, phases)
+    return {name: found for name, found in drawn.items() if found is not None}
+
+
+def _draw_sizes(results: ResultsRecord) -> Picture:
+    """Error rate against cost, a point with its 95 % interval for each size."""
+    rows, rate = sorted(results.by_size.items(), key=lambda item: item[1].macs), results.measures[0]
+    colours = size_colours(results.by_size)
+    figure, ((axes,),) = panels(1, 1, (6.6, 3.8))
+    macs, rates = [row.macs / 1e9 for _, row in rows], [row.rate(rate) for _, row in rows]
+    ends = [row.interval(rate) for _, row in rows]
+    axes.plot(macs, rates, color=SOFT, linewidth=1, zorder=1)
+    for (size, _), x, y, (low, high) in zip(rows, macs, rates, ends, strict=True):
+        look = {"color": colours[size], "fmt": "o", "markersize": 8, "capsize": 4}
+        axes.errorbar([x], [y], yerr=[[max(0.0, y - low)], [max(0.0, high - y)]], **look)
+        axes.annotate(
+            f"{size} units\n{percent(y)}",
+            (x, high),
+            (0, 5),
+            textcoords="offset points",
+            ha="center",
+            color=look["color"],
+        )
+    rate_axis(axes.yaxis, [value for pair in ends for value in pair] + rates)
+    axes.set_ylim(top=axes.get_ylim()[1] * 1.25)  # for the names of the sizes
+    axes.set_xlim(0, max(macs) * 1.25)
+    axes.set_xlabel(f"MACs for {MACS_SECONDS:g} s of audio (G)")
+    axes.set_ylabel(f"test {rate.upper()} (95 % interval)")
+    axes.set_title(f"Test {rate.upper()} of each size against its cost")
+    return picture(figure, "sizes", f"Test {rate.upper()} of each size against its MACs")
+
+
+def _draw_kept(subnets: Mapping[int, Subnet], units: Sequence[str]) -> Picture | None:
+    """A row for each size: kept units filled, dropped ones hollow."""
+    if not subnets:
+        return None
+    colours, wide = size_colours(subnets), 0.34 if len(units) <= 24 else 0.17
+    figure, ((axes,),) = panels(1, 1, (1.9 + wide * len(units), 1.3 + 0.36 * len(subnets)))
+    for row, (size, subnet) in enumerate(sorted(subnets.items())):
+        kept = set(subnet.kept)
+        for column, unit in enumerate(units):
+            cell = (column - 0.4, row - 0.4), 0.8, 0.8
+            if unit in kept:
+                axes.add_patch(Rectangle(*cell, facecolor=colours[size], edgecolor=colours[size]))
+            else:
+                axes.add_patch(Rectangle(*cell, facecolor="none", edgecolor=SOFT, linewidth=0.8))
+    axes.set_yticks(range(len(subnets)), [f"{size} units" for size in sorted(subnets)])
+    name_units(axes, units)
+    axes.set(xlim=(-0.6, len(units) - 0.4), ylim=(len(subnets) - 0.4, -0.6))
+    axes.set_xlabel("unit, in the order in which they run")
+    axes.set_title("Units of each size (filled: kept, hollow: dropped)")
+    axes.grid(False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return picture(figure, "kept", "Which units each size keeps and which it drops")
+
+
+def short_name(unit: str) -> str:
+    """``layers.3`` as ``3``, ``layers.3.conv`` as ``3:conv``."""
+    return label(":".join(unit.split(".")[1:]) or unit)
+
+
+def name_units(axes: Any, units: Sequence[str]) -> None:
+    """Label the x axis with units, and draw where layers begin if units are modules."""
+    layers = [".".join(unit.split(".")[:2]) for unit in units]
+    thin = len(set(layers)) < len(layers)
+    names = [short_name(unit) for unit in units]
+    axes.set_xticks(range(len(units)), names, rotation=90 if thin else 0, fontsize=7 if thin else 9)
+    for i in range(1, len(units)):
+        if thin and layers[i] != layers[i - 1]:
+            axes.axvline(i - 0.5, color=SOFT, linewidth=0.7)
+
+
+def _draw_errors(found: Mapping[int, Curve], measure: Measure, phases: Phases) -> Picture | None:
+    if not found:
+        return None
+    figure, ((axes,),) = panels(1, 1, (7.0, 4.0))
+    rate_axis(axes.yaxis, [y for points in found.values() for _, y in points])
+    _draw_curves(axes, found, "{size} units: {y}", phases, percent)
+    title = f"Validation {measure.upper()} over the updates"
+    axes.set_ylabel(f"validation {measure.upper()}")
+    axes.set_title(title, pad=_room(phases))
+    return picture(figure, "wer", f"{title}, a line for each size")
+
+
+def _draw_loss(found: Mapping[int, Curve], phases: Phases) -> Picture | None:
+    if not found:
+        return None
+    figure, ((axes,),) = panels(1, 1, (7.0, 4.0))
+    value_axis(axes.yaxis, [y for points in found.values() for _, y in points])
+    _draw_curves(axes, found, "{size} units", phases, lambda y: f"{y:.3g}")
+    axes.set_ylabel("CTC loss per frame (nats)")
+    axes.set_title("Training loss over the updates", pad=_room(phases))
+    return picture(figure, "loss", "Training loss of each size over the updates")
+
+
+def _draw_curves(
+    axes: Any, curves: Mapping[int, Curve], text: str, phases: Phases, shown: Callable[[float], str]
+) -> None:
+    colours, marks = size_colours(curves), []
+    for size, points in curves.items():
+        steps, values = np.array(points).T
+        sparse = np.isfinite(values).sum() < 40
+        axes.plot(
+            steps, values, color=colours[size], linewidth=1.6, marker="o" if sparse else None, markersize=3
+        )
+        last = values[np.isfinite(values)]
+        if len(last):
+            marks.append(
+                Mark(float(last[-1]), text.format(size=size, y=shown(float(last[-1]))), colours[size])
+            )
+    axes.set_xlim(0, max(step for points in curves.values() for step, _ in points))
+    axes.set_xlabel("updates")
+    label_right(axes, marks, height=3.0)
+    mark_phases(axes, phases)
+
+
+def _room(phases: Phases) -> float:
+    """Points between the axes and the title, for the names of the phases."""
+    return 14.0 + 11.0 * min(2, len({name for name, _ in phases}) - 1) if phases else 6.0
+
+
+def _draw_scores(
+    lines: Sequence[ScoresRecord], subnets: Mapping[int, Subnet], units: Sequence[str], phases: Phases
+) -> Picture | None:
+    """Scores, and below them gates, over the updates in which they change, with the cut of each size."""
+    lines = [line for line in lines if len(line.scores) == len(units)]
+    scores = np.array([line.scores for line in lines])
+    if not lines or np.ptp(scores) == 0:
+        return None  # a method without scores
+    changes = np.flatnonzero((np.diff(scores, axis=0) != 0).any(axis=1))
+    end = min(len(lines), int(changes[-1]) + 2) if len(changes) else len(lines)
+    lines, scores = lines[:end], scores[:end]
+    steps = [line.step for line in lines]
+    gated = [(line.step, line.gates) for line in lines if line.gates and len(line.gates) == len(units)]
+    height = 2.6 + 0.16 * min(len(units), MOST_NAMED)
+    figure, grid = panels(1 + bool(gated), 1, (7.4, height * (1.75 if gated else 1) + 0.5), sharex=True)
+    upper = grid[0][0]
+    owners, colours = smallest_keeping(subnets, units), size_colours(subnets)
+    _draw_lines(upper, steps, scores, owners, colours)
+    upper.set_xlim(steps[0], max(steps[-1], steps[0] + 1))
+    upper.margins(y=0.06)
+    upper.set_ylim(*upper.get_ylim())
+    marks = [
+        Mark(y, short_name(unit), _colour(owners[unit], colours))
+        for unit, y in zip(units, scores[-1], strict=True)
+    ]
+    marks = marks if len(units) <= MOST_NAMED else []
+    label_right(upper, marks + _draw_cuts(upper, steps, scores, subnets), height=height)
+    upper.set_ylabel("score")
+    upper.set_title(
+        "Scores while they are learned (dashed: the cut of a size; what is above it stays)", pad=_room(phases)
+    )
+    mark_phases(upper, phases)
+    if gated:
+        lower = grid[1][0]
+        _draw_lines(lower, [step for step, _ in gated], np.array([g for _, g in gated]), owners, colours)
+        lower.set_ylabel("gate (1: open)")
+        lower.set_title("Gates", fontsize=10)
+        mark_phases(lower, phases, named=False)
+    grid[-1][0].set_xlabel("updates")
+    return picture(figure, "scores", "Scores and gates of all units while they are learned, and the cuts")
+
+
+def _draw_lines(axes: Any, steps: Sequence[int], values: Any, owners: Any, colours: Any) -> None:
+    for column, owner in enumerate(owners.values()):
+        axes.plot(steps, values[:, column], color=_colour(owner, colours), linewidth=1.4, alpha=0.9)
+
+
+def _draw_cuts(axes: Any, steps: Sequence[int], scores: Any, subnets: Mapping[int, Subnet]) -> list[Mark]:
+    """A line for each size midway between the last unit that stays and the first that goes."""
+    ranked, marks = -np.sort(-scores, axis=1), []
+    for size in subnets:
+        if size < scores.shape[1]:
+            cut = (ranked[:, size - 1] + ranked[:, size]) / 2
+            axes.plot(steps, cut, color=INK, linewidth=1.1, linestyle=(0, (5, 3)))
+            marks.append(Mark(float(cut[-1]), f"cut of {size} units", INK))
+    return marks
+
+
+def smallest_keeping(subnets: Mapping[int, Subnet], units: Sequence[str]) -> dict[str, int | None]:
+    """By unit, the smallest size that keeps it."""
+    return {unit: min((s for s, net in subnets.items() if unit in net.kept), default=None) for unit in units}
+
+
+def _colour(size: int | None, colours: Mapping[int, str]) -> str:
+    return SOFT if size is None else colours[size]

@@ -1,0 +1,1 @@
+"""Runs on disk: configuration, models, selections, results."""

@@ -1,0 +1,162 @@
+"""Models that are handed on: safetensors and JSON, a supernet's or a cut one's. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from supernet.config import Config, ModelConfig, PassesConfig
+from supernet.errors import UserError
+from supernet.network.supernet_ctc import Recogniser
+from supernet.recognition.pauses import Lengths
+from supernet.runs.records import ModelRecord, TokensRecord, checked
+from supernet.runs.run import RunError
+from supernet.settings.plugins import validated
+from supernet.system.files import read_json, whole_file, write_json
+from supernet.text.tokens import MODEL_FILE, Tokens
+from supernet.units import Subnet
+
+FORMAT = 1
+_TRAINING_ONLY = ("masks", "phase", "skipped_updates", "skipped_in_a_row")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A recogniser with what it needs to write text."""
+
+    recogniser: Recogniser
+    tokens: Tokens
+    lengths: Lengths | None = None
+    """Of the utterances that it was trained on, as far as they are known."""
+
+
+def weights(model: Recogniser) -> set[str]:
+    """The names of what recognises: everything but scores and the schedule's memory."""
+    return {name for name in model.state_dict() if name not in (*_TRAINING_ONLY, "scores")}
+
+
+def num_parameters(model: Recogniser) -> int:
+    """Parameters that recognise."""
+    names = weights(model)
+    return sum(p.numel() for name, p in model.named_parameters() if name in names)
+
+
+def save(model: Model, stem: Path, provenance: Mapping[str, str] | None = None) -> None:
+    """Write ``STEM.safetensors`` and ``STEM.json``, and the tokens' files beside them; ``provenance`` says
+    where a cut model comes from.
+    """
+    recogniser = model.recogniser
+    names = weights(recogniser) | {"scores"}
+    tensors = {name: t.contiguous().cpu() for name, t in recogniser.state_dict().items() if name in names}
+    with whole_file(stem.with_name(stem.name + ".safetensors")) as file:
+        save_file(tensors, file)
+    write_json(stem.with_name(stem.name + ".json"), description(model, provenance))
+    model.tokens.save(stem.with_name("tokens.txt"))
+
+
+def description(model: Model, provenance: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Everything but the tensors that computing the same somewhere else needs."""
+    config = model.recogniser.config
+    return {
+        "format": FORMAT,
+        "granularity": config.granularity,
+        "num_layers": config.num_layers,
+        "sizes": list(model.recogniser.sizes),
+        "kept": [unit.name for unit in model.recogniser.table.units],
+        "tokens": {"kind": model.tokens.kind, "symbols": list(model.tokens.symbols)},
+        "model": _network(config.model),
+        "features": dict(model.recogniser.input.description),
+        "intermediate_weight": config.passes.intermediate_weight,
+        **({} if model.lengths is None else {"lengths": model.lengths.as_json()}),
+        **({} if provenance is None else {"provenance": dict(provenance)}),
+    }
+
+
+def _network(model: ModelConfig) -> dict[str, Any]:
+    """The network's settings. Models travel: where `model.init` lay is nobody's business."""
+    data = model.model_dump(mode="json")
+    return data | {"init": data["init"] and Path(data["init"]).name}
+
+
+def fingerprint(stem: Path) -> str:
+    """What tells a model's weights from any others: selections and losses belong to one network."""
+    path = stem.with_name(stem.name + ".safetensors")
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def load(stem: Path) -> Model:
+    """Read what ``save`` wrote. Raises ``RunError`` where it is missing or damaged."""
+    described, file = stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".safetensors")
+    try:
+        record = checked(ModelRecord, read_json(described), described)
+    except UserError as e:
+        raise RunError(str(e)) from None
+    try:
+        file.open("rb").close()
+    except OSError as e:
+        raise RunError(f"'{file}' must be readable, but is not: {e.strerror}.") from None
+    try:
+        with safe_open(file, "pt") as opened:
+            names = opened.keys()
+            shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in names}
+        tokens = _tokens(record.tokens, stem.with_name(MODEL_FILE))
+        recogniser = _built(record, len(tokens), shapes)
+        recogniser.load_state_dict(_finite(load_file(file)), strict=False)
+    # Settings may be any numbers and names: PyTorch and the engine fail at them in their own ways.
+    except Exception as e:
+        reason = (str(e) or type(e).__name__).splitlines()[0][:300].rstrip(".")
+        raise RunError(f"'{file}' and '{described}' must be a model, but are not: {reason}.") from None
+    lengths = None if record.lengths is None else Lengths(**record.lengths.model_dump())
+    return Model(recogniser.eval(), tokens, lengths)
+
+
+def _tokens(record: TokensRecord, pieces: Path) -> Tokens:
+    if record.kind == "pieces" and not pieces.is_file():
+        raise ValueError(f"its tokens are pieces, and '{pieces.name}' is not beside it")
+    model = pieces.read_bytes() if record.kind == "pieces" else None
+    return Tokens(tuple(record.symbols), record.kind, model)
+
+
+def _built(record: ModelRecord, num_tokens: int, shapes: Mapping[str, tuple[int, ...]]) -> Recogniser:
+    """The network that a description asks for, if it has tensors of these ``shapes``: nothing larger than
+    them is ever made.
+    """
+    if len(record.kept) > len(shapes):
+        raise ValueError(f"`kept` names {len(record.kept)} units, but there are {len(shapes)} tensors")
+    problems: list[str] = []
+    settings = {**record.model, "num_layers": record.num_layers}
+    model = validated(ModelConfig, settings, "model.", problems)
+    if problems:
+        raise ValueError(" ".join(problems))
+    passes = PassesConfig(intermediate_weight=record.intermediate_weight)
+    config = Config(granularity=record.granularity, sizes=tuple(record.sizes), model=model, passes=passes)
+    subnet = Subnet(record.granularity, tuple(record.kept))
+    with torch.device("meta"):
+        wanted = Recogniser(config, num_tokens, subnet=subnet).state_dict()
+    for name in (name for name in {**wanted, **shapes} if name not in _TRAINING_ONLY):
+        is_shape = tuple(wanted[name].shape) if name in wanted else None
+        if shapes.get(name) != is_shape:
+            raise ValueError(
+                f"tensor '{name}' must be of shape {_shown(is_shape)}, but is of {_shown(shapes.get(name))} "
+                "instead"
+            )
+    return Recogniser(config, num_tokens, subnet=subnet)
+
+
+def _shown(shape: tuple[int, ...] | None) -> str:
+    return "none at all" if shape is None else " × ".join(map(str, shape)) or "a number"
+
+
+def _finite(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for name, tensor in tensors.items():
+        if not (tensor.is_floating_point() and bool(tensor.isfinite().all())):
+            raise ValueError(f"tensor '{name}' must hold finite numbers, but does not")
+    return tensors

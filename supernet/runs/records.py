@@ -1,0 +1,219 @@
+"""What the JSON files of a run must hold to be read. They may be damaged, or a stranger's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from supernet.errors import UserError
+from supernet.scoring.error_rates import Measure
+from supernet.system.files import safe_name
+from supernet.units import Granularity
+
+R = TypeVar("R", bound="Record")
+
+Format = Literal[1]
+"""The one there has been so far."""
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=1 << 40)]
+
+
+class Record(BaseModel):
+    """A part of a file; what is not named here is for people."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+    what: ClassVar[str]
+    """What the file is that holds it, for messages."""
+
+
+class TokensRecord(Record):
+    kind: Literal["characters", "words", "pieces"]
+    symbols: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=2)]
+
+    @field_validator("symbols")
+    @classmethod
+    def _check(cls, symbols: list[str]) -> list[str]:
+        if len(set(symbols)) < len(symbols):
+            raise ValueError("must differ from each other, but do not")
+        return symbols
+
+
+class LengthsRecord(Record):
+    """How long the utterances of a training were, in seconds."""
+
+    typical: Seconds
+    longest: Seconds
+
+    @model_validator(mode="after")
+    def _check(self) -> LengthsRecord:
+        if self.typical > self.longest:
+            raise ValueError("`typical` must be at most `longest`, but is more")
+        return self
+
+
+class ModelRecord(Record):
+    """``model.json``: what a network is, beside its tensors."""
+
+    what = "a model"
+
+    format: Format
+    granularity: Granularity
+    num_layers: Annotated[int, Field(ge=1, le=10_000)]
+    sizes: Annotated[list[int], Field(min_length=1)]
+    kept: Annotated[list[str], Field(min_length=1)]
+    tokens: TokensRecord
+    model: dict[str, Any]
+    intermediate_weight: Annotated[float, Field(ge=0, le=1)]
+    lengths: LengthsRecord | None = None
+
+
+class ChoiceRecord(Record):
+    """What a selection says of a subnet, beside its units."""
+
+    what = "a selection"
+
+    budget: str | None = None
+    head: str = "shared"
+    loss: Rate | None = None
+
+
+class SelectionRecord(Record):
+    """``selections/*.json``."""
+
+    what = "a selection"
+
+    format: Format = 1
+    strategy: str | None = None
+    network: str | None = None
+    choices: Annotated[list[dict[str, Any]], Field(min_length=1)]
+
+
+class ScoreRecord(Record):
+    """Error rates on a split."""
+
+    wer: Amount
+    cer: Amount
+    wer_ci95: tuple[Rate, Rate] = Field(strict=False)
+    cer_ci95: tuple[Rate, Rate] = Field(strict=False)
+    words: Count
+    utterances: Count
+    measure: Measure = "wer"
+
+
+class SizeRecord(Record):
+    """One size: what it keeps, what it costs, how well it does."""
+
+    kept: Annotated[list[str], Field(min_length=1)]
+    params: Count
+    macs: Annotated[Count, Field(gt=0)]
+    rtf: Amount
+    rtf_busy: bool = False
+    """Whether the machine was busy while it was measured."""
+    test: ScoreRecord
+
+    def rate(self, name: Measure) -> float:
+        return self.test.wer if name == "wer" else self.test.cer
+
+    def interval(self, name: Measure) -> tuple[float, float]:
+        return self.test.wer_ci95 if name == "wer" else self.test.cer_ci95
+
+    @field_validator("kept")
+    @classmethod
+    def _check(cls, kept: list[str]) -> list[str]:
+        for name in kept:
+            _, layer, *_ = [*name.split("."), ""]
+            if not layer.isdecimal():
+                raise ValueError(f"must name layers, such as 'layers.0', but names {name[:40]!r}")
+        return kept
+
+
+class ResultsRecord(Record):
+    """``results.json``. What older runs did not note is None."""
+
+    what = "a run's results"
+
+    sizes: Annotated[dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], SizeRecord], Field(min_length=1)]
+    title: str
+    steps: Count | None = None
+    unit_steps: Count | None = None
+    skipped_updates: Count = 0
+    peak_memory_mb: Amount | None = None
+    phases: list[Annotated[tuple[str, Count], Field(strict=False)]] | None = None
+
+    @property
+    def by_size(self) -> dict[int, SizeRecord]:
+        """The sizes, by number, the smallest first."""
+        return {int(size): self.sizes[size] for size in sorted(self.sizes, key=int)}
+
+    @property
+    def measures(self) -> tuple[Measure, Measure]:
+        """The rate that the texts are judged by, and the other."""
+        judged = next(iter(self.sizes.values())).test.measure
+        return ("wer", "cer") if judged == "wer" else ("cer", "wer")
+
+
+class ScoresRecord(Record):
+    """A line of ``scores.jsonl``."""
+
+    what = "what a training writes"
+
+    step: Count
+    phase: str
+    scores: list[Rate]
+    gates: list[Rate] | None = None
+
+
+class ExportedFile(Record):
+    file: str
+
+    @field_validator("file")
+    @classmethod
+    def _check(cls, file: str) -> str:
+        return safe_name(file, "file")
+
+
+class Provenance(Record):
+    budget: str
+
+
+class ExportedModel(Record):
+    kept: list[str]
+    provenance: Provenance
+
+
+class ExportRecord(Record):
+    """``export.json``."""
+
+    what = "an export's record"
+
+    files: list[ExportedFile]
+    model: ExportedModel
+
+
+def checked(kind: type[R], data: Mapping[str, Any], file: Path) -> R:
+    """``data``, which ``file`` holds, as a record. Raises ``UserError``, which names
+    the file and the first thing that is wrong with it.
+    """
+    try:
+        return kind.model_validate(data)
+    except ValidationError as e:
+        problem = _said(e.errors()[0])
+        raise UserError(f"'{file}' must be {kind.what}, but is not: {problem}.") from None
+
+
+def _said(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"`{where}` must be given, but is not"
+    if error["type"] == "value_error":
+        return f"`{where}` {str(error['ctx']['error']).rstrip('.')}"
+    shown = repr(error["input"])
+    rule = str(error["msg"]).replace("Input should be", "must be")
+    if error["type"] == "too_short":
+        rule = "must not be empty"
+    return f"`{where}` {rule}, but is {shown if len(shown) <= 60 else f'{shown[:60]}…'} instead"

@@ -1,0 +1,291 @@
+"""From presets, files and options to one validated configuration, with all that is wrong said at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from supernet.audio.features import LOG_MEL
+from supernet.config import Config
+from supernet.errors import UserError
+from supernet.runs.pretrained import completed
+from supernet.settings.listing import Setting, settings_of
+from supernet.settings.names import PluginKind, nearest, plugin_names, presets, shipped_text
+from supernet.settings.plugins import find_plugin, load_plugin, validated
+from supernet.system.devices import device_problem
+from supernet.system.files import parse_yaml, read_yaml, refusal
+from supernet.task import Task
+from supernet.training.phases import Method
+
+Data = dict[str, Any]
+
+_PLUGINS: dict[str, PluginKind] = {"task.name": "task", "method.name": "method"}
+
+BEFORE: Data = {"passes": {"smallest_first": 0}}
+"""What trainings did before there was a setting for it, where that is not its default."""
+
+
+class ConfigError(UserError):
+    """Everything that is wrong with a configuration, a line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A valid configuration, complete, and the plug-ins it names."""
+
+    config: Config
+    method: Method
+    task: Task
+
+    def with_sizes(self, sizes: tuple[int, ...]) -> Resolved:
+        """The same run for other sizes (of those already checked)."""
+        config = self.config.model_copy(update={"sizes": sizes})
+        return Resolved(config, type(self.method)(self.method.options, config), self.task)
+
+
+def resolve(
+    layers: Iterable[Mapping[str, Any]],
+    saved: Mapping[str, Any] | None = None,
+    problems: Iterable[str] = (),
+) -> Resolved:
+    """Merge ``layers``, the later over the earlier, and validate. Raises ``ConfigError``.
+
+    ``saved`` is the configuration of the run that is continued, if there is one: it knows what `model.init`
+    decided, should that be gone. ``problems`` are those found before, said together with the others.
+    """
+    found = list(problems)
+    known = [_without_unknown_preset(layer, found) for layer in layers]
+    return _validated(completed(_known(merged(known), saved or {}), found), found)
+
+
+def _without_unknown_preset(layer: Mapping[str, Any], problems: list[str]) -> Mapping[str, Any]:
+    try:
+        _expand(layer)
+    except ConfigError as e:
+        problems += e.problems
+        return {key: value for key, value in layer.items() if key != "preset"}
+    return layer
+
+
+def merged(layers: Iterable[Mapping[str, Any]]) -> Data:
+    """``layers`` with their presets, the later over the earlier, not validated yet."""
+    data: Data = {kind: {"name": Config.model_fields[kind].default.name} for kind in ("task", "method")}
+    for layer in layers:
+        data = merge(data, _expand(layer))
+    return _placed(data)
+
+
+def settings(data: Mapping[str, Any]) -> list[Setting]:
+    """All settings of a configuration with the task and method of ``data``."""
+    found = list[Setting]()
+    for setting in settings_of(Config):
+        kind = _PLUGINS.get(setting.name)
+        if kind is None:
+            found.append(setting)
+            continue
+        field = Config.model_fields[kind]
+        found.append(Setting(kind, field.default.name, field.description or ""))
+        plugin = data.get(kind)
+        with contextlib.suppress(ValueError):  # which the validation says
+            name = plugin.get("name") if isinstance(plugin, Mapping) else plugin
+            found += settings_of(find_plugin(kind, str(name)).Options, f"{kind}.")
+    return found
+
+
+def setting_names(data: Mapping[str, Any]) -> list[str]:
+    """The names of ``settings``."""
+    return [setting.name for setting in settings(data)]
+
+
+def _placed(data: Data) -> Data:
+    """`model.init` by a path that means the same from every folder, if it is one."""
+    model = data.get("model")
+    if not isinstance(model, Mapping) or not isinstance(model.get("init"), str):
+        return data
+    path = Path(model["init"]).expanduser()
+    return {**data, "model": {**model, "init": str(path.absolute())}} if path.exists() else data
+
+
+def _known(data: Data, saved: Mapping[str, Any]) -> Data:
+    """``data`` upon the network of ``saved``, where that began as the same `model.init`, which is gone."""
+    models = [part.get("model") for part in (data, saved)]
+    init, before = (model.get("init") if isinstance(model, Mapping) else None for model in models)
+    if not (isinstance(init, str) and isinstance(before, str)):
+        return data
+    if Path(before).exists() or Path(init).expanduser().absolute() != Path(before):
+        return data
+    return merge({"model": saved["model"]}, merge(data, {"model": {"init": before}}))
+
+
+def _validated(data: Data, problems: list[str]) -> Resolved:
+    """The plug-ins of ``data``, and all of it checked; ``problems`` are known already."""
+    names = partial(setting_names, data)
+    method_kls, method_options = load_plugin("method", data["method"], problems, names=names)
+    task_kls, task_options = load_plugin("task", data["task"], problems, names=names)
+    config = validated(Config, data, "", problems, names)
+    if problems or config is None or method_kls is None or task_kls is None:
+        raise ConfigError(problems)
+    config = config.model_copy(
+        update={
+            "method": _named(config.method.name, absolute(method_options)),
+            "task": _named(config.task.name, absolute(task_options)),
+        }
+    )
+    method: Method = method_kls(method_options, config)
+    if problem := device_problem(config.device) or _input_problem(config):
+        raise ConfigError([problem])
+    if found := [problem for m in _each_run(method) for problem in m.problems()]:
+        raise ConfigError(found)
+    task: Task = task_kls(task_options)  # with paths as they were given, for its messages
+    if problem := _length_problem(config, task.max_seconds):
+        raise ConfigError([problem])
+    return Resolved(config, method, task)
+
+
+def _length_problem(config: Config, max_seconds: float | None) -> str | None:
+    if max_seconds is None or config.model.wav2vec2 is not None:  # whose positions have no end
+        return None
+    frames, longest = round(max_seconds * LOG_MEL.rate), config.model.max_frames
+    needed = LOG_MEL.num_stream_frames(frames)
+    if needed <= longest:
+        return None
+    return (
+        f"`task.max_seconds` must fit `model.max_frames`, which is {longest}, but {max_seconds:g} s are "
+        f"{needed} frames. Lower the one or raise the other."
+    )
+
+
+def absolute(options: BaseModel) -> BaseModel:
+    """The options with paths that mean the same from every folder; ``~`` is the home folder."""
+    changed: Data = {}
+    for name, value in options:
+        if isinstance(value, BaseModel):
+            changed[name] = absolute(value)
+        elif isinstance(value, Path):
+            changed[name] = value.expanduser().absolute()
+    return options.model_copy(update=changed)
+
+
+def resolve_trained(data: Mapping[str, Any], *changes: Mapping[str, Any]) -> Resolved:
+    """The configuration of a trained run, for reading it anywhere: where it was trained is left out.
+
+    So is where it kept its features: a stranger's run does not say where this user's commands write.
+    """
+    task = data.get("task")
+    own = [{"task": {"cache": None}}] if isinstance(task, Mapping) and "cache" in task else []
+    # What `model.init` decided is known.
+    return _validated(merged([data, {"device": None}, *own, *changes]), [])
+
+
+def brought_up_to_date(data: Mapping[str, Any]) -> Data:
+    """A configuration that was saved, with what settings that did not exist then amounted to."""
+    return resolve_trained(merge(BEFORE, data)).config.model_dump(mode="json")
+
+
+def _input_problem(config: Config) -> str | None:
+    given = config.task.options.get("input", "log-mel")
+    if given == config.model.input:
+        return None
+    return f"`task.input` must be '{config.model.input}', which the network reads, but is '{given}' instead."
+
+
+def _each_run(method: Method) -> list[Method]:
+    """The method of every run there will be: one, or one for each size."""
+    if not method.separate_runs:
+        return [method]
+    config = method.config
+    return [
+        type(method)(method.options, config.model_copy(update={"sizes": (size,)})) for size in config.sizes
+    ]
+
+
+def _named(name: str, options: BaseModel) -> Any:
+    return Config.model_fields["task"].annotation(name=name, **options.model_dump(mode="json"))  # type: ignore[misc]
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Data:
+    """``over`` upon ``base``, mapping by mapping.
+
+    A plug-in of another name brings none of the other's options, and another `model.init` is looked up anew.
+    """
+    anew = ("init_weights", "wav2vec2") if over.get("init", base.get("init")) != base.get("init") else ()
+    result = {key: value for key, value in base.items() if key not in anew}
+    for key, value in over.items():
+        old = result.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            renamed = key in ("task", "method") and value.get("name", old.get("name")) != old.get("name")
+            result[key] = dict(value) if renamed else merge(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _expand(layer: Mapping[str, Any]) -> Data:
+    """A layer's own preset under it, and plug-ins given by name alone as mappings."""
+    data = {key: value for key, value in layer.items() if key != "preset"}
+    for key in ("task", "method"):
+        if isinstance(data.get(key), str):
+            data[key] = {"name": data[key]}
+    preset = layer.get("preset")
+    return data if preset is None else merge(_expand(load_preset(str(preset))), data)
+
+
+def load_preset(name: str) -> Data:
+    if name not in presets():
+        raise ConfigError(
+            [
+                f"`preset` must be one of {', '.join(presets())}, but is '{name}' instead."
+                + nearest(name, presets())
+            ]
+        )
+    return load_shipped(name)
+
+
+def load_shipped(name: str) -> Data:
+    """What ``configs/NAME.yaml`` holds: a preset, or a study."""
+    return parse_yaml(shipped_text(name), name)
+
+
+def load_file(path: Path) -> Data:
+    """A YAML configuration. Raises ``ConfigError`` where it cannot be read."""
+    if why := refusal(path):
+        raise ConfigError([f"`--config` must be a file of settings, but {why}."])
+    try:
+        return read_yaml(path)
+    except UserError as e:
+        raise ConfigError([f"`--config` must be a file of settings, but cannot be read: {e}"]) from None
+
+
+def parse_set(text: str) -> Data:
+    """``a.b=c`` as nested mappings; the value is YAML."""
+    key, separator, value = text.partition("=")
+    if not separator or not all(key.split(".")):
+        raise ConfigError([f"`--set` must look like a.b=c, but is '{text}' instead."])
+    if not value.strip():  # as an unset variable of a shell leaves it
+        raise ConfigError([f"`--set` must give a value, but '{text}' has none; null stands for nothing."])
+    try:
+        data: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError([f"`--set` must give a value in YAML, but is '{text}' instead."]) from None
+    for part in reversed(key.split(".")):
+        data = {part: data}
+    return dict(data)
+
+
+def task_from_option(text: str) -> Data:
+    """``--task``: an entry point's name, or the path of a corpus."""
+    if text not in plugin_names("task") and (os.sep in text or Path(text).exists()):
+        return {"name": "manifest", "path": text}
+    return {"name": text}

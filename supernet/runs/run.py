@@ -1,0 +1,299 @@
+"""A run on disk. The one place that knows which file of a run folder holds what."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from supernet.config import Config
+from supernet.errors import ArgumentError, UserError
+from supernet.runs.records import ResultsRecord, checked
+from supernet.scoring.error_rates import Rows
+from supernet.system.files import read_json, read_text, read_yaml, refusal, safe_name, write_json, write_whole
+from supernet.system.folders import check_closed
+from supernet.task import Skipped
+from supernet.text.tokens import Kind, Tokens
+from supernet.units import Subnet
+
+_PLACES = ("device", "task.cache")
+"""Where a training computes and keeps its features, which is not what it is."""
+
+
+class RunError(UserError):
+    """A run folder is missing, damaged, or another run's."""
+
+
+class Run:
+    """Paths and formats of a run folder; see the README for its contents."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """An existing run. Raises ``ArgumentError`` where there is none."""
+        run = cls(folder)
+        if not run.config_file.is_file():
+            why = refusal(folder, "folder") or f"'{folder}' has no config.yaml"
+            raise ArgumentError(["folder"], f"`folder` must be a run folder, but {why}.")
+        check_closed(folder)
+        return run
+
+    @property
+    def name(self) -> str:  # also where the folder was given as ``.``
+        return self.folder.resolve().name
+
+    def beside(self, label: str) -> Path:
+        """A folder beside this one, named after it."""
+        parent = self.folder / ".." if self.folder.name in ("", "..") else self.folder.parent
+        return parent / f"{self.name}-{label}"
+
+    @property
+    def config_file(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
+    def tokens_file(self) -> Path:
+        return self.folder / "tokens.txt"
+
+    @property
+    def model_stem(self) -> Path:
+        """``model.safetensors`` and ``model.json``, without the suffix."""
+        return self.folder / "model"
+
+    @property
+    def scores_file(self) -> Path:
+        return self.folder / "scores.jsonl"
+
+    @property
+    def results_file(self) -> Path:
+        return self.folder / "results.json"
+
+    @property
+    def pictures(self) -> Path:
+        return self.folder / "pictures"
+
+    @property
+    def report_file(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def comparison_file(self) -> Path:  # what ``report.html`` shows, as data
+        return self.folder / "comparison.json"
+
+    @property
+    def evidence_file(self) -> Path:
+        """What was measured while strategies chose, so that nothing is measured twice."""
+        return self.folder / "selections" / "evidence.sqlite"
+
+    def selection_file(self, strategy: str) -> Path:
+        return self.folder / "selections" / f"{safe_name(strategy, 'strategy')}.json"
+
+    def export_folder(self, label: str) -> Path:
+        """What was exported of one size, or of a selection's budget."""
+        return self.exports / safe_name(label, "budget")
+
+    @property
+    def exports(self) -> Path:
+        return self.folder / "export"
+
+    @property
+    def latency_file(self) -> Path:  # figures of the machine where they were measured
+        return self.folder / "latency.json"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.results_file.is_file()
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a checkpoint to continue from."""
+        return any(self.folder.glob("checkpoints/step_*"))
+
+    def subnet_file(self, size: int) -> Path:
+        return self.folder / "subnets" / f"{size}.json"
+
+    def config_data(self) -> dict[str, Any]:
+        """What ``config.yaml`` holds."""
+        if data := read_yaml(self.config_file):
+            return data
+        raise RunError(f"'{self.config_file}' must hold the settings of a run, but is empty.")
+
+    def begin(self, config: Config, completed: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> None:
+        """Make the folder, or check that it belongs to the same configuration.
+
+        ``completed`` adds to a saved configuration the defaults of settings that did not exist then.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.config_file.is_file() and (
+            changed := differences(completed(self.config_data()), as_data(config), leave=_PLACES)
+        ):
+            raise RunError(
+                f"'{self.folder}' must be continued with the settings it was begun with, but these differ: "
+                f"{'; '.join(changed)}. Choose another folder with --out, or delete this one."
+            )
+        if self.is_finished and self.config_file.is_file():  # what it was trained on stays on record
+            config = config.model_copy(update={"device": self.config_data().get("device")})
+        self.save_config(config)
+
+    def save_config(self, config: Config) -> None:
+        text = yaml.safe_dump(as_data(config), sort_keys=False, allow_unicode=True)
+        write_whole(self.config_file, text)
+
+    def save_subnets(self, subnets: Mapping[int, Subnet]) -> None:
+        for size, subnet in subnets.items():
+            self.subnet_file(size).parent.mkdir(exist_ok=True)
+            subnet.save(self.subnet_file(size))
+
+    def subnets(self) -> dict[int, Subnet]:
+        """All saved subnets by size."""
+        found = {}
+        for file in self.folder.glob("subnets/*.json"):
+            subnet = Subnet.load(file)
+            if file.stem != str(subnet.size):
+                raise RunError(f"'{file}' must be a subnet of size {file.stem}, but has {subnet.size} units.")
+            found[subnet.size] = subnet
+        return dict(sorted(found.items()))
+
+    def keep_tokens(self, tokens: Tokens) -> None:
+        """Save them, or check that they are those the run was begun with."""
+        if _tokens_at(self.tokens_file, tokens.kind) not in (None, tokens):
+            raise RunError(
+                f"'{self.folder}' must be continued with the tokens it was begun with, but the corpus has "
+                "others now. Choose another folder with --out, or delete this one."
+            )
+        tokens.save(self.tokens_file)
+
+    def append_scores(self, line: Mapping[str, object]) -> None:
+        """One line of ``scores.jsonl``. After a kill a step may appear twice: readers keep the last."""
+        with self.scores_file.open("a", encoding="utf-8") as f:
+            f.write(json.dumps(line) + "\n")
+
+    def scores(self) -> list[dict[str, Any]]:
+        return read_lines(self.scores_file, "step")
+
+    def metrics(self, name: str) -> list[dict[str, Any]]:
+        """The engine's ``train`` or ``valid`` metrics, in the order of their steps."""
+        return read_lines(self.folder / "metrics" / f"{name}.jsonl", "Step")
+
+    def training_seconds(self) -> float:
+        """How long the steps took, over all sessions; validation and what comes after are not counted."""
+        seconds = (line.get("Lapse Time", 0.0) for line in self.metrics("train"))
+        return sum(float(value) for value in seconds if isinstance(value, (int, float)))
+
+    def save_skipped(self, skipped: Iterable[Skipped]) -> None:
+        """The utterances that were left out, with reasons."""
+        lines = [f"{s.split}\t{s.id}\t{s.reason}\n" for s in skipped]
+        write_whole(self.folder / "skipped.tsv", "split\tid\treason\n" + "".join(lines))
+
+    def save_results(self, results: Mapping[str, object]) -> None:
+        write_json(self.results_file, results)
+
+    def results(self) -> dict[str, Any]:
+        data = read_json(self.results_file)
+        checked(ResultsRecord, data, self.results_file)
+        return data
+
+    def save_latency(self, latency: Mapping[str, object]) -> None:
+        write_json(self.latency_file, latency)
+
+    def save_comparison(self, comparison: Mapping[str, object]) -> None:
+        """What a selection adds to ``report.html``, as data."""
+        write_json(self.comparison_file, comparison)
+
+    def save_pictures(self, pictures: Mapping[str, bytes]) -> None:
+        """The pictures of ``report.html``, as PNG by name."""
+        self.pictures.mkdir(exist_ok=True)
+        for name, picture in pictures.items():
+            write_whole(self.pictures / f"{safe_name(name, 'picture')}.png", picture)
+
+    def save_page(self, page: str) -> None:
+        write_whole(self.report_file, page)
+
+    def prepare(self, *folders: Path) -> None:
+        """See to it that ``folders`` can be written in before anything is computed for them.
+
+        Raises ``OSError``.
+        """
+        for folder in folders:
+            folder.mkdir(exist_ok=True)
+            try:
+                tempfile.TemporaryFile(dir=folder).close()
+            except OSError as e:
+                e.filename = str(folder)
+                raise
+
+    def prepare_transcripts(self, names: Iterable[str]) -> None:
+        """The same for transcripts of these names. Raises ``UserError``, too."""
+        self.prepare(*{self.transcripts_file(name).parent for name in names})
+
+    def save_transcripts(self, name: str, rows: Rows, trn: tuple[str, str], page: str) -> None:
+        """What one size recognised: id, reference, hypothesis; the same as sclite's files of references and
+        hypotheses; the worst utterances as a page.
+        """
+        self.prepare_transcripts([name])
+        file = self.transcripts_file(name)
+        write_whole(file, "".join("\t".join(row) + "\n" for row in rows))
+        for side, text in zip(("ref", "hyp"), trn, strict=True):
+            write_whole(file.with_name(f"{name}.{side}.trn"), text)
+        write_whole(file.with_name(f"{name}.html"), page)
+
+    def transcripts(self, name: str) -> Rows:
+        """What ``save_transcripts`` saved. Raises ``RunError`` where there is nothing."""
+        file = self.transcripts_file(name)
+        rows = [line.split("\t") for line in read_text(file).removesuffix("\n").split("\n")]
+        if bad := [number for number, row in enumerate(rows, 1) if len(row) != 3]:
+            raise RunError(
+                f"'{file}' must have an utterance's id, reference and hypothesis in each line, but line "
+                f"{bad[0]} has not."
+            )
+        return [(id_, reference, hypothesis) for id_, reference, hypothesis in rows]
+
+    def transcripts_file(self, name: str) -> Path:
+        return self.folder / "transcripts" / f"{safe_name(name, 'transcripts')}.tsv"
+
+
+def _tokens_at(path: Path, kind: Kind) -> Tokens | None:
+    try:
+        return Tokens.load(path, kind)
+    except (OSError, ValueError):
+        return None
+
+
+def as_data(config: Config) -> dict[str, Any]:
+    """A configuration as plain data, complete."""
+    return config.model_dump(mode="json")
+
+
+def differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "", leave: Collection[str] = ()
+) -> list[str]:
+    """Settings that differ, as ``a.b was 1, is 2``, but for those to ``leave`` out."""
+    found = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if f"{prefix}{key}" in leave:
+            continue
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{key}.", leave)
+        elif a != b:
+            found.append(f"{prefix}{key} was {a}, is {b}")
+    return found
+
+
+def read_lines(path: Path, key: str) -> list[dict[str, Any]]:
+    """JSON lines by ``key``, the last where it repeats; a line cut short by a kill is passed over."""
+    rows: dict[int, dict[str, Any]] = {}
+    for line in read_text(path).split("\n") if path.is_file() else []:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict) and isinstance(row.get(key), int):
+            rows[row[key]] = row
+    return [rows[step] for step in sorted(rows)]

@@ -1,0 +1,211 @@
+"""Trainings that begin from a network of one's own: a run, or a model that was cut out of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from supernet.config import ModelConfig
+from supernet.errors import UserError
+from supernet.network.supernet_ctc import Recogniser
+from supernet.runs.checkpoint import Model, fingerprint, load
+from supernet.text.tokens import Tokens
+from supernet.units import MODULES
+
+Data = dict[str, Any]
+
+_DECIDED = (
+    "layer_type",
+    "dim",
+    "num_heads",
+    "ffn_dim",
+    "kernel",
+    "positions",
+    "frontend_channels",
+    "self_conditioning",
+)
+"""Settings of the network that its weights decide."""
+_TAKEN_OVER = ("dropout", "ffn_dropout", "attention_dropout", "start_scale")
+"""Those that are as they were unless they are set."""
+
+
+_LAYERS = "encoder.layers."
+
+
+class WarmStartError(UserError):
+    """A network that no training can begin from; the message says why."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of a network to begin from, without its weights."""
+
+    init: str
+    weights: str
+    """Fingerprint of its weights."""
+    model: ModelConfig
+    layers: tuple[int, ...]
+    """The layers that it has, by the number that they have in its files."""
+    granularity: str
+    sizes: tuple[int, ...]
+
+
+def is_own(init: str) -> bool:
+    """Whether ``init`` is a folder of this project's: a run, or one that ``supernet.cut`` wrote."""
+    return any((Path(init) / name).is_file() for name in ("model.json", "config.yaml"))
+
+
+def origin(init: str) -> Origin:
+    """What ``init`` holds. Raises ``WarmStartError``."""
+    files = [Path(init) / name for name in ("model.json", "model.safetensors")]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise WarmStartError(
+            f"`model.init` must be a finished run or a cut model, but '{init}' has no {missing[0]}. "
+            "Train it to the end first."
+        )
+    return _origin(init, tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+
+
+@lru_cache(maxsize=8)
+def _origin(init: str, states: tuple[tuple[int, int], ...]) -> Origin:
+    """Read once: a study asks for each of its trainings."""
+    model = _load(init)
+    config = model.recogniser.config
+    return Origin(
+        init,
+        fingerprint(Path(init) / "model"),
+        config.model,
+        _whole_layers(init, model.recogniser),
+        config.granularity,
+        tuple(config.sizes),
+    )
+
+
+def _load(init: str) -> Model:
+    try:
+        model = load(Path(init) / "model")
+    except UserError as e:
+        raise WarmStartError(f"`model.init` must be a finished run or a cut model: {e}") from None
+    return model
+
+
+def _whole_layers(init: str, recogniser: Recogniser) -> tuple[int, ...]:
+    """The layers of a network, each of which must have all its modules."""
+    config, units = recogniser.config, recogniser.table.units
+    counts = {layer: sum(unit.layer == layer for unit in units) for layer in range(config.num_layers)}
+    if config.granularity == "layer":
+        return tuple(layer for layer, count in counts.items() if count)
+    each = len(MODULES[config.model.layer_type])
+    if partial := [layer for layer, count in counts.items() if count < each]:
+        raise WarmStartError(
+            f"`model.init` must have whole layers, but layer {partial[0]} of '{init}' has lost "
+            f"{each - counts[partial[0]]} of its {each} modules. Begin from the run that it was cut from."
+        )
+    return tuple(counts)
+
+
+def completed(data: Data, problems: list[str]) -> Data:
+    """``data`` with all that `model.init` decides; what contradicts it goes to ``problems``.
+
+    Raises ``WarmStartError`` where it cannot be used.
+    """
+    model = data["model"]
+    found = origin(str(model["init"]))
+    data = {**data, "granularity": data.get("granularity") or found.granularity}
+    num_layers = _num_layers(data, found, problems)
+    decided = {name: getattr(found.model, name) for name in _DECIDED} | {"wav2vec2": found.model.wav2vec2}
+    problems += [
+        f"`model.{name}` must be {value!r}, as in `model.init` ('{found.init}'), or left out, but is "
+        f"{model[name]!r} instead."
+        for name, value in decided.items()
+        if model.get(name) not in (None, value)
+    ]
+    if model.get("init_weights") not in (None, found.weights):
+        problems.append(
+            f"`model.init` must be the network that `model.init_weights` ({model['init_weights']}) tells, "
+            f"but '{found.init}' has changed and is {found.weights} now. Leave `model.init_weights` out to "
+            "begin with it as it is."
+        )
+    taken_over = {name: getattr(found.model, name) for name in _TAKEN_OVER}
+    taken_over["max_frames"] = max(found.model.max_frames, ModelConfig().max_frames)
+    known = {"init": found.init, "init_weights": found.weights, "num_layers": num_layers}
+    result = {**data, "model": {**taken_over, **model, **decided, **known}}
+    if data.get("sizes") is None and data["granularity"] == found.granularity:
+        result["sizes"] = list(found.sizes)
+    if found.model.wav2vec2 is not None:
+        result["task"] = {"input": "samples", **data.get("task", {})}
+    return result
+
+
+def _num_layers(data: Mapping[str, Any], found: Origin, problems: list[str]) -> int:
+    """The layers of the new network: those of the old one, and more where they are asked for."""
+    wanted, here = data["model"].get("num_layers"), len(found.layers)
+    if isinstance(wanted, int) and wanted < here:
+        problems.append(
+            f"`model.num_layers` must be at least {here}, the layers of `model.init` ('{found.init}'), but "
+            f"is {wanted} instead. Cut it first, python -m supernet.cut {found.init} --size {wanted} --out "
+            "FOLDER, and begin from FOLDER."
+        )
+    return max(here, _asked_for(data, found))
+
+
+def _asked_for(data: Mapping[str, Any], found: Origin) -> int:
+    wanted, sizes = data["model"].get("num_layers"), data.get("sizes")
+    if isinstance(wanted, int):
+        return wanted
+    numbers = [size for size in sizes if isinstance(size, int)] if isinstance(sizes, (list, tuple)) else []
+    largest = max(numbers, default=0)
+    is_module = data.get("granularity") == "module"
+    return -(-largest // (len(MODULES[found.model.layer_type]) if is_module else 1))
+
+
+def load_into(recogniser: Recogniser, tokens: Tokens, init: str) -> None:
+    """Give ``recogniser``, built for ``init`` and new otherwise, its frontend and layers, and its head where
+    it writes the same ``tokens``. Scores begin anew, and so do layers that it does not have.
+
+    Raises ``WarmStartError``.
+    """
+    model = _load(init)
+    new_tensors = recogniser.state_dict()
+    taken = _body(model.recogniser, _whole_layers(init, model.recogniser))
+    if model.tokens == tokens:
+        taken |= _heads(model.recogniser, recogniser)
+    if wrong := [name for name, tensor in taken.items() if new_tensors[name].shape != tensor.shape]:
+        raise WarmStartError(f"`model.init` must fit this network, but '{init}' does not, e.g. {wrong[0]}.")
+    recogniser.load_state_dict(taken, strict=False)
+
+
+def said(init: str, tokens: Tokens) -> str:
+    """What ``load_into`` does, in a sentence."""
+    head = "its head" if _load(init).tokens == tokens else "a new head, as its tokens are others"
+    return f"begins as {init}, with {head}"
+
+
+def _body(old: Recogniser, layers: tuple[int, ...]) -> dict[str, Tensor]:
+    """The frontend and the encoder; ``layers`` are numbered anew, without gaps."""
+    numbers = {str(layer): str(i) for i, layer in enumerate(layers)}
+    found: dict[str, Tensor] = {}
+    for name, tensor in old.state_dict().items():
+        if name.startswith(_LAYERS):
+            layer, rest = name.removeprefix(_LAYERS).split(".", 1)
+            found[f"{_LAYERS}{numbers[layer]}.{rest}"] = tensor
+        elif name.startswith(("frontend.", "encoder.")):
+            found[name] = tensor
+    return found
+
+
+def _heads(old: Recogniser, new: Recogniser) -> dict[str, Tensor]:
+    """Every head of ``new`` from the one that read its size before."""
+    found: dict[str, Tensor] = {}
+    for name in new.heads:
+        size = old.sizes[-1] if name == "shared" else int(name)
+        before: nn.Module = old.heads[old.head(size)]
+        found |= {f"heads.{name}.{key}": tensor for key, tensor in before.state_dict().items()}
+    if old.conditioning is not None and new.conditioning is not None:
+        found |= {f"conditioning.{key}": tensor for key, tensor in old.conditioning.state_dict().items()}
+    return found

@@ -1,0 +1,1 @@
+"""Settings before they are a configuration: names, presets, plug-ins, listings."""

@@ -1,0 +1,57 @@
+"""Names that a user can give, of plug-ins and presets, found without importing what they stand for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Literal
+
+PluginKind = Literal["task", "method", "strategy"]
+
+GROUPS: dict[PluginKind, str] = {
+    "task": "supernet.tasks",
+    "method": "supernet.methods",
+    "strategy": "supernet.strategies",
+}
+"""The entry-point group of each kind of plug-in."""
+
+
+def plugin_names(kind: PluginKind) -> list[str]:
+    return sorted({entry.name for entry in entry_points(group=GROUPS[kind])})
+
+
+def unknown(kind: PluginKind, name: str) -> str:
+    """What is wrong with ``name``, which no plug-in of this kind has."""
+    names = plugin_names(kind)
+    if kind == "task":
+        return (
+            f"`task` must be one of {', '.join(names)}, or the path of a corpus, but there is no such task, "
+            f"file or folder: '{name}'.{nearest(name, names)}"
+        )
+    return f"`{kind}` must be one of {', '.join(names)}, but is '{name}' instead.{nearest(name, names)}"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`` Did you mean ...?``, or nothing where no name is near."""
+    found = difflib.get_close_matches(name, list(names), n=2, cutoff=0.5)
+    return f" Did you mean {' or '.join(found)}?" if found else ""
+
+
+def presets() -> list[str]:
+    """The names of the presets that come with the project; a study's file is none."""
+    names = (f.name for f in _folder().iterdir() if f.name.endswith(".yaml"))
+    return sorted(name.removesuffix(".yaml") for name in names if not name.startswith("study_"))
+
+
+def shipped_text(name: str) -> str:
+    """The YAML of a preset or a study that comes with the project."""
+    return _folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def _folder() -> Path:
+    """Inside the package where that is installed from a wheel; in a checkout, ``configs/`` beside it."""
+    package = Path(__file__).parents[1]
+    installed = package / "presets"
+    return installed if installed.is_dir() else package.parent / "configs"

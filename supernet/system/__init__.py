@@ -1,0 +1,1 @@
+"""The machine under it: files, folders, devices, time."""

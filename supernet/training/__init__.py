@@ -1,0 +1,1 @@
+"""A training as data: phases, plans, steps, and what they cost."""

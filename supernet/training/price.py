@@ -1,0 +1,175 @@
+"""What a training costs, counted on the host in rows and units, which does not depend on the machine's mood.
+
+The unit of cost is the unit-step: an average unit, run forward and backward by a row of the batch. Units
+count in proportion to their multiply-accumulates, so that a full net of U units costs U at any granularity:
+layers cost 1 each, a convolution module less than half of a feed-forward. The frontend and the heads, which
+every row runs once whatever its size, are left out.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from supernet.network.costs import macs
+from supernet.network.lanes import Padding, Walk
+from supernet.network.supernet_ctc import Recogniser
+from supernet.runs.resolve import Resolved
+from supernet.training.phases import Method, Schedule
+from supernet.training.shares import RowAccount
+from supernet.training.step import Draw, Plan, Reader, Step
+from supernet.units import UnitTable
+
+ROWS = 60
+"""Rows of the batch that is counted; divisible by many numbers of sizes, so that shares come out even."""
+SAMPLES = 24
+"""Steps of each phase that are counted: plans and stochastic depth are drawn anew in each."""
+MASKS = 192
+"""Steps of each phase that are priced beforehand, each with subnets of its own."""
+
+_NOWHERE = Reader((), (), 0.0)
+
+
+def unit_weights(recogniser: Recogniser) -> tuple[float, ...]:
+    """By unit, its multiply-accumulates relative to the mean unit's: 1 for each layer."""
+    table = recogniser.table
+    if table.granularity == "layer":
+        return (1.0,) * len(table)
+    nothing = (False,) * len(table)
+    # All layers are alike: the units of one tell what those of the others cost.
+    first = [i for i, unit in enumerate(table.units) if unit.layer == table.units[0].layer]
+    base = macs(recogniser, kept=nothing)
+    alone = {i: macs(recogniser, kept=(*nothing[:i], True, *nothing[i + 1 :])) - base for i in first}
+    cost = {_module(table, i): count for i, count in alone.items()}
+    counts = [cost[_module(table, i)] for i in range(len(table))]
+    mean = sum(counts) / len(counts)
+    return tuple(count / mean for count in counts)
+
+
+def _module(table: UnitTable, unit: int) -> str:
+    return table.units[unit].name.rpartition(".")[2]
+
+
+def unit_steps(
+    schedule: Schedule, scores_U: Tensor, seed: int, weights_U: Sequence[float] | None = None
+) -> float:
+    """How many units a row of the batch ran forward and backward, on average, summed over all steps, each
+    counted by its weight (None: 1).
+
+    Training a net of 12 units alone for 1,000 steps makes 12,000.
+    """
+    return _cost([schedule], scores_U, seed, weights_U, SAMPLES)
+
+
+def price(resolved: Resolved) -> float:
+    """The same before a training is made, when it is not known which units it will choose: the mean over
+    subnets that the method would choose by random scores.
+    """
+    method, config = resolved.method, resolved.config
+    weights_U = unit_weights(Recogniser(config, num_tokens=2).eval())
+    schedules = [_chosen(method, scores_U) for scores_U in _random_scores(method, MASKS)]
+    return _cost(schedules, torch.zeros(len(weights_U)), config.seed, weights_U, MASKS)
+
+
+def typical_scores(method: Method) -> Tensor:
+    """Random scores (U,) by which the method would choose subnets whose last step costs the median."""
+
+    def last_step(scores_U: Tensor) -> float:
+        schedule = _chosen(method, scores_U)
+        return step_cost(schedule.plan(schedule.num_steps - 1), scores_U)
+
+    ordered = sorted(_random_scores(method, SAMPLES), key=last_step)
+    return ordered[len(ordered) // 2]
+
+
+def _chosen(method: Method, scores_U: Tensor) -> Schedule:
+    """The schedule of a training that has learned ``scores_U`` and chosen by them."""
+    masks = torch.zeros(len(method.sizes), len(scores_U), dtype=torch.uint8)
+    memory = _Memory(nn.Parameter(scores_U.clone()), masks, torch.tensor(-1))
+    schedule = Schedule(method, memory, method.config.seed)
+    schedule.begin(schedule.num_steps - 1)
+    return schedule
+
+
+def alone(resolved: Resolved, size: int) -> float:
+    """The same for an update of a net of the first ``size`` units, trained alone."""
+    if resolved.config.granularity == "layer":
+        return float(size)
+    return sum(unit_weights(Recogniser(resolved.config, num_tokens=2).eval())[:size])
+
+
+def _random_scores(method: Method, count: int) -> Iterator[Tensor]:
+    """Random orders, each followed by its mirror image: where subnets part late in the one, they part early
+    in the other, so that few tell the mean.
+    """
+    num_units, rng = len(method.table), random.Random(f"{method.config.seed}/price")
+    for _ in range(count // 2):
+        scores_U = torch.tensor(rng.sample(range(num_units), num_units), dtype=torch.float32)
+        yield scores_U
+        yield scores_U.flip(0)
+
+
+@dataclass
+class _Memory:
+    """What a schedule asks of a model."""
+
+    scores: nn.Parameter
+    masks: Tensor
+    phase: Tensor
+
+
+def _cost(
+    schedules: Sequence[Schedule], scores_U: Tensor, seed: int, weights_U: Sequence[float] | None, most: int
+) -> float:
+    starts = [start for _, start in schedules[0].boundaries()]
+    ends = [*starts[1:], schedules[0].num_steps]
+    phases = [(a, b) for a, b in zip(starts, ends, strict=True) if b > a]
+    return sum(_phase_cost(schedules, a, b, scores_U, seed, weights_U, most) for a, b in phases)
+
+
+def _phase_cost(
+    schedules: Sequence[Schedule],
+    start: int,
+    end: int,
+    scores_U: Tensor,
+    seed: int,
+    weights_U: Sequence[float] | None,
+    most: int,
+) -> float:
+    count = max(min(most, end - start), len(schedules))
+    account, costs = RowAccount(), []
+    for i in range(count):
+        step = start + (end - start) * i // count
+        plan = schedules[i % len(schedules)].plan(step)
+        costs.append(step_cost(plan, scores_U, Draw(seed, step), owed=account.owed, weights_U=weights_U))
+        account.settle(plan.passes, ROWS)
+    return (end - start) * sum(costs) / count
+
+
+def step_cost(
+    plan: Plan,
+    scores_U: Tensor,
+    draw: Draw | None = None,
+    num_rows: int = ROWS,
+    owed: Mapping[str, float] | None = None,
+    weights_U: Sequence[float] | None = None,
+) -> float:
+    """How many units a row of the batch runs in a step, on average, each counted by its weight (None: 1)."""
+    x_BSD = torch.zeros(num_rows, 1, 1)
+    jobs = Step(plan, draw or Draw(), owed or {}).jobs(num_rows, scores_U.detach().cpu(), _NOWHERE)
+    walk = _Counting(x_BSD, Padding([1] * num_rows, x_BSD), [job.lane for job in jobs])
+    weights_U = weights_U or (1.0,) * len(scores_U)
+    return sum(walk.count(unit) * weight for unit, weight in enumerate(weights_U)) / num_rows
+
+
+class _Counting(Walk):
+    """Lanes part as in every walk, but nothing is computed."""
+
+    def count(self, unit: int) -> int:
+        """The rows that run ``unit``, which is the next one."""
+        self._part(unit)
+        return sum(len(stream.running(lane, unit)) for stream, lane in self._leaders())

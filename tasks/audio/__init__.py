@@ -1,0 +1,1 @@
+"""Audio of corpora: decoding, headers, noise, echo, augmentation."""

@@ -1,0 +1,1 @@
+"""Files of corpora: a cache, members of archives, lines, problems."""

@@ -1,0 +1,83 @@
+"""Which split an utterance belongs to where the corpus does not say: the same on every machine, each time."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+
+import numpy as np
+
+from supernet.task import SPLITS, Report, Split, TaskError
+from tasks.files.problems import Problem, short
+from tasks.listing.entries import Entry, Source
+
+_REPORTED = 1000
+"""Entries between two reports."""
+
+FEWEST_SPEAKERS = 10
+"""With so many or more, and each utterance's speaker known, nobody is in two splits."""
+
+
+class Division:
+    """Made from one walk through the listing; memory grows by 8 bytes an utterance.
+
+    Splits that the corpus has stay as they are. The others are taken out of what is left, by a hash: of the
+    speaker where there are 10 speakers or more and all are known, of the utterance's name otherwise. Those
+    with the lowest hashes are for testing, the next for validation; each split gets ``held_out`` of the
+    speakers (or utterances), at least one.
+    """
+
+    def __init__(self, source: Source, report: Report = lambda what, done, total: None) -> None:
+        self.total = 0
+        found: set[Split] = set()
+        ids, speakers, unknown = array("Q"), set[int](), False
+        first: Problem | None = None
+        for item in source.read():
+            self.total += 1
+            if self.total % _REPORTED == 0:
+                report("reading the listing", self.total, 0)
+            if item.split in ("valid", "test"):
+                found.add(item.split)
+            first = first or (item if isinstance(item, Problem) else None)
+            if item.split in ("valid", "test") or not isinstance(item, Entry):
+                continue
+            ids.append(_hash(item.id))
+            unknown |= item.speaker is None
+            if item.speaker is not None:
+                speakers.add(_hash(item.speaker))
+        self.by_speaker = not unknown and len(speakers) >= FEWEST_SPEAKERS
+        keys = np.unique(np.fromiter(speakers, np.uint64) if self.by_speaker else np.array(ids, np.uint64))
+        missing = [split for split in reversed(SPLITS[1:]) if split not in found]
+        self._bounds = [] if source.held_out is None else _bounds(keys, missing, source.held_out, first)
+
+    def split(self, entry: Entry) -> Split:
+        if entry.split in ("valid", "test"):
+            return entry.split
+        key = _hash(entry.speaker or "") if self.by_speaker else _hash(entry.id)
+        return next((split for split, bound in self._bounds if key < bound), "train")
+
+
+def _bounds(
+    keys: np.ndarray[tuple[int], np.dtype[np.uint64]],
+    missing: list[Split],
+    share: float,
+    problem: Problem | None,
+) -> list[tuple[Split, int]]:
+    """The hash below which an utterance is in each of ``missing``, which follow each other. ``problem`` is
+    the first of the listing, which may be why there are too few.
+    """
+    if not missing:
+        return []
+    number = max(1, round(share * len(keys)))
+    if len(keys) <= number * len(missing):
+        first = f"{short(problem.where, 300)}: {short(problem.what, 300)}" if problem else ""
+        why = f" Its first problem: {first}." if first else ""
+        raise TaskError(
+            f"`path` must list at least {number * len(missing) + 1} training utterances, "
+            f"but lists {len(keys)} instead. Add some, or the missing splits.{why}"
+        )
+    return [(split, int(keys[number * (i + 1)])) for i, split in enumerate(missing)]
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode(errors="replace"), digest_size=8).digest(), "big")

@@ -1,0 +1,1 @@
+"""Batches and tokens from a manifest folder."""

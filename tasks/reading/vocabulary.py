@@ -1,0 +1,120 @@
+"""Which tokens a corpus is written in: its characters, its words, pieces of words learned from its training
+texts, or tokens that are there already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from sentencepiece import SentencePieceTrainer
+
+from supernet.system.files import refusal
+from supernet.task import TaskError
+from supernet.text.tokens import MODEL_FILE, Tokens, for_pieces
+from tasks.files.cache import digest, make_once
+
+VERSION = 1
+"""Raise it when the same texts and options give other pieces."""
+
+Learned = Literal["unigram", "bpe"]
+Choice = Literal["characters", "words", "unigram", "bpe"] | Path
+"""How texts are split, or a file that says so."""
+
+DEFAULT_SIZE = 500
+_RESERVED = 2
+"""Ids that stand before the bytes and mean nothing."""
+_LONGEST = 1 << 20
+"""Bytes of a text; SentencePiece would leave out those above 4192."""
+
+
+def check_choice(choice: Choice) -> Choice:
+    """Raise ``ValueError`` where it can be none."""
+    if isinstance(choice, Path) and choice.suffix not in (".txt", ".model"):
+        raise ValueError(
+            "`task.tokens` must be characters, words, unigram, bpe, or the path of a tokens.txt or of a "
+            f"SentencePiece .model, but is '{choice}' instead"
+        )
+    return choice
+
+
+def make_tokens(
+    choice: Choice, size: int | None, byte_fallback: bool, texts: Iterable[str], cache: Path
+) -> Tokens:
+    """The tokens for training on ``texts``; learned pieces are kept in ``cache``.
+
+    ``size`` is the number of learned pieces, None for 500 or as many as the texts give. ``texts`` are
+    iterated twice. Raises ``TaskError``.
+    """
+    if choice == "characters" or choice == "words":
+        return Tokens.from_texts(texts, choice)
+    if isinstance(choice, Path):
+        return _load(choice)
+    folder = cache / f"pieces-{digest([VERSION, choice, size, byte_fallback, _fingerprint(texts)])}"
+
+    def build(partial: Path) -> None:
+        (partial / MODEL_FILE).write_bytes(learn(choice, size, byte_fallback, texts))
+
+    make_once(folder, build)
+    return Tokens.from_model((folder / MODEL_FILE).read_bytes())
+
+
+def learn(kind: Learned, size: int | None, byte_fallback: bool, texts: Iterable[str]) -> bytes:
+    """A SentencePiece model. Texts are taken as they are: what is written is what is scored."""
+    reserved = _RESERVED if byte_fallback else 0
+    wanted = DEFAULT_SIZE if size is None else size
+    model = io.BytesIO()
+    try:
+        SentencePieceTrainer.train(
+            sentence_iterator=map(for_pieces, texts),
+            model_writer=model,
+            model_type=kind,
+            vocab_size=wanted - reserved,  # its unknown piece is our blank
+            hard_vocab_limit=size is not None,
+            byte_fallback=byte_fallback,
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            max_sentence_length=_LONGEST,
+            unk_id=0,
+            bos_id=-1,
+            eos_id=-1,
+            num_threads=1,  # with more, sums depend on who is first
+            minloglevel=3,
+        )
+    except (RuntimeError, OSError) as error:
+        raise TaskError(_explain(str(error), wanted, reserved)) from None
+    return model.getvalue()
+
+
+def _explain(message: str, wanted: int, reserved: int) -> str:
+    but = f"for the training texts of this corpus, but is {wanted} instead"
+    if found := re.search(r"value <= (\d+)", message):
+        most = int(found[1]) + reserved
+        return f"`vocab_size` must be at most {most} {but}. Give --set task.vocab_size={most}, or none."
+    if found := re.search(r"\d+ vs (\d+)", message):
+        least, why = int(found[1]) + reserved, "every character is a piece"
+        return f"`vocab_size` must be at least {least} {but}: {why}. Give --set task.vocab_size={least}."
+    return f"`tokens` must be learned from the training texts, but cannot be: {' '.join(message.split())}"
+
+
+def _load(path: Path) -> Tokens:
+    if why := refusal(path):
+        raise TaskError(f"`tokens` must be a file of tokens, but {why}.")
+    try:
+        return Tokens.load(path)
+    except OSError as error:
+        problem = f"it cannot be read: {error.strerror}."
+    except ValueError as error:
+        problem = str(error)
+    raise TaskError(f"`tokens` must be a file of tokens, but '{path}' is none: {problem}")
+
+
+def _fingerprint(texts: Iterable[str]) -> str:
+    sha = hashlib.sha256()
+    for text in texts:
+        sha.update(text.encode() + b"\n")
+    return sha.hexdigest()

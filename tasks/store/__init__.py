@@ -1,0 +1,1 @@
+"""Manifest folders and the index of their utterances."""

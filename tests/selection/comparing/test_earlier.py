@@ -1,0 +1,41 @@
+"""Comparisons that lie there from before."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from selection.comparing.earlier import stored
+from supernet.runs.run import RunError
+from tests.selection import made_up
+
+
+def test_a_comparison_is_read_as_it_was_written(tmp_path: Path) -> None:
+    found, path = replace(made_up.layers(), network="abc", busy=True), tmp_path / "comparison.json"
+    path.write_text(json.dumps(found.as_data()), encoding="utf-8")
+    assert stored(path, "abc") == found
+    assert stored(path, "other") is None
+    assert stored(tmp_path / "nothing.json", "abc") is None
+
+
+def test_one_of_an_older_version_is_left_aside(tmp_path: Path) -> None:
+    """Its error rates have other names: a selection begins anew instead of asking for it to be moved."""
+    data, path = made_up.layers().as_data(), tmp_path / "comparison.json"
+    data |= {"network": "abc", "full_wer": data.pop("full_rate")}
+    for contest in data["contests"]:
+        for row in contest["rows"]:
+            row |= {"wer_ci95": row.pop("rate_ci95")}
+            del row["rate"], row["over"]
+    path.write_text(json.dumps(data), encoding="utf-8")
+    assert stored(path, "abc") is None
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"full_wer": 1}', '{"network": "abc"'])
+def test_something_else_is_said_to_be_that(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "comparison.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RunError, match="must be a comparison of choices, but is not"):
+        stored(path, "abc")

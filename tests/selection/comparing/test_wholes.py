@@ -1,0 +1,87 @@
+"""Budgets in milliseconds are kept by the measured whole, whatever the sum of the units says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from selection.comparing.comparison import Comparison
+from selection.comparing.wholes import fitted
+from selection.reporting.tables import cost, latency_lines
+from supernet.budget import SLACK, Budget, Prices
+from supernet.system.timing import BUSY
+from supernet.units import Kept
+from tests.selection import made_up
+
+times = st.floats(1e-4, 0.1)
+
+
+@st.composite
+def budgets(draw: st.DrawFn) -> Budget:
+    prices = Prices("latency", draw(times), tuple(draw(st.lists(times, min_size=1, max_size=9))))
+    limit = draw(st.floats(0.3, 1.2)) * prices.full
+    assume(limit * SLACK >= prices.cheapest)
+    return Budget("latency", limit, prices)
+
+
+@given(budgets(), st.data())
+def test_what_is_kept_meets_the_budget_as_measured(budget: Budget, data: st.DataObject) -> None:
+    """However far the sum is off, and differently for each subnet: the budget is exceeded only where the
+    cheapest unit alone takes too long.
+    """
+    factors: dict[Kept, float] = {}
+
+    def whole(kept: Kept) -> float:
+        if kept not in factors:
+            factors[kept] = data.draw(st.floats(0.7, 2.0), label="times as long as the sum")
+        return factors[kept] * budget.prices.of(kept)
+
+    asked_for = list[Budget]()
+
+    def choose(asked: Budget) -> Kept:
+        asked_for.append(asked)
+        return asked.fill(range(asked.num_units))
+
+    kept, asked = fitted(choose, budget, whole)
+    assert any(kept)
+    assert asked.fits(kept)
+    assert budget.fits(kept)
+    assert not any(one.fits(one.full) for one in asked_for), "a strategy is not asked where all units fit"
+    if whole(kept) > budget.limit * SLACK:
+        last = replace(budget, limit=budget.prices.cheapest).fill(range(budget.num_units))
+        assert whole(last) > budget.limit * SLACK
+
+
+def test_a_choice_that_takes_44_percent_too_long_is_made_anew() -> None:
+    """By hand: six units of 2 ms and a base of 2 ms; as a whole everything takes 1.44 times as long."""
+    prices = Prices("latency", 0.002, (0.002,) * 6)
+    budget = Budget("latency=10ms", 0.010, prices)
+    kept, _ = fitted(lambda asked: asked.fill(range(6)), budget, lambda kept: 1.44 * prices.of(kept))
+    assert sum(kept) == 2  # 1.44 times 6 ms are 8.64 ms; three units would take 11.52 ms
+    kept, _ = fitted(lambda asked: asked.fill(range(6)), budget, lambda kept: 0.9 * prices.of(kept))
+    assert sum(kept) == 4
+    kept, _ = fitted(lambda asked: asked.fill(range(6)), budget, lambda _: 0.0144)
+    assert sum(kept) == 4  # nothing meets it, and dropping units gains nothing: it is said to be over
+
+
+@pytest.fixture(scope="module")
+def layers() -> Comparison:
+    return made_up.layers()
+
+
+def test_a_choice_over_the_budget_is_said_to_be(layers: Comparison) -> None:
+    contest = next(contest for contest in layers.contests if contest.quantity == "latency")
+    first, *others = contest.rows
+    late = replace(first, costs={**first.costs, "latency": 1.44 * contest.limit}, over=0.44)
+    assert cost(contest, late).endswith("(over by 44 %)")
+    assert "over" not in cost(contest, replace(late, over=0.0))
+    changed = replace(contest, rows=(late, *others))
+    contests = tuple(changed if one is contest else one for one in layers.contests)
+    said = latency_lines(replace(layers, contests=contests, busy=True))
+    assert sum("over by 44 %" in line for line in said) == 1
+    assert any(late.strategy in line and "over by 44 %" in line for line in said)
+    assert said[-1] == BUSY
+    assert BUSY not in latency_lines(layers)

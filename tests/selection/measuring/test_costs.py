@@ -1,0 +1,142 @@
+"""What units cost: any sum of prices is what the model cut out costs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from selection.measuring.costs import latency, machine, multiply_accumulates, parameters, time_whole
+from supernet.network.costs import macs
+from supernet.network.cutting import cut
+from supernet.network.supernet_ctc import Recogniser
+from supernet.runs.checkpoint import num_parameters
+from supernet.units import Granularity, Kept, LayerType
+from tests.supernet.tiny import NUM_TOKENS, tiny_config
+
+SECONDS = 0.6
+
+
+def net_of(granularity: Granularity, layer_type: LayerType, positions: str, extra: str) -> Recogniser:
+    more = {"self_conditioning": True} if extra == "conditioned" else {"heads": extra}
+    config = tiny_config(granularity, layer_type, model={"positions": positions, **more})
+    return Recogniser(config, NUM_TOKENS).eval()
+
+
+def subsets(num_units: int, count: int) -> Iterator[Kept]:
+    """Every unit alone, the full net, and some that are drawn."""
+    rng = random.Random(num_units)
+    yield from (tuple(i == unit for i in range(num_units)) for unit in range(num_units))
+    yield (True,) * num_units
+    for size in (rng.randint(1, num_units) for _ in range(count)):
+        chosen = rng.sample(range(num_units), size)
+        yield tuple(i in chosen for i in range(num_units))
+
+
+@pytest.mark.parametrize("granularity", ["layer", "module"])
+@pytest.mark.parametrize("layer_type", ["conformer", "transformer"])
+@pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
+@pytest.mark.parametrize("extra", ["shared", "per-size", "conditioned"])
+def test_parameters_add_up_to_those_of_the_cut_model(
+    granularity: Granularity, layer_type: LayerType, positions: str, extra: str
+) -> None:
+    net = net_of(granularity, layer_type, positions, extra)
+    prices = parameters(net)
+    for kept in subsets(len(net.table), count=8):
+        assert prices.of(kept) == num_parameters(cut(net, net.table.subnet(kept)))
+
+
+def test_the_published_blocks_cost_what_their_cut_models_cost() -> None:
+    model = {"positions": "none", "heads": "per-size", "convolution_bias": True}
+    net = Recogniser(tiny_config("module", "conformer-conv-first", model=model), NUM_TOKENS).eval()
+    prices, counts = parameters(net), multiply_accumulates(net, SECONDS)
+    for kept in subsets(len(net.table), count=2):
+        small = cut(net, net.table.subnet(kept))
+        assert prices.of(kept) == num_parameters(small)
+        assert counts.of(kept) == macs(small, SECONDS)
+
+
+def test_parameters_of_a_cut_model_are_priced_the_same() -> None:
+    net = net_of("module", "conformer", "relative", "per-size")
+    kept = tuple(i % 3 != 1 for i in range(len(net.table)))
+    prices, small = parameters(net), parameters(cut(net, net.table.subnet(kept)))
+    assert small.base == prices.base
+    assert small.units == tuple(itertools.compress(prices.units, kept))
+
+
+@pytest.mark.parametrize("granularity", ["layer", "module"])
+@pytest.mark.parametrize("layer_type", ["conformer", "transformer"])
+@pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
+@pytest.mark.parametrize("extra", ["shared", "per-size", "conditioned"])
+def test_multiply_accumulates_add_up_to_those_of_the_cut_model(
+    granularity: Granularity, layer_type: LayerType, positions: str, extra: str
+) -> None:
+    net = net_of(granularity, layer_type, positions, extra)
+    prices = multiply_accumulates(net, SECONDS)
+    assert prices.full == macs(net, SECONDS)
+    assert prices.base == macs(net, SECONDS, (False,) * len(net.table)) > 0
+    assert min(prices.units) > 0
+    for kept in random.Random(0).sample(list(subsets(len(net.table), count=8)), 4):
+        assert prices.of(kept) == macs(cut(net, net.table.subnet(kept)), SECONDS)
+
+
+@pytest.mark.parametrize("granularity", ["layer", "module"])
+@pytest.mark.parametrize("extra", ["shared", "per-size", "conditioned"])
+def test_latencies_are_positive_and_add_up_to_about_the_whole(granularity: Granularity, extra: str) -> None:
+    net = net_of(granularity, "conformer", "relative", extra)
+    prices = latency(net, SECONDS, repeats=5)
+    assert len(prices.units) == len(net.table)
+    assert all(0 < price < math.inf for price in (prices.base, *prices.units))
+    # Other processes may run beside; a unit that is missed or counted twice on every run is still seen.
+    assert 1 / 10 < prices.full / time_whole(net, SECONDS, repeats=5).best < 10
+
+
+def test_the_whole_of_a_cut_model_is_timed() -> None:
+    net = net_of("module", "transformer", "sinusoidal", "shared")
+    small = cut(net, net.table.subnet(net.table.first(1)))
+    assert 0 < time_whole(small, SECONDS, repeats=1).best < math.inf
+
+
+def test_runs_before_the_warm_up_ends_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds, clock = iter([9.0, 9.0, 9.0, 1.0, 5.0, 2.0]), [0.0]
+
+    def work(*_: object) -> None:
+        clock[0] += next(seconds)
+
+    monkeypatch.setattr("selection.measuring.costs._run_whole", work)
+    monkeypatch.setattr("supernet.system.timing.time.perf_counter", lambda: clock[0])
+    assert time_whole(net_of("layer", "transformer", "sinusoidal", "shared"), SECONDS, repeats=3).best == 1.0
+
+
+def test_timing_says_how_far_it_has_come() -> None:
+    said: list[tuple[str, int, int]] = []
+    net = net_of("layer", "transformer", "sinusoidal", "shared")
+    latency(net, SECONDS, repeats=2, report=lambda *what: said.append(what))
+    assert said == [("timing units", i, 5) for i in range(1, 6)]
+
+
+def test_prices_leave_the_network_as_it_was() -> None:
+    net = net_of("module", "conformer", "relative", "shared")
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    parameters(net)
+    multiply_accumulates(net, SECONDS)
+    latency(net, SECONDS, repeats=1)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert all(p.requires_grad and p.grad is None for p in net.parameters())
+
+
+def test_the_machine_has_a_name_and_threads() -> None:
+    name, _, threads = machine(torch.device("cpu")).rpartition(", ")
+    assert name
+    assert threads == "1 thread"
+
+
+def test_a_machine_without_a_list_of_processors_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_file", lambda _: False)
+    name, _, _ = machine(torch.device("cpu")).rpartition(", ")
+    assert name

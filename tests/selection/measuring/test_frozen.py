@@ -1,0 +1,196 @@
+"""Scores are learned, nothing else is, and they tell a harmful unit from useful ones."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from selection.measuring.frozen import TRAVELS, _learning, frozen, learn_scores
+from supernet.methods.iterative_zero_out import ZeroOut
+from supernet.methods.simple_top_k import LearnTopK
+from supernet.network.supernet_ctc import Recogniser
+from supernet.task import Batch
+from supernet.training.phases import Progress
+from supernet.training.step import Pass, Plan, Step
+from supernet.units import Granularity
+from tests.supernet.tiny import batch, recogniser, tiny_config
+
+FRAMES = [60, 48, 52, 40]
+
+each_method = pytest.mark.parametrize("method", TRAVELS)
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    pass
+
+
+def several() -> Iterator[Batch]:
+    """Endless, and different from step to step."""
+    return itertools.cycle([batch(FRAMES, seed, torch.float32) for seed in range(3)])
+
+
+def drawn(granularity: Granularity = "layer", **model: Any) -> Recogniser:
+    return recogniser(tiny_config(granularity, model=model)).float()
+
+
+@each_method
+@pytest.mark.parametrize("granularity", ["layer", "module"])
+def test_every_unit_gets_a_finite_score(method: str, granularity: Granularity) -> None:
+    net = drawn(granularity)
+    num_units = len(net.table)
+    for size in {1, num_units // 2, num_units - 1}:
+        scores = learn_scores(net, method, size, several(), 8, quiet)
+        assert len(scores) == num_units
+        assert all(math.isfinite(score) for score in scores)
+        assert len(set(scores)) > 1, "something was learned"
+
+
+@each_method
+@pytest.mark.parametrize("model", [{}, {"heads": "per-size"}, {"self_conditioning": True}], ids=str)
+def test_the_net_stays_as_it_is(method: str, model: dict[str, Any]) -> None:
+    net = drawn(**model).train()
+    net.frontend.requires_grad_(False)
+    wanting = {name for name, p in net.named_parameters() if p.requires_grad}
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    learn_scores(net, method, 2, several(), 3, quiet)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert {name for name, p in net.named_parameters() if p.requires_grad} == wanting
+    assert all(p.grad is None for p in net.parameters())
+    assert net.training
+
+
+@each_method
+def test_the_same_question_has_the_same_answer(method: str) -> None:
+    net = drawn(dropout=0.3)
+    state = torch.get_rng_state()
+    first = learn_scores(net, method, 2, several(), 6, quiet)
+    assert torch.equal(torch.get_rng_state(), state), "nothing is drawn, no dropout either"
+    assert learn_scores(net.train(), method, 2, several(), 6, quiet) == first
+    net.scores.data.fill_(3.0)
+    assert learn_scores(net, method, 2, several(), 6, quiet) == first, "what training learned does not count"
+    assert learn_scores(net, method, 2, several(), 6, quiet, lr=0.3) != first
+
+
+@each_method
+def test_it_takes_a_batch_a_step_and_tells(method: str) -> None:
+    told, data = list[tuple[int, int]](), several()
+    taken = itertools.count()
+    learn_scores(
+        drawn(), method, 2, (next(data) for _ in taken), 5, lambda _, done, of: told.append((done, of))
+    )
+    assert told == [(i + 1, 5) for i in range(5)]
+    assert next(taken) == 5
+
+
+@each_method
+@pytest.mark.parametrize("num_steps", [16, 64])
+def test_how_far_scores_can_go_does_not_depend_on_the_number_of_updates(method: str, num_steps: int) -> None:
+    scores = learn_scores(drawn(), method, 2, several(), num_steps, quiet)
+    start = 0.5 if method == "simple-top-k" else 10.0
+    moved = max(abs(score - start) for score in scores)
+    assert 0.15 * TRAVELS[method] < moved < 1.1 * TRAVELS[method]
+
+
+def test_a_head_of_its_own_reads_its_size() -> None:
+    net = drawn(heads="per-size")
+    expected = learn_scores(net, "simple-top-k", 2, several(), 4, quiet)
+    torch.nn.init.zeros_(net.heads["4"].weight)  # type: ignore[arg-type]
+    assert learn_scores(net, "simple-top-k", 2, several(), 4, quiet) == expected
+    torch.nn.init.zeros_(net.heads["2"].weight)  # type: ignore[arg-type]
+    assert learn_scores(net, "simple-top-k", 2, several(), 4, quiet) != expected
+
+
+@pytest.mark.parametrize(
+    ("size", "num_steps", "lengths"),
+    [(1, 200, [67, 66, 67]), (2, 200, [100, 100]), (2, 79, [79]), (3, 200, [200]), (1, 5, [5])],
+)
+def test_an_iteration_of_zeroing_is_not_too_short(size: int, num_steps: int, lengths: list[int]) -> None:
+    phases = _learning(drawn(), "iterative-zero-out", size, num_steps).phases()
+    assert [phase.num_steps for phase in phases] == [*lengths, 0]
+    last = phases[-2]
+    assert isinstance(last, ZeroOut)
+    assert last.out_after == 4 - size
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_k_falls_to_the_size(size: int) -> None:
+    learning, joint = _learning(drawn(), "simple-top-k", size, 60).phases()
+    assert isinstance(learning, LearnTopK)
+    assert [learning.k(Progress(step, 60)) for step in (0, 59)] == [3, size]
+    assert joint.num_steps == 0
+
+
+def test_frozen_gives_back_what_it_took_even_after_an_error() -> None:
+    net = drawn().train()
+    net.heads.eval()
+    with contextlib.suppress(KeyError), frozen(net):
+        assert not any(p.requires_grad for p in net.parameters())
+        assert not any(module.training for module in net.modules())
+        raise KeyError
+    assert all(p.requires_grad for p in net.parameters())
+    assert net.training
+    assert not net.heads.training
+
+
+@pytest.mark.parametrize("size", [0, 4, 5])
+def test_a_size_must_leave_something_out_and_in(size: int) -> None:
+    with pytest.raises(ValueError, match=f"`size` must be from 1 to 3, but is {size} instead"):
+        learn_scores(drawn(), "simple-top-k", size, several(), 2, quiet)
+
+
+def test_other_methods_learn_no_scores() -> None:
+    with pytest.raises(ValueError, match="`method` must be one of simple-top-k, iterative-zero-out, but is"):
+        learn_scores(drawn(), "on-demand", 2, several(), 2, quiet)
+
+
+# Do they say anything?
+
+LEARNING = batch(FRAMES, dtype=torch.float32)
+
+
+@pytest.fixture(scope="module", params=["layer", "module"])
+def spoilt(request: pytest.FixtureRequest) -> tuple[Recogniser, int]:
+    """A net that has learned one batch until some units matter, and then a unit of it was made harmful."""
+    net = drawn(request.param, dropout=0.0).train()
+    step = Step(Plan((Pass(len(net.table), net.table.full),)))
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = net(LEARNING, step)
+        (loss.total / loss.num_frames).backward()
+        optimizer.step()
+    return net.eval(), spoil(net)
+
+
+@torch.no_grad()
+def spoil(net: Recogniser) -> int:
+    """Let a unit say the opposite (a layer), or noise (a module); which one."""
+    layer = net.encoder.layers["1"]
+    if net.table.granularity == "layer":
+        layer.layer_norm.weight.neg_()  # type: ignore[union-attr,operator]
+        return net.table.position["layers.1"]
+    torch.nn.init.normal_(layer.conv.pointwise_conv2.weight, generator=torch.Generator().manual_seed(0))  # type: ignore[union-attr,arg-type]
+    return net.table.position["layers.1.conv"]
+
+
+@torch.no_grad()
+def loss_without(net: Recogniser) -> list[float]:
+    """By unit, the loss of the net that keeps all others."""
+    others = [tuple(i != unit for i in range(len(net.table))) for unit in range(len(net.table))]
+    found = {kept: float(losses.sum()) for kept, _, _, losses in net.score_all(LEARNING, others)}
+    return [found[kept] for kept in others]
+
+
+@each_method
+def test_a_harmful_unit_is_last(method: str, spoilt: tuple[Recogniser, int]) -> None:
+    net, harmful = spoilt
+    losses, num_units = loss_without(net), len(net.table)
+    assert min(losses) == losses[harmful]
+    scores = learn_scores(net, method, num_units - 1, itertools.repeat(LEARNING), 60, quiet)
+    assert min(scores) == scores[harmful]

@@ -1,0 +1,100 @@
+"""Gradients of gates are the slopes that finite differences see, for each utterance by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from selection.measuring.gradients import gate_gradients
+from supernet.audio.features import LOG_MEL
+from supernet.config import Config
+from supernet.network.lanes import FINAL, Lane
+from supernet.network.supernet_ctc import Recogniser, ctc_loss
+from supernet.task import Batch
+from tests.supernet.tiny import batch, part, recogniser, run_lanes, tiny_config
+
+FRAMES = [60, 33, 25, 47]
+CONFIGS = {
+    "layers": tiny_config(),
+    "modules": tiny_config("module"),
+    "transformer": tiny_config("module", "transformer", model={"positions": "sinusoidal"}),
+    "heads": tiny_config(model={"heads": "per-size"}),
+    "conditioned": tiny_config(model={"self_conditioning": True}),
+}
+
+
+@pytest.fixture(autouse=True)
+def exact_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the engine's attention weights be as precise as its inputs: it rounds all to float32."""
+    from fairseq2.models.transformer.sdpa import naive
+
+    def softmax(x: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
+        return torch.softmax(x, dim)
+
+    monkeypatch.setattr(naive, "softmax", softmax)
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    pass
+
+
+@torch.no_grad()
+def losses(net: Recogniser, data: Batch, gates_U: Tensor) -> Tensor:
+    """CTC loss per frame of each utterance, all with the same gates."""
+    rows = range(len(data))
+    (reading,) = run_lanes(net, data, [Lane(rows, net.table.full, gates_U)])
+    lengths = [LOG_MEL.num_stream_frames(n) for n in data.num_frames]
+    log_probs = net.read(reading[FINAL], len(net.table))
+    return ctc_loss(log_probs, lengths, data, rows) / torch.tensor(lengths)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_a_gradient_is_the_slope_of_the_loss(config: Config) -> None:
+    net, data, step = recogniser(config), batch(FRAMES), 1e-5
+    gradients = gate_gradients(net, [data], quiet)
+    assert gradients.shape == (len(FRAMES), len(net.table))
+    assert np.abs(gradients).max() > 1e-3
+    for unit in range(len(net.table)):
+        ones = torch.ones(len(net.table), dtype=torch.float64)
+        more, less = ones.clone(), ones.clone()
+        more[unit] += step
+        less[unit] -= step
+        slopes = (losses(net, data, more) - losses(net, data, less)) / (2 * step)
+        np.testing.assert_allclose(gradients[:, unit], slopes.numpy(), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_an_utterance_in_a_batch_is_as_alone(config: Config) -> None:
+    net, whole = recogniser(config), batch(FRAMES)
+    alone = [part(whole, range(i, i + 1)) for i in range(len(whole))]
+    together, apart = gate_gradients(net, [whole], quiet), gate_gradients(net, iter(alone), quiet)
+    np.testing.assert_allclose(apart, together, rtol=1e-9, atol=1e-9)
+
+
+def test_the_net_stays_as_it_is() -> None:
+    net, told = recogniser(tiny_config()), list[tuple[str, int, int]]()
+    net.frontend.requires_grad_(False)
+    wanting = {name for name, p in net.named_parameters() if p.requires_grad}
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    net.train()
+    dropped = gate_gradients(net, [batch(FRAMES)] * 2, lambda *told_now: told.append(told_now))
+    assert net.training, "the mode is as before"
+    assert np.array_equal(dropped, gate_gradients(net.eval(), [batch(FRAMES)] * 2, quiet)), "without dropout"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert {name for name, p in net.named_parameters() if p.requires_grad} == wanting
+    assert all(p.grad is None for p in net.parameters())
+    assert [done for _, done, _ in told] == [1, 2]
+
+
+def test_data_that_has_been_through_inference_mode_will_do() -> None:
+    net, data = recogniser(tiny_config()), batch(FRAMES)
+    expected = gate_gradients(net, [data], quiet)
+    with torch.inference_mode():
+        data.features_BTF, data.targets_BL = data.features_BTF.clone(), data.targets_BL.clone()
+    assert np.array_equal(gate_gradients(net, [data], quiet), expected)
+
+
+def test_without_utterances_there_are_no_rows() -> None:
+    assert gate_gradients(recogniser(tiny_config()), [], quiet).shape == (0, 4)

@@ -1,0 +1,236 @@
+"""Every strategy keeps to the contract, and does what its name says."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selection.contract import MadeUpEvidence, StrategyContract, budgets, table, uneven
+from selection.evidence import Evidence
+from selection.strategies.evolution import Evolution, EvolutionOptions, crossed, mutated
+from selection.strategies.exhaustive import Exhaustive, ExhaustiveOptions, all_subnets, num_candidates
+from selection.strategies.frozen import IterativeZeroOut, SimpleTopK
+from selection.strategies.gradient import Gradient
+from selection.strategies.greedy import Greedy, GreedyForward
+from selection.strategies.learned import Learned
+from selection.strategies.leave_one_out import LeaveOneOut
+from selection.strategies.rules import EveryOther, Random, RandomOptions, Tail, evenly_spread
+from selection.strategies.similarity import Similarity, SimilaritySVCCA
+from selection.strategy import Strategy
+from supernet.budget import Budget, Prices
+from supernet.settings.names import plugin_names
+from supernet.settings.plugins import load_plugin
+from supernet.units import Kept
+
+STRATEGIES: dict[str, type[Strategy]] = {
+    "learned": Learned,
+    "simple-top-k": SimpleTopK,
+    "iterative-zero-out": IterativeZeroOut,
+    "tail": Tail,
+    "every-other": EveryOther,
+    "random": Random,
+    "greedy": Greedy,
+    "greedy-forward": GreedyForward,
+    "leave-one-out": LeaveOneOut,
+    "similarity": Similarity,
+    "similarity-svcca": SimilaritySVCCA,
+    "gradient": Gradient,
+    "evolution": Evolution,
+    "exhaustive": Exhaustive,
+}
+
+
+def test_all_of_them_are_found_by_name() -> None:
+    assert set(plugin_names("strategy")) >= set(STRATEGIES)
+    for name, kls in STRATEGIES.items():
+        problems: list[str] = []
+        assert load_plugin("strategy", name, problems)[0] is kls
+        assert problems == []
+
+
+@pytest.mark.parametrize("kls", STRATEGIES.values(), ids=list(STRATEGIES), scope="class")
+class TestAll(StrategyContract):
+    @pytest.fixture(autouse=True)
+    def _remember(self, kls: type[Strategy]) -> None:
+        self.kls = kls
+
+    def make(self) -> Strategy:
+        return self.kls()
+
+
+def mask(text: str) -> Kept:
+    return tuple(letter == "1" for letter in text)
+
+
+def size(count: int, num_units: int = 12) -> Budget:
+    return Budget.of_size(count, num_units)
+
+
+class Paper(MadeUpEvidence):
+    """Losses by a formula of the test's own."""
+
+    def __init__(self, formula: Callable[[Kept], float], num_units: int) -> None:
+        super().__init__(table("layer", num_units))
+        self.formula, self.asked = formula, list[Kept]()
+
+    def losses(self, subnets: Sequence[Kept]) -> list[float]:
+        self.asked += subnets
+        return [self.formula(kept) for kept in subnets]
+
+
+@pytest.fixture
+def evidence() -> MadeUpEvidence:
+    return MadeUpEvidence(table("layer", 12))
+
+
+def test_tail_keeps_the_first(evidence: Evidence) -> None:
+    assert Tail().select(evidence, size(3)) == mask("111000000000")
+
+
+@pytest.mark.parametrize(("count", "kept"), [(6, "101010101010"), (3, "100010001000"), (9, "111011101110")])
+def test_every_other_keeps_even_distances(evidence: Evidence, count: int, kept: str) -> None:
+    assert EveryOther().select(evidence, size(count)) == mask(kept)
+
+
+@given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(1, n), st.just(n))))
+def test_even_distances_differ_by_one_at_most(numbers: tuple[int, int]) -> None:
+    kept = evenly_spread(*numbers)
+    assert sum(kept) == numbers[0]
+    places = [*(i for i, keep in enumerate(kept) if keep), numbers[1]]
+    distances = {b - a for a, b in itertools.pairwise(places)}
+    assert max(distances) - min(distances) <= 1
+
+
+def test_seeds_make_random_choices_differ(evidence: Evidence) -> None:
+    chosen = {Random(RandomOptions(seed=seed)).select(evidence, size(6)) for seed in range(20)}
+    assert len(chosen) > 15
+
+
+def test_learned_takes_the_highest_scores(evidence: MadeUpEvidence) -> None:
+    kept = Learned().select(evidence, size(4))
+    lowest_kept = min(worth for worth, keep in zip(evidence.worth, kept, strict=True) if keep)
+    assert lowest_kept > max(worth for worth, keep in zip(evidence.worth, kept, strict=True) if not keep)
+
+
+def test_learned_fills_another_budget_by_score() -> None:
+    evidence = Paper(lambda kept: 0.0, 4)
+    evidence.worth = (0.9, 0.8, 0.1, 0.7)
+    prices = Prices("params", 1.0, (5.0, 4.0, 1.0, 2.0))
+    # The best unit (5) fits, the second (4) no longer, the third (2) does, the last (1) too.
+    assert Learned().select(evidence, Budget("params", 9.0, prices)) == mask("1011")
+
+
+def test_learned_cannot_choose_without_scores(evidence: Evidence) -> None:
+    unlearned = MadeUpEvidence(evidence.table, with_scores=False)
+    assert "no scores" in (Learned().obstacle(unlearned, size(3)) or "")
+
+
+def test_greedy_asks_for_each_removal_once_and_takes_the_best() -> None:
+    worth = (4.0, 1.0, 3.0, 2.0)
+    evidence = Paper(lambda kept: -sum(w for w, keep in zip(worth, kept, strict=True) if keep), 4)
+    assert Greedy().select(evidence, size(2, 4)) == mask("1010")
+    assert evidence.asked == [mask(m) for m in ("0111", "1011", "1101", "1110", "0011", "1001", "1010")]
+
+
+def test_greedy_forward_adds_the_best() -> None:
+    worth = (4.0, 1.0, 3.0, 2.0)
+    evidence = Paper(lambda kept: -sum(w for w, keep in zip(worth, kept, strict=True) if keep), 4)
+    assert GreedyForward().select(evidence, size(2, 4)) == mask("1010")
+    assert evidence.asked == [mask(m) for m in ("1000", "0100", "0010", "0001", "1100", "1010", "1001")]
+
+
+def test_greedy_falls_into_the_trap_that_exhaustive_sees() -> None:
+    """Units 0 and 1 replace each other, so either may go; without both all is lost."""
+    losses = {"0111": 1.0, "1011": 1.1, "1101": 2.0, "1110": 2.0, "0011": 9.0, "0101": 3.1, "0110": 3.0,
+              "1010": 2.5, "1001": 2.0, "1100": 2.2}  # fmt: skip
+    evidence = Paper(lambda kept: losses["".join(str(int(keep)) for keep in kept)], 4)
+    assert Greedy().select(evidence, size(2, 4)) == mask("0110")
+    assert Exhaustive().select(evidence, size(2, 4)) == mask("1001")
+
+
+def test_greedy_uses_what_room_is_left() -> None:
+    """Removing the expensive unit leaves room for the cheap one that went before it."""
+    prices = Prices("params", 0.0, (10.0, 1.0, 1.0))
+    worth = (2.0, 0.5, 1.0)
+    evidence = Paper(lambda kept: -sum(w for w, keep in zip(worth, kept, strict=True) if keep), 3)
+    assert Greedy().select(evidence, Budget("params", 2.0, prices)) == mask("011")
+
+
+def test_leave_one_out_drops_what_is_not_missed() -> None:
+    rise = (0.5, 0.0, 0.9, 0.2)
+    evidence = Paper(lambda kept: sum(r for r, keep in zip(rise, kept, strict=True) if not keep), 4)
+    assert LeaveOneOut().select(evidence, size(2, 4)) == mask("1010")
+    assert [sum(kept) for kept in evidence.asked] == [3, 3, 3, 3]
+
+
+def test_gradient_keeps_the_steepest_gates() -> None:
+    evidence = MadeUpEvidence(table("layer", 3))
+    evidence.worth = (0.2, -2.0, 1.0)  # to first order, closing a harmful gate changes the loss as much
+    assert Gradient().select(evidence, size(2, 3)) == mask("011")
+
+
+@pytest.mark.parametrize("kls", [Similarity, SimilaritySVCCA])
+def test_similarity_drops_what_changes_little(kls: type[Similarity], monkeypatch: pytest.MonkeyPatch) -> None:
+    evidence = MadeUpEvidence(table("layer", 3))
+    matrix = evidence.similarity(kls.measure)
+    matrix[0, 1], matrix[1, 2], matrix[2, 3] = 0.2, 0.99, 0.5
+    other = np.zeros_like(matrix)  # of the measure that is not meant
+    by_measure = {"cka": other, "svcca": other, kls.measure: matrix}
+    monkeypatch.setattr(evidence, "similarity", by_measure.__getitem__)
+    assert kls().select(evidence, size(2, 3)) == mask("101")
+
+
+@pytest.mark.parametrize("num_units", [4, 6, 9])
+def test_exhaustive_finds_the_minimum(num_units: int) -> None:
+    evidence = MadeUpEvidence(table("layer", num_units))
+    for budget in budgets(num_units):
+        chosen = evidence.loss(Exhaustive().select(evidence, budget))
+        every = [kept for kept in itertools.product((False, True), repeat=num_units) if budget.fits(kept)]
+        rivals = [kept for kept in every if not budget.counts_units or sum(kept) == budget.limit]
+        assert chosen == min(evidence.losses(rivals))
+        assert len(all_subnets(budget)) == len(rivals) <= num_candidates(budget)
+
+
+def test_exhaustive_says_where_there_are_too_many(evidence: Evidence) -> None:
+    reason = Exhaustive(ExhaustiveOptions(max_subnets=100)).obstacle(evidence, size(6))
+    assert reason == "it would have to score 924 subnets, more than `exhaustive.max_subnets` (100)"
+    assert Exhaustive().obstacle(evidence, size(6)) is None
+    assert "281,474,976,710,655" in (
+        Exhaustive().obstacle(evidence, Budget("x", 30.0, uneven(48, "macs"))) or ""
+    )
+
+
+@pytest.mark.parametrize("count", [3, 6, 9])
+def test_evolution_comes_near_the_best(evidence: MadeUpEvidence, count: int) -> None:
+    best = evidence.loss(Exhaustive().select(evidence, size(count)))
+    evidence.num_asked = 0
+    found = evidence.loss(Evolution().select(evidence, size(count)))
+    assert evidence.num_asked <= 9 * 32
+    chance = evidence.losses(all_subnets(size(count)))
+    assert sum(loss < found for loss in chance) <= len(chance) // 50
+    assert found >= best
+
+
+def test_more_generations_find_no_worse(evidence: MadeUpEvidence) -> None:
+    few, many = (
+        evidence.loss(Evolution(EvolutionOptions(generations=n)).select(evidence, size(6))) for n in (1, 12)
+    )
+    assert many <= few
+
+
+@given(st.integers(0, 10_000))
+def test_mutants_and_crosses_fit(seed: int) -> None:
+    draw = random.Random(seed)
+    for budget in budgets(7):
+        one, other = (budget.fill(draw.sample(range(7), 7)) for _ in range(2))
+        assert budget.fits(mutated(one, budget, draw))
+        child = crossed(one, other, budget, draw)
+        assert budget.fits(child)
+        if budget.counts_units:
+            assert all(child[i] for i in range(7) if one[i] and other[i])

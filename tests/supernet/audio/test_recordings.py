@@ -1,0 +1,167 @@
+"""Any rate and container, streamed: what comes block by block is what comes at once."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import torchaudio.functional
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from supernet.audio import recordings as audio
+from supernet.audio.recordings import AudioError, mono, read, resampled
+from tests.tasks.folders import tone
+
+
+def whole(file: Path) -> torch.Tensor:
+    return torch.cat(list(read(file)))
+
+
+@settings(max_examples=12)
+@given(st.sampled_from([8000, 11025, 12000, 22050, 24000, 44100, 48000]), st.integers(1, 30_000), st.data())
+def test_resampling_in_blocks_is_resampling_at_once(rate: int, length: int, data: st.DataObject) -> None:
+    samples = torch.randn(length, generator=torch.Generator().manual_seed(length))
+    block = data.draw(st.integers(max(1, length // 9), length))
+    streamed = torch.cat(list(resampled(torch.split(samples, block), rate)))
+    expected = torchaudio.functional.resample(samples, rate, 16_000)
+    assert streamed.shape == expected.shape
+    torch.testing.assert_close(streamed, expected, atol=1e-4, rtol=0)
+
+
+def test_an_odd_rate_needs_no_filter_of_gigabytes() -> None:
+    samples = torch.cat(list(resampled([torch.from_numpy(tone(1.0, rate=44_101))], 44_101)))
+    assert abs(len(samples) - 16_000) <= 1
+    expected = torch.from_numpy(tone(1.0))[: len(samples)]
+    torch.testing.assert_close(samples[500:15_000], expected[500:15_000], atol=5e-3, rtol=0)
+
+
+@pytest.mark.parametrize("rate", [1000, 1009, 8001, 16_001, 44_101, 191_999, 999_983, 1_000_000])
+def test_no_rate_needs_much_memory_or_time(rate: int) -> None:
+    """Of any two rates: at once and in blocks."""
+    samples = torch.from_numpy(tone(0.5, 40, rate))
+    for found in (
+        audio.resample(samples, rate),
+        torch.cat(list(resampled(torch.split(samples, 9999), rate))),
+    ):
+        assert abs(len(found) - len(samples) * 16_000 / rate) <= 2
+        torch.testing.assert_close(
+            found[2000:6000], torch.from_numpy(tone(0.5, 40))[2000:6000], atol=2e-2, rtol=0
+        )
+    ratio = audio._ratio(rate)
+    assert ratio.numerator * ratio.denominator <= 5_000_000, "numbers in the filter"
+
+
+@pytest.mark.parametrize("rate", [0, 1, 999, 1_000_001, 2**31 - 1])
+def test_a_rate_of_no_recording_is_refused(rate: int) -> None:
+    with pytest.raises(AudioError, match=f"sampling rate must be from 1000 to 1000000 Hz, but is {rate}"):
+        list(resampled([torch.zeros(9)], rate))
+
+
+def test_what_can_be_read_only_once_is_read_like_a_file(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", tone(20.0), 16_000)
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    assert audio.seconds(fifo) == 0, "nothing may wait for a pipe, or take from it"
+    reading, writing = os.pipe()
+    for target, name in ((fifo, fifo), (writing, Path(f"/dev/fd/{reading}"))):
+        command = ["sh", "-c", f"cat a.flac > {fifo}"] if target == fifo else ["cat", "a.flac"]
+        with subprocess.Popen(command, cwd=tmp_path, stdout=None if target == fifo else writing):
+            if target == writing:
+                os.close(writing)
+            assert torch.equal(whole(name), whole(tmp_path / "a.flac"))
+    os.close(reading)
+
+
+def test_a_stream_that_does_not_begin_like_audio_is_not_read_to_its_end() -> None:
+    for endless in ("/dev/zero", "/dev/urandom"):
+        with pytest.raises(AudioError, match="Format not recognised"):
+            whole(Path(endless))
+    with pytest.raises(AudioError, match="it is empty"):
+        whole(Path("/dev/null"))
+
+
+def test_names_are_names_whatever_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that is no UTF-8, and the one that libsndfile takes for standard input."""
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("a.wav", tone(1.0), 16_000)
+    for name in (os.fsdecode(b"caf\xe9.wav"), "-", "talk [dQw4].wav"):
+        os.rename("a.wav", name)
+        assert len(whole(Path(name))) == 16_000
+        assert audio.seconds(Path(name)) == 1
+        os.rename(name, "a.wav")
+    os.rename("a.wav", "a.raw")
+    with pytest.raises(AudioError, match="without a header"):
+        whole(Path("a.raw"))
+    assert audio.seconds(Path("a.raw")) == 0
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
+def test_containers_do_not_matter(tmp_path: Path, suffix: str) -> None:
+    soundfile.write(tmp_path / f"a.{suffix}", tone(1.0, rate=44_100), 44_100)
+    assert f".{suffix}" in audio.extensions()
+    samples = whole(tmp_path / f"a.{suffix}")
+    assert abs(len(samples) - 16_000) < 2500  # lossy ones pad
+    assert samples[4000:12_000].abs().max() == pytest.approx(0.5, abs=0.05)
+
+
+def test_rates_and_channels_do_not_matter(tmp_path: Path) -> None:
+    first = torch.from_numpy(tone(1.0))
+    for name, rate, channels in (("a.wav", 16_000, 1), ("b.wav", 8_000, 2), ("c.flac", 44_100, 3)):
+        soundfile.write(tmp_path / name, np.stack([tone(1.0, rate=rate)] * channels, axis=1), rate)
+        samples = whole(tmp_path / name)
+        assert len(samples) == 16_000
+        middle = slice(1000, -1000)  # resampling rings at the ends
+        torch.testing.assert_close(samples[middle], first[middle], atol=5e-3, rtol=0)
+
+
+def test_channels_are_averaged_and_integers_scaled() -> None:
+    assert torch.equal(mono(np.array([[0.5, 0.0], [1.0, -1.0]])), torch.tensor([0.25, 0.0]))
+    assert torch.equal(mono(np.array([-32768, 16384], dtype=np.int16)), torch.tensor([-1.0, 0.5]))
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        (torch.zeros(1, 2, 3), r"must be numbers of the shape \(S,\) or \(S, C\)"),
+        (torch.zeros(3, dtype=torch.bool), "must be numbers"),
+        (torch.tensor([0.0, float("nan")]), "must be finite"),
+    ],
+)
+def test_what_is_no_audio_is_named(samples: torch.Tensor, words: str) -> None:
+    with pytest.raises(AudioError, match=words):
+        mono(samples)
+
+
+def test_unreadable_files_are_errors_also_in_the_middle(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.random.default_rng(0).uniform(-0.5, 0.5, 800_000), 16_000, format="flac")
+    data = bytearray(buffer.getvalue())
+    data[len(data) // 2 :] = b"\x55" * (len(data) - len(data) // 2)
+    (tmp_path / "broken.flac").write_bytes(data)
+    (tmp_path / "short.wav").write_bytes(b"RIFF")
+    reasons = {
+        "broken.flac": "lost sync",
+        "short.wav": "",
+        "gone.wav": "there is no such file",
+        ".": "is a folder",
+    }
+    for name, words in reasons.items():
+        with pytest.raises(AudioError, match=words):
+            whole(tmp_path / name)
+    assert audio.seconds(tmp_path / "gone.wav") == 0
+    assert audio.seconds(tmp_path / "short.wav") == 0
+
+
+def test_blocks_are_short_however_long_the_file(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.flac", np.tile(tone(1.0, rate=8000), 90), 8000)
+    lengths = [len(block) for block in read(tmp_path / "long.flac")]
+    assert sum(lengths) == 90 * 16_000
+    assert max(lengths) <= 2 * audio.BLOCK_SECONDS * 16_000
+    assert audio.seconds(tmp_path / "long.flac") == 90

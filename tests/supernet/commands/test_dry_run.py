@@ -1,0 +1,90 @@
+"""``--dry-run`` says what a training would be, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from supernet.network.costs import macs
+from supernet.network.cutting import cut
+from supernet.runs.checkpoint import load, num_parameters
+from supernet.runs.run import Run
+from supernet.train import main
+from tests.supernet.processes import settings
+
+
+def rows(printed: str) -> dict[str, str]:
+    """The table's second column by the first."""
+    cells = [line.strip("│ ").split("│") for line in printed.splitlines() if line.startswith("│")]
+    return {first.strip(): second.strip() for first, second in cells}
+
+
+def dry(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, str]:
+    main([*settings(), "--dry-run", *arguments])
+    return rows(capsys.readouterr().out)
+
+
+def test_a_prepared_corpus(
+    finished: tuple[Run, str],
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Sizes are those of the nets that the same settings have trained."""
+    monkeypatch.chdir(place)
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    table = dry(capsys)
+    run = finished[0]
+    trained = load(run.model_stem)
+    for size, subnet in run.subnets().items():
+        net = cut(trained.recogniser, subnet)
+        million, billion = num_parameters(net) / 1e6, macs(net) / 1e9
+        assert table[f"size {size}"] == f"{million:.2f} M parameters, {billion:.2f} G MACs at 10 s"
+    assert table["tokens"] == str(len(trained.tokens))
+    assert table["updates"] == "24"
+    # 24 batches of 8 s, from 24 utterances of 21.6 s in all
+    assert table["epochs"] == "about 8.9 of 24 utterances, 0.01 h"
+    assert table["measured on"].endswith("(cpu)")
+    assert table["memory, estimated"].endswith(" GB of the process")
+    assert table["time, estimated"].split()[1] in ("s", "min")
+    assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before
+
+
+def test_nothing_is_prepared(
+    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tones").symlink_to(tones)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SUPERNET_CACHE", str(tmp_path / "cache"))
+    table = dry(capsys, "--method", "individual")
+    assert [path.name for path in tmp_path.iterdir()] == ["tones"]
+    assert table["tokens"] == "unknown; 30 assumed"
+    assert table["epochs"] == "unknown: the corpus is not prepared yet"
+    assert table["updates"] == "24 for each of 2 nets"
+    assert {"size 2", "size 4"} <= set(table)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--sizes", "0"], "`sizes"),
+        (["--task", "./gone"], "folder of manifests"),
+        (["--task", "digits"], "path"),
+    ],
+)
+def test_a_wrong_configuration_ends_as_always(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["--dry-run", *arguments])
+    assert end.value.code == 2
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,98 @@
+"""A layer of the published kind, against the same weights in PyTorch's own modules."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from fairseq2.models.transformer import AttentionBiasCache
+from fairseq2.nn import BatchLayout
+from torch import Tensor, nn
+
+from supernet.config import ModelConfig
+from supernet.network.layers import branches_of, build_layer
+from supernet.units import MODULES, UnitTable
+from tests.supernet.tiny import tiny_model
+
+PUBLISHED = {"layer_type": "conformer-conv-first", "positions": "none", "convolution_bias": True}
+
+
+def by_hand(layer: nn.Module, x_BSD: Tensor, num_heads: int) -> Tensor:
+    """Half a feed-forward, convolution, attention, half a feed-forward, norm (arXiv 2407.18930)."""
+    state = layer.state_dict()
+    dim = x_BSD.size(-1)
+
+    def norm(name: str, x: Tensor) -> Tensor:
+        return F.layer_norm(x, (dim,), state[f"{name}.weight"], state[f"{name}.bias"])
+
+    def linear(name: str, x: Tensor) -> Tensor:
+        return F.linear(x, state[f"{name}.weight"].squeeze(-1), state[f"{name}.bias"])
+
+    def half(name: str, x: Tensor) -> Tensor:
+        inner = F.silu(linear(f"{name}.inner_proj", norm(f"{name}_layer_norm", x)))
+        return x + 0.5 * linear(f"{name}.output_proj", inner)
+
+    x_BSD = half("ffn1", x_BSD)
+    y_BSD = F.glu(linear("conv.pointwise_conv1", norm("conv_layer_norm", x_BSD)), dim=-1)
+    depthwise = state["conv.depthwise_conv.weight"], state["conv.depthwise_conv.bias"]
+    y_BSD = F.conv1d(y_BSD.transpose(1, 2), *depthwise, padding="same", groups=dim).transpose(1, 2)
+    x_BSD = x_BSD + linear("conv.pointwise_conv2", F.silu(norm("conv.layer_norm", y_BSD)))
+    attention = nn.MultiheadAttention(dim, num_heads, batch_first=True).to(x_BSD.dtype)
+    names = [f"self_attn.{name}_proj" for name in ("q", "k", "v")]
+    attention.load_state_dict(
+        {
+            "in_proj_weight": torch.cat([state[f"{name}.weight"] for name in names]),
+            "in_proj_bias": torch.cat([state[f"{name}.bias"] for name in names]),
+            "out_proj.weight": state["self_attn.output_proj.weight"],
+            "out_proj.bias": state["self_attn.output_proj.bias"],
+        }
+    )
+    y_BSD = norm("self_attn_layer_norm", x_BSD)
+    x_BSD = x_BSD + attention(y_BSD, y_BSD, y_BSD, need_weights=False)[0]
+    return norm("layer_norm", half("ffn2", x_BSD))
+
+
+def test_the_published_block_is_what_its_weights_say() -> None:
+    torch.manual_seed(0)
+    config = tiny_model(**PUBLISHED)
+    layer = build_layer(config, frozenset(MODULES["conformer-conv-first"]), None).double().eval()
+    x_BSD = torch.randn(2, 9, config.dim, dtype=torch.float64)
+    whole = branches_of(layer, MODULES["conformer-conv-first"]).run
+    with torch.inference_mode():
+        found = whole(x_BSD, BatchLayout.of(x_BSD), AttentionBiasCache())
+        expected = by_hand(layer, x_BSD, config.num_heads)
+        other = branches_of(layer, MODULES["conformer"]).run(
+            x_BSD, BatchLayout.of(x_BSD), AttentionBiasCache()
+        )
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    assert (found - other).abs().max() > 1e-3  # the order matters
+
+
+def test_units_are_listed_as_they_run() -> None:
+    table = UnitTable.of(1, "module", "conformer-conv-first")
+    assert [unit.name for unit in table.units] == [
+        "layers.0.ffn1", "layers.0.conv", "layers.0.self_attn", "layers.0.ffn2",
+    ]  # fmt: skip
+
+
+def test_attention_drops_weights_in_training_alone() -> None:
+    torch.manual_seed(0)
+    config = tiny_model(**{**PUBLISHED, "attention_dropout": 0.5, "dropout": 0.0})
+    layer = build_layer(config, frozenset({"self_attn"}), None)
+    x_BSD = torch.randn(1, 9, 16)
+
+    def output() -> Tensor:
+        return branches_of(layer, MODULES["conformer-conv-first"]).run(
+            x_BSD, BatchLayout.of(x_BSD), AttentionBiasCache()
+        )
+
+    assert not torch.equal(output(), output())
+    layer.eval()
+    assert torch.equal(output(), output())
+
+
+def test_relative_attention_has_no_dropout() -> None:
+    with pytest.raises(
+        ValueError, match=r"`model.attention_dropout` must be 0 with `model.positions` relative"
+    ):
+        ModelConfig.model_validate({"attention_dropout": 0.1})

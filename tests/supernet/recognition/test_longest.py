@@ -1,0 +1,28 @@
+"""The longest utterance that a configuration lets through is one that its network can read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from supernet.audio.features import NUM_BANDS
+from supernet.network.supernet_ctc import Recogniser
+from supernet.runs.resolve import ConfigError, resolve
+
+
+def settings(max_seconds: float, positions: str) -> dict[str, Any]:
+    small = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels": 2}
+    model = {**small, "max_frames": 256, "positions": positions}
+    return {"sizes": [1], "model": model, "task": {"max_seconds": max_seconds}}
+
+
+@pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
+def test_what_fits_is_read_and_what_does_not_is_refused(positions: str) -> None:
+    net = Recogniser(resolve([settings(10.3, positions)]).config, num_tokens=5).eval()
+    assert net.log_probs(torch.zeros(1, 1030, NUM_BANDS), [1030], net.table.full).shape == (1, 256, 5)
+    with pytest.raises(ConfigError, match=r"`model\.max_frames`, which is 256, but 10\.4 s are 259 frames"):
+        resolve([settings(10.4, positions)])
+    with pytest.raises(ValueError, match="256"):
+        net.log_probs(torch.zeros(1, 1040, NUM_BANDS), [1040], net.table.full)

@@ -1,0 +1,117 @@
+"""A training that begins with a pretrained encoder, from the command line to what is made of its run."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from supernet import Recognizer, cut, evaluate
+from supernet.export.__main__ import main as export_main
+from supernet.runs.run import Run
+from tests.supernet import encoders
+from tests.supernet.processes import run, stop_at
+from tests.tasks.folders import tone
+
+FROZEN, STEPS = 4, 8
+TRAIN = {"num_steps": STEPS, "publish_every": 2, "checkpoint_every": 2, "validate_every": 4, "num_threads": 1}
+
+
+@pytest.fixture(scope="module")
+def here(place: Path) -> Path:
+    """Where the corpus of tones is, with an encoder beside it."""
+    encoders.write(place / "encoder", "base")
+    return place
+
+
+def command(out: str) -> list[str]:
+    settings = {"model.init": "encoder", "model.freeze_frontend_steps": FROZEN, "task.batch_seconds": 4}
+    settings |= {"method.score_learning": 0.25, **{f"train.{name}": value for name, value in TRAIN.items()}}
+    options = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    start = ["supernet.train", "--task", "tones", "--sizes", "2,4", "--device", "cpu"]
+    return [*start, *options, "--out", f"runs/{out}"]
+
+
+@pytest.fixture(scope="module")
+def begun(here: Path) -> tuple[Run, str]:
+    """A finished run, and what it printed; all checkpoints but the last two are gone."""
+    printed, complaints = run(*command("pretrained"), cwd=here)
+    return Run(here / "runs" / "pretrained"), printed + complaints
+
+
+def frontend(run: Run, step: int) -> dict[str, Tensor]:
+    """The frontend's weights at a checkpoint."""
+    file = run.folder / "checkpoints" / f"step_{step}/model/pp_00/tp_00/sdp_00.pt"
+    weights: dict[str, Any] = torch.load(file, weights_only=True)
+    return {
+        name.partition("frontend.body.")[2]: tensor
+        for name, tensor in weights.items()
+        if name.startswith("frontend.")
+    }
+
+
+def test_the_run_ends_with_its_table_and_nothing_strange(begun: tuple[Run, str]) -> None:
+    run_, printed = begun
+    assert "Warning" not in printed
+    results = run_.results()["sizes"]
+    assert results["2"]["params"] < results["4"]["params"]
+    assert 0 < results["2"]["macs"] < results["4"]["macs"]
+
+
+def test_stopped_while_frozen_it_ends_as_if_it_never_had(begun: tuple[Run, str], here: Path) -> None:
+    """Until the frontend is let go it is the checkpoint's, bit by bit; afterwards it learns."""
+    whole, again = begun[0], Run(here / "runs" / "stopped")
+    stop_at(FROZEN, command("stopped"), again.folder, here, signal.SIGKILL)
+    theirs = encoders.model("base")[0].encoder_frontend.state_dict()
+    kept = frontend(again, FROZEN)
+    assert set(kept) == set(theirs)
+    for name, tensor in theirs.items():
+        assert torch.equal(kept[name], tensor), name
+
+    run(*command("stopped"), cwd=here)
+    ours, expected = frontend(again, STEPS), frontend(whole, STEPS)
+    for name, tensor in expected.items():
+        assert torch.equal(ours[name], tensor), name
+        assert not torch.equal(tensor, theirs[name]), f"{name} has not learned"
+    assert again.model_stem.with_suffix(".safetensors").read_bytes() == (
+        whole.model_stem.with_suffix(".safetensors").read_bytes()
+    )
+
+
+def test_everything_behind_training_needs_no_checkpoint_of_fairseq2s(
+    begun: tuple[Run, str],
+    here: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_ = begun[0]
+    monkeypatch.chdir(here)
+    aside = (here / "encoder").rename(tmp_path / "aside")
+    try:
+        evaluate.main(["runs/pretrained", "--sizes", "2", "--split", "valid"])
+        cut.main(["runs/pretrained", "--size", "2", "--out", str(tmp_path / "small")])
+    finally:
+        aside.rename(here / "encoder")
+    assert "valid" in capsys.readouterr().out
+
+    sounds = [torch.from_numpy(tone(seconds, 300)) for seconds in (0.01, 0.9, 25.0)]
+    whole, small = Recognizer.load(run_.folder).use(2), Recognizer.load(tmp_path / "small")
+    found = whole.transcribe(sounds, 16_000, batch=3)
+    assert found == small.transcribe(sounds, 16_000, batch=1)
+    assert [round(x.seconds, 2) for x in found] == [0.01, 0.9, 25.0]
+    for heard in (token for x in found for token in x.tokens):
+        assert round(heard.start / 0.02, 6) == round(heard.start / 0.02)
+
+
+def test_exporting_is_refused_clearly(begun: tuple[Run, str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        export_main([str(begun[0].folder), "--size", "2", "--unchecked", "--format", "torch"])
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "log-mel" in line
+    assert "`python -m supernet.cut`" in line

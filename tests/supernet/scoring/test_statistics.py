@@ -1,0 +1,93 @@
+"""Resampling in blocks: the size of a block changes no result, and memory stays where it is."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supernet.scoring import statistics
+from supernet.scoring.statistics import Floats, Ints, interval, permutation_p, resampled_rates
+
+counts = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(1, 9)), min_size=1, max_size=12)
+
+
+def columns(rows: list[tuple[int, int, int]]) -> tuple[Ints, Ints, Ints]:
+    first, second, words = np.array(rows, np.int64).T
+    return first, second, words
+
+
+def at_once(errors_N: Ints, words_N: Ints, num: int) -> Floats:
+    """All resamples in one table."""
+    picks = np.random.default_rng(0).integers(0, len(errors_N), (num, len(errors_N)))
+    return np.asarray(errors_N[picks].sum(axis=1) / words_N[picks].sum(axis=1))
+
+
+def test_permutations_at_once_and_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.binomial(5, 0.25, 300), rng.binomial(5, 0.2, 300)
+    change = (first - second)[first != second]
+    signs = np.random.default_rng(0).choice(np.array([-1, 1]), (500, len(change)))
+    as_large = int((np.abs(signs @ change) >= abs(change.sum())).sum())
+    for block in (1 << 18, 1000, 77):
+        monkeypatch.setattr(statistics, "BLOCK", block)
+        assert permutation_p(first, second, num=500) == (1 + as_large) / 501
+
+
+@given(counts, st.integers(1, 50), st.integers(1, 20))
+def test_the_block_changes_nothing(rows: list[tuple[int, int, int]], block: int, num: int) -> None:
+    errors, _, words = columns(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "BLOCK", block)
+        np.testing.assert_array_equal(resampled_rates(errors, words, num=num), at_once(errors, words, num))
+
+
+def peak_mb(work: Callable[[], object]) -> float:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1] / 1e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("num_utterances", [20_000, 200_000])
+def test_memory_does_not_grow_with_the_number_of_utterances(num_utterances: int) -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.binomial(5, 0.25, num_utterances), rng.binomial(5, 0.2, num_utterances)
+    words = rng.integers(5, 20, num_utterances)
+    # 100 resamples of 200,000 utterances are 20 million numbers, 160 MB, if they are drawn at once.
+    assert peak_mb(lambda: resampled_rates(first, words, num=100)) < 15
+    assert peak_mb(lambda: permutation_p(first, second, num=100)) < 15
+
+
+@pytest.mark.parametrize(("errors", "rate"), [(0, 0.0), (2, 1.0)])
+def test_the_interval_of_a_constant_is_a_point(errors: int, rate: float) -> None:
+    low, high = interval(np.full(9, errors), np.full(9, 2))
+    assert (low, high) == (rate, rate)
+
+
+def test_one_utterance_has_no_spread() -> None:
+    assert interval(np.array([1]), np.array([4])) == (0.25, 0.25)
+
+
+def test_the_interval_covers_the_truth_about_19_times_out_of_20() -> None:
+    rng = np.random.default_rng(0)
+    covered, num = 0, 200
+    for i in range(num):
+        errors = rng.binomial(5, 0.2, size=100)
+        low, high = interval(errors, np.full(100, 5), seed=i, num=400)
+        covered += low <= 0.2 <= high
+    assert 0.88 <= covered / num <= 0.99
+
+
+def test_the_interval_resamples_utterances_not_words() -> None:
+    """Errors that come in whole utterances spread more than as many that are scattered over all."""
+    clustered = interval(np.array([10] * 10 + [0] * 90), np.full(100, 10))
+    scattered = interval(np.full(100, 1), np.full(100, 10))
+    assert clustered[1] - clustered[0] > 0.08
+    assert scattered[1] - scattered[0] == 0

@@ -1,0 +1,92 @@
+"""Where computations run, and that a run does not depend on where it was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from supernet.errors import ArgumentError, option_names
+from supernet.runs.resolve import ConfigError, resolve, resolve_trained
+from supernet.runs.run import Run, RunError, as_data
+from supernet.system.devices import chosen_device
+
+
+def test_a_device_that_is_not_there_is_said() -> None:
+    assert chosen_device("cpu") == torch.device("cpu")
+    for name in ("cuda:97", "cuda:00000000000000000000099"):
+        with pytest.raises(ArgumentError, match=f"must be a GPU of this machine, .*'{name}'"):
+            chosen_device(name)
+    for name in ("", "gpu", "cuda:", "cuda:-1", "cuda:1 ", "meta"):
+        with pytest.raises(ArgumentError, match="`device` must be cpu, cuda or cuda:N"):
+            chosen_device(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "rank", "expected"),
+    [
+        (None, None, "cuda:0"),
+        ("cuda", None, "cuda:0"),
+        ("cuda:1", None, "cuda:1"),
+        (None, "1", "cuda:1"),
+        ("cuda", "1", "cuda:1"),
+        ("cuda:0", "1", "cuda:0"),
+        ("cpu", "1", "cpu"),
+        (None, "7", "cuda:0"),
+    ],
+)
+def test_each_process_has_a_gpu_of_its_own(
+    name: str | None, rank: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)  # as on a machine with two
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert chosen_device(name) == torch.device(expected)
+
+
+def test_the_device_is_no_setting_that_two_runs_differ_in(tmp_path: Path) -> None:
+    run, config = Run(tmp_path / "run"), resolve([{"device": "cpu"}]).config
+    run.begin(config.model_copy(update={"device": "cuda:97"}))
+    run.begin(config, lambda data: as_data(resolve_trained(data).config))
+    assert run.config_data()["device"] == "cpu"
+    with pytest.raises(RunError, match="these differ: seed was 0, is 1") as found:
+        run.begin(resolve([{"seed": 1}]).config)
+    assert "device was" not in str(found.value)
+
+
+def test_what_was_trained_elsewhere_is_read_here(tmp_path: Path) -> None:
+    data = as_data(resolve([{}]).config) | {"device": "cuda:97"}
+    assert resolve_trained(data).config.device is None
+    with pytest.raises(ConfigError, match="`device` must be a GPU"):
+        resolve([data])
+
+
+def test_paths_mean_the_same_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    task = {
+        "name": "manifest",
+        "path": "corpus",
+        "tokens": "lists/tokens.txt",
+        "cache": "~/cache",
+        "noise": {"folder": "../musan"},
+        "eval_reverb": {"folder": "/rirs"},
+    }
+    found = as_data(resolve([{"task": task}]).config)["task"]
+    assert found["path"] == str(tmp_path / "corpus")
+    assert found["tokens"] == str(tmp_path / "lists/tokens.txt")
+    assert found["cache"] == str(tmp_path / "home" / "cache")
+    assert found["noise"]["folder"] == str(tmp_path / "../musan")
+    assert found["eval_reverb"]["folder"] == "/rirs"
+    monkeypatch.chdir("/")
+    assert as_data(resolve([{"task": found}]).config)["task"] == found
+
+
+def test_names_of_arguments_become_options() -> None:
+    text = "`lm_weight` must go with `lm`, but `folder` 'lm' has `other`."
+    assert option_names(text, ["lm", "lm_weight", "folder"]) == (
+        "`--lm-weight` must go with `--lm`, but `RUN` 'lm' has `other`."
+    )

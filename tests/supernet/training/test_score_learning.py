@@ -1,0 +1,173 @@
+"""Scores go as far in a short training as in a long one, and the units that are needed stay."""
+
+from __future__ import annotations
+
+import copy
+import io
+import itertools
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from supernet.config import Config, TrainConfig
+from supernet.methods.iterative_zero_out import TRAVEL, IterativeZeroOut, ZeroOut
+from supernet.methods.on_demand import OnDemand
+from supernet.methods.simple_top_k import SimpleTopK
+from supernet.runs.resolve import resolve
+from supernet.training.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
+from supernet.training.phases import Method, Schedule
+
+NEEDED = (1, 4, 5, 8, 10, 11)
+SCHEDULES = [
+    TrainConfig().schedule,
+    ((0.0, 0.0), (0.9, 0.001), (1.0, 1.0)),
+    ((0.0, 1.0), (1.0, 1.0)),
+]
+
+
+class Scores(nn.Module):
+    """All of a model that score learning changes, and its schedule's memory."""
+
+    def __init__(self, num_units: int, num_sizes: int, initial_score: float) -> None:
+        super().__init__()
+        self.scores = nn.Parameter(torch.full((num_units,), initial_score))
+        self.weight, self.bias = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
+        self.masks = torch.zeros(num_sizes, num_units, dtype=torch.uint8)
+        self.phase = torch.tensor(-1)
+
+
+class Training:
+    """The real schedule, optimizer and rates; only the loss is made up."""
+
+    def __init__(self, method: Method) -> None:
+        self.config = method.config
+        self.memory = Scores(len(method.table), len(method.sizes), method.initial_score)
+        self.schedule = Schedule(method, self.memory, self.config.seed)
+        groups = parameter_groups(self.memory, self.config.train)
+        self.optimizer = SkippingAdamW(groups, self.config.train, torch.tensor(0), torch.tensor(0))
+        self.rates = PiecewiseLinearLR(self.optimizer, self.config.train, method.travels())
+
+    def step(self, step: int, noise_U: Tensor) -> None:
+        """Units of ``NEEDED`` lower the loss per frame by 0.1 each, the others by nothing but noise."""
+        self.schedule.begin(step)
+        plan, scores_U = self.schedule.plan(step), self.memory.scores
+        (gate,) = (p.gate for p in plan.passes if p.gate is not None)
+        worth_U = noise_U.index_add(0, torch.tensor(NEEDED), torch.full((len(NEEDED),), 0.1))
+        loss = -(worth_U * gate(scores_U)).sum()
+        if plan.penalties is not None:
+            loss = loss + sum(plan.penalties(scores_U).values())
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.rates.step()
+
+
+def config(num_steps: int, **train: object) -> Config:
+    return Config.model_validate({"sizes": (6, 12), "train": {"num_steps": num_steps, **train}})
+
+
+def zero_out(num_steps: int, **train: object) -> IterativeZeroOut:
+    return IterativeZeroOut(IterativeZeroOut.Options(), config(num_steps, **train))
+
+
+def num_learning(method: Method) -> int:
+    return sum(phase.num_steps for phase in method.phases() if not phase.chooses)
+
+
+@pytest.mark.parametrize("num_steps", [200, 20_000])
+def test_the_units_that_are_needed_stay(num_steps: int) -> None:
+    made = Training(method := zero_out(num_steps))
+    rng = torch.Generator().manual_seed(0)
+    for step in range(num_learning(method)):
+        made.step(step, 0.05 * torch.randn(12, generator=rng))
+    gates = torch.sigmoid(made.memory.scores.detach())
+    assert float(gates.min()) < 0.1, "gates have closed"
+    made.schedule.begin(num_learning(method))
+    kept = made.schedule.subnets()[6]
+    assert [unit for unit, keep in enumerate(kept) if keep] == list(NEEDED)
+    assert float(gates[list(NEEDED)].min()) > 0.5
+
+
+@pytest.mark.parametrize("num_steps", [40, 200, 3_000])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_an_iteration_can_move_a_score_by_15_at_any_rate_of_the_weights(
+    num_steps: int, schedule: tuple[tuple[float, float], ...]
+) -> None:
+    made = Training(method := zero_out(num_steps, schedule=schedule, lr=1e-4))
+    rates = []
+    for _ in range(num_learning(method)):
+        rates.append(made.optimizer.param_groups[2]["lr"])
+        made.optimizer.step()
+        made.rates.step()
+    lengths = [phase.num_steps for phase in method.phases() if isinstance(phase, ZeroOut)]
+    ends = [0, *itertools.accumulate(lengths)]
+    for a, b in itertools.pairwise(ends):
+        assert sum(rates[a:b]) == pytest.approx(TRAVEL)
+        assert len(set(rates[a:b])) == 1
+    weights = [made.optimizer.param_groups[i]["lr"] for i in (0, 1)]
+    assert max(weights) <= 1e-4 * max(factor for _, factor in schedule) + 1e-12
+
+
+def test_a_score_that_is_always_pushed_goes_from_open_to_out() -> None:
+    made = Training(zero_out(400))
+    for _ in range(phase := made.schedule.at(0)[1].num_steps):
+        made.memory.scores.grad = torch.full((12,), 1e-4)
+        made.optimizer.step()
+        made.rates.step()
+    assert phase < 200
+    assert made.memory.scores.tolist() == pytest.approx([10 - TRAVEL] * 12, abs=0.1)
+
+
+@pytest.mark.parametrize("method", [SimpleTopK, OnDemand])
+def test_other_methods_follow_the_schedule(method: type[Method]) -> None:
+    made = Training(method(method.Options(), config(100)))
+    assert made.optimizer.param_groups[2]["lr"] == pytest.approx(3e-2 * (0.05 + 0.95 / 50))
+
+
+def test_a_rate_that_is_set_goes_before_the_methods_own() -> None:
+    made = Training(zero_out(100, scores_lr=0.5, schedule=((0, 1), (1, 1))))
+    assert made.optimizer.param_groups[2]["lr"] == 0.5
+
+
+@pytest.mark.parametrize("num_steps", [100, 2000])
+def test_a_rate_too_low_for_the_iterations_gives_way(num_steps: int) -> None:
+    made = Training(zero_out(num_steps, scores_lr=1e-4))
+    phase = made.schedule.at(0)[1].num_steps
+    assert made.optimizer.param_groups[2]["lr"] == pytest.approx(TRAVEL / phase)
+
+
+def test_a_decay_of_scores_can_be_set() -> None:
+    for decay in (0.0, 0.25):
+        made = Training(zero_out(100, scores_weight_decay=decay))
+        assert [group["weight_decay"] for group in made.optimizer.param_groups] == [0.01, 0.0, decay]
+
+
+def test_continued_it_learns_bit_by_bit_the_same() -> None:
+    whole, stopped = Training(zero_out(200)), Training(zero_out(200))
+    noise = torch.randn(100, 12, generator=torch.Generator().manual_seed(0))
+    for step in range(100):
+        whole.step(step, noise[step])
+        if step < 57:
+            stopped.step(step, noise[step])
+    again = Training(zero_out(200))
+    with torch.no_grad():
+        again.memory.scores.copy_(stopped.memory.scores)
+        again.memory.phase.copy_(stopped.memory.phase)
+    again.optimizer.load_state_dict(copy.deepcopy(stopped.optimizer.state_dict()))
+    again.rates.load_state_dict(copy.deepcopy(stopped.rates.state_dict()))
+    for step in range(57, 100):
+        again.step(step, noise[step])
+    assert torch.equal(again.memory.scores, whole.memory.scores)
+
+
+def test_the_state_of_the_rates_is_plain_data() -> None:
+    state = Training(zero_out(200)).rates.state_dict()
+    torch.save(state, file := io.BytesIO())
+    file.seek(0)
+    assert torch.load(file, weights_only=True) == state
+
+
+def test_presets_and_old_runs_leave_or_keep_the_rate() -> None:
+    assert resolve([{}]).config.train.scores_lr is None
+    assert resolve([{"preset": "early-peak"}]).config.train.scores_lr == 0.01

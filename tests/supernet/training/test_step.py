@@ -1,0 +1,95 @@
+"""Rows, drops and readings of a step, as plain data."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supernet.network.lanes import Lane
+from supernet.training.step import Draw, Pass, Plan, Reader, Step, depth_drops
+
+
+def test_a_pass_without_rows_is_left_out() -> None:
+    plan = Plan((Pass(2, (True, True), share=0.5), Pass(1, (True, False), share=0.5)))
+    jobs = Step(plan).jobs(1, torch.zeros(2), Reader((), (0, 1), 0.5))
+    assert [(job.pass_.size, job.lane.rows) for job in jobs] == [(2, range(1))]
+
+
+def test_survivors_are_divided_by_their_probability() -> None:
+    drops, scale = depth_drops((0.0, 0.25, 0.9), (True, True, False), range(2, 6), random.Random(0))
+    assert set(drops) == set(scale) == {1}, "neither a unit without a probability nor one that is not kept"
+    assert scale[1] == pytest.approx(1 / 0.75)
+    assert drops[1] <= set(range(2, 6))
+
+
+@given(st.floats(0.05, 0.9), st.integers(0, 1000))
+def test_stochastic_depth_keeps_the_mean(p: float, seed: int) -> None:
+    drops, scale = depth_drops((p,), (True,), range(4000), random.Random(seed))
+    mean = scale[0] * (1 - len(drops[0]) / 4000)
+    assert mean == pytest.approx(1, abs=6 * (p / (1 - p) / 4000) ** 0.5)
+
+
+def lanes(draw: Draw) -> list[Lane]:
+    plan = Plan((Pass(2, (True, True), drop=(0.5, 0.5)), Pass(1, (True, False), drop=(0.5, 0.5))))
+    return [job.lane for job in Step(plan, draw).jobs(64, torch.zeros(2), Reader((), (0, 1), 0.5))]
+
+
+def test_drops_are_drawn_from_seed_step_rank_and_micro_batch_alone() -> None:
+    first = lanes(Draw(1, 2, 3, 4))
+    random.random()
+    assert lanes(Draw(1, 2, 3, 4)) == first
+    for other in (Draw(0, 2, 3, 4), Draw(1, 0, 3, 4), Draw(1, 2, 0, 4), Draw(1, 2, 3, 0)):
+        assert lanes(other) != first
+
+
+def test_passes_with_one_gate_share_its_values() -> None:
+    calls: Counter[str] = Counter()
+
+    def gate(scores: torch.Tensor) -> torch.Tensor:
+        calls["gate"] += 1
+        return torch.sigmoid(scores)
+
+    plan = Plan((Pass(2, (True,), gate=gate), Pass(1, (True,), gate=gate)))
+    a, b = (job.lane for job in Step(plan).jobs(2, torch.zeros(1), Reader((), (0,), 0.5)))
+    assert a.gates_U is b.gates_U
+    assert calls["gate"] == 1
+
+
+@pytest.mark.parametrize(
+    ("kept", "positions"),
+    [
+        ("111111", (2, 4)),
+        ("001111", (4,)),  # nothing is kept up to position 2
+        ("110011", (4,)),  # nothing between 2 and 4: read once, as late as it may be
+        ("111100", (2,)),  # position 4 reads what the output reads
+        ("110000", ()),
+        ("000011", ()),
+        ("010101", (2, 4)),
+    ],
+)
+def test_equal_readings_count_once_and_none_before_the_first_unit(
+    kept: str, positions: tuple[int, ...]
+) -> None:
+    reader = Reader((2, 4), tuple(range(6)), 0.5)
+    assert reader.positions_for(tuple(c == "1" for c in kept)) == positions
+
+
+def test_readings_across_the_final_norms_all_count() -> None:
+    """At module granularity norms run between readings even where no unit does."""
+    reader = Reader((1, 2, 3), (0, 0, 1, 1, 2, 2, 3, 3), 0.5, dedupe=False)
+    assert reader.positions_for((False, True, False, False, False, False, True, True)) == (1, 2, 3)
+    assert reader.positions_for((False, False, False, True, False, False, True, True)) == (2, 3)
+
+
+@given(st.lists(st.booleans(), min_size=6, max_size=6))
+def test_readings_are_exactly_the_different_ones(kept: list[bool]) -> None:
+    chosen = Reader((1, 2, 3, 4, 5), tuple(range(6)), 0.5).positions_for(tuple(kept))
+    depths = [sum(kept[:position]) for position in chosen]
+    assert len(set(depths)) == len(depths)
+    expected = {sum(kept[:position]) for position in range(1, 6)} - {0, sum(kept)}
+    assert set(depths) == expected

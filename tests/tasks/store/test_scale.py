@@ -1,0 +1,118 @@
+"""Memory hardly grows with the corpus: bytes that Python and NumPy allocate are counted, per utterance."""
+
+from __future__ import annotations
+
+import gc
+import json
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
+from torch import Tensor
+
+from supernet.audio.features import NUM_BANDS
+from supernet.task import SPLITS
+from supernet.text.tokens import Tokens
+from tasks.audio.acoustics import Acoustics, Room
+from tasks.audio.augmentation import SpecAugment
+from tasks.files.lines import Lines, open_numbers, write_lines
+from tasks.manifest import Manifest
+from tasks.reading.reader import TrainReader
+from tasks.store.index import Row, Rows
+from tasks.store.manifest_folder import manifest_path
+from tests.tasks.folders import prepared, quiet, tone, write_wav
+
+MOST = 64
+"""Bytes for an utterance: a few numbers. Its cut alone takes some thousands."""
+
+
+def peak(work: Callable[[], object]) -> int:
+    """The most bytes at once that ``work`` allocates, its outcome included."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        _ = work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def write_segments(folder: Path, number: int) -> Path:
+    """``number`` training utterances that are pieces of one recording, and one for each other split."""
+    recording = Recording.from_file(write_wav(folder / "tone.wav", tone(10.0)), recording_id="tone")
+    for split, count in zip(SPLITS, (number, 1, 1), strict=True):
+        cuts = [_segment(f"{split}-{i}", i, recording) for i in range(count)]
+        CutSet.from_cuts(cuts).to_file(manifest_path(folder, split))
+    return folder
+
+
+def _segment(id: str, i: int, recording: Recording) -> MonoCut:
+    supervision = SupervisionSegment(id, "tone", 0.0, 0.1, text="ab"[i % 2])
+    return MonoCut(id, i % 90 / 10, 0.1, 0, supervisions=[supervision], recording=recording)
+
+
+def test_opening_a_prepared_corpus(tmp_path: Path) -> None:
+    peaks = {}
+    for number in (50, 50, 850):  # the first opens what is opened but once
+        folder = tmp_path / str(number) / "segments"
+        if not folder.exists():
+            prepared(write_segments(folder, number))
+
+        def opened(folder: Path = folder) -> tuple[Manifest, object]:
+            options = {"path": folder, "cache": folder.parent / "cache"}
+            task = Manifest(Manifest.Options.model_validate(options))
+            task.prepare(quiet)
+            assert task.skipped() == []
+            return task, task.train_reader(task.tokens(), seed=0, rank=0, num_ranks=1)
+
+        peaks[number] = peak(opened)
+    assert peaks[850] - peaks[50] < MOST * 800
+
+
+def rows(folder: Path, number: int) -> Rows:
+    """Utterances of 1 to 10 s without audio."""
+    folder.mkdir(exist_ok=True)
+    texts = ({"id": f"u{i}", "supervisions": [{"text": "a"}]} for i in range(number))
+    write_lines(folder / f"{number}.jsonl", (json.dumps(text).encode() for text in texts))
+    table = np.stack([np.arange(number), np.zeros(number, int), 100 + np.arange(number) * 7 % 901], axis=1)
+    table.astype(np.int64).tofile(folder / f"{number}.rows")
+    numbers = open_numbers(folder / f"{number}.rows", np.int64).reshape(-1, 3)
+    return Rows(Lines(folder / f"{number}.jsonl"), numbers)
+
+
+def silence(row: Row, speed: float = 1.0, room: Room | None = None) -> Tensor:
+    return torch.zeros(row.num_frames, NUM_BANDS)
+
+
+def test_drawing_batches(tmp_path: Path) -> None:
+    """Lhotse's sampler holds up to 20,000 utterances, and never more."""
+    peaks = {}
+    for number in (22_000, 44_000):
+        reader = TrainReader(
+            rows(tmp_path, number),
+            silence,
+            Tokens(("<blk>", "a")),
+            batch_seconds=20.0,
+            augmentation=SpecAugment(),
+            frequency_warp=0.0,
+            speeds=(),
+            acoustics=Acoustics(None, None),
+            seed=0,
+            rank=0,
+            num_ranks=1,
+        )
+        peaks[number] = peak(lambda reader=reader: next(reader))  # type: ignore[misc]
+    assert peaks[44_000] - peaks[22_000] < MOST * 22_000
+
+
+def test_any_line_is_read_alone(tmp_path: Path) -> None:
+    texts = [b"a", b"", "zwölf".encode(), b"x" * 5000, b"end"]
+    write_lines(tmp_path / "lines", texts)
+    lines = Lines(tmp_path / "lines")
+    assert [lines[i].rstrip(b"\n") for i in (4, 0, 2, 3, 1)] == [texts[i] for i in (4, 0, 2, 3, 1)]
+    assert [line.rstrip(b"\n") for line in lines] == texts
+    write_lines(tmp_path / "none", [])
+    assert len(Lines(tmp_path / "none")) == 0

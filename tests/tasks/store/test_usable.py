@@ -1,0 +1,53 @@
+"""Which utterances are usable: neither too long nor too short, and written in the tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from supernet.task import Skipped, TaskError
+from tasks.store.usable import check_share
+from tests.tasks.folders import add_files, prepared, tone, write_folder, write_wav
+
+LENGTHS = {"a": 1.0, "b": 1.75, "c": 1.9, "d": 2.0, "e": 2.01, "f": 2.5}
+"""Seconds, around a limit of 2.0."""
+
+
+@pytest.mark.parametrize(("speeds", "left_out"), [((), "ef"), ((1.0, 1.1), "ef"), ((0.9, 1.0), "cdef")])
+def test_utterances_too_long_for_the_model_are_left_out(
+    tmp_path: Path, speeds: tuple[float, ...], left_out: str
+) -> None:
+    folder = write_folder(tmp_path / "tones", train=1)
+    files = [
+        (write_wav(tmp_path / f"{name}.wav", tone(seconds)), "a bc") for name, seconds in LENGTHS.items()
+    ]
+    add_files(folder, "train", files)
+    task = prepared(folder, max_seconds=2.0, max_skipped=0.7, speed_perturb=speeds)
+    reasons = {skipped.id.split("-")[0]: skipped.reason for skipped in task.skipped()}
+    assert sorted(reasons) == list(left_out)
+    assert reasons["f"] == f"too long: {2.5 / min(1.0, *speeds, 1.0):.2f} s, and `task.max_seconds` is 2"
+    reader = task.train_reader(task.tokens(), seed=0, rank=0, num_ranks=1)
+    assert all(max(next(reader).num_frames) <= 200 for _ in range(20))
+
+
+def test_too_many_long_utterances_stop(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tones", train=9)
+    with pytest.raises(
+        TaskError, match=r"`max_skipped` .* 1 of 9 utterances of the train .*: too long: 1\.3"
+    ):
+        prepared(folder, max_seconds=1.25)
+
+
+@pytest.mark.parametrize("total", [7, 17, 100, 1000, 3333])
+def test_the_share_that_a_message_names_is_enough_and_hardly_more(total: int) -> None:
+    for number in {1, total // 3, total - 1, round(0.29 * total), round(0.57 * total)} - {0}:
+        unusable = [Skipped(f"u{i}", "train", "silent") for i in range(number)]
+        with pytest.raises(TaskError) as refused:
+            check_share(unusable, total, "train", 0.0)
+        share = float(str(refused.value).split("--set task.max_skipped=")[1].split(" ")[0])
+        check_share(unusable, total, "train", share)
+        assert number / total <= share + 1e-9 < number / total + 0.0101
+    with pytest.raises(TaskError) as refused:
+        check_share([Skipped("u", "train", "silent")] * total, total, "train", 1.0)
+    assert "--set" not in str(refused.value), "nothing would be left"
