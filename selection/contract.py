@@ -24,7 +24,7 @@ from supernet.units import Granularity, Kept, UnitTable
 
 
 class MadeUpEvidence(Evidence):
-    """A supernet that exists on paper: each unit lowers the loss by its worth, and neighbours overlap."""
+    """A supernet that exists on paper: each unit lowers the loss by its worth, and neighbors overlap."""
 
     def __init__(self, table: UnitTable, seed: int = 0, *, with_scores: bool = True) -> None:
         rng = random.Random(seed)

@@ -16,7 +16,7 @@ from supernet.budget import Prices, Quantity
 from supernet.units import Kept, UnitTable
 
 Measure = Literal["cka", "svcca"]
-"""How alike two layers' outputs are: linear centred kernel alignment, or mean singular-vector canonical
+"""How alike two layers' outputs are: linear centered kernel alignment, or mean singular-vector canonical
 correlation.
 """
 Floats = NDArray[np.float64]

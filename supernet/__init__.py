@@ -1,4 +1,4 @@
-"""One CTC speech recogniser from which smaller ones are cut without fine-tuning."""
+"""One CTC speech recognizer from which smaller ones are cut without fine-tuning."""
 
 from __future__ import annotations
 

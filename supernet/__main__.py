@@ -47,7 +47,7 @@ def _about_all(front: str, words: list[str]) -> None:
     parser = Parser(
         prog=front,
         usage=f"{front} COMMAND …",
-        description="Train one speech recogniser; cut smaller ones out of it without fine-tuning.",
+        description="Train one speech recognizer; cut smaller ones out of it without fine-tuning.",
         epilog=f"Options of a command: {front} COMMAND --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -169,7 +169,7 @@ class PassesConfig(Section):
 
 
 class TrainConfig(Section):
-    """The optimisation."""
+    """The optimization."""
 
     num_steps: Positive = 3000
     """Number of updates."""
@@ -245,7 +245,7 @@ class Config(Section):
     passes: PassesConfig = PassesConfig()
     """What a step runs."""
     train: TrainConfig = TrainConfig()
-    """The optimisation."""
+    """The optimization."""
 
     @field_validator("device")
     @classmethod

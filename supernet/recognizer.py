@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from supernet.audio.features import SAMPLE_RATE
+from supernet.audio.lengths import Lengths
 from supernet.audio.recordings import AudioError, complaint, mono, read, resampled
 from supernet.recognition.beam import Beam, decoder_for
 from supernet.recognition.decoding import Decoder
-from supernet.recognition.pauses import Lengths
 from supernet.recognition.transcriber import Recording, Transcriber, log_probs
 from supernet.recognition.transcript import Transcript
 from supernet.runs.checkpoint import Model, load
@@ -37,7 +37,7 @@ _REPEATS = 5
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Recognizer:
-    """A trained network at one size: what its training calls a ``Recogniser``, ready to
+    """A trained network at one size: what its training calls a ``SupernetCTC``, ready to
     be spoken to.
 
     It is a light, unchanging handle: ``use`` gives another one on the same weights, in microseconds and
@@ -82,16 +82,16 @@ class Recognizer:
         else:
             choices = open_selection(run, model, None if selection is None else Path(selection))
         decoder = decoder_for(beam, model.tokens)
-        model.recogniser.to(place)
+        model.recognizer.to(place)
         choice = choices.choice()
-        return cls(str(folder), model, choices, choice, model.recogniser.table.kept(choice.subnet), decoder)
+        return cls(str(folder), model, choices, choice, model.recognizer.table.kept(choice.subnet), decoder)
 
     def __repr__(self) -> str:
         facts = f"size={self.size}, sizes={self.sizes}, tokens={len(self._model.tokens)}"
-        return f"Recognizer({self._folder!r}, {facts}, device='{self._model.recogniser.scores.device}')"
+        return f"Recognizer({self._folder!r}, {facts}, device='{self._model.recognizer.scores.device}')"
 
     def _chosen(self, choice: Choice) -> Recognizer:
-        return replace(self, _choice=choice, _kept=self._model.recogniser.table.kept(choice.subnet))
+        return replace(self, _choice=choice, _kept=self._model.recognizer.table.kept(choice.subnet))
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -151,7 +151,7 @@ class Recognizer:
         """
         if batch < 1:
             raise ValueError(f"`batch` must be at least 1, but is {batch} instead.")
-        network = self._model.recogniser
+        network = self._model.recognizer
         run = partial(log_probs, network, self._kept)
         longest = network.config.model.max_frames
         transcriber = Transcriber(
@@ -200,7 +200,7 @@ class Recognizer:
 
 def _everything(model: Model) -> Selection:
     """A cut model has one subnet: all of it."""
-    table = model.recogniser.table
+    table = model.recognizer.table
     subnet = table.subnet(table.full)
     return Selection("cut", (Choice(str(subnet.size), subnet),))
 

@@ -1,4 +1,4 @@
-"""What a corpus gives the recogniser, and what the recogniser asks of a task. Tasks implement it; supernet
+"""What a corpus gives the recognizer, and what the recognizer asks of a task. Tasks implement it; supernet
 imports no task.
 
 Shapes: B utterances, T frames (of 10 ms, or samples), F mel bands (or 1), L tokens.
@@ -16,8 +16,8 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from supernet.audio.features import LOG_MEL, Input
+from supernet.audio.lengths import Lengths
 from supernet.errors import UserError
-from supernet.recognition.pauses import Lengths
 from supernet.text.tokens import Tokens
 
 Split = Literal["train", "valid", "test"]
@@ -35,7 +35,7 @@ class Batch(SupportsDeviceTransfer):
     """
 
     features_BTF: Tensor
-    """What the recogniser reads, float32, zero where padded."""
+    """What the recognizer reads, float32, zero where padded."""
     num_frames: list[int]
     targets_BL: Tensor
     """Token ids, int64, zero where padded."""
@@ -44,7 +44,7 @@ class Batch(SupportsDeviceTransfer):
     texts: list[str]
     input: Input = LOG_MEL
     hidden_BTF: Tensor | None = None
-    """What training hides of the normalised features, boolean: it becomes 0, the mean (arXiv 1904.08779)."""
+    """What training hides of the normalized features, boolean: it becomes 0, the mean (arXiv 1904.08779)."""
 
     @property
     def stream_lengths(self) -> list[int]:

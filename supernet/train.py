@@ -17,7 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The options; everything else is a setting of the configuration, see --set."""
     parser = Parser(
         name="train",
-        description="Train one CTC speech recogniser from which smaller ones are cut without fine-tuning.",
+        description="Train one CTC speech recognizer from which smaller ones are cut without fine-tuning.",
         epilog="Stop with Ctrl-C at any time; the same command continues. Settings: see --settings.",
     )
     add = parser.add_argument

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from supernet.audio.features import FRAMES_PER_SECOND, INPUTS, LOG_MEL, Input
+from supernet.audio.lengths import Lengths
 from supernet.audio.recordings import AudioError
-from supernet.recognition.pauses import Lengths
 from supernet.task import (
     SPLITS,
     Batch,

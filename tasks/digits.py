@@ -45,7 +45,7 @@ class DigitsOptions(CorpusOptions):
     seed: int = Field(default=0, ge=0)
     """Another seed joins the recordings differently."""
     tokens: Choice = "words"
-    """What the recogniser writes: characters, words, pieces of words learned from the training texts (unigram
+    """What the recognizer writes: characters, words, pieces of words learned from the training texts (unigram
     or bpe), or those of a tokens.txt or SentencePiece .model.
     """
     batch_seconds: float = Field(default=50.0, gt=0)

@@ -208,7 +208,7 @@ def _finish(speech: Speech, recipe: _Recipe) -> Tensor:
 
 
 def _trim(samples: Tensor) -> Tensor:
-    """Without the synthesiser's own silence, which is always the same."""
+    """Without the synthesizer's own silence, which is always the same."""
     loud = torch.nonzero(samples.abs() > 0.01 * samples.abs().max())
     if len(loud) == 0:
         raise SpeechError("eSpeak NG must speak, but gave silence instead. Reinstall espeakng-loader.")

@@ -20,7 +20,7 @@ class CorpusOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     tokens: Choice = "characters"
-    """What the recogniser writes: characters, words, pieces of words learned from the training texts (unigram
+    """What the recognizer writes: characters, words, pieces of words learned from the training texts (unigram
     or bpe), or those of a tokens.txt or SentencePiece .model.
     """
     vocab_size: int | None = Field(default=None, ge=2)
@@ -28,7 +28,7 @@ class CorpusOptions(BaseModel):
     byte_fallback: bool = False
     """With unigram or bpe: unknown characters are written in bytes."""
     input: InputName = "log-mel"
-    """What the recogniser reads; `samples` with `model.init`, and then nothing hides or warps frequencies."""
+    """What the recognizer reads; `samples` with `model.init`, and then nothing hides or warps frequencies."""
     batch_seconds: float = Field(default=28.0, gt=0)
     """Seconds of speech in a training batch of one rank."""
     spec_augment: SpecAugment = SpecAugment()

@@ -58,7 +58,7 @@ class Tedlium2(ConvertedTask):
         return Source(tuple(files), lambda: _read(root))
 
 
-def normalise(text: str) -> str:
+def normalize(text: str) -> str:
     """A transcript as the field scores it: lower case, suffixes joined (``it 's`` becomes ``it's``), without
     marks of sounds, pronunciations and words that were not understood.
     """
@@ -96,12 +96,12 @@ def _segment(line: str, split: Split, audio: Path, where: str) -> Listed:
         return
     if speaker == _GAP:
         return
-    labelled = len(fields) > 5 and _is_label(fields[5])
+    labeled = len(fields) > 5 and _is_label(fields[5])
     yield Entry(
         f"{talk}-{round(start * 100):07d}-{round(end * 100):07d}",
         where,
         audio / f"{talk}.sph",
-        normalise(" ".join(fields[6 if labelled else 5 :])),
+        normalize(" ".join(fields[6 if labeled else 5 :])),
         split,
         start,
         end - start,

@@ -53,11 +53,10 @@ def test_selection_imports_supernet_only(other: str) -> None:
 
 
 def test_tasks_import_the_interface_and_what_data_needs_only() -> None:
-    parts = "audio batch errors features files pauses spelling tokens"
-    interface = tuple(f"supernet.{part}" for part in parts.split())
+    interface = tuple(f"supernet.{part}" for part in ["audio", "errors", "system.files", "task", "text"])
     for file in FILES["tasks"]:
         # A command line has its words, its errors and its options in common with the others.
-        more = ("console", "commands.options", "names", "plugins", "resolve")
+        more = ("console", "commands.options", "settings", "runs.resolve")
         command = (*interface, *(f"supernet.{part}" for part in more))
         allowed = command if file.stem == "prepare" else interface
         for name in imports(file):
@@ -93,11 +92,73 @@ def test_units_are_plain_data() -> None:
         )
 
 
+LAYERS = """
+errors
+system
+text units
+audio budget scoring settings
+config task
+method network training
+recognition
+methods engine
+runs
+reporting
+evaluation
+recognizer export latency
+console
+commands
+train evaluate transcribe cut __main__
+"""
+"""Folders and files directly under ``supernet/``; each imports from its own line and those above it only."""
+
+
+def _part(file: Path) -> str:
+    return file.relative_to(ROOT / "supernet").parts[0].removesuffix(".py")
+
+
+def test_the_library_is_built_in_layers() -> None:
+    """The network knows nothing of runs, training nothing of recognition, the library nothing of consoles."""
+    height = {name: i for i, line in enumerate(LAYERS.split("\n")) for name in line.split()}
+    for file in FILES["supernet"]:
+        part = _part(file)
+        if part == "__init__" or file.name == "__main__.py":
+            continue
+        for name in imports(file):
+            package, _, rest = name.partition(".")
+            other = rest.split(".")[0]
+            if package == "supernet" and other in height and other != part:
+                assert height[other] <= height[part], f"{file.relative_to(ROOT)} imports {name}"
+
+
+def test_there_is_a_layer_for_everything() -> None:
+    parts = {_part(file) for file in FILES["supernet"]}
+    assert parts - {"__init__"} == set(LAYERS.split())
+
+
+DIRECTLY = {
+    "supernet": "__init__ __main__ train evaluate transcribe cut "
+    "budget config errors method recognizer task units",
+    "selection": "__init__ __main__ worth contract evidence strategy",
+    "tasks": "__init__ prepare "
+    "converted corpus options digits generated_speech librispeech manifest tedlium2",
+}
+"""Commands, plug-in interfaces and plug-ins, and plain data; everything else is in a folder."""
+
+
+@pytest.mark.parametrize("package", list(DIRECTLY))
+def test_only_commands_interfaces_and_data_lie_directly_under_a_package(package: str) -> None:
+    assert {file.stem for file in FILES[package] if file.parent.name == package} == set(
+        DIRECTLY[package].split()
+    )
+
+
 def test_methods_do_not_know_the_network() -> None:
     for file in FILES["supernet"]:
         if file.parent.name == "methods":
             known = {name for name in imports(file) if name.startswith("supernet.")}
-            assert {name.split(".")[1] for name in known} <= {"config", "phases", "step", "units"}, file.name
+            assert {name.split(".")[1] for name in known} <= {"config", "method", "training", "units"}, (
+                file.name
+            )
 
 
 COMMANDS = {"train", "evaluate", "transcribe", "cut", "__main__", "worth", "work", "compare", "tune"}

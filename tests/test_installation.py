@@ -50,7 +50,7 @@ def test_an_installed_program_has_its_presets(wheel: Path, tmp_path: Path) -> No
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     look = (
         "import sys; sys.path.insert(0, 'site'); import supernet.settings.names as names;"
-        "assert names.__file__.endswith('site/supernet/names.py'), names.__file__;"
+        "assert names.__file__.endswith('site/supernet/settings/names.py'), names.__file__;"
         "print(*names.presets());"
         "assert 'seeds' in names.shipped_text('study_compare')"
     )

@@ -113,12 +113,12 @@ def bills(resolved: Resolved, alone: Sequence[Alone]) -> list[Bill]:
         if one.verdict != "worse alone":
             enough[one.size] = min(one.cost, enough.get(one.size, one.cost))
     sizes, steps = sorted(resolved.config.sizes), resolved.config.train.num_steps
-    each = {size: alone_price(resolved, size) for size in sizes}
+    each = {size: alone_price(resolved.config, size) for size in sizes}
     sets = (chosen for n in range(1, len(sizes) + 1) for chosen in itertools.combinations(sizes, n))
     return [
         Bill(
             chosen,
-            price(_with_sizes(resolved, chosen)),
+            price(_with_sizes(resolved, chosen).method),
             steps * sum(each[size] for size in chosen),
             sum(enough[size] for size in chosen) if set(chosen) <= set(enough) else None,
         )

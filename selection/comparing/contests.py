@@ -52,7 +52,7 @@ class Judge:
 
     def full(self) -> tuple[float, float]:
         """Validation loss and test error rate of the full net."""
-        full = self._model.recogniser.table.full
+        full = self._model.recognizer.table.full
         (judged,) = self._valid.judge([full])
         return self._valid.loss(judged), score_counts(self._errors([full])[0], self._words, self.measure).rate
 
@@ -89,7 +89,7 @@ class Judge:
         errors: dict[str, Ints],
         p: float,
     ) -> Row:
-        table, words, column = self._model.recogniser.table, self._words, COLUMN[self.measure]
+        table, words, column = self._model.recognizer.table, self._words, COLUMN[self.measure]
         score = score_counts(errors[c.strategy], words, self.measure)
         mine, theirs = (errors[name][:, column] for name in (c.strategy, best.strategy))
         rate, low, high = paired_difference(mine, theirs, words[:, column])
@@ -102,7 +102,7 @@ class Judge:
             kept=table.subnet(c.kept).kept,
             costs=costs,
             over=over if over > SLACK - 1 else 0.0,
-            head=self._model.recogniser.head(sum(c.kept)),
+            head=self._model.recognizer.head(sum(c.kept)),
             loss=c.loss,
             regret=c.loss - best.loss,
             wer=score.wer,

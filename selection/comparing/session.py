@@ -67,7 +67,7 @@ class Session:
         self.valid = self._oracle(Sample(valid))
         self.test = self._oracle(Sample(task.eval_batches("test", model.tokens)))
         self.evidence = MeasuredEvidence(
-            model.recogniser,
+            model.recognizer,
             self.valid,
             self.store,
             self._train_batches,
@@ -76,7 +76,7 @@ class Session:
             report,
         )
         self.whole = Wholes(
-            model.recogniser, wanted.seconds, self.store, self.network, self._times, wanted.retime
+            model.recognizer, wanted.seconds, self.store, self.network, self._times, wanted.retime
         )
 
     def _oracle(self, sample: Sample) -> Oracle:
@@ -88,16 +88,16 @@ class Session:
     @cache  # noqa: B019 (a session lives as long as the program)
     def prices(self, quantity: Quantity) -> Prices:
         """What units cost. Milliseconds are measured once on a machine, so that choices can be repeated."""
-        recogniser, seconds = self.model.recogniser, self.wanted.seconds
+        recognizer, seconds = self.model.recognizer, self.wanted.seconds
         if quantity == "units":
-            return Prices.counting(len(recogniser.table))
+            return Prices.counting(len(recognizer.table))
         if quantity == "params":
-            return parameters(recogniser)
+            return parameters(recognizer)
         if quantity == "macs":
-            return multiply_accumulates(recogniser, seconds)
+            return multiply_accumulates(recognizer, seconds)
         known = self._known_times()
         if known is None:
-            prices = latency(recogniser, seconds, report=self.report)
+            prices = latency(recognizer, seconds, report=self.report)
             self.store.add_fact(self.network, self._times, np.array([prices.base, *prices.units]), 0.0)
             return prices
         base, *units = (float(x) for x in known[0])
@@ -116,10 +116,10 @@ class Session:
 
     @property
     def _times(self) -> str:
-        return f"latency/{machine(self.model.recogniser.scores.device)}/{self.wanted.seconds:g}"
+        return f"latency/{machine(self.model.recognizer.scores.device)}/{self.wanted.seconds:g}"
 
     def _known_times(self) -> tuple[NDArray[np.float64], float] | None:
-        shape = (1 + len(self.model.recogniser.table),)
+        shape = (1 + len(self.model.recognizer.table),)
         return None if self.wanted.retime else self.store.fact(self.network, self._times, shape)
 
 
@@ -139,21 +139,21 @@ def compare(session: Session, earlier: Comparison | None = None) -> Comparison:
     fresh = _choose(session, budgets, {(name, budget) for name, budget, _ in unfit})
     before = Earlier()
     if earlier is not None:
-        before = taken_in(earlier, session.model.recogniser.table, prices, session.valid, session.store)
+        before = taken_in(earlier, session.model.recognizer.table, prices, session.valid, session.store)
     every = _ordered({budget.name: budget for budget in (*before.budgets, *budgets)}.values())
     candidates = merged(fresh, before, every)
     everything = [c.kept for found in candidates.values() for c in found]
     chosen = {name: {c.strategy: c.kept for c in found} for name, found in candidates.items()}
-    session.test.judge([session.model.recogniser.table.full, *everything], with_errors=True)  # in one walk
+    session.test.judge([session.model.recognizer.table.full, *everything], with_errors=True)  # in one walk
     judge = Judge(session.model, session.valid, session.test, list(prices.values()), session.whole)
     contests = tuple(
         judge.contest(budget, candidates[budget.name]) for budget in every if candidates[budget.name]
     )
-    table = session.model.recogniser.table
+    table = session.model.recognizer.table
     full_loss, full_rate = judge.full()
     return Comparison(
         run=session.run.name,
-        machine=machine(session.model.recogniser.scores.device),
+        machine=machine(session.model.recognizer.scores.device),
         seconds_of_audio=session.wanted.seconds,
         num_valid=len(session.valid.sample.facts.frames),
         num_test=len(session.test.sample.facts.frames),
@@ -253,11 +253,11 @@ def _is_rival(kept: Kept, budget: Budget) -> bool:
 
 def _save(session: Session, name: str, chosen: Mapping[Budget, Candidate]) -> None:
     """Write the strategy's selection; what it chose for other budgets of the same network stays."""
-    recogniser, path = session.model.recogniser, session.run.selection_file(name)
+    recognizer, path = session.model.recognizer, session.run.selection_file(name)
     choices = {choice.budget: choice for choice in _saved_choices(session, name)}
     for budget, c in chosen.items():
-        subnet = recogniser.table.subnet(c.kept)
-        choices[budget.name] = Choice(budget.name, subnet, recogniser.head(subnet.size), c.loss)
+        subnet = recognizer.table.subnet(c.kept)
+        choices[budget.name] = Choice(budget.name, subnet, recognizer.head(subnet.size), c.loss)
     if choices:
         path.parent.mkdir(parents=True, exist_ok=True)
         ordered = sorted(choices.values(), key=lambda choice: (-choice.subnet.size, choice.budget))
@@ -274,7 +274,7 @@ def _saved_choices(session: Session, name: str) -> tuple[Choice, ...]:
 
 def _facts(session: Session) -> tuple[UnitFacts, ...]:
     """What is known of each unit by itself."""
-    evidence, table = session.evidence, session.model.recogniser.table
+    evidence, table = session.evidence, session.model.recognizer.table
     budget = Budget.of_size(len(table), len(table))
     losses, full = LeaveOneOut().importance(evidence, budget), evidence.loss(table.full)
     gradients, similar = taylor(evidence), {m: evidence.similarity(m) for m in MEASURES}

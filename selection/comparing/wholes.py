@@ -13,7 +13,7 @@ from selection.measuring.costs import time_whole
 from selection.measuring.store import Store
 from supernet.budget import SLACK, Budget
 from supernet.network.cutting import cut
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.units import Kept
 
 ROUNDS = 8
@@ -24,10 +24,10 @@ class Wholes:
     """Seconds of subnets, each cut out and timed as a whole, once: choices can be repeated."""
 
     def __init__(
-        self, recogniser: Recogniser, seconds: float, store: Store, network: str, name: str, anew: bool
+        self, recognizer: SupernetCTC, seconds: float, store: Store, network: str, name: str, anew: bool
     ) -> None:
         """``name``: of the machine and the length, in the store; ``anew``: whatever the store knows."""
-        self._recogniser, self._seconds, self._anew = recogniser, seconds, anew
+        self._recognizer, self._seconds, self._anew = recognizer, seconds, anew
         self._store, self._network, self._name = store, network, name
         self._known: dict[Kept, float] = {}
         self.is_busy = False
@@ -42,7 +42,7 @@ class Wholes:
         fact = f"{self._name}/whole/{''.join('1' if keep else '0' for keep in kept)}"
         found = None if self._anew else self._store.fact(self._network, fact, (2,))
         if found is None:
-            timing = time_whole(cut(self._recogniser, self._recogniser.table.subnet(kept)), self._seconds)
+            timing = time_whole(cut(self._recognizer, self._recognizer.table.subnet(kept)), self._seconds)
             found = np.array([timing.best, float(timing.is_busy)]), 0.0
             self._store.add_fact(self._network, fact, *found)
         seconds, is_busy = (float(x) for x in found[0])

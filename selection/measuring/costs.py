@@ -12,8 +12,7 @@ from torch import Tensor
 from supernet.budget import Prices
 from supernet.network.costs import macs, processor
 from supernet.network.lanes import FINAL, Body, Lane, Padding, Walk
-from supernet.network.supernet_ctc import Recogniser
-from supernet.runs.checkpoint import num_parameters
+from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.system.timing import Timing, timed
 from supernet.task import Batch, Report
 
@@ -22,16 +21,16 @@ WARM_UP = 3
 """Runs before the first that counts: memory is not there yet, kernels are not chosen yet."""
 
 
-def parameters(recogniser: Recogniser) -> Prices:
-    """Parameters that recognise. Of heads for several sizes, a cut model has one."""
-    table, counts = recogniser.table, [0] * len(recogniser.table)
-    for name, parameter in recogniser.encoder.layers.named_parameters():
+def parameters(recognizer: SupernetCTC) -> Prices:
+    """Parameters that recognize. Of heads for several sizes, a cut model has one."""
+    table, counts = recognizer.table, [0] * len(recognizer.table)
+    for name, parameter in recognizer.encoder.layers.named_parameters():
         layer, module, *_ = name.split(".")
         unit = f"layers.{layer}" if table.granularity == "layer" else f"layers.{layer}.{_branch(module)}"
         if unit in table.position:  # a block's last norm belongs to no module
             counts[table.position[unit]] += parameter.numel()
-    heads = [sum(p.numel() for p in head.parameters()) for head in recogniser.heads.values()]
-    base = num_parameters(recogniser) - sum(counts) - sum(heads[1:])
+    heads = [sum(p.numel() for p in head.parameters()) for head in recognizer.heads.values()]
+    base = num_parameters(recognizer) - sum(counts) - sum(heads[1:])
     return Prices("params", float(base), tuple(map(float, counts)))
 
 
@@ -39,25 +38,25 @@ def _branch(module: str) -> str:
     return module.removesuffix("_layer_norm")
 
 
-def multiply_accumulates(recogniser: Recogniser, seconds: float) -> Prices:
+def multiply_accumulates(recognizer: SupernetCTC, seconds: float) -> Prices:
     """Multiply-accumulates for an utterance of ``seconds``: every unit counted alone beside the rest."""
-    nothing = (False,) * len(recogniser.table)
-    base = macs(recogniser, seconds, nothing)
-    alone = [macs(recogniser, seconds, (*nothing[:i], True, *nothing[i + 1 :])) for i in range(len(nothing))]
+    nothing = (False,) * len(recognizer.table)
+    base = macs(recognizer, seconds, nothing)
+    alone = [macs(recognizer, seconds, (*nothing[:i], True, *nothing[i + 1 :])) for i in range(len(nothing))]
     return Prices("macs", float(base), tuple(float(count - base) for count in alone))
 
 
 def latency(
-    recogniser: Recogniser, seconds: float, repeats: int = REPEATS, report: Report | None = None
+    recognizer: SupernetCTC, seconds: float, repeats: int = REPEATS, report: Report | None = None
 ) -> Prices:
     """Seconds of computation for one utterance of ``seconds`` on this machine: the best of ``repeats``, after
     a warm-up.
 
     Each unit is timed where it stands in the full net; the base is the rest of each run.
     """
-    batch, runs = _utterance(recogniser, seconds), list[_Times]()
+    batch, runs = _utterance(recognizer, seconds), list[_Times]()
     for i in range(WARM_UP + repeats):
-        runs.append(_run_timed(recogniser, batch))
+        runs.append(_run_timed(recognizer, batch))
         if report is not None:
             report("timing units", i + 1, WARM_UP + repeats)
     counted = runs[WARM_UP:]
@@ -65,10 +64,10 @@ def latency(
     return Prices("latency", min(run.rest for run in counted), units)
 
 
-def time_whole(recogniser: Recogniser, seconds: float, repeats: int = REPEATS) -> Timing:
+def time_whole(recognizer: SupernetCTC, seconds: float, repeats: int = REPEATS) -> Timing:
     """A model run as a whole on one utterance of ``seconds``, after a warm-up."""
-    batch = _utterance(recogniser, seconds)
-    return timed(lambda: _run_whole(recogniser, batch), repeats, WARM_UP)
+    batch = _utterance(recognizer, seconds)
+    return timed(lambda: _run_whole(recognizer, batch), repeats, WARM_UP)
 
 
 @dataclass(frozen=True)
@@ -80,30 +79,30 @@ class _Times:
 
 
 @torch.inference_mode()
-def _run_timed(recogniser: Recogniser, batch: Batch) -> _Times:
-    watch, full = _Stopwatch(recogniser.scores.device), recogniser.table.full
+def _run_timed(recognizer: SupernetCTC, batch: Batch) -> _Times:
+    watch, full = _Stopwatch(recognizer.scores.device), recognizer.table.full
 
     def start(x_BSD: Tensor, padding: Padding, lanes: Sequence[Lane]) -> _TimedWalk:
         return _TimedWalk(x_BSD, padding, lanes, watch)
 
     begin = watch.now()
-    walk = recogniser.walk(batch, [Lane(range(1), full)], start)
-    recogniser.read(walk.readings[0][FINAL], len(full)).argmax(-1).tolist()
+    walk = recognizer.walk(batch, [Lane(range(1), full)], start)
+    recognizer.read(walk.readings[0][FINAL], len(full)).argmax(-1).tolist()
     return _Times(watch.now() - begin - sum(walk.seconds), walk.seconds)
 
 
 @torch.inference_mode()
-def _run_whole(recogniser: Recogniser, batch: Batch) -> None:
+def _run_whole(recognizer: SupernetCTC, batch: Batch) -> None:
     """Without waiting between the units, as in use; the list waits for all of it."""
-    recogniser.log_probs(batch.features_BTF, batch.num_frames, recogniser.table.full).argmax(-1).tolist()
+    recognizer.log_probs(batch.features_BTF, batch.num_frames, recognizer.table.full).argmax(-1).tolist()
 
 
-def _utterance(recogniser: Recogniser, seconds: float) -> Batch:
+def _utterance(recognizer: SupernetCTC, seconds: float) -> Batch:
     """One utterance of noise; what is said does not change the time."""
-    input, device = recogniser.input, recogniser.scores.device
+    input, device = recognizer.input, recognizer.scores.device
     frames = round(seconds * input.rate)
     generator = torch.Generator().manual_seed(0)
-    features = torch.randn(1, frames, input.width, generator=generator).to(device, recogniser.scores.dtype)
+    features = torch.randn(1, frames, input.width, generator=generator).to(device, recognizer.scores.dtype)
     targets = torch.zeros(1, 1, dtype=torch.int64, device=device)
     return Batch(features, [frames], targets, [1], ["noise"], [""], input)
 

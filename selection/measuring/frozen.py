@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from supernet.method import Method
 from supernet.methods.iterative_zero_out import IterativeZeroOut, IterativeZeroOutOptions
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.network.lanes import FINAL, Lane, Walk
-from supernet.network.supernet_ctc import Recogniser, ctc_loss
+from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
 from supernet.task import Batch, Report
 from supernet.training.optim import travel_rate
-from supernet.training.phases import Method, Schedule
+from supernet.training.schedule import Schedule
 from supernet.training.step import Pass
 
 TRAVELS = {"simple-top-k": 6.0, "iterative-zero-out": 60.0}
@@ -31,12 +32,12 @@ have a gradient; with 60, a unit that must be out to be seen to do harm is found
 
 
 @contextmanager
-def frozen(recogniser: Recogniser) -> Iterator[None]:
+def frozen(recognizer: SupernetCTC) -> Iterator[None]:
     """Evaluation mode, and no parameter that asks for a gradient; afterwards both are as before."""
-    modes = [(module, module.training) for module in recogniser.modules()]
-    wanting = [p for p in recogniser.parameters() if p.requires_grad]
+    modes = [(module, module.training) for module in recognizer.modules()]
+    wanting = [p for p in recognizer.parameters() if p.requires_grad]
     try:
-        recogniser.eval().requires_grad_(False)
+        recognizer.eval().requires_grad_(False)
         yield
     finally:
         for module, training in modes:
@@ -46,7 +47,7 @@ def frozen(recogniser: Recogniser) -> Iterator[None]:
 
 
 def learn_scores(
-    recogniser: Recogniser,
+    recognizer: SupernetCTC,
     method: str,
     size: int,
     batches: Iterator[Batch],
@@ -62,25 +63,25 @@ def learn_scores(
     Takes ``num_steps`` of ``batches``. The network is left as it is. ``lr`` None: what lets scores go as far
     as ``TRAVELS`` says. Raises ``ValueError`` where ``method`` or ``size`` is none of those that exist.
     """
-    learning = _learning(recogniser, method, size, num_steps)
-    memory = _Memory.of(recogniser, learning.initial_score)
+    learning = _learning(recognizer, method, size, num_steps)
+    memory = _Memory.of(recognizer, learning.initial_score)
     schedule = Schedule(learning, memory, seed)
     optimizer = torch.optim.Adam([memory.scores], eps=1e-12)
     travels = [(phase.num_steps, TRAVELS[method]) for phase in learning.phases()]
-    with frozen(recogniser):
+    with frozen(recognizer):
         for step in range(num_steps):
             optimizer.param_groups[0]["lr"] = lr or travel_rate(travels, step)
             optimizer.zero_grad()
-            loss = _loss(recogniser, next(batches), schedule, step, memory.scores)
+            loss = _loss(recognizer, next(batches), schedule, step, memory.scores)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             report(f"learning scores, {method}", step + 1, num_steps)
     return tuple(memory.scores.tolist())
 
 
-def _learning(recogniser: Recogniser, method: str, size: int, num_steps: int) -> Method:
+def _learning(recognizer: SupernetCTC, method: str, size: int, num_steps: int) -> Method:
     """The method as if it had nothing to do but to learn scores for one size."""
-    config, num_units = recogniser.config, len(recogniser.table)
+    config, num_units = recognizer.config, len(recognizer.table)
     if not 1 <= size < num_units:
         raise ValueError(f"`size` must be from 1 to {num_units - 1}, but is {size} instead.")
     train = config.train.model_copy(update={"num_steps": num_steps})
@@ -101,14 +102,14 @@ class _Memory:
     phase: Tensor
 
     @classmethod
-    def of(cls, recogniser: Recogniser, initial_score: float) -> _Memory:
-        scores = nn.Parameter(torch.full_like(recogniser.scores, initial_score))
+    def of(cls, recognizer: SupernetCTC, initial_score: float) -> _Memory:
+        scores = nn.Parameter(torch.full_like(recognizer.scores, initial_score))
         masks = torch.zeros(2, len(scores), dtype=torch.uint8)
         return cls(scores, masks, torch.tensor(-1))
 
 
 def _loss(
-    recogniser: Recogniser, batch: Batch, schedule: Schedule, step: int, scores_U: nn.Parameter
+    recognizer: SupernetCTC, batch: Batch, schedule: Schedule, step: int, scores_U: nn.Parameter
 ) -> Tensor:
     """CTC loss per stream frame of the gated pass on all rows, and the method's penalties.
 
@@ -118,14 +119,14 @@ def _loss(
     plan = schedule.plan(step)
     gated = next(p for p in plan.passes if p.gate is not None)
     penalties = {} if plan.penalties is None else plan.penalties(scores_U)
-    return _gated_loss(recogniser, batch, gated, scores_U) + sum(penalties.values())
+    return _gated_loss(recognizer, batch, gated, scores_U) + sum(penalties.values())
 
 
-def _gated_loss(recogniser: Recogniser, batch: Batch, gated: Pass, scores_U: Tensor) -> Tensor:
+def _gated_loss(recognizer: SupernetCTC, batch: Batch, gated: Pass, scores_U: Tensor) -> Tensor:
     assert gated.gate is not None
     batch.to(scores_U.device)
     rows = range(len(batch))
-    walk = recogniser.walk(batch, [Lane(rows, gated.kept, gated.gate(scores_U))], Walk)
+    walk = recognizer.walk(batch, [Lane(rows, gated.kept, gated.gate(scores_U))], Walk)
     lengths = batch.stream_lengths
-    log_probs_BSV = recogniser.read(walk.readings[0][FINAL], gated.size)
+    log_probs_BSV = recognizer.read(walk.readings[0][FINAL], gated.size)
     return ctc_loss(log_probs_BSV, lengths, batch, rows).sum() / sum(lengths)

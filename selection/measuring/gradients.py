@@ -14,33 +14,33 @@ from numpy.typing import NDArray
 
 from selection.measuring.frozen import frozen
 from supernet.network.lanes import FINAL, Lane, Walk
-from supernet.network.supernet_ctc import Recogniser, ctc_loss
+from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
 from supernet.task import Batch, Report
 
 
-def gate_gradients(recogniser: Recogniser, batches: Iterable[Batch], report: Report) -> NDArray[np.float64]:
+def gate_gradients(recognizer: SupernetCTC, batches: Iterable[Batch], report: Report) -> NDArray[np.float64]:
     """The derivative of each utterance's CTC loss per stream frame by each unit's gate where all gates are 1,
     (N, U), in the order of ``batches``.
 
     One forward and one backward pass of the full net for each batch; the network stays as it is.
     """
     batches, parts = list(batches), []
-    with frozen(recogniser):
+    with frozen(recognizer):
         for i, batch in enumerate(batches):
-            parts.append(_of_batch(recogniser, batch))
+            parts.append(_of_batch(recognizer, batch))
             report("differentiating by gates", i + 1, len(batches))
-    return np.concatenate(parts) if parts else np.zeros((0, len(recogniser.table)))
+    return np.concatenate(parts) if parts else np.zeros((0, len(recognizer.table)))
 
 
-def _of_batch(recogniser: Recogniser, batch: Batch) -> NDArray[np.float64]:
+def _of_batch(recognizer: SupernetCTC, batch: Batch) -> NDArray[np.float64]:
     """A lane with gates of its own for each utterance: all of them still run together, unit by unit."""
-    ours, full = _copy(batch), recogniser.table.full
-    ours.to(recogniser.scores.device)
-    gates = [torch.ones_like(recogniser.scores).requires_grad_() for _ in range(len(ours))]
+    ours, full = _copy(batch), recognizer.table.full
+    ours.to(recognizer.scores.device)
+    gates = [torch.ones_like(recognizer.scores).requires_grad_() for _ in range(len(ours))]
     lanes = [Lane(range(row, row + 1), full, gates_U) for row, gates_U in enumerate(gates)]
-    readings = recogniser.walk(ours, lanes, Walk).readings
+    readings = recognizer.walk(ours, lanes, Walk).readings
     lengths = ours.stream_lengths
-    log_probs_BSV = recogniser.read(torch.cat([reading[FINAL] for reading in readings]), len(full))
+    log_probs_BSV = recognizer.read(torch.cat([reading[FINAL] for reading in readings]), len(full))
     losses_B = ctc_loss(log_probs_BSV, lengths, ours, range(len(ours)))
     per_frame_B = losses_B / losses_B.new_tensor(lengths)
     # An utterance's gates move its own loss alone, so one sum gives every utterance its own gradient.

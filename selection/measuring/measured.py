@@ -15,7 +15,7 @@ from selection.measuring.oracle import Oracle
 from selection.measuring.similarity import stream_similarities
 from selection.measuring.store import Store
 from supernet.budget import Prices, Quantity
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.task import Batch, Report
 from supernet.units import Kept
 
@@ -43,7 +43,7 @@ class MeasuredEvidence(Evidence):
 
     def __init__(
         self,
-        recogniser: Recogniser,
+        recognizer: SupernetCTC,
         oracle: Oracle,
         store: Store,
         train_batches: Callable[[], Iterator[Batch]],
@@ -52,8 +52,8 @@ class MeasuredEvidence(Evidence):
         report: Report,
     ) -> None:
         """``train_batches`` starts an endless stream of training data, for scores on frozen weights."""
-        self.table = recogniser.table
-        self._recogniser, self._oracle, self._store, self._report = recogniser, oracle, store, report
+        self.table = recognizer.table
+        self._recognizer, self._oracle, self._store, self._report = recognizer, oracle, store, report
         self._train_batches, self._frozen_steps, self._prices = train_batches, frozen_steps, prices
         self.account = Account()
 
@@ -64,7 +64,7 @@ class MeasuredEvidence(Evidence):
 
     @property
     def scores(self) -> tuple[float, ...] | None:
-        scores = self._recogniser.scores.tolist()
+        scores = self._recognizer.scores.tolist()
         return tuple(scores) if len(set(scores)) > 1 else None
 
     def losses(self, subnets: Sequence[Kept]) -> list[float]:
@@ -79,14 +79,14 @@ class MeasuredEvidence(Evidence):
         return self._fact(
             f"similarity/{measure}",
             (len(self.table) + 1, len(self.table) + 1),
-            lambda: stream_similarities(self._recogniser, self._oracle.sample.batches, measure, self._report),
+            lambda: stream_similarities(self._recognizer, self._oracle.sample.batches, measure, self._report),
         )
 
     def gate_gradients(self) -> Floats:
         return self._fact(
             "gate-gradients",
             (None, len(self.table)),
-            lambda: gate_gradients(self._recogniser, self._oracle.sample.batches, self._report),
+            lambda: gate_gradients(self._recognizer, self._oracle.sample.batches, self._report),
         )
 
     def scores_on_frozen_weights(self, method: str, size: int) -> tuple[float, ...]:
@@ -94,7 +94,7 @@ class MeasuredEvidence(Evidence):
 
         def learn() -> Floats:
             batches = self._train_batches()
-            return np.array(learn_scores(self._recogniser, method, size, batches, steps, self._report))
+            return np.array(learn_scores(self._recognizer, method, size, batches, steps, self._report))
 
         if size == len(self.table):  # nothing is to be left out
             return (0.0,) * size

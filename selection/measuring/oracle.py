@@ -104,7 +104,7 @@ class Oracle:
     def name(self, kept: Kept) -> str:
         """Names a subnet, and the head that reads it, in the store."""
         units = "".join("1" if keep else "0" for keep in kept)
-        return f"{self._model.recogniser.head(sum(kept))}:{units}"
+        return f"{self._model.recognizer.head(sum(kept))}:{units}"
 
     @torch.inference_mode()
     def _walk(
@@ -124,10 +124,10 @@ class Oracle:
     def _score(
         self, batch: Batch, subnets: Sequence[Kept], with_errors: bool
     ) -> Iterator[tuple[Kept, NDArray[np.float64], NDArray[np.int64] | None]]:
-        recogniser = self._model.recogniser
-        batch.to(recogniser.scores.device)
+        recognizer = self._model.recognizer
+        batch.to(recognizer.scores.device)
         waiting: list[tuple[Kept, torch.Tensor]] = []
-        for kept, log_probs_BSV, lengths, losses_B in recogniser.score_all(batch, subnets):
+        for kept, log_probs_BSV, lengths, losses_B in recognizer.score_all(batch, subnets):
             if with_errors:
                 texts = greedy(log_probs_BSV, lengths, self._model.tokens)
                 yield kept, losses_B.double().cpu().numpy(), count_errors(batch.texts, texts)

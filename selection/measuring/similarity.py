@@ -1,7 +1,7 @@
 """How alike the stream is at different depths.
 
 Both measures compare what D channels say about the same frames, whatever their rotation, scale and mean:
-linear centred kernel alignment (CKA, arXiv 1905.00414) and singular-vector canonical correlation (SVCCA,
+linear centered kernel alignment (CKA, arXiv 1905.00414) and singular-vector canonical correlation (SVCCA,
 arXiv 1706.05806).
 
 Shapes: N frames, D channels (the model dimension), K features, S stream frames, U units.
@@ -20,7 +20,7 @@ from torch import Tensor
 from selection.evidence import Measure
 from selection.measuring.frozen import frozen
 from supernet.network.lanes import Body, Lane, Padding, Walk
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.task import Batch, Report
 
 Floats = NDArray[np.float64]
@@ -48,7 +48,7 @@ def svcca(x_ND: Floats, y_ND: Floats, variance: float = VARIANCE) -> float:
 
 
 def stream_similarities(
-    recogniser: Recogniser,
+    recognizer: SupernetCTC,
     batches: Iterable[Batch],
     measure: Measure,
     report: Report,
@@ -63,7 +63,7 @@ def stream_similarities(
     spread over ``batches``, are compared, fewer where memory asks for it. A stream that is the same in every
     frame is unlike any other but constant ones. Raises ``ValueError`` where ``batches`` are empty.
     """
-    streams, make = _collect(recogniser, list(batches), max_frames, report), _FEATURES[measure]
+    streams, make = _collect(recognizer, list(batches), max_frames, report), _FEATURES[measure]
     features: list[Floats] = []
     while streams:  # one by one, so that streams and features are not all in memory at once
         features.append(make(streams.pop(0)))
@@ -76,10 +76,10 @@ def stream_similarities(
 
 
 def _cka_features(x_ND: Floats) -> Floats:
-    """Centred, and scaled so that its cross-covariance with another has CKA as its squared norm; without any
+    """Centerd, and scaled so that its cross-covariance with another has CKA as its squared norm; without any
     channel where ``x_ND`` is constant.
     """
-    x_ND = _centred(x_ND)
+    x_ND = _centered(x_ND)
     return np.asarray(x_ND / np.sqrt(np.linalg.norm(x_ND.T @ x_ND))) if x_ND.size else x_ND
 
 
@@ -89,7 +89,7 @@ def _svcca_features(x_ND: Floats, variance: float = VARIANCE) -> Floats:
     From the eigenvectors of the covariance, which is small. They square the condition number, but every
     direction kept holds at least ``(1 - variance) / D`` of the variance.
     """
-    x_ND = _centred(x_ND)
+    x_ND = _centered(x_ND)
     if not x_ND.size:
         return x_ND
     variances_D, directions_DD = np.linalg.eigh(x_ND.T @ x_ND)
@@ -100,11 +100,11 @@ def _svcca_features(x_ND: Floats, variance: float = VARIANCE) -> Floats:
     return np.asarray(x_ND @ (directions_DD[:, :count] / np.sqrt(variances_D[:count])))
 
 
-def _centred(x_ND: Floats) -> Floats:
+def _centered(x_ND: Floats) -> Floats:
     x_ND = np.asarray(x_ND, dtype=np.float64)
-    centred_ND = x_ND - x_ND.mean(axis=0)
-    is_constant = np.linalg.norm(centred_ND) <= _CONSTANT * np.linalg.norm(x_ND)
-    return np.asarray(centred_ND[:, :0] if is_constant else centred_ND)
+    centered_ND = x_ND - x_ND.mean(axis=0)
+    is_constant = np.linalg.norm(centered_ND) <= _CONSTANT * np.linalg.norm(x_ND)
+    return np.asarray(centered_ND[:, :0] if is_constant else centered_ND)
 
 
 _FEATURES: dict[Measure, Callable[[Floats], Floats]] = {"cka": _cka_features, "svcca": _svcca_features}
@@ -122,16 +122,16 @@ def _alike(measure: Measure, x_NK: Floats, y_NK: Floats) -> float:
 
 
 def _collect(
-    recogniser: Recogniser, batches: Sequence[Batch], max_frames: int, report: Report
+    recognizer: SupernetCTC, batches: Sequence[Batch], max_frames: int, report: Report
 ) -> list[Floats]:
     """The same frames of every stream, (U + 1) times (N, D)."""
-    num_streams, dim = len(recogniser.table) + 1, recogniser.config.model.dim
+    num_streams, dim = len(recognizer.table) + 1, recognizer.config.model.dim
     chosen = _chosen_frames(batches, min(max_frames, MAX_BYTES // (num_streams * dim * 8)))
     parts = []
-    with frozen(recogniser), torch.no_grad():
+    with frozen(recognizer), torch.no_grad():
         for i, (batch, (rows, frames)) in enumerate(zip(batches, chosen, strict=True)):
             if len(rows):
-                parts.append(_streams_of(recogniser, batch, rows, frames))
+                parts.append(_streams_of(recognizer, batch, rows, frames))
             report("running the full net", i + 1, len(batches))
     return [np.concatenate(stream) for stream in zip(*parts, strict=True)]
 
@@ -154,10 +154,10 @@ def _chosen_frames(batches: Sequence[Batch], most: int) -> list[tuple[Tensor, Te
     return chosen
 
 
-def _streams_of(recogniser: Recogniser, batch: Batch, rows: Tensor, frames: Tensor) -> list[Floats]:
-    batch.to(recogniser.scores.device)
-    lane = Lane(range(len(batch)), recogniser.table.full)
-    walk = recogniser.walk(batch, [lane], partial(_NotingWalk, rows=rows, frames=frames))
+def _streams_of(recognizer: SupernetCTC, batch: Batch, rows: Tensor, frames: Tensor) -> list[Floats]:
+    batch.to(recognizer.scores.device)
+    lane = Lane(range(len(batch)), recognizer.table.full)
+    walk = recognizer.walk(batch, [lane], partial(_NotingWalk, rows=rows, frames=frames))
     return [x_ND.cpu().numpy() for x_ND in walk.noted]
 
 

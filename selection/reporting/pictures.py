@@ -117,10 +117,10 @@ def _draw_kept(axes: Any, rows: Sequence[Row], best: set[str], units: Sequence[s
     for y, row in enumerate(rows):
         mine = set(row.kept)
         for x, unit in enumerate(units):
-            colour = (BLUE if unit in best else ORANGE) if unit in mine else None
+            color = (BLUE if unit in best else ORANGE) if unit in mine else None
             look: dict[str, Any] = {
-                "facecolor": colour or "none",
-                "edgecolor": colour or LINE,
+                "facecolor": color or "none",
+                "edgecolor": color or LINE,
                 "linewidth": 0.8,
             }
             axes.add_patch(Rectangle((x - 0.38, y - 0.38), 0.76, 0.76, **look))
@@ -146,13 +146,13 @@ def _draw_losses(axes: Any, rows: Sequence[Row], contest: Contest, full: float) 
     axes.axvline(full, color=INK, linewidth=1, linestyle=":")
     value_axis(axes.xaxis, [*losses, full])
     axes.set_xlabel("validation loss per frame")
-    axes.set_title("Loss (grey: half of all subnets)" if contest.spread else "Loss", fontsize=10)
+    axes.set_title("Loss (gray: half of all subnets)" if contest.spread else "Loss", fontsize=10)
 
 
 def _draw_rates(axes: Any, rows: Sequence[Row], contest: Contest, full: float) -> None:
     for y, row in enumerate(rows):
         low, high = row.rate_ci95
-        axes.plot([low, high], [y, y], color=_colour(row, contest), linewidth=1.4)
+        axes.plot([low, high], [y, y], color=_color(row, contest), linewidth=1.4)
         _point(axes, row.rate, y, row, contest)
     axes.axvline(full, color=INK, linewidth=1, linestyle=":")
     rate_axis(axes.xaxis, [full, *(rate for row in rows for rate in (row.rate, *row.rate_ci95))])
@@ -162,10 +162,10 @@ def _draw_rates(axes: Any, rows: Sequence[Row], contest: Contest, full: float) -
 
 def _point(axes: Any, x: float, y: float, row: Row, contest: Contest) -> None:
     best = row.strategy == contest.yardstick
-    axes.plot([x], [y], BEST if best else CHOICE, color=_colour(row, contest), markersize=11 if best else 6)
+    axes.plot([x], [y], BEST if best else CHOICE, color=_color(row, contest), markersize=11 if best else 6)
 
 
-def _colour(row: Row, contest: Contest) -> str:
+def _color(row: Row, contest: Contest) -> str:
     """What keeps the units of the best choice is blue."""
     best = next(other for other in contest.rows if other.strategy == contest.yardstick)
     return BLUE if set(row.kept) == set(best.kept) else ORANGE
@@ -190,11 +190,11 @@ def trade_offs(comparison: Comparison, contests: Sequence[Contest], quantity: st
         axes.plot([full], [level], FULL, color=INK, markersize=7)
         axes.set_xlabel(name.format(seconds=comparison.seconds_of_audio))
         marks = [Mark(level, "■ full net", INK)]
-        for some, marker, colour, text in (
+        for some, marker, color, text in (
             (learned, CHOICE, ORANGE, "● learned scores"),
             (best, BEST, BLUE, "★ best choices"),
         ):
-            marks += _draw_some(axes, some, quantity, scale, what, (marker, colour, text))
+            marks += _draw_some(axes, some, quantity, scale, what, (marker, color, text))
         axes.margins(x=0.06)
         label_right(axes, marks, height=3.4)
     left.set(ylabel="validation loss per frame", title="Validation loss against cost")
@@ -207,10 +207,10 @@ def trade_offs(comparison: Comparison, contests: Sequence[Contest], quantity: st
 def _draw_some(
     axes: Any, rows: Sequence[Row], quantity: str, scale: float, what: str, drawn: tuple[str, str, str]
 ) -> list[Mark]:
-    marker, colour, text = drawn
+    marker, color, text = drawn
     if not rows:
         return []
     points = sorted((row.costs[quantity] / scale, getattr(row, what)) for row in rows)
     x, y = zip(*points, strict=True)
-    axes.plot(x, y, marker=marker, color=colour, linewidth=1.4, markersize=11 if marker == BEST else 6)
-    return [Mark(y[-1], text, colour)]
+    axes.plot(x, y, marker=marker, color=color, linewidth=1.4, markersize=11 if marker == BEST else 6)
+    return [Mark(y[-1], text, color)]

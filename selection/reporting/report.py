@@ -11,10 +11,10 @@ from selection.reporting import tables
 from selection.reporting.pictures import LEARNED, is_open
 from selection.reporting.tables import kind, p_text, percent, points
 from supernet.budget import Quantity, shown
-from supernet.console.tables import short_names
 from supernet.reporting.pages import page_environment
 from supernet.reporting.picture import Picture
 from supernet.reporting.pictures import short_name
+from supernet.text.unit_names import short_names
 
 WHAT = {"units": "units", "params": "parameters", "macs": "MACs", "latency": "of latency"}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from selection.comparing.comparison import Comparison, Contest, Row
 from supernet.budget import shown
 from supernet.console.fitted import Fitted
-from supernet.console.tables import SHORT_NAMES, short_names
 from supernet.system.timing import BUSY
+from supernet.text.unit_names import SHORT_NAMES, short_names
 
 COLUMNS = (
     "budget",

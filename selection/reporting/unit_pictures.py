@@ -54,7 +54,7 @@ def unit_facts(facts: Sequence[UnitFacts], kept: Mapping[str, float]) -> Picture
         axis.set_ylabel(name, fontsize=8)
         axis.tick_params(labelsize=8)
         axis.grid(axis="x", visible=False)
-    axes.flat[0].set_title("What is known of each unit (strong colour: the best choices keep it)")
+    axes.flat[0].set_title("What is known of each unit (strong color: the best choices keep it)")
     name_units(axes.flat[-1], [fact.name for fact in facts])
     axes.flat[-1].set(xlabel="unit", xlim=(-0.6, len(facts) - 0.4))
     return picture(figure, "facts", "Score, loss without it, gradient and similarity of each unit")

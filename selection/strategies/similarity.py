@@ -11,7 +11,7 @@ from supernet.budget import Budget
 
 
 class Similarity(Ranking):
-    """Linear centred kernel alignment of what enters and what leaves a unit (arXiv 1905.00414)."""
+    """Linear centered kernel alignment of what enters and what leaves a unit (arXiv 1905.00414)."""
 
     measure: ClassVar[Measure] = "cka"
 

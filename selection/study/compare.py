@@ -112,8 +112,8 @@ def chosen_rows(run: Run, resolved: Resolved, strategies: Sequence[str]) -> Rows
             for name in strategies
             for choice in Selection.load(run.selection_file(name)).choices
         }
-        labelled = {f"{name}-{size}": subnet for (name, size), subnet in chosen.items()}
-        scored = score_sizes(run, model, resolved.task, labelled, ["test"], report).sizes
+        labeled = {f"{name}-{size}": subnet for (name, size), subnet in chosen.items()}
+        scored = score_sizes(run, model, resolved.task, labeled, ["test"], report).sizes
     effort = {(row.strategy, contest.budget): row for contest in comparison.contests for row in contest.rows}
     rows = [_row(run, name, size, f"{name}-{size}", scored[f"{name}-{size}"]) for name, size in chosen]
     for row in rows:  # the full net is no choice
@@ -147,5 +147,5 @@ def training_macs(run: Run, resolved: Resolved, unit_steps: float) -> float:
     """
     config = resolved.config
     seconds = seconds_a_step(config)
-    units = multiply_accumulates(load(run.model_stem).recogniser, MACS_SECONDS).units
+    units = multiply_accumulates(load(run.model_stem).recognizer, MACS_SECONDS).units
     return 3 * unit_steps * seconds / MACS_SECONDS * sum(units) / len(units)

@@ -90,15 +90,15 @@ def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, in
     alone, all of them together. ``compute-each``: the same, but each size alone for the whole of it.
     """
     sizes, full_steps = resolved.config.sizes, base.config.train.num_steps
-    budget = full_steps * alone(base, max(sizes)) * seconds_a_step(base.config)
+    budget = full_steps * alone(base.config, max(sizes)) * seconds_a_step(base.config)
     budget /= seconds_a_step(resolved.config)
     if regime == "updates":
         return dict.fromkeys(sizes, full_steps)
     if resolved.method.separate_runs:
-        costs = {size: alone(resolved, size) for size in sizes}
+        costs = {size: alone(resolved.config, size) for size in sizes}
         together = sum(costs.values())
         return {size: round(budget / (together if regime == "compute" else costs[size])) for size in sizes}
-    return dict.fromkeys(sizes, whole_hundreds(full_steps * budget / price(resolved)))
+    return dict.fromkeys(sizes, whole_hundreds(full_steps * budget / price(resolved.method)))
 
 
 def seconds_a_step(config: Config) -> float:

@@ -5,7 +5,7 @@ Where the yardstick is the best of k, each of the k (k - 1) / 2 differences migh
 so they have to hold for all of them (the multiple comparisons of Tukey and Hsu; Hsu, 1996); a yardstick named
 beforehand needs those with itself alone (Dunnett, 1955). Two things are left to chance: the test utterances,
 which are the same for all, and the seeds. Few seeds say little about how far trainings stray: the variance is
-one for all contenders, as in those procedures, and is drawn from what so few leave possible (generalised
+one for all contenders, as in those procedures, and is drawn from what so few leave possible (generalized
 confidence intervals; Weerahandi, 1993), which is Student's t where seeds are all there is.
 
 Shapes: K contenders, R seeds, N test utterances, D draws, P pairs.

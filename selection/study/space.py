@@ -31,7 +31,7 @@ class Dimension(Section):
     log: bool = False
     """Whether values are spread over orders of magnitude."""
     step: int | float | None = None
-    """Distance between two neighbouring values. None: any value."""
+    """Distance between two neighboring values. None: any value."""
     choices: tuple[Any, ...] | None = None
     """The values, where they are no range."""
 

@@ -1,5 +1,5 @@
-"""What a recogniser hears: log-mel features, 80 Kaldi-compatible bands at 16 kHz, exactly those that deployed
-recognisers compute for themselves; or the samples, as pretrained encoders do.
+"""What a recognizer hears: log-mel features, 80 Kaldi-compatible bands at 16 kHz, exactly those that deployed
+recognizers compute for themselves; or the samples, as pretrained encoders do.
 
 Shapes: S samples, T frames, F numbers in a frame.
 """
@@ -28,7 +28,7 @@ DESCRIPTION = {
     "high_freq": -400,
     "dither": 0,
     "samples": "mono, in [-1, 1]",
-    "normalisation": "none: part of the model",
+    "normalization": "none: part of the model",
 }
 """The features in words, for whoever computes them elsewhere; what is not said is Kaldi's default."""
 
@@ -36,7 +36,7 @@ DESCRIPTION = {
 def fbank(samples: Tensor) -> Tensor:
     """Features ``(T, 80)`` of mono ``samples`` ``(S,)`` in [-1, 1] at 16 kHz, one frame each 10 ms.
 
-    The settings are those sherpa-onnx and kaldi-native-fbank use; normalisation is part of the model.
+    The settings are those sherpa-onnx and kaldi-native-fbank use; normalization is part of the model.
     """
     features: Tensor = kaldi.fbank(
         samples[None],
@@ -115,7 +115,7 @@ SAMPLES = Input(
     1,
     ((10, 5), *((3, 2),) * 4, *((2, 2),) * 2),
     _one_by_one,
-    {"kind": "samples", "sample_rate": SAMPLE_RATE, "samples": "mono, in [-1, 1]", "normalisation": "none"},
+    {"kind": "samples", "sample_rate": SAMPLE_RATE, "samples": "mono, in [-1, 1]", "normalization": "none"},
 )
 """What wav2vec 2.0 encoders read (arXiv 2006.11477): 320 samples, 20 ms, become a frame."""
 
@@ -123,7 +123,7 @@ INPUTS = {input.name: input for input in (LOG_MEL, SAMPLES)}
 
 
 def is_silent(samples: Tensor) -> bool:
-    """Whether there is nothing to recognise: every sample below -80 dB of full scale."""
+    """Whether there is nothing to recognize: every sample below -80 dB of full scale."""
     return samples.numel() == 0 or float(samples.abs().max()) < 1e-4
 
 

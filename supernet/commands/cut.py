@@ -7,8 +7,9 @@ from pathlib import Path
 
 from supernet.console.front import command, say_next
 from supernet.console.text import say
-from supernet.network.cutting import Cut
-from supernet.runs.checkpoint import load, num_parameters
+from supernet.network.supernet_ctc import num_parameters
+from supernet.runs.checkpoint import load
+from supernet.runs.cut_model import Cut
 from supernet.runs.opening import choose, open_selection
 from supernet.runs.run import Run, RunError
 from supernet.system.files import refusal
@@ -32,7 +33,7 @@ def cut(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     small.save(args.out)
     size, kind = small.subnet.size, small.subnet.granularity
-    parameters = num_parameters(small.model.recogniser)
+    parameters = num_parameters(small.model.recognizer)
     say(f"{args.out}: {size} {kind}{'' if size == 1 else 's'}, {parameters:,} parameters")
     chosen = [] if args.selection is None else ["--selection", args.selection]
     chosen += [] if args.size is None else ["--size", args.size]

@@ -17,16 +17,16 @@ from torch import Tensor
 from supernet.audio.features import INPUTS, Input
 from supernet.config import Config
 from supernet.console.fitted import Fitted
+from supernet.method import Method
 from supernet.network.costs import MACS_SECONDS, macs, processor
 from supernet.network.cutting import cut
-from supernet.network.supernet_ctc import Recogniser
-from supernet.runs.checkpoint import num_parameters
+from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.runs.resolve import Resolved
 from supernet.system.devices import chosen_device
 from supernet.task import Batch, Report
 from supernet.training.optim import SkippingAdamW, parameter_groups
-from supernet.training.phases import Method, Schedule
 from supernet.training.price import typical_scores
+from supernet.training.schedule import Schedule
 from supernet.training.step import Draw, Step
 
 MEASURED = 2
@@ -89,7 +89,7 @@ def _estimate(config: Config, method: Method, batch: Batch, num_tokens: int, rep
     device = chosen_device(config.device)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        net = Recogniser(config, num_tokens, initial_score=method.initial_score)
+        net = SupernetCTC(config, num_tokens, initial_score=method.initial_score)
     schedule = Schedule(method, net, config.seed)
     sizes = tuple(_size(net, schedule, size) for size in sorted(config.sizes))
     with torch.no_grad():  # subnets that share neither all nor nothing of what they compute
@@ -100,7 +100,7 @@ def _estimate(config: Config, method: Method, batch: Batch, num_tokens: int, rep
     return Estimate(sizes, seconds, _peak(device))
 
 
-def _size(net: Recogniser, schedule: Schedule, size: int) -> tuple[int, int, int]:
+def _size(net: SupernetCTC, schedule: Schedule, size: int) -> tuple[int, int, int]:
     """Before training, which units a size will keep is not known: today's candidates stand for them."""
     kept = schedule.subnets()[size]
     return size, num_parameters(cut(net, net.table.subnet(kept))), macs(net, kept=kept)
@@ -116,7 +116,7 @@ class _Steps:
     """A few real steps of each phase."""
 
     def __init__(
-        self, config: Config, net: Recogniser, schedule: Schedule, batch: Batch, device: torch.device
+        self, config: Config, net: SupernetCTC, schedule: Schedule, batch: Batch, device: torch.device
     ) -> None:
         self._config, self._net, self._schedule, self._batch = config, net, schedule, batch
         self._device = device

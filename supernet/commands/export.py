@@ -20,8 +20,8 @@ from supernet.export.export import Examiner, NotAccepted, export
 from supernet.export.folders import check_free
 from supernet.export.formats import Format
 from supernet.export.onnx import Onnx
-from supernet.network.cutting import Cut
 from supernet.runs.checkpoint import Model, load
+from supernet.runs.cut_model import Cut
 from supernet.runs.opening import choose, open_selection
 from supernet.runs.resolve import ConfigError, Data, resolve_trained
 from supernet.runs.run import Run, RunError
@@ -54,7 +54,7 @@ def _export_all(args: argparse.Namespace) -> list[str]:
     """Export what was asked for; returns what went wrong, a line each."""
     run = Run.open(args.run)
     model = load(run.model_stem)
-    if model.recogniser.input is not LOG_MEL:
+    if model.recognizer.input is not LOG_MEL:
         raise RunError(
             f"`RUN` must hold a network that reads log-mel features, but '{run.folder}' holds one that began "
             f"as `model.init` and reads samples, which no export does. `{program('cut')}` writes it for "
@@ -89,7 +89,7 @@ def _export_all(args: argparse.Namespace) -> list[str]:
     return problems
 
 
-RECOGNISE = (
+RECOGNIZE = (
     "import sherpa_onnx, soundfile; "
     "r = sherpa_onnx.OfflineRecognizer.from_zipformer_ctc(model={model!r}, tokens={tokens!r}); "
     "s = r.create_stream(); a, rate = soundfile.read('speech.wav', dtype='float32'); "
@@ -102,7 +102,7 @@ def _say_what_next(args: argparse.Namespace, folder: Path) -> None:
     suggestions = [(command("latency", args.run), "what it costs on this machine")]
     if FORMATS[args.format] is Onnx:
         files = {"model": f"{folder}/model{'.int8' * args.int8}.onnx", "tokens": f"{folder}/tokens.txt"}
-        suggestions.append((f"python -c {shlex.quote(RECOGNISE.format(**files))}", ""))
+        suggestions.append((f"python -c {shlex.quote(RECOGNIZE.format(**files))}", ""))
     say_next(*suggestions)
 
 

@@ -7,6 +7,7 @@ import contextlib
 import resource
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from supernet.console.text import fail, is_main_process, note, remark, say
 from supernet.evaluation.score_sizes import score_sizes
 from supernet.reporting.run_page import write
 from supernet.runs.checkpoint import Model, save
+from supernet.runs.pretrained import begin
 from supernet.runs.resolve import (
     ConfigError,
     Data,
@@ -40,8 +42,8 @@ from supernet.settings.listing import listing
 from supernet.system.folders import check_closed, held
 from supernet.task import SPLITS, Report
 from supernet.text.tokens import Tokens
-from supernet.training.phases import Schedule
 from supernet.training.price import unit_steps, unit_weights
+from supernet.training.schedule import Schedule
 
 Validated = Callable[[int, Measure, Mapping[str, float]], None]
 """``validated(step, measure, rates)``: what the texts are judged by, and the validation error rates
@@ -192,7 +194,9 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
         start = time.monotonic()
         follower = Follower(run, resolved, report, validated)
         try:
-            trained = engine.train(config, resolved.method, task, tokens, folder, follower)
+            # Checkpoints hold all weights.
+            start_weights = None if run.is_begun else partial(begin, tokens=tokens)
+            trained = engine.train(config, resolved.method, task, tokens, folder, follower, start_weights)
         except KeyboardInterrupt:
             raise Stopped(
                 f"Stopped. What was trained is kept in {folder}. The same command continues."

@@ -14,12 +14,13 @@ from supernet.audio import recordings as audio
 from supernet.audio.features import SAMPLE_RATE
 from supernet.commands.options import note_left_out, open_beam
 from supernet.console.progress import progress
-from supernet.console.text import complain, json_encodable, note, plain, put
+from supernet.console.text import complain, json_encodable, note, put
 from supernet.recognition.chunks import CHUNK_SECONDS
 from supernet.recognition.transcript import FORMATS, SUBTITLES, SUFFIXES, Transcript
 from supernet.recognizer import Recognizer
 from supernet.runs.run import RunError
 from supernet.system.files import write_whole
+from supernet.text.plain import plain
 
 STDIN = "-"
 Form = Callable[[str, Transcript], str]

@@ -13,7 +13,8 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
-from supernet.console.text import encodable, plain
+from supernet.console.text import encodable
+from supernet.text.plain import plain
 
 _BETWEEN_PIECES = re.compile(r"(?<=[-_/,=])(?=[^\W\d_])")
 """Where a word that is too long for its column may break, as names and paths do."""

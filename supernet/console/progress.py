@@ -19,7 +19,8 @@ from rich.progress import (
 )
 
 from supernet.console.screen import Screen, console
-from supernet.console.text import is_main_process, is_quiet, plain, put
+from supernet.console.text import is_main_process, is_quiet, put
+from supernet.text.plain import plain
 
 LINE_SECONDS, SHARE_SECONDS, SHARE = 30.0, 5.0, 0.1
 """Away from a terminal, a line is written after so long, or earlier if so much more is done."""

@@ -8,11 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from supernet.console.text import encodable, plain
+from supernet.console.text import encodable
+from supernet.text.plain import plain
 
 
 class Screen(Console):
-    """Rich's console without its markup, emoji codes and guesses at what to colour.
+    """Rich's console without its markup, emoji codes and guesses at what to color.
 
     All strings on their way into tables, titles and captions pass ``render_str``: control characters are
     shown, brackets stay. Sentences break between words on a terminal, and not at all elsewhere, so that

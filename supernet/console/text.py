@@ -4,35 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from typing import NoReturn, TextIO
 
-_UNSEEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1: cursor movements, colours, titles of windows
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # they change the direction of what stands around them
-    "\u2028\u2029"  # ends of lines and paragraphs
-    "\ud800-\udfff]"  # bytes of a file name that is no UTF-8
-)
+from supernet.text.plain import UNSEEN, escaped, plain
+
 _STAND_INS = str.maketrans(
     {"–": "-", "−": "-", "·": ".", "…": "...", "␣": "_", "±": "+-", "×": "x", "→": "->", "\u00a0": " "}
 )
 
 STOPPED = 130
 """The exit status after Ctrl-C: 128 + SIGINT."""
-
-
-def plain(text: str, *, lines: bool = False) -> str:
-    r"""``text`` with control characters as visible escapes such as ``\x1b``.
-
-    All text from files goes through here before it is printed: ids, speakers, tokens, transcripts, names of
-    files and runs, and messages that quote them. ``lines`` keeps ends of lines, in texts of our own.
-    """
-    return _UNSEEN.sub(lambda found: found[0] if lines and found[0] == "\n" else _escaped(found[0]), text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def encodable(text: str, encoding: str) -> str:
@@ -53,13 +35,13 @@ def _nearest(character: str, encoding: str) -> str:
         except UnicodeEncodeError:
             continue
         return candidate
-    return _escaped(character)
+    return escaped(character)
 
 
 def json_encodable(line: str, encoding: str) -> str:
     r"""A line of JSON with JSON's own escapes for what ``plain`` escapes and ``encoding`` lacks."""
     line, end = (line[:-1], "\n") if line.endswith("\n") else (line, "")
-    line = _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], line)
+    line = UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], line)
     try:
         line.encode(encoding)
     except UnicodeEncodeError:

@@ -18,14 +18,14 @@ from fairseq2.task import TaskStopException
 
 from supernet.config import Config
 from supernet.engine.checkpoints import CheckpointError
-from supernet.engine.recipe import Result, SupernetRecipe, engine_config
+from supernet.engine.recipe import Begin, Result, SupernetRecipe, engine_config
 from supernet.engine.stopping import quiet, tells_of_an_end
 from supernet.engine.train_unit import Divergence, Observer, SupernetUnit
 from supernet.errors import UserError
+from supernet.method import Method
 from supernet.system.devices import chosen_device, with_threads
 from supernet.task import Task
 from supernet.text.tokens import Tokens
-from supernet.training.phases import Method
 
 __all__ = ["CheckpointError", "Divergence", "Observer", "Result", "SupernetUnit", "train"]
 
@@ -37,14 +37,20 @@ class Left(UserError):
 
 
 def train(
-    config: Config, method: Method, task: Task, tokens: Tokens, folder: Path, observer: Observer
+    config: Config,
+    method: Method,
+    task: Task,
+    tokens: Tokens,
+    folder: Path,
+    observer: Observer,
+    begin: Begin | None = None,
 ) -> Result:
     """Train until the step budget is used up, continuing from the newest checkpoint in ``folder``.
 
     Raises ``Divergence``, ``KeyboardInterrupt`` after a requested stop (everything saved), OSError,
     ``CheckpointError`` where the training cannot be continued, and ``Left``.
     """
-    recipe = SupernetRecipe(config, method, task, tokens, folder, observer)
+    recipe = SupernetRecipe(config, method, task, tokens, folder, observer, begin)
     with quiet(), _on(config.device), with_threads(config.train.num_threads):
         try:
             run_recipe(recipe, engine_config(config), folder, no_progress=True)

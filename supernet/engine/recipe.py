@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,16 +35,18 @@ from supernet.engine.checkpoints import Reader, prepare, use
 from supernet.engine.readers import Once, StepBudget
 from supernet.engine.stopping import StoppableTask, log_to_file_only
 from supernet.engine.train_unit import Observer, SupernetUnit, Validation
-from supernet.network.supernet_ctc import Recogniser
-from supernet.runs.pretrained import begin
-from supernet.runs.run import Run
+from supernet.method import Method
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.system.devices import chosen_device
 from supernet.task import Batch, Task
 from supernet.text.tokens import Tokens
 from supernet.training.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
-from supernet.training.phases import Method, Schedule
+from supernet.training.schedule import Schedule
 
 FAMILY = "supernet"
+
+Begin = Callable[[SupernetCTC], None]
+"""Gives a new network the weights that it begins with, in place of random ones."""
 
 
 @dataclass(kw_only=True)
@@ -67,7 +69,7 @@ class _EngineConfig:
 class Result:
     """What training leaves in memory."""
 
-    model: Recogniser
+    model: SupernetCTC
     schedule: Schedule
     is_main: bool
     """Whether this process is rank 0, which writes the results."""
@@ -106,11 +108,18 @@ class SupernetRecipe(Recipe):
     """Wires model, optimizer, data and units together."""
 
     def __init__(
-        self, config: Config, method: Method, task: Task, tokens: Tokens, folder: Path, observer: Observer
+        self,
+        config: Config,
+        method: Method,
+        task: Task,
+        tokens: Tokens,
+        folder: Path,
+        observer: Observer,
+        begin: Begin | None = None,
     ) -> None:
         self._folder = folder
         self._config, self._method, self._task, self._tokens = config, method, task, tokens
-        self._observer = observer
+        self._observer, self._begin = observer, begin
         self.reader = Reader()
         self._result: Result | None = None
 
@@ -128,26 +137,26 @@ class SupernetRecipe(Recipe):
     def register(self, container: DependencyContainer) -> None:
         use(container, self.reader)
         register_model_family(
-            container, FAMILY, Recogniser, _NoOptions, factory=lambda _: self._build(), supports_meta=False
+            container, FAMILY, SupernetCTC, _NoOptions, factory=lambda _: self._build(), supports_meta=False
         )
         registrar = ConfigRegistrar(container, _NoOptions)
         registrar("run")(_NoOptions)
         register_component(container, Optimizer, FAMILY, _NoOptions, self._optimizer)
         register_component(container, LRScheduler, FAMILY, _NoOptions, self._scheduler)
 
-    def _build(self) -> Recogniser:
+    def _build(self) -> SupernetCTC:
         with torch.random.fork_rng():
             torch.manual_seed(self._config.seed)
-            model = Recogniser(self._config, len(self._tokens), initial_score=self._method.initial_score)
-            if not Run(self._folder).is_begun:  # checkpoints hold all weights
-                begin(model, self._tokens)
+            model = SupernetCTC(self._config, len(self._tokens), initial_score=self._method.initial_score)
+            if self._begin is not None:
+                self._begin(model)
             return model
 
     def _optimizer(self, resolver: DependencyResolver, config: _NoOptions) -> Optimizer:
         model = resolver.resolve(nn.Module)
         bare = resolver.resolve(nn.Module, key="model")
         groups = parameter_groups(model, self._config.train)
-        assert isinstance(bare, Recogniser)
+        assert isinstance(bare, SupernetCTC)
         return SkippingAdamW(groups, self._config.train, bare.skipped_updates, bare.skipped_in_a_row)
 
     def _scheduler(self, resolver: DependencyResolver, config: _NoOptions) -> LRScheduler:
@@ -159,7 +168,7 @@ class SupernetRecipe(Recipe):
         if note := prepare(self._folder / "checkpoints", context.gangs.root):
             self._observer.on_note(note)
         rank, num_ranks = context.gangs.dp.rank, context.gangs.dp.size
-        model = context.get_model_as(Recogniser)
+        model = context.get_model_as(SupernetCTC)
         schedule = Schedule(self._method, model, self._config.seed)
         self._result = Result(model, schedule, rank == 0)
         reader = self._task.train_reader(self._tokens, seed=self._config.seed, rank=rank, num_ranks=num_ranks)

@@ -15,12 +15,12 @@ from torcheval.metrics import Mean
 
 from supernet.config import Config
 from supernet.engine.readers import StepBudget
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.recognition.decoding import greedy
 from supernet.scoring.error_rates import COLUMN, Measure, count_errors, count_words, measure_of
 from supernet.task import Batch
 from supernet.text.tokens import Tokens
-from supernet.training.phases import Schedule
+from supernet.training.schedule import Schedule
 from supernet.training.step import Draw, Step
 
 MAX_SKIPPED_IN_A_ROW = 10
@@ -55,7 +55,7 @@ class SupernetUnit(TrainUnit[Batch]):
     def __init__(
         self,
         wrapped: nn.Module,
-        model: Recogniser,
+        model: SupernetCTC,
         schedule: Schedule,
         budget: StepBudget,
         config: Config,
@@ -126,7 +126,7 @@ class SupernetUnit(TrainUnit[Batch]):
 class Validation(EvalUnit[Batch]):
     """CTC loss and greedy errors of every size on the validation split, all sizes in one walk."""
 
-    def __init__(self, model: Recogniser, schedule: Schedule, tokens: Tokens, observer: Observer) -> None:
+    def __init__(self, model: SupernetCTC, schedule: Schedule, tokens: Tokens, observer: Observer) -> None:
         self._model, self._schedule, self._tokens, self._observer = model, schedule, tokens, observer
         self._step, self._texts = 0, list[str]()
 

@@ -12,8 +12,9 @@ import torch
 from supernet.evaluation.alignment import page, trn
 from supernet.network.costs import macs, real_time_factor
 from supernet.network.cutting import cut
+from supernet.network.supernet_ctc import num_parameters
 from supernet.recognition.decoding import GREEDY, Decoder, texts
-from supernet.runs.checkpoint import Model, num_parameters
+from supernet.runs.checkpoint import Model
 from supernet.runs.run import Run
 from supernet.scoring.error_rates import UNKNOWN, Rows, Score, length_group, score, score_groups
 from supernet.task import Batch, Report, Task
@@ -57,7 +58,7 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def recognise(
+def recognize(
     model: Model,
     batches: Iterable[Batch],
     subnets: Mapping[str, Subnet],
@@ -65,15 +66,15 @@ def recognise(
     decoder: Decoder = GREEDY,
 ) -> dict[str, Rows]:
     """What each subnet writes for every utterance, all subnets in one walk through the supernet."""
-    recogniser = model.recogniser
-    kept = {label: recogniser.table.kept(subnet) for label, subnet in subnets.items()}
+    recognizer = model.recognizer
+    kept = {label: recognizer.table.kept(subnet) for label, subnet in subnets.items()}
     rows: dict[Kept, Rows] = {k: [] for k in kept.values()}
     for i, batch in enumerate(batches):
-        batch.to(recogniser.scores.device)
-        for k, log_probs_BSV, lengths, _ in recogniser.score_all(batch, rows):
+        batch.to(recognizer.scores.device)
+        for k, log_probs_BSV, lengths, _ in recognizer.score_all(batch, rows):
             said = texts(decoder, log_probs_BSV, lengths, model.tokens)
             rows[k] += zip(batch.ids, batch.texts, said, strict=True)
-        report("recognising", i + 1, 0)
+        report("recognizing", i + 1, 0)
     return {label: rows[k] for label, k in kept.items()}
 
 
@@ -124,7 +125,7 @@ def listen(
             seconds.update(zip(batch.ids, batch.seconds, strict=True))
             yield batch
 
-    rows = recognise(model, measured(), subnets, report, decoder)
+    rows = recognize(model, measured(), subnets, report, decoder)
     return Heard(rows, seconds, task.speakers(split))
 
 
@@ -133,7 +134,7 @@ def costs(model: Model, task: Task, subnets: Mapping[str, Subnet], split: str = 
     sample = list(islice(task.eval_batches(split, model.tokens), 1))
     result = {}
     for label, subnet in subnets.items():
-        small = cut(model.recogniser, subnet)
+        small = cut(model.recognizer, subnet)
         for batch in sample:
             batch.to(small.scores.device)
         rtf, busy = real_time_factor(small, sample)

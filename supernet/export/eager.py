@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from supernet.export.formats import Format, Runtime, Written
-from supernet.network.cutting import Cut
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.checkpoint import load
+from supernet.runs.cut_model import Cut
 
 
 class Torch(Format):
@@ -24,18 +24,18 @@ class Torch(Format):
         return [Written(folder / "model.safetensors")]
 
     def open(self, file: Path) -> Runtime:
-        return Eager(load(file.with_suffix("")).recogniser)
+        return Eager(load(file.with_suffix("")).recognizer)
 
 
 class Eager:
-    """A recogniser as it is, with all its units."""
+    """A recognizer as it is, with all its units."""
 
-    def __init__(self, recogniser: Recogniser) -> None:
-        self._recogniser = recogniser
+    def __init__(self, recognizer: SupernetCTC) -> None:
+        self._recognizer = recognizer
 
     @torch.inference_mode()
     def __call__(self, features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
-        model = self._recogniser
+        model = self._recognizer
         features_BTF = features_BTF.to(model.scores.device)
         log_probs_BSV = model.log_probs(features_BTF, num_frames, model.table.full)
         return log_probs_BSV, [model.input.num_stream_frames(n) for n in num_frames]

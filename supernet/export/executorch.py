@@ -19,7 +19,7 @@ from torch import Tensor
 from supernet.audio.features import FRAMES_PER_SECOND, LOG_MEL, NUM_BANDS
 from supernet.export.formats import Format, Runtime, Written, quiet
 from supernet.export.graph import Graph
-from supernet.network.cutting import Cut
+from supernet.runs.cut_model import Cut
 from supernet.runs.run import RunError
 
 MAX_SECONDS = 40
@@ -62,7 +62,7 @@ def _program(cut: Cut) -> bytes:
     frames = width(100)
     inputs = torch.zeros(1, frames, NUM_BANDS), torch.tensor([frames])
     exported = torch.export.export(
-        Graph(cut.model.recogniser), inputs, dynamic_shapes=({1: STEP * steps + REST}, None)
+        Graph(cut.model.recognizer), inputs, dynamic_shapes=({1: STEP * steps + REST}, None)
     )
     lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
     return bytes(lowered.to_executorch().buffer)

@@ -10,7 +10,7 @@ from supernet.errors import UserError
 from supernet.export.acceptance import Texts, Verdict, largest_difference, write_texts
 from supernet.export.eager import Eager
 from supernet.export.formats import Format, Runtime, Written
-from supernet.network.cutting import Cut
+from supernet.runs.cut_model import Cut
 from supernet.system.files import whole_folder, write_json
 from supernet.task import Batch, Report
 
@@ -38,7 +38,7 @@ class Examiner:
 
     def examine(self, format: Format, cut: Cut, written: list[Written]) -> list[Verdict]:
         """A verdict for each file."""
-        reference = Eager(cut.model.recogniser)
+        reference = Eager(cut.model.recognizer)
         texts = self._texts(reference, cut, f"{cut.subnet.size}, cut")
         return [self._compare(format.open(w.file), w, reference, texts, cut) for w in written]
 

@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 from torch import Tensor
 
 from supernet.errors import ArgumentError
-from supernet.network.cutting import Cut
+from supernet.runs.cut_model import Cut
 
 
 @contextlib.contextmanager

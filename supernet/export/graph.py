@@ -1,4 +1,4 @@
-"""A cut model as one graph of tensors: batch and time are dynamic, padding and normalisation are inside.
+"""A cut model as one graph of tensors: batch and time are dynamic, padding and normalization are inside.
 
 fairseq2's `BatchLayout` and tables of positions hold sizes fixed when they are made; what stands here says
 the same in tensors, and the encoder's own loop runs it.
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from supernet.audio.features import LOG_MEL, NUM_BANDS
 from supernet.network.lanes import FINAL, Body, Walk
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 
 MARGIN = LOG_MEL.shortest + 1
 """Frames of silence appended inside: the frontend reads any input, and no shape depends on whether it did."""
@@ -36,21 +36,21 @@ class Graph(nn.Module):
     (B,) int64, at least 1 each; what stands behind a length means nothing.
     """
 
-    def __init__(self, recogniser: Recogniser) -> None:
+    def __init__(self, recognizer: SupernetCTC) -> None:
         super().__init__()
-        self.recogniser = copy.deepcopy(recogniser).float().cpu()
-        _compute_positions(self.recogniser.encoder)
+        self.recognizer = copy.deepcopy(recognizer).float().cpu()
+        _compute_positions(self.recognizer.encoder)
         self.eval()
 
     def forward(self, x: Tensor, x_lens: Tensor) -> tuple[Tensor, Tensor]:
         x_BTF = F.pad(x, (0, 0, 0, MARGIN))
         num_frames_B = x_lens.clamp(min=1)
-        x_BSD = self.recogniser.frontend(x_BTF, _mask(x_BTF, num_frames_B))
+        x_BSD = self.recognizer.frontend(x_BTF, _mask(x_BTF, num_frames_B))
         lengths_B = (((num_frames_B - 1) // 2 - 1) // 2).clamp(min=1)  # LOG_MEL.num_stream_frames
         layout: Any = _Layout(x_BSD, lengths_B)
-        walk = _Straight(self.recogniser.encoder.place(x_BSD, layout), layout)
-        self.recogniser.run(walk)
-        return self.recogniser.read(walk.readings[0][FINAL], len(self.recogniser.table)), lengths_B
+        walk = _Straight(self.recognizer.encoder.place(x_BSD, layout), layout)
+        self.recognizer.run(walk)
+        return self.recognizer.read(walk.readings[0][FINAL], len(self.recognizer.table)), lengths_B
 
 
 def example(num_frames: int = 64) -> tuple[Tensor, Tensor]:

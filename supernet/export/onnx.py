@@ -17,7 +17,7 @@ from torch import Tensor
 from supernet.audio.features import LOG_MEL
 from supernet.export.formats import Format, Runtime, Written, quiet
 from supernet.export.graph import Graph, example
-from supernet.network.cutting import Cut
+from supernet.runs.cut_model import Cut
 from supernet.text.tokens import Tokens
 
 OPSET = 18
@@ -42,7 +42,7 @@ class Onnx(Format):
             _export(cut, written[0].file)
             if int8:
                 written.append(Written(folder / "model.int8.onnx", exact=False))
-                _quantise(written[0].file, written[1].file)
+                _quantize(written[0].file, written[1].file)
         save_tokens(cut.model.tokens, folder)
         return written
 
@@ -71,7 +71,7 @@ def _export(cut: Cut, file: Path) -> None:
 
     dynamic = torch.export.Dim.DYNAMIC
     program = torch.onnx.export(
-        Graph(cut.model.recogniser),
+        Graph(cut.model.recognizer),
         example(),
         input_names=["x", "x_lens"],
         output_names=["log_probs", "log_probs_len"],
@@ -120,7 +120,7 @@ def _metadata(cut: Cut) -> dict[str, str]:
     }
 
 
-def _quantise(source: Path, target: Path) -> None:
+def _quantize(source: Path, target: Path) -> None:
     """Weights of products in int8, activations rounded as they come."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

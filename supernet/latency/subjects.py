@@ -10,9 +10,10 @@ from supernet.config import Config
 from supernet.export.export import RECORD
 from supernet.export.onnx import Onnx
 from supernet.latency.measure import Subject
-from supernet.network.cutting import Cut, cut
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.cutting import cut
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.checkpoint import Model
+from supernet.runs.cut_model import Cut
 from supernet.runs.records import ExportRecord, checked
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Selection
@@ -37,11 +38,11 @@ def of_random(config: Config, name: str, place: Path) -> list[Subject]:
     what was learned.
     """
     torch.manual_seed(config.seed)
-    recogniser = Recogniser(config, len(RANDOM_TOKENS)).eval()
+    recognizer = SupernetCTC(config, len(RANDOM_TOKENS)).eval()
     subjects = []
     for size in config.sizes:
-        subnet = recogniser.table.subnet(recogniser.table.first(size))
-        small = Cut(Model(cut(recogniser, subnet), RANDOM_TOKENS), subnet, {"random": name})
+        subnet = recognizer.table.subnet(recognizer.table.first(size))
+        small = Cut(Model(cut(recognizer, subnet), RANDOM_TOKENS), subnet, {"random": name})
         subjects.append(_eager(small, str(size), place))
         written = Onnx().write(small, place / str(size), int8=True)
         subjects += [_onnx(str(size), size, w.file) for w in written]

@@ -20,9 +20,9 @@ WARM_UP = 2
 NUM_BANDS, FRAMES_PER_SECOND = 80, 100
 """As in supernet/features.py, which brings torch."""
 
-Recognise = Callable[[float], object]
-"""Recognises so many seconds of noise."""
-Opener = Callable[[Path, int, str], Recognise]
+Recognize = Callable[[float], object]
+"""Recognizes so many seconds of noise."""
+Opener = Callable[[Path, int, str], Recognize]
 
 
 def main() -> None:
@@ -30,11 +30,11 @@ def main() -> None:
     start = time.perf_counter()
     open_file = OPENERS[kind]()
     imported = time.perf_counter()
-    recognise = open_file(Path(file), int(threads), device)
+    recognize = open_file(Path(file), int(threads), device)
     loaded = time.perf_counter()
     times, memory_mb = dict[str, dict[str, object]](), dict[str, float]()
     for length in seconds:
-        work = functools.partial(recognise, float(length))
+        work = functools.partial(recognize, float(length))
         times[length] = asdict(timed(work, int(repeats), WARM_UP))
         memory_mb[length] = peak_memory_mb()
     loading = {"import_s": imported - start, "load_s": loaded - imported}
@@ -47,17 +47,17 @@ def eager() -> Opener:
 
     from supernet.runs.checkpoint import load
 
-    def open_file(file: Path, threads: int, device: str) -> Recognise:
+    def open_file(file: Path, threads: int, device: str) -> Recognize:
         torch.set_num_threads(threads)
-        model = load(file.with_suffix("")).recogniser.to(device)
+        model = load(file.with_suffix("")).recognizer.to(device)
 
         @torch.inference_mode()
-        def recognise(seconds: float) -> object:
+        def recognize(seconds: float) -> object:
             num_frames = round(seconds * model.input.rate)
             noise = (torch.randn(1, num_frames, model.input.width) * 3 - 8).to(device)
             return model.log_probs(noise, [num_frames], model.table.full).argmax(-1).tolist()
 
-        return recognise
+        return recognize
 
     return open_file
 
@@ -67,19 +67,19 @@ def onnx() -> Opener:
     import numpy as np
     import onnxruntime
 
-    def open_file(file: Path, threads: int, device: str) -> Recognise:
+    def open_file(file: Path, threads: int, device: str) -> Recognize:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         rng = np.random.default_rng(0)
 
-        def recognise(seconds: float) -> object:
+        def recognize(seconds: float) -> object:
             num_frames = round(seconds * FRAMES_PER_SECOND)
             noise = rng.normal(-8, 3, (1, num_frames, NUM_BANDS)).astype(np.float32)
             log_probs, _ = session.run(None, {"x": noise, "x_lens": np.array([num_frames])})
             return log_probs.argmax(-1).tolist()
 
-        return recognise
+        return recognize
 
     return open_file
 

@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 
 from supernet.config import Config, Probability, Section
-from supernet.training.phases import Method, Phase, Progress, Subnets
+from supernet.method import Method, Phase, Progress, Subnets
 from supernet.training.step import Pass, Plan
 from supernet.units import Kept
 

@@ -14,7 +14,8 @@ from pydantic import Field
 from torch import Tensor
 
 from supernet.config import Config, Fraction, Section
-from supernet.training.phases import Method, Phase, Progress, Subnets, joint_training, learning_passes
+from supernet.method import Method, Phase, Progress, Subnets
+from supernet.training.phases import joint_training, learning_passes
 from supernet.training.step import Plan
 
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.system.timing import timed
 from supernet.task import Batch
 from supernet.units import Kept
@@ -19,7 +19,7 @@ MACS_SECONDS = 10.0
 
 
 @torch.inference_mode()
-def macs(model: Recogniser, seconds: float = MACS_SECONDS, kept: Kept | None = None) -> int:
+def macs(model: SupernetCTC, seconds: float = MACS_SECONDS, kept: Kept | None = None) -> int:
     """Multiply-accumulates of products and convolutions for ``seconds`` of audio, counted while the model
     (or what ``kept`` says of it) runs.
     """
@@ -32,18 +32,18 @@ def macs(model: Recogniser, seconds: float = MACS_SECONDS, kept: Kept | None = N
 
 
 @torch.inference_mode()
-def real_time_factor(model: Recogniser, batches: Sequence[Batch], repeats: int = 5) -> tuple[float, bool]:
+def real_time_factor(model: SupernetCTC, batches: Sequence[Batch], repeats: int = 5) -> tuple[float, bool]:
     """Seconds of computation per second of audio, one utterance at a time: the best of ``repeats``, after a
     warm-up; and whether the machine was busy meanwhile.
     """
     utterances = [(b.features_BTF[i : i + 1, :n], n) for b in batches for i, n in enumerate(b.num_frames)]
     audio = sum(sum(b.seconds) for b in batches)
 
-    def recognise_all() -> None:
+    def recognize_all() -> None:
         for features, n in utterances:
             model.log_probs(features, [n], model.table.full).argmax(-1).tolist()  # waits for the device
 
-    timing = timed(recognise_all, repeats, warm_up=1)
+    timing = timed(recognize_all, repeats, warm_up=1)
     return timing.best / audio, timing.is_busy
 
 

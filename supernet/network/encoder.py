@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from supernet.config import ModelConfig
 from supernet.network.lanes import FINAL, Lane, Padding, Walk
 from supernet.network.layers import branches_of, build_layer
-from supernet.network.wav2vec2 import normalises_behind
+from supernet.network.wav2vec2 import normalizes_behind
 from supernet.units import MODULES, Granularity, Kept, Subnet, UnitTable
 
 Condition = Callable[[Tensor], Tensor]
@@ -130,8 +130,8 @@ class Encoder(nn.Module):
 
 
 def _ends_in_norm(config: ModelConfig) -> bool:
-    """Layers that normalise behind their branches leave nothing to be normalised."""
-    return config.layer_type == "transformer" and not (config.wav2vec2 and normalises_behind(config.wav2vec2))
+    """Layers that normalize behind their branches leave nothing to be normalized."""
+    return config.layer_type == "transformer" and not (config.wav2vec2 and normalizes_behind(config.wav2vec2))
 
 
 def _modules_kept(

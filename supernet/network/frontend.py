@@ -1,4 +1,4 @@
-"""From log-mel features to the encoder's stream: normalisation and 4x subsampling.
+"""From log-mel features to the encoder's stream: normalization and 4x subsampling.
 
 Shapes: B utterances, T feature frames, S = about T / 4 stream frames, F mel bands, C channels,
 D model dimension.
@@ -17,16 +17,16 @@ DEVIATION_FLOOR = 0.5
 """In natural-log units; recordings made at 8 kHz leave the top bands nearly constant."""
 
 
-def normalise(features_BTF: Tensor, mask_BT: Tensor) -> Tensor:
+def normalize(features_BTF: Tensor, mask_BT: Tensor) -> Tensor:
     """Zero mean and unit deviation of each band over each utterance; 0 where padded."""
     weight_BT1 = mask_BT[..., None].to(features_BTF.dtype)
     count_B11 = weight_BT1.sum(1, keepdim=True)
     # Padding may hold anything, also infinities, which 0 would not silence.
     features_BTF = features_BTF.masked_fill(~mask_BT[..., None], 0.0)
     mean_B1F = features_BTF.sum(1, keepdim=True) / count_B11
-    centred_BTF = (features_BTF - mean_B1F) * weight_BT1
-    deviation_B1F = (centred_BTF.square().sum(1, keepdim=True) / count_B11).sqrt()
-    return centred_BTF / deviation_B1F.clamp(min=DEVIATION_FLOOR)
+    centered_BTF = (features_BTF - mean_B1F) * weight_BT1
+    deviation_B1F = (centered_BTF.square().sum(1, keepdim=True) / count_B11).sqrt()
+    return centered_BTF / deviation_B1F.clamp(min=DEVIATION_FLOOR)
 
 
 class Frontend(nn.Module):
@@ -54,10 +54,10 @@ class Frontend(nn.Module):
         return self(features_BTF, mask_BT, hidden_BTF)  # type: ignore[no-any-return]
 
     def forward(self, features_BTF: Tensor, mask_BT: Tensor, hidden_BTF: Tensor | None = None) -> Tensor:
-        """The stream ``(B, S, D)``. What is hidden counts for the normalisation, so that the rest is as it is
+        """The stream ``(B, S, D)``. What is hidden counts for the normalization, so that the rest is as it is
         when nothing is hidden, and becomes 0 behind it, the mean.
         """
-        x_BTF = normalise(features_BTF, mask_BT)
+        x_BTF = normalize(features_BTF, mask_BT)
         if hidden_BTF is not None:
             x_BTF = x_BTF.masked_fill(hidden_BTF, 0.0)
         if x_BTF.size(1) < LOG_MEL.shortest:

@@ -24,7 +24,7 @@ Body = Callable[..., Tensor]
 """What a unit computes, called with its rows (N, S, D), their layout and their attention-bias cache.
 
 A layer is called with a fourth argument (N, 1, 1) where stochastic depth scales the rows that survive: it
-multiplies each of its residual branches, so that what it normalises at its end stays normalised.
+multiplies each of its residual branches, so that what it normalizes at its end stays normalized.
 """
 
 FINAL = -1

@@ -42,7 +42,7 @@ class Branches:
     named: dict[str, Branch]
     norm: nn.Module | None
     norm_behind: dict[str, nn.Module] = field(default_factory=dict)
-    """What follows a branch, in layers that normalise behind each."""
+    """What follows a branch, in layers that normalize behind each."""
 
     def run(
         self,
@@ -87,20 +87,20 @@ def branches_of(layer: nn.Module, order: Sequence[str]) -> Branches:
     if layer.norm_order != TransformerNormOrder.POST:
         return Branches(_named(layer, order), None)
     behind = {name: getattr(layer, f"{name}_layer_norm") for name in order}
-    return Branches(_named(layer, order, normalise=False), None, behind)
+    return Branches(_named(layer, order, normalize=False), None, behind)
 
 
-def _named(layer: Any, order: Sequence[str], normalise: bool = True) -> dict[str, Branch]:
-    return {name: _branch(layer, name, normalise) for name in order if hasattr(layer, name)}
+def _named(layer: Any, order: Sequence[str], normalize: bool = True) -> dict[str, Branch]:
+    return {name: _branch(layer, name, normalize) for name in order if hasattr(layer, name)}
 
 
-def _branch(layer: Any, name: str, normalise: bool) -> Branch:
+def _branch(layer: Any, name: str, normalize: bool) -> Branch:
     scale = 0.5 if name in ("ffn1", "ffn2") else 1.0
     norm, body = getattr(layer, f"{name}_layer_norm"), getattr(layer, name)
     dropout = getattr(layer, f"{name}_dropout", None)
 
     def run(x_NTD: Tensor, layout: BatchLayout, cache: AttentionBiasCache) -> Tensor:
-        y_NTD = norm(x_NTD) if normalise else x_NTD
+        y_NTD = norm(x_NTD) if normalize else x_NTD
         if name == "self_attn":
             y_NTD = body(y_NTD, layout, keys=y_NTD, keys_layout=layout, values=y_NTD, bias_cache=cache)
         elif name == "conv":

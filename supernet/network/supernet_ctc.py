@@ -1,4 +1,4 @@
-"""The recogniser: frontend, encoder, CTC heads, and what a schedule must remember.
+"""The recognizer: frontend, encoder, CTC heads, and what a schedule must remember.
 
 Shapes: B utterances, T frames, S stream frames, D model dimension, V tokens, U units, N rows of all
 readings.
@@ -21,15 +21,18 @@ from supernet.network.frontend import Frontend
 from supernet.network.lanes import FINAL, Lane, Padding, Walk
 from supernet.network.wav2vec2 import Wav2Vec2Frontend
 from supernet.task import Batch
-from supernet.training.step import Job, Reader, Step
+from supernet.training.step import IntermediateCTC, Job, Step
 from supernet.units import Kept, Subnet, UnitTable
 
 AnyWalk = TypeVar("AnyWalk", bound=Walk)
 
+TRAINING_ONLY = ("masks", "phase", "skipped_updates", "skipped_in_a_row")
+"""Buffers that only a training needs."""
+
 
 @dataclass
 class StepLoss:
-    """What a step's forward gives: the sum to minimise, and detached parts for the log."""
+    """What a step's forward gives: the sum to minimize, and detached parts for the log."""
 
     total: Tensor
     """Summed over frames; the engine divides by their number."""
@@ -39,8 +42,8 @@ class StepLoss:
     penalties: dict[str, Tensor]
 
 
-class Recogniser(nn.Module):
-    """A CTC recogniser whose encoder can run as any of its subnets.
+class SupernetCTC(nn.Module):
+    """A CTC recognizer whose encoder can run as any of its subnets.
 
     ``scores`` (U,) rank the units; the buffers ``masks`` (sizes, U) and ``phase`` are the schedule's
     memory, kept here because the engine saves models, not schedules.
@@ -79,13 +82,13 @@ class Recogniser(nn.Module):
         return INPUTS[self.config.model.input]
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> IntermediateCTC:
         """Where and with what weight intermediate CTC reads."""
         c = self.config
         positions = c.model.positions_read(c.num_layers)
         dedupe = c.granularity == "layer" and not c.model.self_conditioning
         weight = c.passes.intermediate_weight
-        return Reader(positions, tuple(u.layer for u in self.table.units), weight, dedupe)
+        return IntermediateCTC(positions, tuple(u.layer for u in self.table.units), weight, dedupe)
 
     def _head_names(self) -> list[str]:
         return ["shared"] if self.config.model.heads == "shared" else [str(size) for size in self.sizes]
@@ -235,3 +238,14 @@ def ctc_loss(log_probs_NSV: Tensor, lengths: Sequence[int], batch: Batch, rows: 
         reduction="none",
         zero_infinity=True,
     )
+
+
+def weights(model: SupernetCTC) -> set[str]:
+    """The names of what recognizes: everything but scores and the schedule's memory."""
+    return {name for name in model.state_dict() if name not in (*TRAINING_ONLY, "scores")}
+
+
+def num_parameters(model: SupernetCTC) -> int:
+    """Parameters that recognize."""
+    names = weights(model)
+    return sum(p.numel() for name, p in model.named_parameters() if name in names)

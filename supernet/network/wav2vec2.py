@@ -34,8 +34,8 @@ def from_data(data: Mapping[str, Any]) -> Wav2Vec2EncoderConfig:
     return _ADAPTER.validate_python(data)
 
 
-def normalises_behind(data: Mapping[str, Any]) -> bool:
-    """Whether the layers normalise behind each branch instead of before."""
+def normalizes_behind(data: Mapping[str, Any]) -> bool:
+    """Whether the layers normalize behind each branch instead of before."""
     return from_data(data).norm_order == TransformerNormOrder.POST
 
 
@@ -60,7 +60,7 @@ def _encoder(config: ModelConfig) -> Wav2Vec2EncoderConfig:
 class Wav2Vec2Frontend(nn.Module):
     """Convolutions over the samples, 320 of which become a frame, and convolutional positions.
 
-    Every utterance runs alone: group normalisation sees all frames, and with others beside it an utterance
+    Every utterance runs alone: group normalization sees all frames, and with others beside it an utterance
     would hear their padding.
     """
 
@@ -68,9 +68,9 @@ class Wav2Vec2Frontend(nn.Module):
         super().__init__()
         encoder = _encoder(config)
         self.body = Wav2Vec2EncoderFactory(encoder).create_encoder_frontend()
-        # Not said by checkpoints: fairseq trains one kind on normalised samples, the other on samples as they
+        # Not said by checkpoints: fairseq trains one kind on normalized samples, the other on samples as they
         # are (its issue 4687).
-        self._normalises = encoder.feature_extractor_layer_norm_convs
+        self._normalizes = encoder.feature_extractor_layer_norm_convs
 
     def embed(
         self, samples_BT1: Tensor, num_samples: Sequence[int], hidden_BT1: Tensor | None = None
@@ -84,8 +84,8 @@ class Wav2Vec2Frontend(nn.Module):
         return nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
     def forward(self, samples_T: Tensor, hidden_T: Tensor | None = None) -> Tensor:
-        """The stream ``(S, D)`` of one utterance; hidden samples become 0 once they are normalised."""
-        if self._normalises:
+        """The stream ``(S, D)`` of one utterance; hidden samples become 0 once they are normalized."""
+        if self._normalizes:
             samples_T = F.layer_norm(samples_T, samples_T.shape)
         if hidden_T is not None:
             samples_T = samples_T.masked_fill(hidden_T, 0.0)

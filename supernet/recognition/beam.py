@@ -25,7 +25,6 @@ from torch import Tensor
 
 from supernet.errors import ArgumentError, UserError
 from supernet.recognition.decoding import BLANK_ID, GREEDY, Decoder
-from supernet.runs.resolve import ConfigError
 from supernet.system.files import as_name, read_text, refusal
 from supernet.text.tokens import Tokens
 
@@ -119,7 +118,7 @@ class BeamSearch:
         known = [word for word in words if word not in unknown]
         self.left_out = sorted(unknown)
         if not known:
-            raise ConfigError([self._no_word(words)])
+            raise UserError(self._no_word(words))
         # Ids instead of symbols, which the file's format cannot all hold.
         lines = [f"{word} {' '.join(map(str, ids))}" for word in known for ids in self._spellings(word)]
         is_apart = self._end == len(self._tokens)
@@ -212,9 +211,7 @@ def _ctc_decoder() -> Any:
         import flashlight.lib.text.decoder.kenlm  # noqa: F401  # else a model fails long after
         from torchaudio.models.decoder import ctc_decoder
     except (ImportError, RuntimeError):
-        raise ConfigError(
-            [f"Beam search must have the extra 'lm', but it is not installed: {INSTALL}"]
-        ) from None
+        raise UserError(f"Beam search must have the extra 'lm', but it is not installed: {INSTALL}") from None
     return ctc_decoder
 
 

@@ -1,6 +1,6 @@
 """Long recordings in overlapping chunks, and one stream of log-probabilities made of them again.
 
-Two neighbouring chunks both hear what lies in their overlap. The seam, where the second takes over from the
+Two neighboring chunks both hear what lies in their overlap. The seam, where the second takes over from the
 first, is put where they agree on the tokens before and behind, so that nothing is lost or said twice. What
 lies between two seams at word boundaries is a passage; passages are decoded one by one.
 

@@ -9,7 +9,7 @@ Shapes: S samples, N frames of 10 ms.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -33,25 +33,6 @@ _LEAST = 30
 """Frames of the shortest stretch."""
 _MARGIN = 15
 """Frames of a pause that stay on each side: more would be unlike the utterances of a training."""
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """Of the utterances that a net was trained on, in seconds."""
-
-    typical: float
-    """Half of them are no longer."""
-    longest: float
-    """All but one in two hundred are no longer."""
-
-    @classmethod
-    def of(cls, seconds: NDArray[np.float64]) -> Lengths:
-        """The lengths of utterances of so many ``seconds``, of which there is at least one."""
-        typical, longest = np.quantile(seconds, [0.5, 0.995])
-        return cls(round(float(typical), 3), round(float(longest), 3))
-
-    def as_json(self) -> dict[str, float]:
-        return asdict(self)
 
 
 def chunks_at_pauses(

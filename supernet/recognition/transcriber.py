@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from supernet.audio.features import LOG_MEL, SAMPLE_RATE, Input, is_silent, pad_features
+from supernet.audio.lengths import Lengths
 from supernet.audio.recordings import AudioError
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.recognition.chunks import CHUNK_SECONDS, OVERLAP_SECONDS, Chunk, Passage, Stitcher, chunks
 from supernet.recognition.decoding import BLANK_ID, Decoder
-from supernet.recognition.pauses import Lengths, chunks_at_pauses
+from supernet.recognition.pauses import chunks_at_pauses
 from supernet.recognition.transcript import Timed, Transcript, passage, transcript
 from supernet.text.tokens import Tokens
 from supernet.units import Kept
@@ -121,7 +122,7 @@ class _Open:
 
 
 @torch.inference_mode()
-def log_probs(model: Recogniser, kept: Kept, samples: Sequence[Tensor]) -> list[Tensor]:
+def log_probs(model: SupernetCTC, kept: Kept, samples: Sequence[Tensor]) -> list[Tensor]:
     """Log-probabilities (S, V) of each of ``samples`` (S,), in one batch; certain blanks for silence."""
     device, input = model.scores.device, model.input
     loud = [i for i, x in enumerate(samples) if not is_silent(x)]

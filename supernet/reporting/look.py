@@ -1,6 +1,6 @@
-"""The look of all pictures: what colours and symbols mean, axes of rates, labels beside what they name.
+"""The look of all pictures: what colors and symbols mean, axes of rates, labels beside what they name.
 
-A filled circle is a choice or a size, ★ the best choice, ■ the full net; a colour is a size, the same one in
+A filled circle is a choice or a size, ★ the best choice, ■ the full net; a color is a size, the same one in
 all pictures of a run.
 """
 
@@ -17,11 +17,11 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-from supernet.console.text import plain
+from supernet.text.plain import plain
 
 INK, SOFT, LINE, BACK = "#1c2530", "#5c6875", "#d9dfe6", "#fefefe"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#b8619a", "#b07d00", "#3a9bd9")
-"""Colours that colour-blind people can tell apart (after Okabe and Ito), dark enough for lines on white."""
+"""Colors that color-blind people can tell apart (after Okabe and Ito), dark enough for lines on white."""
 BEST, CHOICE, FULL = "*", "o", "s"
 """The markers of the best choice, of any other one, and of the full net."""
 _LEAST = 1e-4
@@ -78,7 +78,7 @@ def label(name: object) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def size_colours(sizes: Iterable[int]) -> dict[int, str]:
+def size_colors(sizes: Iterable[int]) -> dict[int, str]:
     """By size, the smallest first."""
     return dict(zip(sorted(sizes), itertools.cycle(SERIES), strict=False))
 
@@ -165,7 +165,7 @@ class Mark:
 
     y: float
     text: str
-    colour: str = INK
+    color: str = INK
 
 
 def label_right(axes: Any, marks: Sequence[Mark], height: float = 4.0, size: float = 9.0) -> None:
@@ -177,10 +177,10 @@ def label_right(axes: Any, marks: Sequence[Mark], height: float = 4.0, size: flo
     places = [_fraction(axes, mark.y) for mark in marks]
     order = sorted(range(len(marks)), key=lambda i: places[i])
     for i, place in zip(order, _apart([places[i] for i in order], gap), strict=True):
-        look = {"color": marks[i].colour, "clip_on": False, "transform": axes.transAxes, "linewidth": 0.8}
+        look = {"color": marks[i].color, "clip_on": False, "transform": axes.transAxes, "linewidth": 0.8}
         axes.plot([1.0, 1.02], [places[i], place], alpha=0.6, **look)
         axes.text(
-            1.03, place, marks[i].text, color=marks[i].colour, va="center", fontsize=size,
+            1.03, place, marks[i].text, color=marks[i].color, va="center", fontsize=size,
             transform=axes.transAxes,
         )  # fmt: skip
 

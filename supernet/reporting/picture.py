@@ -1,4 +1,4 @@
-"""A finished picture: vector graphics for pages, which follow their colours, and PNG."""
+"""A finished picture: vector graphics for pages, which follow their colors, and PNG."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ VARIABLES = {
     SOFT: "--soft",
     LINE: "--line",
     BACK: "--back",
-    **{colour: f"--series-{i + 1}" for i, colour in enumerate(SERIES)},
+    **{color: f"--series-{i + 1}" for i, color in enumerate(SERIES)},
 }
-"""By colour, the property of style.css that a page sets in its place."""
+"""By color, the property of style.css that a page sets in its place."""
 _COLOUR = re.compile("|".join(VARIABLES))
 _REFERENCE = re.compile(r"#([\w.-]+)")
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -45,7 +45,7 @@ def picture(figure: Figure, name: str, title: str) -> Picture:
 
 
 def as_svg(figure: Figure, name: str, title: str) -> str:
-    """The element ``svg``: no names of XML, no references to elsewhere, colours by a page's properties."""
+    """The element ``svg``: no names of XML, no references to elsewhere, colors by a page's properties."""
     file = io.BytesIO()
     figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
     root = ElementTree.fromstring(file.getvalue())
@@ -83,7 +83,7 @@ def _renamed(key: str, value: str, name: str) -> str:
 
 
 def _bound(value: str) -> str:
-    """Colours as properties of the page, fonts as the page's."""
+    """Colors as properties of the page, fonts as the page's."""
     value = re.sub(r"font: (?:[^;]*?(\d{3}) )?[^;]*?([\d.]+px)[^;]*", _font, value)
     return _COLOUR.sub(lambda found: f"var({VARIABLES[found[0]]}, {found[0]})", value)
 

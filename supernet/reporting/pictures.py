@@ -20,7 +20,7 @@ from supernet.reporting.look import (
     panels,
     percent,
     rate_axis,
-    size_colours,
+    size_colors,
     value_axis,
 )
 from supernet.reporting.picture import Picture, picture
@@ -52,13 +52,13 @@ def draw_all(run: Run, results: ResultsRecord, units: Sequence[str]) -> dict[str
 def _draw_sizes(results: ResultsRecord) -> Picture:
     """Error rate against cost, a point with its 95 % interval for each size."""
     rows, rate = sorted(results.by_size.items(), key=lambda item: item[1].macs), results.measures[0]
-    colours = size_colours(results.by_size)
+    colors = size_colors(results.by_size)
     figure, ((axes,),) = panels(1, 1, (6.6, 3.8))
     macs, rates = [row.macs / 1e9 for _, row in rows], [row.rate(rate) for _, row in rows]
     ends = [row.interval(rate) for _, row in rows]
     axes.plot(macs, rates, color=SOFT, linewidth=1, zorder=1)
     for (size, _), x, y, (low, high) in zip(rows, macs, rates, ends, strict=True):
-        look = {"color": colours[size], "fmt": "o", "markersize": 8, "capsize": 4}
+        look = {"color": colors[size], "fmt": "o", "markersize": 8, "capsize": 4}
         axes.errorbar([x], [y], yerr=[[max(0.0, y - low)], [max(0.0, high - y)]], **look)
         axes.annotate(
             f"{size} units\n{percent(y)}",
@@ -81,14 +81,14 @@ def _draw_kept(subnets: Mapping[int, Subnet], units: Sequence[str]) -> Picture |
     """A row for each size: kept units filled, dropped ones hollow."""
     if not subnets:
         return None
-    colours, wide = size_colours(subnets), 0.34 if len(units) <= 24 else 0.17
+    colors, wide = size_colors(subnets), 0.34 if len(units) <= 24 else 0.17
     figure, ((axes,),) = panels(1, 1, (1.9 + wide * len(units), 1.3 + 0.36 * len(subnets)))
     for row, (size, subnet) in enumerate(sorted(subnets.items())):
         kept = set(subnet.kept)
         for column, unit in enumerate(units):
             cell = (column - 0.4, row - 0.4), 0.8, 0.8
             if unit in kept:
-                axes.add_patch(Rectangle(*cell, facecolor=colours[size], edgecolor=colours[size]))
+                axes.add_patch(Rectangle(*cell, facecolor=colors[size], edgecolor=colors[size]))
             else:
                 axes.add_patch(Rectangle(*cell, facecolor="none", edgecolor=SOFT, linewidth=0.8))
     axes.set_yticks(range(len(subnets)), [f"{size} units" for size in sorted(subnets)])
@@ -144,17 +144,17 @@ def _draw_loss(found: Mapping[int, Curve], phases: Phases) -> Picture | None:
 def _draw_curves(
     axes: Any, curves: Mapping[int, Curve], text: str, phases: Phases, shown: Callable[[float], str]
 ) -> None:
-    colours, marks = size_colours(curves), []
+    colors, marks = size_colors(curves), []
     for size, points in curves.items():
         steps, values = np.array(points).T
         sparse = np.isfinite(values).sum() < 40
         axes.plot(
-            steps, values, color=colours[size], linewidth=1.6, marker="o" if sparse else None, markersize=3
+            steps, values, color=colors[size], linewidth=1.6, marker="o" if sparse else None, markersize=3
         )
         last = values[np.isfinite(values)]
         if len(last):
             marks.append(
-                Mark(float(last[-1]), text.format(size=size, y=shown(float(last[-1]))), colours[size])
+                Mark(float(last[-1]), text.format(size=size, y=shown(float(last[-1]))), colors[size])
             )
     axes.set_xlim(0, max(step for points in curves.values() for step, _ in points))
     axes.set_xlabel("updates")
@@ -183,13 +183,13 @@ def _draw_scores(
     height = 2.6 + 0.16 * min(len(units), MOST_NAMED)
     figure, grid = panels(1 + bool(gated), 1, (7.4, height * (1.75 if gated else 1) + 0.5), sharex=True)
     upper = grid[0][0]
-    owners, colours = smallest_keeping(subnets, units), size_colours(subnets)
-    _draw_lines(upper, steps, scores, owners, colours)
+    owners, colors = smallest_keeping(subnets, units), size_colors(subnets)
+    _draw_lines(upper, steps, scores, owners, colors)
     upper.set_xlim(steps[0], max(steps[-1], steps[0] + 1))
     upper.margins(y=0.06)
     upper.set_ylim(*upper.get_ylim())
     marks = [
-        Mark(y, short_name(unit), _colour(owners[unit], colours))
+        Mark(y, short_name(unit), _color(owners[unit], colors))
         for unit, y in zip(units, scores[-1], strict=True)
     ]
     marks = marks if len(units) <= MOST_NAMED else []
@@ -201,7 +201,7 @@ def _draw_scores(
     mark_phases(upper, phases)
     if gated:
         lower = grid[1][0]
-        _draw_lines(lower, [step for step, _ in gated], np.array([g for _, g in gated]), owners, colours)
+        _draw_lines(lower, [step for step, _ in gated], np.array([g for _, g in gated]), owners, colors)
         lower.set_ylabel("gate (1: open)")
         lower.set_title("Gates", fontsize=10)
         mark_phases(lower, phases, named=False)
@@ -209,9 +209,9 @@ def _draw_scores(
     return picture(figure, "scores", "Scores and gates of all units while they are learned, and the cuts")
 
 
-def _draw_lines(axes: Any, steps: Sequence[int], values: Any, owners: Any, colours: Any) -> None:
+def _draw_lines(axes: Any, steps: Sequence[int], values: Any, owners: Any, colors: Any) -> None:
     for column, owner in enumerate(owners.values()):
-        axes.plot(steps, values[:, column], color=_colour(owner, colours), linewidth=1.4, alpha=0.9)
+        axes.plot(steps, values[:, column], color=_color(owner, colors), linewidth=1.4, alpha=0.9)
 
 
 def _draw_cuts(axes: Any, steps: Sequence[int], scores: Any, subnets: Mapping[int, Subnet]) -> list[Mark]:
@@ -230,5 +230,5 @@ def smallest_keeping(subnets: Mapping[int, Subnet], units: Sequence[str]) -> dic
     return {unit: min((s for s, net in subnets.items() if unit in net.kept), default=None) for unit in units}
 
 
-def _colour(size: int | None, colours: Mapping[int, str]) -> str:
-    return SOFT if size is None else colours[size]
+def _color(size: int | None, colors: Mapping[int, str]) -> str:
+    return SOFT if size is None else colors[size]

@@ -10,7 +10,6 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from supernet.config import Config
-from supernet.console.tables import short_names
 from supernet.network.costs import MACS_SECONDS
 from supernet.reporting.pages import page_environment
 from supernet.reporting.picture import Picture
@@ -19,6 +18,7 @@ from supernet.reporting.trained import results_of
 from supernet.runs.records import ResultsRecord
 from supernet.runs.run import Run
 from supernet.system.timing import BUSY
+from supernet.text.unit_names import short_names
 
 
 def write(run: Run, config: Config, units: Sequence[str], selection: Markup | None = None) -> None:
@@ -90,7 +90,7 @@ def next_commands(run: Run, sizes: Sequence[int], selected: bool) -> list[tuple[
         "Choose again, for other sizes or budgets" if selected else "Choose the units by other strategies"
     )
     return [
-        ("Recognise a recording", f"python -m supernet.transcribe {folder} --size {smallest} recording.wav"),
+        ("Recognize a recording", f"python -m supernet.transcribe {folder} --size {smallest} recording.wav"),
         ("Score another split", f"python -m supernet.evaluate {folder} --split valid --by speaker,length"),
         (choose, f"python -m selection {folder} --budget params=50%"),
         ("Cut a size out", f"python -m supernet.cut {folder} --size {smallest} --out small"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supernet.console.text import plain
+from supernet.text.plain import plain
 
 
 def shown(value: object) -> object:

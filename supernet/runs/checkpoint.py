@@ -13,10 +13,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from supernet.audio.lengths import Lengths
 from supernet.config import Config, ModelConfig, PassesConfig
 from supernet.errors import UserError
-from supernet.network.supernet_ctc import Recogniser
-from supernet.recognition.pauses import Lengths
+from supernet.network.supernet_ctc import TRAINING_ONLY, SupernetCTC, weights
 from supernet.runs.records import ModelRecord, TokensRecord, checked
 from supernet.runs.run import RunError
 from supernet.settings.plugins import validated
@@ -25,37 +25,25 @@ from supernet.text.tokens import MODEL_FILE, Tokens
 from supernet.units import Subnet
 
 FORMAT = 1
-_TRAINING_ONLY = ("masks", "phase", "skipped_updates", "skipped_in_a_row")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A recogniser with what it needs to write text."""
+    """A recognizer with what it needs to write text."""
 
-    recogniser: Recogniser
+    recognizer: SupernetCTC
     tokens: Tokens
     lengths: Lengths | None = None
     """Of the utterances that it was trained on, as far as they are known."""
-
-
-def weights(model: Recogniser) -> set[str]:
-    """The names of what recognises: everything but scores and the schedule's memory."""
-    return {name for name in model.state_dict() if name not in (*_TRAINING_ONLY, "scores")}
-
-
-def num_parameters(model: Recogniser) -> int:
-    """Parameters that recognise."""
-    names = weights(model)
-    return sum(p.numel() for name, p in model.named_parameters() if name in names)
 
 
 def save(model: Model, stem: Path, provenance: Mapping[str, str] | None = None) -> None:
     """Write ``STEM.safetensors`` and ``STEM.json``, and the tokens' files beside them; ``provenance`` says
     where a cut model comes from.
     """
-    recogniser = model.recogniser
-    names = weights(recogniser) | {"scores"}
-    tensors = {name: t.contiguous().cpu() for name, t in recogniser.state_dict().items() if name in names}
+    recognizer = model.recognizer
+    names = weights(recognizer) | {"scores"}
+    tensors = {name: t.contiguous().cpu() for name, t in recognizer.state_dict().items() if name in names}
     with whole_file(stem.with_name(stem.name + ".safetensors")) as file:
         save_file(tensors, file)
     write_json(stem.with_name(stem.name + ".json"), description(model, provenance))
@@ -64,16 +52,16 @@ def save(model: Model, stem: Path, provenance: Mapping[str, str] | None = None) 
 
 def description(model: Model, provenance: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Everything but the tensors that computing the same somewhere else needs."""
-    config = model.recogniser.config
+    config = model.recognizer.config
     return {
         "format": FORMAT,
         "granularity": config.granularity,
         "num_layers": config.num_layers,
-        "sizes": list(model.recogniser.sizes),
-        "kept": [unit.name for unit in model.recogniser.table.units],
+        "sizes": list(model.recognizer.sizes),
+        "kept": [unit.name for unit in model.recognizer.table.units],
         "tokens": {"kind": model.tokens.kind, "symbols": list(model.tokens.symbols)},
         "model": _network(config.model),
-        "features": dict(model.recogniser.input.description),
+        "features": dict(model.recognizer.input.description),
         "intermediate_weight": config.passes.intermediate_weight,
         **({} if model.lengths is None else {"lengths": model.lengths.as_json()}),
         **({} if provenance is None else {"provenance": dict(provenance)}),
@@ -108,14 +96,14 @@ def load(stem: Path) -> Model:
             names = opened.keys()
             shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in names}
         tokens = _tokens(record.tokens, stem.with_name(MODEL_FILE))
-        recogniser = _built(record, len(tokens), shapes)
-        recogniser.load_state_dict(_finite(load_file(file)), strict=False)
+        recognizer = _built(record, len(tokens), shapes)
+        recognizer.load_state_dict(_finite(load_file(file)), strict=False)
     # Settings may be any numbers and names: PyTorch and the engine fail at them in their own ways.
     except Exception as e:
         reason = (str(e) or type(e).__name__).splitlines()[0][:300].rstrip(".")
         raise RunError(f"'{file}' and '{described}' must be a model, but are not: {reason}.") from None
     lengths = None if record.lengths is None else Lengths(**record.lengths.model_dump())
-    return Model(recogniser.eval(), tokens, lengths)
+    return Model(recognizer.eval(), tokens, lengths)
 
 
 def _tokens(record: TokensRecord, pieces: Path) -> Tokens:
@@ -125,7 +113,7 @@ def _tokens(record: TokensRecord, pieces: Path) -> Tokens:
     return Tokens(tuple(record.symbols), record.kind, model)
 
 
-def _built(record: ModelRecord, num_tokens: int, shapes: Mapping[str, tuple[int, ...]]) -> Recogniser:
+def _built(record: ModelRecord, num_tokens: int, shapes: Mapping[str, tuple[int, ...]]) -> SupernetCTC:
     """The network that a description asks for, if it has tensors of these ``shapes``: nothing larger than
     them is ever made.
     """
@@ -140,15 +128,15 @@ def _built(record: ModelRecord, num_tokens: int, shapes: Mapping[str, tuple[int,
     config = Config(granularity=record.granularity, sizes=tuple(record.sizes), model=model, passes=passes)
     subnet = Subnet(record.granularity, tuple(record.kept))
     with torch.device("meta"):
-        wanted = Recogniser(config, num_tokens, subnet=subnet).state_dict()
-    for name in (name for name in {**wanted, **shapes} if name not in _TRAINING_ONLY):
+        wanted = SupernetCTC(config, num_tokens, subnet=subnet).state_dict()
+    for name in (name for name in {**wanted, **shapes} if name not in TRAINING_ONLY):
         is_shape = tuple(wanted[name].shape) if name in wanted else None
         if shapes.get(name) != is_shape:
             raise ValueError(
                 f"tensor '{name}' must be of shape {_shown(is_shape)}, but is of {_shown(shapes.get(name))} "
                 "instead"
             )
-    return Recogniser(config, num_tokens, subnet=subnet)
+    return SupernetCTC(config, num_tokens, subnet=subnet)
 
 
 def _shown(shape: tuple[int, ...] | None) -> str:

@@ -20,7 +20,7 @@ def open_model(run: Run, device: str | None = None) -> Model:
     """
     place = chosen_device(device)
     model = load(run.model_stem)
-    model.recogniser.to(place)
+    model.recognizer.to(place)
     return model
 
 
@@ -43,7 +43,7 @@ def open_selection(run: Run, model: Model, path: Path | None) -> Selection:
     selection = own_selection(run) if path is None else _selection_of(run, path)
     for choice in selection.choices:
         try:
-            model.recogniser.table.kept(choice.subnet)
+            model.recognizer.table.kept(choice.subnet)
         except ValueError as e:
             raise RunError(str(e)) from None
     return selection

@@ -14,8 +14,8 @@ from torch import nn
 
 from supernet.config import ModelConfig
 from supernet.errors import UserError
-from supernet.network.supernet_ctc import Recogniser
-from supernet.network.wav2vec2 import as_data, is_supported, normalises_behind
+from supernet.network.supernet_ctc import SupernetCTC
+from supernet.network.wav2vec2 import as_data, is_supported, normalizes_behind
 from supernet.runs import warm_start
 from supernet.system.files import read_yaml
 from supernet.text.tokens import Tokens
@@ -56,9 +56,9 @@ def completed(data: Data, problems: list[str]) -> Data:
         for name, value in decided.items()
         if model.get(name, value) not in (value, None)
     ]
-    if data.get("granularity") == "module" and normalises_behind(encoder):
+    if data.get("granularity") == "module" and normalizes_behind(encoder):
         problems.append(
-            "`granularity` must be 'layer' with this `model.init`, whose layers normalise behind each module "
+            "`granularity` must be 'layer' with this `model.init`, whose layers normalize behind each module "
             "so that none can be left out, but is 'module' instead."
         )
     return {
@@ -107,27 +107,27 @@ def _encoder(init: str, known: Data | None) -> Data:
     return as_data(config)
 
 
-def begin(recogniser: Recogniser, tokens: Tokens) -> None:
-    """Give a new ``recogniser`` the weights of its `model.init`, if it has one.
+def begin(recognizer: SupernetCTC, tokens: Tokens) -> None:
+    """Give a new ``recognizer`` the weights of its `model.init`, if it has one.
 
     Raises ``PretrainedError``.
     """
-    model = recogniser.config.model
+    model = recognizer.config.model
     if model.init is None:
         return
     if model.init_weights is None:
-        load_into(recogniser, model.init)
+        load_into(recognizer, model.init)
     else:
-        warm_start.load_into(recogniser, tokens, model.init)
+        warm_start.load_into(recognizer, tokens, model.init)
 
 
-def load_into(recogniser: nn.Module, init: str) -> None:
-    """Give ``recogniser``, built for it, the weights of ``init``. Raises ``PretrainedError``."""
+def load_into(recognizer: nn.Module, init: str) -> None:
+    """Give ``recognizer``, built for it, the weights of ``init``. Raises ``PretrainedError``."""
     card, cpu = _card(init), torch.device("cpu")
 
     def load() -> None:
         model = get_wav2vec2_model_hub().load_model(card, device=cpu, dtype=torch.float32)
-        missing, unexpected = recogniser.load_state_dict(weights(model), strict=False)
+        missing, unexpected = recognizer.load_state_dict(weights(model), strict=False)
         if lost := [*unexpected, *(n for n in missing if n.startswith(("frontend.", "encoder.")))]:
             raise ValueError(f"its weights do not fit its configuration, e.g. {lost[0]}")
 

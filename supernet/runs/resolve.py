@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from supernet.audio.features import LOG_MEL
 from supernet.config import Config
 from supernet.errors import UserError
+from supernet.method import Method
 from supernet.runs.pretrained import completed
 from supernet.settings.listing import Setting, settings_of
 from supernet.settings.names import PluginKind, nearest, plugin_names, presets, shipped_text
@@ -23,7 +24,6 @@ from supernet.settings.plugins import find_plugin, load_plugin, validated
 from supernet.system.devices import device_problem
 from supernet.system.files import parse_yaml, read_yaml, refusal
 from supernet.task import Task
-from supernet.training.phases import Method
 
 Data = dict[str, Any]
 

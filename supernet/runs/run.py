@@ -233,7 +233,7 @@ class Run:
         self.prepare(*{self.transcripts_file(name).parent for name in names})
 
     def save_transcripts(self, name: str, rows: Rows, trn: tuple[str, str], page: str) -> None:
-        """What one size recognised: id, reference, hypothesis; the same as sclite's files of references and
+        """What one size recognized: id, reference, hypothesis; the same as sclite's files of references and
         hypotheses; the worst utterances as a page.
         """
         self.prepare_transcripts([name])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from supernet.config import ModelConfig
 from supernet.errors import UserError
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.checkpoint import Model, fingerprint, load
 from supernet.text.tokens import Tokens
 from supernet.units import MODULES
@@ -75,12 +75,12 @@ def origin(init: str) -> Origin:
 def _origin(init: str, states: tuple[tuple[int, int], ...]) -> Origin:
     """Read once: a study asks for each of its trainings."""
     model = _load(init)
-    config = model.recogniser.config
+    config = model.recognizer.config
     return Origin(
         init,
         fingerprint(Path(init) / "model"),
         config.model,
-        _whole_layers(init, model.recogniser),
+        _whole_layers(init, model.recognizer),
         config.granularity,
         tuple(config.sizes),
     )
@@ -94,9 +94,9 @@ def _load(init: str) -> Model:
     return model
 
 
-def _whole_layers(init: str, recogniser: Recogniser) -> tuple[int, ...]:
+def _whole_layers(init: str, recognizer: SupernetCTC) -> tuple[int, ...]:
     """The layers of a network, each of which must have all its modules."""
-    config, units = recogniser.config, recogniser.table.units
+    config, units = recognizer.config, recognizer.table.units
     counts = {layer: sum(unit.layer == layer for unit in units) for layer in range(config.num_layers)}
     if config.granularity == "layer":
         return tuple(layer for layer, count in counts.items() if count)
@@ -164,20 +164,20 @@ def _asked_for(data: Mapping[str, Any], found: Origin) -> int:
     return -(-largest // (len(MODULES[found.model.layer_type]) if is_module else 1))
 
 
-def load_into(recogniser: Recogniser, tokens: Tokens, init: str) -> None:
-    """Give ``recogniser``, built for ``init`` and new otherwise, its frontend and layers, and its head where
+def load_into(recognizer: SupernetCTC, tokens: Tokens, init: str) -> None:
+    """Give ``recognizer``, built for ``init`` and new otherwise, its frontend and layers, and its head where
     it writes the same ``tokens``. Scores begin anew, and so do layers that it does not have.
 
     Raises ``WarmStartError``.
     """
     model = _load(init)
-    new_tensors = recogniser.state_dict()
-    taken = _body(model.recogniser, _whole_layers(init, model.recogniser))
+    new_tensors = recognizer.state_dict()
+    taken = _body(model.recognizer, _whole_layers(init, model.recognizer))
     if model.tokens == tokens:
-        taken |= _heads(model.recogniser, recogniser)
+        taken |= _heads(model.recognizer, recognizer)
     if wrong := [name for name, tensor in taken.items() if new_tensors[name].shape != tensor.shape]:
         raise WarmStartError(f"`model.init` must fit this network, but '{init}' does not, e.g. {wrong[0]}.")
-    recogniser.load_state_dict(taken, strict=False)
+    recognizer.load_state_dict(taken, strict=False)
 
 
 def said(init: str, tokens: Tokens) -> str:
@@ -186,7 +186,7 @@ def said(init: str, tokens: Tokens) -> str:
     return f"begins as {init}, with {head}"
 
 
-def _body(old: Recogniser, layers: tuple[int, ...]) -> dict[str, Tensor]:
+def _body(old: SupernetCTC, layers: tuple[int, ...]) -> dict[str, Tensor]:
     """The frontend and the encoder; ``layers`` are numbered anew, without gaps."""
     numbers = {str(layer): str(i) for i, layer in enumerate(layers)}
     found: dict[str, Tensor] = {}
@@ -199,7 +199,7 @@ def _body(old: Recogniser, layers: tuple[int, ...]) -> dict[str, Tensor]:
     return found
 
 
-def _heads(old: Recogniser, new: Recogniser) -> dict[str, Tensor]:
+def _heads(old: SupernetCTC, new: SupernetCTC) -> dict[str, Tensor]:
     """Every head of ``new`` from the one that read its size before."""
     found: dict[str, Tensor] = {}
     for name in new.heads:

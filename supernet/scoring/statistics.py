@@ -41,7 +41,7 @@ def resampled_rates(errors_N: Ints, words_N: Ints, seed: int = 0, num: int = NUM
 
 def permutation_p(errors_N: Ints, other_N: Ints, seed: int = 0, num: int = NUM_SHUFFLES) -> float:
     """The two-sided p of "both make as many errors": how often exchanging the two systems' results, utterance
-    by utterance, gives a difference as large (approximate randomisation).
+    by utterance, gives a difference as large (approximate randomization).
     """
     change_N = (errors_N - other_N)[errors_N != other_N]
     if len(change_N) == 0:

@@ -1,4 +1,4 @@
-"""Tokens: what the recogniser can write. The blank is 0; the file is the one sherpa-onnx reads."""
+"""Tokens: what the recognizer can write. The blank is 0; the file is the one sherpa-onnx reads."""
 
 from __future__ import annotations
 
@@ -213,5 +213,5 @@ def _kind(symbols: Sequence[str]) -> Literal["characters", "words"]:
 
 
 def min_ctc_frames(ids: Sequence[int]) -> int:
-    """The fewest frames that CTC needs for ``ids``: one each, and a blank between equal neighbours."""
+    """The fewest frames that CTC needs for ``ids``: one each, and a blank between equal neighbors."""
     return len(ids) + sum(a == b for a, b in itertools.pairwise(ids))

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from supernet.config import Config
+from supernet.method import Method
 from supernet.network.costs import macs
 from supernet.network.lanes import Padding, Walk
-from supernet.network.supernet_ctc import Recogniser
-from supernet.runs.resolve import Resolved
-from supernet.training.phases import Method, Schedule
+from supernet.network.supernet_ctc import SupernetCTC
+from supernet.training.schedule import Schedule
 from supernet.training.shares import RowAccount
-from supernet.training.step import Draw, Plan, Reader, Step
+from supernet.training.step import Draw, IntermediateCTC, Plan, Step
 from supernet.units import UnitTable
 
 ROWS = 60
@@ -31,19 +32,19 @@ SAMPLES = 24
 MASKS = 192
 """Steps of each phase that are priced beforehand, each with subnets of its own."""
 
-_NOWHERE = Reader((), (), 0.0)
+_NOWHERE = IntermediateCTC((), (), 0.0)
 
 
-def unit_weights(recogniser: Recogniser) -> tuple[float, ...]:
+def unit_weights(recognizer: SupernetCTC) -> tuple[float, ...]:
     """By unit, its multiply-accumulates relative to the mean unit's: 1 for each layer."""
-    table = recogniser.table
+    table = recognizer.table
     if table.granularity == "layer":
         return (1.0,) * len(table)
     nothing = (False,) * len(table)
     # All layers are alike: the units of one tell what those of the others cost.
     first = [i for i, unit in enumerate(table.units) if unit.layer == table.units[0].layer]
-    base = macs(recogniser, kept=nothing)
-    alone = {i: macs(recogniser, kept=(*nothing[:i], True, *nothing[i + 1 :])) - base for i in first}
+    base = macs(recognizer, kept=nothing)
+    alone = {i: macs(recognizer, kept=(*nothing[:i], True, *nothing[i + 1 :])) - base for i in first}
     cost = {_module(table, i): count for i, count in alone.items()}
     counts = [cost[_module(table, i)] for i in range(len(table))]
     mean = sum(counts) / len(counts)
@@ -65,12 +66,12 @@ def unit_steps(
     return _cost([schedule], scores_U, seed, weights_U, SAMPLES)
 
 
-def price(resolved: Resolved) -> float:
+def price(method: Method) -> float:
     """The same before a training is made, when it is not known which units it will choose: the mean over
     subnets that the method would choose by random scores.
     """
-    method, config = resolved.method, resolved.config
-    weights_U = unit_weights(Recogniser(config, num_tokens=2).eval())
+    config = method.config
+    weights_U = unit_weights(SupernetCTC(config, num_tokens=2).eval())
     schedules = [_chosen(method, scores_U) for scores_U in _random_scores(method, MASKS)]
     return _cost(schedules, torch.zeros(len(weights_U)), config.seed, weights_U, MASKS)
 
@@ -95,11 +96,11 @@ def _chosen(method: Method, scores_U: Tensor) -> Schedule:
     return schedule
 
 
-def alone(resolved: Resolved, size: int) -> float:
+def alone(config: Config, size: int) -> float:
     """The same for an update of a net of the first ``size`` units, trained alone."""
-    if resolved.config.granularity == "layer":
+    if config.granularity == "layer":
         return float(size)
-    return sum(unit_weights(Recogniser(resolved.config, num_tokens=2).eval())[:size])
+    return sum(unit_weights(SupernetCTC(config, num_tokens=2).eval())[:size])
 
 
 def _random_scores(method: Method, count: int) -> Iterator[Tensor]:

@@ -43,7 +43,7 @@ def divide(shares: Sequence[float], count: int, owed: Sequence[float]) -> list[i
 def assign_rows(
     passes: Sequence[Sharing], batch_size: int, owed: Mapping[str, float] | None = None
 ) -> list[range]:
-    """The batch rows of each pass. Passes with shares get neighbouring slices, in their order; ``owed`` is
+    """The batch rows of each pass. Passes with shares get neighboring slices, in their order; ``owed`` is
     that of a ``RowAccount``.
     """
     shared = [(key, p.share) for key, p in zip(_keys(passes), passes, strict=True) if p.share is not None]

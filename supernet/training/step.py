@@ -76,7 +76,7 @@ def depth_drops(
 
 
 @dataclass(frozen=True)
-class Reader:
+class IntermediateCTC:
     """Where intermediate CTC reads, and how its losses are weighted; the same for every pass."""
 
     positions: tuple[int, ...]
@@ -125,7 +125,7 @@ class Step:
     owed: Mapping[str, float] = field(default_factory=dict)
     """The rows that passes with shares are owed from the batches before, by ``RowAccount``."""
 
-    def jobs(self, batch_size: int, scores_U: Tensor, reader: Reader) -> list[Job]:
+    def jobs(self, batch_size: int, scores_U: Tensor, reader: IntermediateCTC) -> list[Job]:
         """Lanes for every pass that has rows, the largest first, so that nested subnets run on leading
         slices.
         """

@@ -1,4 +1,4 @@
-"""What the recogniser hears differently each time: SpecAugment (arXiv 1904.08779) and warped frequencies.
+"""What the recognizer hears differently each time: SpecAugment (arXiv 1904.08779) and warped frequencies.
 
 torchaudio's masks draw from the global random state. Ours are NumPy's: PyTorch would share this little work
 between threads, which on a busy machine takes ten times as long.
@@ -51,7 +51,7 @@ def spec_augment(
 ) -> Tensor:
     """What masks drawn from ``rng`` hide of utterances of so many frames, boolean, (B, T, F); no padding.
 
-    The features stay as they are: the model hides once it has normalised, or what is left of an utterance
+    The features stay as they are: the model hides once it has normalized, or what is left of an utterance
     would look other in training than in use.
     """
     B, T, F = len(num_frames), max(num_frames), num_bands

@@ -50,8 +50,8 @@ def load_features(
     room: Callable[[Tensor], Tensor] | None = None,
     input: Input = LOG_MEL,
 ) -> Tensor:
-    """What a recogniser of ``input`` reads of ``cut``, ``(T, F)``, as heard in ``room``. Raises
-    ``AudioError`` where there is nothing to recognise.
+    """What a recognizer of ``input`` reads of ``cut``, ``(T, F)``, as heard in ``room``. Raises
+    ``AudioError`` where there is nothing to recognize.
     """
     samples = load_samples(cut, speed)
     if len(samples) < SHORTEST:

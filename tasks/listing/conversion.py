@@ -199,7 +199,7 @@ def _cut(
 
 
 def _listen(cut: Cut) -> None:
-    """Raise ``Unusable`` where a training would find nothing to recognise in ``cut``: its own channels
+    """Raise ``Unusable`` where a training would find nothing to recognize in ``cut``: its own channels
     and seconds, of which the rest of the recording tells nothing.
     """
     # What is too short is told by its length, decoded or not.

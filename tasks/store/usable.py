@@ -1,4 +1,4 @@
-"""Which rows a recogniser can use: its tokens can write them, and they are neither too short nor too long."""
+"""Which rows a recognizer can use: its tokens can write them, and they are neither too short nor too long."""
 
 from __future__ import annotations
 

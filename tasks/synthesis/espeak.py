@@ -1,6 +1,6 @@
 """Speech from eSpeak NG, spoken by a process of its own.
 
-The synthesiser keeps state from one utterance to the next (noise, echo, flutter), so the same sentence twice
+The synthesizer keeps state from one utterance to the next (noise, echo, flutter), so the same sentence twice
 is not the same audio. A fresh process that speaks a fixed list in order is exact. It also keeps the library,
 which is GPL, apart.
 
@@ -64,7 +64,7 @@ def _start() -> subprocess.Popen[bytes]:
         raise SpeechError(
             f"eSpeak NG must be installed, but: {error}. Run `pip install espeakng-loader`."
         ) from error
-    # Isolated, and without site packages: nothing of the caller's environment reaches the synthesiser.
+    # Isolated, and without site packages: nothing of the caller's environment reaches the synthesizer.
     command = [sys.executable, "-I", "-S", __file__, *paths]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
@@ -103,7 +103,7 @@ def _last_words(process: subprocess.Popen[bytes]) -> str:
     return f"eSpeak NG cannot speak: {why}. Reinstall it: `pip install --force-reinstall espeakng-loader`."
 
 
-class _Synthesiser:
+class _Synthesizer:
     """The library, in the process that owns it."""
 
     def __init__(self, library: str, data: str) -> None:
@@ -139,13 +139,13 @@ class _Synthesiser:
 
 
 def _serve(library: str, data: str) -> None:
-    synthesiser = _Synthesiser(library, data)
+    synthesizer = _Synthesizer(library, data)
     out: Any = sys.stdout.buffer
     out.write(_READY)
     out.flush()
     for request in sys.stdin:
-        samples = synthesiser.say(**json.loads(request))
-        out.write(_HEADER.pack(synthesiser.rate) + _HEADER.pack(len(samples)) + samples)
+        samples = synthesizer.say(**json.loads(request))
+        out.write(_HEADER.pack(synthesizer.rate) + _HEADER.pack(len(samples)) + samples)
         out.flush()
 
 

@@ -1,4 +1,4 @@
-"""What recognising costs: by layers kept, and the frontend's share of it.
+"""What recognizing costs: by layers kept, and the frontend's share of it.
 
 Run: ``python -m pytest tests/benchmarks``.
 """
@@ -10,7 +10,7 @@ import torch
 
 from supernet.config import Config
 from supernet.network.cutting import cut
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from tests.benchmarks.conftest import Ratio
 from tests.benchmarks.test_step import NUM_TOKENS
 
@@ -18,27 +18,27 @@ NUM_LAYERS = 12
 
 
 @pytest.fixture
-def net(device: torch.device) -> Recogniser:
+def net(device: torch.device) -> SupernetCTC:
     torch.manual_seed(0)
-    return Recogniser(Config(sizes=(NUM_LAYERS,)), NUM_TOKENS).to(device).eval()
+    return SupernetCTC(Config(sizes=(NUM_LAYERS,)), NUM_TOKENS).to(device).eval()
 
 
 @torch.inference_mode()
-def recognise(net: Recogniser, features: torch.Tensor) -> None:
+def recognize(net: SupernetCTC, features: torch.Tensor) -> None:
     net.log_probs(features, [features.size(1)], net.table.full).argmax(-1).tolist()
 
 
 @pytest.mark.parametrize("size", [3, 6, 9])
-def test_time_against_layers_kept(size: int, net: Recogniser, device: torch.device, ratio: Ratio) -> None:
+def test_time_against_layers_kept(size: int, net: SupernetCTC, device: torch.device, ratio: Ratio) -> None:
     small = cut(net, net.table.subnet(net.table.first(size)))
     features = torch.randn(1, 1000, 80, device=device)
-    work, whole = lambda: recognise(small, features), lambda: recognise(net, features)
+    work, whole = lambda: recognize(small, features), lambda: recognize(net, features)
     found = ratio(work, whole, 9, what="of 12 layers")
     ratio.note(size / NUM_LAYERS, "layers kept")
     assert found < 1
 
 
-def test_share_of_the_frontend(net: Recogniser, device: torch.device, ratio: Ratio) -> None:
+def test_share_of_the_frontend(net: SupernetCTC, device: torch.device, ratio: Ratio) -> None:
     features = torch.randn(8, 1000, 80, device=device)
     lengths = [1000] * 8
 

@@ -13,7 +13,7 @@ import torch
 from selection.strategies.exhaustive import all_subnets
 from supernet.budget import Budget, toggled
 from supernet.config import Config
-from supernet.network.supernet_ctc import Recogniser, ctc_loss
+from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
 from supernet.task import Batch
 from supernet.units import Kept
 from tests.benchmarks.conftest import Ratio
@@ -25,9 +25,9 @@ MOST_GREEDY = 0.65
 
 
 @pytest.fixture
-def model(device: torch.device) -> Recogniser:
+def model(device: torch.device) -> SupernetCTC:
     torch.manual_seed(0)
-    return Recogniser(Config(sizes=(6, 9, NUM_LAYERS)), NUM_TOKENS).to(device).eval()
+    return SupernetCTC(Config(sizes=(6, 9, NUM_LAYERS)), NUM_TOKENS).to(device).eval()
 
 
 def all_subsets() -> list[Kept]:
@@ -36,14 +36,14 @@ def all_subsets() -> list[Kept]:
 
 
 @torch.inference_mode()
-def score(model: Recogniser, batch: Batch, subnets: list[Kept]) -> None:
+def score(model: SupernetCTC, batch: Batch, subnets: list[Kept]) -> None:
     for _ in model.score_all(batch, subnets):
         pass
 
 
 @torch.inference_mode()
 def passes_and_heads(
-    model: Recogniser, batch: Batch, num_passes: int, frontends: int, num_heads: int
+    model: SupernetCTC, batch: Batch, num_passes: int, frontends: int, num_heads: int
 ) -> None:
     """Runs of the full net, so many of them with the frontend, and so many heads with their losses."""
     for i in range(num_passes):
@@ -65,7 +65,7 @@ def greedy_rounds(num_units: int, size: int) -> Iterator[list[Kept]]:
 
 @pytest.mark.parametrize("frontends", [341, 1], ids=["whole passes", "passes without frontend"])
 def test_all_subsets_cost_as_much_as_their_distinct_beginnings(
-    model: Recogniser, device: torch.device, ratio: Ratio, frontends: int
+    model: SupernetCTC, device: torch.device, ratio: Ratio, frontends: int
 ) -> None:
     subsets, batch = all_subsets(), make_batch(device=device)
     assert len(subsets) == 4095
@@ -78,7 +78,7 @@ def test_all_subsets_cost_as_much_as_their_distinct_beginnings(
     assert found <= MOST_ALL_SUBSETS
 
 
-def test_greedy_search_shares_beginnings(model: Recogniser, device: torch.device, ratio: Ratio) -> None:
+def test_greedy_search_shares_beginnings(model: SupernetCTC, device: torch.device, ratio: Ratio) -> None:
     batch = make_batch(device=device)
 
     def shared() -> None:

@@ -14,7 +14,7 @@ import torch
 from lhotse.cut import Cut
 
 from supernet.config import Config
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.task import BatchReader
 from supernet.training.step import Pass, Plan, Step
 from supernet.units import UnitTable
@@ -41,7 +41,7 @@ def test_share_of_loading(tmp_path: Path, ratio: Ratio) -> None:
     reader = open_reader(folder, tmp_path / "data")
     torch.manual_seed(0)
     full = UnitTable.of(NUM_LAYERS, "layer", "conformer").full
-    net, plan = Recogniser(Config(sizes=(NUM_LAYERS,)), NUM_TOKENS), Plan((Pass(NUM_LAYERS, full),))
+    net, plan = SupernetCTC(Config(sizes=(NUM_LAYERS,)), NUM_TOKENS), Plan((Pass(NUM_LAYERS, full),))
     batch = make_batch()
 
     def step() -> None:

@@ -13,10 +13,10 @@ import torch
 
 from supernet.config import Config
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.task import Batch
-from supernet.training.phases import Schedule
 from supernet.training.price import step_cost
+from supernet.training.schedule import Schedule
 from supernet.training.step import Pass, Plan, Step
 from tests.benchmarks.conftest import Ratio, activation_bytes
 
@@ -49,7 +49,7 @@ def make_batch(num_utterances: int = 16, num_frames: int = 200, device: torch.de
 class Bench:
     """A net and a batch to take steps with."""
 
-    model: Recogniser
+    model: SupernetCTC
     schedule: Schedule
     batch: Batch
     sizes: Sequence[int]
@@ -87,7 +87,7 @@ def bench(device: torch.device) -> Callable[[str, str, int, str], Bench]:
             {"granularity": granularity, "sizes": sizes, "passes": {"sharing": sharing}, "model": net}
         )
         torch.manual_seed(0)
-        model = Recogniser(config, NUM_TOKENS, initial_score=0.5)
+        model = SupernetCTC(config, NUM_TOKENS, initial_score=0.5)
         with torch.no_grad():  # distinct scores, so that the subnets are spread over the depth
             model.scores.add_(0.01 * torch.randn_like(model.scores))
         schedule = Schedule(SimpleTopK(SimpleTopKOptions(), config), model.to(device), seed=0)

@@ -18,9 +18,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.network.cutting import cut
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.resolve import resolve
-from supernet.training.phases import Schedule
+from supernet.training.schedule import Schedule
 from supernet.training.step import Pass, Plan, Step
 from tests.benchmarks.conftest import NO_GPU, Ratio, seconds
 from tests.benchmarks.test_step import NUM_TOKENS, make_batch
@@ -46,7 +46,7 @@ class Training:
         settings = {"sizes": SIZES, "passes": {"sharing": sharing}, "granularity": "layer"}
         config = resolve([{"preset": preset}, settings]).config
         torch.manual_seed(0)
-        self.net = Recogniser(config, NUM_TOKENS, initial_score=0.5).to(device)
+        self.net = SupernetCTC(config, NUM_TOKENS, initial_score=0.5).to(device)
         method = SimpleTopK(SimpleTopKOptions(), config)
         self._schedule = Schedule(method, self.net, seed=0)
         self.batch = make_batch(UTTERANCES[device], FRAMES, torch.device(device))
@@ -90,17 +90,17 @@ def test_training(way: str, where: str, preset: str, precision: str, ratio: Rati
 @pytest.mark.parametrize(("where", "preset", "precision"), CASES)
 @pytest.mark.parametrize("batch", [1, 32])
 @pytest.mark.parametrize("size", SIZES)
-def test_recognising(size: int, batch: int, where: str, preset: str, precision: str, ratio: Ratio) -> None:
+def test_recognizing(size: int, batch: int, where: str, preset: str, precision: str, ratio: Ratio) -> None:
     torch.manual_seed(0)
-    net = Recogniser(resolve([{"preset": preset}]).config, NUM_TOKENS).to(where).eval()
+    net = SupernetCTC(resolve([{"preset": preset}]).config, NUM_TOKENS).to(where).eval()
     small = cut(net, net.table.subnet(net.table.first(size)))
     features = torch.randn(batch, FRAMES, 80, device=where)
 
-    def recognise(one: Recogniser) -> None:
+    def recognize(one: SupernetCTC) -> None:
         with torch.inference_mode(), autocast(where, precision):
             one.log_probs(features, [FRAMES] * batch, one.table.full).argmax(-1).tolist()
 
-    found = ratio(lambda: recognise(small), lambda: recognise(net), 5, what="of 12 layers")
+    found = ratio(lambda: recognize(small), lambda: recognize(net), 5, what="of 12 layers")
     ratio.note(ratio.benchmark.stats.stats.median / (batch * FRAMES / 100), "RTF")
     assert 0 < found < 1.5
 

@@ -201,7 +201,7 @@ def test_a_selection_is_scored_transcribed_and_cut(
     assert (found.folder / "transcripts" / "test-exhaustive-2.tsv").is_file()
     cut.main(["runs/all", "--selection", file, "--size", "1", "--out", str(tmp_path / "one")])
     kept = Selection.load(found.selection_file("exhaustive")).choice("1").subnet.kept
-    assert tuple(unit.name for unit in load(tmp_path / "one" / "model").recogniser.table.units) == kept
+    assert tuple(unit.name for unit in load(tmp_path / "one" / "model").recognizer.table.units) == kept
     soundfile.write(tmp_path / "a.wav", tone(1.0), 16_000)
     transcribe.main(["runs/all", "--selection", file, "--budget", "2", str(tmp_path / "a.wav")])
     assert "a.wav\t" in capsys.readouterr().out

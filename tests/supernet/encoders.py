@@ -18,7 +18,7 @@ from fairseq2.models.wav2vec2 import (
 from fairseq2.runtime.dependency import get_dependency_resolver
 
 Kind = Literal["base", "large_lv60k"]
-"""The published architectures that differ in more than their width: in where they normalise what."""
+"""The published architectures that differ in more than their width: in where they normalize what."""
 
 NUM_LAYERS = 4
 

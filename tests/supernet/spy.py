@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from supernet import engine, train
-from supernet.network.supernet_ctc import Recogniser, StepLoss
+from supernet.network.supernet_ctc import StepLoss, SupernetCTC
 from supernet.task import Batch
-from supernet.training.phases import Schedule
+from supernet.training.schedule import Schedule
 from supernet.training.step import Plan, Step
 
 plans: list[Any] = []
 utterances: list[str] = []
 
-_plan, _forward, _train = Schedule.plan, Recogniser.forward, engine.train
+_plan, _forward, _train = Schedule.plan, SupernetCTC.forward, engine.train
 
 
 def plan(self: Schedule, step: int) -> Plan:
@@ -27,12 +27,12 @@ def plan(self: Schedule, step: int) -> Plan:
     return drawn
 
 
-def forward(self: Recogniser, batch: Batch, step: Step) -> StepLoss:
+def forward(self: SupernetCTC, batch: Batch, step: Step) -> StepLoss:
     utterances.extend(batch.ids)
     return _forward(self, batch, step)
 
 
-def weights(model: Recogniser) -> dict[str, str]:
+def weights(model: SupernetCTC) -> dict[str, str]:
     state = model.state_dict().items()
     return {name: hashlib.sha256(t.cpu().numpy().tobytes()).hexdigest() for name, t in state}
 
@@ -47,6 +47,6 @@ def train_and_note(*args: Any, **kwargs: Any) -> engine.Result:
 
 if __name__ == "__main__":
     Schedule.plan = plan  # type: ignore[method-assign]
-    Recogniser.forward = forward  # type: ignore[method-assign]
+    SupernetCTC.forward = forward  # type: ignore[method-assign]
     engine.train = train_and_note
     train.main(sys.argv[1:])

@@ -23,7 +23,7 @@ from supernet import Recognizer, cut, transcribe
 from supernet.audio.features import LOG_MEL, fbank
 from supernet.audio.recordings import AudioError
 from supernet.errors import ArgumentError
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.recognition.beam import Beam
 from supernet.recognition.decoding import greedy
 from supernet.recognition.transcript import Transcript
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = tiny_config(sizes=(2, 3, 4), model={"max_frames": 256})
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net = talkative(Recogniser(config, len(TOKENS)).eval())
+        net = talkative(SupernetCTC(config, len(TOKENS)).eval())
     run.begin(config)
     checkpoint.save(checkpoint.Model(net, TOKENS), run.model_stem)
     run.save_subnets({size: net.table.subnet(net.table.first(size)) for size in (2, 3, 4)})
@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @torch.no_grad()
-def talkative(net: Recogniser) -> Recogniser:
+def talkative(net: SupernetCTC) -> SupernetCTC:
     """What random weights answer to any sound is much the same: take that away, and what is left varies."""
     features = fbank(torch.cat(recordings()))[None]
     x_1SD, lengths = net.embed(features, [features.size(1)])
@@ -74,7 +74,7 @@ def recordings() -> list[torch.Tensor]:
 def test_importing_the_package_imports_no_torch() -> None:
     program = "import supernet, sys; assert 'torch' not in sys.modules; supernet.Recognizer"
     subprocess.run([sys.executable, "-c", program], check=True)
-    assert not hasattr(supernet, "Recogniser")
+    assert not hasattr(supernet, "SupernetCTC")
 
 
 def test_sizes_and_their_handles(loaded: Recognizer) -> None:
@@ -147,9 +147,9 @@ def test_a_handle_is_the_cut_model(loaded: Recognizer, folder: Path, tmp_path: P
         assert small.sizes == (size,)
         for samples in recordings():
             features = fbank(samples)
-            kept = whole.recogniser.table.first(size)
+            kept = whole.recognizer.table.first(size)
             with torch.inference_mode():
-                log_probs = whole.recogniser.log_probs(features[None], [len(features)], kept)
+                log_probs = whole.recognizer.log_probs(features[None], [len(features)], kept)
             expected = greedy(log_probs, [LOG_MEL.num_stream_frames(len(features))], TOKENS)[0].split()
             assert loaded.use(size).transcribe(samples, 16_000).text.split() == expected
             assert small.transcribe(samples, 16_000).text.split() == expected
@@ -175,7 +175,7 @@ def test_threads_each_with_its_size_write_what_one_thread_writes(loaded: Recogni
         handle = loaded.use(job[0])
         with torch.inference_mode():
             features = fbank(samples[job[1]])
-            return handle._model.recogniser.log_probs(features[None], [len(features)], handle._kept)
+            return handle._model.recognizer.log_probs(features[None], [len(features)], handle._kept)
 
     def write(job: tuple[int, int]) -> Transcript:
         return loaded.use(job[0]).transcribe(samples[job[1]], 16_000)

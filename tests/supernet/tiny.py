@@ -11,7 +11,7 @@ from torch import Tensor
 from supernet.audio.features import NUM_BANDS
 from supernet.config import Config, ModelConfig
 from supernet.network.lanes import FINAL, Lane
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.task import Batch
 from supernet.units import MODULES, Granularity, LayerType
 
@@ -38,11 +38,11 @@ def tiny_config(
     return Config.model_validate({"granularity": granularity, "sizes": sizes, "model": model, **changes})
 
 
-def recogniser(config: Config, seed: int = 0) -> Recogniser:
-    """A randomly initialised net in float64 and evaluation mode, with norms that do something."""
+def recognizer(config: Config, seed: int = 0) -> SupernetCTC:
+    """A randomly initialized net in float64 and evaluation mode, with norms that do something."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        net = Recogniser(config, NUM_TOKENS)
+        net = SupernetCTC(config, NUM_TOKENS)
         for parameter in net.parameters():
             if parameter.ndim == 1:
                 torch.nn.init.normal_(parameter, mean=0.7, std=0.3)
@@ -77,26 +77,26 @@ def part(whole: Batch, rows: range) -> Batch:
     )
 
 
-def run_lanes(net: Recogniser, data: Batch, lanes: Sequence[Lane]) -> list[dict[int, Tensor]]:
+def run_lanes(net: SupernetCTC, data: Batch, lanes: Sequence[Lane]) -> list[dict[int, Tensor]]:
     """The readings of ``lanes``; by position (rows, S, D)."""
     x_BSD, lengths = net.embed(data.features_BTF, data.num_frames)
     return net._encode(x_BSD, lengths, lanes)
 
 
-def output(net: Recogniser, data: Batch, lane: Lane) -> Tensor:
+def output(net: SupernetCTC, data: Batch, lane: Lane) -> Tensor:
     """What one lane gives at the end, zero where padded: what stands there means nothing."""
     (reading,) = run_lanes(net, data, [lane])
     return valid(net, data, lane, reading[FINAL])
 
 
-def valid(net: Recogniser, data: Batch, lane: Lane, x_NSD: Tensor) -> Tensor:
+def valid(net: SupernetCTC, data: Batch, lane: Lane, x_NSD: Tensor) -> Tensor:
     """``x_NSD`` of the lane's rows with zeros where padded."""
     lengths = net.embed(data.features_BTF, data.num_frames)[1]
     keep = torch.tensor([[s < lengths[row] for s in range(x_NSD.size(1))] for row in lane.rows])
     return x_NSD.masked_fill(~keep[..., None], 0.0)
 
 
-def gradients(net: Recogniser, loss: Tensor) -> dict[str, Tensor]:
+def gradients(net: SupernetCTC, loss: Tensor) -> dict[str, Tensor]:
     """The gradient of every parameter, zero where there is none."""
     names, parameters = zip(*net.named_parameters(), strict=True)
     found = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)

@@ -10,7 +10,7 @@ import torch
 
 from supernet.audio.features import fbank
 from supernet.task import SPLITS, TaskError
-from tasks.tedlium2 import Tedlium2, normalise
+from tasks.tedlium2 import Tedlium2, normalize
 from tests.supernet.processes import run, settings
 from tests.tasks.corpora import write_talk, write_tedlium
 from tests.tasks.folders import quiet
@@ -44,8 +44,8 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Tedlium2:
     ],
 )
 def test_transcripts_become_what_is_scored(written: str, scored: str) -> None:
-    assert normalise(written) == scored
-    assert normalise(scored) == scored
+    assert normalize(written) == scored
+    assert normalize(scored) == scored
 
 
 def test_segments_are_those_that_are_scored(task: Tedlium2) -> None:

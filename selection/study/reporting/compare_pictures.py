@@ -35,11 +35,11 @@ def _draw_size(axes: Any, verdict: Verdict, size: int, order: list[Contender]) -
     yardstick, best = verdict.yardstick(size), verdict.best(size)
     cells = {contender: verdict.cells[contender][size] for contender in order}
     for y, (contender, cell) in enumerate(cells.items()):
-        colour = _colour(verdict, contender, size)
-        axes.plot([min(cell.rates), max(cell.rates)], [y, y], color=colour, linewidth=1.4)
-        axes.plot(cell.rates, [y] * len(cell.rates), "|", color=colour, markersize=9)
+        color = _color(verdict, contender, size)
+        axes.plot([min(cell.rates), max(cell.rates)], [y, y], color=color, linewidth=1.4)
+        axes.plot(cell.rates, [y] * len(cell.rates), "|", color=color, markersize=9)
         marker, large = (BEST, 11) if contender == best else (CHOICE, 6)
-        axes.plot([cell.mean], [y], marker, color=colour, markersize=large)
+        axes.plot([cell.mean], [y], marker, color=color, markersize=large)
     axes.axvline(cells[yardstick].mean, color=SOFT, linewidth=1, linestyle=":")
     rate_axis(axes.xaxis, [rate for cell in cells.values() for rate in cell.rates])
     axes.set_title(f"{size} units, {cells[best].macs / 1e9:.2f} G MACs", fontsize=10)
@@ -47,7 +47,7 @@ def _draw_size(axes: Any, verdict: Verdict, size: int, order: list[Contender]) -
     axes.tick_params(axis="y", length=0)
 
 
-def _colour(verdict: Verdict, contender: Contender, size: int) -> str:
+def _color(verdict: Verdict, contender: Contender, size: int) -> str:
     """Blue: not told apart from the yardstick; orange: clearly worse; green: clearly better."""
     gap = verdict.gaps[size].get(contender)
     if gap is None or not gap.is_clear:

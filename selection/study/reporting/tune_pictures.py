@@ -98,10 +98,10 @@ class Drawing:
         others = range(1, len(self._objectives))
         figure, (row,) = panels(1, len(others), (0.8 + 5.4 * len(others), 3.8))
         for axes, which in zip(row, others, strict=True):
-            for on_it, marker, colour, size in ((False, CHOICE, SOFT, 5), (True, BEST, BLUE, 11)):
+            for on_it, marker, color, size in ((False, CHOICE, SOFT, 5), (True, BEST, BLUE, 11)):
                 points = [t.values for t in self._trials if (t.number in front) == on_it]
                 axes.plot(
-                    [p[which] for p in points], [p[0] for p in points], marker, color=colour, markersize=size
+                    [p[which] for p in points], [p[0] for p in points], marker, color=color, markersize=size
                 )
             for trial in self._trials:
                 if trial.number in front:
@@ -121,8 +121,8 @@ class Drawing:
         for trial in sorted(trials, key=lambda t: t.number == self._best.number):
             steps, values = zip(*sorted(trial.intermediate_values.items()), strict=True)
             pruned, best = trial.state == TrialState.PRUNED, trial.number == self._best.number
-            colour = BLUE if best else ORANGE if pruned else SOFT
-            axes.plot(steps, values, color=colour, linewidth=2.0 if best else 1.0, marker="o", markersize=3)
+            color = BLUE if best else ORANGE if pruned else SOFT
+            axes.plot(steps, values, color=color, linewidth=2.0 if best else 1.0, marker="o", markersize=3)
         self._fit(axes.yaxis, [v for t in trials for v in t.intermediate_values.values()])
         title = "The best size of each trial (blue: the best trial, orange: pruned)"
         relative = "" if self._is_rate else " (1: the reference)"

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch.nn.utils.rnn import pad_sequence
 
 from supernet.audio.features import NUM_BANDS, pad_features
+from supernet.method import Method, Phase
 from supernet.task import Batch, BatchReader, Report, Skipped, Task
 from supernet.text.tokens import Tokens
-from supernet.training.phases import Joint, Method, Phase
+from supernet.training.phases import Joint
 from supernet.units import Kept
 
 

@@ -14,18 +14,17 @@ import torch
 from selection.measuring.costs import latency, machine, multiply_accumulates, parameters, time_whole
 from supernet.network.costs import macs
 from supernet.network.cutting import cut
-from supernet.network.supernet_ctc import Recogniser
-from supernet.runs.checkpoint import num_parameters
+from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.units import Granularity, Kept, LayerType
 from tests.supernet.tiny import NUM_TOKENS, tiny_config
 
 SECONDS = 0.6
 
 
-def net_of(granularity: Granularity, layer_type: LayerType, positions: str, extra: str) -> Recogniser:
+def net_of(granularity: Granularity, layer_type: LayerType, positions: str, extra: str) -> SupernetCTC:
     more = {"self_conditioning": True} if extra == "conditioned" else {"heads": extra}
     config = tiny_config(granularity, layer_type, model={"positions": positions, **more})
-    return Recogniser(config, NUM_TOKENS).eval()
+    return SupernetCTC(config, NUM_TOKENS).eval()
 
 
 def subsets(num_units: int, count: int) -> Iterator[Kept]:
@@ -53,7 +52,7 @@ def test_parameters_add_up_to_those_of_the_cut_model(
 
 def test_the_published_blocks_cost_what_their_cut_models_cost() -> None:
     model = {"positions": "none", "heads": "per-size", "convolution_bias": True}
-    net = Recogniser(tiny_config("module", "conformer-conv-first", model=model), NUM_TOKENS).eval()
+    net = SupernetCTC(tiny_config("module", "conformer-conv-first", model=model), NUM_TOKENS).eval()
     prices, counts = parameters(net), multiply_accumulates(net, SECONDS)
     for kept in subsets(len(net.table), count=2):
         small = cut(net, net.table.subnet(kept))

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from selection.measuring.frozen import TRAVELS, _learning, frozen, learn_scores
+from supernet.method import Progress
 from supernet.methods.iterative_zero_out import ZeroOut
 from supernet.methods.simple_top_k import LearnTopK
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.task import Batch
-from supernet.training.phases import Progress
 from supernet.training.step import Pass, Plan, Step
 from supernet.units import Granularity
-from tests.supernet.tiny import batch, recogniser, tiny_config
+from tests.supernet.tiny import batch, recognizer, tiny_config
 
 FRAMES = [60, 48, 52, 40]
 
@@ -35,8 +35,8 @@ def several() -> Iterator[Batch]:
     return itertools.cycle([batch(FRAMES, seed, torch.float32) for seed in range(3)])
 
 
-def drawn(granularity: Granularity = "layer", **model: Any) -> Recogniser:
-    return recogniser(tiny_config(granularity, model=model)).float()
+def drawn(granularity: Granularity = "layer", **model: Any) -> SupernetCTC:
+    return recognizer(tiny_config(granularity, model=model)).float()
 
 
 @each_method
@@ -155,7 +155,7 @@ LEARNING = batch(FRAMES, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module", params=["layer", "module"])
-def spoilt(request: pytest.FixtureRequest) -> tuple[Recogniser, int]:
+def spoilt(request: pytest.FixtureRequest) -> tuple[SupernetCTC, int]:
     """A net that has learned one batch until some units matter, and then a unit of it was made harmful."""
     net = drawn(request.param, dropout=0.0).train()
     step = Step(Plan((Pass(len(net.table), net.table.full),)))
@@ -169,7 +169,7 @@ def spoilt(request: pytest.FixtureRequest) -> tuple[Recogniser, int]:
 
 
 @torch.no_grad()
-def spoil(net: Recogniser) -> int:
+def spoil(net: SupernetCTC) -> int:
     """Let a unit say the opposite (a layer), or noise (a module); which one."""
     layer = net.encoder.layers["1"]
     if net.table.granularity == "layer":
@@ -180,7 +180,7 @@ def spoil(net: Recogniser) -> int:
 
 
 @torch.no_grad()
-def loss_without(net: Recogniser) -> list[float]:
+def loss_without(net: SupernetCTC) -> list[float]:
     """By unit, the loss of the net that keeps all others."""
     others = [tuple(i != unit for i in range(len(net.table))) for unit in range(len(net.table))]
     found = {kept: float(losses.sum()) for kept, _, _, losses in net.score_all(LEARNING, others)}
@@ -188,7 +188,7 @@ def loss_without(net: Recogniser) -> list[float]:
 
 
 @each_method
-def test_a_harmful_unit_is_last(method: str, spoilt: tuple[Recogniser, int]) -> None:
+def test_a_harmful_unit_is_last(method: str, spoilt: tuple[SupernetCTC, int]) -> None:
     net, harmful = spoilt
     losses, num_units = loss_without(net), len(net.table)
     assert min(losses) == losses[harmful]

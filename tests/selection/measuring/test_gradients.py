@@ -11,9 +11,9 @@ from selection.measuring.gradients import gate_gradients
 from supernet.audio.features import LOG_MEL
 from supernet.config import Config
 from supernet.network.lanes import FINAL, Lane
-from supernet.network.supernet_ctc import Recogniser, ctc_loss
+from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
 from supernet.task import Batch
-from tests.supernet.tiny import batch, part, recogniser, run_lanes, tiny_config
+from tests.supernet.tiny import batch, part, recognizer, run_lanes, tiny_config
 
 FRAMES = [60, 33, 25, 47]
 CONFIGS = {
@@ -41,7 +41,7 @@ def quiet(what: str, done: int, total: int) -> None:
 
 
 @torch.no_grad()
-def losses(net: Recogniser, data: Batch, gates_U: Tensor) -> Tensor:
+def losses(net: SupernetCTC, data: Batch, gates_U: Tensor) -> Tensor:
     """CTC loss per frame of each utterance, all with the same gates."""
     rows = range(len(data))
     (reading,) = run_lanes(net, data, [Lane(rows, net.table.full, gates_U)])
@@ -52,7 +52,7 @@ def losses(net: Recogniser, data: Batch, gates_U: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_gradient_is_the_slope_of_the_loss(config: Config) -> None:
-    net, data, step = recogniser(config), batch(FRAMES), 1e-5
+    net, data, step = recognizer(config), batch(FRAMES), 1e-5
     gradients = gate_gradients(net, [data], quiet)
     assert gradients.shape == (len(FRAMES), len(net.table))
     assert np.abs(gradients).max() > 1e-3
@@ -67,14 +67,14 @@ def test_a_gradient_is_the_slope_of_the_loss(config: Config) -> None:
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_an_utterance_in_a_batch_is_as_alone(config: Config) -> None:
-    net, whole = recogniser(config), batch(FRAMES)
+    net, whole = recognizer(config), batch(FRAMES)
     alone = [part(whole, range(i, i + 1)) for i in range(len(whole))]
     together, apart = gate_gradients(net, [whole], quiet), gate_gradients(net, iter(alone), quiet)
     np.testing.assert_allclose(apart, together, rtol=1e-9, atol=1e-9)
 
 
 def test_the_net_stays_as_it_is() -> None:
-    net, told = recogniser(tiny_config()), list[tuple[str, int, int]]()
+    net, told = recognizer(tiny_config()), list[tuple[str, int, int]]()
     net.frontend.requires_grad_(False)
     wanting = {name for name, p in net.named_parameters() if p.requires_grad}
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
@@ -89,7 +89,7 @@ def test_the_net_stays_as_it_is() -> None:
 
 
 def test_data_that_has_been_through_inference_mode_will_do() -> None:
-    net, data = recogniser(tiny_config()), batch(FRAMES)
+    net, data = recognizer(tiny_config()), batch(FRAMES)
     expected = gate_gradients(net, [data], quiet)
     with torch.inference_mode():
         data.features_BTF, data.targets_BL = data.features_BTF.clone(), data.targets_BL.clone()
@@ -97,4 +97,4 @@ def test_data_that_has_been_through_inference_mode_will_do() -> None:
 
 
 def test_without_utterances_there_are_no_rows() -> None:
-    assert gate_gradients(recogniser(tiny_config()), [], quiet).shape == (0, 4)
+    assert gate_gradients(recognizer(tiny_config()), [], quiet).shape == (0, 4)

@@ -30,7 +30,7 @@ FRAMES = 14 + 7 + 11 + 12 + 9
 
 @pytest.fixture
 def model() -> Model:
-    return Model(tiny.recogniser(tiny.tiny_config(sizes=(2, 4), model={"heads": "per-size"})), TOKENS)
+    return Model(tiny.recognizer(tiny.tiny_config(sizes=(2, 4), model={"heads": "per-size"})), TOKENS)
 
 
 class Walks:
@@ -59,8 +59,8 @@ def test_what_it_says_is_what_the_subnet_does(model: Model) -> None:
     for kept, judged in zip(subnets, oracle.judge(subnets, with_errors=True), strict=True):
         losses, errors = [], []
         for batch in DATA:
-            log_probs = model.recogniser.log_probs(batch.features_BTF, batch.num_frames, kept)
-            lengths = model.recogniser.embed(batch.features_BTF, batch.num_frames)[1]
+            log_probs = model.recognizer.log_probs(batch.features_BTF, batch.num_frames, kept)
+            lengths = model.recognizer.embed(batch.features_BTF, batch.num_frames)[1]
             losses += ctc_loss(log_probs, lengths, batch, range(len(batch))).tolist()
             texts = greedy(log_probs, lengths, TOKENS)
             errors += [int(text != reference) for text, reference in zip(texts, batch.texts, strict=True)]
@@ -165,7 +165,7 @@ def test_thinning_keeps_what_is_heard(model: Model) -> None:
 
 
 def ctc(model: Model, batch: Batch) -> torch.Tensor:
-    ((_, _, _, losses_B),) = model.recogniser.score_all(batch, [mask("1011")])
+    ((_, _, _, losses_B),) = model.recognizer.score_all(batch, [mask("1011")])
     return losses_B
 
 

@@ -12,10 +12,10 @@ from selection.evidence import Measure
 from selection.measuring import similarity
 from selection.measuring.similarity import Floats, linear_cka, stream_similarities, svcca
 from supernet.network.lanes import FINAL, Lane
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.task import Batch
 from supernet.units import Granularity, LayerType
-from tests.supernet.tiny import batch, part, recogniser, run_lanes, tiny_config
+from tests.supernet.tiny import batch, part, recognizer, run_lanes, tiny_config
 
 MEASURES: tuple[Measure, ...] = ("cka", "svcca")
 FUNCTIONS = {"cka": linear_cka, "svcca": svcca}
@@ -78,8 +78,8 @@ def test_cka_of_known_streams() -> None:
 
 def test_cka_is_that_of_gram_matrices() -> None:
     x_ND, y_ND = noise(60, 12), noise(60, 12)[:, :7] + noise(60, 7, seed=1)
-    centre_NN = np.eye(60) - 1 / 60
-    k_NN, l_NN = (centre_NN @ z_ND @ z_ND.T @ centre_NN for z_ND in (x_ND, y_ND))
+    center_NN = np.eye(60) - 1 / 60
+    k_NN, l_NN = (center_NN @ z_ND @ z_ND.T @ center_NN for z_ND in (x_ND, y_ND))
     expected = np.sum(k_NN * l_NN) / np.sqrt(np.sum(k_NN * k_NN) * np.sum(l_NN * l_NN))
     assert linear_cka(x_ND, y_ND) == pytest.approx(expected, abs=1e-12)
 
@@ -131,7 +131,7 @@ def test_channels_that_say_the_same_count_once_more(measure: Measure) -> None:
 def test_the_matrix_is_symmetric_with_ones_and_the_rest_below(
     measure: Measure, granularity: Granularity, layer_type: LayerType
 ) -> None:
-    net = recogniser(tiny_config(granularity, layer_type))
+    net = recognizer(tiny_config(granularity, layer_type))
     matrix = stream_similarities(net, [batch(FRAMES), batch(FRAMES, seed=1)], measure, quiet)
     assert matrix.shape == (len(net.table) + 1,) * 2
     assert np.array_equal(matrix, matrix.T)
@@ -144,7 +144,7 @@ def test_the_matrix_is_symmetric_with_ones_and_the_rest_below(
 @pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
 def test_it_compares_the_streams_that_the_net_reads(measure: Measure, positions: str) -> None:
     config = tiny_config(model={"positions": positions, "self_conditioning": True, "intermediate": (4,)})
-    net, data = recogniser(config), batch([60, 60])
+    net, data = recognizer(config), batch([60, 60])
     x_BSD, _ = net.embed(data.features_BTF, data.num_frames)
     (reading,) = run_lanes(net, data, [Lane(range(2), net.table.full, positions=(1, 2, 3))])
     streams = [net.encoder.place(x_BSD), *(reading[p] for p in (1, 2, 3, FINAL))]
@@ -155,7 +155,7 @@ def test_it_compares_the_streams_that_the_net_reads(measure: Measure, positions:
 
 @each_measure
 def test_padding_does_not_count(measure: Measure) -> None:
-    net, whole = recogniser(tiny_config()), batch(FRAMES)
+    net, whole = recognizer(tiny_config()), batch(FRAMES)
     alone = [part(whole, range(i, i + 1)) for i in range(len(whole))]
     together = stream_similarities(net, [whole], measure, quiet)
     np.testing.assert_allclose(stream_similarities(net, alone, measure, quiet), together, atol=1e-9)
@@ -163,18 +163,18 @@ def test_padding_does_not_count(measure: Measure) -> None:
 
 @each_measure
 def test_a_unit_that_does_nothing_changes_nothing(measure: Measure) -> None:
-    net = recogniser(tiny_config("module"))
+    net = recognizer(tiny_config("module"))
     torch.nn.init.zeros_(net.encoder.layers["1"].conv.pointwise_conv2.weight)  # type: ignore[union-attr,arg-type]
     unit = net.table.position["layers.1.conv"]
     matrix = stream_similarities(net, [batch(FRAMES)], measure, quiet)
-    neighbours = 1 - np.diag(matrix, 1)
-    assert neighbours[unit] == pytest.approx(0.0, abs=1e-9)
-    assert (np.delete(neighbours, unit) > 1e-6).all()
+    neighbors = 1 - np.diag(matrix, 1)
+    assert neighbors[unit] == pytest.approx(0.0, abs=1e-9)
+    assert (np.delete(neighbors, unit) > 1e-6).all()
 
 
 @each_measure
 def test_a_net_that_has_fallen_silent_gives_numbers(measure: Measure) -> None:
-    net = recogniser(tiny_config())
+    net = recognizer(tiny_config())
     torch.nn.init.zeros_(net.encoder.layers["2"].layer_norm.weight)  # type: ignore[union-attr,arg-type]
     matrix = stream_similarities(net, [batch(FRAMES)], measure, quiet)
     assert np.isfinite(matrix).all()
@@ -184,7 +184,7 @@ def test_a_net_that_has_fallen_silent_gives_numbers(measure: Measure) -> None:
 
 @each_measure
 def test_few_frames_stand_for_all(measure: Measure) -> None:
-    net = recogniser(tiny_config())
+    net = recognizer(tiny_config())
     data = [batch([200, 120], seed) for seed in range(3)]
     every = stream_similarities(net, data, measure, quiet)
     some = stream_similarities(net, data, measure, quiet, max_frames=120)
@@ -206,7 +206,7 @@ def test_frames_are_valid_and_evenly_spread() -> None:
 
 
 def test_memory_bounds_the_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    net, seen = recogniser(tiny_config()), []
+    net, seen = recognizer(tiny_config()), []
 
     def looked_at(x_ND: Floats, y_ND: Floats) -> Floats:
         seen.append(len(x_ND))
@@ -219,7 +219,7 @@ def test_memory_bounds_the_frames(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_net_stays_as_it_is() -> None:
-    net = recogniser(tiny_config()).train()
+    net = recognizer(tiny_config()).train()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     told: list[tuple[str, int, int]] = []
     stream_similarities(net, iter([batch(FRAMES)]), "cka", lambda *told_now: told.append(told_now))
@@ -231,7 +231,7 @@ def test_the_net_stays_as_it_is() -> None:
 
 
 def test_no_utterance_is_an_error() -> None:
-    net: Recogniser = recogniser(tiny_config())
+    net: SupernetCTC = recognizer(tiny_config())
     empty: list[Batch] = [dataclasses.replace(batch([9]), num_frames=[], ids=[])]
     for batches in ([], empty):
         with pytest.raises(ValueError, match="at least one utterance"):

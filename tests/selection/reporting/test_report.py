@@ -12,8 +12,8 @@ from selection.comparing.comparison import Comparison, Contest, Row
 from selection.reporting.pictures import alike_together, draw_all, quantities
 from selection.reporting.report import limit_text, section, sentences
 from selection.reporting.tables import verdict
-from supernet.console.tables import short_names
 from supernet.reporting.picture import Picture
+from supernet.text.unit_names import short_names
 from tests.selection import made_up
 from tests.supernet.reporting.html import Page
 

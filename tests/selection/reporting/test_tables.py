@@ -10,7 +10,7 @@ from selection.comparing.comparison import Comparison
 from selection.reporting.report import sentences
 from selection.reporting.tables import latency_lines, table, verdict
 from supernet.console.screen import Screen
-from supernet.console.tables import short_names
+from supernet.text.unit_names import short_names
 from tests.selection import made_up
 
 

@@ -1,4 +1,4 @@
-"""Features are Kaldi's, with the settings that deployed recognisers compute for themselves."""
+"""Features are Kaldi's, with the settings that deployed recognizers compute for themselves."""
 
 from __future__ import annotations
 

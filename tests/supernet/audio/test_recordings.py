@@ -81,7 +81,7 @@ def test_what_can_be_read_only_once_is_read_like_a_file(tmp_path: Path) -> None:
 
 def test_a_stream_that_does_not_begin_like_audio_is_not_read_to_its_end() -> None:
     for endless in ("/dev/zero", "/dev/urandom"):
-        with pytest.raises(AudioError, match="Format not recognised"):
+        with pytest.raises(AudioError, match="Format not recognized"):
             whole(Path(endless))
     with pytest.raises(AudioError, match="it is empty"):
         whole(Path("/dev/null"))

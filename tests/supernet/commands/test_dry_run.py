@@ -8,7 +8,8 @@ import pytest
 
 from supernet.network.costs import macs
 from supernet.network.cutting import cut
-from supernet.runs.checkpoint import load, num_parameters
+from supernet.network.supernet_ctc import num_parameters
+from supernet.runs.checkpoint import load
 from supernet.runs.run import Run
 from supernet.train import main
 from tests.supernet.processes import settings
@@ -38,7 +39,7 @@ def test_a_prepared_corpus(
     run = finished[0]
     trained = load(run.model_stem)
     for size, subnet in run.subnets().items():
-        net = cut(trained.recogniser, subnet)
+        net = cut(trained.recognizer, subnet)
         million, billion = num_parameters(net) / 1e6, macs(net) / 1e9
         assert table[f"size {size}"] == f"{million:.2f} M parameters, {billion:.2f} G MACs at 10 s"
     assert table["tokens"] == str(len(trained.tokens))

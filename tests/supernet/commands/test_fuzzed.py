@@ -20,7 +20,7 @@ from supernet import cut, evaluate, train
 from supernet.console.tables import results_table
 from supernet.engine.checkpoints import read
 from supernet.errors import UserError
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.reporting.trained import curves_of, phases_of, results_of, scores_of
 from supernet.runs.checkpoint import Model, load, save
 from supernet.runs.resolve import resolve_trained
@@ -118,7 +118,7 @@ def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that writes pieces of words, of random weights."""
     folder = tmp_path_factory.mktemp("pieces")
     tokens = Tokens.from_model(learn("bpe", None, True, TEXTS))
-    save(Model(Recogniser(tiny_config(), len(tokens)), tokens), folder / "model")
+    save(Model(SupernetCTC(tiny_config(), len(tokens)), tokens), folder / "model")
     return folder
 
 
@@ -205,7 +205,7 @@ RUN_FILES: dict[str, tuple[Main, list[str]]] = {
 def like(file: Path) -> st.SearchStrategy[bytes]:
     if file.suffix == ".safetensors":
         return byte_errors(file.read_bytes())
-    if file.suffix == ".yaml":  # of the same task: others would have speech synthesised first
+    if file.suffix == ".yaml":  # of the same task: others would have speech synthesized first
         return yaml_like(file).filter(lambda content: b"name: manifest" in content)
     return json_like(file)
 

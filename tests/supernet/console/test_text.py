@@ -19,8 +19,9 @@ from safetensors.torch import load_file, save_file
 from supernet import transcribe
 from supernet.console.progress import progress
 from supernet.console.screen import Screen
-from supernet.console.text import complain, encodable, json_encodable, plain, put
+from supernet.console.text import complain, encodable, json_encodable, put
 from supernet.runs.run import Run
+from supernet.text.plain import plain
 from tests.tasks.folders import tone
 
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

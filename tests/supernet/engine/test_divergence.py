@@ -10,9 +10,9 @@ import torch
 from supernet.engine.readers import StepBudget
 from supernet.engine.train_unit import MAX_SKIPPED_IN_A_ROW, Divergence, SupernetUnit
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.scoring.error_rates import Measure
-from supernet.training.phases import Schedule
+from supernet.training.schedule import Schedule
 from tests.supernet.tiny import tiny_config
 
 
@@ -47,10 +47,10 @@ class NoBatches:
     def load_state_dict(self, state: dict[str, object]) -> None: ...
 
 
-def make_unit() -> tuple[Recogniser, SupernetUnit]:
+def make_unit() -> tuple[SupernetCTC, SupernetUnit]:
     config = tiny_config()
     torch.manual_seed(0)
-    model = Recogniser(config, 8, initial_score=0.5)
+    model = SupernetCTC(config, 8, initial_score=0.5)
     schedule = Schedule(SimpleTopK(SimpleTopKOptions(), config), model, seed=0)
     budget = StepBudget(NoBatches(), config.train.num_steps, 1)  # type: ignore[arg-type]
     return model, SupernetUnit(model, model, schedule, budget, config, 0, Silent())

@@ -11,11 +11,11 @@ from fairseq2.metrics import MetricBag
 
 from supernet.engine.train_unit import Validation
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.recognition.decoding import greedy
 from supernet.scoring.error_rates import Measure, score
 from supernet.text.tokens import Tokens
-from supernet.training.phases import Schedule
+from supernet.training.schedule import Schedule
 from tests.supernet import tiny
 from tests.supernet.tiny import NUM_TOKENS, tiny_config
 
@@ -43,7 +43,7 @@ class Listener:
 def test_texts_are_judged_as_everywhere_else(texts: list[str], measure: str) -> None:
     config, listener = tiny_config(), Listener()
     torch.manual_seed(0)
-    model = Recogniser(config, NUM_TOKENS, initial_score=0.5).eval()
+    model = SupernetCTC(config, NUM_TOKENS, initial_score=0.5).eval()
     tokens = Tokens(("<blk>", " ", *"abcdefghijklmnop"[: NUM_TOKENS - 2]))
     schedule = Schedule(SimpleTopK(SimpleTopKOptions(), config), model, seed=0)
     batch = replace(tiny.batch([60, 48], dtype=torch.float32), texts=texts)

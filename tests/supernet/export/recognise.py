@@ -1,4 +1,4 @@
-"""``python -m tests.supernet.export.recognise FOLDER FILE WAV …`` with sherpa-onnx: a line of JSON for each.
+"""``python -m tests.supernet.export.recognize FOLDER FILE WAV …`` with sherpa-onnx: a line of JSON for each.
 
 A program of its own, because sherpa-onnx ends the process where it does not like a model.
 """
@@ -14,15 +14,15 @@ import soundfile
 
 
 def main(folder: Path, file: str, *wavs: str) -> None:
-    recogniser = sherpa_onnx.OfflineRecognizer.from_zipformer_ctc(
+    recognizer = sherpa_onnx.OfflineRecognizer.from_zipformer_ctc(
         model=str(folder / file), tokens=str(folder / "tokens.txt"), num_threads=1
     )
     streams = []
     for wav in wavs:
         samples, rate = soundfile.read(wav, dtype="float32")
-        streams.append(recogniser.create_stream())
+        streams.append(recognizer.create_stream())
         streams[-1].accept_waveform(rate, samples)
-    recogniser.decode_streams(streams)  # one padded batch
+    recognizer.decode_streams(streams)  # one padded batch
     for stream in streams:
         print(json.dumps({"text": stream.result.text, "tokens": stream.result.tokens}))
 

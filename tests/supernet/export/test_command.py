@@ -19,8 +19,8 @@ from supernet.export.acceptance import BATCHES, noise
 from supernet.export.eager import Eager, Torch
 from supernet.export.formats import Format, Runtime, Written
 from supernet.export.onnx import Onnx
-from supernet.network.cutting import Cut
 from supernet.runs.checkpoint import load
+from supernet.runs.cut_model import Cut
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice, Selection
 
@@ -50,11 +50,11 @@ class Rounding(Torch):
         return [Written(folder / "model.safetensors", self._exact)]
 
     def open(self, file: Path) -> Runtime:
-        recogniser = load(file.with_suffix("")).recogniser
-        head = recogniser.heads["shared"]
+        recognizer = load(file.with_suffix("")).recognizer
+        head = recognizer.heads["shared"]
         assert isinstance(head, torch.nn.Linear)
         head.bias.data[0] += self._by
-        return Eager(recogniser)
+        return Eager(recognizer)
 
 
 class Babbling(Rounding):
@@ -93,7 +93,7 @@ def test_what_is_exported_is_the_subnet(exported: tuple[Run, str]) -> None:
     names = {"export.json", "model.int8.onnx", "model.onnx", "tokens.txt"}
     assert {path.name for path in folder.iterdir()} == names
     assert [path.name for path in run.exports.iterdir()] == ["2"], "nothing half-written stays"
-    whole, session = load(run.model_stem).recogniser, Onnx().open(folder / "model.onnx")
+    whole, session = load(run.model_stem).recognizer, Onnx().open(folder / "model.onnx")
     for lengths in BATCHES:
         with torch.inference_mode():
             expected = whole.log_probs(noise(lengths), lengths, whole.table.kept(subnet))
@@ -143,11 +143,11 @@ def test_the_torch_format_is_what_cutting_writes(mine: Run) -> None:
 
 
 def test_a_selection_can_be_exported(mine: Run, tmp_path: Path) -> None:
-    table = load(mine.model_stem).recogniser.table
+    table = load(mine.model_stem).recognizer.table
     subnet = table.subnet([True, False, True, True])
     Selection("greedy", (Choice("params=75%", subnet),)).save(tmp_path / "mine.json")
     command.main([str(mine.folder), "--selection", str(tmp_path / "mine.json"), "--format", "torch"])
-    small = load(mine.export_folder("greedy-params=75%") / "model").recogniser
+    small = load(mine.export_folder("greedy-params=75%") / "model").recognizer
     assert small.table.subnet(small.table.full) == subnet
 
 

@@ -16,11 +16,12 @@ from supernet.export.executorch import ExecuTorch, width
 from supernet.export.formats import Runtime
 from supernet.export.graph import Graph
 from supernet.export.onnx import Onnx
-from supernet.network.cutting import Cut, cut
+from supernet.network.cutting import cut
 from supernet.runs.checkpoint import Model
+from supernet.runs.cut_model import Cut
 from supernet.text.tokens import BLANK, Tokens
 from supernet.units import Granularity, LayerType
-from tests.supernet.tiny import recogniser, tiny_config
+from tests.supernet.tiny import recognizer, tiny_config
 
 LENGTHS = ([1], [6], [7], [8], [50], [33, 33], [61, 7, 1, 30])
 TOKENS = Tokens((BLANK, " ", "a", "b", "c", "d"))
@@ -33,7 +34,7 @@ def small_cut(
     **model: Any,
 ) -> Cut:
     """Some units of a random net in float32: two layers, or modules of every kind in different layers."""
-    net = recogniser(tiny_config(granularity, layer_type, model=model)).float()
+    net = recognizer(tiny_config(granularity, layer_type, model=model)).float()
     every = 2 if granularity == "layer" else 5
     subnet = net.table.subnet([i % every == 0 for i in range(len(net.table))])
     return Cut(Model(cut(net, subnet), tokens), subnet, {"random": "weights", "budget": str(subnet.size)})
@@ -41,7 +42,7 @@ def small_cut(
 
 def largest_difference(cut_: Cut, runtime: Runtime) -> float:
     """Over the frames that count; the numbers of these frames must agree."""
-    model, found = cut_.model.recogniser, list[Tensor]()
+    model, found = cut_.model.recognizer, list[Tensor]()
     for lengths in LENGTHS:
         features = noise(lengths)  # also where padded
         with torch.inference_mode():
@@ -54,7 +55,7 @@ def largest_difference(cut_: Cut, runtime: Runtime) -> float:
 
 class InPyTorch:
     def __init__(self, cut_: Cut) -> None:
-        self._graph = Graph(cut_.model.recogniser)
+        self._graph = Graph(cut_.model.recognizer)
 
     @torch.inference_mode()
     def __call__(self, features_BTF: Tensor, num_frames: Any) -> tuple[Tensor, list[int]]:
@@ -92,15 +93,15 @@ def test_the_graph_of_the_published_blocks_is_the_cut_model(granularity: Granula
 
 def test_the_graph_leaves_the_model_as_it_is() -> None:
     cut_ = small_cut()
-    names = [type(module).__name__ for module in cut_.model.recogniser.modules()]
-    Graph(cut_.model.recogniser)
-    assert [type(module).__name__ for module in cut_.model.recogniser.modules()] == names
+    names = [type(module).__name__ for module in cut_.model.recognizer.modules()]
+    Graph(cut_.model.recognizer)
+    assert [type(module).__name__ for module in cut_.model.recognizer.modules()] == names
 
 
 def test_no_length_is_too_long_and_none_too_short() -> None:
-    graph = Graph(small_cut().model.recogniser)
+    graph = Graph(small_cut().model.recognizer)
     with torch.inference_mode():
-        longer = 4 * graph.recogniser.config.model.max_frames + 100
+        longer = 4 * graph.recognizer.config.model.max_frames + 100
         log_probs, lengths = graph(torch.randn(1, longer, 80), torch.tensor([longer]))
         assert lengths.tolist() == [LOG_MEL.num_stream_frames(longer)]
         assert bool(log_probs.isfinite().all())

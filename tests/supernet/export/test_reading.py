@@ -64,7 +64,7 @@ def convolution(w: Weights, name: str, x_SD: Tensor) -> Tensor:
     return linear(w, f"{name}.pointwise_conv2", F.silu(norm(w, f"{name}.layer_norm", x)))
 
 
-def recognise(folder: Path, features_TF: Tensor) -> Tensor:
+def recognize(folder: Path, features_TF: Tensor) -> Tensor:
     """Log-probabilities (S, V)."""
     about: dict[str, Any] = json.loads((folder / "model.json").read_text())
     w = load_file(folder / "model.safetensors")
@@ -86,10 +86,10 @@ def test_somebody_elses_program_computes_the_same(num_frames: int, tmp_path: Pat
     cut = small_cut(positions="relative")
     cut.save(tmp_path)
     features = torch.randn(num_frames, 80, generator=torch.Generator().manual_seed(0)) * 3 - 8
-    model = cut.model.recogniser
+    model = cut.model.recognizer
     with torch.inference_mode():
         expected = model.log_probs(features[None], [num_frames], model.table.full)[0]
-    torch.testing.assert_close(recognise(tmp_path, features), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(recognize(tmp_path, features), expected, atol=1e-5, rtol=0)
 
 
 def test_the_description_says_what_else_is_needed(tmp_path: Path) -> None:

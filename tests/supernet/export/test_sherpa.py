@@ -15,8 +15,8 @@ from torch import Tensor
 
 from supernet.audio.features import SAMPLE_RATE, fbank
 from supernet.export.onnx import Onnx, save_tokens
-from supernet.network.cutting import Cut
 from supernet.recognition.decoding import greedy
+from supernet.runs.cut_model import Cut
 from supernet.text.tokens import BLANK, Kind, Tokens
 from tasks.reading.vocabulary import learn
 from tests.supernet.export.test_graph import small_cut
@@ -54,7 +54,7 @@ def features_of(wav: Path) -> Tensor:
 @torch.inference_mode()
 def log_probs(cut: Cut, wav: Path) -> Tensor:
     """Of the cut model in PyTorch, (1, S, V)."""
-    features, model = features_of(wav), cut.model.recogniser
+    features, model = features_of(wav), cut.model.recognizer
     return model.log_probs(features[None], [len(features)], model.table.full)
 
 
@@ -69,14 +69,14 @@ def talkative(kind: Kind, wavs: list[Path]) -> Cut:
     """
     cut = small_cut(tokens=TOKENS[kind])
     mean_V = torch.cat([log_probs(cut, wav)[0] for wav in wavs]).mean(0)
-    head = cut.model.recogniser.heads["shared"]
+    head = cut.model.recognizer.heads["shared"]
     assert isinstance(head, torch.nn.Linear)
     head.bias.data -= mean_V
     return cut
 
 
-def recognise(folder: Path, wavs: list[Path]) -> list[Any]:
-    out, _ = run("tests.supernet.export.recognise", folder, "model.onnx", *wavs, cwd=folder)
+def recognize(folder: Path, wavs: list[Path]) -> list[Any]:
+    out, _ = run("tests.supernet.export.recognize", folder, "model.onnx", *wavs, cwd=folder)
     return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
 
 
@@ -94,7 +94,7 @@ def test_sherpa_writes_what_greedy_decoding_writes(kind: Kind, wavs: list[Path],
     save_tokens(cut.model.tokens, folder)
     texts = [expected_text(cut, wav) for wav in wavs]
     assert len({*texts}) == len(texts), "each file must be written another way"
-    found = recognise(folder, wavs)
+    found = recognize(folder, wavs)
     assert [result["text"].strip() for result in found] == [text.strip() for text in texts]
     if kind == "characters":
         assert ["".join(result["tokens"]) for result in found] == texts
@@ -140,5 +140,5 @@ def test_sherpa_joins_bytes_to_characters(tmp_path: Path, wavs: list[Path]) -> N
     assert sum(tokens.symbols[i].startswith("<0x") for i in ids) == 2 + 3 + 3
     says([0, *(frame for i in ids for frame in (i, 0))], len(tokens), tmp_path / "model.onnx")
     save_tokens(tokens, tmp_path)
-    (result,) = recognise(tmp_path, wavs[:1])
+    (result,) = recognize(tmp_path, wavs[:1])
     assert result["text"].strip() == "ab ü€ 猫a"

@@ -10,8 +10,7 @@ import torch
 
 from supernet.network.costs import macs, real_time_factor
 from supernet.network.cutting import cut
-from supernet.network.supernet_ctc import Recogniser
-from supernet.runs.checkpoint import num_parameters
+from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.units import Granularity, LayerType
 from tests.supernet import tiny
 from tests.supernet.tiny import NUM_TOKENS, tiny_config
@@ -28,17 +27,17 @@ CONFORMER = 2 * FFN + ATTENTION + RELATIVE + CONVOLUTION + 5 * NORM
 
 
 def test_parameters_of_a_conformer_by_hand() -> None:
-    net = Recogniser(tiny_config(), NUM_TOKENS)
+    net = SupernetCTC(tiny_config(), NUM_TOKENS)
     assert num_parameters(net) == FRONTEND + 4 * CONFORMER + HEAD
 
 
 def test_parameters_of_a_transformer_by_hand() -> None:
-    net = Recogniser(tiny_config("layer", "transformer", model={"positions": "sinusoidal"}), NUM_TOKENS)
+    net = SupernetCTC(tiny_config("layer", "transformer", model={"positions": "sinusoidal"}), NUM_TOKENS)
     assert num_parameters(net) == FRONTEND + 4 * (FFN + ATTENTION + 2 * NORM) + NORM + HEAD
 
 
 def test_parameters_of_a_cut_model_by_hand() -> None:
-    net = Recogniser(tiny_config("module", model={"heads": "per-size"}), NUM_TOKENS)
+    net = SupernetCTC(tiny_config("module", model={"heads": "per-size"}), NUM_TOKENS)
     kept = [unit.name.endswith((".conv", "0.ffn2")) for unit in net.table.units]
     small = cut(net, net.table.subnet(kept))
     # Each branch with its norm; the four final norms belong to no unit.
@@ -51,7 +50,7 @@ def test_parameters_of_a_cut_model_by_hand() -> None:
 def test_multiply_accumulates_by_hand(
     granularity: Granularity, layer_type: LayerType, positions: str
 ) -> None:
-    net = Recogniser(tiny_config(granularity, layer_type, model={"positions": positions}), NUM_TOKENS).eval()
+    net = SupernetCTC(tiny_config(granularity, layer_type, model={"positions": positions}), NUM_TOKENS).eval()
     # 60 frames of 80 bands become 29 of 39, and then 14 of 19.
     frontend = 29 * 39 * (2 * 9) + 14 * 19 * (2 * 2 * 9) + 14 * (38 * 16)
     feed_forward = 14 * (16 * 32 + 32 * 16)
@@ -67,7 +66,7 @@ def test_multiply_accumulates_by_hand(
 
 
 def test_a_cut_layer_saves_exactly_its_share() -> None:
-    net = Recogniser(tiny_config(), NUM_TOKENS).eval()
+    net = SupernetCTC(tiny_config(), NUM_TOKENS).eval()
     by_size = [macs(cut(net, net.table.subnet(net.table.first(size))), SECONDS) for size in (1, 2, 3, 4)]
     (saved,) = {b - a for a, b in itertools.pairwise(by_size)}
     assert saved > 0
@@ -75,11 +74,11 @@ def test_a_cut_layer_saves_exactly_its_share() -> None:
 
 
 def test_costs_grow_with_the_audio() -> None:
-    net = Recogniser(tiny_config(), NUM_TOKENS).eval()
+    net = SupernetCTC(tiny_config(), NUM_TOKENS).eval()
     assert 2 * macs(net, 5.0) < macs(net) == macs(net, 10.0), "attention grows with the square"
 
 
 def test_the_real_time_factor_is_a_positive_number() -> None:
-    net = Recogniser(tiny_config(), NUM_TOKENS).eval()
+    net = SupernetCTC(tiny_config(), NUM_TOKENS).eval()
     factor, _ = real_time_factor(net, [tiny.batch([60, 33], dtype=torch.float32)], repeats=1)
     assert 0 < factor < math.inf

@@ -1,4 +1,4 @@
-"""The frontend: lengths, normalisation, and its share of the cost."""
+"""The frontend: lengths, normalization, and its share of the cost."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from supernet.audio.features import LOG_MEL
-from supernet.network.frontend import DEVIATION_FLOOR, Frontend, normalise
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.frontend import DEVIATION_FLOOR, Frontend, normalize
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.resolve import resolve
 from tests.supernet import tiny
 
@@ -33,7 +33,7 @@ def test_each_band_of_each_utterance_has_zero_mean_and_unit_deviation() -> None:
     data = tiny.batch([50, 30], dtype=torch.float64)
     features = data.features_BTF * 3 + torch.arange(80)
     mask = torch.arange(50)[None] < torch.tensor(data.num_frames)[:, None]
-    x = normalise(features, mask)
+    x = normalize(features, mask)
     for row, frames in enumerate(data.num_frames):
         valid = x[row, :frames]
         torch.testing.assert_close(valid.mean(0), torch.zeros(80).double(), atol=1e-10, rtol=0)
@@ -44,14 +44,14 @@ def test_each_band_of_each_utterance_has_zero_mean_and_unit_deviation() -> None:
 def test_a_nearly_constant_band_is_not_blown_up() -> None:
     features = torch.zeros(1, 40, 80)
     features[0, ::2, 79] = 1e-3
-    x = normalise(features, torch.ones(1, 40, dtype=torch.bool))
+    x = normalize(features, torch.ones(1, 40, dtype=torch.bool))
     assert float(x.abs().max()) == pytest.approx(0.5e-3 / DEVIATION_FLOOR)
 
 
 @pytest.mark.parametrize("name", ["tiny", "small", "base"])
 def test_the_frontend_costs_at_most_a_sixth_of_twelve_layers(name: str) -> None:
     config = resolve([{"preset": name}]).config
-    net = Recogniser(config, 30).eval()
+    net = SupernetCTC(config, 30).eval()
     assert len(net.table) == 12
     with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         net.log_probs(torch.zeros(1, 400, 80), [400], net.table.full)

@@ -16,12 +16,12 @@ from torch import Tensor
 from supernet.config import Config
 from supernet.network.cutting import cut
 from supernet.network.lanes import FINAL, Lane, Padding, Walk
-from supernet.network.supernet_ctc import Recogniser, ctc_loss
+from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
 from supernet.runs.checkpoint import Model, load, save
 from supernet.text.tokens import Tokens
 from supernet.units import Kept
 from tests.supernet import tiny
-from tests.supernet.tiny import NUM_TOKENS, output, recogniser, run_lanes, tiny_config, valid
+from tests.supernet.tiny import NUM_TOKENS, output, recognizer, run_lanes, tiny_config, valid
 
 FRAMES = [60, 33, 5, 47]
 ALL = range(len(FRAMES))
@@ -58,11 +58,11 @@ def exact_attention(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=list(COMBINATIONS.values()), ids=list(COMBINATIONS))
-def net(request: pytest.FixtureRequest) -> Recogniser:
-    return recogniser(request.param)
+def net(request: pytest.FixtureRequest) -> SupernetCTC:
+    return recognizer(request.param)
 
 
-def alternate(net: Recogniser) -> Kept:
+def alternate(net: SupernetCTC) -> Kept:
     """Every other unit, the first among them: half of all."""
     return tuple(i % 2 == 0 for i in range(len(net.table)))
 
@@ -71,7 +71,7 @@ def assert_equal(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, atol=TOLERANCE, rtol=TOLERANCE)
 
 
-def test_gates_of_one_change_nothing(net: Recogniser) -> None:
+def test_gates_of_one_change_nothing(net: SupernetCTC) -> None:
     data, full = tiny.batch(FRAMES), net.table.full
     ones = torch.ones(len(net.table), dtype=torch.float64)
     gated = output(net, data, Lane(ALL, full, ones))
@@ -79,7 +79,7 @@ def test_gates_of_one_change_nothing(net: Recogniser) -> None:
     assert gated.abs().max() > 0.1
 
 
-def test_a_gate_of_zero_is_the_unit_not_run(net: Recogniser) -> None:
+def test_a_gate_of_zero_is_the_unit_not_run(net: SupernetCTC) -> None:
     data = tiny.batch(FRAMES)
     for kept in (alternate(net), *([i != u for i in range(len(net.table))] for u in range(len(net.table)))):
         gates = torch.tensor(kept, dtype=torch.float64)
@@ -89,7 +89,7 @@ def test_a_gate_of_zero_is_the_unit_not_run(net: Recogniser) -> None:
 
 
 def test_a_layers_gate_interpolates() -> None:
-    net, data = recogniser(tiny_config(sizes=(1,), model={"num_layers": 1})), tiny.batch(FRAMES)
+    net, data = recognizer(tiny_config(sizes=(1,), model={"num_layers": 1})), tiny.batch(FRAMES)
     gate = torch.tensor([0.3], dtype=torch.float64)
     nothing, everything, gated = (
         output(net, data, Lane(ALL, kept, gates))
@@ -107,7 +107,7 @@ def test_a_branch_is_multiplied_by_its_gate_and_by_the_survivors_scale() -> None
     assert_equal(walk.x_RSD, torch.stack([x[0] + 0.5 * 4 * x[0] ** 2, x[1]]))
 
 
-def test_a_cut_model_is_its_subnet(net: Recogniser, tmp_path: Path) -> None:
+def test_a_cut_model_is_its_subnet(net: SupernetCTC, tmp_path: Path) -> None:
     data, kept = tiny.batch(FRAMES), alternate(net)
     subnet = net.table.subnet(kept)
     expected = net.log_probs(data.features_BTF, data.num_frames, kept)
@@ -120,13 +120,13 @@ def test_a_cut_model_is_its_subnet(net: Recogniser, tmp_path: Path) -> None:
     save(Model(single, symbols), tmp_path / "model")
     loaded = load(tmp_path / "model")
     assert loaded.tokens == symbols
-    again = loaded.recogniser.double()
+    again = loaded.recognizer.double()
     actual = again.log_probs(data.features_BTF, data.num_frames, again.table.full)
     assert_equal(actual, net.double().log_probs(data.features_BTF, data.num_frames, kept))
 
 
 def test_a_size_without_a_head_cuts_the_next_larger_ones() -> None:
-    net, data = recogniser(tiny_config(sizes=(2, 4), model={"heads": "per-size"})), tiny.batch([50])
+    net, data = recognizer(tiny_config(sizes=(2, 4), model={"heads": "per-size"})), tiny.batch([50])
     kept = net.table.first(3)
     small = cut(net, net.table.subnet(kept))
     actual = small.log_probs(data.features_BTF, data.num_frames, small.table.full)
@@ -134,7 +134,7 @@ def test_a_size_without_a_head_cuts_the_next_larger_ones() -> None:
     assert not torch.allclose(actual, net.log_probs(data.features_BTF, data.num_frames, kept, size=2))
 
 
-def test_an_utterance_in_a_padded_batch_is_the_same_alone(net: Recogniser) -> None:
+def test_an_utterance_in_a_padded_batch_is_the_same_alone(net: SupernetCTC) -> None:
     data, kept = tiny.batch(FRAMES), alternate(net)
     for mask in (net.table.full, kept):
         together = net.log_probs(data.features_BTF, data.num_frames, mask)
@@ -146,7 +146,7 @@ def test_an_utterance_in_a_padded_batch_is_the_same_alone(net: Recogniser) -> No
 
 
 @pytest.mark.parametrize("garbage", [1e6, float("inf"), float("nan")])
-def test_what_stands_in_the_padding_does_not_matter(net: Recogniser, garbage: float) -> None:
+def test_what_stands_in_the_padding_does_not_matter(net: SupernetCTC, garbage: float) -> None:
     data = tiny.batch(FRAMES)
     expected = net.log_probs(data.features_BTF, data.num_frames, net.table.full)
     dirty = data.features_BTF.clone()
@@ -155,18 +155,18 @@ def test_what_stands_in_the_padding_does_not_matter(net: Recogniser, garbage: fl
     assert_equal(net.log_probs(dirty, data.num_frames, net.table.full), expected)
 
 
-Lanes = Callable[[Recogniser], list[Lane]]
+Lanes = Callable[[SupernetCTC], list[Lane]]
 
 
-def _gates(net: Recogniser) -> Tensor:
+def _gates(net: SupernetCTC) -> Tensor:
     return torch.sigmoid(net.scores * torch.linspace(-1, 2, len(net.table), dtype=torch.float64))
 
 
-def same_rows(net: Recogniser) -> list[Lane]:
+def same_rows(net: SupernetCTC) -> list[Lane]:
     return [Lane(ALL, net.table.full), Lane(ALL, alternate(net)), Lane(ALL, net.table.first(1))]
 
 
-def disjoint_rows(net: Recogniser) -> list[Lane]:
+def disjoint_rows(net: SupernetCTC) -> list[Lane]:
     return [
         Lane(range(1), net.table.full),
         Lane(range(1, 3), alternate(net)),
@@ -174,7 +174,7 @@ def disjoint_rows(net: Recogniser) -> list[Lane]:
     ]
 
 
-def overlapping_rows(net: Recogniser) -> list[Lane]:
+def overlapping_rows(net: SupernetCTC) -> list[Lane]:
     return [
         Lane(range(3), net.table.full),
         Lane(range(1, 4), net.table.full),
@@ -182,7 +182,7 @@ def overlapping_rows(net: Recogniser) -> list[Lane]:
     ]
 
 
-def with_drops(net: Recogniser) -> list[Lane]:
+def with_drops(net: SupernetCTC) -> list[Lane]:
     drops, scale = (
         {1: frozenset({0, 2}), 3: frozenset({3}), 2: frozenset[int]()},
         {1: 1 / 0.7, 3: 2.0, 2: 1.25},
@@ -192,7 +192,7 @@ def with_drops(net: Recogniser) -> list[Lane]:
     return [Lane(ALL, full, None, drops, scale), Lane(ALL, full), Lane(ALL, full, None, everyone, {0: 2.0})]
 
 
-def gated_and_plain(net: Recogniser) -> list[Lane]:
+def gated_and_plain(net: SupernetCTC) -> list[Lane]:
     gates = _gates(net)
     return [
         Lane(ALL, net.table.full),
@@ -201,14 +201,14 @@ def gated_and_plain(net: Recogniser) -> list[Lane]:
     ]
 
 
-def everything(net: Recogniser) -> list[Lane]:
+def everything(net: SupernetCTC) -> list[Lane]:
     return [lane for make in (overlapping_rows, with_drops, gated_and_plain) for lane in make(net)]
 
 
 @pytest.mark.parametrize(
     "make", [same_rows, disjoint_rows, overlapping_rows, with_drops, gated_and_plain, everything]
 )
-def test_lanes_together_are_each_alone(net: Recogniser, make: Lanes) -> None:
+def test_lanes_together_are_each_alone(net: SupernetCTC, make: Lanes) -> None:
     data = tiny.batch(FRAMES)
     positions = {"positions": (1, 2, 3)}
     lanes = [_replaced(lane, **positions) for lane in make(net)]
@@ -242,11 +242,11 @@ def _replaced(lane: Lane, **changes: Any) -> Lane:
 
 
 def test_num_tokens_is_that_of_the_heads() -> None:
-    net, data = recogniser(tiny_config()), tiny.batch(FRAMES)
+    net, data = recognizer(tiny_config()), tiny.batch(FRAMES)
     assert net.log_probs(data.features_BTF, data.num_frames, net.table.full).shape == (4, 14, NUM_TOKENS)
 
 
-def some_subnets(net: Recogniser) -> list[Kept]:
+def some_subnets(net: SupernetCTC) -> list[Kept]:
     """All subsets of few units, or many of many, in no particular order, some of them twice."""
     count = len(net.table)
     everything = [kept for kept in itertools.product((False, True), repeat=count) if any(kept)]
@@ -254,7 +254,7 @@ def some_subnets(net: Recogniser) -> list[Kept]:
     return rng.choices(everything, k=12) + rng.sample(everything, k=min(15, len(everything)))
 
 
-def test_every_subset_of_a_walk_equals_that_subset_alone(net: Recogniser) -> None:
+def test_every_subset_of_a_walk_equals_that_subset_alone(net: SupernetCTC) -> None:
     data, subnets = tiny.batch(FRAMES), some_subnets(net)
     found = {kept: (log_probs, losses) for kept, log_probs, _, losses in net.score_all(data, subnets)}
     assert set(found) == set(subnets)
@@ -266,18 +266,18 @@ def test_every_subset_of_a_walk_equals_that_subset_alone(net: Recogniser) -> Non
         assert_equal(losses_B, ctc_loss(alone_BSV, lengths, data, ALL))
 
 
-def test_each_subset_comes_once(net: Recogniser) -> None:
+def test_each_subset_comes_once(net: SupernetCTC) -> None:
     subnets = some_subnets(net)
     found = [kept for kept, *_ in net.score_all(tiny.batch([20]), subnets)]
     assert sorted(found) == sorted(set(subnets))
 
 
-def test_no_subset_needs_no_walk(net: Recogniser) -> None:
+def test_no_subset_needs_no_walk(net: SupernetCTC) -> None:
     assert list(net.score_all(tiny.batch([20]), [])) == []
 
 
 def test_what_a_walk_holds_grows_with_the_depth_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    net, alive = recogniser(tiny_config()), weakref.WeakSet[Walk]()
+    net, alive = recognizer(tiny_config()), weakref.WeakSet[Walk]()
     start, most = Walk.__init__, 0
 
     def counted(self: Walk, *arguments: Any) -> None:

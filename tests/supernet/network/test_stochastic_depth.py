@@ -1,4 +1,4 @@
-"""Survivors of stochastic depth: each residual branch is scaled, and what normalises stands outside."""
+"""Survivors of stochastic depth: each residual branch is scaled, and what normalizes stands outside."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 
 from supernet.network.lanes import FINAL, Lane
 from supernet.network.layers import branches_of
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.units import MODULES, Granularity, LayerType
 from tests.supernet import encoders, tiny
 from tests.supernet.encoders import Kind
 from tests.supernet.network.test_laws import ALL, FRAMES, assert_equal, exact_attention
-from tests.supernet.tiny import output, recogniser, run_lanes, tiny_config
+from tests.supernet.tiny import output, recognizer, run_lanes, tiny_config
 
 __all__ = ["exact_attention"]  # a fixture that holds here, too
 
@@ -33,7 +33,7 @@ def survivors(rows: range, unit: int, width: int, scale: float) -> Lane:
 @pytest.mark.parametrize("layer", range(4))
 def test_surviving_layers_scale_each_of_their_branches(layer_type: LayerType, layer: int) -> None:
     """Both granularities write the same network, so scaling a layer is scaling all modules in it."""
-    layers, modules = (recogniser(tiny_config(g, layer_type)) for g in ("layer", "module"))
+    layers, modules = (recognizer(tiny_config(g, layer_type)) for g in ("layer", "module"))
     modules.load_state_dict({**modules.state_dict(), **shared_state(layers)}, strict=True)
     data, width = tiny.batch(FRAMES), len(modules.table) // 4
     whole = output(layers, data, survivors(ALL, layer, 1, 1.5))
@@ -41,16 +41,16 @@ def test_surviving_layers_scale_each_of_their_branches(layer_type: LayerType, la
     assert not torch.allclose(whole, output(layers, data, Lane(ALL, layers.table.full)))
 
 
-def shared_state(net: Recogniser) -> dict[str, Tensor]:
+def shared_state(net: SupernetCTC) -> dict[str, Tensor]:
     return {
         name: value for name, value in net.state_dict().items() if name.startswith(("frontend", "encoder"))
     }
 
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
-def test_a_scaled_conformer_layer_ends_normalised(granularity: Granularity) -> None:
+def test_a_scaled_conformer_layer_ends_normalized(granularity: Granularity) -> None:
     """The head reads values as large as ever: the block's last norm stands outside of the scale."""
-    net = recogniser(tiny_config(granularity))
+    net = recognizer(tiny_config(granularity))
     last, width = net.encoder.layers["3"], len(net.table) // 4
     torch.nn.init.ones_(last.layer_norm.weight)  # type: ignore[union-attr,arg-type]
     torch.nn.init.zeros_(last.layer_norm.bias)  # type: ignore[union-attr,arg-type]
@@ -63,7 +63,7 @@ def test_a_scaled_conformer_layer_ends_normalised(granularity: Granularity) -> N
 
 @pytest.mark.parametrize("kind", ["base", "large_lv60k"])
 @torch.no_grad()
-def test_a_layer_that_survives_scales_its_branches_before_it_normalises(
+def test_a_layer_that_survives_scales_its_branches_before_it_normalizes(
     kind: Kind,
 ) -> None:
     layer: Any = encoders.model(kind)[0].double().encoder.layers[1]

@@ -17,7 +17,7 @@ from supernet.config import Config
 from supernet.network.costs import macs
 from supernet.network.cutting import cut
 from supernet.network.lanes import FINAL, Lane
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.checkpoint import Model, load, save
 from supernet.runs.pretrained import PretrainedError, load_into
 from supernet.runs.resolve import ConfigError, resolve
@@ -52,14 +52,14 @@ def config(init: object, granularity: Granularity = "layer", **model: Any) -> Co
     return resolve([{"task": {"name": "manifest", "path": "nowhere"}, **settings}]).config
 
 
-def supernet(init: Path, granularity: Granularity = "layer") -> Recogniser:
-    net = Recogniser(config(init, granularity), NUM_TOKENS)
+def supernet(init: Path, granularity: Granularity = "layer") -> SupernetCTC:
+    net = SupernetCTC(config(init, granularity), NUM_TOKENS)
     load_into(net, str(init))
     return net.double().eval()
 
 
 @pytest.fixture(params=NETS, ids=lambda net: "-".join(net))
-def net(request: pytest.FixtureRequest, folders: dict[Kind, Path]) -> Recogniser:
+def net(request: pytest.FixtureRequest, folders: dict[Kind, Path]) -> SupernetCTC:
     kind, granularity = request.param
     return supernet(folders[kind], granularity)
 
@@ -97,7 +97,7 @@ def test_the_full_net_is_fairseq2s_own_encoder(
 
 @pytest.mark.parametrize("kind", ["base", "large_lv60k"])
 @torch.no_grad()
-def test_samples_are_hidden_once_they_are_normalised(kind: Kind, folders: dict[Kind, Path]) -> None:
+def test_samples_are_hidden_once_they_are_normalized(kind: Kind, folders: dict[Kind, Path]) -> None:
     frontend, data = supernet(folders[kind], "layer").frontend, speech([1600, 900])
     hidden = torch.zeros(2, 1600, 1, dtype=torch.bool)
     hidden[0, 300:700] = hidden[1, 100:200] = True
@@ -113,7 +113,7 @@ def test_samples_are_hidden_once_they_are_normalised(kind: Kind, folders: dict[K
 
 
 @torch.no_grad()
-def test_a_cut_and_saved_net_is_its_subnet(net: Recogniser, tmp_path: Path) -> None:
+def test_a_cut_and_saved_net_is_its_subnet(net: SupernetCTC, tmp_path: Path) -> None:
     data = speech(LENGTHS)
     kept = tuple(i % 2 == 0 for i in range(len(net.table)))
     expected = net.log_probs(data.features_BTF, data.num_frames, kept)
@@ -123,13 +123,13 @@ def test_a_cut_and_saved_net_is_its_subnet(net: Recogniser, tmp_path: Path) -> N
 
     tokens = Tokens(("<blk>", *"abcde"))
     save(Model(small.float(), tokens), tmp_path / "model")
-    again = load(tmp_path / "model").recogniser.double()  # needs no checkpoint of fairseq2's
+    again = load(tmp_path / "model").recognizer.double()  # needs no checkpoint of fairseq2's
     assert again.input is SAMPLES
     assert_equal(again.log_probs(data.features_BTF, data.num_frames, again.table.full), expected)
 
 
 @torch.no_grad()
-def test_an_utterance_in_a_padded_batch_is_the_same_alone(net: Recogniser) -> None:
+def test_an_utterance_in_a_padded_batch_is_the_same_alone(net: SupernetCTC) -> None:
     data = speech(LENGTHS)
     dirty = data.features_BTF.clone()
     for row, n in enumerate(LENGTHS):
@@ -141,7 +141,7 @@ def test_an_utterance_in_a_padded_batch_is_the_same_alone(net: Recogniser) -> No
         assert_equal(together[row, :length], alone[0])
 
 
-def test_gates_and_lanes_mean_what_they_mean_elsewhere(net: Recogniser) -> None:
+def test_gates_and_lanes_mean_what_they_mean_elsewhere(net: SupernetCTC) -> None:
     data, full = speech(LENGTHS), net.table.full
     ones = torch.ones(len(net.table), dtype=torch.float64)
     plain = output(net, data, Lane(ALL, full))
@@ -257,7 +257,7 @@ def test_what_cannot_be_used_gets_one_clear_line(
 
 
 def test_weights_that_do_not_fit_are_named(folders: dict[Kind, Path], tmp_path: Path) -> None:
-    net = Recogniser(config(folders["base"]), NUM_TOKENS)
+    net = SupernetCTC(config(folders["base"]), NUM_TOKENS)
     with pytest.raises(PretrainedError, match=r"`model\.init` must be a wav2vec 2\.0 encoder, but .* is not"):
         load_into(net, str(encoders.write(tmp_path / "wider", "base", ffn_inner_dim=40)))
     damaged = encoders.write(tmp_path / "damaged", "base")
@@ -278,7 +278,7 @@ def test_no_code_in_weights_is_run_whatever_the_card_says(
     torch.save({"model": _Payload()}, "weights.pt")
     card = encoders.write_card(Path("card.yaml"), "weights.pt", model_arch="base", restrict=False)
     with pytest.raises(PretrainedError, match=r"`model\.init` must be a wav2vec"):
-        load_into(Recogniser(resolve([]).config, NUM_TOKENS), str(card))
+        load_into(SupernetCTC(resolve([]).config, NUM_TOKENS), str(card))
     assert not Path("executed").exists()
 
 

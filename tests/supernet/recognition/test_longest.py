@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from supernet.audio.features import NUM_BANDS
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.resolve import ConfigError, resolve
 
 
@@ -20,7 +20,7 @@ def settings(max_seconds: float, positions: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
 def test_what_fits_is_read_and_what_does_not_is_refused(positions: str) -> None:
-    net = Recogniser(resolve([settings(10.3, positions)]).config, num_tokens=5).eval()
+    net = SupernetCTC(resolve([settings(10.3, positions)]).config, num_tokens=5).eval()
     assert net.log_probs(torch.zeros(1, 1030, NUM_BANDS), [1030], net.table.full).shape == (1, 256, 5)
     with pytest.raises(ConfigError, match=r"`model\.max_frames`, which is 256, but 10\.4 s are 259 frames"):
         resolve([settings(10.4, positions)])

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from supernet import cut, transcribe
+from supernet.audio.lengths import Lengths
 from supernet.recognition.decoding import GREEDY
-from supernet.recognition.pauses import Lengths, chunks_at_pauses
+from supernet.recognition.pauses import chunks_at_pauses
 from supernet.recognition.transcriber import Transcriber
 from supernet.recognition.transcript import Transcript
 from supernet.runs import checkpoint

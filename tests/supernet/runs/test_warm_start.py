@@ -15,7 +15,7 @@ import torch
 from supernet import train
 from supernet.commands.train import Follower
 from supernet.network.cutting import cut
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs import checkpoint
 from supernet.runs.checkpoint import Model, load
 from supernet.runs.pretrained import begin
@@ -24,7 +24,7 @@ from supernet.runs.run import Run, as_data
 from supernet.text.tokens import Tokens
 from supernet.units import Granularity, LayerType
 from tests.supernet.processes import LEARNING, TRAIN
-from tests.supernet.tiny import NUM_TOKENS, batch, recogniser, tiny_config
+from tests.supernet.tiny import NUM_TOKENS, batch, recognizer, tiny_config
 
 TOKENS = Tokens(("<blk>", *"abcde"))
 OTHERS = Tokens(("<blk>", *"abcxyz"))
@@ -37,7 +37,7 @@ def saved(
     """A finished run's model, as far as another training cares."""
     assert len(TOKENS) == NUM_TOKENS
     folder.mkdir()
-    net = recogniser(tiny_config(granularity, layer_type, **more)).float()
+    net = recognizer(tiny_config(granularity, layer_type, **more)).float()
     checkpoint.save(Model(net, TOKENS), folder / "model")
     return folder
 
@@ -47,24 +47,24 @@ def resolved(init: Path, *layers: dict[str, Any]) -> Resolved:
     return resolve([task, {"model": {"init": str(init)}}, *layers])
 
 
-def begun(init: Path, tokens: Tokens = TOKENS, *layers: dict[str, Any]) -> Recogniser:
+def begun(init: Path, tokens: Tokens = TOKENS, *layers: dict[str, Any]) -> SupernetCTC:
     """The network of a training before any update."""
     found = resolved(init, *layers)
     torch.manual_seed(1)
-    net = Recogniser(found.config, len(tokens), initial_score=found.method.initial_score)
+    net = SupernetCTC(found.config, len(tokens), initial_score=found.method.initial_score)
     begin(net, tokens)
     return net.double().eval()
 
 
 @torch.no_grad()
-def log_probs(net: Recogniser, kept: Sequence[bool] | None = None) -> torch.Tensor:
+def log_probs(net: SupernetCTC, kept: Sequence[bool] | None = None) -> torch.Tensor:
     kept = net.table.full if kept is None else tuple(kept)
     lengths = [net.input.num_stream_frames(n) for n in DATA.num_frames]
     out_BSV = net.double().log_probs(DATA.features_BTF, DATA.num_frames, kept, net.sizes[-1])
     return torch.cat([row[:n] for row, n in zip(out_BSV, lengths, strict=True)])
 
 
-def assert_same(actual: Recogniser, expected: Recogniser, kept: Sequence[bool] | None = None) -> None:
+def assert_same(actual: SupernetCTC, expected: SupernetCTC, kept: Sequence[bool] | None = None) -> None:
     torch.testing.assert_close(log_probs(actual), log_probs(expected, kept), atol=1e-12, rtol=1e-12)
 
 
@@ -77,7 +77,7 @@ def test_before_any_update_it_computes_what_the_run_computes(
     init = saved(tmp_path / "run", old, layer_type)
     units = 4 * (1 if new == "layer" else 4 if layer_type == "conformer" else 2)
     net = begun(init, TOKENS, {"granularity": new, "sizes": [units // 2, units]})
-    assert_same(net, load(init / "model").recogniser)
+    assert_same(net, load(init / "model").recognizer)
     assert net.table.granularity == new
     assert set(net.scores.tolist()) == {resolved(init).method.initial_score}, "scores begin anew"
 
@@ -92,7 +92,7 @@ def test_sizes_and_granularity_are_the_runs_unless_given(tmp_path: Path) -> None
 
 def test_other_tokens_get_a_new_head_on_the_same_encoder(tmp_path: Path) -> None:
     init = saved(tmp_path / "run")
-    old, net = load(init / "model").recogniser.double(), begun(init, OTHERS)
+    old, net = load(init / "model").recognizer.double(), begun(init, OTHERS)
     for name, tensor in old.state_dict().items():
         if name.startswith(("frontend.", "encoder.")):
             assert torch.equal(net.state_dict()[name], tensor), name
@@ -104,7 +104,7 @@ def test_other_tokens_get_a_new_head_on_the_same_encoder(tmp_path: Path) -> None
 )
 def test_each_head_is_the_one_that_read_its_size(tmp_path: Path, before: str, after: str) -> None:
     init = saved(tmp_path / "run", model={"heads": before})
-    old, net = load(init / "model").recogniser, begun(init, TOKENS, {"model": {"heads": after}})
+    old, net = load(init / "model").recognizer, begun(init, TOKENS, {"model": {"heads": after}})
     assert_same(net, old)
     kept = net.table.first(2)
     if after == "per-size":
@@ -117,23 +117,23 @@ def test_self_conditioning_comes_along(tmp_path: Path) -> None:
     init = saved(tmp_path / "run", model={"self_conditioning": True, "intermediate": [2]})
     net = begun(init, TOKENS, {"model": {"intermediate": [2]}})
     assert net.conditioning is not None
-    assert_same(net, load(init / "model").recogniser)
+    assert_same(net, load(init / "model").recognizer)
 
 
 def test_a_cut_model_becomes_a_supernet_of_its_layers(tmp_path: Path) -> None:
     whole = load(saved(tmp_path / "run") / "model")
     kept = (True, False, True, True)
-    small = cut(whole.recogniser, whole.recogniser.table.subnet(kept))
+    small = cut(whole.recognizer, whole.recognizer.table.subnet(kept))
     (tmp_path / "cut").mkdir()
     checkpoint.save(Model(small, TOKENS), tmp_path / "cut" / "model")
     net = begun(tmp_path / "cut", TOKENS, {"sizes": [1, 3]})
     assert [unit.name for unit in net.table.units] == ["layers.0", "layers.1", "layers.2"]
-    assert_same(net, whole.recogniser, kept)
+    assert_same(net, whole.recognizer, kept)
 
 
 def test_a_deeper_net_begins_with_the_layers_there_are(tmp_path: Path) -> None:
     init = saved(tmp_path / "run")
-    old, net = load(init / "model").recogniser, begun(init, TOKENS, {"sizes": [4, 6]})
+    old, net = load(init / "model").recognizer, begun(init, TOKENS, {"sizes": [4, 6]})
     assert net.config.num_layers == 6
     torch.testing.assert_close(log_probs(net, net.table.first(4)), log_probs(old), atol=1e-12, rtol=1e-12)
 
@@ -163,7 +163,7 @@ def test_settings_that_contradict_it_are_named(
 
 
 def test_a_model_of_parts_of_layers_is_refused(tmp_path: Path) -> None:
-    whole = load(saved(tmp_path / "run", "module") / "model").recogniser
+    whole = load(saved(tmp_path / "run", "module") / "model").recognizer
     small = cut(whole, whole.table.subnet(whole.table.first(6)))
     (tmp_path / "cut").mkdir()
     checkpoint.save(Model(small, TOKENS), tmp_path / "cut" / "model")
@@ -253,7 +253,7 @@ class TestTraining:
 
         net = load(here / "old" / "model")
         with torch.no_grad():
-            net.recogniser.scores.add_(1)
+            net.recognizer.scores.add_(1)
         checkpoint.save(net, here / "old" / "model")
         with pytest.raises(SystemExit) as end:
             train.main(self.arguments("new"))

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import supernet
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.resolve import Resolved, resolve
 from supernet.settings.names import presets
 from supernet.training.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
-from supernet.training.phases import Schedule
+from supernet.training.schedule import Schedule
 from supernet.training.step import Draw, Step
 from tests.supernet import tiny
 from tests.supernet.tiny import NUM_TOKENS
@@ -29,10 +29,10 @@ def first_steps_of_phases(schedule: Schedule) -> list[int]:
     return sorted({0, 1, *starts.values()})
 
 
-def train(resolved: Resolved, num_rows: int) -> tuple[Recogniser, list[float]]:
+def train(resolved: Resolved, num_rows: int) -> tuple[SupernetCTC, list[float]]:
     config, method = resolved.config, resolved.method
     torch.manual_seed(0)
-    net = Recogniser(config, NUM_TOKENS, initial_score=method.initial_score)
+    net = SupernetCTC(config, NUM_TOKENS, initial_score=method.initial_score)
     schedule = Schedule(method, net, config.seed)
     groups = parameter_groups(net, config.train)
     optimizer = SkippingAdamW(groups, config.train, net.skipped_updates, net.skipped_in_a_row)
@@ -116,9 +116,9 @@ OF_THE_AUTHORS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "librispeech-960": (LIBRISPEECH, {"reduce_by": 1, "hard": True}, 32 * 14_640),
 }
 """By preset, its settings, those of its method, and the updates that learn scores."""
-ELSEWHERE = ("frontend", "features", "normalisation", "tokens", "masks", "decay", "batches", "precision")
+ELSEWHERE = ("frontend", "features", "normalization", "tokens", "masks", "decay", "batches", "precision")
 """What does not follow the authors in any of these presets."""
-NOT_OF_THE_PAPER = ("network", "optimisation", "frontend", "features", "search")
+NOT_OF_THE_PAPER = ("network", "optimization", "frontend", "features", "search")
 """The same of arXiv 2106.09216."""
 
 
@@ -145,12 +145,12 @@ def test_the_published_settings(name: str) -> None:
     assert [p.size for p in schedule.plan(joint).passes] == [48, 32, 16]
 
 
-def tiny_memory(resolved: Resolved) -> Recogniser:
+def tiny_memory(resolved: Resolved) -> SupernetCTC:
     """What a schedule remembers, in a net as deep, but narrow."""
     narrow = {"dim": 8, "num_heads": 2, "ffn_dim": 8, "frontend_channels": 1, "kernel": 3}
     config = resolved.config
     config = config.model_copy(update={"model": config.model.model_copy(update=narrow)})
-    return Recogniser(config, NUM_TOKENS, initial_score=resolved.method.initial_score)
+    return SupernetCTC(config, NUM_TOKENS, initial_score=resolved.method.initial_score)
 
 
 def test_the_first_iteration_of_zero_out_is_as_long_as_published() -> None:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.resolve import Resolved, resolve
 from supernet.training.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
-from supernet.training.phases import Schedule
+from supernet.training.schedule import Schedule
 from supernet.training.shares import RowAccount
 from supernet.training.step import Draw, Step
 
@@ -43,7 +43,7 @@ def losses(resolved: Resolved) -> list[float]:
     task.prepare(lambda what, done, total: None)
     tokens = task.tokens()
     torch.manual_seed(config.seed)
-    net = Recogniser(config, len(tokens), initial_score=resolved.method.initial_score)
+    net = SupernetCTC(config, len(tokens), initial_score=resolved.method.initial_score)
     schedule = Schedule(resolved.method, net, config.seed)
     groups = parameter_groups(net, config.train)
     optimizer = SkippingAdamW(groups, config.train, net.skipped_updates, net.skipped_in_a_row)

@@ -15,14 +15,14 @@ from torch import Tensor
 from supernet.methods.iterative_zero_out import sparsity_penalty
 from supernet.methods.simple_top_k import relaxed_top_k
 from supernet.network.lanes import FINAL, Lane
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.task import Batch
 from supernet.training.shares import assign_rows
 from supernet.training.step import Draw, Pass, Plan, Step
 from supernet.units import Granularity, LayerType
 from tests.supernet import tiny
 from tests.supernet.network.test_laws import exact_attention
-from tests.supernet.tiny import recogniser, tiny_config
+from tests.supernet.tiny import recognizer, tiny_config
 
 __all__ = ["exact_attention"]  # a fixture that holds here, too
 
@@ -30,7 +30,7 @@ FRAMES = [60, 33, 5, 47, 52, 60, 41]
 Plans = dict[str, Plan]
 
 
-def plans(net: Recogniser) -> Plans:
+def plans(net: SupernetCTC) -> Plans:
     """Plans as the methods draw them, and stranger ones."""
     table = net.table
     small, middle, full = (table.first(n) for n in (len(table) // 2, 3 * len(table) // 4, len(table)))
@@ -51,14 +51,14 @@ def plans(net: Recogniser) -> Plans:
 
 
 @pytest.fixture(params=["layer-conformer", "module-conformer", "layer-transformer", "module-transformer"])
-def net(request: pytest.FixtureRequest) -> Recogniser:
+def net(request: pytest.FixtureRequest) -> SupernetCTC:
     granularity, layer_type = request.param.split("-")
     # Half of the readings' positions lie where small subnets have no unit left.
     model = {"heads": "per-size" if layer_type == "conformer" else "shared", "intermediate": (1, 2, 3)}
-    return recogniser(tiny_config(granularity, layer_type, model=model))
+    return recognizer(tiny_config(granularity, layer_type, model=model))
 
 
-def alone(net: Recogniser, data: Batch, plan: Plan, draw: Draw) -> Tensor:
+def alone(net: SupernetCTC, data: Batch, plan: Plan, draw: Draw) -> Tensor:
     """The sum of the losses of steps with one pass each, on batches of their own rows."""
     total = torch.zeros((), dtype=torch.float64)
     for p, rows in zip(plan.passes, assign_rows(plan.passes, len(data)), strict=True):
@@ -67,8 +67,8 @@ def alone(net: Recogniser, data: Batch, plan: Plan, draw: Draw) -> Tensor:
     return total
 
 
-@pytest.mark.parametrize("name", plans(recogniser(tiny_config())))
-def test_a_step_is_the_weighted_sum_of_its_passes(net: Recogniser, name: str) -> None:
+@pytest.mark.parametrize("name", plans(recognizer(tiny_config())))
+def test_a_step_is_the_weighted_sum_of_its_passes(net: SupernetCTC, name: str) -> None:
     plan, data, draw = plans(net)[name], tiny.batch(FRAMES), Draw(seed=3, step=5)
     actual, expected = net(data, Step(plan, draw)).total, alone(net, data, plan, draw)
     torch.testing.assert_close(actual, expected, atol=1e-10, rtol=1e-12)
@@ -80,26 +80,26 @@ def test_a_step_is_the_weighted_sum_of_its_passes(net: Recogniser, name: str) ->
     assert bool(wanted["scores"].abs().max() > 0) == is_gated
 
 
-def test_a_passes_weight_multiplies_its_loss(net: Recogniser) -> None:
+def test_a_passes_weight_multiplies_its_loss(net: SupernetCTC) -> None:
     data, kept = tiny.batch(FRAMES), net.table.full
     one, three = (net(data, Step(Plan((Pass(len(kept), kept, weight),)))).total for weight in (1.0, 3.0))
     torch.testing.assert_close(three, 3 * one, atol=0, rtol=1e-12)
 
 
-def test_a_penalty_counts_once_for_every_frame(net: Recogniser) -> None:
+def test_a_penalty_counts_once_for_every_frame(net: SupernetCTC) -> None:
     # The engine divides the gradient by the frames: then the penalty's own weight remains.
     data, passes = tiny.batch(FRAMES), (Pass(len(net.table), net.table.full),)
     penalties = partial(sparsity_penalty, out=2, weight=5.0)
-    plain, penalised = (net(data, Step(Plan(passes, p))) for p in (None, penalties))
+    plain, penalized = (net(data, Step(Plan(passes, p))) for p in (None, penalties))
     expected = plain.total + plain.num_frames * penalties(net.scores)["sparsity"]
-    torch.testing.assert_close(penalised.total, expected, atol=1e-10, rtol=1e-12)
+    torch.testing.assert_close(penalized.total, expected, atol=1e-10, rtol=1e-12)
     assert plain.num_frames == sum(net.embed(data.features_BTF, data.num_frames)[1])
-    assert set(penalised.penalties) == {"sparsity"}
+    assert set(penalized.penalties) == {"sparsity"}
 
 
 def test_intermediate_losses_are_weighted_as_published() -> None:
     """L = (1 - w) L(final) + w mean(L(intermediate)), from losses made by hand."""
-    net = recogniser(tiny_config(model={"intermediate": (1, 2)}, passes={"intermediate_weight": 0.4}))
+    net = recognizer(tiny_config(model={"intermediate": (1, 2)}, passes={"intermediate_weight": 0.4}))
     data, full = tiny.batch(FRAMES), net.table.full
     reading = tiny.run_lanes(net, data, [Lane(range(len(data)), full, positions=(1, 2))])[0]
     lengths = torch.tensor(net.embed(data.features_BTF, data.num_frames)[1])
@@ -122,7 +122,7 @@ def test_intermediate_losses_are_weighted_as_published() -> None:
     assert frames == result.num_frames == lengths.sum()
 
 
-def rows_run(net: Recogniser, plan: Plan, num_rows: int) -> dict[int, list[int]]:
+def rows_run(net: SupernetCTC, plan: Plan, num_rows: int) -> dict[int, list[int]]:
     """For each layer, how many rows each call of its attention had while ``plan`` ran."""
     calls: dict[int, list[int]] = defaultdict(list)
     handles = [
@@ -139,7 +139,7 @@ def rows_run(net: Recogniser, plan: Plan, num_rows: int) -> dict[int, list[int]]
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
 def test_nested_passes_share_their_prefix(granularity: Granularity) -> None:
-    net = recogniser(tiny_config(granularity))
+    net = recognizer(tiny_config(granularity))
     layer = len(net.table) // 4
     full, three, two = (net.table.first(n * layer) for n in (4, 3, 2))
     plan = Plan(tuple(Pass(sum(kept), kept) for kept in (full, three, two)))
@@ -149,7 +149,7 @@ def test_nested_passes_share_their_prefix(granularity: Granularity) -> None:
 
 
 def test_passes_that_part_run_only_their_own_rows() -> None:
-    net = recogniser(tiny_config())
+    net = recognizer(tiny_config())
     plan = Plan(
         (Pass(4, (True,) * 4), Pass(2, (True, False, True, False)), Pass(2, (True, False, False, True)))
     )
@@ -158,20 +158,20 @@ def test_passes_that_part_run_only_their_own_rows() -> None:
 
 
 def test_one_size_per_utterance_runs_each_layer_on_the_rows_that_keep_it() -> None:
-    net = recogniser(tiny_config())
+    net = recognizer(tiny_config())
     masks = (True,) * 4, (True, False, True, True), (False, False, True, False)
     plan = Plan(tuple(Pass(sum(kept), kept, share=s) for kept, s in zip(masks, (0.5, 0.3, 0.2), strict=True)))
     assert rows_run(net, plan, 10) == {0: [8], 1: [5], 2: [10], 3: [8]}
 
 
 def test_dropped_rows_are_not_run() -> None:
-    net = recogniser(tiny_config())
+    net = recognizer(tiny_config())
     plan = Plan((Pass(4, (True,) * 4, drop=(0.0, 0.0, 0.999999, 0.0)),))
     assert rows_run(net, plan, 5) == {0: [5], 1: [5], 3: [5]}
 
 
 def test_a_unit_that_nobody_keeps_is_not_run() -> None:
-    net = recogniser(tiny_config())
+    net = recognizer(tiny_config())
     assert rows_run(net, Plan((Pass(2, (True, False, False, True)),)), 3) == {0: [3], 3: [3]}
 
 
@@ -181,7 +181,7 @@ def test_a_unit_that_nobody_keeps_is_not_run() -> None:
 def test_the_encoder_is_the_engines_own_layers_in_a_row(
     granularity: Granularity, layer_type: LayerType, positions: str
 ) -> None:
-    net = recogniser(tiny_config(granularity, layer_type, model={"positions": positions}))
+    net = recognizer(tiny_config(granularity, layer_type, model={"positions": positions}))
     data = tiny.batch(FRAMES)
     x, lengths = net.embed(data.features_BTF, data.num_frames)
     lane = Lane(range(len(data)), net.table.full)

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supernet.config import Config
+from supernet.method import Method, Progress
 from supernet.methods.individual import Individual
 from supernet.methods.iterative_zero_out import ZEROED, IterativeZeroOut, ZeroOut, sparsity_penalty, zero_out
 from supernet.methods.on_demand import OnDemand
 from supernet.methods.simple_top_k import LearnTopK, SimpleTopK, hard_top_k, relaxed_top_k
-from supernet.network.supernet_ctc import Recogniser
-from supernet.training.phases import Method, Progress, Schedule
+from supernet.network.supernet_ctc import SupernetCTC
+from supernet.training.schedule import Schedule
 from supernet.units import Kept
 from tests.supernet.tiny import NUM_TOKENS, tiny_config
 
@@ -31,9 +32,9 @@ def make(name: str, config: Config, **options: object) -> Method:
     return kls(kls.Options.model_validate(options), config)
 
 
-def schedule(name: str, config: Config, **options: object) -> tuple[Schedule, Recogniser]:
+def schedule(name: str, config: Config, **options: object) -> tuple[Schedule, SupernetCTC]:
     method = make(name, config, **options)
-    net = Recogniser(config, NUM_TOKENS, initial_score=method.initial_score)
+    net = SupernetCTC(config, NUM_TOKENS, initial_score=method.initial_score)
     return Schedule(method, net, config.seed), net
 
 
@@ -216,7 +217,7 @@ def test_drop_probabilities_grow_linearly_with_depth(granularity: str, per_layer
 def test_individual_trains_one_subnet_alone(names: tuple[str, ...] | None, kept: Kept) -> None:
     config = tiny_config(sizes=(2,))
     method = make("individual", config, kept=names)
-    steps = Schedule(method, Recogniser(config, NUM_TOKENS), 0)
+    steps = Schedule(method, SupernetCTC(config, NUM_TOKENS), 0)
     assert method.problems() == []
     steps.begin(0)
     (only,) = steps.plan(0).passes

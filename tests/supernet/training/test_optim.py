@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from supernet.config import TrainConfig
-from supernet.network.supernet_ctc import Recogniser
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.training.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups, piecewise_linear
 from tests.supernet.tiny import NUM_TOKENS, tiny_config
 
@@ -94,7 +94,7 @@ def test_after_a_skipped_update_everything_goes_on_as_if_it_had_not_been() -> No
 
 
 def test_scores_have_their_own_rate_and_neither_they_nor_vectors_decay() -> None:
-    model = Recogniser(tiny_config(), NUM_TOKENS)
+    model = SupernetCTC(tiny_config(), NUM_TOKENS)
     matrices, vectors, scores = parameter_groups(model, CONFIG)
     assert [p is model.scores for p in scores["params"]] == [True]
     assert (scores["lr"], scores["weight_decay"]) == (0.5, 0.0)
@@ -117,7 +117,7 @@ def test_the_rate_over_a_run() -> None:
     config = TrainConfig(
         num_steps=100, lr=2.0, scores_lr=0.5, schedule=((0, 0.0), (0.1, 1.0), (0.6, 0.5), (1, 0.0))
     )
-    model = Recogniser(tiny_config(), NUM_TOKENS)
+    model = SupernetCTC(tiny_config(), NUM_TOKENS)
     optimizer = SkippingAdamW(parameter_groups(model, config), config, *counters())
     scheduler = PiecewiseLinearLR(optimizer, config)
     rates, scores = [], []

@@ -11,9 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supernet.method import Phase, Progress
 from supernet.methods.simple_top_k import SimpleTopK
-from supernet.network.supernet_ctc import Recogniser
-from supernet.training.phases import Joint, Phase, Progress, Schedule, default_shares, joint_training
+from supernet.network.supernet_ctc import SupernetCTC
+from supernet.training.phases import Joint, default_shares, joint_training
+from supernet.training.schedule import Schedule
 from supernet.training.step import Plan
 from supernet.units import Kept
 from tests.supernet.tiny import NUM_TOKENS, tiny_config
@@ -192,7 +194,7 @@ def test_a_schedule_goes_on_from_the_models_buffers() -> None:
     steps.begin(10)
     with torch.no_grad():
         net.scores.copy_(torch.tensor([9.0, 0.0, 9.0, 0.0]))  # joint training may move scores, not masks
-    again = Recogniser(config, NUM_TOKENS)
+    again = SupernetCTC(config, NUM_TOKENS)
     again.load_state_dict(net.state_dict())
     resumed = Schedule(make("simple-top-k", config), again, config.seed)
     resumed.begin(11)

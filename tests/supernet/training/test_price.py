@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from supernet.config import Config
+from supernet.method import Method
 from supernet.methods.individual import Individual, IndividualOptions
 from supernet.methods.on_demand import OnDemand, OnDemandOptions
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.network.lanes import Walk
-from supernet.network.supernet_ctc import Recogniser
-from supernet.runs.resolve import Resolved
-from supernet.training.phases import Method, Schedule
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.training.price import alone, price, step_cost, typical_scores, unit_steps, unit_weights
+from supernet.training.schedule import Schedule
 from supernet.training.step import Draw, Pass, Plan, Step
 from supernet.units import MODULES, Granularity
 from tests.supernet import tiny
@@ -26,8 +26,8 @@ from tests.supernet import tiny
 FULL, SMALL = (True,) * 4, (True, False, False, True)
 
 
-def schedule(method: Method) -> tuple[Schedule, Recogniser]:
-    model = tiny.recogniser(method.config)
+def schedule(method: Method) -> tuple[Schedule, SupernetCTC]:
+    model = tiny.recognizer(method.config)
     made = Schedule(method, model, seed=0)
     made.begin(method.config.train.num_steps - 1)
     return made, model
@@ -62,10 +62,6 @@ def test_stochastic_depth_costs_what_survives() -> None:
     made, model = schedule(OnDemand(options, config(num_steps=400)))
     kept = sum(1 - 0.4 * layer / 4 for layer in (1, 2, 3, 4))
     assert unit_steps(made, model.scores, 0) == pytest.approx(400 * kept, rel=0.03)
-
-
-def resolved(method: Method) -> Resolved:
-    return Resolved(method.config, method, None)  # type: ignore[arg-type]  # no corpus is asked
 
 
 def top_k(score_learning: float = 0.0, granularity: Granularity = "layer", **changes: Any) -> SimpleTopK:
@@ -104,7 +100,7 @@ def test_the_price_of_every_size_on_the_batch_is_that_of_random_nested_masks(siz
     method = top_k(sizes=sizes, train={"num_steps": 100}, passes=passes, model={"num_layers": 12})
     exact = by_hand(12, sizes)
     assert brute_force(12, sizes, (1.0,) * 12, 4000) == pytest.approx(exact, rel=0.01)
-    assert price(resolved(method)) == pytest.approx(100 * exact, rel=0.03)
+    assert price(method) == pytest.approx(100 * exact, rel=0.03)
 
 
 def test_the_default_sizes_on_the_batch_cost_nearly_two_full_nets() -> None:
@@ -113,7 +109,7 @@ def test_the_default_sizes_on_the_batch_cost_nearly_two_full_nets() -> None:
 
 
 def test_modules_count_by_their_multiply_accumulates() -> None:
-    model = tiny.recogniser(tiny.tiny_config("module", model={"dim": 32, "ffn_dim": 128})).float()
+    model = tiny.recognizer(tiny.tiny_config("module", model={"dim": 32, "ffn_dim": 128})).float()
     weights = dict(zip((unit.name for unit in model.table.units), unit_weights(model), strict=True))
     assert sum(weights.values()) == pytest.approx(16)
     for layer in range(4):
@@ -122,17 +118,17 @@ def test_modules_count_by_their_multiply_accumulates() -> None:
         # Products of a frame: 2 of 32 x 128 in a feed-forward; 3 of 32 x 32 and 32 of 3 in a convolution.
         assert conv / ffn1 == pytest.approx((3 * 32**2 + 3 * 32) / (2 * 32 * 128), rel=1e-6)
         assert attention > 0
-    assert unit_weights(tiny.recogniser(tiny.tiny_config())) == (1.0,) * 4
+    assert unit_weights(tiny.recognizer(tiny.tiny_config())) == (1.0,) * 4
 
 
 @pytest.mark.parametrize("sharing", ["rows", "batch"])
 def test_the_price_of_modules_is_that_of_random_nested_masks(sharing: str) -> None:
     passes = {"sharing": sharing, "layer_drop": 0.0, "smallest_first": 0.0}
     method = top_k(granularity="module", sizes=(5, 16), train={"num_steps": 100}, passes=passes)
-    weights = unit_weights(Recogniser(method.config, 2))
+    weights = unit_weights(SupernetCTC(method.config, 2))
     by_rows = 16 / 3 + 5 * 2 / 3  # two thirds of the rows run 5 of 16 units, whichever
     expected = by_rows if sharing == "rows" else brute_force(16, (5, 16), weights, 2000)
-    assert price(resolved(method)) == pytest.approx(100 * expected, rel=0.03)
+    assert price(method) == pytest.approx(100 * expected, rel=0.03)
 
 
 def test_typical_subnets_cost_about_what_random_ones_do_on_average() -> None:
@@ -150,17 +146,17 @@ def test_a_full_net_alone_is_priced_by_its_units(granularity: Granularity) -> No
     method = Individual(
         IndividualOptions(), tiny.tiny_config(granularity, sizes=(units,), train={"num_steps": 50})
     )
-    assert price(resolved(method)) == pytest.approx(50 * units)
-    assert alone(resolved(method), units) == pytest.approx(units)
+    assert price(method) == pytest.approx(50 * units)
+    assert alone(method.config, units) == pytest.approx(units)
 
 
 def test_the_first_units_are_priced_as_those() -> None:
     """On-demand pruning trains prefixes: which units they are is known."""
     config = tiny.tiny_config("module", sizes=(5, 16), train={"num_steps": 50})
-    weights = unit_weights(Recogniser(config, 2))
+    weights = unit_weights(SupernetCTC(config, 2))
     first = Individual(IndividualOptions(), config.model_copy(update={"sizes": (5,)}))
-    assert price(resolved(first)) == pytest.approx(50 * sum(weights[:5]))
-    assert alone(resolved(first), 5) == pytest.approx(sum(weights[:5]))
+    assert price(first) == pytest.approx(50 * sum(weights[:5]))
+    assert alone(first.config, 5) == pytest.approx(sum(weights[:5]))
 
 
 @pytest.mark.parametrize("sharing", ["rows", "batch"])

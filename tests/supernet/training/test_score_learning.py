@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from supernet.config import Config, TrainConfig
+from supernet.method import Method
 from supernet.methods.iterative_zero_out import TRAVEL, IterativeZeroOut, ZeroOut
 from supernet.methods.on_demand import OnDemand
 from supernet.methods.simple_top_k import SimpleTopK
 from supernet.runs.resolve import resolve
 from supernet.training.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
-from supernet.training.phases import Method, Schedule
+from supernet.training.schedule import Schedule
 
 NEEDED = (1, 4, 5, 8, 10, 11)
 SCHEDULES = [

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supernet.engine.readers import StepBudget
-from supernet.training.phases import Joint, Progress, default_shares
+from supernet.method import Progress
+from supernet.training.phases import Joint, default_shares
 from supernet.training.shares import RowAccount, assign_rows, divide
-from supernet.training.step import Draw, Pass, Plan, Reader, Step
+from supernet.training.step import Draw, IntermediateCTC, Pass, Plan, Step
 from tests.supernet.tiny import tiny_config
 
 shares = st.lists(st.floats(0.001, 100), min_size=1, max_size=9)
@@ -77,7 +78,7 @@ def test_by_hand(parts: list[float], lengths: list[int], rows: list[list[int]] |
 
 
 @given(shares, st.integers(1, 40), st.data())
-def test_slices_are_neighbours_in_the_order_of_the_passes(
+def test_slices_are_neighbors_in_the_order_of_the_passes(
     parts: list[float], batch_size: int, data: st.DataObject
 ) -> None:
     passes = passes_of(parts)
@@ -97,7 +98,7 @@ def test_a_step_follows_what_is_owed() -> None:
     plan = Plan((Pass(2, (True, True), share=0.5), Pass(1, (True, False), share=0.5)))
     account, sizes = RowAccount(), []
     for _ in range(4):
-        jobs = Step(plan, Draw(), account.owed).jobs(1, torch.zeros(2), Reader((), (0, 1), 0.5))
+        jobs = Step(plan, Draw(), account.owed).jobs(1, torch.zeros(2), IntermediateCTC((), (0, 1), 0.5))
         sizes.append([job.pass_.size for job in jobs])
         account.settle(plan.passes, 1)
     assert sizes == [[2], [1], [2], [1]]

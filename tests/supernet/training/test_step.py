@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supernet.network.lanes import Lane
-from supernet.training.step import Draw, Pass, Plan, Reader, Step, depth_drops
+from supernet.training.step import Draw, IntermediateCTC, Pass, Plan, Step, depth_drops
 
 
 def test_a_pass_without_rows_is_left_out() -> None:
     plan = Plan((Pass(2, (True, True), share=0.5), Pass(1, (True, False), share=0.5)))
-    jobs = Step(plan).jobs(1, torch.zeros(2), Reader((), (0, 1), 0.5))
+    jobs = Step(plan).jobs(1, torch.zeros(2), IntermediateCTC((), (0, 1), 0.5))
     assert [(job.pass_.size, job.lane.rows) for job in jobs] == [(2, range(1))]
 
 
@@ -36,7 +36,7 @@ def test_stochastic_depth_keeps_the_mean(p: float, seed: int) -> None:
 
 def lanes(draw: Draw) -> list[Lane]:
     plan = Plan((Pass(2, (True, True), drop=(0.5, 0.5)), Pass(1, (True, False), drop=(0.5, 0.5))))
-    return [job.lane for job in Step(plan, draw).jobs(64, torch.zeros(2), Reader((), (0, 1), 0.5))]
+    return [job.lane for job in Step(plan, draw).jobs(64, torch.zeros(2), IntermediateCTC((), (0, 1), 0.5))]
 
 
 def test_drops_are_drawn_from_seed_step_rank_and_micro_batch_alone() -> None:
@@ -55,7 +55,7 @@ def test_passes_with_one_gate_share_its_values() -> None:
         return torch.sigmoid(scores)
 
     plan = Plan((Pass(2, (True,), gate=gate), Pass(1, (True,), gate=gate)))
-    a, b = (job.lane for job in Step(plan).jobs(2, torch.zeros(1), Reader((), (0,), 0.5)))
+    a, b = (job.lane for job in Step(plan).jobs(2, torch.zeros(1), IntermediateCTC((), (0,), 0.5)))
     assert a.gates_U is b.gates_U
     assert calls["gate"] == 1
 
@@ -75,20 +75,20 @@ def test_passes_with_one_gate_share_its_values() -> None:
 def test_equal_readings_count_once_and_none_before_the_first_unit(
     kept: str, positions: tuple[int, ...]
 ) -> None:
-    reader = Reader((2, 4), tuple(range(6)), 0.5)
+    reader = IntermediateCTC((2, 4), tuple(range(6)), 0.5)
     assert reader.positions_for(tuple(c == "1" for c in kept)) == positions
 
 
 def test_readings_across_the_final_norms_all_count() -> None:
     """At module granularity norms run between readings even where no unit does."""
-    reader = Reader((1, 2, 3), (0, 0, 1, 1, 2, 2, 3, 3), 0.5, dedupe=False)
+    reader = IntermediateCTC((1, 2, 3), (0, 0, 1, 1, 2, 2, 3, 3), 0.5, dedupe=False)
     assert reader.positions_for((False, True, False, False, False, False, True, True)) == (1, 2, 3)
     assert reader.positions_for((False, False, False, True, False, False, True, True)) == (2, 3)
 
 
 @given(st.lists(st.booleans(), min_size=6, max_size=6))
 def test_readings_are_exactly_the_different_ones(kept: list[bool]) -> None:
-    chosen = Reader((1, 2, 3, 4, 5), tuple(range(6)), 0.5).positions_for(tuple(kept))
+    chosen = IntermediateCTC((1, 2, 3, 4, 5), tuple(range(6)), 0.5).positions_for(tuple(kept))
     depths = [sum(kept[:position]) for position in chosen]
     assert len(set(depths)) == len(depths)
     expected = {sum(kept[:position]) for position in range(1, 6)} - {0, sum(kept)}

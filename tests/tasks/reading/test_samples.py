@@ -1,4 +1,4 @@
-"""Tasks whose recogniser reads samples instead of log-mel features."""
+"""Tasks whose recognizer reads samples instead of log-mel features."""
 
 from __future__ import annotations
 

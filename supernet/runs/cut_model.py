@@ -1,0 +1,45 @@
+"""A cut model that says which run and selection it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from supernet.network.cutting import cut
+from supernet.runs.checkpoint import Model, description, fingerprint, save
+from supernet.runs.run import Run
+from supernet.runs.selection_file import Choice, Selection
+from supernet.units import Subnet
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A cut model that says where it comes from."""
+
+    model: Model
+    subnet: Subnet
+    provenance: dict[str, str]
+
+    @classmethod
+    def of(cls, run: Run, model: Model, selection: Selection, choice: Choice) -> Cut:
+        """``choice`` of ``selection``, cut out of the ``model`` of ``run``."""
+        provenance = {
+            "run": run.folder.resolve().name,
+            "network": fingerprint(run.model_stem),
+            "selection": selection.strategy,
+            "budget": choice.budget,
+        }
+        return cls(
+            Model(cut(model.recognizer, choice.subnet), model.tokens, model.lengths),
+            choice.subnet,
+            provenance,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.safetensors``, ``model.json`` and ``tokens.txt``."""
+        save(self.model, folder / "model", self.provenance)
+
+    def description(self) -> dict[str, Any]:
+        """What ``model.json`` holds."""
+        return description(self.model, self.provenance)

@@ -1,0 +1,117 @@
+"""The walk of a training through the phases of its method, step by step."""
+
+from __future__ import annotations
+
+import random
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from supernet.method import Method, Phase, Progress
+from supernet.training.step import Plan
+from supernet.units import Kept
+
+
+class ScheduleMemory(Protocol):
+    """The tensors of the model in which a schedule remembers where it is."""
+
+    scores: torch.nn.Parameter
+    masks: Tensor
+    phase: Tensor
+
+
+class Schedule:
+    """Walks through a method's phases by the global step. Everything it must remember is in ``memory``."""
+
+    def __init__(self, method: Method, memory: ScheduleMemory, seed: int) -> None:
+        self._method, self._memory, self._seed = method, memory, seed
+        self._phases = list(method.phases())
+        self._subnets: dict[int, Kept] | None = None
+        self._started: int | None = None
+
+    @property
+    def num_steps(self) -> int:
+        return sum(phase.num_steps for phase in self._phases)
+
+    def at(self, step: int) -> tuple[int, Phase, Progress]:
+        """The phase of the 0-based global ``step``; the last one where it is beyond the end."""
+        for i, phase in enumerate(self._phases):
+            if step < phase.num_steps or i == len(self._phases) - 1:
+                return i, phase, Progress(step, phase.num_steps)
+            step -= phase.num_steps
+        raise AssertionError("a method has at least one phase")
+
+    def boundaries(self) -> list[tuple[str, int]]:
+        """Each phase's name and the global step with which it starts."""
+        starts, start = [], 0
+        for phase in self._phases:
+            starts.append((phase.name, start))
+            start += phase.num_steps
+        return starts
+
+    def loss_names(self) -> set[str]:
+        """The names of all loss terms that any phase can give."""
+        names = {f"ctc/{size}" for size in self._method.sizes}
+        for phase in self._phases:
+            plan = phase.plan(Progress(0, max(1, phase.num_steps)), self._unchosen(), random.Random(0))
+            names.update(f"ctc/{p.name}" for p in plan.passes)
+            if plan.penalties is not None:
+                names.update(f"penalty/{name}" for name in plan.penalties(self._memory.scores.detach()))
+        return names
+
+    @torch.no_grad()
+    def begin(self, step: int) -> None:
+        """Called as each step begins; a repeated step calls it again."""
+        i, phase, progress = self.at(step)
+        started = self._restored()
+        if started < i:
+            if self._subnets is None and any(p.chooses for p in self._phases[started + 1 : i + 1]):
+                self._choose()
+            self._memory.phase.fill_(i)
+            self._started = i
+        phase.begin(progress, self._memory.scores)
+
+    def plan(self, step: int) -> Plan:
+        """What the 0-based global ``step`` runs."""
+        _, phase, progress = self.at(step)
+        rng = random.Random(f"{self._seed}/{step}")
+        return phase.plan(progress, self._subnets or self._unchosen(), rng)
+
+    def gates(self, step: int) -> Tensor | None:
+        _, phase, progress = self.at(step)
+        with torch.no_grad():
+            return phase.gates(progress, self._memory.scores)
+
+    def _restored(self) -> int:
+        """The phase that has started last. Memory is read from the device once, after a start or a resume."""
+        if self._started is None:
+            self._started = int(self._memory.phase)
+            if bool(self._memory.masks.any()):
+                self._subnets = self._mirror()
+        return self._started
+
+    def subnets(self) -> dict[int, Kept]:
+        """The chosen subnets; before they are chosen, today's candidates."""
+        self._restored()
+        return self._current() if self._subnets is None else self._subnets
+
+    @torch.no_grad()
+    def _choose(self) -> None:
+        self._subnets = self._current()
+        masks = [self._subnets[size] for size in self._method.sizes]
+        self._memory.masks.copy_(torch.tensor(masks, dtype=self._memory.masks.dtype))
+
+    def _mirror(self) -> dict[int, Kept]:
+        rows = self._memory.masks.tolist()
+        return {size: tuple(map(bool, row)) for size, row in zip(self._method.sizes, rows, strict=True)}
+
+    def _unchosen(self) -> dict[int, Kept]:
+        """What phases see before the choice: sizes and widths are known, and asking the device for scores
+        would wait.
+        """
+        return {size: (True,) * self._memory.masks.size(1) for size in self._method.sizes}
+
+    def _current(self) -> dict[int, Kept]:
+        scores = self._memory.scores.detach().tolist()
+        return {size: self._method.choose(scores, size) for size in self._method.sizes}
