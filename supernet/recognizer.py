@@ -137,7 +137,7 @@ class Recognizer:
         """
         if not isinstance(audio, (list, tuple)):
             return self.transcribe([audio], rate, batch=batch)[0]
-        found = list(self.stream((_recording(item, rate) for item in audio), batch))
+        found = list(self.transcribe_many((_recording(item, rate) for item in audio), batch))
         for item, result in zip(audio, found, strict=True):
             if isinstance(result, AudioError):
                 raise AudioError(
@@ -145,7 +145,9 @@ class Recognizer:
                 )
         return [result for result in found if isinstance(result, Transcript)]
 
-    def stream(self, recordings: Iterable[Recording], batch: int = 8) -> Iterator[Transcript | AudioError]:
+    def transcribe_many(
+        self, recordings: Iterable[Recording], batch: int = 8
+    ) -> Iterator[Transcript | AudioError]:
         """Transcripts of any number of recordings of any length, one after the other, in constant memory;
         in place of one that cannot be read, the reason.
         """

@@ -23,8 +23,8 @@ from supernet.text.tokens import Tokens
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
-Report = Callable[[str, int, int], None]
-"""``report(what, done, total)``: how far slow work has come."""
+ProgressCallback = Callable[[str, int, int], None]
+"""Called as ``report(what, done, total)`` while slow work runs; ``total`` is 0 where it is not known."""
 
 
 @dataclass
@@ -115,10 +115,10 @@ class Task(ABC):
         self.options = options
 
     @abstractmethod
-    def prepare(self, report: Report) -> None:
+    def prepare(self, report: ProgressCallback) -> None:
         """Find or make the corpus. Raises ``TaskError`` where that is impossible. Twice equals once."""
 
-    def prepare_for(self, splits: Sequence[str], tokens: Tokens, report: Report) -> None:
+    def prepare_for(self, splits: Sequence[str], tokens: Tokens, report: ProgressCallback) -> None:
         """The same where a net that writes ``tokens`` will be scored on ``splits``, or parts of them, alone:
         the others may be unusable.
         """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from supernet.task import Report
+from supernet.task import ProgressCallback
 from tasks.corpus import CorpusTask
 from tasks.files.cache import discard, make_once
 from tasks.files.problems import is_outdated
@@ -47,6 +47,6 @@ class ConvertedTask(CorpusTask):
         count = "1 listing is" if len(aside) == 1 else f"{len(aside)} listings are"
         return [f"{count} not read: {', '.join(map(str, aside[:_NAMED]))}{', …' if aside[_NAMED:] else ''}"]
 
-    def make(self, report: Report) -> None:
+    def make(self, report: ProgressCallback) -> None:
         discard(self.path, is_outdated)
         make_once(self.path, lambda folder: convert(self.source, folder, report), report)

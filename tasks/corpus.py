@@ -20,7 +20,7 @@ from supernet.task import (
     Batch,
     BatchReader,
     NotPrepared,
-    Report,
+    ProgressCallback,
     Skipped,
     Split,
     Task,
@@ -64,15 +64,15 @@ class CorpusTask(Task):
         """The manifest folder, whether it exists yet or not."""
 
     @abstractmethod
-    def make(self, report: Report) -> None:
+    def make(self, report: ProgressCallback) -> None:
         """Make the manifest folder if it is not there. Called by ``prepare`` alone."""
 
-    def prepare(self, report: Report) -> None:
+    def prepare(self, report: ProgressCallback) -> None:
         self._open(report)
         # Without training texts, no token of another split would be known.
         self._check(SPLITS if len(self._index.rows["train"]) else SPLITS[:1], None)
 
-    def prepare_for(self, splits: Sequence[str], tokens: Tokens, report: Report) -> None:
+    def prepare_for(self, splits: Sequence[str], tokens: Tokens, report: ProgressCallback) -> None:
         self._open(report)
         self._check(list(dict.fromkeys(map(self._whole, splits))), tokens)
 
@@ -83,7 +83,7 @@ class CorpusTask(Task):
             if split != "train" and (remark := self._usable(split, tokens).remark())
         ]
 
-    def _open(self, report: Report) -> None:
+    def _open(self, report: ProgressCallback) -> None:
         """Find or make everything that is kept on the disk."""
         _ = self._acoustics, self._eval_acoustics  # folders that cannot be used are told now
         if not self.is_prepared:

@@ -18,7 +18,7 @@ from torch import Tensor
 from supernet.audio.features import SAMPLE_RATE
 from supernet.audio.recordings import reason, resample, system_name
 from supernet.system.files import refusal
-from supernet.task import SPLITS, Report, Split, TaskError
+from supernet.task import SPLITS, ProgressCallback, Split, TaskError
 from tasks.corpus import CorpusTask
 from tasks.files.cache import digest, make_once
 from tasks.options import CorpusOptions
@@ -79,7 +79,7 @@ class Digits(CorpusTask):
     def path(self) -> Path:
         return self.cache / f"{self.name}-{self._digest}"
 
-    def make(self, report: Report) -> None:
+    def make(self, report: ProgressCallback) -> None:
         make_once(self.path, lambda folder: _make(folder, self._takes, self.options, report), report)
 
     @cached_property
@@ -119,7 +119,7 @@ def find_takes(path: Path) -> list[Take]:
     return takes
 
 
-def _make(folder: Path, takes: list[Take], options: DigitsOptions, report: Report) -> None:
+def _make(folder: Path, takes: list[Take], options: DigitsOptions, report: ProgressCallback) -> None:
     plans = {split: _plan(takes, split, options) for split in SPLITS}
     total = sum(len(plan) for plan in plans.values())
     done = 0

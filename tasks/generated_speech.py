@@ -20,7 +20,7 @@ from torch import Tensor
 
 from supernet.audio.features import SAMPLE_RATE
 from supernet.audio.recordings import resample
-from supernet.task import SPLITS, Report, Split, TaskError
+from supernet.task import SPLITS, ProgressCallback, Split, TaskError
 from tasks.audio.acoustics import reverberate
 from tasks.corpus import CorpusTask
 from tasks.files.cache import digest, make_once
@@ -102,11 +102,11 @@ class GeneratedSpeech(CorpusTask):
         shape = self.options.model_dump(include=set(GeneratedSpeechOptions.__annotations__))
         return self.cache / f"{self.name}-{digest([VERSION, shape])}"
 
-    def make(self, report: Report) -> None:
+    def make(self, report: ProgressCallback) -> None:
         make_once(self.path, lambda folder: _make(folder, self.options, report), report)
 
 
-def _make(folder: Path, options: GeneratedSpeechOptions, report: Report) -> None:
+def _make(folder: Path, options: GeneratedSpeechOptions, report: ProgressCallback) -> None:
     numbers: dict[Split, int] = {
         "train": options.num_train,
         "valid": options.num_valid,
@@ -131,7 +131,7 @@ def _utterances(split: Split, recipes: list[_Recipe], spoken: Iterator[Speech]) 
         yield _utterance(f"{split}-{number:05d}", recipe, next(spoken))
 
 
-def _counted(spoken: Iterable[Speech], total: int, report: Report) -> Iterator[Speech]:
+def _counted(spoken: Iterable[Speech], total: int, report: ProgressCallback) -> Iterator[Speech]:
     for done, speech in enumerate(spoken, start=1):
         report("making speech", done, total)
         yield speech

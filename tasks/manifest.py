@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from supernet.task import SPLITS, Report, Split, TaskError
+from supernet.task import SPLITS, ProgressCallback, Split, TaskError
 from tasks.converted import ConvertedTask
 from tasks.files.problems import some
 from tasks.forms.form import Form, Listing
@@ -55,7 +55,7 @@ class Manifest(ConvertedTask):
     def path(self) -> Path:
         return Path(self.options.path) if self.is_lhotse else super().path
 
-    def make(self, report: Report) -> None:
+    def make(self, report: ProgressCallback) -> None:
         if not self.is_lhotse:
             super().make(report)
 

@@ -28,7 +28,7 @@ from supernet.runs.checkpoint import Model, fingerprint
 from supernet.runs.resolve import ConfigError
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice, Selection
-from supernet.task import Batch, Report, Task
+from supernet.task import Batch, ProgressCallback, Task
 from supernet.units import Kept
 
 ALL_UNITS = "all units"
@@ -59,7 +59,7 @@ class Wanted:
 class Session:
     """One trained supernet, with what is needed to choose from it and to judge the choices."""
 
-    def __init__(self, run: Run, model: Model, task: Task, wanted: Wanted, report: Report) -> None:
+    def __init__(self, run: Run, model: Model, task: Task, wanted: Wanted, report: ProgressCallback) -> None:
         self.run, self.model, self.task, self.wanted, self.report = run, model, task, wanted, report
         self.network = fingerprint(run.model_stem)
         self.store = Store(run.evidence_file)

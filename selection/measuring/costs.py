@@ -14,7 +14,7 @@ from supernet.network.costs import macs, processor
 from supernet.network.lanes import FINAL, Body, Lane, Padding, Walk
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.system.timing import Timing, timed
-from supernet.task import Batch, Report
+from supernet.task import Batch, ProgressCallback
 
 REPEATS = 15
 WARM_UP = 3
@@ -47,7 +47,7 @@ def multiply_accumulates(recognizer: SupernetCTC, seconds: float) -> Prices:
 
 
 def latency(
-    recognizer: SupernetCTC, seconds: float, repeats: int = REPEATS, report: Report | None = None
+    recognizer: SupernetCTC, seconds: float, repeats: int = REPEATS, report: ProgressCallback | None = None
 ) -> Prices:
     """Seconds of computation for one utterance of ``seconds`` on this machine: the best of ``repeats``, after
     a warm-up.

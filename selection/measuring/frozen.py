@@ -18,7 +18,7 @@ from supernet.methods.iterative_zero_out import IterativeZeroOut, IterativeZeroO
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.network.lanes import FINAL, Lane, Walk
 from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
-from supernet.task import Batch, Report
+from supernet.task import Batch, ProgressCallback
 from supernet.training.optim import travel_rate
 from supernet.training.schedule import Schedule
 from supernet.training.step import Pass
@@ -52,7 +52,7 @@ def learn_scores(
     size: int,
     batches: Iterator[Batch],
     num_steps: int,
-    report: Report,
+    report: ProgressCallback,
     *,
     lr: float | None = None,
     seed: int = 0,

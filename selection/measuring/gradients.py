@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from selection.measuring.frozen import frozen
 from supernet.network.lanes import FINAL, Lane, Walk
 from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
-from supernet.task import Batch, Report
+from supernet.task import Batch, ProgressCallback
 
 
-def gate_gradients(recognizer: SupernetCTC, batches: Iterable[Batch], report: Report) -> NDArray[np.float64]:
+def gate_gradients(
+    recognizer: SupernetCTC, batches: Iterable[Batch], report: ProgressCallback
+) -> NDArray[np.float64]:
     """The derivative of each utterance's CTC loss per stream frame by each unit's gate where all gates are 1,
     (N, U), in the order of ``batches``.
 

@@ -16,7 +16,7 @@ from selection.measuring.similarity import stream_similarities
 from selection.measuring.store import Store
 from supernet.budget import Prices, Quantity
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.task import Batch, Report
+from supernet.task import Batch, ProgressCallback
 from supernet.units import Kept
 
 
@@ -49,7 +49,7 @@ class MeasuredEvidence(Evidence):
         train_batches: Callable[[], Iterator[Batch]],
         frozen_steps: int,
         prices: Callable[[Quantity], Prices],
-        report: Report,
+        report: ProgressCallback,
     ) -> None:
         """``train_batches`` starts an endless stream of training data, for scores on frozen weights."""
         self.table = recognizer.table

@@ -21,7 +21,7 @@ from selection.measuring.store import Judged, Store
 from supernet.recognition.decoding import greedy
 from supernet.runs.checkpoint import Model
 from supernet.scoring.error_rates import Measure, count_errors, count_words, measure_of
-from supernet.task import Batch, Report
+from supernet.task import Batch, ProgressCallback
 from supernet.units import Kept
 
 CHUNK = 512
@@ -71,7 +71,9 @@ class Facts:
 class Oracle:
     """Scores subnets of one trained supernet on one sample."""
 
-    def __init__(self, model: Model, sample: Sample, store: Store, network: str, report: Report) -> None:
+    def __init__(
+        self, model: Model, sample: Sample, store: Store, network: str, report: ProgressCallback
+    ) -> None:
         """``network`` tells this model's weights from any others, see ``checkpoint.fingerprint``."""
         self._model, self.sample, self._store, self._report = model, sample, store, report
         self._network = network

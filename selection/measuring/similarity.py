@@ -21,7 +21,7 @@ from selection.evidence import Measure
 from selection.measuring.frozen import frozen
 from supernet.network.lanes import Body, Lane, Padding, Walk
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.task import Batch, Report
+from supernet.task import Batch, ProgressCallback
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def stream_similarities(
     recognizer: SupernetCTC,
     batches: Iterable[Batch],
     measure: Measure,
-    report: Report,
+    report: ProgressCallback,
     *,
     max_frames: int = MAX_FRAMES,
 ) -> Floats:
@@ -122,7 +122,7 @@ def _alike(measure: Measure, x_NK: Floats, y_NK: Floats) -> float:
 
 
 def _collect(
-    recognizer: SupernetCTC, batches: Sequence[Batch], max_frames: int, report: Report
+    recognizer: SupernetCTC, batches: Sequence[Batch], max_frames: int, report: ProgressCallback
 ) -> list[Floats]:
     """The same frames of every stream, (U + 1) times (N, D)."""
     num_streams, dim = len(recognizer.table) + 1, recognizer.config.model.dim

@@ -23,7 +23,7 @@ from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.runs.resolve import Resolved
 from supernet.system.devices import chosen_device
-from supernet.task import Batch, Report
+from supernet.task import Batch, ProgressCallback
 from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.price import typical_scores
 from supernet.training.schedule import Schedule
@@ -52,7 +52,7 @@ class Estimate:
     """The most bytes at once: of the GPU, or else of this process."""
 
 
-def dry_run(resolved: Resolved, report: Report) -> Fitted:
+def dry_run(resolved: Resolved, report: ProgressCallback) -> Fitted:
     """The table to print."""
     size = resolved.task.train_size()
     num_tokens = _NUM_TOKENS if size is None else len(resolved.task.tokens())
@@ -85,7 +85,9 @@ def _noise(batch_seconds: float, size: tuple[int, float] | None, num_tokens: int
     )
 
 
-def _estimate(config: Config, method: Method, batch: Batch, num_tokens: int, report: Report) -> Estimate:
+def _estimate(
+    config: Config, method: Method, batch: Batch, num_tokens: int, report: ProgressCallback
+) -> Estimate:
     device = chosen_device(config.device)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -123,7 +125,7 @@ class _Steps:
         groups = parameter_groups(net, config.train)
         self._optimizer = SkippingAdamW(groups, config.train, net.skipped_updates, net.skipped_in_a_row)
 
-    def seconds(self, report: Report) -> float:
+    def seconds(self, report: ProgressCallback) -> float:
         """How long all steps would take."""
         starts = [start for _, start in self._schedule.boundaries()]
         ends = [*starts[1:], self._schedule.num_steps]

@@ -26,7 +26,7 @@ from supernet.runs.opening import choose, open_selection
 from supernet.runs.resolve import ConfigError, Data, resolve_trained
 from supernet.runs.run import Run, RunError
 from supernet.runs.selection_file import Choice, Selection
-from supernet.task import Batch, Report, Task, TaskError
+from supernet.task import Batch, ProgressCallback, Task, TaskError
 
 FORMATS: dict[str, type[Format]] = {
     "sherpa-onnx": Onnx,
@@ -113,7 +113,7 @@ def _folder(run: Run, args: argparse.Namespace, selection: Selection, choice: Ch
     return Path(args.out / label if args.all else args.out)
 
 
-def _test_split(run: Run, model: Model, changes: Sequence[Data], report: Report) -> Iterable[Batch]:
+def _test_split(run: Run, model: Model, changes: Sequence[Data], report: ProgressCallback) -> Iterable[Batch]:
     """Batches of the task's test split."""
     try:
         task: Task = resolve_trained(run.config_data(), *changes).task

@@ -40,7 +40,7 @@ from supernet.runs.warm_start import said
 from supernet.scoring.error_rates import COLUMN, Measure
 from supernet.settings.listing import listing
 from supernet.system.folders import check_closed, held
-from supernet.task import SPLITS, Report
+from supernet.task import SPLITS, ProgressCallback
 from supernet.text.tokens import Tokens
 from supernet.training.price import unit_steps, unit_weights
 from supernet.training.schedule import Schedule
@@ -217,7 +217,12 @@ def _refuse_more_steps(run: Run, num_steps: int) -> None:
 
 
 def _finish(
-    run: Run, resolved: Resolved, trained: engine.Result, tokens: Tokens, seconds: float, report: Report
+    run: Run,
+    resolved: Resolved,
+    trained: engine.Result,
+    tokens: Tokens,
+    seconds: float,
+    report: ProgressCallback,
 ) -> Mapping[str, Any]:
     """Save the weights and subnets, score every size, write the page."""
     net = trained.model.eval()

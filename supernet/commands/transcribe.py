@@ -114,7 +114,7 @@ def _transcribe(
     failed, total = 0, round(sum(source.seconds for source in sources))
     with progress() as report:
         recordings = _counted(sources, lambda seconds: report("seconds of audio", round(seconds), total))
-        for source, result in zip(sources, recognizer.stream(recordings, batch), strict=True):
+        for source, result in zip(sources, recognizer.transcribe_many(recordings, batch), strict=True):
             if isinstance(result, Transcript):
                 write(source.name, result)
             else:

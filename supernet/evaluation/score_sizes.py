@@ -17,7 +17,7 @@ from supernet.recognition.decoding import GREEDY, Decoder, texts
 from supernet.runs.checkpoint import Model
 from supernet.runs.run import Run
 from supernet.scoring.error_rates import UNKNOWN, Rows, Score, length_group, score, score_groups
-from supernet.task import Batch, Report, Task
+from supernet.task import Batch, ProgressCallback, Task
 from supernet.units import Kept, Subnet
 
 
@@ -62,7 +62,7 @@ def recognize(
     model: Model,
     batches: Iterable[Batch],
     subnets: Mapping[str, Subnet],
-    report: Report,
+    report: ProgressCallback,
     decoder: Decoder = GREEDY,
 ) -> dict[str, Rows]:
     """What each subnet writes for every utterance, all subnets in one walk through the supernet."""
@@ -84,7 +84,7 @@ def score_sizes(
     task: Task,
     subnets: Mapping[str, Subnet],
     splits: Sequence[str],
-    report: Report,
+    report: ProgressCallback,
     marks: Sequence[str] = (),
     decoder: Decoder = GREEDY,
 ) -> Evaluation:
@@ -114,7 +114,7 @@ def listen(
     task: Task,
     subnets: Mapping[str, Subnet],
     split: str,
-    report: Report,
+    report: ProgressCallback,
     decoder: Decoder = GREEDY,
 ) -> Heard:
     """What each subnet writes for ``split``."""

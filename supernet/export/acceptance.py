@@ -15,7 +15,7 @@ from supernet.audio.features import NUM_BANDS
 from supernet.export.formats import Runtime
 from supernet.recognition.decoding import greedy
 from supernet.scoring.error_rates import Measure, score
-from supernet.task import Batch, Report
+from supernet.task import Batch, ProgressCallback
 from supernet.text.tokens import Tokens
 
 TOLERANCE = 1e-4
@@ -103,7 +103,7 @@ def _difference(runtime: Runtime, reference: Runtime, features_BTF: Tensor, num_
 
 
 def write_texts(
-    runtime: Runtime, batches: Iterable[Batch], tokens: Tokens, report: Report, what: str
+    runtime: Runtime, batches: Iterable[Batch], tokens: Tokens, report: ProgressCallback, what: str
 ) -> Texts:
     """What greedy decoding of ``runtime`` writes, and its error rate."""
     references, hypotheses = list[str](), list[str]()

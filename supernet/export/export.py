@@ -12,7 +12,7 @@ from supernet.export.eager import Eager
 from supernet.export.formats import Format, Runtime, Written
 from supernet.runs.cut_model import Cut
 from supernet.system.files import whole_folder, write_json
-from supernet.task import Batch, Report
+from supernet.task import Batch, ProgressCallback
 
 RECORD = "export.json"
 """What was written, from which weights, and how it compares with the cut model."""
@@ -34,7 +34,7 @@ class Examiner:
     """The test split. None: numbers are compared, texts are not."""
     int8_margin: float
     """As a fraction."""
-    report: Report
+    report: ProgressCallback
 
     def examine(self, format: Format, cut: Cut, written: list[Written]) -> list[Verdict]:
         """A verdict for each file."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from supernet.runs.run import RunError
 from supernet.system.timing import Timing, together
-from supernet.task import Report
+from supernet.task import ProgressCallback
 
 SECONDS = (1, 5, 10, 30)
 """Lengths of the utterances, ascending: peak memory is noted as they grow."""
@@ -61,7 +61,7 @@ class Costs:
 
 
 def measure(
-    subjects: Sequence[Subject], threads: int, rounds: int, report: Report, device: str = "cpu"
+    subjects: Sequence[Subject], threads: int, rounds: int, report: ProgressCallback, device: str = "cpu"
 ) -> list[dict[str, Any]]:
     """A row for each subject: the best of all runs, and ratios to the largest in ONNX float32 (or else in
     PyTorch, which computes on ``device``; exports are made for the CPU).

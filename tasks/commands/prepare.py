@@ -19,7 +19,7 @@ from supernet.console.text import note
 from supernet.runs.resolve import ConfigError, Data, merge, parse_set, task_from_option
 from supernet.settings.plugins import load_plugin
 from supernet.system.files import whole_folder
-from supernet.task import SPLITS, Report, Skipped, TaskError
+from supernet.task import SPLITS, ProgressCallback, Skipped, TaskError
 from tasks.converted import ConvertedTask
 from tasks.files.cache import make_once, why_not_writable
 from tasks.files.problems import FILE as PROBLEMS
@@ -87,7 +87,7 @@ def _also_of_a_training(settings: Sequence[str]) -> list[str]:
     return [word for one in kept for word in ("--set", f"task.{one}")]
 
 
-def _make(task: ConvertedTask, out: Path, decode: bool, report: Report) -> Mapping[str, Any]:
+def _make(task: ConvertedTask, out: Path, decode: bool, report: ProgressCallback) -> Mapping[str, Any]:
     """The summary of ``out``, which is made unless it is there already, of the same listing."""
     summary = read_summary(out)
     if out.exists() and (summary is None or summary["made_from"] != task.source.digest or is_outdated(out)):

@@ -67,7 +67,7 @@ _NEW = 10
 ELSEWHERE = f"Choose another folder with --set task.cache=FOLDER or the environment variable {VARIABLE}."
 """What to do where the cache cannot be written."""
 
-Report = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 """As in ``supernet.task``."""
 
 
@@ -75,7 +75,7 @@ def _silent(what: str, done: int, total: int) -> None:
     """A report that nobody reads."""
 
 
-def make_once(folder: Path, build: Callable[[Path], None], report: Report = _silent) -> None:
+def make_once(folder: Path, build: Callable[[Path], None], report: ProgressCallback = _silent) -> None:
     """Have ``build`` fill ``folder`` unless it is there already.
 
     It is filled under another name beside its place and renamed when complete. Of several processes one makes
@@ -116,7 +116,7 @@ def _sweep(cache: Path) -> None:
 
 
 @contextmanager
-def _one_at_a_time(lock: Path, report: Report) -> Iterator[None]:
+def _one_at_a_time(lock: Path, report: ProgressCallback) -> Iterator[None]:
     """While another process is inside, wait; the kernel lets go of what a killed process held."""
     held = _acquire(lock, report)
     try:
@@ -126,7 +126,7 @@ def _one_at_a_time(lock: Path, report: Report) -> Iterator[None]:
         os.close(held)
 
 
-def _acquire(lock: Path, report: Report) -> int:
+def _acquire(lock: Path, report: ProgressCallback) -> int:
     while True:
         file = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
         try:

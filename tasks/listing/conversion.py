@@ -17,7 +17,7 @@ from lhotse.cut import Cut
 
 from supernet.audio.features import SAMPLE_RATE
 from supernet.audio.recordings import AudioError, check_rate
-from supernet.task import SPLITS, Report, Split
+from supernet.task import SPLITS, ProgressCallback, Split
 from supernet.text.spelling import control_characters, normal
 from tasks.audio.cuts import SHORTEST, load_features, one_thread
 from tasks.audio.headers import look_at
@@ -29,7 +29,7 @@ from tasks.store.manifest_folder import LISTED, PART, manifest_path
 from tasks.store.summary import Summary
 
 
-def convert(source: Source, folder: Path, report: Report, decode: bool = False) -> None:
+def convert(source: Source, folder: Path, report: ProgressCallback, decode: bool = False) -> None:
     """Write the manifests of ``source`` into ``folder``, with the list of its problems and a summary.
 
     Utterance by utterance: what stays in memory is a few numbers each. Of audio only the header is read, all

@@ -7,7 +7,7 @@ from array import array
 
 import numpy as np
 
-from supernet.task import SPLITS, Report, Split, TaskError
+from supernet.task import SPLITS, ProgressCallback, Split, TaskError
 from tasks.files.problems import Problem, short
 from tasks.listing.entries import Entry, Source
 
@@ -27,7 +27,7 @@ class Division:
     speakers (or utterances), at least one.
     """
 
-    def __init__(self, source: Source, report: Report = lambda what, done, total: None) -> None:
+    def __init__(self, source: Source, report: ProgressCallback = lambda what, done, total: None) -> None:
         self.total = 0
         found: set[Split] = set()
         ids, speakers, unknown = array("Q"), set[int](), False

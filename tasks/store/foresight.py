@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supernet.audio.features import INPUTS, LOG_MEL, SAMPLE_RATE
-from supernet.task import SPLITS, Report, Skipped, Split, TaskError
+from supernet.task import SPLITS, ProgressCallback, Skipped, Split, TaskError
 from tasks.audio.cuts import SHORTEST
 from tasks.options import CorpusOptions
 from tasks.reading.vocabulary import make_tokens
@@ -28,7 +28,7 @@ class Foresight:
     refusals: list[str]
 
 
-def foresee(path: Path, options: CorpusOptions, report: Report) -> Foresight:
+def foresee(path: Path, options: CorpusOptions, report: ProgressCallback) -> Foresight:
     """What a training with ``options`` on the manifests in ``path`` would say, by the same functions.
 
     Raises ``TaskError`` where a split is empty, or no tokens can be made.

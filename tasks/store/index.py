@@ -19,7 +19,7 @@ from torch import Tensor
 from supernet.audio.features import NUM_BANDS
 from supernet.audio.recordings import AudioError
 from supernet.system.files import write_whole
-from supernet.task import SPLITS, Report, Skipped, Split
+from supernet.task import SPLITS, ProgressCallback, Skipped, Split
 from supernet.text.spelling import control_characters, normal
 from tasks.audio.acoustics import Room
 from tasks.audio.cuts import load_features, sources
@@ -123,7 +123,7 @@ class Index:
         return open_numbers(self._path / "features.f32", np.float32).reshape(-1, NUM_BANDS)
 
 
-def write_index(path: Path, folder: ManifestFolder, stored: bool, report: Report) -> None:
+def write_index(path: Path, folder: ManifestFolder, stored: bool, report: ProgressCallback) -> None:
     """Decode every utterance of ``folder`` and write into ``path`` what was found, features where
     ``stored``.
     """

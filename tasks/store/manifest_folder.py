@@ -22,7 +22,7 @@ from lhotse.cut.set import deserialize_cut
 from torch import Tensor
 
 from supernet.audio.features import SAMPLE_RATE
-from supernet.task import SPLITS, NotPrepared, Report, Skipped, Split, TaskError
+from supernet.task import SPLITS, NotPrepared, ProgressCallback, Skipped, Split, TaskError
 from tasks.audio.cuts import sources
 from tasks.files.cache import digest, make_once
 from tasks.files.lines import Lines, write_lines
@@ -77,7 +77,7 @@ class ManifestFolder:
         self.path = path
         self._cache = cache
 
-    def prepare(self, report: Report) -> None:
+    def prepare(self, report: ProgressCallback) -> None:
         """Make the copy if it is not there. Raises ``TaskError`` for manifests that are none."""
         make_once(self._copy, lambda copy: _Copying(self.path, report).write(copy), report)
 
@@ -120,7 +120,7 @@ class ManifestFolder:
 class _Copying:
     """Manifests on their way into the copy. In memory stay a few bytes for each name and each audio file."""
 
-    def __init__(self, folder: Path, report: Report) -> None:
+    def __init__(self, folder: Path, report: ProgressCallback) -> None:
         self._folder, self._report = folder, report
         self._seconds, self._num_read = 0.0, 0
         self._audio: set[int] = set()

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from supernet.audio.features import NUM_BANDS, pad_features
 from supernet.method import Method, Phase
-from supernet.task import Batch, BatchReader, Report, Skipped, Task
+from supernet.task import Batch, BatchReader, ProgressCallback, Skipped, Task
 from supernet.text.tokens import Tokens
 from supernet.training.phases import Joint
 from supernet.units import Kept
@@ -48,7 +48,7 @@ class Beeps(Task):
     name = "beeps"
     Options = BeepsOptions
 
-    def prepare(self, report: Report) -> None:
+    def prepare(self, report: ProgressCallback) -> None:
         report("nothing", 1, 1)
 
     def tokens(self) -> Tokens:
