@@ -84,7 +84,9 @@ def points(name: str, row: str) -> list[tuple[int, list[float]]]:
     for cells in (cells for cells in body if re.match(row, cells[0])):
         for title, cell in zip(header[1:], cells[1:], strict=True):
             if cell and (layers := re.fullmatch(r"(\d+) layers", title)):
-                found.append((int(layers[1]), [float(n) for n in re.findall(r"\d+\.\d+", cell.split("(")[0])]))
+                found.append(
+                    (int(layers[1]), [float(n) for n in re.findall(r"\d+\.\d+", cell.split("(")[0])])
+                )
     return sorted(found)
 
 
@@ -104,7 +106,13 @@ def draw() -> None:
                     f"{mean:.2f}", (x, mean), (8, 5 if above else -14), textcoords="offset points",
                     color=color, fontsize=11,
                 )  # fmt: skip
-        axes.set(xlabel="encoder layers", ylabel="test WER (%)", xticks=[6, 9, 12], xlim=(5.6, 12.9), ylim=(0.8, 3.6))
+        axes.set(
+            xlabel="encoder layers",
+            ylabel="test WER (%)",
+            xticks=[6, 9, 12],
+            xlim=(5.6, 12.9),
+            ylim=(0.8, 3.6),
+        )
         axes.grid(axis="y")
         axes.legend(frameon=False, loc="upper left", labelcolor=TEXT, fontsize=11)
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -114,7 +122,12 @@ def draw() -> None:
 def main() -> None:
     stale = [page for page in pages() if filled(text := page.read_text("utf-8")) != text]
     if "--check" in sys.argv[1:]:
-        sys.exit("\n".join(f"'{page}' must have the tables of {DATA}, but has others." for page in stale))
+        for page in stale:
+            print(
+                f"The tables of '{page}' must be those of '{DATA}', but are not. Run {__file__}.",
+                file=sys.stderr,
+            )
+        sys.exit(bool(stale))
     for page in stale:
         page.write_text(filled(page.read_text("utf-8")), encoding="utf-8")
     draw()

@@ -68,10 +68,10 @@ def _sandwich(sizes: list[int], rng: random.Random) -> list[int]:
 
 
 def default_shares(sizes: Sequence[int]) -> dict[int, float]:
-    """Six parts for the smallest size, three for the largest, one for all between (LOG.md).
+    """Six parts for the smallest size, three for the largest, one for all between.
 
     The smallest gets the most: larger sizes keep all its units and learn from its rows, too, and its rows are
-    the cheapest.
+    the cheapest (docs/results/2026-11-21-row-shares.md).
     """
     smallest, *between, largest = sorted(sizes) if len(sizes) > 1 else (*sizes, *sizes)
     parts = {smallest: 6.0, largest: 3.0} | {size: 1 / len(between) for size in between}

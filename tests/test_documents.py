@@ -1,0 +1,183 @@
+"""The documents: their headers, tables and figures, and the commands that they show."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results"
+BUILD = RESULTS / "build.py"
+ARCHIVE = sorted((RESULTS / "archive").glob("*.md"))
+CURRENT = sorted(RESULTS.glob("????-??-??-*.md"))
+DAYS = sorted((ROOT / "docs" / "log").glob("????-??-??.md"))
+HEADER = ["Date", "Status", "Commit", "Preset", "Task", "Hardware", "Seeds", "Command"]
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
+WITH_SETTINGS = {"supernet.train", "selection.study"}
+
+
+def read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def header(page: Path) -> dict[str, str]:
+    """The rows of the table under the title."""
+    title, blank, titles, rule, *rest = read(page).splitlines()
+    assert (title[:2], blank, titles, rule) == ("# ", "", "| | |", "|---|---|")
+    rows = [line.strip("| ").split(" | ", 1) for line in rest[: rest.index("")]]
+    return {key: value for key, value in rows}
+
+
+def test_results_fit_on_one_page() -> None:
+    text = read(ROOT / "RESULTS.md")
+    assert len(text.split()) <= 900
+    assert "## Known faults of these figures" in text
+    assert "## What is not shown" in text
+
+
+@pytest.mark.parametrize("page", CURRENT + ARCHIVE, ids=name)
+def test_a_study_has_its_header_and_a_summary(page: Path) -> None:
+    found = header(page)
+    assert list(found) == HEADER
+    assert all(found.values())
+    assert page.stem[:10] in found["Date"]
+    summary = read(page).split("\n\n")[2]
+    assert summary[0].isalpha()
+    assert 30 <= len(summary.split()) <= 100
+
+
+@pytest.mark.parametrize("page", CURRENT + ARCHIVE, ids=name)
+def test_what_was_superseded_lies_in_the_archive(page: Path) -> None:
+    status = header(page)["Status"]
+    assert (status == "current") == (page in CURRENT)
+    assert re.match(r"current$|void: |superseded by \[[^]]+\]\(\.\./[\w-]+\.md\)$", status)
+
+
+def test_the_indexes_list_every_page() -> None:
+    listed = LINK.findall(read(RESULTS / "index.md"))
+    assert {RESULTS / target for target in listed} >= {*CURRENT, *ARCHIVE}
+    days = re.findall(r"^\| \[[-\d]+\]\((.*?)\)", read(ROOT / "docs" / "log" / "index.md"), re.MULTILINE)
+    assert days == [day.name for day in reversed(DAYS)]
+
+
+def test_tables_are_those_of_the_data() -> None:
+    done = subprocess.run([sys.executable, BUILD, "--check"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_table_has_its_data_and_all_data_its_table() -> None:
+    used = [table for page in CURRENT + ARCHIVE for table in re.findall(r"<!-- table: (.*?) -->", read(page))]
+    assert sorted(used) == sorted(file.stem for file in (RESULTS / "data").iterdir())
+
+
+def test_a_table_that_differs_from_its_data_is_noticed() -> None:
+    spec = importlib.util.spec_from_file_location("build", BUILD)
+    assert spec is not None
+    assert spec.loader is not None
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    text = "before\n<!-- table: control-grown-alone -->\n| 9.99 |\n<!-- end of table -->\nafter\n"
+    filled = build.filled(text)
+    assert filled.startswith("before\n<!-- table: control-grown-alone -->\n| training, seed 0 | 12 layers |")
+    assert "| 12 layers grown alone, then cut | 1.78 | 1.81 | 1.59 | 21,128 |\n" in filled
+    assert filled.endswith("<!-- end of table -->\nafter\n")
+    assert "9.99" not in filled
+    assert build.markdown([["a|b", ""], ["1\n2", "3"]]) == "| a\\|b |  |\n|---|---|\n| 1<br>2 | 3 |"
+
+
+def test_the_figure_shows_the_means_of_its_tables() -> None:
+    shown = set(re.findall(r">(\d\.\d\d)<", read(RESULTS / "equal-compute.svg")))
+    rows = read(RESULTS / "data" / "equal-compute.csv").splitlines()[1:-1]
+    means = {mean for row in rows for mean in re.findall(r"\((\d\.\d\d)\)", row)}
+    assert len(means) == 9
+    assert means <= shown
+    assert {"1.78", "1.81", "1.59"} <= shown
+
+
+def test_every_rate_of_the_summary_stands_in_a_study() -> None:
+    studies = "".join(read(page) for page in CURRENT + ARCHIVE)
+    rates = re.findall(r"(?<![\d.])\d+\.\d\d(?!\d)", read(ROOT / "RESULTS.md"))
+    assert len(rates) > 20
+    assert [rate for rate in rates if rate not in studies] == []
+
+
+@pytest.mark.parametrize("page", [ROOT / "RESULTS.md", *CURRENT, *ARCHIVE, *DAYS], ids=name)
+def test_links_lead_to_files(page: Path) -> None:
+    targets = [target for target in LINK.findall(read(page)) if "://" not in target]
+    assert [target for target in targets if not (page.parent / target).is_file()] == []
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of each command of the project on a page, in blocks and within lines."""
+    text = read(page)
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    for line in lines + re.findall(r"`([^`\n]+)`", outside):
+        words = shlex.split(line, comments=True)
+        if words[:2] == ["python", "-m"]:
+            yield words[2:]
+
+
+SHOWN = [
+    pytest.param(words, id=" ".join(words))
+    for page in [ROOT / "RESULTS.md", *CURRENT]
+    for words in commands(page)
+]
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(SHOWN) > 20
+
+
+@pytest.mark.parametrize("words", SHOWN)
+def test_a_command_can_be_typed(words: list[str]) -> None:
+    module, *arguments = words
+    if module == "pytest":
+        assert [word for word in arguments if word.startswith("tests") and not (ROOT / word).exists()] == []
+    elif module == "tests.benchmarks.page":
+        assert (ROOT / "tests" / "benchmarks" / "page.py").is_file()
+    else:
+        args = parsed(module, arguments)
+        if module in WITH_SETTINGS:
+            assert problems(module, args) == []
+
+
+def parsed(module: str, arguments: list[str]) -> argparse.Namespace:
+    from supernet.console.parser import parse
+
+    found = importlib.import_module(module)
+    if hasattr(found, "__path__"):
+        found = importlib.import_module(f"{module}.__main__")
+    return parse(found.build_parser(), arguments)
+
+
+def problems(module: str, args: argparse.Namespace) -> list[str]:
+    """What is wrong with the settings of a training or study; corpora need not be there."""
+    from selection.commands.study import definition_data
+    from selection.study.definition import CompareDefinition, checked
+    from supernet.commands.train import layers
+    from supernet.runs.resolve import ConfigError, resolve
+
+    try:
+        if module == "supernet.train":
+            found = list[str]()
+            resolve(layers(args, found), problems=found)
+        else:
+            checked(CompareDefinition, definition_data(args))
+    except ConfigError as e:
+        return list(e.problems)
+    return []
