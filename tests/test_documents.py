@@ -35,9 +35,9 @@ def name(page: Path) -> str:
 
 def header(page: Path) -> dict[str, str]:
     """The rows of the table under the title."""
-    title, blank, titles, rule, *rest = read(page).splitlines()
-    assert (title[:2], blank, titles, rule) == ("# ", "", "| | |", "|---|---|")
-    rows = [line.strip("| ").split(" | ", 1) for line in rest[: rest.index("")]]
+    title, blank, first, rule, *rest = read(page).splitlines()
+    assert (title[:2], blank, rule) == ("# ", "", "|---|---|")
+    rows = [line.strip("| ").split(" | ", 1) for line in (first, *rest[: rest.index("")])]
     return {key: value for key, value in rows}
 
 
@@ -96,6 +96,9 @@ def test_a_table_that_differs_from_its_data_is_noticed() -> None:
     assert filled.endswith("<!-- end of table -->\nafter\n")
     assert "9.99" not in filled
     assert build.markdown([["a|b", ""], ["1\n2", "3"]]) == "| a\\|b |  |\n|---|---|\n| 1<br>2 | 3 |"
+    assert (
+        build.markdown([["1 (1–2)"], ["+3 [2, 4]"]]) == "| 1 (1\u2060–\u20602) |\n|---|\n| +3 [2,\u00a04] |"
+    )
 
 
 def test_the_figure_shows_the_means_of_its_tables() -> None:

@@ -25,6 +25,7 @@ DATA = RESULTS / "data"
 FIGURE = RESULTS / "equal-compute.svg"
 END = "<!-- end of table -->"
 TABLE = re.compile(rf"<!-- table: ([\w-]+) -->\n.*?{re.escape(END)}", re.DOTALL)
+INTERVAL = re.compile(r"\[[−\d., ]+\]|[\d.]+–[\d.]+")
 TEXT, GRID = "#7b838d", "#7b838d55"
 """Readable on white and on near-black, so that one file serves light and dark pages."""
 STYLE = {
@@ -57,10 +58,15 @@ def read(name: str) -> list[list[str]]:
 
 
 def markdown(rows: list[list[str]]) -> str:
-    """A Markdown table; a line break within a cell becomes ``<br>``."""
+    """A Markdown table. A line break within a cell becomes ``<br>``; an interval is never broken."""
     cells = [[cell.replace("|", r"\|").replace("\n", "<br>") for cell in row] for row in rows]
+    cells = [[INTERVAL.sub(_unbroken, cell) for cell in row] for row in cells]
     lines = [f"| {' | '.join(row)} |" for row in cells]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def _unbroken(found: re.Match[str]) -> str:
+    return found[0].replace(" ", "\u00a0").replace("–", "\u2060–\u2060")
 
 
 def filled(text: str) -> str:
