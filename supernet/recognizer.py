@@ -16,10 +16,10 @@ from torch import Tensor
 
 from supernet.audio.features import SAMPLE_RATE
 from supernet.audio.lengths import Lengths
-from supernet.audio.recordings import AudioError, complaint, mono, read, resampled
-from supernet.recognition.beam import Beam, decoder_for
+from supernet.audio.recordings import AudioError, complaint, mono, read_audio, resampled
+from supernet.recognition.beam import BeamConfig, decoder_for
 from supernet.recognition.decoding import Decoder
-from supernet.recognition.transcriber import Recording, Transcriber, log_probs
+from supernet.recognition.pipeline import Recording, Transcriber, log_probs
 from supernet.recognition.transcript import Transcript
 from supernet.runs.checkpoint import Model, load
 from supernet.runs.opening import choose, open_selection
@@ -62,7 +62,7 @@ class Recognizer:
         folder: str | PathLike[str],
         *,
         selection: str | PathLike[str] | None = None,
-        beam: Beam | None = None,
+        beam: BeamConfig | None = None,
         device: str | torch.device | None = None,
     ) -> Recognizer:
         """A run folder, or one that ``supernet.cut`` wrote, at its smallest size.
@@ -209,7 +209,7 @@ def _everything(model: Model) -> Selection:
 
 def _recording(audio: Audio, rate: int | None) -> Recording:
     if isinstance(audio, (str, PathLike)):
-        return read(Path(audio))
+        return read_audio(Path(audio))
     if rate is None or rate < 1:
         raise ValueError(f"`rate` must be the samples' rate in Hz, but is {rate} instead.")
     return resampled([mono(audio)], rate)

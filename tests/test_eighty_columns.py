@@ -24,7 +24,7 @@ from supernet.commands.latency import _table as latency_table
 from supernet.console.fitted import Fitted
 from supernet.console.screen import Screen
 from supernet.console.tables import groups_table, results_table
-from supernet.export.acceptance import Verdict
+from supernet.export.acceptance import FileCheck
 from supernet.latency.measure import MEMORY_AT, SECONDS
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice
@@ -76,7 +76,7 @@ def latency() -> dict[str, Any]:
 
 def exports(folder: Path) -> Fitted:
     table = export_table(Run(folder / LONG), True)
-    found = Verdict("model.int8.onnx", 123_456_789, True, 1.2e-5, 0.0, 0.1234, 0.1111, 1234)
+    found = FileCheck("model.int8.onnx", 123_456_789, True, 1.2e-5, 0.0, 0.1234, 0.1111, 1234)
     _add_rows(table, Choice("latency=20ms", Subnet("layer", ("layers.0",))), [found])
     return table
 

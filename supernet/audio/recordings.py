@@ -70,7 +70,7 @@ def seconds(file: Path) -> float:
         return 0.0
 
 
-def read(file: Path | BinaryIO) -> Iterator[Tensor]:
+def read_audio(file: Path | BinaryIO) -> Iterator[Tensor]:
     """Blocks (S,) of a recording in mono at 16 kHz; channels are averaged.
 
     A file may be a pipe or an open stream, too. Raises ``AudioError``, also in the middle.

@@ -15,7 +15,7 @@ from supernet.console.screen import console
 from supernet.console.tables import groups_table, results_table
 from supernet.console.text import note
 from supernet.errors import Checks
-from supernet.evaluation.score_sizes import Evaluation, Heard, score_sizes
+from supernet.evaluation.score_sizes import Evaluation, SplitTranscripts, score_sizes
 from supernet.recognition.beam import decoder_for
 from supernet.recognition.decoding import GREEDY
 from supernet.runs.opening import choose, open_model, open_selection
@@ -25,20 +25,22 @@ from supernet.scoring.error_rates import Score
 from supernet.system.files import safe_name
 from supernet.task import SPLITS
 
-_GROUPS: dict[str, Callable[[Heard], Mapping[str, Mapping[str, Score]]]] = {
-    "speaker": Heard.by_speaker,
-    "length": Heard.by_length,
+_GROUPS: dict[str, Callable[[SplitTranscripts], Mapping[str, Mapping[str, Score]]]] = {
+    "speaker": SplitTranscripts.by_speaker,
+    "length": SplitTranscripts.by_length,
 }
 
 
 def evaluate(args: argparse.Namespace) -> None:
     """The command ``evaluate``."""
     title, groups, found = _score(args)
-    for split in found.heard:
+    for split in found.transcripts:
         results = {"title": f"{title}, {split}", "sizes": found.sizes}
         console.print(results_table(results, split))
         for group in groups:
-            console.print(groups_table(f"by {group}, {split}", group, _GROUPS[group](found.heard[split])))
+            console.print(
+                groups_table(f"by {group}, {split}", group, _GROUPS[group](found.transcripts[split]))
+            )
     say_next(
         (command("transcribe", args.run, "speech.wav"), "the text of a recording"),
         (command("select", args.run), "other sizes, and other ways to choose units"),

@@ -13,7 +13,7 @@ from supernet.console.fitted import Fitted
 from supernet.console.front import command, program, say_next
 from supernet.console.progress import progress
 from supernet.console.screen import console
-from supernet.export.acceptance import Verdict
+from supernet.export.acceptance import FileCheck
 from supernet.export.eager import Torch
 from supernet.export.executorch import ExecuTorch
 from supernet.export.export import Examiner, NotAccepted, export
@@ -74,13 +74,13 @@ def _export_all(args: argparse.Namespace) -> list[str]:
             report("exporting", i, len(folders))
             cut = Cut.of(run, model, selection, choice)
             try:
-                verdicts = export(cut, FORMATS[args.format](), folder, args.int8, examiner)
+                checks = export(cut, FORMATS[args.format](), folder, args.int8, examiner)
             except NotAccepted as e:
-                verdicts = e.verdicts
+                checks = e.checks
                 problems.append(f"{choice.budget}: {e}. '{folder}' was not written.")
             else:
                 written[choice] = folder
-            _add_rows(table, choice, verdicts)
+            _add_rows(table, choice, checks)
     console.print(table)
     for choice, folder in written.items():
         console.print(f"{choice.budget}: {folder}")
@@ -137,8 +137,8 @@ def _table(run: Run, unchecked: bool) -> Fitted:
     return table
 
 
-def _add_rows(table: Fitted, choice: Choice, verdicts: list[Verdict]) -> None:
-    for v in verdicts:
+def _add_rows(table: Fitted, choice: Choice, checks: list[FileCheck]) -> None:
+    for v in checks:
         table.add_row(
             choice.budget,
             v.file,

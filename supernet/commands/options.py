@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Iterable
 
 from supernet.console.text import note
-from supernet.recognition.beam import Beam, BeamSearch
+from supernet.recognition.beam import BeamConfig, BeamSearch
 from supernet.recognition.decoding import Decoder
 from supernet.runs.resolve import ConfigError, Data, parse_set
 
 
-def open_beam(args: argparse.Namespace) -> Beam | None:
+def open_beam(args: argparse.Namespace) -> BeamConfig | None:
     """The beam search that the options ask for, if they do."""
     given = {"size": args.beam, "lm": args.lm, "lexicon": args.lexicon}
     given |= {"lm_weight": args.lm_weight, "word_score": args.word_score}
@@ -20,7 +20,7 @@ def open_beam(args: argparse.Namespace) -> Beam | None:
         raise ConfigError(["`--lm-weight` must come with --lm, but there is none."])
     if args.lm is None and args.lexicon is None and "word_score" in given:
         raise ConfigError(["`--word-score` must come with --lm or --lexicon, but there is none."])
-    return Beam(**given) if given else None
+    return BeamConfig(**given) if given else None
 
 
 def corpus_changes(settings: Iterable[str]) -> list[Data]:

@@ -15,7 +15,7 @@ from supernet import engine
 from supernet.commands.advice import left_out, say_what_next, unlearned
 from supernet.commands.dry_run import dry_run
 from supernet.console.front import command, say_next
-from supernet.console.progress import Shown, progress
+from supernet.console.progress import ProgressDisplay, progress
 from supernet.console.screen import console
 from supernet.console.tables import results_table
 from supernet.console.text import fail, is_main_process, note, remark, say
@@ -253,8 +253,10 @@ def _finish(
 class Follower:
     """Follows a training: the bar, and the scores over time."""
 
-    def __init__(self, run: Run, resolved: Resolved, shown: Shown, validated: Validated | None) -> None:
-        self._run, self._config, self._shown, self._validated = run, resolved.config, shown, validated
+    def __init__(
+        self, run: Run, resolved: Resolved, display: ProgressDisplay, validated: Validated | None
+    ) -> None:
+        self._run, self._config, self._display, self._validated = run, resolved.config, display, validated
         self._phases: list[tuple[str, int]] = []
         self._begun, self._loss, self._rates = False, "", ""
 
@@ -269,7 +271,7 @@ class Follower:
             self._begun = True
             how = "begins" if step == 1 else f"goes on from update {step:,}"
             remark(f"Training {how}: {self._config.train.num_steps:,} updates in all.")
-        self._shown("training", step, self._config.train.num_steps)
+        self._display("training", step, self._config.train.num_steps)
 
     def on_publish(
         self, step: int, scores: list[float], gates: list[float] | None, losses: Mapping[str, float]
@@ -284,7 +286,7 @@ class Follower:
         return [name for name, start in self._phases if start < step][-1]
 
     def _tell(self, step: int) -> None:
-        self._shown.tell(f"{self._phase(step)}{self._loss}{self._rates}")
+        self._display.tell(f"{self._phase(step)}{self._loss}{self._rates}")
 
     def on_validated(self, step: int, measure: Measure, values: Mapping[str, object]) -> None:
         rates = {k: float(v) for k, v in values.items() if k.partition("/")[0] in COLUMN}  # type: ignore[arg-type]

@@ -16,7 +16,8 @@ from supernet.commands.options import note_left_out, open_beam
 from supernet.console.progress import progress
 from supernet.console.text import complain, json_encodable, note, put
 from supernet.recognition.chunks import CHUNK_SECONDS
-from supernet.recognition.transcript import FORMATS, SUBTITLES, SUFFIXES, Transcript
+from supernet.recognition.transcript import Transcript
+from supernet.recognition.transcript_formats import FORMATS, SUBTITLES, SUFFIXES
 from supernet.recognizer import Recognizer
 from supernet.runs.run import RunError
 from supernet.system.files import write_whole
@@ -36,7 +37,7 @@ class Source:
     """As far as its header tells."""
 
     def blocks(self) -> Iterator[Tensor]:
-        return audio.read(sys.stdin.buffer if self.name == STDIN else Path(self.name))
+        return audio.read_audio(sys.stdin.buffer if self.name == STDIN else Path(self.name))
 
 
 def transcribe(args: argparse.Namespace) -> int:

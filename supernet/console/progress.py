@@ -26,7 +26,7 @@ LINE_SECONDS, SHARE_SECONDS, SHARE = 30.0, 5.0, 0.1
 """Away from a terminal, a line is written after so long, or earlier if so much more is done."""
 
 
-class Shown:
+class ProgressDisplay:
     """How far each kind of work has come: ``shown(what, done, total)``."""
 
     def __call__(self, what: str, done: int, total: int) -> None:
@@ -36,7 +36,7 @@ class Shown:
         """Say how the work at hand is going."""
 
 
-class Bars(Shown):
+class Bars(ProgressDisplay):
     """A bar for each kind of work, and a line under them."""
 
     def __init__(self, bars: _Bars) -> None:
@@ -61,7 +61,7 @@ class _Bars(Progress):
             yield self.console.render_str(self.told, overflow="ellipsis")
 
 
-class Lines(Shown):
+class Lines(ProgressDisplay):
     """A line on standard error now and then; nothing about work that is done in a moment."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -101,13 +101,13 @@ def duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def progress() -> Iterator[Shown]:
-    """Show progress on the first process: bars on standard output or error, whichever is a terminal."""
+def progress(screen: Screen = console) -> Iterator[ProgressDisplay]:
+    """Show progress on the first process: bars on ``screen`` or standard error, whichever is a terminal."""
     if is_quiet() or not is_main_process():
-        yield Shown()
+        yield ProgressDisplay()
         return
     # What is printed meanwhile goes where it should: redirected output is left alone, without a bar in it.
-    where = console if console.is_terminal else Screen(stderr=True)
+    where = screen if screen.is_terminal else Screen(stderr=True)
     if not where.is_terminal:
         yield Lines()
         return
@@ -118,5 +118,5 @@ def progress() -> Iterator[Shown]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with _Bars(*columns, console=where, transient=True, redirect_stdout=where is console) as bars:
+    with _Bars(*columns, console=where, transient=True, redirect_stdout=where is screen) as bars:
         yield Bars(bars)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rapidfuzz.distance import Levenshtein
 
 from supernet.reporting.pages import page_environment
-from supernet.scoring.error_rates import UNKNOWN, Measure, Rows, Score
+from supernet.scoring.error_rates import UNKNOWN, Measure, Score, TranscriptRows
 
 NUM_WORST = 50
 NUM_CONFUSIONS = 20
@@ -73,7 +73,7 @@ def confusions(aligned: Sequence[Aligned], number: int = NUM_CONFUSIONS) -> list
     return sorted(counts.items(), key=lambda item: (-item[1], item[0].reference, item[0].hypothesis))[:number]
 
 
-def page(title: str, rows: Rows, score: Score, speakers: Mapping[str, str]) -> str:
+def page(title: str, rows: TranscriptRows, score: Score, speakers: Mapping[str, str]) -> str:
     """A page of HTML that needs nothing else: the most frequent errors, the worst utterances in pairs."""
     environment = page_environment("supernet")
     aligned = [align(*row, score.measure) for row in rows]
@@ -89,7 +89,7 @@ def page(title: str, rows: Rows, score: Score, speakers: Mapping[str, str]) -> s
     )
 
 
-def trn(rows: Rows, speakers: Mapping[str, str]) -> tuple[str, str]:
+def trn(rows: TranscriptRows, speakers: Mapping[str, str]) -> tuple[str, str]:
     """References and hypotheses as sclite's trn files: words and ``(speaker-utterance)`` in each line.
 
     sclite takes what stands before the first - or _ as the speaker (``-i rm``), who is therefore written

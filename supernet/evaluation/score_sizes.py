@@ -16,16 +16,16 @@ from supernet.network.supernet_ctc import num_parameters
 from supernet.recognition.decoding import GREEDY, Decoder, texts
 from supernet.runs.checkpoint import Model
 from supernet.runs.run import Run
-from supernet.scoring.error_rates import UNKNOWN, Rows, Score, length_group, score, score_groups
+from supernet.scoring.error_rates import UNKNOWN, Score, TranscriptRows, length_group, score, score_groups
 from supernet.task import Batch, ProgressCallback, Task
 from supernet.units import Kept, Subnet
 
 
 @dataclass(frozen=True)
-class Heard:
+class SplitTranscripts:
     """What each subnet, by its label, wrote for a split, and what is known of the utterances."""
 
-    rows: dict[str, Rows]
+    rows: dict[str, TranscriptRows]
     seconds: dict[str, float]
     speakers: Mapping[str, str]
 
@@ -54,7 +54,7 @@ class Evaluation:
     """``sizes`` is what ``results.json`` holds under this name."""
 
     sizes: dict[str, Any]
-    heard: dict[str, Heard]
+    transcripts: dict[str, SplitTranscripts]
 
 
 @torch.inference_mode()
@@ -64,11 +64,11 @@ def recognize(
     subnets: Mapping[str, Subnet],
     report: ProgressCallback,
     decoder: Decoder = GREEDY,
-) -> dict[str, Rows]:
+) -> dict[str, TranscriptRows]:
     """What each subnet writes for every utterance, all subnets in one walk through the supernet."""
     recognizer = model.recognizer
     kept = {label: recognizer.table.kept(subnet) for label, subnet in subnets.items()}
-    rows: dict[Kept, Rows] = {k: [] for k in kept.values()}
+    rows: dict[Kept, TranscriptRows] = {k: [] for k in kept.values()}
     for i, batch in enumerate(batches):
         batch.to(recognizer.scores.device)
         for k, log_probs_BSV, lengths, _ in recognizer.score_all(batch, rows):
@@ -98,25 +98,27 @@ def score_sizes(
     run.prepare_transcripts(names.values())
     found = Evaluation(costs(model, task, subnets, splits[0]), {})
     for split in splits:
-        heard = found.heard[split] = listen(model, task, subnets, split, report, decoder)
-        for label, rows in heard.rows.items():
+        transcripts = found.transcripts[split] = transcribe_split(
+            model, task, subnets, split, report, decoder
+        )
+        for label, rows in transcripts.rows.items():
             _, references, hypotheses = zip(*rows, strict=True)
             result = score(references, hypotheses)
             found.sizes[label][split] = result.as_json()
             name = names[split, label]
-            shown = page(f"{run.name}, {name}", rows, result, heard.speakers)
-            run.save_transcripts(name, rows, trn(rows, heard.speakers), shown)
+            shown = page(f"{run.name}, {name}", rows, result, transcripts.speakers)
+            run.save_transcripts(name, rows, trn(rows, transcripts.speakers), shown)
     return found
 
 
-def listen(
+def transcribe_split(
     model: Model,
     task: Task,
     subnets: Mapping[str, Subnet],
     split: str,
     report: ProgressCallback,
     decoder: Decoder = GREEDY,
-) -> Heard:
+) -> SplitTranscripts:
     """What each subnet writes for ``split``."""
     seconds: dict[str, float] = {}
 
@@ -126,7 +128,7 @@ def listen(
             yield batch
 
     rows = recognize(model, measured(), subnets, report, decoder)
-    return Heard(rows, seconds, task.speakers(split))
+    return SplitTranscripts(rows, seconds, task.speakers(split))
 
 
 def costs(model: Model, task: Task, subnets: Mapping[str, Subnet], split: str = "test") -> dict[str, Any]:

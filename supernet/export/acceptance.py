@@ -34,7 +34,7 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FileCheck:
     """How one exported file compares with the cut model."""
 
     file: str

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from supernet.errors import UserError
-from supernet.export.acceptance import Texts, Verdict, largest_difference, write_texts
+from supernet.export.acceptance import FileCheck, Texts, largest_difference, write_texts
 from supernet.export.eager import Eager
 from supernet.export.formats import Format, Runtime, Written
 from supernet.runs.cut_model import Cut
@@ -21,9 +21,9 @@ RECORD = "export.json"
 class NotAccepted(UserError):
     """An export does not compute what the cut model computes; nothing is left of it."""
 
-    def __init__(self, verdicts: list[Verdict]) -> None:
-        super().__init__("; ".join(v.problem for v in verdicts if v.problem))
-        self.verdicts = verdicts
+    def __init__(self, checks: list[FileCheck]) -> None:
+        super().__init__("; ".join(v.problem for v in checks if v.problem))
+        self.checks = checks
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Examiner:
     """As a fraction."""
     report: ProgressCallback
 
-    def examine(self, format: Format, cut: Cut, written: list[Written]) -> list[Verdict]:
-        """A verdict for each file."""
+    def examine(self, format: Format, cut: Cut, written: list[Written]) -> list[FileCheck]:
+        """A check for each file."""
         reference = Eager(cut.model.recognizer)
         texts = self._texts(reference, cut, f"{cut.subnet.size}, cut")
         return [self._compare(format.open(w.file), w, reference, texts, cut) for w in written]
@@ -49,38 +49,38 @@ class Examiner:
 
     def _compare(
         self, runtime: Runtime, written: Written, reference: Runtime, expected: Texts | None, cut: Cut
-    ) -> Verdict:
+    ) -> FileCheck:
         file, exact = written.file, written.exact
         difference = largest_difference(runtime, reference)
         margin = 0.0 if exact else self.int8_margin
-        verdict = Verdict(file.name, file.stat().st_size, exact, difference, margin)
-        if verdict.problem or expected is None:
-            return verdict
+        check = FileCheck(file.name, file.stat().st_size, exact, difference, margin)
+        if check.problem or expected is None:
+            return check
         found = self._texts(runtime, cut, f"{cut.subnet.size}, {file.name}")
         assert found is not None
         differ = sum(a != b for a, b in zip(found.hypotheses, expected.hypotheses, strict=True))
-        verdict = replace(verdict, rate=found.rate, cut_rate=expected.rate, measure=expected.measure)
-        return replace(verdict, texts_that_differ=differ)
+        check = replace(check, rate=found.rate, cut_rate=expected.rate, measure=expected.measure)
+        return replace(check, texts_that_differ=differ)
 
 
-def export(cut: Cut, format: Format, folder: Path, int8: bool, examiner: Examiner) -> list[Verdict]:
+def export(cut: Cut, format: Format, folder: Path, int8: bool, examiner: Examiner) -> list[FileCheck]:
     """Write ``cut`` into ``folder`` whole. Raises ``NotAccepted``, and leaves nothing, where a file is
     not good enough.
     """
     with whole_folder(folder) as temporary:
         written = format.write(cut, temporary, int8)
-        verdicts = examiner.examine(format, cut, written)
-        if any(verdict.problem for verdict in verdicts):
-            raise NotAccepted(verdicts)
-        _save_record(cut, format, verdicts, temporary / RECORD)
-    return verdicts
+        checks = examiner.examine(format, cut, written)
+        if any(check.problem for check in checks):
+            raise NotAccepted(checks)
+        _save_record(cut, format, checks, temporary / RECORD)
+    return checks
 
 
-def _save_record(cut: Cut, format: Format, verdicts: list[Verdict], path: Path) -> None:
+def _save_record(cut: Cut, format: Format, checks: list[FileCheck], path: Path) -> None:
     record = {
         "format": format.name,
         "model": cut.description(),
-        "compared_on_test": verdicts[0].rate is not None,
-        "files": [asdict(verdict) for verdict in verdicts],
+        "compared_on_test": checks[0].rate is not None,
+        "files": [asdict(check) for check in checks],
     }
     write_json(path, record)

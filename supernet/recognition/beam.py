@@ -35,7 +35,7 @@ _NO_WORDS = ("<s>", "</s>", "<unk>", "<UNK>")
 
 
 @dataclass(frozen=True)
-class Beam:
+class BeamConfig:
     """How to search. Without a language model or a lexicon any sequence of tokens may be found, and the one
     that is likeliest over all of its alignments is.
     """
@@ -57,7 +57,7 @@ class BeamSearch:
     model's own tokens. Raises ``ArgumentError`` where ``beam`` cannot be used.
     """
 
-    def __init__(self, beam: Beam, tokens: Tokens) -> None:
+    def __init__(self, beam: BeamConfig, tokens: Tokens) -> None:
         self._beam, self._tokens = beam, tokens
         if problems := list(_problems(beam, tokens)):
             raise ArgumentError(_ARGUMENTS, *problems)
@@ -163,7 +163,7 @@ class BeamSearch:
         )
 
 
-def decoder_for(beam: Beam | None, tokens: Tokens) -> Decoder:
+def decoder_for(beam: BeamConfig | None, tokens: Tokens) -> Decoder:
     """Greedy decoding where no beam search is wanted. Raises as ``BeamSearch``."""
     return GREEDY if beam is None else BeamSearch(beam, tokens)
 
@@ -180,7 +180,7 @@ def nothing_new(log_probs_SV: Tensor) -> Tensor:
     return torch.where(repeats_S & is_last_S, log_probs_SV.max(dim=1).values, log_probs_SV[:, BLANK_ID])
 
 
-def _problems(beam: Beam, tokens: Tokens) -> Iterator[str]:
+def _problems(beam: BeamConfig, tokens: Tokens) -> Iterator[str]:
     if beam.size < 1:
         yield f"`beam` must follow at least 1 path, but follows {beam.size} instead."
     for name, path in (("lm", beam.lm), ("lexicon", beam.lexicon)):

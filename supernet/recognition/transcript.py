@@ -1,17 +1,12 @@
-"""What was said and when, and the formats it is written in."""
+"""The transcript of a recording: words and tokens with their times."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from supernet.recognition.decoding import Span, spans, words
 from supernet.text.tokens import Tokens
-
-_CUE_SECONDS, _CUE_CHARACTERS, _CUE_PAUSE = 6.0, 84, 1.0
-"""A subtitle is at most so long, fills two lines at most, and ends before so long a pause."""
-_CUE_SHORTEST = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,76 +53,3 @@ def transcript(found: Sequence[tuple[list[Timed], list[Timed]]], seconds: float)
 def _timed(part: Sequence[Span], start: int, tokens: Tokens, frame: float) -> Timed:
     ends = ((start + end) * frame for end in (part[0].start, part[-1].stop))
     return Timed(tokens.decode([span.token for span in part]), *(round(end, 3) for end in ends))
-
-
-def as_text(name: str, result: Transcript) -> str:
-    """A line: the recording's name, a tab, the text."""
-    return f"{name}\t{result.text}\n"
-
-
-def as_json(name: str, result: Transcript) -> str:
-    """A line of JSON."""
-    data = {"file": name, "seconds": round(result.seconds, 3), "text": result.text}
-    data["words"] = [asdict(word) for word in result.words]
-    return json.dumps(data, ensure_ascii=False) + "\n"
-
-
-def as_srt(name: str, result: Transcript) -> str:
-    """SubRip subtitles."""
-    blocks = [
-        f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{' '.join(word.text for word in cue)}\n"
-        for number, (cue, start, end) in enumerate(cues(result), 1)
-    ]
-    return "\n".join(blocks)
-
-
-def as_vtt(name: str, result: Transcript) -> str:
-    """WebVTT subtitles, with each word's start inside."""
-    blocks = [
-        f"{_clock(start, '.')} --> {_clock(end, '.')}\n{' '.join(map(_vtt_word, cue, range(len(cue))))}\n"
-        for cue, start, end in cues(result)
-    ]
-    return "\n".join(["WEBVTT\n", *blocks])
-
-
-FORMATS: dict[str, Callable[[str, Transcript], str]] = {
-    "text": as_text,
-    "jsonl": as_json,
-    "srt": as_srt,
-    "vtt": as_vtt,
-}
-SUFFIXES = {"text": "txt", "jsonl": "jsonl", "srt": "srt", "vtt": "vtt"}
-SUBTITLES = ("srt", "vtt")
-
-
-def cues(result: Transcript) -> list[tuple[list[Timed], float, float]]:
-    """The words of each subtitle with its start and end; none is too short to be read, none overlap."""
-    groups: list[list[Timed]] = []
-    for word in result.words:
-        if not groups or _is_full(groups[-1], word):
-            groups.append([])
-        groups[-1].append(word)
-    limits = [*(group[0].start for group in groups[1:]), float("inf")]
-    return [
-        (group, group[0].start, min(max(group[-1].end, group[0].start + _CUE_SHORTEST), limit))
-        for group, limit in zip(groups, limits, strict=False)
-    ]
-
-
-def _is_full(cue: list[Timed], word: Timed) -> bool:
-    return (
-        word.end - cue[0].start > _CUE_SECONDS
-        or word.start - cue[-1].end > _CUE_PAUSE
-        or sum(len(w.text) + 1 for w in cue) + len(word.text) > _CUE_CHARACTERS
-    )
-
-
-def _vtt_word(word: Timed, index: int) -> str:
-    text = word.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return text if index == 0 else f"<{_clock(word.start, '.')}>{text}"
-
-
-def _clock(seconds: float, separator: str) -> str:
-    milliseconds = round(seconds * 1000)
-    minutes, rest = divmod(milliseconds, 60_000)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}{separator}{rest % 1000:03}"

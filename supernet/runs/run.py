@@ -13,7 +13,7 @@ import yaml
 from supernet.config import Config
 from supernet.errors import ArgumentError, UserError
 from supernet.runs.records import ResultsRecord, checked
-from supernet.scoring.error_rates import Rows
+from supernet.scoring.error_rates import TranscriptRows
 from supernet.system.files import read_json, read_text, read_yaml, refusal, safe_name, write_json, write_whole
 from supernet.system.folders import check_closed
 from supernet.task import Skipped
@@ -232,7 +232,7 @@ class Run:
         """The same for transcripts of these names. Raises ``UserError``, too."""
         self.prepare(*{self.transcripts_file(name).parent for name in names})
 
-    def save_transcripts(self, name: str, rows: Rows, trn: tuple[str, str], page: str) -> None:
+    def save_transcripts(self, name: str, rows: TranscriptRows, trn: tuple[str, str], page: str) -> None:
         """What one size recognized: id, reference, hypothesis; the same as sclite's files of references and
         hypotheses; the worst utterances as a page.
         """
@@ -243,7 +243,7 @@ class Run:
             write_whole(file.with_name(f"{name}.{side}.trn"), text)
         write_whole(file.with_name(f"{name}.html"), page)
 
-    def transcripts(self, name: str) -> Rows:
+    def transcripts(self, name: str) -> TranscriptRows:
         """What ``save_transcripts`` saved. Raises ``RunError`` where there is nothing."""
         file = self.transcripts_file(name)
         rows = [line.split("\t") for line in read_text(file).removesuffix("\n").split("\n")]

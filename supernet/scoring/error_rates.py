@@ -36,7 +36,7 @@ _LONGEST_WORD = 20
 UNKNOWN = "unknown"
 """The speaker of whom nothing is known."""
 
-Rows = list[tuple[str, str, str]]
+TranscriptRows = list[tuple[str, str, str]]
 """Utterance, reference, hypothesis."""
 
 

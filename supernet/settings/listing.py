@@ -61,17 +61,17 @@ def is_mapping(annotation: Any) -> bool:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return REQUIRED
-    return _shown(field.get_default(call_default_factory=True))
+    return _as_yaml(field.get_default(call_default_factory=True))
 
 
-def _shown(value: Any) -> str:
-    """A value as it is given to ``--set``."""
+def _as_yaml(value: Any) -> str:
+    """A value as it is written in YAML."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_shown, value))}]"
+        return f"[{', '.join(map(_as_yaml, value))}]"
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {_shown(item)}' for key, item in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {_as_yaml(item)}' for key, item in value.items())}}}"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -24,7 +24,7 @@ from supernet.audio.features import LOG_MEL, fbank
 from supernet.audio.recordings import AudioError
 from supernet.errors import ArgumentError
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.recognition.beam import Beam
+from supernet.recognition.beam import BeamConfig
 from supernet.recognition.decoding import greedy
 from supernet.recognition.transcript import Transcript
 from supernet.runs import checkpoint
@@ -101,8 +101,11 @@ def test_the_version_is_the_installed_one() -> None:
     [
         ({"device": "cuda:99"}, "`device` must be a GPU of this machine, which has "),
         ({"device": "gpu"}, "`device` must be cpu, cuda or cuda:N, but is 'gpu'"),
-        ({"beam": Beam(0)}, "`beam` must follow at least 1 path, but follows 0"),
-        ({"beam": Beam(lm=Path("gone"))}, "`lm` must be a readable file, but there is no such file: 'gone'"),
+        ({"beam": BeamConfig(0)}, "`beam` must follow at least 1 path, but follows 0"),
+        (
+            {"beam": BeamConfig(lm=Path("gone"))},
+            "`lm` must be a readable file, but there is no such file: 'gone'",
+        ),
         (
             {"selection": "gone"},
             "`selection` must be a subnet or a selection, but there is no such file: 'gone'",
@@ -261,11 +264,11 @@ def test_what_cannot_be_used_is_named(loaded: Recognizer, folder: Path, tmp_path
 
 def test_beam_search_through_the_api(loaded: Recognizer, folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("flashlight.lib.text.decoder.kenlm", reason="beam search needs the extra 'lm'")
-    assert Recognizer.load(folder, beam=Beam(1)).transcribe(recordings(), 16_000) == loaded.transcribe(
+    assert Recognizer.load(folder, beam=BeamConfig(1)).transcribe(recordings(), 16_000) == loaded.transcribe(
         recordings(), 16_000
     )
     (tmp_path / "words.txt").write_text("ab\nc\n")
-    found = Recognizer.load(folder, beam=Beam(lexicon=tmp_path / "words.txt")).transcribe(
+    found = Recognizer.load(folder, beam=BeamConfig(lexicon=tmp_path / "words.txt")).transcribe(
         recordings(), 16_000
     )
     assert {word.text for result in found for word in result.words} <= {"ab", "c"}

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supernet.audio import recordings as audio
-from supernet.audio.recordings import AudioError, mono, read, resampled
+from supernet.audio.recordings import AudioError, mono, read_audio, resampled
 from tests.tasks.folders import tone
 
 
 def whole(file: Path) -> torch.Tensor:
-    return torch.cat(list(read(file)))
+    return torch.cat(list(read_audio(file)))
 
 
 @settings(max_examples=12)
@@ -81,7 +81,7 @@ def test_what_can_be_read_only_once_is_read_like_a_file(tmp_path: Path) -> None:
 
 def test_a_stream_that_does_not_begin_like_audio_is_not_read_to_its_end() -> None:
     for endless in ("/dev/zero", "/dev/urandom"):
-        with pytest.raises(AudioError, match="Format not recognized"):
+        with pytest.raises(AudioError, match=r"Format not recogni[sz]ed"):
             whole(Path(endless))
     with pytest.raises(AudioError, match="it is empty"):
         whole(Path("/dev/null"))
@@ -148,7 +148,7 @@ def test_unreadable_files_are_errors_also_in_the_middle(tmp_path: Path) -> None:
     (tmp_path / "short.wav").write_bytes(b"RIFF")
     reasons = {
         "broken.flac": "lost sync",
-        "short.wav": "",
+        "short.wav": r"\w",
         "gone.wav": "there is no such file",
         ".": "is a folder",
     }
@@ -161,7 +161,7 @@ def test_unreadable_files_are_errors_also_in_the_middle(tmp_path: Path) -> None:
 
 def test_blocks_are_short_however_long_the_file(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.flac", np.tile(tone(1.0, rate=8000), 90), 8000)
-    lengths = [len(block) for block in read(tmp_path / "long.flac")]
+    lengths = [len(block) for block in read_audio(tmp_path / "long.flac")]
     assert sum(lengths) == 90 * 16_000
     assert max(lengths) <= 2 * audio.BLOCK_SECONDS * 16_000
     assert audio.seconds(tmp_path / "long.flac") == 90

@@ -18,7 +18,7 @@ from supernet.commands.export import FORMATS
 from supernet.console.front import GROUP, called_through, command
 from supernet.console.parser import Parser, parse, whole
 from supernet.export.__main__ import FORMATS as NAMES
-from supernet.recognition import transcript
+from supernet.recognition import transcript_formats
 from supernet.train import main as train
 from tests.supernet.processes import REPOSITORY, environment
 
@@ -168,7 +168,7 @@ def test_help_is_readable_wherever_it_goes(tmp_path: Path) -> None:
 
 def test_the_names_of_formats_are_those_that_there_are() -> None:
     assert set(NAMES) == set(FORMATS)
-    assert set(transcribe.FORMATS) == set(transcript.FORMATS)
+    assert set(transcribe.FORMATS) == set(transcript_formats.FORMATS)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from supernet.console import progress as module
 from supernet.console.guard import main_guard
 from supernet.console.progress import LINE_SECONDS, SHARE_SECONDS, Lines, progress
 from supernet.console.screen import Screen
@@ -72,11 +71,10 @@ def test_a_line_says_how_it_goes(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "training: 500 of 1,000 (50%), 50 s left, joint, loss 1.234\n"
 
 
-def test_a_bar_says_how_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_says_how_it_goes() -> None:
     file = io.StringIO()
     screen = Screen(file=file, force_terminal=True, width=80, color_system=None)
-    monkeypatch.setattr(module, "console", screen)
-    with progress() as shown:
+    with progress(screen) as shown:
         shown("training", 500, 1000)
         shown.tell("joint, loss 1.234, validation WER 6: 3.1%  9: 2.8%  12: 2.5%  [/b]")
     drawn = file.getvalue()

@@ -118,11 +118,10 @@ def test_each_line_of_a_message_is_an_error(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == "error: one\nerror: two\\x85three \\x1b[8m\n"
 
 
-def test_names_of_work_are_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_work_are_text() -> None:
     file = io.StringIO()
     screen = Screen(file=file, force_terminal=True, width=120)
-    monkeypatch.setattr("supernet.console.progress.console", screen)
-    with progress() as report:
+    with progress(screen) as report:
         report("reading [/x] \x1b]0;t\x07", 1, 2)
     assert r"reading [/x] \x1b]0;t\x07" in file.getvalue()
 

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supernet.evaluation.alignment import NUM_WORST, Pair, align, confusions, page, trn, worst
-from supernet.scoring.error_rates import Rows, count_errors, score
+from supernet.scoring.error_rates import TranscriptRows, count_errors, score
 from tests.supernet.reporting.html import Page
 
 words = st.lists(st.sampled_from(["a", "b", "ab", "ba"]), max_size=7).map(" ".join)
-ROWS: Rows = [
+ROWS: TranscriptRows = [
     ("u-1", "the cat sat", "the cat sat"),
     ("u-2", "the <cat> & dog", "a <cat> & dog sat"),
     ("u-3", "on the mat", "on mat"),
@@ -63,7 +63,7 @@ def test_trn_has_a_line_for_each_utterance_and_a_speaker_without_separators() ->
     assert trn(ROWS[:1], {})[0] == "the cat sat (unknown-u-1)\n"
 
 
-def rendered(rows: Rows) -> str:
+def rendered(rows: TranscriptRows) -> str:
     result = score([reference for _, reference, _ in rows], [hypothesis for _, _, hypothesis in rows])
     return page("run, test-6", rows, result, {"u-2": "anna"})
 

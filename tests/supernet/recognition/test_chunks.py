@@ -13,10 +13,10 @@ from torch import Tensor
 
 from supernet.audio.recordings import AudioError
 from supernet.recognition import chunks as chunks_module
-from supernet.recognition import transcriber as transcription
+from supernet.recognition import pipeline
 from supernet.recognition.chunks import Passage, Stitcher, chunks, find_seam
 from supernet.recognition.decoding import GREEDY, greedy, spans
-from supernet.recognition.transcriber import LogProbs, Transcriber
+from supernet.recognition.pipeline import LogProbs, Transcriber
 from supernet.recognition.transcript import Transcript
 from supernet.text.tokens import Tokens
 from tasks.reading.vocabulary import learn
@@ -134,8 +134,8 @@ def near_sighted(samples: Sequence[Tensor]) -> list[Tensor]:
 
 
 def transcriber(run: LogProbs, seconds: float, monkeypatch: pytest.MonkeyPatch) -> Transcriber:
-    monkeypatch.setattr(transcription, "CHUNK_SECONDS", seconds)
-    monkeypatch.setattr(transcription, "OVERLAP_SECONDS", seconds / 2.5)
+    monkeypatch.setattr(pipeline, "CHUNK_SECONDS", seconds)
+    monkeypatch.setattr(pipeline, "OVERLAP_SECONDS", seconds / 2.5)
     return Transcriber(run, GREEDY, tones.TOKENS, 3000)
 
 

@@ -20,7 +20,7 @@ from supernet import cut, transcribe
 from supernet.audio.lengths import Lengths
 from supernet.recognition.decoding import GREEDY
 from supernet.recognition.pauses import chunks_at_pauses
-from supernet.recognition.transcriber import Transcriber
+from supernet.recognition.pipeline import Transcriber
 from supernet.recognition.transcript import Transcript
 from supernet.runs import checkpoint
 from supernet.runs.run import Run, RunError

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 
-from supernet.recognition.transcript import FORMATS, SUFFIXES, Timed, Transcript, cues, passage, transcript
+from supernet.recognition.transcript import Timed, Transcript, passage, transcript
+from supernet.recognition.transcript_formats import FORMATS, SUFFIXES, cues
 from supernet.text.tokens import Tokens
 
 TOKENS = Tokens(("<blk>", " ", "a", "b"))

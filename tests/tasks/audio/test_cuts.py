@@ -12,7 +12,7 @@ from lhotse import Recording
 from lhotse.cut import Cut
 
 from supernet.audio.features import fbank
-from supernet.audio.recordings import AudioError, read
+from supernet.audio.recordings import AudioError, read_audio
 from tasks.audio.cuts import load_features, load_samples
 from tests.tasks.folders import tone, write_wav
 
@@ -46,7 +46,7 @@ def test_speeds_are_lhotses(speed: float, tmp_path: Path) -> None:
 @pytest.mark.parametrize("channels", [1, 2])
 def test_training_hears_what_transcribing_hears(rate: int, channels: int, tmp_path: Path) -> None:
     path = noise(tmp_path / "a.wav", rate, channels=channels)
-    heard = torch.cat(list(read(path)))
+    heard = torch.cat(list(read_audio(path)))
     features = load_features(Recording.from_file(path).to_cut())
     torch.testing.assert_close(features, fbank(heard), atol=2e-3, rtol=0)
     assert abs(len(heard) - 1.3 * 16_000) <= 1
