@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,10 @@ CURRENT = sorted(RESULTS.glob("????-??-??-*.md"))
 DAYS = sorted((ROOT / "docs" / "log").glob("????-??-??.md"))
 HEADER = ["Date", "Status", "Commit", "Preset", "Task", "Hardware", "Seeds", "Command"]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
+PROGRAM = {
+    entry.name: entry.module.removesuffix(".__main__") for entry in entry_points(group="supernet.commands")
+}
+"""By command of the program ``supernet``, the module that is the same command."""
 WITH_SETTINGS = {"supernet.train", "selection.study"}
 
 
@@ -124,7 +129,7 @@ def test_links_lead_to_files(page: Path) -> None:
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """The words of each command of the project on a page, in blocks and within lines."""
+    """The module and arguments of each command of the project on a page, in blocks and within lines."""
     text = read(page)
     blocks = re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
@@ -133,6 +138,8 @@ def commands(page: Path) -> Iterator[list[str]]:
         words = shlex.split(line, comments=True)
         if words[:2] == ["python", "-m"]:
             yield words[2:]
+        elif words[:1] == ["supernet"] and len(words) > 1:
+            yield [PROGRAM[words[1]], *words[2:]]
 
 
 SHOWN = [
@@ -157,6 +164,19 @@ def test_a_command_can_be_typed(words: list[str]) -> None:
         args = parsed(module, arguments)
         if module in WITH_SETTINGS:
             assert problems(module, args) == []
+
+
+def test_a_command_that_is_wrong_is_noticed(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "`supernet train --set train.lrr=1`\n```bash\nsupernet study compare --out F --setp 1  # x\n```\n"
+    )
+    (block, line) = commands(page)
+    assert line == ["supernet.train", "--set", "train.lrr=1"]
+    assert ["train.lrr" in problem for problem in problems(line[0], parsed(line[0], line[1:]))] == [True]
+    assert block == ["selection.study", "compare", "--out", "F", "--setp", "1"]
+    with pytest.raises(SystemExit):
+        parsed(block[0], block[1:])
 
 
 def parsed(module: str, arguments: list[str]) -> argparse.Namespace:
