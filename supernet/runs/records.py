@@ -26,14 +26,18 @@ Count = Annotated[int, Field(ge=0, le=1 << 40)]
 class Record(BaseModel):
     """A part of a file; what is not named here is for people."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, use_attribute_docstrings=True)
     what: ClassVar[str]
     """What the file is that holds it, for messages."""
 
 
 class TokensRecord(Record):
+    """The tokens of a network."""
+
     kind: Literal["characters", "words", "pieces"]
+    """How texts are split into them."""
     symbols: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=2)]
+    """Each of them by its number; the first is the blank."""
 
     @field_validator("symbols")
     @classmethod
@@ -47,7 +51,9 @@ class LengthsRecord(Record):
     """How long the utterances of a training were, in seconds."""
 
     typical: Seconds
+    """The median."""
     longest: Seconds
+    """All but the longest few are no longer: the quantile 0.995."""
 
     @model_validator(mode="after")
     def _check(self) -> LengthsRecord:
@@ -64,54 +70,74 @@ class ModelRecord(Record):
     format: Format
     granularity: Granularity
     num_layers: Annotated[int, Field(ge=1, le=10_000)]
+    """Layers of the supernet, also where the model was cut."""
     sizes: Annotated[list[int], Field(min_length=1)]
+    """The sizes that it was trained for."""
     kept: Annotated[list[str], Field(min_length=1)]
+    """The units that it has."""
     tokens: TokensRecord
     model: dict[str, Any]
+    """The settings of `model`."""
     intermediate_weight: Annotated[float, Field(ge=0, le=1)]
+    """The share of intermediate CTC in the losses of its training."""
     lengths: LengthsRecord | None = None
+    """Recordings much longer are cut at their pauses."""
 
 
 class ChoiceRecord(Record):
-    """What a selection says of a subnet, beside its units."""
+    """An entry of ``choices``, beside ``granularity`` and ``kept``, its units."""
 
     what = "a selection"
 
     budget: str | None = None
+    """As it was asked for: a size, or a limit such as ``params=50%``."""
     head: str = "shared"
+    """The head that reads the subnet."""
     loss: Rate | None = None
+    """Its validation loss."""
 
 
 class SelectionRecord(Record):
-    """``selections/*.json``."""
+    """``selections/STRATEGY.json``."""
 
     what = "a selection"
 
     format: Format = 1
     strategy: str | None = None
     network: str | None = None
+    """Fingerprint of the weights that it was chosen for."""
     choices: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    """A subnet for each budget."""
 
 
 class ScoreRecord(Record):
     """Error rates on a split."""
 
     wer: Amount
+    """Word error rate, as a fraction."""
     cer: Amount
+    """Character error rate, as a fraction."""
     wer_ci95: tuple[Rate, Rate] = Field(strict=False)
+    """95 % bootstrap interval over utterances."""
     cer_ci95: tuple[Rate, Rate] = Field(strict=False)
     words: Count
+    """In the references."""
     utterances: Count
     measure: Measure = "wer"
+    """The rate that the texts are judged by."""
 
 
 class SizeRecord(Record):
     """One size: what it keeps, what it costs, how well it does."""
 
     kept: Annotated[list[str], Field(min_length=1)]
+    """Its units."""
     params: Count
+    """Parameters of the cut model."""
     macs: Annotated[Count, Field(gt=0)]
+    """Multiply-accumulates for 10 s of audio."""
     rtf: Amount
+    """Seconds of computation per second of audio, one utterance at a time."""
     rtf_busy: bool = False
     """Whether the machine was busy while it was measured."""
     test: ScoreRecord
@@ -133,17 +159,23 @@ class SizeRecord(Record):
 
 
 class ResultsRecord(Record):
-    """``results.json``. What older runs did not note is None."""
+    """``results.json``. What older runs did not note is null."""
 
     what = "a run's results"
 
     sizes: Annotated[dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], SizeRecord], Field(min_length=1)]
+    """By number of units."""
     title: str
+    """What stands above the table."""
     steps: Count | None = None
+    """Updates of the training."""
     unit_steps: Count | None = None
+    """Compute: units that a row of the batch ran forward and backward, summed over the updates."""
     skipped_updates: Count = 0
+    """Updates that were left out because their gradients were not finite."""
     peak_memory_mb: Amount | None = None
     phases: list[Annotated[tuple[str, Count], Field(strict=False)]] | None = None
+    """The name of each phase, and the update that it starts with."""
 
     @property
     def by_size(self) -> dict[int, SizeRecord]:
@@ -165,10 +197,14 @@ class ScoresRecord(Record):
     step: Count
     phase: str
     scores: list[Rate]
+    """Of each unit."""
     gates: list[Rate] | None = None
+    """Of each unit, in phases that have gates."""
 
 
 class ExportedFile(Record):
+    """A file of an export."""
+
     file: str
 
     @field_validator("file")
@@ -178,10 +214,14 @@ class ExportedFile(Record):
 
 
 class Provenance(Record):
+    """Which subnet was exported."""
+
     budget: str
 
 
 class ExportedModel(Record):
+    """The network of an export."""
+
     kept: list[str]
     provenance: Provenance
 

@@ -96,7 +96,7 @@ def settings(data: Mapping[str, Any]) -> list[Setting]:
             found.append(setting)
             continue
         field = Config.model_fields[kind]
-        found.append(Setting(kind, field.default.name, field.description or ""))
+        found.append(Setting(kind, field.default.name, field.description or "", field))
         plugin = data.get(kind)
         with contextlib.suppress(ValueError):  # which the validation says
             name = plugin.get("name") if isinstance(plugin, Mapping) else plugin

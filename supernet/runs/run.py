@@ -1,4 +1,4 @@
-"""A run on disk. The one place that knows which file of a run folder holds what."""
+"""A run on disk: the formats of its files, and how they are read and written."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import yaml
 
 from supernet.config import Config
 from supernet.errors import ArgumentError, UserError
+from supernet.runs.places import RunPlaces
 from supernet.runs.records import ResultsRecord, checked
 from supernet.scoring.error_rates import TranscriptRows
 from supernet.system.files import read_json, read_text, read_yaml, refusal, safe_name, write_json, write_whole
@@ -28,11 +29,8 @@ class RunError(UserError):
     """A run folder is missing, damaged, or another run's."""
 
 
-class Run:
-    """Paths and formats of a run folder; see the README for its contents."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+class Run(RunPlaces):
+    """A run folder, and what its files hold."""
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -45,78 +43,13 @@ class Run:
         return run
 
     @property
-    def name(self) -> str:  # also where the folder was given as ``.``
-        return self.folder.resolve().name
-
-    def beside(self, label: str) -> Path:
-        """A folder beside this one, named after it."""
-        parent = self.folder / ".." if self.folder.name in ("", "..") else self.folder.parent
-        return parent / f"{self.name}-{label}"
-
-    @property
-    def config_file(self) -> Path:
-        return self.folder / "config.yaml"
-
-    @property
-    def tokens_file(self) -> Path:
-        return self.folder / "tokens.txt"
-
-    @property
-    def model_stem(self) -> Path:
-        """``model.safetensors`` and ``model.json``, without the suffix."""
-        return self.folder / "model"
-
-    @property
-    def scores_file(self) -> Path:
-        return self.folder / "scores.jsonl"
-
-    @property
-    def results_file(self) -> Path:
-        return self.folder / "results.json"
-
-    @property
-    def pictures(self) -> Path:
-        return self.folder / "pictures"
-
-    @property
-    def report_file(self) -> Path:
-        return self.folder / "report.html"
-
-    @property
-    def comparison_file(self) -> Path:  # what ``report.html`` shows, as data
-        return self.folder / "comparison.json"
-
-    @property
-    def evidence_file(self) -> Path:
-        """What was measured while strategies chose, so that nothing is measured twice."""
-        return self.folder / "selections" / "evidence.sqlite"
-
-    def selection_file(self, strategy: str) -> Path:
-        return self.folder / "selections" / f"{safe_name(strategy, 'strategy')}.json"
-
-    def export_folder(self, label: str) -> Path:
-        """What was exported of one size, or of a selection's budget."""
-        return self.exports / safe_name(label, "budget")
-
-    @property
-    def exports(self) -> Path:
-        return self.folder / "export"
-
-    @property
-    def latency_file(self) -> Path:  # figures of the machine where they were measured
-        return self.folder / "latency.json"
-
-    @property
     def is_finished(self) -> bool:
         return self.results_file.is_file()
 
     @property
     def is_begun(self) -> bool:
         """Whether there is a checkpoint to continue from."""
-        return any(self.folder.glob("checkpoints/step_*"))
-
-    def subnet_file(self, size: int) -> Path:
-        return self.folder / "subnets" / f"{size}.json"
+        return any(self.checkpoints.glob("step_*"))
 
     def config_data(self) -> dict[str, Any]:
         """What ``config.yaml`` holds."""
@@ -179,7 +112,7 @@ class Run:
 
     def metrics(self, name: str) -> list[dict[str, Any]]:
         """The engine's ``train`` or ``valid`` metrics, in the order of their steps."""
-        return read_lines(self.folder / "metrics" / f"{name}.jsonl", "Step")
+        return read_lines(self.metrics_file(name), "Step")
 
     def training_seconds(self) -> float:
         """How long the steps took, over all sessions; validation and what comes after are not counted."""
@@ -189,7 +122,7 @@ class Run:
     def save_skipped(self, skipped: Iterable[Skipped]) -> None:
         """The utterances that were left out, with reasons."""
         lines = [f"{s.split}\t{s.id}\t{s.reason}\n" for s in skipped]
-        write_whole(self.folder / "skipped.tsv", "split\tid\treason\n" + "".join(lines))
+        write_whole(self.skipped_file, "split\tid\treason\n" + "".join(lines))
 
     def save_results(self, results: Mapping[str, object]) -> None:
         write_json(self.results_file, results)
@@ -253,9 +186,6 @@ class Run:
                 f"{bad[0]} has not."
             )
         return [(id_, reference, hypothesis) for id_, reference, hypothesis in rows]
-
-    def transcripts_file(self, name: str) -> Path:
-        return self.folder / "transcripts" / f"{safe_name(name, 'transcripts')}.tsv"
 
 
 def _tokens_at(path: Path, kind: Kind) -> Tokens | None:

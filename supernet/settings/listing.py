@@ -25,6 +25,8 @@ class Setting:
     """With the sections that it is in, e.g. ``train.lr``."""
     default: str
     doc: str
+    field: FieldInfo
+    """Its type and limits."""
 
     @property
     def summary(self) -> str:
@@ -38,7 +40,7 @@ def settings_of(kls: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
     for name, field in kls.model_fields.items():
         inner = section_of(field.annotation)
         if inner is None or (not field.is_required() and field.default is None):
-            yield Setting(prefix + name, _default(field), " ".join((field.description or "").split()))
+            yield Setting(prefix + name, _default(field), " ".join((field.description or "").split()), field)
         if inner is not None:
             yield from settings_of(inner, f"{prefix}{name}.")
 

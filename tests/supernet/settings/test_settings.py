@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from selection.study.definition import CompareDefinition, Definition, TuneDefinition, checked
-from supernet.config import Config
+from supernet.config import Config, TrainConfig
 from supernet.runs.resolve import ConfigError, parse_set, resolve, settings
 from supernet.settings.listing import Setting, section_of, settings_of
 from supernet.settings.names import GROUPS
@@ -33,7 +33,9 @@ def test_every_setting_and_section_has_its_line(kls: type[BaseModel]) -> None:
 def test_settings_are_those_of_the_task_and_the_method() -> None:
     found = {s.name: s for s in settings({"task": "manifest", "method": {"name": "iterative-zero-out"}})}
     assert found["task"].default == "generated-speech"
-    assert found["train.num_steps"] == Setting("train.num_steps", "3000", "Number of updates.")
+    assert found["train.num_steps"] == Setting(
+        "train.num_steps", "3000", "Number of updates.", TrainConfig.model_fields["num_steps"]
+    )
     assert found["task.path"].default == "must be given"
     assert found["task.noise.snr"].default == "[0, 20]"
     assert "method.iterations" in found

@@ -1,0 +1,1 @@
+"""The documents: pages, and what writes those of the reference."""

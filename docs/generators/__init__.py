@@ -1,0 +1,1 @@
+"""The reference pages, written from the code whenever the site is built."""

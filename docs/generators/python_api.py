@@ -1,0 +1,59 @@
+"""The pages of the Python API: which names they show, for mkdocstrings to take from the docstrings."""
+
+from __future__ import annotations
+
+import importlib
+
+INTRODUCTION = """\
+# Python API
+
+The library takes Python objects and raises errors that name arguments; it never speaks of command-line
+options. What is not listed here may change without notice.
+
+"""
+PUBLIC = {
+    "Using a trained run": (
+        "supernet.recognizer:Recognizer",
+        "supernet.recognition.transcript:Transcript",
+        "supernet.recognition.beam:Beam",
+    ),
+    "Strategies": (
+        "selection.strategy:Strategy",
+        "selection.strategy:Ranking",
+        "selection.evidence:Evidence",
+        "supernet.budget:Budget",
+        "supernet.budget:Prices",
+        "selection.contract:StrategyContract",
+    ),
+    "Methods": (
+        "supernet.method:Method",
+        "supernet.method:Phase",
+        "supernet.method:Progress",
+        "supernet.training.step:Plan",
+        "supernet.training.step:Pass",
+    ),
+    "Tasks": (
+        "supernet.task:Task",
+        "supernet.task:Batch",
+        "supernet.task:BatchReader",
+        "supernet.task:Skipped",
+    ),
+    "Units": ("supernet.units:UnitTable", "supernet.units:Unit", "supernet.units:Subnet"),
+    "Errors": ("supernet.errors:UserError", "supernet.errors:ArgumentError"),
+}
+"""By heading, the objects of the public API."""
+
+
+def page() -> str:
+    """The page in Markdown."""
+    return INTRODUCTION + "".join(
+        f"## {heading}\n\n" + "".join(f"::: {_defined(place)}\n\n" for place in places)
+        for heading, places in PUBLIC.items()
+    )
+
+
+def _defined(place: str) -> str:
+    """The full name of an object in the module that defines it."""
+    module, _, name = place.partition(":")
+    kls = getattr(importlib.import_module(module), name)
+    return f"{kls.__module__}.{kls.__qualname__}"

@@ -1,0 +1,120 @@
+"""The one place that knows which file of a run folder holds what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from supernet.system.files import safe_name
+
+
+class RunPlaces:
+    """The paths of a run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def name(self) -> str:  # also where the folder was given as ``.``
+        return self.folder.resolve().name
+
+    def beside(self, label: str) -> Path:
+        """A folder beside this one, named after it."""
+        parent = self.folder / ".." if self.folder.name in ("", "..") else self.folder.parent
+        return parent / f"{self.name}-{label}"
+
+    @property
+    def config_file(self) -> Path:
+        """Every setting, resolved: `supernet train --config` repeats the run with it."""
+        return self.folder / "config.yaml"
+
+    @property
+    def tokens_file(self) -> Path:
+        """The tokens: a symbol and its number on each line; the blank is 0."""
+        return self.folder / "tokens.txt"
+
+    @property
+    def model_stem(self) -> Path:
+        """The weights of the last step (``model.safetensors``), and what they are (``model.json``)."""
+        return self.folder / "model"
+
+    def subnet_file(self, size: int) -> Path:
+        """The units that a size keeps."""
+        return self.folder / "subnets" / f"{size}.json"
+
+    @property
+    def results_file(self) -> Path:
+        """Error rates, parameters, MACs and RTF of each size."""
+        return self.folder / "results.json"
+
+    @property
+    def report_file(self) -> Path:
+        """The page of the run, which loads nothing from elsewhere."""
+        return self.folder / "report.html"
+
+    @property
+    def comparison_file(self) -> Path:
+        """The choices that strategies made, which ``report.html`` shows, as data."""
+        return self.folder / "comparison.json"
+
+    @property
+    def pictures(self) -> Path:
+        """The pictures of ``report.html``, as PNG."""
+        return self.folder / "pictures"
+
+    def transcripts_file(self, name: str) -> Path:
+        """What was recognized: id, reference and hypothesis of each utterance; ``.trn`` files for sclite and
+        a page of the worst utterances are beside it.
+        """
+        return self.folder / "transcripts" / f"{safe_name(name, 'transcripts')}.tsv"
+
+    @property
+    def skipped_file(self) -> Path:
+        """The utterances that were left out, with the reason."""
+        return self.folder / "skipped.tsv"
+
+    @property
+    def scores_file(self) -> Path:
+        """Scores and gates over the course of the training, a line for each published step."""
+        return self.folder / "scores.jsonl"
+
+    def metrics_file(self, name: str) -> Path:
+        """Losses (``train``) or error rates (``valid``) over the steps, as the engine writes them."""
+        return self.folder / "metrics" / f"{name}.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The same for TensorBoard."""
+        return self.folder / "tb"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What is needed to continue."""
+        return self.folder / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        """The engine's log, a file for each process."""
+        return self.folder / "logs"
+
+    def selection_file(self, strategy: str) -> Path:
+        """The subnets that a strategy chose, one for each budget."""
+        return self.folder / "selections" / f"{safe_name(strategy, 'strategy')}.json"
+
+    @property
+    def evidence_file(self) -> Path:
+        """What was measured while strategies chose, so that nothing is measured twice."""
+        return self.folder / "selections" / "evidence.sqlite"
+
+    @property
+    def exports(self) -> Path:
+        """Files for other programs, a folder for each size or budget."""
+        return self.folder / "export"
+
+    def export_folder(self, label: str) -> Path:
+        """One size, or a budget of a selection, for other programs; ``export.json`` describes it."""
+        return self.exports / safe_name(label, "budget")
+
+    @property
+    def latency_file(self) -> Path:
+        """What sizes and exports cost on the machine where they were measured."""
+        return self.folder / "latency.json"
