@@ -1,4 +1,4 @@
-"""What all tasks have in common: everything behind a manifest folder."""
+"""The base class of all tasks: everything that follows from a manifest folder."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import ClassVar, cast
 
 import numpy as np
 from pydantic import BaseModel
-from torch import Tensor
 
 from supernet.audio.features import FRAMES_PER_SECOND, INPUTS, LOG_MEL, Input
 from supernet.audio.lengths import Lengths
-from supernet.audio.recordings import AudioError
+from supernet.system.devices import with_threads
 from supernet.task import (
     SPLITS,
     Batch,
@@ -27,158 +26,185 @@ from supernet.task import (
     TaskError,
 )
 from supernet.text.tokens import Tokens
-from tasks.audio.acoustics import Acoustics, Room
-from tasks.audio.augmentation import SpecAugment
-from tasks.audio.cuts import load_features, one_thread
+from tasks.audio.acoustics import Acoustics
 from tasks.files.cache import check_writable, digest, make_once
-from tasks.files.problems import short
 from tasks.options import CorpusOptions
-from tasks.reading.ahead import Ahead
-from tasks.reading.reader import EvalBatches, TrainReader
+from tasks.reading.prefetch import Prefetcher
+from tasks.reading.reader import Augmentation, Batching, Collator, EvalBatches, TrainReader
 from tasks.reading.vocabulary import VERSION as LEARNED_VERSION
 from tasks.reading.vocabulary import make_tokens
-from tasks.store.index import VERSION, Index, Row, Rows, Texts, write_index, write_skipped
+from tasks.store.features import FeatureLoader
+from tasks.store.index import VERSION, Index, Texts, write_index, write_skipped
 from tasks.store.manifest_folder import ManifestFolder
-from tasks.store.usable import Usable, check_share, needed_frames, of_split
+from tasks.store.usable import Usable, check_share, find_usable, needed_frames
 
 
 class CorpusTask(Task):
-    """A task whose corpus is a manifest folder. A subclass finds or makes it.
+    """A task whose corpus is a manifest folder. A subclass says where it is, and how it is made.
 
-    Every method but ``prepare`` needs the prepared corpus on the disk, not the object that prepared it.
+    All methods but ``prepare`` read the prepared corpus from the disk, so that any process may call them,
+    whichever has prepared it. Which utterances are usable is decided once for each split and set of tokens.
+
+    Args:
+        options: The validated options of the task.
     """
 
     Options: ClassVar[type[BaseModel]] = CorpusOptions
 
     def __init__(self, options: CorpusOptions) -> None:
         super().__init__(options)
-
-    @property
-    def cache(self) -> Path:
-        """Where everything that is made is kept."""
-        return Path(self.options.cache_folder)
+        self._decided: dict[tuple[Split, Tokens], Usable] = {}
 
     @property
     @abstractmethod
     def path(self) -> Path:
-        """The manifest folder, whether it exists yet or not."""
+        """Path of the manifest folder, which need not exist yet.
+
+        Raises:
+            TaskError: If the path depends on the corpus, and the corpus is missing.
+        """
 
     @abstractmethod
     def make(self, report: ProgressCallback) -> None:
-        """Make the manifest folder if it is not there. Called by ``prepare`` alone."""
+        """Make the manifest folder unless it exists. Called by ``prepare`` only.
+
+        Args:
+            report: Called with the progress of slow work.
+
+        Raises:
+            TaskError: If the corpus is missing or cannot be used.
+        """
+
+    @property
+    def cache(self) -> Path:
+        """The folder in which everything that is made is kept."""
+        return Path(self.options.cache_folder)
+
+    @cached_property
+    def folder(self) -> ManifestFolder:
+        """The manifests, with all that they hold on each utterance."""
+        return ManifestFolder(self.path, self.cache)
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether everything on the disk exists already."""
+        return self.path.is_dir() and self.folder.is_prepared and self._index_path.is_dir()
 
     def prepare(self, report: ProgressCallback) -> None:
-        self._open(report)
-        # Without training texts, no token of another split would be known.
-        self._check(SPLITS if len(self._index.rows["train"]) else SPLITS[:1], None)
+        self._make_all(report)
+        # Without training texts, the symbols of the other splits would all be unknown.
+        self._check(SPLITS if len(self._index.utterances["train"]) else SPLITS[:1], None)
 
     def prepare_for(self, splits: Sequence[str], tokens: Tokens, report: ProgressCallback) -> None:
-        self._open(report)
-        self._check(list(dict.fromkeys(map(self._whole, splits))), tokens)
+        self._make_all(report)
+        self._check(list(dict.fromkeys(map(self._split, splits))), tokens)
 
     def remarks(self, splits: Sequence[str], tokens: Tokens) -> list[str]:
-        return [
-            remark
-            for split in dict.fromkeys(map(self._whole, splits))
-            if split != "train" and (remark := self._usable(split, tokens).remark())
-        ]
-
-    def _open(self, report: ProgressCallback) -> None:
-        """Find or make everything that is kept on the disk."""
-        _ = self._acoustics, self._eval_acoustics  # folders that cannot be used are told now
-        if not self.is_prepared:
-            check_writable(self.cache)
-        with one_thread():
-            self.make(report)
-            self.folder.prepare(report)
-            index = partial(write_index, folder=self.folder, stored=self._is_stored, report=report)
-            make_once(self._index_path, index, report)
-
-    def _check(self, splits: Sequence[Split], tokens: Tokens | None) -> None:
-        """Raise ``TaskError`` where ``splits`` cannot be used with ``tokens``, or the corpus's own."""
-        refused = []
-        for split in splits:
-            try:
-                self._rows(split, tokens or self._tokens)
-            except TaskError as error:
-                refused.append(str(error))
-        if refused:
-            listed = write_skipped(self._index_path, self.skipped())
-            raise TaskError("\n".join(f"{problem} All of them: {listed}." for problem in refused))
+        held_out = [split for split in dict.fromkeys(map(self._split, splits)) if split != "train"]
+        return [remark for split in held_out if (remark := self._usable(split, tokens).remark())]
 
     def tokens(self) -> Tokens:
         return self._tokens
 
     def train_reader(self, tokens: Tokens, *, seed: int, rank: int, num_ranks: int) -> BatchReader:
+        options = self.options
         reader = TrainReader(
-            self._rows("train", tokens),
-            partial(self._features, "train"),
-            tokens,
-            batch_seconds=self.options.batch_seconds,
-            augmentation=_in_units_of(self._input, self.options.spec_augment),
-            frequency_warp=self.options.frequency_warp if self._input is LOG_MEL else 0.0,
-            speeds=self.options.speed_perturb,
-            acoustics=self._acoustics,
-            seed=seed,
-            rank=rank,
-            num_ranks=num_ranks,
-            input=self._input,
+            self._checked("train", tokens).utterances,
+            self._collator("train", tokens),
+            Batching(options.batch_seconds, seed, rank, num_ranks),
+            Augmentation(
+                options.spec_augment.scaled_to(self._input),
+                self._acoustics,
+                options.frequency_warp if self._input is LOG_MEL else 0.0,
+                options.speed_perturb or (1.0,),
+            ),
         )
-        return Ahead(reader, self.options.num_workers) if self.options.num_workers else reader
+        return Prefetcher(reader, options.num_workers) if options.num_workers else reader
 
     def eval_batches(
         self, split: str, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1
     ) -> Iterable[Batch]:
-        whole = self._whole(split)
-        rows = self._rows(whole, tokens)
+        whole = self._split(split)
+        utterances = self._checked(whole, tokens).utterances
         if whole != split:
-            rows = rows.where(np.array([row.part == split for row in rows], bool))
-        load = partial(self._features, whole)
-        return EvalBatches(
-            rows,
-            load,
-            tokens,
-            acoustics=self._eval_acoustics,
-            rank=rank,
-            num_ranks=num_ranks,
-            input=self._input,
-        )
+            utterances = utterances.where(np.array([one.part == split for one in utterances], bool))
+        collate = self._collator(whole, tokens)
+        return EvalBatches(utterances, collate, self._eval_acoustics, rank, num_ranks)
 
     def speakers(self, split: str) -> dict[str, str]:
         found = (
             (cut.id, supervision.speaker)
-            for cut in self.folder.cuts[self._whole(split)]
+            for cut in self.folder.cuts[self._split(split)]
             for supervision in cut.supervisions
         )
-        # Lhotse takes anything for a speaker.
+        # Lhotse accepts any value as a speaker.
         return {id: str(speaker) for id, speaker in found if isinstance(speaker, str | int) and speaker != ""}
 
     def skipped(self) -> list[Skipped]:
-        unfit = (one for split in SPLITS for one in self._usable(split, self._tokens).skipped())
-        return [*self.folder.left_out, *self._index.skipped, *unfit]
+        unusable = (one for split in SPLITS for one in self._usable(split, self._tokens).skipped)
+        return [*self.folder.left_out, *self._index.skipped, *unusable]
 
     @property
     def max_seconds(self) -> float:
         return float(self.options.max_seconds)
 
     def train_size(self) -> tuple[int, float] | None:
-        # Another choice of tokens would be made now.
+        # Computing other tokens than those on the disk would take too long.
         if not self.is_prepared or not (self._tokens_path is None or self._tokens_path.is_dir()):
             return None
-        rows = self._rows("train", self._tokens)
-        return len(rows), int(rows.num_frames.sum()) / FRAMES_PER_SECOND
+        utterances = self._checked("train", self._tokens).utterances
+        return len(utterances), int(utterances.num_frames.sum()) / FRAMES_PER_SECOND
 
     def train_lengths(self, tokens: Tokens) -> Lengths:
-        return Lengths.of(self._rows("train", tokens).num_frames / FRAMES_PER_SECOND)
+        return Lengths.of(self._checked("train", tokens).utterances.num_frames / FRAMES_PER_SECOND)
 
-    @cached_property
-    def folder(self) -> ManifestFolder:
-        """The corpus itself, with whatever its manifests tell about each utterance."""
-        return ManifestFolder(self.path, self.cache)
+    def _make_all(self, report: ProgressCallback) -> None:
+        """Make everything that is kept on the disk, unless it exists."""
+        _ = self._acoustics, self._eval_acoustics  # reports folders that cannot be used at once
+        if not self.is_prepared:
+            check_writable(self.cache)
+        with with_threads(1):  # an utterance is too little work to split between threads
+            self.make(report)
+            self.folder.prepare(report)
+            index = partial(write_index, folder=self.folder, stored=self._is_stored, report=report)
+            make_once(self._index_path, index, report)
 
-    @property
-    def is_prepared(self) -> bool:
-        return self.path.is_dir() and self.folder.is_prepared and self._index_path.is_dir()
+    def _check(self, splits: Sequence[Split], tokens: Tokens | None) -> None:
+        """Raise ``TaskError`` unless ``splits`` can be used with ``tokens``, by default the corpus's own."""
+        refused = []
+        for split in splits:
+            try:
+                self._checked(split, tokens or self._tokens)
+            except TaskError as error:
+                refused.append(str(error))
+        if refused:
+            listed = write_skipped(self._index_path, self.skipped())
+            raise TaskError("\n".join(f"{problem} All of them: {listed}." for problem in refused))
+
+    def _checked(self, split: Split, tokens: Tokens) -> Usable:
+        """The usable utterances of ``split``. Raises ``TaskError`` if there are too few."""
+        usable = self._usable(split, tokens)
+        absent = [one for one in self.folder.left_out if one.split == split]
+        undecodable = [one for one in self._index.skipped if one.split == split]
+        check_share(
+            [*absent, *undecodable, *usable.skipped],
+            len(self.folder.cuts[split]) + len(absent),
+            split,
+            self.options.max_skipped,
+            usable.hints,
+        )
+        return usable
+
+    def _usable(self, split: Split, tokens: Tokens) -> Usable:
+        if (split, tokens) not in self._decided:
+            utterances = self._index.utterances[split]
+            needed_U = needed_frames(utterances, tokens, self._index_path, split)
+            limits = self.options.limits(split)
+            self._decided[split, tokens] = find_usable(split, utterances, tokens, needed_U, limits)
+        return self._decided[split, tokens]
+
+    def _collator(self, split: Split, tokens: Tokens) -> Collator:
+        return Collator(FeatureLoader(self._index, self.folder, split, self._input), tokens, self._input)
 
     @property
     def _is_stored(self) -> bool:
@@ -198,17 +224,17 @@ class CorpusTask(Task):
 
     @cached_property
     def _tokens(self) -> Tokens:
-        options, texts, folder = self.options, Texts(self._index.rows["train"]), self._tokens_path
+        options, texts = self.options, Texts(self._index.utterances["train"])
         choice, size, byte_fallback = options.tokens, options.vocab_size, options.byte_fallback
         make = partial(make_tokens, choice, size, byte_fallback, texts, self.cache)
-        if folder is None:
+        if (folder := self._tokens_path) is None:
             return make()
         make_once(folder, lambda made: make().save(made / "tokens.txt"))
         return Tokens.load(folder / "tokens.txt", choice if choice in ("characters", "words") else "pieces")
 
     @property
     def _tokens_path(self) -> Path | None:
-        """Where tokens are kept, so that texts are read once; none for those that are a file already."""
+        """The folder in which tokens are kept, so that texts are read once; None if the tokens are a file."""
         options = self.options
         if isinstance(options.tokens, Path):
             return None
@@ -227,42 +253,6 @@ class CorpusTask(Task):
     def _eval_acoustics(self) -> Acoustics:
         return Acoustics(self.options.eval_reverb, self.options.eval_noise, "eval_")
 
-    def _whole(self, name: str) -> Split:
-        """The split that a part belongs to, or the split of that name."""
+    def _split(self, name: str) -> Split:
+        """The split of that name, or the one that the part of that name belongs to."""
         return self.parts().get(name, cast(Split, name))
-
-    def _features(self, split: Split, row: Row, speed: float = 1.0, room: Room | None = None) -> Tensor:
-        """Raises ``TaskError`` where the audio is no longer what it was when it was prepared."""
-        try:
-            if self._input is LOG_MEL:
-                return self._index.features(split, row, speed, room)
-            return load_features(self.folder.cuts[split][row.position], speed, room, self._input)
-        except AudioError as error:
-            raise TaskError(
-                f"the audio of {short(row.id)!r} in the {split} split must be as it was when it was "
-                f"prepared, but is not: {error}. Put it back, then the same command continues."
-            ) from error
-
-    def _usable(self, split: Split, tokens: Tokens) -> Usable:
-        rows = self._index.rows[split]
-        speeds = self.options.speed_perturb if split == "train" else ()
-        needed_R = needed_frames(rows, tokens, self._index_path, split)
-        return Usable(split, rows, tokens, needed_R, speeds or (1.0,), self.options.max_seconds, self._input)
-
-    def _rows(self, split: Split, tokens: Tokens) -> Rows:
-        """The usable rows. Raises ``TaskError`` where too few are."""
-        usable = self._usable(split, tokens)
-        never_there = of_split(self.folder.left_out, split)
-        unusable = [*never_there, *of_split(self._index.skipped, split), *usable.skipped()]
-        total = len(self.folder.cuts[split]) + len(never_there)
-        check_share(unusable, total, split, self.options.max_skipped, usable.hints())
-        return usable.chosen
-
-
-def _in_units_of(input: Input, masks: SpecAugment) -> SpecAugment:
-    """``masks``, which count frames of 10 ms and bands, for what has others: samples have no bands."""
-    if input is LOG_MEL:
-        return masks
-    shift = input.rate // FRAMES_PER_SECOND
-    frames = {name: getattr(masks, name) * shift for name in ("frames_per_time_mask", "max_time_frames")}
-    return masks.model_copy(update={**frames, "freq_masks": 0})

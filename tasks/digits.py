@@ -22,8 +22,8 @@ from supernet.task import SPLITS, ProgressCallback, Split, TaskError
 from tasks.corpus import CorpusTask
 from tasks.files.cache import digest, make_once
 from tasks.options import CorpusOptions
-from tasks.reading.vocabulary import Choice
-from tasks.store.manifest_folder import Utterance, write_split
+from tasks.reading.vocabulary import TokenKind
+from tasks.store.manifest_folder import Clip, write_split
 
 VERSION = 2
 """Raise it when the same options and recordings give another corpus."""
@@ -44,7 +44,7 @@ class DigitsOptions(CorpusOptions):
     """Training utterances."""
     seed: int = Field(default=0, ge=0)
     """Another seed joins the recordings differently."""
-    tokens: Choice = "words"
+    tokens: TokenKind = "words"
     """What the recognizer writes: characters, words, pieces of words learned from the training texts (unigram
     or bpe), or those of a tokens.txt or SentencePiece .model.
     """
@@ -125,7 +125,7 @@ def _make(folder: Path, takes: list[Take], options: DigitsOptions, report: Progr
     done = 0
     decode = cache(_decode)
 
-    def counted(split: Split) -> Iterator[Utterance]:
+    def counted(split: Split) -> Iterator[Clip]:
         nonlocal done
         for number, parts in enumerate(plans[split]):
             yield _join(
@@ -171,7 +171,7 @@ def partition(takes: Sequence[Take], rng: random.Random) -> list[list[Take]]:
     return groups
 
 
-def _join(id: str, parts: list[Take], decode: Callable[[Path], Tensor], rng: random.Random) -> Utterance:
+def _join(id: str, parts: list[Take], decode: Callable[[Path], Tensor], rng: random.Random) -> Clip:
     """The recordings one behind the other, with a slightly noisy pause before, between and after them."""
     spoken = [decode(take.path) for take in parts]
     loudness = float(torch.cat(spoken).square().mean().sqrt())
@@ -184,7 +184,7 @@ def _join(id: str, parts: list[Take], decode: Callable[[Path], Tensor], rng: ran
     pieces = [pause()]
     for samples in spoken:
         pieces += [samples, pause()]
-    return Utterance(
+    return Clip(
         id=id,
         text=" ".join(WORDS[take.digit] for take in parts),
         samples=torch.cat(pieces).clamp(-1, 1),

@@ -25,7 +25,7 @@ from tasks.audio.acoustics import reverberate
 from tasks.corpus import CorpusTask
 from tasks.files.cache import digest, make_once
 from tasks.options import CorpusOptions
-from tasks.store.manifest_folder import Utterance, write_split
+from tasks.store.manifest_folder import Clip, write_split
 from tasks.synthesis import commands, stories
 from tasks.synthesis.espeak import Line, SpeechError, speak
 from tasks.synthesis.voices import DIALECTS, VARIANTS
@@ -126,7 +126,7 @@ def _make(folder: Path, options: GeneratedSpeechOptions, report: ProgressCallbac
         raise TaskError(str(error)) from error
 
 
-def _utterances(split: Split, recipes: list[_Recipe], spoken: Iterator[Speech]) -> Iterator[Utterance]:
+def _utterances(split: Split, recipes: list[_Recipe], spoken: Iterator[Speech]) -> Iterator[Clip]:
     for number, recipe in enumerate(recipes):
         yield _utterance(f"{split}-{number:05d}", recipe, next(spoken))
 
@@ -182,7 +182,7 @@ def _draw(text: str, split: Split, number: int, options: GeneratedSpeechOptions)
     )
 
 
-def _utterance(id: str, recipe: _Recipe, speech: Speech) -> Utterance:
+def _utterance(id: str, recipe: _Recipe, speech: Speech) -> Clip:
     line = recipe.line
     about = {
         "pitch": line.pitch,
@@ -190,7 +190,7 @@ def _utterance(id: str, recipe: _Recipe, speech: Speech) -> Utterance:
         "noise_db": round(recipe.noise_db, 2),
         **({} if recipe.rt60 is None else {"rt60": round(recipe.rt60, 3)}),
     }
-    return Utterance(id, line.text, _finish(speech, recipe), speaker=line.voice, about=about)
+    return Clip(id, line.text, _finish(speech, recipe), speaker=line.voice, about=about)
 
 
 def _finish(speech: Speech, recipe: _Recipe) -> Tensor:

@@ -53,7 +53,7 @@ def test_selection_imports_supernet_only(other: str) -> None:
 
 
 def test_tasks_import_the_interface_and_what_data_needs_only() -> None:
-    interface = tuple(f"supernet.{part}" for part in ["audio", "errors", "system.files", "task", "text"])
+    interface = tuple(f"supernet.{part}" for part in ["audio", "config", "errors", "system", "task", "text"])
     for file in FILES["tasks"]:
         # A command line has its words, its errors and its options in common with the others.
         more = ("console", "commands.options", "settings", "runs.resolve")

@@ -1,7 +1,7 @@
-"""What a recognizer hears: log-mel features, 80 Kaldi-compatible bands at 16 kHz, exactly those that deployed
-recognizers compute for themselves; or the samples, as pretrained encoders do.
+"""Input features of the recognizer: 80 Kaldi-compatible log-mel bands at 16 kHz, exactly as deployed
+recognizers compute them, or raw samples, as pretrained encoders expect.
 
-Shapes: S samples, T frames, F numbers in a frame.
+Shapes: S samples, T frames, F values per frame.
 """
 
 from __future__ import annotations
@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchaudio.compliance import kaldi
 
 SAMPLE_RATE = 16_000
 NUM_BANDS = 80
 FRAMES_PER_SECOND = 100
+WINDOW = SAMPLE_RATE // 40
+"""Samples in an analysis window of 25 ms; shorter audio has no features."""
 
 DESCRIPTION = {
     "kind": "log-mel filter bank of Kaldi",
@@ -30,13 +34,16 @@ DESCRIPTION = {
     "samples": "mono, in [-1, 1]",
     "normalization": "none: part of the model",
 }
-"""The features in words, for whoever computes them elsewhere; what is not said is Kaldi's default."""
+"""The specification of the features, for other implementations; anything not listed is Kaldi's default."""
 
 
 def fbank(samples: Tensor) -> Tensor:
-    """Features ``(T, 80)`` of mono ``samples`` ``(S,)`` in [-1, 1] at 16 kHz, one frame each 10 ms.
+    """Compute log-mel features ``(T, 80)``, one frame every 10 ms.
 
-    The settings are those sherpa-onnx and kaldi-native-fbank use; normalization is part of the model.
+    The settings are those of sherpa-onnx and kaldi-native-fbank; normalization is part of the model.
+
+    Args:
+        samples: Mono samples ``(S,)`` in [-1, 1] at 16 kHz.
     """
     features: Tensor = kaldi.fbank(
         samples[None],
@@ -51,31 +58,33 @@ def fbank(samples: Tensor) -> Tensor:
 
 InputName = Literal["log-mel", "samples"]
 
+Length = TypeVar("Length", int, NDArray[np.int64])
+
 
 @dataclass(frozen=True)
 class Input:
-    """What a frontend reads, and how many frames of the encoder's stream it makes of it."""
+    """An input representation, and how the frontend subsamples it to the encoder's frames."""
 
     name: InputName
     rate: int
-    """Frames a second; a sample is a frame, too."""
+    """Input frames per second; each raw sample counts as a frame."""
     width: int
-    """Numbers in a frame."""
+    """Values per frame."""
     convolutions: tuple[tuple[int, int], ...]
-    """Kernel and stride in time of each of the frontend's convolutions; none pads."""
+    """Kernel size and stride in time of each of the frontend's convolutions, none of which pads."""
     of: Callable[[Tensor], Tensor]
-    """Frames (T, F) of mono samples (S,) in [-1, 1] at 16 kHz."""
+    """Compute frames (T, F) from mono samples (S,) in [-1, 1] at 16 kHz."""
     description: Mapping[str, Any]
-    """In words, for whoever computes it elsewhere."""
+    """A specification for other implementations."""
 
     @property
     def subsampling(self) -> int:
-        """Frames in a stream frame."""
+        """Input frames per encoder frame."""
         return prod(stride for _, stride in self.convolutions)
 
     @property
     def shortest(self) -> int:
-        """Frames that the first stream frame sees."""
+        """Input frames in the receptive field of the first encoder frame."""
         count = 1
         for kernel, stride in reversed(self.convolutions):
             count = (count - 1) * stride + kernel
@@ -83,28 +92,28 @@ class Input:
 
     @property
     def stream_seconds(self) -> float:
-        """Seconds in a stream frame."""
+        """Duration of an encoder frame in seconds."""
         return self.subsampling / self.rate
 
     @property
     def stream_samples(self) -> int:
-        """Samples in a stream frame."""
+        """Duration of an encoder frame in samples."""
         return SAMPLE_RATE * self.subsampling // self.rate
 
     def num_frames(self, num_samples: int) -> int:
-        """How many frames ``of`` gives for ``num_samples``."""
+        """Number of input frames that ``of`` returns for ``num_samples``."""
         shift = SAMPLE_RATE // self.rate
         return (num_samples + shift // 2) // shift
 
-    def num_stream_frames(self, num_frames: int) -> int:
-        """Frames after subsampling; at least 1, so that even a click has an (empty) transcript."""
+    def convolved(self, num_frames: Length) -> Length:
+        """Number of encoder frames after the convolutions; not positive where the input is too short."""
         for kernel, stride in self.convolutions:
             num_frames = (num_frames - kernel) // stride + 1
-        return max(1, num_frames)
+        return num_frames
 
-
-def _one_by_one(samples: Tensor) -> Tensor:
-    return samples[:, None]
+    def num_stream_frames(self, num_frames: int) -> int:
+        """Number of encoder frames; at least 1, so that even a click has an (empty) transcript."""
+        return max(1, self.convolved(num_frames))
 
 
 LOG_MEL = Input("log-mel", FRAMES_PER_SECOND, NUM_BANDS, ((3, 2),) * 2, fbank, DESCRIPTION)
@@ -114,19 +123,19 @@ SAMPLES = Input(
     SAMPLE_RATE,
     1,
     ((10, 5), *((3, 2),) * 4, *((2, 2),) * 2),
-    _one_by_one,
+    lambda samples: samples[:, None],
     {"kind": "samples", "sample_rate": SAMPLE_RATE, "samples": "mono, in [-1, 1]", "normalization": "none"},
 )
-"""What wav2vec 2.0 encoders read (arXiv 2006.11477): 320 samples, 20 ms, become a frame."""
+"""Raw samples for wav2vec 2.0 encoders (arXiv 2006.11477): 320 samples, or 20 ms, per encoder frame."""
 
 INPUTS = {input.name: input for input in (LOG_MEL, SAMPLES)}
 
 
 def is_silent(samples: Tensor) -> bool:
-    """Whether there is nothing to recognize: every sample below -80 dB of full scale."""
+    """Whether every sample is below -80 dB relative to full scale."""
     return samples.numel() == 0 or float(samples.abs().max()) < 1e-4
 
 
 def pad_features(features: list[Tensor]) -> Tensor:
-    """Stack ``(T, F)`` tensors into ``(B, T, F)``, zero where padded."""
+    """Stack ``(T, F)`` tensors into ``(B, T, F)``, padded with zeros."""
     return torch.nn.utils.rnn.pad_sequence(features, batch_first=True)

@@ -13,7 +13,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from supernet.audio.features import LOG_MEL, SAMPLE_RATE, Input, is_silent, pad_features
+from supernet.audio.features import LOG_MEL, SAMPLE_RATE, WINDOW, Input, is_silent, pad_features
 from supernet.audio.lengths import Lengths
 from supernet.audio.recordings import AudioError
 from supernet.network.supernet_ctc import SupernetCTC
@@ -34,9 +34,6 @@ _LEEWAY = 1.2
 """A net knows what to do a little beyond the utterances of its training."""
 _SHORTEST = 25
 """Stream frames of a chunk, at least."""
-
-_WINDOW = SAMPLE_RATE // 40
-"""Samples that one frame of features sees."""
 
 
 class Transcriber:
@@ -139,7 +136,7 @@ def log_probs(model: SupernetCTC, kept: Kept, samples: Sequence[Tensor]) -> list
 
 
 def _at_least_a_window(samples: Tensor) -> Tensor:
-    return torch.nn.functional.pad(samples, (0, max(0, _WINDOW - len(samples))))
+    return torch.nn.functional.pad(samples, (0, max(0, WINDOW - len(samples))))
 
 
 def _blanks(num_frames: int, num_tokens: int) -> Tensor:

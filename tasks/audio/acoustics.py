@@ -1,6 +1,7 @@
-"""What a room adds to speech: echo and noise, from folders of recordings.
+"""Room acoustics: echo and noise added to speech, from folders of recordings.
 
-What is added to an utterance is drawn before any audio is read: it depends on the generator alone.
+The room of an utterance is drawn before any audio is read, so it depends on the random generator alone.
+
 Shapes: S samples, C channels.
 """
 
@@ -14,11 +15,12 @@ from pathlib import Path
 import soundfile
 import torch
 import torchaudio.functional as F
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from supernet.audio.features import SAMPLE_RATE, is_silent
 from supernet.audio.recordings import AudioError, extensions, reason, resample, system_name
+from supernet.config import Section
 from supernet.system.files import refusal
 from supernet.task import TaskError
 
@@ -27,28 +29,24 @@ _NAMED = 3
 """Files in an error message."""
 
 
-class Reverb(BaseModel):
-    """Echo of rooms (Ko et al., 2017)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+class Reverb(Section):
+    """Reverberation with room impulse responses (Ko et al., 2017)."""
 
     folder: Path
-    """Impulse responses, in folders of any depth."""
+    """Folder of impulse responses, in subfolders of any depth."""
     probability: float = Field(default=0.5, ge=0, le=1)
     """Share of the utterances."""
 
 
-class Noise(BaseModel):
-    """Noise behind the speech."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+class Noise(Section):
+    """Background noise."""
 
     folder: Path
-    """Recordings of noise, in folders of any depth."""
+    """Folder of noise recordings, in subfolders of any depth."""
     probability: float = Field(default=0.5, ge=0, le=1)
     """Share of the utterances."""
     snr: tuple[float, float] = (0.0, 20.0)
-    """Speech over noise, in dB: from, to."""
+    """Signal-to-noise ratio in dB: minimum, maximum."""
 
     @field_validator("snr")
     @classmethod
@@ -59,7 +57,7 @@ class Noise(BaseModel):
 
 
 class EvalReverb(Reverb):
-    """Echo of a test condition."""
+    """Reverberation of a test condition."""
 
     probability: float = Field(default=1.0, ge=0, le=1)
     """Share of the utterances."""
@@ -74,16 +72,18 @@ class EvalNoise(Noise):
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is added to one utterance: echo first, then noise."""
+    """Acoustics of one utterance: echo is added first, then noise."""
 
     echo: Path | None
+    """An impulse response."""
     noise: Path | None
     snr: float
+    """Signal-to-noise ratio in dB."""
     start: float
-    """Where in the noise to begin: a share of what there is to choose from."""
+    """Where the noise segment starts, as a share of the possible starts."""
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """As many samples (S,) again. Raises ``TaskError`` for a broken file."""
+        """Add echo and noise to ``samples`` (S,). Raises ``TaskError`` if a file is broken."""
         if self.echo is not None:
             response, _ = _read(self.echo)
             samples = reverberate(samples, response[0])
@@ -97,8 +97,15 @@ class Room:
 
 
 class Acoustics:
-    """All rooms there may be. ``prefix`` stands before the options' names in messages. Raises
-    ``TaskError`` for folders that cannot be used.
+    """A distribution over rooms.
+
+    Args:
+        reverb: Options of the echo; None for no echo.
+        noise: Options of the noise; None for no noise.
+        prefix: Prefix of the options' names in messages.
+
+    Raises:
+        TaskError: If a folder cannot be used.
     """
 
     def __init__(self, reverb: Reverb | None, noise: Noise | None, prefix: str = "") -> None:
@@ -107,7 +114,7 @@ class Acoustics:
         self._noises = [] if noise is None else find_audio(noise.folder, f"{prefix}noise")
 
     def draw(self, rng: random.Random) -> Room | None:
-        """The room of the next utterance; None where it stays as it is."""
+        """Draw the room of the next utterance; None to leave it unchanged."""
         echo = noise = None
         low, high = 0.0, 0.0
         if self._reverb is not None and rng.random() < self._reverb.probability:
@@ -120,7 +127,7 @@ class Acoustics:
 
 
 def reverberate(samples: Tensor, response: Tensor) -> Tensor:
-    """``samples`` (S,) as heard in the room of ``response``: neither later nor louder."""
+    """Convolve ``samples`` (S,) with an impulse response, keeping their timing and energy."""
     direct = int(response.abs().argmax())
     wet: Tensor = F.fftconvolve(samples, response)[direct : direct + len(samples)]
     gain: Tensor = samples.norm() / wet.norm().clamp(min=1e-10)
@@ -128,7 +135,13 @@ def reverberate(samples: Tensor, response: Tensor) -> Tensor:
 
 
 def segment(path: Path, length: int, start: float) -> Tensor:
-    """``length`` samples of a recording at 16 kHz, from its share ``start`` on; short ones are repeated."""
+    """Read ``length`` samples of a recording at 16 kHz; short recordings are repeated.
+
+    Args:
+        path: The recording.
+        length: The number of samples.
+        start: Where to start, as a share of the possible starts.
+    """
     channels, rest = _read(path, start, length / SAMPLE_RATE)
     noise = channels.mean(dim=0)
     if rest:
@@ -138,7 +151,7 @@ def segment(path: Path, length: int, start: float) -> Tensor:
 
 
 def _read(path: Path, start: float = 0.0, seconds: float | None = None) -> tuple[Tensor, bool]:
-    """All channels (C, S) at 16 kHz, and whether there was more than ``seconds``."""
+    """Read all channels (C, S) at 16 kHz; also return whether the recording is longer than ``seconds``."""
     try:
         with soundfile.SoundFile(system_name(path)) as file:
             wanted = file.frames if seconds is None else 1 + int(seconds * file.samplerate)
@@ -160,7 +173,9 @@ def _read(path: Path, start: float = 0.0, seconds: float | None = None) -> tuple
 
 
 def find_audio(folder: Path, option: str) -> list[Path]:
-    """Every recording below ``folder``, sorted. Raises ``TaskError``."""
+    """Find every recording below ``folder``, sorted. Raises ``TaskError`` if there are none or some are
+    broken.
+    """
     if why := refusal(folder, "folder"):
         raise TaskError(f"`task.{option}.folder` must be a folder, but {why}.")
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
@@ -176,7 +191,7 @@ def find_audio(folder: Path, option: str) -> list[Path]:
 
 
 def _broken(files: list[Path]) -> Iterator[Path]:
-    """Those whose headers cannot be read or announce nothing."""
+    """Yield the files whose headers cannot be read or announce no samples."""
     for file in files:
         try:
             if soundfile.info(system_name(file)).frames > 0:

@@ -1,7 +1,7 @@
-"""What the recognizer hears differently each time: SpecAugment (arXiv 1904.08779) and warped frequencies.
+"""Augmentation of training batches: SpecAugment (arXiv 1904.08779) and frequency warping.
 
-torchaudio's masks draw from the global random state. Ours are NumPy's: PyTorch would share this little work
-between threads, which on a busy machine takes ten times as long.
+torchaudio's masks draw from the global random state. Ours are computed in NumPy: PyTorch would split this
+little work between threads, which takes ten times as long on a busy machine.
 
 Shapes: B utterances, T frames, F bands, N masks.
 """
@@ -11,14 +11,17 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
+
+from supernet.audio.features import FRAMES_PER_SECOND, LOG_MEL, Input
+from supernet.config import Section
 
 _Counts = NDArray[np.int64]
 
 
-class SpecAugment(BaseModel):
-    """How much is hidden. Zero masks of a kind disable it.
+class SpecAugment(Section):
+    """Time and frequency masks. Zero masks of a kind disable it.
 
     The adaptive masks of arXiv 1912.05533, whose number and length grow with the utterance, are
     ``time_masks=20, max_time_share=0.04``: one mask per 25 frames is their multiplicity of 0.04.
@@ -26,33 +29,47 @@ class SpecAugment(BaseModel):
     ``time_masks=1000, min_time_masks=2, max_time_frames=20``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
     time_masks: int = Field(default=2, ge=0, le=1000)
-    """The most time masks of an utterance."""
+    """Maximum number of time masks per utterance."""
     min_time_masks: int | None = Field(default=None, ge=0, le=1000)
-    """Their number is drawn for each utterance, between this and the most it may have. None: the most."""
+    """Minimum number of time masks; the number is drawn for each utterance. None: always the maximum."""
     frames_per_time_mask: int = Field(default=25, ge=1)
-    """An utterance has at most one time mask per so many frames."""
+    """An utterance has at most one time mask per this many frames."""
     max_time_frames: int = Field(default=10, ge=0)
-    """The longest time mask, in frames."""
+    """Maximum length of a time mask in frames."""
     max_time_share: float | None = Field(default=None, ge=0, le=1)
-    """The longest time mask as a share of the utterance, instead of `max_time_frames`."""
+    """Maximum length of a time mask as a share of the utterance, instead of `max_time_frames`."""
     freq_masks: int = Field(default=2, ge=0, le=100)
-    """Frequency masks of an utterance."""
+    """Maximum number of frequency masks per utterance."""
     min_freq_masks: int | None = Field(default=None, ge=0, le=100)
-    """Likewise for frequency masks. None: always `freq_masks`."""
+    """Minimum number of frequency masks. None: always the maximum."""
     max_freq_bands: int = Field(default=10, ge=0, le=80)
-    """The widest frequency mask, in bands."""
+    """Maximum width of a frequency mask in bands."""
+
+    def scaled_to(self, input: Input) -> SpecAugment:
+        """Convert the masks, which count frames of 10 ms and bands, to the frames of ``input``; samples have
+        no bands.
+        """
+        if input is LOG_MEL:
+            return self
+        shift = input.rate // FRAMES_PER_SECOND
+        frames = {name: getattr(self, name) * shift for name in ("frames_per_time_mask", "max_time_frames")}
+        return self.model_copy(update={**frames, "freq_masks": 0})
 
 
 def spec_augment(
     num_frames: list[int], num_bands: int, options: SpecAugment, rng: np.random.Generator
 ) -> Tensor:
-    """What masks drawn from ``rng`` hide of utterances of so many frames, boolean, (B, T, F); no padding.
+    """Draw the masks of a batch: boolean, (B, T, F), true where features are hidden, false in padding.
 
-    The features stay as they are: the model hides once it has normalized, or what is left of an utterance
-    would look other in training than in use.
+    The features themselves stay as they are: the model applies the masks after normalization, so that masked
+    utterances are normalized in training as whole ones are in use.
+
+    Args:
+        num_frames: The length of each utterance.
+        num_bands: The number of bands.
+        options: The number and size of the masks.
+        rng: The random generator to draw from.
     """
     B, T, F = len(num_frames), max(num_frames), num_bands
     length_B = np.array(num_frames)
@@ -70,9 +87,9 @@ def spec_augment(
 
 
 def warp_frequencies(features_BTF: Tensor, largest: float, rng: np.random.Generator) -> Tensor:
-    """Each utterance with its bands stretched by a factor of up to 1 ± ``largest``: speakers of other sizes.
+    """Stretch the bands of each utterance by a factor of up to 1 ± ``largest``.
 
-    Vocal tract length perturbation (Jaitly and Hinton, 2013) along the mel bands. Padding stays zero.
+    This is vocal tract length perturbation (Jaitly and Hinton, 2013) along the mel bands. Padding stays zero.
     """
     if not largest:
         return features_BTF
@@ -88,7 +105,7 @@ def warp_frequencies(features_BTF: Tensor, largest: float, rng: np.random.Genera
 
 
 def _drawn(most_B: _Counts, least: int | None, rng: np.random.Generator) -> _Counts:
-    """How many masks each utterance has: between ``least`` and the most."""
+    """Draw the number of masks of each utterance, between ``least`` and ``most_B``."""
     if least is None:
         return most_B
     return rng.integers(np.minimum(least, most_B), most_B + 1)
@@ -102,8 +119,8 @@ def _masks(
     max_width: int | _Counts,
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Which of ``size`` positions are in one of the first ``count_B`` masks, each 0 to ``max_width`` wide:
-    one number for all, or (B, 1).
+    """Draw masks of 0 to ``max_width`` positions (one number for all, or (B, 1)), and mark which of ``size``
+    positions lie in one of the first ``count_B``.
     """
     width_BN = rng.integers(0, max_width + 1, size=(len(length_B), num_masks))
     width_BN = np.minimum(width_BN, length_B[:, None])

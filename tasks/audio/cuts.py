@@ -1,10 +1,12 @@
-"""From a cut to samples and features. Decoding is libsndfile's, through the soundfile package."""
+"""Samples and features of Lhotse cuts. Audio is decoded by libsndfile through the soundfile package.
+
+Shapes: S samples, T frames, F values per frame.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
@@ -21,17 +23,18 @@ from lhotse.cut.data import DataCut
 from lhotse.utils import fastcopy
 from torch import Tensor
 
-from supernet.audio.features import LOG_MEL, SAMPLE_RATE, Input, is_silent
+from supernet.audio.features import LOG_MEL, WINDOW, Input, is_silent
 from supernet.audio.recordings import AudioError, reason, resample
 from tasks.files.members import MEMBER, Member, read_member
 from tasks.files.problems import Unusable
 
-SHORTEST = SAMPLE_RATE // 40
-"""Samples in one analysis window of 25 ms."""
-
 
 def load_samples(cut: Cut, speed: float = 1.0) -> Tensor:
-    """Mono samples ``(S,)`` of ``cut`` at 16 kHz: channels averaged, ``speed`` times as fast."""
+    """Load mono samples ``(S,)`` at 16 kHz, channels averaged, sped up by the factor ``speed``.
+
+    Raises:
+        AudioError: If the audio is missing, cannot be decoded, or may not be opened.
+    """
     _refuse_strange_sources(cut)
     _refuse_missing_files(cut)
     cut = _from_tar(cut)
@@ -50,11 +53,19 @@ def load_features(
     room: Callable[[Tensor], Tensor] | None = None,
     input: Input = LOG_MEL,
 ) -> Tensor:
-    """What a recognizer of ``input`` reads of ``cut``, ``(T, F)``, as heard in ``room``. Raises
-    ``AudioError`` where there is nothing to recognize.
+    """Load the input features ``(T, F)`` of a cut.
+
+    Args:
+        cut: A cut of a recording.
+        speed: Factor by which it is sped up.
+        room: Adds echo and noise to the samples (S,).
+        input: The representation to compute.
+
+    Raises:
+        AudioError: If there is nothing to recognize, or as ``load_samples``.
     """
     samples = load_samples(cut, speed)
-    if len(samples) < SHORTEST:
+    if len(samples) < WINDOW:
         raise AudioError(f"too short: {len(samples)} samples")
     if not bool(samples.isfinite().all()):
         raise AudioError("not finite: some samples are infinite or not a number")
@@ -67,29 +78,15 @@ def load_features(
     return features
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let PyTorch use one thread: an utterance is too little work to share between threads.
-
-    On a busy machine they would wait for each other most of the time.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def sources(cut: Cut) -> list[Any]:
-    """What ``cut`` is read from, in Lhotse's words; nothing where it is no plain cut of a recording."""
+    """The audio sources of ``cut``; empty if it is not a plain cut of a recording."""
     if not isinstance(cut, DataCut) or cut.recording is None:
         return []
     return list(cut.recording.sources)
 
 
 def _refuse_strange_sources(cut: Cut) -> None:
-    """A manifest may come from a stranger, and Lhotse would run a shell command or open a URL in it."""
+    """Accept files only: a manifest is untrusted, and Lhotse would run shell commands and open URLs."""
     kinds = {source.type for source in sources(cut)}
     if kinds != {"file"}:
         is_plain = isinstance(cut, DataCut)
@@ -106,7 +103,7 @@ def _refuse_missing_files(cut: Cut) -> None:
 
 
 def _from_tar(cut: Cut) -> Cut:
-    """``cut`` with its bytes as source where its audio is a member of a tar; any other as it is."""
+    """Replace the source of a cut whose audio is a member of a tar by the member's bytes."""
     if not cut.custom or MEMBER not in cut.custom:
         return cut
     try:
@@ -121,7 +118,7 @@ def _from_tar(cut: Cut) -> Cut:
 
 
 def _member(place: Any) -> Member:
-    """A member as a manifest tells of it, which may be anything."""
+    """Parse a member from the custom field of an untrusted manifest."""
     try:
         member = Member(**place)
     except TypeError:
@@ -133,7 +130,9 @@ def _member(place: Any) -> Member:
 
 
 class _Libsndfile:
-    """Lhotse's decoder, which there is one of in the process, is libsndfile while any thread is inside."""
+    """Context manager that makes libsndfile Lhotse's decoder, which is global to the process, while any
+    thread is inside.
+    """
 
     def __init__(self) -> None:
         self._lock, self._num_inside = Lock(), 0
@@ -157,12 +156,12 @@ _libsndfile = _Libsndfile()
 
 
 def _first_line(error: BaseException) -> str:
-    """Why, in the words of whoever noticed first: Lhotse wraps its readers' exceptions in others."""
+    """The first line of the root cause's message; Lhotse wraps its readers' exceptions in others."""
     while (before := error.__cause__ or error.__context__) is not None:
         error = before
     if isinstance(error, FileNotFoundError):
         return f"no such file: '{error.filename}'"
     lines = reason(error).splitlines()
     if lines and lines[0].startswith("The number of declared samples"):
-        return "it has not the length that its header or manifest says"
+        return "its length must be as its header or manifest says, but is not"
     return lines[0][:200] if lines else type(error).__name__

@@ -40,7 +40,7 @@ _LAST = 10 * 1152
 _PAGE, _LONGEST_PAGE = b"OggS", 27 + 255 + 255 * 255
 
 
-def look_at(path: Path, member: Member | None, decode: bool) -> Any:
+def read_header(path: Path, member: Member | None, decode: bool) -> Any:
     """What soundfile says of ``path``, or of its ``member``: ``frames``, ``samplerate``, ``channels``.
 
     Raises ``Unusable`` where the file breaks off, also in what only decoding tells if ``decode``.

@@ -20,6 +20,7 @@ from supernet.runs.resolve import ConfigError, Data, merge, parse_set, task_from
 from supernet.settings.plugins import load_plugin
 from supernet.system.files import whole_folder
 from supernet.task import SPLITS, ProgressCallback, Skipped, TaskError
+from tasks.commands.preview import Preview, preview_training
 from tasks.converted import ConvertedTask
 from tasks.files.cache import make_once, why_not_writable
 from tasks.files.problems import FILE as PROBLEMS
@@ -27,10 +28,9 @@ from tasks.files.problems import is_outdated, left_out, read_problems
 from tasks.listing.conversion import convert
 from tasks.manifest import Manifest
 from tasks.options import CorpusOptions
-from tasks.store.foresight import Foresight, foresee
 from tasks.store.index import SKIPPED, write_skipped
 from tasks.store.summary import read_summary
-from tasks.store.usable import check_share, of_split
+from tasks.store.usable import check_share
 
 MOST_CHARACTERS = 24
 """How many characters of a split the table shows."""
@@ -43,17 +43,19 @@ def prepare(args: argparse.Namespace) -> None:
         summary = _make(task, out, args.decode, report)
     console.print(summary_table(summary, str(out)))
     with progress() as report:
-        foresight = foresee(out, task.options, report) if _is_enough(summary) else Foresight([], [])
-    if foresight.skipped:
-        write_skipped(out, foresight.skipped)
+        preview = Preview([], [])
+        if all(_sizes(summary).values()):  # else the table has said it
+            preview = preview_training(out, task.options, report)
+    if preview.skipped:
+        write_skipped(out, preview.skipped)
     else:
         (out / SKIPPED).unlink(missing_ok=True)
-    if summary["problems"] or foresight.skipped:
-        console.print(problems_table(summary, out, foresight.skipped))
+    if summary["problems"] or preview.skipped:
+        console.print(problems_table(summary, out, preview.skipped))
     for line in task.notes():
         note(line)
-    if refused := foresight.refusals or _refusals(summary, out, task.options.max_skipped):
-        raise TaskError("\n".join(f"{line} All of them: {_lists(out, foresight)}." for line in refused))
+    if refused := preview.refusals or _refusals(summary, out, task.options.max_skipped):
+        raise TaskError("\n".join(f"{line} All of them: {_lists(out, preview)}." for line in refused))
     say_next((command("train", "--task", out, *_also_of_a_training(args.settings)), "a training on it"))
 
 
@@ -128,16 +130,11 @@ def _sizes(summary: Mapping[str, Any]) -> Counter[str]:
     return sizes
 
 
-def _is_enough(summary: Mapping[str, Any]) -> bool:
-    """Whether there is something of every split to look at."""
-    return all(_sizes(summary).values())
-
-
 def _refusals(summary: Mapping[str, Any], out: Path, most: float) -> list[str]:
     """Why a training would refuse splits of which there is nothing, or too little."""
     refused, skipped, sizes = [], left_out(out), _sizes(summary)
     for split in SPLITS:
-        unusable = of_split(skipped, split)
+        unusable = [one for one in skipped if one.split == split]
         try:
             check_share(unusable, sizes[split] + len(unusable), split, most)
         except TaskError as error:
@@ -145,8 +142,8 @@ def _refusals(summary: Mapping[str, Any], out: Path, most: float) -> list[str]:
     return refused
 
 
-def _lists(out: Path, foresight: Foresight) -> str:
-    return f"{out / PROBLEMS}{f' and {out / SKIPPED}' if foresight.skipped else ''}"
+def _lists(out: Path, preview: Preview) -> str:
+    return f"{out / PROBLEMS}{f' and {out / SKIPPED}' if preview.skipped else ''}"
 
 
 def summary_table(summary: Mapping[str, Any], title: str) -> Fitted:
@@ -178,11 +175,11 @@ def _rates(rates: Mapping[str, int]) -> str:
     return " ".join(f"{rate} ({number:,})" for rate, number in rates.items())
 
 
-def problems_table(summary: Mapping[str, Any], out: Path, foreseen: Sequence[Skipped] = ()) -> Fitted:
+def problems_table(summary: Mapping[str, Any], out: Path, previewed: Sequence[Skipped] = ()) -> Fitted:
     """How many problems of each kind there are, each with the first of them; and how many utterances a
     training would leave out besides, as their lengths and texts tell.
     """
-    lists = f"{out / PROBLEMS}{f' and {SKIPPED}' if foreseen else ''}"
+    lists = f"{out / PROBLEMS}{f' and {SKIPPED}' if previewed else ''}"
     first: dict[tuple[str, str], Any] = {}
     for problem in read_problems(out):
         first.setdefault((problem.split, problem.kind), problem)
@@ -193,7 +190,7 @@ def problems_table(summary: Mapping[str, Any], out: Path, foreseen: Sequence[Ski
         consequence = "not read" if example.kind == "left aside" else consequence
         rows.append((row["kind"], row["split"], f"{row['number']:,}", consequence))
         examples.append(f"{row['kind']}, {row['split']}: {example.where}: {example.what}")
-    for (split, kind), some in groupby(foreseen, key=lambda one: (one.split, one.reason.partition(":")[0])):
+    for (split, kind), some in groupby(previewed, key=lambda one: (one.split, one.reason.partition(":")[0])):
         one, *others = some
         rows.append((kind, split, f"{1 + len(others):,}", "left out"))
         examples.append(f"{kind}, {split}: {one.id}: {one.reason}")

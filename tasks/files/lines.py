@@ -1,4 +1,4 @@
-"""Lines and numbers of a corpus, any of which is read without the others: there are too many for memory."""
+"""Random access to the lines and numbers of a corpus too large for memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 def write_lines(path: Path, lines: Iterable[bytes]) -> None:
-    """Write ``lines``, and beside them where each one ends."""
+    """Write ``lines``, and beside them the offset at which each one ends."""
     end = 0
     with open(path, "wb") as file, open(_ends(path), "wb") as ends:
         for line in lines:
@@ -22,7 +22,7 @@ def write_lines(path: Path, lines: Iterable[bytes]) -> None:
 
 
 class Lines:
-    """What ``write_lines`` wrote; only what is asked for is read."""
+    """Lines that ``write_lines`` wrote, each read on access."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -34,9 +34,9 @@ class Lines:
         return len(self._ends)
 
     def __getitem__(self, number: int) -> bytes:
-        """The line with this number, from 0 on."""
+        """Read a line by its number, counted from 0."""
         start = int(self._ends[number - 1]) if number else 0
-        # Unlike `seek` and `read`, at once: threads and forked processes share the file.
+        # Unlike `seek` and `read`, atomic: threads and forked processes share the file.
         return os.pread(self._file, int(self._ends[number]) - start, start)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -45,8 +45,8 @@ class Lines:
 
 
 def open_numbers(path: Path, kind: Any) -> NDArray[Any]:
-    """The numbers of ``kind`` in a file, which stay there; they can be read only."""
-    # There is nothing to map in an empty file.
+    """Map the numbers of ``kind`` in a file into memory, read-only."""
+    # An empty file cannot be mapped.
     return np.memmap(path, kind, mode="r") if path.stat().st_size else np.zeros(0, kind)
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from supernet.task import Split
+from tasks.audio.segments import TOLERANCE
 from tasks.files.problems import Problem, Unusable, short
 from tasks.forms.commands import channel_of, file_of, one_channel
-from tasks.listing.entries import TOLERANCE, Entry, id_of, locate, seconds, split_of
+from tasks.listing.entries import Entry, id_of, locate, seconds, split_of
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "audio": (

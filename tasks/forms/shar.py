@@ -14,10 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from supernet.task import Split
+from tasks.audio.segments import is_inside
 from tasks.files.members import Member, members
 from tasks.files.problems import Kind, Problem, Unusable
 from tasks.forms.form import NONE, Form, Found, alone, choose
-from tasks.listing.entries import Entry, Listed, is_inside, seconds
+from tasks.listing.entries import Entry, Listed, seconds
 
 _NO_AUDIO = (".json", ".nodata", ".nometa")
 """A recording's manifest, and what stands for one that a cut has not."""

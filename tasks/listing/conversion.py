@@ -15,16 +15,18 @@ from typing import Any
 from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.cut import Cut
 
-from supernet.audio.features import SAMPLE_RATE
+from supernet.audio.features import SAMPLE_RATE, WINDOW
 from supernet.audio.recordings import AudioError, check_rate
+from supernet.system.devices import with_threads
 from supernet.task import SPLITS, ProgressCallback, Split
 from supernet.text.spelling import control_characters, normal
-from tasks.audio.cuts import SHORTEST, load_features, one_thread
-from tasks.audio.headers import look_at
+from tasks.audio.cuts import load_features
+from tasks.audio.headers import read_header
+from tasks.audio.segments import TOLERANCE
 from tasks.files.members import MEMBER, Member
 from tasks.files.problems import Problem, Problems, Unusable, open_problems, short, some
 from tasks.listing.division import Division
-from tasks.listing.entries import TOLERANCE, Entry, Source
+from tasks.listing.entries import Entry, Source
 from tasks.store.manifest_folder import LISTED, PART, manifest_path
 from tasks.store.summary import Summary
 
@@ -171,7 +173,7 @@ def _recording(path: Path, member: Member | None, decode: bool) -> Recording:
     name = f"{path}:{member.name}" if member else str(path)
     if (member.size if member else path.stat().st_size) == 0:
         raise Unusable("zero length", f"'{name}' is an empty file")
-    header = look_at(path, member, decode)
+    header = read_header(path, member, decode)
     if header.frames <= 0:
         raise Unusable("zero length", f"'{name}' has no samples")
     try:
@@ -203,10 +205,10 @@ def _listen(cut: Cut) -> None:
     and seconds, of which the rest of the recording tells nothing.
     """
     # What is too short is told by its length, decoded or not.
-    if round(cut.duration * SAMPLE_RATE) < SHORTEST:
+    if round(cut.duration * SAMPLE_RATE) < WINDOW:
         return
     try:
-        with one_thread():
+        with with_threads(1):
             load_features(cut)
     except AudioError as error:
         raise Unusable("unusable audio", str(error)) from error

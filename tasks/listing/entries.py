@@ -20,9 +20,6 @@ from tasks.files.problems import Problem
 VERSION = 3
 """Raise it when the same listing gives other manifests."""
 
-TOLERANCE = 0.1
-"""Seconds that a segment may end behind its audio; listings round."""
-
 _SPLIT_WORDS: dict[Split, tuple[str, ...]] = {
     "valid": ("valid", "validation", "val", "dev", "devel", "development"),
     "test": ("test", "testing", "tst", "eval", "evaluation"),
@@ -133,11 +130,6 @@ def seconds(number: str) -> float:
     if not abs(value) < _ETERNITY:
         raise ValueError(f"{number!r} is no time")
     return value
-
-
-def is_inside(start: float, duration: float, whole: float) -> bool:
-    """Whether what takes ``duration`` from ``start`` on is a part of 0 to ``whole``, up to rounding."""
-    return start >= -TOLERANCE and start + duration <= whole + TOLERANCE
 
 
 def locate(name: str, folder: Path) -> Path:

@@ -1,9 +1,10 @@
-"""Batches of training and of evaluation."""
+"""Batches for training and evaluation."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 from typing import Any, Protocol
@@ -20,37 +21,50 @@ from supernet.task import Batch
 from supernet.text.tokens import Tokens
 from tasks.audio.acoustics import Acoustics, Room
 from tasks.audio.augmentation import SpecAugment, spec_augment, warp_frequencies
-from tasks.store.index import Row, Rows
-
-
-class Load(Protocol):
-    """Features ``(T, F)`` of a row, so many times as fast, in a room."""
-
-    def __call__(self, row: Row, speed: float = 1.0, room: Room | None = None) -> Tensor: ...
-
+from tasks.store.index import Utterance, Utterances
 
 _EVAL_FRAMES = 60 * FRAMES_PER_SECOND
 _MAX_BUCKETS = 8
 _BATCHES_PER_BUCKET = 8
-"""With fewer, the incomplete batches that end an epoch would be many."""
+"""With fewer, too many of an epoch's batches would be the incomplete last ones of their buckets."""
 
 
-def collate(rows: Sequence[Row], features: list[Tensor], tokens: Tokens, input: Input = LOG_MEL) -> Batch:
-    """One batch of ``rows``, in their order; targets are what ``tokens`` can write of the texts."""
-    targets = [np.array(tokens.encode_known(row.text), np.int64) for row in rows]
-    return Batch(
-        features_BTF=_pad([frames.numpy() for frames in features]),
-        num_frames=[len(frames) for frames in features],
-        targets_BL=_pad(targets),
-        num_targets=[len(target) for target in targets],
-        ids=[row.id for row in rows],
-        texts=[row.text for row in rows],
-        input=input,
-    )
+class Load(Protocol):
+    """Loads the features ``(T, F)`` of an utterance, sped up by a factor, in a room."""
+
+    def __call__(self, utterance: Utterance, speed: float = 1.0, room: Room | None = None) -> Tensor: ...
+
+
+Condition = tuple[float, Room | None]
+"""How an utterance is read: its speed and its room."""
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Makes padded batches. Targets are the symbols of the texts that are tokens."""
+
+    load: Load
+    tokens: Tokens
+    input: Input = LOG_MEL
+
+    def __call__(self, utterances: Sequence[Utterance], conditions: Sequence[Condition]) -> Batch:
+        """Make one batch of ``utterances``, in their order, each under its condition."""
+        pairs = zip(utterances, conditions, strict=True)
+        features = [self.load(utterance, speed, room).numpy() for utterance, (speed, room) in pairs]
+        targets = [np.array(self.tokens.encode_known(utterance.text), np.int64) for utterance in utterances]
+        return Batch(
+            features_BTF=_pad(features),
+            num_frames=[len(frames) for frames in features],
+            targets_BL=_pad(targets),
+            num_targets=[len(target) for target in targets],
+            ids=[utterance.id for utterance in utterances],
+            texts=[utterance.text for utterance in utterances],
+            input=self.input,
+        )
 
 
 def _pad(sequences: list[np.ndarray[Any, Any]]) -> Tensor:
-    """Stacked, zero where padded. In NumPy for the reason that tasks.audio.augmentation gives."""
+    """Stack, padded with zeros. In NumPy for the reason given in ``tasks.audio.augmentation``."""
     longest = max(len(sequence) for sequence in sequences)
     padded = np.zeros((len(sequences), longest, *sequences[0].shape[1:]), sequences[0].dtype)
     for row, sequence in zip(padded, sequences, strict=True):
@@ -58,41 +72,48 @@ def _pad(sequences: list[np.ndarray[Any, Any]]) -> Tensor:
     return torch.from_numpy(padded)
 
 
-class TrainReader:
-    """One rank's training batches, without end.
+@dataclass(frozen=True)
+class Batching:
+    """How training batches are composed."""
 
-    An epoch is a Lhotse sampler made anew from (seed, epoch), and a batch's augmentation is drawn from (seed,
-    number, rank): a position is therefore three counters, and every rank sees equally many batches.
+    seconds: float
+    """Seconds of speech in a batch of one rank."""
+    seed: int = 0
+    rank: int = 0
+    num_ranks: int = 1
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes to training batches."""
+
+    masks: SpecAugment
+    acoustics: Acoustics
+    frequency_warp: float = 0.0
+    """The largest relative stretch of the frequencies."""
+    speeds: tuple[float, ...] = (1.0,)
+
+
+class TrainReader:
+    """One rank's endless stream of training batches.
+
+    An epoch is a Lhotse sampler built from (seed, epoch), and a batch's augmentation is drawn from (seed,
+    number, rank). A position is therefore three counters, and every rank sees equally many batches.
+
+    Args:
+        utterances: The usable utterances of the training split.
+        collate: Makes a batch.
+        batching: How batches are composed.
+        augmentation: How they are changed.
     """
 
     def __init__(
-        self,
-        rows: Rows,
-        load: Load,
-        tokens: Tokens,
-        *,
-        batch_seconds: float,
-        augmentation: SpecAugment,
-        frequency_warp: float,
-        speeds: Sequence[float],
-        acoustics: Acoustics,
-        seed: int,
-        rank: int,
-        num_ranks: int,
-        input: Input = LOG_MEL,
+        self, utterances: Utterances, collate: Collator, batching: Batching, augmentation: Augmentation
     ) -> None:
-        self._rows = rows
-        self._input = input
-        self._load = load
-        self._tokens = tokens
-        self._batch_seconds = batch_seconds
+        self._utterances = utterances
+        self._collate = collate
+        self._batching = batching
         self._augmentation = augmentation
-        self._frequency_warp = frequency_warp
-        self._speeds = tuple(speeds) or (1.0,)
-        self._acoustics = acoustics
-        self._seed = seed
-        self._rank = rank
-        self._num_ranks = num_ranks
 
         self._epoch = 0
         self._done_in_epoch = 0
@@ -106,24 +127,27 @@ class TrainReader:
         return self.plan()()
 
     def plan(self) -> Callable[[], Batch]:
-        """Go on by a batch, which the result makes, in any thread."""
-        position = f"{self._seed}/{self._number}/{self._rank}"
+        """Advance by one batch and return a function that makes it, in any thread."""
+        position = f"{self._batching.seed}/{self._number}/{self._batching.rank}"
         self._number += 1
         return partial(self._make, self._next_numbers(), position)
 
     def _make(self, numbers: list[int], position: str) -> Batch:
-        rows = [self._rows[number] for number in numbers]
+        augmentation = self._augmentation
         rng, rooms = random.Random(position), random.Random(f"{position}/rooms")
-        features = [self._load(row, rng.choice(self._speeds), self._acoustics.draw(rooms)) for row in rows]
-        batch = collate(rows, features, self._tokens, self._input)
+        utterances = [self._utterances[number] for number in numbers]
+        batch = self._collate(
+            utterances,
+            [(rng.choice(augmentation.speeds), augmentation.acoustics.draw(rooms)) for _ in utterances],
+        )
         draw = np.random.default_rng(rng.getrandbits(63))
-        batch.features_BTF = warp_frequencies(batch.features_BTF, self._frequency_warp, draw)
+        batch.features_BTF = warp_frequencies(batch.features_BTF, augmentation.frequency_warp, draw)
         width = batch.features_BTF.size(2)
-        batch.hidden_BTF = spec_augment(batch.num_frames, width, self._augmentation, draw)
+        batch.hidden_BTF = spec_augment(batch.num_frames, width, augmentation.masks, draw)
         return batch
 
     def state_dict(self) -> dict[str, object]:
-        """The position, and what it is a position in."""
+        """Return the position, and the identity of the stream that it belongs to."""
         return {
             "epoch": self._epoch,
             "done_in_epoch": self._done_in_epoch,
@@ -132,12 +156,12 @@ class TrainReader:
         }
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        """Go to a position. Raises ``ValueError`` where it belongs to other batches."""
+        """Go to a position. Raises ``ValueError`` if it belongs to another stream."""
         for name, mine in self._identity().items():
             if state[name] != mine:
                 raise ValueError(
-                    f"`{name}` of the training data must be {state[name]} as it was, but is {mine} instead. "
-                    "Go on with the settings of the run, or start a new one."
+                    f"`{name}` of the training data must be {state[name]} as before, but is {mine} instead. "
+                    "Continue with the settings of the run, or start a new one."
                 )
         self._epoch, self._done_in_epoch, self._number = (
             int(str(state[name])) for name in ("epoch", "done_in_epoch", "number")
@@ -146,14 +170,14 @@ class TrainReader:
 
     def _identity(self) -> dict[str, object]:
         return {
-            "seed": self._seed,
-            "num_ranks": self._num_ranks,
-            "num_utterances": len(self._rows),
-            "batch_seconds": self._batch_seconds,
+            "seed": self._batching.seed,
+            "num_ranks": self._batching.num_ranks,
+            "num_utterances": len(self._utterances),
+            "batch_seconds": self._batching.seconds,
         }
 
     def _next_numbers(self) -> list[int]:
-        """Which rows are the next batch."""
+        """Take the next batch of the epoch, as numbers of utterances."""
         if self._batches is None:
             self._batches = islice(self._open_epoch(), self._done_in_epoch, None)
         numbers = next(self._batches, None)
@@ -166,43 +190,43 @@ class TrainReader:
         return numbers
 
     def _open_epoch(self) -> Iterator[list[int]]:
-        rng = random.Random(f"{self._seed}/{self._epoch}")
-        is_left = np.ones(len(self._rows), bool)
+        rng = random.Random(f"{self._batching.seed}/{self._epoch}")
+        is_left = np.ones(len(self._utterances), bool)
         while is_left.any():
             for batch in self._sampler(np.flatnonzero(is_left), rng):
                 numbers = [cut.number for cut in batch]
-                is_left[numbers] = False  # a sampler of several ranks repeats some to fill up
+                is_left[numbers] = False  # with several ranks, a sampler repeats some to fill up
                 yield numbers
-            if self._num_ranks > 1:
-                return  # what is left is the other ranks'
-            # One rank alone: Lhotse's sampler may take an empty bucket for a last batch, and end too early.
+            if self._batching.num_ranks > 1:
+                return  # the rest belongs to the other ranks
+            # On one rank, Lhotse's sampler may take an empty bucket for the last batch and stop too early.
 
     def _sampler(self, numbers: NDArray[np.int64], rng: random.Random) -> Any:
         rng.shuffle(numbers)  # type: ignore[arg-type]
-        frames = self._rows.num_frames
+        frames = self._utterances.num_frames
         return DynamicBucketingSampler(
-            # It holds no more than a part of them at a time.
+            # It buffers only some of them at a time.
             (_stand_in(number, frames[number]) for number in numbers.data),
-            max_duration=self._batch_seconds,
+            max_duration=self._batching.seconds,
             duration_bins=self._duration_bins,
             shuffle=True,
-            # Ranks that step together get utterances of like length. For one rank alone it would only fix the
-            # order of buckets, the same in every epoch.
-            sync_buckets=self._num_ranks > 1,
+            # Ranks that step together get utterances of similar length. On one rank, this would only fix the
+            # order of the buckets, the same in every epoch.
+            sync_buckets=self._batching.num_ranks > 1,
             seed=rng.getrandbits(32),
-            rank=self._rank,
-            world_size=self._num_ranks,
+            rank=self._batching.rank,
+            world_size=self._batching.num_ranks,
         )
 
     @cached_property
     def _duration_bins(self) -> list[float]:
-        """Bounds between buckets of equally many seconds."""
-        durations = np.sort(self._rows.num_frames / FRAMES_PER_SECOND)
-        total = sum(durations.data)  # one float after the other, without a list of them
-        num_batches = total / (self._batch_seconds * self._num_ranks)
+        """Boundaries between buckets that hold equally many seconds each."""
+        durations = np.sort(self._utterances.num_frames / FRAMES_PER_SECOND)
+        total = sum(durations.data)  # one float after another, without a list of them
+        num_batches = total / (self._batching.seconds * self._batching.num_ranks)
         num_buckets = min(_MAX_BUCKETS, max(1, int(num_batches / _BATCHES_PER_BUCKET)))
         bounds = _bounds(durations.data, total / num_buckets, num_buckets)
-        # The sampler wants at least one bound.
+        # The sampler needs at least one boundary.
         return bounds or [float(durations[-1]) + 1.0]
 
 
@@ -217,32 +241,30 @@ def _bounds(durations: Iterable[float], share: float, num_buckets: int) -> list[
 
 
 def _stand_in(number: int, num_frames: int) -> MonoCut:
-    """All that a sampler needs to know. It renames cuts that it repeats to fill up; the number survives."""
+    """A cut with all that a sampler reads. The sampler renames cuts that it repeats; the number survives."""
     seconds = int(num_frames) / FRAMES_PER_SECOND
     return MonoCut(str(number), start=0, duration=seconds, channel=0, custom={"number": number})
 
 
 class EvalBatches:
-    """One rank's share of a split, shortest first, each time the same: the room of an utterance is drawn from
-    its name.
+    """One rank's share of a split, shortest utterances first, the same each time it is iterated.
+
+    The room of an utterance is drawn from its name.
+
+    Args:
+        utterances: The usable utterances of the split.
+        collate: Makes a batch.
+        acoustics: The rooms of a test condition.
+        rank: This process.
+        num_ranks: The number of processes that share the split.
     """
 
     def __init__(
-        self,
-        rows: Rows,
-        load: Load,
-        tokens: Tokens,
-        *,
-        acoustics: Acoustics,
-        rank: int,
-        num_ranks: int,
-        input: Input = LOG_MEL,
+        self, utterances: Utterances, collate: Collator, acoustics: Acoustics, rank: int, num_ranks: int
     ) -> None:
-        self._input = input
-        self._batches = list(_group(rows))[rank::num_ranks]
-        self._rows = rows
-        self._load = load
-        self._tokens = tokens
+        self._batches = list(_group(utterances))[rank::num_ranks]
+        self._utterances = utterances
+        self._collate = collate
         self._acoustics = acoustics
 
     def __len__(self) -> int:
@@ -250,17 +272,16 @@ class EvalBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         for numbers in self._batches:
-            rows = [self._rows[number] for number in numbers]
-            yield collate(rows, [self._load_in_room(row) for row in rows], self._tokens, self._input)
-
-    def _load_in_room(self, row: Row) -> Tensor:
-        return self._load(row, room=self._acoustics.draw(random.Random(f"{row.id}/room")))
+            utterances = [self._utterances[number] for number in numbers]
+            rooms = [self._acoustics.draw(random.Random(f"{one.id}/room")) for one in utterances]
+            yield self._collate(utterances, [(1.0, room) for room in rooms])
 
 
-def _group(rows: Rows) -> Iterator[list[int]]:
-    """Numbers of rows by length, as many at a time as fit, padding included."""
+def _group(utterances: Utterances) -> Iterator[list[int]]:
+    """Group utterances by length into batches of at most ``_EVAL_FRAMES`` frames, including padding."""
     group: list[int] = []
-    for num_frames, _, number in sorted((row.num_frames, row.id, i) for i, row in enumerate(rows)):
+    order = sorted((one.num_frames, one.id, number) for number, one in enumerate(utterances))
+    for num_frames, _, number in order:
         if group and num_frames * (len(group) + 1) > _EVAL_FRAMES:
             yield group
             group = []

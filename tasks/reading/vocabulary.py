@@ -22,7 +22,7 @@ VERSION = 1
 """Raise it when the same texts and options give other pieces."""
 
 Learned = Literal["unigram", "bpe"]
-Choice = Literal["characters", "words", "unigram", "bpe"] | Path
+TokenKind = Literal["characters", "words", "unigram", "bpe"] | Path
 """How texts are split, or a file that says so."""
 
 DEFAULT_SIZE = 500
@@ -32,7 +32,7 @@ _LONGEST = 1 << 20
 """Bytes of a text; SentencePiece would leave out those above 4192."""
 
 
-def check_choice(choice: Choice) -> Choice:
+def check_token_kind(choice: TokenKind) -> TokenKind:
     """Raise ``ValueError`` where it can be none."""
     if isinstance(choice, Path) and choice.suffix not in (".txt", ".model"):
         raise ValueError(
@@ -43,7 +43,7 @@ def check_choice(choice: Choice) -> Choice:
 
 
 def make_tokens(
-    choice: Choice, size: int | None, byte_fallback: bool, texts: Iterable[str], cache: Path
+    choice: TokenKind, size: int | None, byte_fallback: bool, texts: Iterable[str], cache: Path
 ) -> Tokens:
     """The tokens for training on ``texts``; learned pieces are kept in ``cache``.
 

@@ -1,4 +1,4 @@
-"""A manifest folder: a Lhotse CutSet per split; paths of audio are relative, so that it can be moved."""
+"""Manifest folders: one Lhotse CutSet per split, with relative audio paths so that a folder can be moved."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from tasks.files.problems import FILE as PROBLEMS
 from tasks.files.problems import left_out, short
 
 VERSION = 1
-"""Part of the name of a copy of the manifests: raise it when its content changes."""
+"""Part of the name of a copy of the manifests; raise it when its content changes."""
 
 LISTED = "listed"
-"""The custom field of a supervision that says where its manifest has it from, as ``file:line``."""
+"""The custom field of a supervision with its origin in the listing, as ``file:line``."""
 
 PART = "part"
-"""The custom field with the name of an utterance's part of the split, such as test-clean."""
+"""The custom field of a supervision with the part of the split it belongs to, such as test-clean."""
 
 _REPORTED = 1000
-"""Lines between two reports."""
+"""Lines between two progress reports."""
 
 
 def manifest_path(folder: Path, split: Split) -> Path:
-    """Where the CutSet of ``split`` lies."""
+    """Path of the CutSet of ``split``."""
     return folder / f"{split}.jsonl.gz"
 
 
 class Cuts:
-    """The cuts of a split, each made when asked for; their audio's paths include the folder's."""
+    """The cuts of a split, each created on access, with audio paths that start with the folder."""
 
     def __init__(self, lines: Lines, folder: Path) -> None:
         self.lines = lines
@@ -69,8 +69,10 @@ class Cuts:
 
 
 class ManifestFolder:
-    """A folder to read from. Its manifests are read once, into an uncompressed copy in ``cache``: after that
-    no more of a corpus is in memory than is asked for.
+    """A manifest folder to read from.
+
+    Its manifests are read once, into an uncompressed copy in ``cache``; from then on, only the cuts that are
+    accessed are in memory.
     """
 
     def __init__(self, path: Path, cache: Path) -> None:
@@ -78,7 +80,7 @@ class ManifestFolder:
         self._cache = cache
 
     def prepare(self, report: ProgressCallback) -> None:
-        """Make the copy if it is not there. Raises ``TaskError`` for manifests that are none."""
+        """Make the copy unless it exists. Raises ``TaskError`` if the manifests cannot be read."""
         make_once(self._copy, lambda copy: _Copying(self.path, report).write(copy), report)
 
     @property
@@ -87,24 +89,24 @@ class ManifestFolder:
 
     @cached_property
     def cuts(self) -> dict[Split, Cuts]:
-        """The cuts of each split. Raises ``NotPrepared`` where there is no copy yet."""
+        """The cuts of each split. Raises ``NotPrepared`` if there is no copy yet."""
         if not self.is_prepared:
             raise NotPrepared(f"`{self.path}` must have been prepared, but is not. Call `prepare` first.")
         return {split: Cuts(Lines(self._copy / f"{split}.jsonl"), self.path.absolute()) for split in SPLITS}
 
     @cached_property
     def left_out(self) -> list[Skipped]:
-        """What should have been in the manifests, but could not be used."""
+        """Utterances of the listing that did not enter the manifests."""
         return left_out(self.path)
 
     @cached_property
     def seconds(self) -> float:
-        """How long all cuts are together."""
+        """Total duration of all cuts."""
         return float((self._copy / "seconds.txt").read_text(encoding="utf-8"))
 
     @cached_property
     def fingerprint(self) -> str:
-        """A name for the content, manifests and audio: with a file replaced it is another."""
+        """Hash of the manifests and of the sizes and times of the audio files."""
         sha = hashlib.sha256(self._copy.name.encode())
         with open(self._copy / "audio.jsonl", encoding="utf-8") as files:
             for line in files:
@@ -164,9 +166,9 @@ class _Copying:
 
 
 def _check_types(cut: Cut) -> None:
-    """Raise ``ValueError`` for what Lhotse does not look at, and what is built on here."""
+    """Raise ``ValueError`` for fields of the wrong type that Lhotse does not check and that are used here."""
     if not isinstance(cut.id, str):
-        raise ValueError(f"the name of a cut must be a text, but is {short(cut.id)} instead")
+        raise ValueError(f"the name of a cut must be a string, but is {short(cut.id)} instead")
     if not 0 < cut.duration < math.inf:
         raise ValueError(f"{short(cut.id)!r} must have a duration, but has {cut.duration} s instead")
     about = [cut.custom, *(supervision.custom for supervision in cut.supervisions)]
@@ -175,7 +177,7 @@ def _check_types(cut: Cut) -> None:
 
 
 def _check_names(names: array[int], copy: Path, path: Path) -> None:
-    """Refuse manifests of which two cuts have the same name; ``names`` are their hashes."""
+    """Refuse a manifest that is empty or in which two cuts have the same name; ``names`` are hashes."""
     if not names:
         raise TaskError(f"`{path}` must hold utterances, but is empty. Every split needs some.{_hint(path)}")
     ordered = np.sort(np.frombuffer(names, np.int64))
@@ -193,7 +195,7 @@ def _check_names(names: array[int], copy: Path, path: Path) -> None:
 
 def _hint(path: Path) -> str:
     problems = path.with_name(PROBLEMS)
-    return f" What was left out, and why: {problems}." if problems.is_file() else ""
+    return f" For what was left out and why, see {problems}." if problems.is_file() else ""
 
 
 def _existing(folder: Path, split: Split) -> Path:
@@ -222,8 +224,8 @@ def _size_and_time(file: Path) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
-    """An utterance to be written."""
+class Clip:
+    """Audio and its transcript, to be written to a manifest folder."""
 
     id: str
     text: str
@@ -231,33 +233,33 @@ class Utterance:
     """Mono, 16 kHz, in [-1, 1]."""
     speaker: str
     about: dict[str, Any]
-    """Whatever else is known of it; kept as the supervision's ``custom``."""
+    """Anything else that is known about it; kept as the supervision's ``custom``."""
 
 
-def write_split(folder: Path, split: Split, utterances: Iterable[Utterance]) -> None:
-    """Write audio and manifest of ``split``."""
+def write_split(folder: Path, split: Split, clips: Iterable[Clip]) -> None:
+    """Write the audio and the manifest of ``split``."""
     (folder / "audio" / split).mkdir(parents=True)
-    cuts = CutSet.from_cuts(_write(folder, split, utterance) for utterance in utterances)
+    cuts = CutSet.from_cuts(_write(folder, split, clip) for clip in clips)
     cuts.to_file(manifest_path(folder, split))
 
 
-def _write(folder: Path, split: Split, utterance: Utterance) -> MonoCut:
-    file = f"audio/{split}/{utterance.id}.flac"
-    soundfile.write(folder / file, utterance.samples.numpy(), SAMPLE_RATE, subtype="PCM_16")
-    num_samples = len(utterance.samples)
+def _write(folder: Path, split: Split, clip: Clip) -> MonoCut:
+    file = f"audio/{split}/{clip.id}.flac"
+    soundfile.write(folder / file, clip.samples.numpy(), SAMPLE_RATE, subtype="PCM_16")
+    num_samples = len(clip.samples)
     seconds = num_samples / SAMPLE_RATE
     source = AudioSource(type="file", channels=[0], source=file)
     supervision = SupervisionSegment(
-        utterance.id,
-        utterance.id,
+        clip.id,
+        clip.id,
         start=0,
         duration=seconds,
-        text=utterance.text,
+        text=clip.text,
         language="en",
-        speaker=utterance.speaker,
-        custom=utterance.about,
+        speaker=clip.speaker,
+        custom=clip.about,
     )
-    recording = Recording(utterance.id, [source], SAMPLE_RATE, num_samples, seconds)
+    recording = Recording(clip.id, [source], SAMPLE_RATE, num_samples, seconds)
     return MonoCut(
-        utterance.id, start=0, duration=seconds, channel=0, supervisions=[supervision], recording=recording
+        clip.id, start=0, duration=seconds, channel=0, supervisions=[supervision], recording=recording
     )

@@ -1,4 +1,4 @@
-"""How much of what a manifest folder holds."""
+"""The summary of a manifest folder: utterances, hours, speakers and so on of each split."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FILE = "summary.json"
 
 @dataclass
 class Part:
-    """One row: a split, or a part of it."""
+    """One row of the summary: a split, or a part of it."""
 
     utterances: int = 0
     seconds: float = 0.0
     speakers: set[str] = field(default_factory=set)
     rates: Counter[int] = field(default_factory=Counter)
-    """Utterances by sampling rate."""
+    """Number of utterances by sampling rate."""
     characters: set[str] = field(default_factory=set)
 
     def add(self, seconds: float, rate: int, text: str, speaker: str | None) -> None:
@@ -45,7 +45,7 @@ class Part:
 
 
 class Summary:
-    """Rows by split and part; parts in the order in which they first occur."""
+    """Rows by split and part, parts in order of first occurrence."""
 
     def __init__(self) -> None:
         self.parts: dict[tuple[Split, str], Part] = {}
@@ -64,7 +64,7 @@ class Summary:
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
-    """What ``Summary.save`` wrote; None where it did not."""
+    """Read a summary that ``Summary.save`` wrote; None if there is none."""
     try:
         content = read_json(folder / FILE)
     except UserError:

@@ -1,4 +1,8 @@
-"""Which rows a recognizer can use: its tokens can write them, and they are neither too short nor too long."""
+"""The utterances of a split that a recognizer can use: its tokens can write them, and they are neither too
+short nor too long.
+
+Shapes: U utterances.
+"""
 
 from __future__ import annotations
 
@@ -11,143 +15,154 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.audio.features import FRAMES_PER_SECOND, LOG_MEL, Input
+from supernet.audio.features import FRAMES_PER_SECOND, Input
 from supernet.task import Skipped, Split, TaskError
 from supernet.text.tokens import Tokens, min_ctc_frames
 from tasks.files.cache import digest, make_once
 from tasks.files.lines import open_numbers
 from tasks.files.problems import short, some
-from tasks.store.index import Rows
+from tasks.store.index import Utterances
 
 _NAMED = 3
 """Examples in an error message."""
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Bounds on the duration of an utterance."""
+
+    input: Input
+    max_seconds: float
+    """Utterances may not be longer, even when slowed down."""
+    speeds: tuple[float, ...] = (1.0,)
+    """Speeds at which utterances are read."""
+
+
+@dataclass(frozen=True)
 class Usable:
-    """The rows of one split, and what keeps some of them from being used."""
+    """The usable utterances of one split, decided once for a set of tokens."""
 
     split: Split
-    rows: Rows
+    utterances: Utterances
+    """The usable ones."""
+    unwritable: Utterances
+    """Those among them with symbols that are not tokens; the recognizer cannot get these symbols right."""
+    skipped: list[Skipped]
+    """The others, in order, with the reason for each."""
+    hints: tuple[str, ...]
+    """Settings that would keep more utterances, one sentence each."""
     tokens: Tokens
-    needed_R: NDArray[np.int32]
-    """Encoder frames that CTC needs for what the tokens can write of each text; its complement ``~n``, which
-    is negative, where that is not all.
-    """
-    speeds: Sequence[float]
-    max_seconds: float
-    input: Input = LOG_MEL
-
-    @property
-    def chosen(self) -> Rows:
-        """Those that can be used."""
-        return self.rows.where(~self._refused)
-
-    def unwritable(self) -> Rows:
-        """Rows with symbols that are no tokens. Those of training are left out; of the others these symbols
-        count as errors of recognition.
-        """
-        return self.chosen.where((self.needed_R < 0)[~self._refused])
 
     def remark(self) -> str | None:
-        """How many texts have symbols that are no tokens, in a sentence; None where none has."""
-        if not len(rows := self.unwritable()):
+        """Return a sentence on the texts with symbols that are not tokens, or None if there are none."""
+        if not len(self.unwritable):
             return None
-        first = rows[0]
+        first = self.unwritable[0]
+        unknown = " ".join(self.tokens.unknown(first.text))
         return (
-            f"{len(rows):,} of {len(self.chosen):,} texts of the {self.split} split "
-            f"{'has' if len(rows) == 1 else 'have'} symbols that no training text has: they count as errors. "
-            f"The first is {first.id!r} with "
-            f"{' '.join(self.tokens.unknown(first.text))}."
+            f"{len(self.unwritable):,} of {len(self.utterances):,} texts of the {self.split} split "
+            f"{'has' if len(self.unwritable) == 1 else 'have'} symbols that no training text has: "
+            f"they count as errors. The first is {first.id!r} with {unknown}."
         )
 
-    def skipped(self) -> list[Skipped]:
-        """Rows that cannot be used, in their order."""
-        numbers = np.flatnonzero(self._refused).tolist()
-        return [Skipped(self.rows[number].id, self.split, self._reason(number)) for number in numbers]
 
-    def hints(self) -> list[str]:
-        """Settings that would keep more rows, each in a sentence."""
-        found = []
-        if self._too_long.any():
-            longest = math.ceil(float(self._slowest.max()) / FRAMES_PER_SECOND)
-            found.append(f"With --set task.max_seconds={longest} none is too long.")
-        if self._too_short.any() and self.tokens.kind == "characters":
-            found.append("Longer tokens need fewer frames: --set task.tokens=bpe.")
-        return found
+def find_usable(
+    split: Split, utterances: Utterances, tokens: Tokens, needed_U: NDArray[np.int32], limits: Limits
+) -> Usable:
+    """Decide which ``utterances`` a recognizer with ``tokens`` can use.
 
-    def _reason(self, number: int) -> str:
-        if self._too_long[number]:
-            seconds = self._slowest[number] / FRAMES_PER_SECOND
-            return f"too long: {seconds:.2f} s, and `task.max_seconds` is {self.max_seconds:g}"
-        if self._untrainable[number]:
-            unknown = [repr(symbol) for symbol in self.tokens.unknown(self.rows[number].text)]
+    In training, utterances with symbols that are not tokens are left out; elsewhere, these symbols count as
+    recognition errors.
+
+    Args:
+        split: The split that the utterances belong to.
+        utterances: Every utterance of the split whose audio is fine.
+        tokens: The recognizer's tokens.
+        needed_U: The result of ``needed_frames`` for the same utterances and tokens.
+        limits: Bounds on durations.
+    """
+    has_unknown_U = needed_U < 0
+    least_U = np.where(has_unknown_U, ~needed_U, needed_U)
+    frames_U = _encoder_frames(utterances.num_frames, limits)
+    slowest_U = utterances.num_frames / min(limits.speeds)
+    too_long_U = slowest_U > limits.max_seconds * FRAMES_PER_SECOND
+    too_short_U = frames_U < least_U
+    untrainable_U = has_unknown_U & (split == "train")
+    refused_U = too_short_U | too_long_U | untrainable_U
+
+    def reason(number: int) -> str:
+        if too_long_U[number]:
+            seconds = slowest_U[number] / FRAMES_PER_SECOND
+            return f"too long: {seconds:.2f} s, and `task.max_seconds` is {limits.max_seconds:g}"
+        if untrainable_U[number]:
+            unknown = [repr(symbol) for symbol in tokens.unknown(utterances[number].text)]
             return f"not among the tokens: {some(unknown)}"
-        return f"too short for its text: {self._frames[number]} encoder frames for {self._needed[number]}"
+        return f"too short for its text: {frames_U[number]} encoder frames for {least_U[number]}"
 
-    @property
-    def _refused(self) -> NDArray[np.bool_]:
-        return self._too_short | self._too_long | self._untrainable
-
-    @property
-    def _untrainable(self) -> NDArray[np.bool_]:
-        return (self.needed_R < 0) & (self.split == "train")
-
-    @property
-    def _needed(self) -> NDArray[np.int32]:
-        return np.where(self.needed_R < 0, ~self.needed_R, self.needed_R)
-
-    @property
-    def _too_short(self) -> NDArray[np.bool_]:
-        return self._frames < self._needed
-
-    @property
-    def _too_long(self) -> NDArray[np.bool_]:
-        return self._slowest > self.max_seconds * FRAMES_PER_SECOND
-
-    @property
-    def _frames(self) -> NDArray[np.int64]:
-        """Frames behind the frontend at the highest speed, at least: rows count frames of 10 ms, rounded."""
-        shift = self.input.rate // FRAMES_PER_SECOND
-        have_R = (self.rows.num_frames / max(self.speeds)).astype(np.int64) * shift - shift // 2
-        for kernel, stride in self.input.convolutions:
-            have_R = (have_R - kernel) // stride + 1
-        return np.maximum(0, have_R)
-
-    @property
-    def _slowest(self) -> NDArray[np.float64]:
-        """Feature frames at the lowest speed."""
-        slowest_R: NDArray[np.float64] = self.rows.num_frames / min(self.speeds)
-        return slowest_R
+    hints = []
+    if too_long_U.any():
+        longest = math.ceil(float(slowest_U.max()) / FRAMES_PER_SECOND)
+        hints.append(f"With --set task.max_seconds={longest} none is too long.")
+    if too_short_U.any() and tokens.kind == "characters":
+        hints.append("Longer tokens need fewer frames: --set task.tokens=bpe.")
+    return Usable(
+        split,
+        utterances.where(~refused_U),
+        utterances.where(has_unknown_U & ~refused_U),
+        [
+            Skipped(utterances[number].id, split, reason(number))
+            for number in np.flatnonzero(refused_U).tolist()
+        ],
+        tuple(hints),
+        tokens,
+    )
 
 
-def needed_frames(rows: Rows, tokens: Tokens, folder: Path, split: Split) -> NDArray[np.int32]:
-    """What ``Usable.needed_R`` says, counted once, and kept in ``folder``."""
+def _encoder_frames(num_frames_U: NDArray[np.int64], limits: Limits) -> NDArray[np.int64]:
+    """Return a lower bound on the number of encoder frames at the highest speed: the index counts frames of
+    10 ms, rounded.
+    """
+    shift = limits.input.rate // FRAMES_PER_SECOND
+    input_U = (num_frames_U / max(limits.speeds)).astype(np.int64) * shift - shift // 2
+    return np.maximum(0, limits.input.convolved(input_U))
+
+
+def needed_frames(utterances: Utterances, tokens: Tokens, folder: Path, split: Split) -> NDArray[np.int32]:
+    """Count the encoder frames that CTC needs for each text, and keep the counts in ``folder``.
+
+    Returns:
+        A number ``n`` (U,) for each utterance: the frames needed for the symbols of its text that are tokens;
+        its complement ``~n``, which is negative, if the text has other symbols, too.
+    """
     model = hashlib.sha256(tokens.model or b"").hexdigest()
     made = folder / f"needed-{digest([split, tokens.kind, tokens.symbols, model])}"
 
     def build(partial: Path) -> None:
         with open(partial / "frames", "wb") as file:
-            for row in rows:
-                file.write(np.int32(_needed(row.text, tokens)).tobytes())
+            for utterance in utterances:
+                number = min_ctc_frames(tokens.encode_known(utterance.text))
+                number = ~number if tokens.unknown(utterance.text) else number
+                file.write(np.int32(number).tobytes())
 
     make_once(made, build)
     return open_numbers(made / "frames", np.int32)
 
 
-def _needed(text: str, tokens: Tokens) -> int:
-    number = min_ctc_frames(tokens.encode_known(text))
-    return ~number if tokens.unknown(text) else number
-
-
-def of_split(skipped: Sequence[Skipped], split: Split) -> list[Skipped]:
-    return [one for one in skipped if one.split == split]
-
-
 def check_share(
     unusable: Sequence[Skipped], total: int, split: Split, most: float, hints: Sequence[str] = ()
 ) -> None:
-    """Raise ``TaskError`` where more than a share of ``most``, or everything, cannot be used."""
+    """Check that enough of a split can be used.
+
+    Args:
+        unusable: The utterances that cannot be used.
+        total: The number of all utterances of the split.
+        split: The split's name.
+        most: The share that may be unusable.
+        hints: Sentences that say what would help.
+
+    Raises:
+        TaskError: If a larger share than ``most``, or everything, cannot be used.
+    """
     # Nothing left is too little, whatever share was allowed.
     if len(unusable) <= most * total and len(unusable) < total:
         return

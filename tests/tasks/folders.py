@@ -14,7 +14,7 @@ from lhotse.cut import Cut
 from supernet.audio.features import SAMPLE_RATE
 from supernet.task import SPLITS, Split
 from tasks.manifest import Manifest
-from tasks.store.manifest_folder import Utterance, manifest_path, write_split
+from tasks.store.manifest_folder import Clip, manifest_path, write_split
 
 
 def quiet(what: str, done: int, total: int) -> None:
@@ -28,12 +28,10 @@ def tone(
     return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
-def utterances(split: Split, number: int, text: str = "a bc") -> list[Utterance]:
+def utterances(split: Split, number: int, text: str = "a bc") -> list[Clip]:
     """Tones of 0.5 to 1.3 s."""
     return [
-        Utterance(
-            f"{split}-{i}", text, torch.from_numpy(tone(0.5 + (i * 7 % 9) / 10, 200 + 10 * i)), "sine", {}
-        )
+        Clip(f"{split}-{i}", text, torch.from_numpy(tone(0.5 + (i * 7 % 9) / 10, 200 + 10 * i)), "sine", {})
         for i in range(number)
     ]
 

@@ -14,8 +14,8 @@ import pytest
 from supernet.console.screen import console
 from supernet.task import TaskError
 from tasks import prepare
+from tasks.commands.preview import preview_training
 from tasks.manifest import Manifest, ManifestOptions
-from tasks.store.foresight import foresee
 from tests.tasks.corpora import write_flac, write_librispeech, write_tedlium
 from tests.tasks.folders import numbers_of_cuts, prepared, quiet, tone, write_folder, write_wav
 from tests.tasks.listing.test_conversion import bad_corpus
@@ -150,19 +150,19 @@ def test_the_setting_that_a_message_names_does(
         ({"input": "samples"}, {}),
     ],
 )
-def test_what_is_foreseen_is_what_a_training_leaves_out(
+def test_the_preview_is_what_training_leaves_out(
     here: Path, settings: dict[str, object], found: dict[str, int]
 ) -> None:
     """For all tokens, speeds, inputs and lengths."""
     hasty_corpus(here / "corpus", 1)
     prepare.main(["corpus/", "--out", "made", "--set", "max_skipped=1"])
     options = ManifestOptions.model_validate({"path": here / "made", "max_skipped": 0.99, **settings})
-    foresight = foresee(here / "made", options, quiet)
-    assert Counter(one.reason.split(":")[0] for one in foresight.skipped) == found
+    preview = preview_training(here / "made", options, quiet)
+    assert Counter(one.reason.split(":")[0] for one in preview.skipped) == found
     task = Manifest(options)
     with contextlib.suppress(TaskError):
         task.prepare(quiet)
-    assert [(one.id, one.reason) for one in task.skipped()] == [(o.id, o.reason) for o in foresight.skipped]
+    assert [(one.id, one.reason) for one in task.skipped()] == [(o.id, o.reason) for o in preview.skipped]
 
 
 def test_too_long_names_the_setting(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

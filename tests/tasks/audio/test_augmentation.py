@@ -15,7 +15,7 @@ from supernet.audio.features import NUM_BANDS, SAMPLE_RATE
 from supernet.network.frontend import Frontend
 from supernet.task import SPLITS
 from tasks.audio.augmentation import SpecAugment, spec_augment, warp_frequencies
-from tasks.store.manifest_folder import Utterance, write_split
+from tasks.store.manifest_folder import Clip, write_split
 from tests.tasks.folders import prepared, tone
 
 lengths = st.lists(st.integers(1, 300), min_size=1, max_size=5)
@@ -110,9 +110,7 @@ def test_what_is_not_hidden_is_heard_as_in_use(seconds: int, tmp_path: Path) -> 
     heard = []
     for split in SPLITS:
         audio = np.random.default_rng(0).normal(0, 0.1, seconds * SAMPLE_RATE) * tone(seconds, 3.0)
-        write_split(
-            tmp_path / "noise", split, [Utterance("a", "abc", torch.from_numpy(audio).float(), "x", {})]
-        )
+        write_split(tmp_path / "noise", split, [Clip("a", "abc", torch.from_numpy(audio).float(), "x", {})])
     masks = {"time_masks": 10, "max_time_frames": 30, "freq_masks": 3, "max_freq_bands": 20}
     task = prepared(tmp_path / "noise", spec_augment=masks, frequency_warp=0, speed_perturb=[])
     tokens = task.tokens()

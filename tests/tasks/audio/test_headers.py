@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tasks.audio.headers import look_at
+from tasks.audio.headers import read_header
 from tasks.files.members import Member, members
 from tasks.files.problems import Unusable
 from tests.tasks.listings import pack
@@ -48,7 +48,7 @@ def encoded(kind: str, samples: np.ndarray[Any, Any] = SAMPLES) -> bytes:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_whole_file_is_as_long_as_its_header_says(tmp_path: Path, kind: str, decode: bool) -> None:
     (tmp_path / "a").write_bytes(encoded(kind))
-    header = look_at(tmp_path / "a", None, decode)
+    header = read_header(tmp_path / "a", None, decode)
     assert header.frames == pytest.approx(32_000, abs=600)
     assert header.samplerate == 16_000
 
@@ -62,7 +62,7 @@ def test_a_file_that_breaks_off_is_named(tmp_path: Path, kind: str, share: float
     with pytest.raises(
         Unusable, match=rf"^'{tmp_path}/a' (breaks off after|must be audio that lib)"
     ) as error:
-        look_at(tmp_path / "a", None, decode)
+        read_header(tmp_path / "a", None, decode)
     assert error.value.kind == "unreadable"
 
 
@@ -74,9 +74,9 @@ def test_a_member_that_breaks_off_is_named(tmp_path: Path, kind: str) -> None:
         whole, cut = members(file)
     assert isinstance(whole, Member)
     assert isinstance(cut, Member)
-    assert look_at(tar, whole, False).frames == pytest.approx(32_000, abs=600)
+    assert read_header(tar, whole, False).frames == pytest.approx(32_000, abs=600)
     with pytest.raises(Unusable, match=rf"'{tar}:cut'"):
-        look_at(tar, cut, False)
+        read_header(tar, cut, False)
 
 
 @pytest.mark.parametrize("kind", ["ogg", "opus"])
@@ -88,7 +88,7 @@ def test_an_ogg_file_that_breaks_off_anywhere_is_named(tmp_path: Path, kind: str
         if content[size : size + 4] != b"OggS":
             (tmp_path / "a").write_bytes(content[:size])
             with pytest.raises(Unusable):
-                look_at(tmp_path / "a", None, False)
+                read_header(tmp_path / "a", None, False)
 
 
 @pytest.mark.parametrize("length", [0xFFFF_FFFF, 0x7FFF_F000, 0x7FFF_FFDB])
@@ -98,7 +98,7 @@ def test_a_length_that_was_not_known_yet_is_none(tmp_path: Path, length: int) ->
     content[4:8] = min(length + 36, 0xFFFF_FFFF).to_bytes(4, "little")
     content[40:44] = length.to_bytes(4, "little")
     (tmp_path / "a.wav").write_bytes(content)
-    assert look_at(tmp_path / "a.wav", None, True).frames == 32_000
+    assert read_header(tmp_path / "a.wav", None, True).frames == 32_000
 
 
 @pytest.mark.parametrize("more", [b"TAG" + bytes(125), b"LIST" + (500).to_bytes(4, "little") + bytes(20)])
@@ -106,4 +106,4 @@ def test_what_follows_the_audio_may_break_off(tmp_path: Path, more: bytes) -> No
     content = bytearray(encoded("wav"))
     content[4:8] = (len(content) - 8 + 508).to_bytes(4, "little")
     (tmp_path / "a.wav").write_bytes(bytes(content) + more)
-    assert look_at(tmp_path / "a.wav", None, False).frames == 32_000
+    assert read_header(tmp_path / "a.wav", None, False).frames == 32_000

@@ -166,7 +166,7 @@ def test_no_epoch_of_one_rank_leaves_anything_out(tmp_path: Path, seed: int) -> 
 
 def test_a_state_of_other_batches_is_refused(task: Manifest) -> None:
     state = reader(task, seed=1).state_dict()
-    with pytest.raises(ValueError, match="`seed` of the training data must be 1 as it was, but is 0 instead"):
+    with pytest.raises(ValueError, match="`seed` of the training data must be 1 as before, but is 0 instead"):
         reader(task).load_state_dict(state)
 
 

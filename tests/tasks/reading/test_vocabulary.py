@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from supernet.task import TaskError
 from supernet.text.tokens import Tokens
+from tasks.commands.preview import preview_training
 from tasks.manifest import ManifestOptions
 from tasks.reading import vocabulary
-from tasks.reading.vocabulary import Choice, make_tokens
-from tasks.store.foresight import foresee
+from tasks.reading.vocabulary import TokenKind, make_tokens
 from tests.tasks.folders import add_files, prepared, quiet, tone, write_folder, write_wav
 
 TEXTS = ["the cat sat on the mat", "a cat and a dog", "the dog ran over the hill"] * 5
@@ -20,7 +20,9 @@ TEXTS = ["the cat sat on the mat", "a cat and a dog", "the dog ran over the hill
 
 @pytest.mark.parametrize("choice", ["unigram", "bpe"])
 @pytest.mark.parametrize("byte_fallback", [False, True])
-def test_there_are_as_many_tokens_as_asked_for(choice: Choice, byte_fallback: bool, tmp_path: Path) -> None:
+def test_there_are_as_many_tokens_as_asked_for(
+    choice: TokenKind, byte_fallback: bool, tmp_path: Path
+) -> None:
     size = 20 + byte_fallback * 258
     tokens = make_tokens(choice, size, byte_fallback, TEXTS, tmp_path)
     assert len(tokens) == size
@@ -52,7 +54,7 @@ def test_no_text_is_left_out_for_its_length(tmp_path: Path) -> None:
     ],
 )
 def test_a_size_that_does_not_fit_the_texts(
-    choice: Choice, size: int, byte_fallback: bool, words: str, tmp_path: Path
+    choice: TokenKind, size: int, byte_fallback: bool, words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(TaskError, match=words) as error:
         make_tokens(choice, size, byte_fallback, TEXTS, tmp_path)
@@ -134,7 +136,7 @@ def test_symbols_that_are_no_tokens_are_one_kind_of_problem(tmp_path: Path) -> N
     add_files(folder, "train", files)
     (tmp_path / "tokens.txt").write_text("<blk> 0\nX 1\n")
     options = ManifestOptions(path=folder, cache=tmp_path / "cache", tokens=tmp_path / "tokens.txt")
-    reasons = [one.reason for one in foresee(folder, options, quiet).skipped if one.split == "train"]
+    reasons = [one.reason for one in preview_training(folder, options, quiet).skipped if one.split == "train"]
     assert reasons == [
         "not among the tokens: 'a'",
         "not among the tokens: 'b'",

@@ -37,9 +37,9 @@ def test_files_that_break_off_are_named_also_where_the_manifest_was_made_of_them
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"text": float("nan")}, "its text must be a text, but is nan instead"),
-        ({"text": ["a"]}, "its text must be a text"),
-        ({"text": True}, "its text must be a text"),
+        ({"text": float("nan")}, "its text must be a string, but is nan instead"),
+        ({"text": ["a"]}, "its text must be a string"),
+        ({"text": True}, "its text must be a string"),
         ({"text": None}, "no text"),
     ],
 )
@@ -53,7 +53,7 @@ def test_a_text_of_a_cut_is_a_text(tmp_path: Path, change: dict[str, object], re
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"id": 7}, "the name of a cut must be a text"),
+        ({"id": 7}, "the name of a cut must be a string"),
         ({"duration": float("nan")}, "must have a duration"),
         ({"duration": float("inf")}, "must have a duration"),
         ({"custom": ["part"]}, "must be a Lhotse CutSet, but line 1 cannot be read"),
@@ -76,11 +76,11 @@ def test_a_cut_of_a_stranger_ends_in_one_line(tmp_path: Path, change: dict[str, 
         (lambda cut: cut["recording"].update(sources=[]), "its audio must be a file, but is missing instead"),
         (
             lambda cut: cut["supervisions"][0].update(start=0.25, duration=9.0),
-            "its text is that of 0.25 s to 9.25 s, but there are 0 s to 0.5 s",
+            "its text must lie within its audio, from 0 s to 0.5 s, but lies from 0.25 s to 9.25 s instead",
         ),
         (
             lambda cut: cut["supervisions"][0].update(start=-1.0, duration=0.5),
-            "its text is that of -1 s to -0.5 s, but there are 0 s to 0.5 s",
+            "its text must lie within its audio, from 0 s to 0.5 s, but lies from -1 s to -0.5 s instead",
         ),
     ],
 )

@@ -20,8 +20,8 @@ from tasks.audio.acoustics import Acoustics, Room
 from tasks.audio.augmentation import SpecAugment
 from tasks.files.lines import Lines, open_numbers, write_lines
 from tasks.manifest import Manifest
-from tasks.reading.reader import TrainReader
-from tasks.store.index import Row, Rows
+from tasks.reading.reader import Augmentation, Batching, Collator, TrainReader
+from tasks.store.index import Utterance, Utterances
 from tasks.store.manifest_folder import manifest_path
 from tests.tasks.folders import prepared, quiet, tone, write_wav
 
@@ -72,7 +72,7 @@ def test_opening_a_prepared_corpus(tmp_path: Path) -> None:
     assert peaks[850] - peaks[50] < MOST * 800
 
 
-def rows(folder: Path, number: int) -> Rows:
+def indexed(folder: Path, number: int) -> Utterances:
     """Utterances of 1 to 10 s without audio."""
     folder.mkdir(exist_ok=True)
     texts = ({"id": f"u{i}", "supervisions": [{"text": "a"}]} for i in range(number))
@@ -80,11 +80,11 @@ def rows(folder: Path, number: int) -> Rows:
     table = np.stack([np.arange(number), np.zeros(number, int), 100 + np.arange(number) * 7 % 901], axis=1)
     table.astype(np.int64).tofile(folder / f"{number}.rows")
     numbers = open_numbers(folder / f"{number}.rows", np.int64).reshape(-1, 3)
-    return Rows(Lines(folder / f"{number}.jsonl"), numbers)
+    return Utterances(Lines(folder / f"{number}.jsonl"), numbers)
 
 
-def silence(row: Row, speed: float = 1.0, room: Room | None = None) -> Tensor:
-    return torch.zeros(row.num_frames, NUM_BANDS)
+def silence(utterance: Utterance, speed: float = 1.0, room: Room | None = None) -> Tensor:
+    return torch.zeros(utterance.num_frames, NUM_BANDS)
 
 
 def test_drawing_batches(tmp_path: Path) -> None:
@@ -92,17 +92,10 @@ def test_drawing_batches(tmp_path: Path) -> None:
     peaks = {}
     for number in (22_000, 44_000):
         reader = TrainReader(
-            rows(tmp_path, number),
-            silence,
-            Tokens(("<blk>", "a")),
-            batch_seconds=20.0,
-            augmentation=SpecAugment(),
-            frequency_warp=0.0,
-            speeds=(),
-            acoustics=Acoustics(None, None),
-            seed=0,
-            rank=0,
-            num_ranks=1,
+            indexed(tmp_path, number),
+            Collator(silence, Tokens(("<blk>", "a"))),
+            Batching(20.0),
+            Augmentation(SpecAugment(), Acoustics(None, None)),
         )
         peaks[number] = peak(lambda reader=reader: next(reader))  # type: ignore[misc]
     assert peaks[44_000] - peaks[22_000] < MOST * 22_000

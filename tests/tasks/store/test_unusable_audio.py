@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from supernet.task import SPLITS, TaskError
-from tasks.audio.headers import look_at
+from tasks.audio.headers import read_header
 from tasks.files.problems import Unusable, read_problems
 from tasks.listing.conversion import convert
 from tasks.manifest import Manifest
@@ -95,8 +95,8 @@ def test_looking_at_a_whole_mp3_complains_of_nothing(
         soundfile.write(tmp_path / f"u{i}.mp3", noise, 16_000)
         content = (tmp_path / f"u{i}.mp3").read_bytes()
         (tmp_path / f"cut{i}.mp3").write_bytes(content[: len(content) * 6 // 10])
-        assert look_at(tmp_path / f"u{i}.mp3", None, decode=False).frames == 16_000 * (i + 1)
+        assert read_header(tmp_path / f"u{i}.mp3", None, decode=False).frames == 16_000 * (i + 1)
     assert capfd.readouterr().err == ""
     for i in range(3):
         with pytest.raises(Unusable, match="breaks off"):
-            look_at(tmp_path / f"cut{i}.mp3", None, decode=False)
+            read_header(tmp_path / f"cut{i}.mp3", None, decode=False)
