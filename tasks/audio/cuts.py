@@ -163,5 +163,5 @@ def _first_line(error: BaseException) -> str:
         return f"no such file: '{error.filename}'"
     lines = reason(error).splitlines()
     if lines and lines[0].startswith("The number of declared samples"):
-        return "its length must be as its header or manifest says, but is not"
+        return "its length is not what its header or manifest says"
     return lines[0][:200] if lines else type(error).__name__

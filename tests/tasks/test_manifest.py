@@ -139,7 +139,7 @@ def test_unusable_utterances_are_named_with_their_reasons(tmp_path: Path) -> Non
     assert reasons["textless"] == "no text"
     assert reasons["short"] == "too short: 160 samples"
     assert reasons["hasty"] == "too short for its text: 4 encoder frames for 9"
-    assert reasons["truncated"].startswith("cannot be decoded: it has not the length")
+    assert reasons["truncated"].startswith("cannot be decoded: its length is not what")
     assert reasons["gone"].startswith("no such file: ")
 
 
