@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selection.commands.asked import problems_of
+from selection.commands.select_options import problems_of
 from supernet.console.guard import main_guard
 from supernet.console.options import add_device_option
 from supernet.console.parser import Parser, number, parse, whole

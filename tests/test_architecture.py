@@ -161,7 +161,17 @@ def test_methods_do_not_know_the_network() -> None:
             )
 
 
-COMMANDS = {"train", "evaluate", "transcribe", "cut", "__main__", "worth", "work", "compare", "tune"}
+COMMANDS = {
+    "train",
+    "evaluate",
+    "transcribe",
+    "cut",
+    "__main__",
+    "worth",
+    "work",
+    "compare_runner",
+    "tune_runner",
+}
 """Files that talk to a terminal; those of ``reporting``, and of a study's reports, print tables."""
 
 

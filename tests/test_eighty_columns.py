@@ -16,8 +16,8 @@ from rich.cells import cell_len
 
 from selection.commands.worth import Alone, Bill, bill_table, reach_table
 from selection.reporting.tables import table as choices_table
-from selection.study.reporting.compare import cost_table, error_table
-from selection.study.reporting.tune import table as trials_table
+from selection.study.reporting.compare_report import cost_table, error_table
+from selection.study.reporting.tune_report import table as trials_table
 from supernet.commands.export import _add_rows
 from supernet.commands.export import _table as export_table
 from supernet.commands.latency import _table as latency_table
@@ -33,7 +33,7 @@ from supernet.system.files import write_json
 from supernet.units import Subnet
 from tasks.commands.prepare import summary_table
 from tests.selection import made_up
-from tests.selection.study.test_verdict import verdict
+from tests.selection.study.test_regime_outcome import outcome
 
 LONG = "generated-speech-hard-iterative-zero-out-module-16-32-48-seed12"
 MODULES = [f"layers.{i}.{m}" for i in range(12) for m in ("ffn1", "self_attn", "conv", "ffn2")]
@@ -124,7 +124,7 @@ def all_tables(folder: Path) -> Iterator[Fitted]:
     yield prepared()
     for made in (made_up.layers(), made_up.modules()):
         yield choices_table(replace(made, run=LONG))
-    compared = verdict([{2: 21, 4: 11}] * 3, [{2: 80, 4: 12}] * 3)
+    compared = outcome([{2: 21, 4: 11}] * 3, [{2: 80, 4: 12}] * 3)
     yield error_table(compared)
     yield cost_table(compared)
 

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selection.commands.asked import wishes, words
+from selection.commands.select_options import wishes, words
+from selection.comparing.compare import compare
 from selection.comparing.comparison import Comparison
 from selection.comparing.earlier import stored
-from selection.comparing.session import Session, Wanted, compare
+from selection.comparing.session import SelectionRequest, Session
 from selection.reporting.pictures import draw_all
 from selection.reporting.report import section
 from selection.reporting.tables import latency_lines, ordered, table
@@ -39,13 +40,13 @@ def select(args: argparse.Namespace) -> None:
     problems: list[str] = []
     settings = _settings(args.settings, problems)
     change = {"task": settings.pop("task")} if "task" in settings else {}
-    wanted = _wanted(args, list(subnets), settings, problems)
+    request = _request(args, list(subnets), settings, problems)
     logging.getLogger("optuna").setLevel(logging.WARNING)  # it speaks of studies that nobody asked for
     resolved = resolve_trained(data, change)
     model = open_model(run, args.device)
     with progress() as report:
         resolved.task.prepare_for(["valid", "test"], model.tokens, report)
-        session = Session(run, model, resolved.task, wanted, report)
+        session = Session(run, model, resolved.task, request, report)
         earlier = stored(run.comparison_file, session.network)
         comparison = compare(session, earlier)
         run.save_comparison(comparison.as_data())
@@ -83,9 +84,9 @@ def _say_what_next(run: Run, comparison: Comparison) -> None:
     )
 
 
-def _wanted(
+def _request(
     args: argparse.Namespace, sizes: Sequence[int], settings: Mapping[str, Any], problems: list[str]
-) -> Wanted:
+) -> SelectionRequest:
     """The options, checked; raises ``ConfigError`` with everything that is wrong."""
     names = plugin_names("strategy") if args.strategies is None else words(args.strategies)
     strategies = _strategies(names, settings, problems)
@@ -95,7 +96,7 @@ def _wanted(
     asked = [*wishes(texts, "--sizes", problems), *wishes(args.budget, "--budget", problems)]
     if problems:
         raise ConfigError(problems)
-    return Wanted(
+    return SelectionRequest(
         strategies,
         asked,
         must_fit=args.strategies is not None,

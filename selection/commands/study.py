@@ -13,13 +13,12 @@ import optuna
 from optuna.study import Study
 from sqlalchemy.exc import SQLAlchemyError
 
-from selection.study.compare import CompareJob
+from selection.study.compare_runner import CompareRunner
 from selection.study.definition import CompareDefinition, Definition, TuneDefinition, checked
-from selection.study.reporting import compare as compare_report
-from selection.study.reporting import tune as tune_report
+from selection.study.reporting import compare_report, tune_report
 from selection.study.storage import DEFINITION, create, load, open_storage
-from selection.study.tune import TuneJob
-from selection.study.work import Job, work
+from selection.study.tune_runner import TuneRunner
+from selection.study.work import TrialRunner, work
 from supernet.console.front import command, say_next
 from supernet.console.screen import console
 from supernet.console.text import fail
@@ -95,13 +94,13 @@ def completed(data: Data) -> Data:
     return complete(kind, checked(KINDS[kind], data)) if kind in KINDS else data
 
 
-def _job(definition: Definition, args: argparse.Namespace) -> Job:
+def _job(definition: Definition, args: argparse.Namespace) -> TrialRunner:
     if isinstance(definition, CompareDefinition):
-        return CompareJob(definition, args.out)
+        return CompareRunner(definition, args.out)
     assert isinstance(definition, TuneDefinition)
     if args.trials < 1:
         raise ConfigError([f"`--trials` must be at least 1, but is {args.trials} instead."])
-    return TuneJob(definition, args.out, args.trials)
+    return TuneRunner(definition, args.out, args.trials)
 
 
 def definition_data(args: argparse.Namespace) -> Data:

@@ -10,9 +10,9 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from selection.comparing.comparison import Comparison, Contest, Row
-from selection.comparing.contests import Candidate
+from selection.comparing.judge import Candidate
+from selection.measuring.evidence_store import EvidenceStore
 from selection.measuring.oracle import Oracle
-from selection.measuring.store import Store
 from supernet.budget import Budget, BudgetError, Prices, Quantity, Wish
 from supernet.errors import UserError
 from supernet.runs.run import RunError
@@ -66,7 +66,11 @@ class Earlier:
 
 
 def taken_in(
-    found: Comparison, table: UnitTable, prices: Mapping[Quantity, Prices], valid: Oracle, store: Store
+    found: Comparison,
+    table: UnitTable,
+    prices: Mapping[Quantity, Prices],
+    valid: Oracle,
+    store: EvidenceStore,
 ) -> Earlier:
     """Every choice of ``found`` that still meets its budget at these prices, judged on the validation sample
     of now; nothing that is known is scored again.
@@ -131,7 +135,7 @@ def _kept(table: UnitTable, row: Row) -> Kept:
         raise RunError(f"comparison.json, {row.strategy}: {e}") from None
 
 
-def _candidate(row: Row, kept: Kept, budget: Budget, valid: Oracle, store: Store) -> Candidate:
+def _candidate(row: Row, kept: Kept, budget: Budget, valid: Oracle, store: EvidenceStore) -> Candidate:
     scored = store.fact(valid.context, scored_name(row.strategy, budget), (None,))
     losses = () if scored is None else tuple(float(x) for x in scored[0])
     return Candidate(

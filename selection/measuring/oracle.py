@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selection.measuring.store import Judged, Store
+from selection.measuring.evidence_store import EvidenceStore, Judged
 from supernet.recognition.decoding import greedy
 from supernet.runs.checkpoint import Model
 from supernet.scoring.error_rates import Measure, count_errors, count_words, measure_of
@@ -72,7 +72,7 @@ class Oracle:
     """Scores subnets of one trained supernet on one sample."""
 
     def __init__(
-        self, model: Model, sample: Sample, store: Store, network: str, report: ProgressCallback
+        self, model: Model, sample: Sample, store: EvidenceStore, network: str, report: ProgressCallback
     ) -> None:
         """``network`` tells this model's weights from any others, see ``checkpoint.fingerprint``."""
         self._model, self.sample, self._store, self._report = model, sample, store, report

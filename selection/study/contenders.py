@@ -41,7 +41,7 @@ class Training:
         }
 
 
-class Field:
+class Lineup:
     """All contenders, and the training that each needs for a regime, size and seed."""
 
     def __init__(self, definition: CompareDefinition) -> None:

@@ -97,7 +97,7 @@ def read(value: Scalar) -> Any:
     return json.loads(value) if isinstance(value, str) and value[:1] in ("[", "{") else value
 
 
-def shown(value: Any) -> str:
+def setting_text(value: Any) -> str:
     """A value as people read it."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 

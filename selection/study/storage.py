@@ -102,7 +102,7 @@ def open_storage(text: str | None, folder: Path, grace: int) -> BaseStorage:
             return BeatingJournal(url.removeprefix(JOURNAL), interval)
         return _database(url, interval, file)
     except (OSError, RuntimeError, ImportError, SQLAlchemyError) as e:
-        shown_url = shown(url) if file is None else str(file)
+        shown_url = without_password(url) if file is None else str(file)
         raise ArgumentError(["storage"], _unreachable(shown_url, e)) from None
 
 
@@ -146,7 +146,7 @@ def _unreachable(url: str, error: Exception) -> str:
     return f"`storage` must be reachable, but '{url}' is not: {reason.rstrip('.')}.{hint}"
 
 
-def shown(url: str) -> str:
+def without_password(url: str) -> str:
     """The address without its password."""
     try:
         return make_url(url).render_as_string(hide_password=True)

@@ -31,7 +31,7 @@ class Surplus(Exception):
     """A trial that another worker has taken meanwhile, or that nobody asked for."""
 
 
-class Job(ABC):
+class TrialRunner(ABC):
     """What a study's trials do."""
 
     directions: Sequence[Direction]
@@ -76,7 +76,7 @@ def train_alone(resolved: Resolved, folder: Path, validated: Validated | None = 
     raise AssertionError("unreachable")
 
 
-def work(study: Study, job: Job) -> None:
+def work(study: Study, job: TrialRunner) -> None:
     """Run trials until all of them have ended, here or elsewhere."""
     for values in job.first():
         if not any(_same(values, trial) for trial in _alive(study)):
@@ -117,7 +117,7 @@ def _surplus(study: Study, total: int) -> list[int]:
     return [trial.number for trial in alive[total:]]
 
 
-def _run_one(study: Study, job: Job) -> None:
+def _run_one(study: Study, job: TrialRunner) -> None:
     taken: list[Trial] = []
     done: list[float | Sequence[float]] = []
 

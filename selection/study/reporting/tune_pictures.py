@@ -10,7 +10,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from selection.study.space import shown
+from selection.study.space import setting_text
 from supernet.reporting.look import (
     BEST,
     CHOICE,
@@ -165,8 +165,8 @@ class Drawing:
             places = [float(value) for value in values]
             value_axis(axes.xaxis, places)
         else:
-            names = sorted({shown(value) for value in values})
-            places = [float(names.index(shown(value))) for value in values]
+            names = sorted({setting_text(value) for value in values})
+            places = [float(names.index(setting_text(value))) for value in values]
             axes.set_xticks(range(len(names)), [label(name) for name in names], fontsize=8)
             axes.set_xlim(-0.5, len(names) - 0.5)
         axes.plot(places, [trial.values[0] for trial in trials], CHOICE, color=SOFT, markersize=5)

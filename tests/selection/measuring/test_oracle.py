@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from selection.measuring import oracle as module
+from selection.measuring.evidence_store import EvidenceStore, Judged
 from selection.measuring.oracle import Oracle, Sample, thinned
-from selection.measuring.store import Judged, Store
 from supernet.network.supernet_ctc import ctc_loss
 from supernet.recognition.decoding import greedy
 from supernet.runs.checkpoint import Model
@@ -46,7 +46,9 @@ class Walks:
         self.batches += 1
 
 
-def make(model: Model, store: Store, report: Walks, data: list[Batch] = DATA, network: str = "net") -> Oracle:
+def make(
+    model: Model, store: EvidenceStore, report: Walks, data: list[Batch] = DATA, network: str = "net"
+) -> Oracle:
     return Oracle(model, Sample(data), store, network, report)
 
 
@@ -55,7 +57,7 @@ def mask(text: str) -> Kept:
 
 
 def test_what_it_says_is_what_the_subnet_does(model: Model) -> None:
-    oracle, subnets = make(model, Store(None), Walks()), [mask("1010"), mask("1111"), mask("0001")]
+    oracle, subnets = make(model, EvidenceStore(None), Walks()), [mask("1010"), mask("1111"), mask("0001")]
     for kept, judged in zip(subnets, oracle.judge(subnets, with_errors=True), strict=True):
         losses, errors = [], []
         for batch in DATA:
@@ -72,7 +74,7 @@ def test_what_it_says_is_what_the_subnet_does(model: Model) -> None:
 
 
 def test_each_size_is_read_through_its_own_head(model: Model) -> None:
-    oracle = make(model, Store(None), Walks())
+    oracle = make(model, EvidenceStore(None), Walks())
     assert [oracle.name(mask(m)) for m in ("1000", "1010", "0111", "1111")] == [
         "2:1000",
         "2:1010",
@@ -83,9 +85,9 @@ def test_each_size_is_read_through_its_own_head(model: Model) -> None:
 
 def test_nothing_is_scored_twice(model: Model, tmp_path: Path) -> None:
     walks, file = Walks(), tmp_path / "selections" / "evidence.sqlite"
-    first = make(model, Store(file), walks).judge([mask("1010"), mask("1100"), mask("1010")])
+    first = make(model, EvidenceStore(file), walks).judge([mask("1010"), mask("1100"), mask("1010")])
     assert walks.batches == len(DATA)
-    again = make(model, Store(file), walks)
+    again = make(model, EvidenceStore(file), walks)
     second = again.judge([mask("1100"), mask("1010")])
     assert walks.batches == len(DATA)
     np.testing.assert_array_equal(first[0].losses_N, second[1].losses_N)
@@ -96,7 +98,7 @@ def test_nothing_is_scored_twice(model: Model, tmp_path: Path) -> None:
 
 def test_errors_are_counted_when_they_are_wanted(model: Model) -> None:
     walks = Walks()
-    oracle = make(model, Store(None), walks)
+    oracle = make(model, EvidenceStore(None), walks)
     assert oracle.judge([mask("1110")])[0].errors_N2 is None
     assert oracle.judge([mask("1110")], with_errors=True)[0].errors_N2 is not None
     assert walks.batches == 2 * len(DATA)
@@ -106,7 +108,7 @@ def test_errors_are_counted_when_they_are_wanted(model: Model) -> None:
 
 @pytest.mark.parametrize("change", ["network", "features", "texts"])
 def test_other_weights_or_other_data_are_scored_anew(model: Model, change: str) -> None:
-    walks, store = Walks(), Store(None)
+    walks, store = Walks(), EvidenceStore(None)
     make(model, store, walks).judge([mask("1000")])
     changed = [tiny.batch([60, 33, 47], seed=1), tiny.batch([52, 40], seed=2)]
     if change == "features":
@@ -131,11 +133,11 @@ def test_interrupted_work_keeps_what_was_finished(
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make(model, Store(file), Stopped()).judge(subnets)
+        make(model, EvidenceStore(file), Stopped()).judge(subnets)
     walks = Walks()
-    found = make(model, Store(file), walks).judge(subnets)
+    found = make(model, EvidenceStore(file), walks).judge(subnets)
     assert walks.batches == len(DATA) * (-(-len(subnets) // 4) - 2)
-    whole = make(model, Store(None), Walks()).judge(subnets)
+    whole = make(model, EvidenceStore(None), Walks()).judge(subnets)
     for judged, expected in zip(found, whole, strict=True):
         np.testing.assert_allclose(judged.losses_N, expected.losses_N, rtol=1e-12)
 
@@ -174,11 +176,11 @@ def test_a_sample_that_is_small_enough_stays_whole() -> None:
 
 
 def test_the_store_remembers_arrays(tmp_path: Path) -> None:
-    store = Store(tmp_path / "x.sqlite")
+    store = EvidenceStore(tmp_path / "x.sqlite")
     value = np.array([[1.5, -2.0]])
     assert store.fact("net", "cka", (1, None)) is None
     store.add_fact("net", "cka", value, 3.0)
-    found = Store(tmp_path / "x.sqlite").fact("net", "cka", (1, None))
+    found = EvidenceStore(tmp_path / "x.sqlite").fact("net", "cka", (1, None))
     assert found is not None
     np.testing.assert_array_equal(found[0], value)
     assert found[1] == 3.0
@@ -189,7 +191,7 @@ def test_the_store_remembers_arrays(tmp_path: Path) -> None:
     "blob", [None, "text", b"", b"\x93NUMPY", b"\x93NUMPY\x01\x00\x10\x00" + b"{'descr': '|O'}\n ", 3]
 )
 def test_what_is_damaged_in_the_store_is_measured_again(tmp_path: Path, blob: object) -> None:
-    store = Store(tmp_path / "x.sqlite")
+    store = EvidenceStore(tmp_path / "x.sqlite")
     store.add_fact("net", "cka", np.array([1.0, 2.0]), 3.0)
     store.add_judged("net", {"a": Judged(np.array([1.0]), np.array([[1, 2]]), 0.1)})
     assert store.fact("net", "cka", (3,)) is None
@@ -203,7 +205,7 @@ def test_what_is_damaged_in_the_store_is_measured_again(tmp_path: Path, blob: ob
 
 
 def test_the_store_answers_about_very_many() -> None:
-    store, names = Store(None), [f"4:{i:012b}" for i in range(4095)]
+    store, names = EvidenceStore(None), [f"4:{i:012b}" for i in range(4095)]
     store.add_judged("net", {n: Judged(np.array([float(i)]), None, 0.1) for i, n in enumerate(names)})
     found = store.judged("net", names, 1, with_errors=False)
     assert [found[name].losses_N[0] for name in names] == list(range(4095))
@@ -213,4 +215,4 @@ def test_the_store_answers_about_very_many() -> None:
 def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "evidence.sqlite").write_text("not a database at all, and long enough to be looked at")
     with pytest.raises(ValueError, match=r"must be this program's own file, but is not .* Delete it"):
-        Store(tmp_path / "evidence.sqlite")
+        EvidenceStore(tmp_path / "evidence.sqlite")

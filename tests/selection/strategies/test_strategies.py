@@ -15,7 +15,7 @@ from selection.contract import MadeUpEvidence, StrategyContract, budgets, table,
 from selection.evidence import Evidence
 from selection.strategies.evolution import Evolution, EvolutionOptions, crossed, mutated
 from selection.strategies.exhaustive import Exhaustive, ExhaustiveOptions, all_subnets, num_candidates
-from selection.strategies.frozen import IterativeZeroOut, SimpleTopK
+from selection.strategies.frozen_weights import IterativeZeroOutOnFrozenWeights, SimpleTopKOnFrozenWeights
 from selection.strategies.gradient import Gradient
 from selection.strategies.greedy import Greedy, GreedyForward
 from selection.strategies.learned import Learned
@@ -30,8 +30,8 @@ from supernet.units import Kept
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "learned": Learned,
-    "simple-top-k": SimpleTopK,
-    "iterative-zero-out": IterativeZeroOut,
+    "simple-top-k": SimpleTopKOnFrozenWeights,
+    "iterative-zero-out": IterativeZeroOutOnFrozenWeights,
     "tail": Tail,
     "every-other": EveryOther,
     "random": Random,

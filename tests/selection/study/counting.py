@@ -17,12 +17,12 @@ import optuna
 from optuna.trial import Trial
 
 from selection.study.storage import create, open_storage
-from selection.study.work import Job, work
+from selection.study.work import TrialRunner, work
 
 GRACE = 4
 
 
-class Counting(Job):
+class Counting(TrialRunner):
     directions = ("minimize",)
 
     def __init__(self, folder: Path, total: int, seconds: float) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from selection.study.contenders import Field, steps_of, whole_hundreds
+from selection.study.contenders import Lineup, steps_of, whole_hundreds
 from selection.study.definition import CompareDefinition, Contender, checked
 from supernet.runs.resolve import resolve
 from supernet.training.price import price
@@ -15,8 +15,8 @@ NET = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels
 SETTINGS: dict[str, Any] = {"sizes": [2, 4], "model": NET, "train": {"num_steps": 1000}}
 
 
-def field(**changes: Any) -> Field:
-    return Field(checked(CompareDefinition, {"settings": SETTINGS, **changes}))
+def lineup(**changes: Any) -> Lineup:
+    return Lineup(checked(CompareDefinition, {"settings": SETTINGS, **changes}))
 
 
 def test_sizes_alone_share_the_price_of_the_full_net_or_get_all_of_it_each() -> None:
@@ -38,7 +38,7 @@ def test_a_supernet_at_equal_compute_costs_at_most_the_price_and_nearly_all_of_i
 
 
 def test_each_run_is_listed_once_and_shared_by_strategies_and_regimes() -> None:
-    found = field(
+    found = lineup(
         methods={"on-demand": ["tail", "greedy"], "individual": []},
         seeds=[3, 4],
         regimes=["updates", "compute-each"],
@@ -53,7 +53,7 @@ def test_each_run_is_listed_once_and_shared_by_strategies_and_regimes() -> None:
 
 
 def test_a_contender_alone_needs_a_run_for_each_size_and_a_supernet_one_for_all() -> None:
-    found = field()
+    found = lineup()
     alone, joint = Contender("individual", None), Contender("simple-top-k", None)
     assert found.training("updates", alone, 2, 0) != found.training("updates", alone, 4, 0)
     assert found.training("updates", joint, 2, 0) == found.training("updates", joint, 4, 0)
@@ -69,7 +69,7 @@ def test_a_variant_is_a_contender_with_a_run_of_its_own() -> None:
         "hot": {"train": {"lr": 0.01}},
         "hot-alone": {"method": "individual", "train": {"lr": 0.01}},
     }
-    found = field(methods={"simple-top-k": []}, variants=variants, seeds=[5], regimes=["updates"])
+    found = lineup(methods={"simple-top-k": []}, variants=variants, seeds=[5], regimes=["updates"])
     assert [c.name for c in found.contenders] == ["simple-top-k", "hot", "hot-alone"]
     assert [training.name for training in found.trainings()] == [
         "simple-top-k-1000-seed5",

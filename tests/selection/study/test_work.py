@@ -19,7 +19,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from selection.study.storage import RETRY, create, load, open_storage, shown
+from selection.study.storage import RETRY, create, load, open_storage, without_password
 from selection.study.work import train_alone, work
 from supernet.commands.train import layers
 from supernet.console.parser import parse
@@ -294,5 +294,5 @@ def test_a_name_that_no_study_has(tmp_path: Path) -> None:
 
 
 def test_passwords_are_not_shown() -> None:
-    assert shown("postgresql://me:secret@host/x") == "postgresql://me:***@host/x"
-    assert shown("journal:a.log") == "journal:a.log"
+    assert without_password("postgresql://me:secret@host/x") == "postgresql://me:***@host/x"
+    assert without_password("journal:a.log") == "journal:a.log"

@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from selection import __main__ as select
-from selection.measuring.store import Store
+from selection.measuring.evidence_store import EvidenceStore
 from supernet import cut, evaluate, train
 from supernet.errors import UserError
 from supernet.export.__main__ import main as export
@@ -184,7 +184,7 @@ def test_a_selection_looks_at_what_its_page_needs_before_it_computes(
 def test_evidence_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "evidence.sqlite").write_bytes(content)
     with pytest.raises(UserError, match=r"evidence\.sqlite' must be"):
-        Store(tmp_path / "evidence.sqlite").fact("a", "b", (None,))
+        EvidenceStore(tmp_path / "evidence.sqlite").fact("a", "b", (None,))
 
 
 def test_a_finished_run_with_damaged_results_says_so(

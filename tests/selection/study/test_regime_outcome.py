@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selection.study.contenders import Field
+from selection.study.contenders import Lineup
 from selection.study.definition import CompareDefinition, Contender, checked
-from selection.study.reporting.compare import behind, page
-from selection.study.reporting.sentences import conclusions
-from selection.study.verdict import Cell, Gap, Verdict, gaps, missing
+from selection.study.regime_outcome import Gap, RegimeOutcome, SizeResult, gaps, missing
+from selection.study.reporting.compare_report import behind, page
+from selection.study.reporting.compare_sentences import conclusions
 from supernet.runs.resolve import ConfigError
 from tests.selection.study.test_contenders import SETTINGS
 
@@ -37,34 +37,36 @@ def notes(per_size: dict[int, int], updates: int = 1000, seconds: float = 60.0) 
     return {"updates": updates, "words": WORDS, "rows": rows, **costs}
 
 
-def verdict(joint: list[dict[int, int]], alone: list[dict[int, int]], against: str | None = None) -> Verdict:
+def outcome(
+    joint: list[dict[int, int]], alone: list[dict[int, int]], against: str | None = None
+) -> RegimeOutcome:
     """Seeds in order: errors by size of the supernet, and of each size alone."""
     seeds = list(range(len(joint)))
     definition = {"settings": SETTINGS, "seeds": seeds, "regimes": ["updates"], "against": against}
-    field = Field(
+    lineup = Lineup(
         checked(CompareDefinition, {**definition, "methods": {"simple-top-k": [], "individual": []}})
     )
     trials = {f"simple-top-k-1000-seed{seed}": notes(joint[seed]) for seed in seeds}
     for seed in seeds:
         for size, wrong in alone[seed].items():
             trials[f"individual-{size}-1000-seed{seed}"] = notes({size: wrong}, seconds=30.0)
-    assert missing(field, "updates", trials) == []
-    return Verdict(field, "updates", trials)
+    assert missing(lineup, "updates", trials) == []
+    return RegimeOutcome(lineup, "updates", trials)
 
 
 def test_trainings_with_other_test_words_are_not_compared() -> None:
     """Settings of a task may change its test split."""
-    found = verdict([{2: 20, 4: 10}], [{2: 80, 4: 11}])
+    found = outcome([{2: 20, 4: 10}], [{2: 80, 4: 11}])
     elsewhere = dict(found.trials["individual-4-1000-seed0"], words=[10] * 39 + [9])
-    found = Verdict(found.field, "updates", {**found.trials, "individual-4-1000-seed0": elsewhere})
+    found = RegimeOutcome(found.lineup, "updates", {**found.trials, "individual-4-1000-seed0": elsewhere})
     with pytest.raises(ConfigError, match="individual-4-1000-seed0"):
-        _ = found.cells
+        _ = found.results
 
 
 def test_the_best_of_a_size_has_the_lowest_mean_and_others_are_behind_it() -> None:
-    found = verdict([{2: 20, 4: 10}, {2: 28, 4: 14}], [{2: 80, 4: 11}, {2: 88, 4: 13}])
+    found = outcome([{2: 20, 4: 10}, {2: 28, 4: 14}], [{2: 80, 4: 11}, {2: 88, 4: 13}])
     assert found.best(2) == JOINT
-    assert found.cells[JOINT][2].mean == pytest.approx(24 / 400)
+    assert found.results[JOINT][2].mean == pytest.approx(24 / 400)
     behind = found.gaps[2][ALONE]
     assert behind.points == pytest.approx(60 / 400)
     assert behind.is_clear
@@ -79,7 +81,7 @@ def test_the_best_of_a_size_has_the_lowest_mean_and_others_are_behind_it() -> No
 
 
 def test_the_yardstick_of_the_study_may_be_worse_than_others() -> None:
-    found = verdict([{2: 20, 4: 10}, {2: 28, 4: 14}], [{2: 80, 4: 11}, {2: 88, 4: 13}], "individual")
+    found = outcome([{2: 20, 4: 10}, {2: 28, 4: 14}], [{2: 80, 4: 11}, {2: 88, 4: 13}], "individual")
     assert found.yardstick(2) == found.yardstick(4) == ALONE
     ahead = found.gaps[2][JOINT]
     assert ahead.points == pytest.approx(-60 / 400)
@@ -96,18 +98,18 @@ def test_the_yardstick_of_the_study_may_be_worse_than_others() -> None:
 
 
 def test_what_makes_the_same_errors_is_named_together() -> None:
-    found = verdict([{2: 20, 4: 12}], [{2: 80, 4: 12}])
+    found = outcome([{2: 20, 4: 12}], [{2: 80, 4: 12}])
     assert "4 units: lowest WER with simple-top-k = individual, 3.00 % on average." in conclusions(found)
     assert "With one seed" in conclusions(found)[-1]
 
 
 def test_texts_without_spaces_are_compared_by_characters() -> None:
-    spaced = verdict([{2: 20, 4: 10}], [{2: 80, 4: 11}])
+    spaced = outcome([{2: 20, 4: 10}], [{2: 80, 4: 11}])
     trials = {name: {**trial, "measure": "cer"} for name, trial in spaced.trials.items()}
     for trial in trials.values():
         trial["rows"] = [{**row, "rate": row["wer"] / 5} for row in trial["rows"]]
-    found = Verdict(spaced.field, "updates", trials)
-    assert found.cells[JOINT][2].mean == pytest.approx(20 / 400 / 5)
+    found = RegimeOutcome(spaced.lineup, "updates", trials)
+    assert found.results[JOINT][2].mean == pytest.approx(20 / 400 / 5)
     text = " ".join(conclusions(found))
     assert "lowest CER with simple-top-k, 1.00 % on average" in text
     assert "400 characters" in text
@@ -117,14 +119,14 @@ def test_texts_without_spaces_are_compared_by_characters() -> None:
 
 
 def test_costs_add_up_over_the_runs_of_all_sizes_and_are_means_over_seeds() -> None:
-    found = verdict([{2: 20, 4: 10}, {2: 20, 4: 10}], [{2: 20, 4: 10}, {2: 20, 4: 10}])
+    found = outcome([{2: 20, 4: 10}, {2: 20, 4: 10}], [{2: 20, 4: 10}, {2: 20, 4: 10}])
     joint, alone = found.cost(JOINT), found.cost(ALONE)
     assert (joint.runs, joint.updates, joint.training_seconds) == (1, 1000, 60)
     assert (alone.runs, alone.updates, alone.unit_steps, alone.training_seconds) == (2, 2000, 20_000, 60)
 
 
 def test_hypervolume_by_hand() -> None:
-    found = verdict([{2: 40, 4: 20}], [{2: 400, 4: 20}])
+    found = outcome([{2: 40, 4: 20}], [{2: 400, 4: 20}])
     # Reference point: 1.1 times the MACs of the full net, WER 0.2. The sizes have 0.5 and 1.0 of the MACs.
     joint = (0.6 * (0.2 - 0.1) + 0.1 * (0.1 - 0.05)) / (1.1 * 0.2)
     assert found.hypervolumes(JOINT) == pytest.approx([joint])
@@ -132,17 +134,17 @@ def test_hypervolume_by_hand() -> None:
     assert found.hypervolumes(ALONE) == pytest.approx([0.1 * 0.15 / (1.1 * 0.2)])
 
 
-def cell(errors: list[list[int]]) -> Cell:
+def size_result(errors: list[list[int]]) -> SizeResult:
     counts = np.array(errors)
-    return Cell((0.0,) * len(errors), counts, np.array([5] * counts.shape[1]), 1.0)
+    return SizeResult((0.0,) * len(errors), counts, np.array([5] * counts.shape[1]), 1.0)
 
 
-def gap_of(first: Cell, second: Cell) -> Gap:
+def gap_of(first: SizeResult, second: SizeResult) -> Gap:
     return gaps({JOINT: first, ALONE: second}, ALONE, is_named=True)[JOINT]
 
 
 def test_the_interval_of_equal_results_is_nothing() -> None:
-    same = cell([[1, 0, 2, 0], [0, 1, 0, 0]])
+    same = size_result([[1, 0, 2, 0], [0, 1, 0, 0]])
     found = gap_of(same, same)
     assert (found.points, found.interval) == (0.0, (0.0, 0.0))
     assert not found.is_clear
@@ -152,10 +154,12 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
     """As Student's t has it: where all utterances agree, nothing but the seeds strays."""
     rng = np.random.default_rng(0)
     base = np.repeat(rng.binomial(5, 0.2, (1, 300)), 3, axis=0)
-    low, high = gap_of(cell((base + 1).tolist()), cell(base.tolist())).interval
+    low, high = gap_of(size_result((base + 1).tolist()), size_result(base.tolist())).interval
     assert (low, high) == pytest.approx((0.2, 0.2))
     shifts = np.array([[0], [1], [2]])
-    low, high = gap_of(cell((base + shifts).tolist()), cell((base + 1 - shifts).tolist())).interval
+    low, high = gap_of(
+        size_result((base + shifts).tolist()), size_result((base + 1 - shifts).tolist())
+    ).interval
     # Two means of three seeds, each with a deviation of 0.2: t with 4 degrees of freedom is 2.776.
     width = 2.776 * 0.2 * np.sqrt(2 / 3)
     assert (low, high) == pytest.approx((0.2 - width, 0.2 + width), rel=0.05)
@@ -166,7 +170,7 @@ def test_with_one_seed_the_interval_is_the_one_of_the_paired_bootstrap() -> None
 
     rng = np.random.default_rng(1)
     a, b = rng.binomial(5, 0.25, 200), rng.binomial(5, 0.2, 200)
-    found = gap_of(cell([a.tolist()]), cell([b.tolist()]))
+    found = gap_of(size_result([a.tolist()]), size_result([b.tolist()]))
     difference, low, high = paired_difference(a, b, np.array([5] * 200))
     assert found.points == pytest.approx(difference)
     assert found.interval == pytest.approx((low, high), abs=0.004)
@@ -175,12 +179,12 @@ def test_with_one_seed_the_interval_is_the_one_of_the_paired_bootstrap() -> None
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), min_size=1, max_size=3))
 def test_the_best_is_behind_nobody(errors: list[tuple[int, int]]) -> None:
-    found = verdict([{2: a, 4: 1} for a, _ in errors], [{2: b, 4: 1} for _, b in errors])
+    found = outcome([{2: a, 4: 1} for a, _ in errors], [{2: b, 4: 1} for _, b in errors])
     assert all(gap.points >= 0 for gap in found.gaps[2].values())
     assert found.gaps[2].keys() == {ALONE, JOINT} - {found.best(2)}
 
 
 def test_a_run_that_is_not_there_is_named() -> None:
-    found = verdict([{2: 20, 4: 10}], [{2: 20, 4: 10}])
+    found = outcome([{2: 20, 4: 10}], [{2: 20, 4: 10}])
     trials = {"simple-top-k-1000-seed0": notes({2: 20, 4: 10})}
-    assert missing(found.field, "updates", trials) == ["individual-4-1000-seed0", "individual-2-1000-seed0"]
+    assert missing(found.lineup, "updates", trials) == ["individual-4-1000-seed0", "individual-2-1000-seed0"]

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from selection.evidence import Evidence, Floats, Measure
+from selection.measuring.evidence_store import EvidenceStore
 from selection.measuring.frozen import learn_scores
 from selection.measuring.gradients import gate_gradients
 from selection.measuring.oracle import Oracle
 from selection.measuring.similarity import stream_similarities
-from selection.measuring.store import Store
 from supernet.budget import Prices, Quantity
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.task import Batch, ProgressCallback
@@ -45,7 +45,7 @@ class MeasuredEvidence(Evidence):
         self,
         recognizer: SupernetCTC,
         oracle: Oracle,
-        store: Store,
+        store: EvidenceStore,
         train_batches: Callable[[], Iterator[Batch]],
         frozen_steps: int,
         prices: Callable[[Quantity], Prices],

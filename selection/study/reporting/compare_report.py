@@ -11,11 +11,11 @@ from typing import Any
 from markupsafe import Markup
 from optuna.study import Study
 
-from selection.study.contenders import Field
+from selection.study.contenders import Lineup
 from selection.study.definition import CompareDefinition, Contender
+from selection.study.regime_outcome import Cost, RegimeOutcome, SizeResult, missing, notes_of
 from selection.study.reporting.compare_pictures import errors
-from selection.study.reporting.sentences import TITLES, conclusions
-from selection.study.verdict import Cell, Cost, Verdict, missing, notes_of
+from selection.study.reporting.compare_sentences import TITLES, conclusions
 from selection.study.work import ended
 from supernet.console.fitted import Fitted
 from supernet.console.screen import console
@@ -36,68 +36,68 @@ COST_NOTE = (
 
 def write(study: Study, definition: CompareDefinition, folder: Path) -> None:
     """Print the tables and conclusions, and write CSV, pictures and page."""
-    field, notes = Field(definition), notes_of(ended(study))
-    lacking = {regime: missing(field, regime, notes) for regime in definition.regimes}
-    found = [Verdict(field, regime, notes) for regime, names in lacking.items() if not names]
+    lineup, notes = Lineup(definition), notes_of(ended(study))
+    lacking = {regime: missing(lineup, regime, notes) for regime in definition.regimes}
+    found = [RegimeOutcome(lineup, regime, notes) for regime, names in lacking.items() if not names]
     unfinished = list(dict.fromkeys(name for names in lacking.values() for name in names))
-    pictures = [errors(verdict) for verdict in found]
-    for verdict, picture in zip(found, pictures, strict=True):
-        write_whole(folder / f"errors-{verdict.regime}.png", picture.png)
+    pictures = [errors(outcome) for outcome in found]
+    for outcome, picture in zip(found, pictures, strict=True):
+        write_whole(folder / f"errors-{outcome.regime}.png", picture.png)
     write_whole(folder / "results.csv", as_csv(found))
     write_whole(folder / "report.html", page(study.study_name, found, unfinished, pictures))
-    for verdict in found:
-        console.print(error_table(verdict))
-        console.print(cost_table(verdict))
-        for sentence in conclusions(verdict):
+    for outcome in found:
+        console.print(error_table(outcome))
+        console.print(cost_table(outcome))
+        for sentence in conclusions(outcome):
             console.print(sentence)
     if unfinished:
         console.print(f"{len(unfinished)} runs are not finished, e.g. {unfinished[0]}.")
 
 
-def error_table(verdict: Verdict) -> Fitted:
+def error_table(outcome: RegimeOutcome) -> Fitted:
     """Contenders in rows, sizes in columns."""
     made = Fitted(
-        f"{TITLES[verdict.regime].capitalize()} (seeds {', '.join(map(str, verdict.seeds))})",
-        NOTE.format(measure=verdict.measure.upper(), yardstick=verdict.against or "the best of the size"),
+        f"{TITLES[outcome.regime].capitalize()} (seeds {', '.join(map(str, outcome.seeds))})",
+        NOTE.format(measure=outcome.measure.upper(), yardstick=outcome.against or "the best of the size"),
     )
     made.add_column("contender", left=True, wraps=True)
-    for size in reversed(verdict.sizes):
+    for size in reversed(outcome.sizes):
         made.add_column(f"{size} units", wraps=True)
-    for contender, cells in verdict.cells.items():
-        shown = (f"{rates(cell)}\n{behind(verdict, contender, size)}" for size, cell in cells.items())
+    for contender, results in outcome.results.items():
+        shown = (f"{rates(result)}\n{behind(outcome, contender, size)}" for size, result in results.items())
         made.add_row(contender.name, *shown)
     return made
 
 
-def cost_table(verdict: Verdict) -> Fitted:
+def cost_table(outcome: RegimeOutcome) -> Fitted:
     """Contenders in rows, what each took in columns."""
     made = Fitted("What all sizes took (mean over the seeds), and what they are worth together", COST_NOTE)
     made.add_column("contender", left=True, wraps=True)
     for name in ("runs", "updates", "unit-steps", "MACs", "s", "evals", "search s", "hyper-\nvolume"):
         made.add_column(name)
-    for contender in verdict.cells:
-        made.add_row(contender.name, *cost_cells(verdict.cost(contender)), volume(verdict, contender))
+    for contender in outcome.results:
+        made.add_row(contender.name, *cost_cells(outcome.cost(contender)), volume(outcome, contender))
     return made
 
 
-def rates(cell: Cell) -> str:
+def rates(result: SizeResult) -> str:
     """``2.68 (2.51–2.84)``, in %."""
-    low, high = min(cell.rates), max(cell.rates)
-    spread = f" ({100 * low:.2f}–{100 * high:.2f})" if len(cell.rates) > 1 else ""
-    return f"{100 * cell.mean:.2f}{spread}"
+    low, high = min(result.rates), max(result.rates)
+    spread = f" ({100 * low:.2f}–{100 * high:.2f})" if len(result.rates) > 1 else ""
+    return f"{100 * result.mean:.2f}{spread}"
 
 
-def behind(verdict: Verdict, contender: Contender, size: int) -> str:
+def behind(outcome: RegimeOutcome, contender: Contender, size: int) -> str:
     """``+0.34 [0.10, 0.60]*``, in points of the error rate; a word for the yardstick itself."""
-    if contender == verdict.yardstick(size):
-        return "yardstick" if verdict.against else "best"
-    gap = verdict.gaps[size][contender]
+    if contender == outcome.yardstick(size):
+        return "yardstick" if outcome.against else "best"
+    gap = outcome.gaps[size][contender]
     low, high = (100 * end for end in gap.interval)
     return f"{100 * gap.points:+.2f} [{low:.2f}, {high:.2f}]{'*' if gap.is_clear else ''}"
 
 
-def volume(verdict: Verdict, contender: Contender) -> str:
-    found = [100 * v for v in verdict.hypervolumes(contender)]
+def volume(outcome: RegimeOutcome, contender: Contender) -> str:
+    found = [100 * v for v in outcome.hypervolumes(contender)]
     return f"{sum(found) / len(found):.1f}"
 
 
@@ -119,37 +119,37 @@ COLUMNS = (
 )
 
 
-def as_csv(verdicts: Sequence[Verdict]) -> str:
+def as_csv(outcomes: Sequence[RegimeOutcome]) -> str:
     """A line for each contender, size and seed."""
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS)
     writer.writeheader()
-    writer.writerows(line for verdict in verdicts for line in _lines(verdict))
+    writer.writerows(line for outcome in outcomes for line in _lines(outcome))
     return file.getvalue()
 
 
-def _lines(verdict: Verdict) -> Iterator[dict[str, Any]]:
-    for contender in verdict.cells:
-        for size in verdict.sizes:
-            for seed in verdict.seeds:
-                notes, row = verdict.found(contender, size, seed)
-                line = {"regime": verdict.regime, "contender": contender.name, "seed": seed, **notes, **row}
+def _lines(outcome: RegimeOutcome) -> Iterator[dict[str, Any]]:
+    for contender in outcome.results:
+        for size in outcome.sizes:
+            for seed in outcome.seeds:
+                notes, row = outcome.found(contender, size, seed)
+                line = {"regime": outcome.regime, "contender": contender.name, "seed": seed, **notes, **row}
                 line |= {"kept": " ".join(row["kept"]), "selection_seconds": row["seconds"]}
                 yield {column: line[column] for column in COLUMNS}
 
 
 def page(
-    name: str, verdicts: Sequence[Verdict], missing: Sequence[str], pictures: Sequence[Picture] = ()
+    name: str, outcomes: Sequence[RegimeOutcome], missing: Sequence[str], pictures: Sequence[Picture] = ()
 ) -> str:
-    """The page, with a picture for each of ``verdicts`` in it, where there are some."""
+    """The page, with a picture for each of ``outcomes`` in it, where there are some."""
     environment = page_environment("selection")
     functions = (rates, behind, volume, cost_cells, conclusions)
     environment.globals.update({function.__name__: function for function in functions})
     environment.filters["drawn"] = Markup
-    return environment.get_template("study/reporting/compare.html.jinja").render(
+    return environment.get_template("study/reporting/compare_report.html.jinja").render(
         name=name,
-        verdicts=verdicts,
+        outcomes=outcomes,
         missing=missing,
         titles=TITLES,
-        pictures=dict(zip((verdict.regime for verdict in verdicts), pictures, strict=False)),
+        pictures=dict(zip((outcome.regime for outcome in outcomes), pictures, strict=False)),
     )

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from selection import __main__ as command
-from selection.measuring.store import Store
+from selection.measuring.evidence_store import EvidenceStore
 from supernet import cut, evaluate, transcribe
 from supernet.console.screen import console
 from supernet.runs.checkpoint import load
@@ -124,7 +124,9 @@ def test_the_second_time_nothing_is_scored(everything: tuple[Run, str], place: P
 
 
 def count(found: Run) -> int:
-    (number,) = Store(found.evidence_file)._connection.execute("SELECT COUNT(*) FROM judged").fetchone()
+    (number,) = (
+        EvidenceStore(found.evidence_file)._connection.execute("SELECT COUNT(*) FROM judged").fetchone()
+    )
     return int(number)
 
 

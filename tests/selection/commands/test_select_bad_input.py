@@ -9,7 +9,7 @@ import pytest
 
 from selection import __main__ as command
 from supernet.runs.run import Run
-from tests.selection.test_command import QUICK
+from tests.selection.commands.test_select import QUICK
 from tests.tasks.folders import write_folder
 
 

@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from selection.strategies.samplers import make_sampler
 from selection.study.definition import ERRORS, TuneDefinition
-from selection.study.space import nested, shown, written
+from selection.study.space import nested, setting_text, written
 from selection.study.storage import Direction
-from selection.study.work import ENDED, Job, Surplus, ended, train_alone
+from selection.study.work import ENDED, Surplus, TrialRunner, ended, train_alone
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.engine import Divergence
@@ -28,7 +28,7 @@ Rates = Mapping[str, Mapping[int, float]]
 """Error rates by name, as in ``ERRORS``, and size."""
 
 
-class TuneJob(Job):
+class TuneRunner(TrialRunner):
     """Samples settings, trains with them, and reports how good every size is."""
 
     def __init__(self, definition: TuneDefinition, folder: Path, num_trials: int) -> None:
@@ -53,7 +53,7 @@ class TuneJob(Job):
     def run(self, trial: Trial, original: int) -> float | Sequence[float]:
         """Train with the sampled settings; returns a value for each objective."""
         values = {key: dimension.suggest(trial, key) for key, dimension in self.definition.space.items()}
-        said = "  ".join(f"{key}={shown(value)}" for key, value in values.items())
+        said = "  ".join(f"{key}={setting_text(value)}" for key, value in values.items())
         console.print(f"trial {trial.number}, {self.total} in all   {said}")
         if (known := self._known(trial)) is not None:
             return self._again(trial, known)
@@ -122,14 +122,16 @@ class TuneJob(Job):
 
     def _say(self, trial: Trial, values: list[float]) -> list[float]:
         """Say how good the trial was, and how good the best is."""
-        text = "  ".join(f"{n} {shown(v)}" for n, v in zip(self.definition.objectives, values, strict=True))
+        text = "  ".join(
+            f"{n} {setting_text(v)}" for n, v in zip(self.definition.objectives, values, strict=True)
+        )
         best = ""
         if len(values) == 1:
             completed = [
                 (t.values[0], t.number) for t in ended(trial.study) if t.state == TrialState.COMPLETE
             ]
             value, number = min([*completed, (values[0], trial.number)])
-            best = f"   best so far: {shown(value)} (trial {number})"
+            best = f"   best so far: {setting_text(value)} (trial {number})"
         console.print(f"trial {trial.number}: {text}{best}")
         return values
 
@@ -139,7 +141,7 @@ class Follow:
     later (`passes.smallest_first`), and say nothing until then.
     """
 
-    def __init__(self, trial: Trial, job: TuneJob, last: int) -> None:
+    def __init__(self, trial: Trial, job: TuneRunner, last: int) -> None:
         """``last``: the step behind which there is nothing left to save by pruning."""
         self._trial, self._job, self._last = trial, job, last
 

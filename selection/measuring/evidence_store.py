@@ -38,7 +38,7 @@ class Judged:
     """Computing time: the subnet's share of the walk that scored it."""
 
 
-class Store:
+class EvidenceStore:
     """An SQLite file. ``context`` says which network and data a number belongs to."""
 
     def __init__(self, path: Path | None) -> None:

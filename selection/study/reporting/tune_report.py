@@ -14,7 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from selection.study.reporting.tune_pictures import Drawing
-from selection.study.space import shown
+from selection.study.space import setting_text
 from selection.study.storage import DEFINITION
 from supernet.console.fitted import Fitted
 from supernet.console.screen import console
@@ -85,7 +85,7 @@ def table(study: Study, objectives: Sequence[str]) -> Fitted:
 def cells(trial: FrozenTrial) -> list[str]:
     notes = trial.user_attrs
     values = [f"{value:.4g}" for value in trial.values]
-    settings = "  ".join(f"{key}={shown(value)}" for key, value in trial.params.items())
+    settings = "  ".join(f"{key}={setting_text(value)}" for key, value in trial.params.items())
     return [
         str(trial.number),
         *values,
@@ -151,9 +151,11 @@ def page(
 ) -> str:
     """The page, with the pictures in it."""
     environment = page_environment("selection")
-    environment.globals.update({"cells": cells, "counts": counts, "measure": measure, "shown": shown})
+    environment.globals.update(
+        {"cells": cells, "counts": counts, "measure": measure, "setting_text": setting_text}
+    )
     environment.filters["drawn"] = Markup
-    return environment.get_template("study/reporting/tune.html.jinja").render(
+    return environment.get_template("study/reporting/tune_report.html.jinja").render(
         study=study,
         objectives=objectives,
         trials=completed(study),

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from selection.measuring.costs import time_whole
-from selection.measuring.store import Store
+from selection.measuring.evidence_store import EvidenceStore
 from supernet.budget import SLACK, Budget
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC
@@ -20,11 +20,17 @@ ROUNDS = 8
 """How often a strategy chooses anew, for less each time, until the measured whole meets the budget."""
 
 
-class Wholes:
+class WholeTimer:
     """Seconds of subnets, each cut out and timed as a whole, once: choices can be repeated."""
 
     def __init__(
-        self, recognizer: SupernetCTC, seconds: float, store: Store, network: str, name: str, anew: bool
+        self,
+        recognizer: SupernetCTC,
+        seconds: float,
+        store: EvidenceStore,
+        network: str,
+        name: str,
+        anew: bool,
     ) -> None:
         """``name``: of the machine and the length, in the store; ``anew``: whatever the store knows."""
         self._recognizer, self._seconds, self._anew = recognizer, seconds, anew
@@ -50,7 +56,7 @@ class Wholes:
         return seconds
 
 
-def fitted(
+def fit_measured(
     choose: Callable[[Budget], Kept], budget: Budget, whole: Callable[[Kept], float]
 ) -> tuple[Kept, Budget]:
     """What ``choose`` keeps for a budget in milliseconds so that the measured ``whole`` meets it, and the
@@ -74,7 +80,7 @@ def fitted(
     return nearest[1:]
 
 
-def wholes_by_budget(
+def sums_and_wholes(
     budgets: Iterable[Budget], chosen: Mapping[str, Mapping[str, Kept]], whole: Callable[[Kept], float]
 ) -> dict[str, dict[str, tuple[float, float]]]:
     """For budgets in milliseconds, by strategy: the sum over the units of its choice, and the measured whole.

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from optuna._hypervolume import compute_hypervolume
 
-from selection.study.compare import TRAINING
-from selection.study.contenders import Field
+from selection.study.compare_runner import TRAINING
+from selection.study.contenders import Lineup
 from selection.study.definition import Contender, Regime
 from selection.study.simultaneous import half_widths
 from supernet.runs.resolve import ConfigError
@@ -28,7 +28,7 @@ COST_MARGIN = 1.1
 
 
 @dataclass(frozen=True)
-class Cell:
+class SizeResult:
     """One contender's nets of one size, a seed each."""
 
     rates: tuple[float, ...]
@@ -69,31 +69,31 @@ class Cost:
     selection_seconds: float
 
 
-class Verdict:
+class RegimeOutcome:
     """One regime of a finished comparison."""
 
-    def __init__(self, field: Field, regime: Regime, trials: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, lineup: Lineup, regime: Regime, trials: Mapping[str, Mapping[str, Any]]) -> None:
         """``trials``: what each run noted, by its name."""
-        self.field, self.regime, self.trials = field, regime, trials
-        self.seeds, self.sizes = field.definition.seeds, field.sizes
-        self.against = field.definition.against
+        self.lineup, self.regime, self.trials = lineup, regime, trials
+        self.seeds, self.sizes = lineup.definition.seeds, lineup.sizes
+        self.against = lineup.definition.against
 
     @cached_property
-    def cells(self) -> dict[Contender, dict[int, Cell]]:
+    def results(self) -> dict[Contender, dict[int, SizeResult]]:
         """By contender and size, largest size first. Raises ``ConfigError``."""
-        return {c: {s: self._cell(c, s) for s in reversed(self.sizes)} for c in self.field.contenders}
+        return {c: {s: self._result(c, s) for s in reversed(self.sizes)} for c in self.lineup.contenders}
 
     def found(
         self, contender: Contender, size: int, seed: int
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """What the run of ``contender`` noted, and of its net of ``size``."""
-        notes = self.trials[self.field.training(self.regime, contender, size, seed).name]
+        notes = self.trials[self.lineup.training(self.regime, contender, size, seed).name]
         return notes, _row(notes, contender, size)
 
-    def _cell(self, contender: Contender, size: int) -> Cell:
+    def _result(self, contender: Contender, size: int) -> SizeResult:
         found = [self.found(contender, size, seed) for seed in self.seeds]
         rows = [row for _, row in found]
-        return Cell(
+        return SizeResult(
             rates=tuple(row.get("rate", row["wer"]) for row in rows),
             errors_RN=np.array([row["errors"] for row in rows], np.int64),
             words_N=self._words,
@@ -109,7 +109,7 @@ class Verdict:
     @cached_property
     def _words(self) -> Ints:
         """The words (or characters) of the test utterances, which have to be the same for all."""
-        first, *others = self.field.needed(self.regime)
+        first, *others = self.lineup.needed(self.regime)
         words = self.trials[first]["words"]
         for name in others:
             if self.trials[name]["words"] != words:
@@ -117,11 +117,11 @@ class Verdict:
         return np.array(words, np.int64)
 
     def best(self, size: int) -> Contender:
-        return min(self.cells, key=lambda contender: self.cells[contender][size].mean)
+        return min(self.results, key=lambda contender: self.results[contender][size].mean)
 
     def yardstick(self, size: int) -> Contender:
         """Whom the others are compared with: the one that the study names, or the best."""
-        named = [contender for contender in self.cells if contender.name == self.against]
+        named = [contender for contender in self.results if contender.name == self.against]
         return named[0] if named else self.best(size)
 
     @cached_property
@@ -130,17 +130,17 @@ class Verdict:
         return {size: self._gaps(size) for size in reversed(self.sizes)}
 
     def _gaps(self, size: int) -> dict[Contender, Gap]:
-        cells = {contender: mine[size] for contender, mine in self.cells.items()}
-        return gaps(cells, self.yardstick(size), is_named=bool(self.against))
+        results = {contender: mine[size] for contender, mine in self.results.items()}
+        return gaps(results, self.yardstick(size), is_named=bool(self.against))
 
     def hypervolumes(self, contender: Contender) -> list[float]:
         """By seed, the share of the MACs and errors, up to the reference point, that the sizes dominate."""
-        cells = self.cells[contender].values()
-        full = max(cell.macs for mine in self.cells.values() for cell in mine.values())
-        corner = np.array([COST_MARGIN, self.field.definition.reference_wer])
+        results = self.results[contender].values()
+        full = max(result.macs for mine in self.results.values() for result in mine.values())
+        corner = np.array([COST_MARGIN, self.lineup.definition.reference_wer])
         found = []
         for i in range(len(self.seeds)):
-            points = np.array([[cell.macs / full, cell.rates[i]] for cell in cells])
+            points = np.array([[result.macs / full, result.rates[i]] for result in results])
             inside = points[(points < corner).all(axis=1)]
             volume = compute_hypervolume(inside, corner) if len(inside) else 0.0
             found.append(float(volume / corner.prod()))
@@ -153,7 +153,7 @@ class Verdict:
         return Cost(round(means[0]), *(float(mean) for mean in means[1:]))
 
     def _cost(self, contender: Contender, seed: int) -> list[float]:
-        names = {self.field.training(self.regime, contender, size, seed).name for size in self.sizes}
+        names = {self.lineup.training(self.regime, contender, size, seed).name for size in self.sizes}
         notes = [self.trials[name] for name in names]
         rows = [row for n in notes for row in n["rows"] if row["strategy"] == contender.strategy]
         keys = ("updates", "unit_steps", "training_macs", "training_seconds")
@@ -161,33 +161,43 @@ class Verdict:
         return [len(names), *trained, *(sum(row[key] for row in rows) for key in ("evaluations", "seconds"))]
 
 
-def gaps(cells: Mapping[Contender, Cell], yardstick: Contender, *, is_named: bool) -> dict[Contender, Gap]:
-    """How far each of ``cells`` is behind the ``yardstick``. Where it was not named beforehand it is the best
-    on the very utterances on which it is compared, and any two might have been the ones compared.
+def gaps(
+    results: Mapping[Contender, SizeResult], yardstick: Contender, *, is_named: bool
+) -> dict[Contender, Gap]:
+    """The gap between each other contender and the ``yardstick``, with simultaneous confidence intervals.
+
+    A yardstick that was not named beforehand (``is_named``) is the best on the very utterances on which it is
+    compared, so that any pair might have been the one compared: the intervals hold for all pairs then.
     """
-    # What makes the same errors is the same net, and no chance lies between.
-    apart = {cell.errors_RN.tobytes(): contender for contender, cell in cells.items()}
-    apart |= {cells[yardstick].errors_RN.tobytes(): yardstick}
-    kinds = list(apart.values())
-    place, best = {c: apart[cell.errors_RN.tobytes()] for c, cell in cells.items()}, kinds.index(yardstick)
-    pairs = [(i, best) for i in range(len(kinds)) if i != best]
+    # Contenders with equal errors are the same nets: one of them stands for all, the yardstick for its own.
+    examples = {result.errors_RN.tobytes(): contender for contender, result in results.items()}
+    examples[results[yardstick].errors_RN.tobytes()] = yardstick
+    distinct = list(examples.values())
+    best = distinct.index(yardstick)
+    pairs = [(i, best) for i in range(len(distinct)) if i != best]
     if not is_named:
-        pairs += [pair for pair in combinations(range(len(kinds)), 2) if best not in pair]
-    words = cells[yardstick].words_N
-    widths = half_widths([cells[c].errors_RN for c in kinds], words, pairs) if pairs else ()
-    width_of = {kinds[i]: float(width) for (i, j), width in zip(pairs, widths, strict=True) if j == best}
-    return {c: _gap(cells[c], cells[yardstick], width_of.get(place[c], 0.0)) for c in cells if c != yardstick}
+        pairs += [pair for pair in combinations(range(len(distinct)), 2) if best not in pair]
+    widths: dict[Contender, float] = {yardstick: 0.0}
+    if pairs:
+        errors = [results[contender].errors_RN for contender in distinct]
+        found = half_widths(errors, results[yardstick].words_N, pairs)
+        widths |= {distinct[i]: float(width) for (i, j), width in zip(pairs, found, strict=True) if j == best}
+    return {
+        contender: _gap(result, results[yardstick], widths[examples[result.errors_RN.tobytes()]])
+        for contender, result in results.items()
+        if contender != yardstick
+    }
 
 
-def _gap(cell: Cell, yardstick: Cell, half_width: float) -> Gap:
-    change_RN = cell.errors_RN - yardstick.errors_RN
+def _gap(result: SizeResult, yardstick: SizeResult, half_width: float) -> Gap:
+    change_RN = result.errors_RN - yardstick.errors_RN
     points = float(change_RN.sum() / (len(change_RN) * yardstick.words_N.sum()))
     return Gap(points, (points - half_width, points + half_width))
 
 
-def missing(field: Field, regime: Regime, trials: Mapping[str, Any]) -> list[str]:
+def missing(lineup: Lineup, regime: Regime, trials: Mapping[str, Any]) -> list[str]:
     """The runs of a regime that are not there yet."""
-    return [name for name in field.needed(regime) if name not in trials]
+    return [name for name in lineup.needed(regime) if name not in trials]
 
 
 def notes_of(trials: Sequence[Any]) -> dict[str, Mapping[str, Any]]:

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from selection.comparing.comparison import Comparison
-from selection.comparing.wholes import fitted
+from selection.comparing.measured_latency import fit_measured
 from selection.reporting.tables import cost, latency_lines
 from supernet.budget import SLACK, Budget, Prices
 from supernet.system.timing import BUSY
@@ -45,7 +45,7 @@ def test_what_is_kept_meets_the_budget_as_measured(budget: Budget, data: st.Data
         asked_for.append(asked)
         return asked.fill(range(asked.num_units))
 
-    kept, asked = fitted(choose, budget, whole)
+    kept, asked = fit_measured(choose, budget, whole)
     assert any(kept)
     assert asked.fits(kept)
     assert budget.fits(kept)
@@ -59,11 +59,11 @@ def test_a_choice_that_takes_44_percent_too_long_is_made_anew() -> None:
     """By hand: six units of 2 ms and a base of 2 ms; as a whole everything takes 1.44 times as long."""
     prices = Prices("latency", 0.002, (0.002,) * 6)
     budget = Budget("latency=10ms", 0.010, prices)
-    kept, _ = fitted(lambda asked: asked.fill(range(6)), budget, lambda kept: 1.44 * prices.of(kept))
+    kept, _ = fit_measured(lambda asked: asked.fill(range(6)), budget, lambda kept: 1.44 * prices.of(kept))
     assert sum(kept) == 2  # 1.44 times 6 ms are 8.64 ms; three units would take 11.52 ms
-    kept, _ = fitted(lambda asked: asked.fill(range(6)), budget, lambda kept: 0.9 * prices.of(kept))
+    kept, _ = fit_measured(lambda asked: asked.fill(range(6)), budget, lambda kept: 0.9 * prices.of(kept))
     assert sum(kept) == 4
-    kept, _ = fitted(lambda asked: asked.fill(range(6)), budget, lambda _: 0.0144)
+    kept, _ = fit_measured(lambda asked: asked.fill(range(6)), budget, lambda _: 0.0144)
     assert sum(kept) == 4  # nothing meets it, and dropping units gains nothing: it is said to be over
 
 

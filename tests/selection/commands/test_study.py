@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from selection.study.__main__ import main
 from selection.study.definition import TuneDefinition, checked
-from selection.study.tune import Follow, TuneJob
+from selection.study.tune_runner import Follow, TuneRunner
 from supernet.console.screen import console
 from supernet.runs.resolve import load_file, resolve
 from supernet.runs.run import Run
@@ -181,7 +181,7 @@ def test_sizes_that_train_later_do_not_get_a_trial_pruned(tmp_path: Path) -> Non
     )
     study = optuna.create_study(pruner=optuna.pruners.ThresholdPruner(upper=0.5))
     trial = study.ask()
-    follow = Follow(trial, TuneJob(definition, tmp_path, 1), last=24)
+    follow = Follow(trial, TuneRunner(definition, tmp_path, 1), last=24)
     follow(8, "wer", rates(0.4, 1.0))
     with pytest.raises(optuna.TrialPruned):
         follow(12, "wer", rates(0.6, 1.0))
@@ -197,7 +197,7 @@ def test_a_search_follows_what_texts_are_judged_by(
 ) -> None:
     settings = {"settings": {**SETTINGS, "task": "generated-speech"}, "objectives": [objective]}
     space = {"train.lr": {"low": 0.0005, "high": 0.02}}
-    job = TuneJob(checked(TuneDefinition, {**settings, "space": space}), tmp_path, 1)
+    job = TuneRunner(checked(TuneDefinition, {**settings, "space": space}), tmp_path, 1)
     study = optuna.create_study()
     Follow(study.ask(), job, last=24)(8, measure, rates(0.4, 1.0))
     assert study.trials[0].intermediate_values == {8: value}

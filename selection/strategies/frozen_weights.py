@@ -13,7 +13,7 @@ from selection.strategy import Ranking
 from supernet.budget import Budget
 
 
-class OnFrozenWeights(Ranking):
+class ScoresOnFrozenWeights(Ranking):
     """Top-k of the scores that a training method learns for this budget while the weights stay."""
 
     method: ClassVar[str]
@@ -22,13 +22,13 @@ class OnFrozenWeights(Ranking):
         return evidence.scores_on_frozen_weights(self.method, budget.typical_size)
 
 
-class SimpleTopK(OnFrozenWeights):
+class SimpleTopKOnFrozenWeights(ScoresOnFrozenWeights):
     """Relaxed top-k gates, k annealed from all units down (arXiv 2407.18930)."""
 
     method = "simple-top-k"
 
 
-class IterativeZeroOut(OnFrozenWeights):
+class IterativeZeroOutOnFrozenWeights(ScoresOnFrozenWeights):
     """Sigmoid gates under a sparsity penalty, the weakest put out in iterations (arXiv 2407.18930)."""
 
     method = "iterative-zero-out"

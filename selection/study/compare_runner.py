@@ -8,11 +8,12 @@ from typing import Any
 
 from optuna.trial import Trial
 
-from selection.comparing.session import Session, Wanted, compare
+from selection.comparing.compare import compare
+from selection.comparing.session import SelectionRequest, Session
 from selection.measuring.costs import multiply_accumulates
-from selection.study.contenders import Field, Training, seconds_a_step
+from selection.study.contenders import Lineup, Training, seconds_a_step
 from selection.study.definition import CompareDefinition
-from selection.study.work import Job, train_alone
+from selection.study.work import TrialRunner, train_alone
 from supernet.budget import Wish
 from supernet.console.progress import progress
 from supernet.console.screen import console
@@ -28,11 +29,11 @@ from supernet.settings.plugins import load_plugin
 
 TRAINING = "training"
 """The one parameter of a trial: the name of its run."""
-Rows = list[dict[str, Any]]
+SubnetRecords = list[dict[str, Any]]
 """What is known of each subnet that a trial has judged."""
 
 
-class CompareJob(Job):
+class CompareRunner(TrialRunner):
     """Trains each run that the comparison needs, lets the strategies choose, and keeps all errors."""
 
     directions = ("minimize",)
@@ -40,7 +41,7 @@ class CompareJob(Job):
     def __init__(self, definition: CompareDefinition, folder: Path) -> None:
         super().__init__(folder)
         self.definition = definition
-        self._trainings = {training.name: training for training in Field(definition).trainings()}
+        self._trainings = {training.name: training for training in Lineup(definition).trainings()}
 
     @property
     def total(self) -> int:
@@ -69,7 +70,12 @@ class CompareJob(Job):
         return Run(self.folder / "runs" / training.name)
 
     def _note(
-        self, trial: Trial, training: Training, resolved: Resolved, results: Mapping[str, Any], rows: Rows
+        self,
+        trial: Trial,
+        training: Training,
+        resolved: Resolved,
+        results: Mapping[str, Any],
+        rows: SubnetRecords,
     ) -> None:
         """Everything a report needs, kept with the trial."""
         run = self._run_of(training)
@@ -92,21 +98,21 @@ class CompareJob(Job):
         self.keep(trial, [run.results_file, *selections])
 
 
-def own_rows(run: Run, results: Mapping[str, Any]) -> Rows:
+def own_rows(run: Run, results: Mapping[str, Any]) -> SubnetRecords:
     """The subnets that the run was trained with."""
     return [_row(run, None, size, size, facts) for size, facts in results["sizes"].items()]
 
 
-def chosen_rows(run: Run, resolved: Resolved, strategies: Sequence[str]) -> Rows:
+def chosen_rows(run: Run, resolved: Resolved, strategies: Sequence[str]) -> SubnetRecords:
     """What each strategy chooses from the run's network on the validation split, for each of its sizes."""
     model = open_model(run, resolved.config.device)
-    wanted = Wanted(
+    request = SelectionRequest(
         {name: load_plugin("strategy", name, [])[0]() for name in strategies},
         [Wish.parse(str(size)) for size in sorted(resolved.config.sizes)],
     )
     with progress() as report:
         resolved.task.prepare(report)
-        comparison = compare(Session(run, model, resolved.task, wanted, report))
+        comparison = compare(Session(run, model, resolved.task, request, report))
         chosen = {
             (name, choice.budget): choice.subnet
             for name in strategies
