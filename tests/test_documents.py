@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,39 +132,58 @@ def test_links_lead_to_files(page: Path) -> None:
 def commands(page: Path) -> Iterator[list[str]]:
     """The module and arguments of each command of the project on a page, in blocks and within lines."""
     text = read(page)
-    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    outside = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-    for line in lines + re.findall(r"`([^`\n]+)`", outside):
-        words = shlex.split(line, comments=True)
-        if words[:2] == ["python", "-m"]:
-            yield words[2:]
-        elif words[:1] == ["supernet"] and len(words) > 1:
-            yield [PROGRAM[words[1]], *words[2:]]
+    blocks = re.findall(r"^ *```bash\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    yield from filter(None, map(command, lines))
+    outside = re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
+    for words in filter(None, map(command, re.findall(r"`([^`\n]+)`", outside))):
+        if set(words[1:]) - {"compare", "tune", "report"}:  # else the name of a command
+            yield words
 
 
-SHOWN = [
-    pytest.param(words, id=" ".join(words))
-    for page in [ROOT / "RESULTS.md", *CURRENT]
-    for words in commands(page)
-]
+def command(line: str) -> list[str]:
+    """The module and arguments of a line, unless it is no command or leaves something out."""
+    if not re.match(r"python -m |supernet \w", line) or "…" in line:
+        return []
+    words = shlex.split(line, comments=True)
+    return words[2:] if words[0] == "python" else [PROGRAM[words[1]], *words[2:]]
+
+
+def shown(*pages: Path) -> list[Any]:
+    return [
+        pytest.param(words, id=f"{page.stem}: {' '.join(words)}")
+        for page in pages
+        for words in commands(page)
+    ]
+
+
+STUDIES = shown(ROOT / "RESULTS.md", *CURRENT)
+GUIDES = shown(
+    ROOT / "README.md", *(page for page in (ROOT / "docs").rglob("*.md") if RESULTS not in page.parents)
+)
 
 
 def test_there_are_commands_to_check() -> None:
-    assert len(SHOWN) > 20
+    assert len(STUDIES) > 20
+    assert len(GUIDES) > 20
 
 
-@pytest.mark.parametrize("words", SHOWN)
+@pytest.mark.parametrize("words", STUDIES + GUIDES)
 def test_a_command_can_be_typed(words: list[str]) -> None:
     module, *arguments = words
     if module == "pytest":
         assert [word for word in arguments if word.startswith("tests") and not (ROOT / word).exists()] == []
-    elif module == "tests.benchmarks.page":
-        assert (ROOT / "tests" / "benchmarks" / "page.py").is_file()
+    elif module in PROGRAM.values():
+        parsed(module, arguments)
     else:
-        args = parsed(module, arguments)
-        if module in WITH_SETTINGS:
-            assert problems(module, args) == []
+        assert importlib.util.find_spec(module) is not None
+
+
+@pytest.mark.parametrize("words", STUDIES)
+def test_the_settings_of_a_study_exist(words: list[str]) -> None:
+    module, *arguments = words
+    if module in WITH_SETTINGS:
+        assert problems(module, parsed(module, arguments)) == []
 
 
 def test_a_command_that_is_wrong_is_noticed(tmp_path: Path) -> None:
