@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -40,27 +39,6 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
-
-
-def postgresql(tmp_path: Path) -> Any:
-    server = pytest.importorskip(
-        "pgserver", reason="needs the pgserver wheel, which carries a PostgreSQL server"
-    )
-    pytest.importorskip("psycopg", reason="needs the postgresql extra")
-    return server.get_server(tmp_path / "pg", cleanup_mode="stop")
-
-
-@pytest.fixture(params=["sqlite", "journal", "postgresql"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An address for ``--storage``, with the real thing behind it."""
-    if request.param == "postgresql":
-        server = postgresql(tmp_path)
-        yield server.get_uri()
-        server.cleanup()
-    elif request.param == "journal":
-        yield f"journal:{tmp_path / 'study.log'}"
-    else:
-        yield f"sqlite:///{tmp_path / 'study.db'}"
 
 
 def worker(folder: Path, storage: str, seconds: float) -> subprocess.Popen[str]:
@@ -219,16 +197,6 @@ def test_a_worker_waits_for_another_one_that_trains_in_its_folder(
     assert out.getvalue().count("waiting for another worker") == 1
     assert list(results["sizes"]) == list(finished[0].results()["sizes"])
     assert digest(folder / "model.safetensors") == digest(finished[0].folder / "model.safetensors")
-
-
-def test_workers_never_take_the_same_trial(tmp_path: Path) -> None:
-    storages = [open_storage(None, tmp_path, GRACE) for _ in range(4)]
-    first = [{"x": i / 100} for i in range(40)]
-    study = create(storages[0], "counting", ["minimize"], first, {"kind": 1})
-    studies = [study, *(optuna.load_study(study_name="counting", storage=s) for s in storages[1:])]
-    with ThreadPoolExecutor(4) as pool:
-        asked = pool.map(lambda s: [s.ask().number for _ in range(10)], studies)
-    assert sorted(number for numbers in asked for number in numbers) == list(range(40))
 
 
 def test_an_error_ends_the_worker_and_the_trial_is_asked_for_again(tmp_path: Path) -> None:
