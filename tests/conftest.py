@@ -28,9 +28,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Deadlines are timing assertions, and a loaded machine misses them.
 # The same examples everywhere: what a random search finds comes and goes with the run that it breaks.
-IS_RANDOM = "SUPERNET_RANDOM_EXAMPLES" in os.environ
+# SUPERNET_RANDOM_EXAMPLES=500 draws so many new ones for each test, and prints how to repeat one that fails.
+RANDOM_EXAMPLES = int(os.environ.get("SUPERNET_RANDOM_EXAMPLES", "0"))
 hypothesis.settings.register_profile(
-    "here", deadline=None, max_examples=50, database=None, derandomize=not IS_RANDOM
+    "here",
+    deadline=None,
+    max_examples=RANDOM_EXAMPLES or 50,
+    database=None,
+    derandomize=not RANDOM_EXAMPLES,
+    print_blob=bool(RANDOM_EXAMPLES),
 )
 hypothesis.settings.load_profile("here")
 
