@@ -1,7 +1,9 @@
-"""The interface of a training method: its phases, and how it chooses subnets.
+"""The interface of a training method: its phases, the scorer that ranks units, and how it chooses subnets.
 
-A phase sees its own progress, never the global step. It changes state only when a step begins, and beginning
-the same step again changes nothing more: a step whose gradients overflow is repeated.
+A phase sees its own progress, never the global step. It changes state only when a step begins or has ended,
+and beginning the same step again changes nothing more: a step whose gradients overflow is repeated.
+
+Shapes: U units.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from supernet.config import Config
-from supernet.training.step import Plan
+from supernet.plan import Plan
+from supernet.scorer import Context, Scorer, Scores
 from supernet.units import Kept, UnitTable
 
 Subnets = Mapping[int, Kept]
@@ -31,6 +34,18 @@ class Progress:
     num_steps: int
 
 
+@dataclass(frozen=True)
+class Moment:
+    """One step of a phase: plain data, the same on every rank."""
+
+    progress: Progress
+    table: UnitTable
+    subnets: Subnets
+    """Empty before they are chosen."""
+    rng: random.Random
+    """Seeded by the run and the global step."""
+
+
 class Phase(ABC):
     """A stretch of training with one kind of plan."""
 
@@ -43,28 +58,63 @@ class Phase(ABC):
     rate. None: the rate does not depend on the number of steps.
     """
 
-    def begin(self, progress: Progress, scores_U: Tensor) -> None:  # noqa: B027 (optional)
-        """Change ``scores_U`` in place as a step begins. Twice must equal once."""
+    def begin(self, moment: Moment, context: Context) -> None:  # noqa: B027 (optional)
+        """Change the scorer as a step begins, without gradients. Must be idempotent.
+
+        Args:
+            moment: The step that begins.
+            context: The network, whose scorer may be changed in place.
+        """
 
     @abstractmethod
-    def plan(self, progress: Progress, subnets: Subnets, rng: random.Random) -> Plan:
-        """What the step runs. Changes nothing; ``rng`` is the same on every rank."""
+    def plan(self, moment: Moment) -> Plan:
+        """The passes of a step. Changes nothing.
 
-    def gates(self, progress: Progress, scores_U: Tensor) -> Tensor | None:
-        """Today's gates for the log, if this phase has any."""
+        Called once for each micro-batch, and before the training for the names of its losses.
+
+        Args:
+            moment: The step; its random numbers are the same on every rank.
+
+        Returns:
+            The passes, and the penalties that are added to their losses.
+        """
+
+    def gates(self, moment: Moment, context: Context) -> Tensor | None:
+        """The gates of a step, for the log. Draws no random numbers.
+
+        Args:
+            moment: The step.
+            context: The network.
+
+        Returns:
+            The gates (U,), or None in a phase without gates.
+        """
         return None
+
+    def after_step(self, moment: Moment, context: Context, lr: float) -> None:  # noqa: B027 (optional)
+        """Change weights or the scorer once the optimizer has updated them, without gradients, e.g. by a
+        proximal step.
+
+        Called once for each update, also where it was left out because its gradient was not finite.
+
+        Args:
+            moment: The step that ends.
+            context: The network, whose scorer and weights may be changed in place.
+            lr: The learning rate that the network's weights had in this step.
+        """
 
 
 class Method(ABC):
     """How a supernet is trained. Found through the entry-point group ``supernet.methods``.
 
-    The engine asks for ``phases`` once and for ``choose`` when a phase that ``chooses`` starts; a method
-    keeps no state of its own: scores live in the model.
+    The engine asks once for the scorer and the phases, and for ``choose`` when a phase that ``chooses``
+    starts; a method keeps no state of its own: what is learned lies in the scorer.
     """
 
     Options: ClassVar[type[BaseModel]]
     """A pydantic model (``extra="forbid"``) of what ``method.*`` may be set to."""
     initial_score: ClassVar[float] = 0.0
+    """Where the scores of the default scorer start."""
     separate_runs: ClassVar[bool] = False
     """Whether each size is a run of its own (the yardstick) instead of a subnet of one."""
 
@@ -77,6 +127,13 @@ class Method(ABC):
     def phases(self) -> Sequence[Phase]:
         """The phases in order; their steps add up to ``config.train.num_steps``."""
 
+    def scorer(self) -> Scorer:
+        """A new module that ranks the units of ``table``: by default one score per unit.
+
+        Called after the rest of the network was made, with PyTorch's generator seeded.
+        """
+        return Scores(len(self.table), self.initial_score)
+
     def travels(self) -> list[tuple[int, float | None]]:
         """Of each phase: its steps, and how far a score can go in them."""
         return [(phase.num_steps, phase.travel) for phase in self.phases()]
@@ -85,6 +142,14 @@ class Method(ABC):
         """What is wrong with these options for this configuration, in words for the user."""
         return []
 
-    def choose(self, scores: Sequence[float], size: int) -> Kept:
-        """The subnet of ``size``: by default hard top-k of the scores, so subnets are nested."""
-        return self.table.top(scores, size)
+    def choose(self, context: Context, size: int) -> Kept:
+        """The subnet of a size. Must not depend on what was chosen before, and draw no random numbers.
+
+        Args:
+            context: The network.
+            size: The number of units to keep.
+
+        Returns:
+            The units to keep: by default those of the highest importance, so that subnets are nested.
+        """
+        return self.table.top(context.scorer.importance().tolist(), size)

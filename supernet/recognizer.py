@@ -88,7 +88,7 @@ class Recognizer:
 
     def __repr__(self) -> str:
         facts = f"size={self.size}, sizes={self.sizes}, tokens={len(self._model.tokens)}"
-        return f"Recognizer({self._folder!r}, {facts}, device='{self._model.recognizer.scores.device}')"
+        return f"Recognizer({self._folder!r}, {facts}, device='{self._model.recognizer.device}')"
 
     def _chosen(self, choice: Choice) -> Recognizer:
         return replace(self, _choice=choice, _kept=self._model.recognizer.table.kept(choice.subnet))

@@ -72,7 +72,7 @@ def _judged(
     chosen = {name: {c.strategy: c.kept for c in found} for name, found in candidates.items()}
     return Comparison(
         run=session.run.name,
-        machine=machine(recognizer.scores.device),
+        machine=machine(recognizer.device),
         seconds_of_audio=session.request.seconds,
         num_valid=len(session.valid.sample.facts.frames),
         num_test=len(session.test.sample.facts.frames),

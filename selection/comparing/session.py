@@ -102,7 +102,7 @@ class Session:
 
     @property
     def _times(self) -> str:
-        return f"latency/{machine(self.model.recognizer.scores.device)}/{self.request.seconds:g}"
+        return f"latency/{machine(self.model.recognizer.device)}/{self.request.seconds:g}"
 
     def _known_times(self) -> tuple[NDArray[np.float64], float] | None:
         shape = (1 + len(self.model.recognizer.table),)

@@ -80,7 +80,7 @@ class _Times:
 
 @torch.inference_mode()
 def _run_timed(recognizer: SupernetCTC, batch: Batch) -> _Times:
-    watch, full = _Stopwatch(recognizer.scores.device), recognizer.table.full
+    watch, full = _Stopwatch(recognizer.device), recognizer.table.full
 
     def start(x_BSD: Tensor, padding: Padding, lanes: Sequence[Lane]) -> _TimedWalk:
         return _TimedWalk(x_BSD, padding, lanes, watch)
@@ -99,10 +99,10 @@ def _run_whole(recognizer: SupernetCTC, batch: Batch) -> None:
 
 def _utterance(recognizer: SupernetCTC, seconds: float) -> Batch:
     """One utterance of noise; what is said does not change the time."""
-    input, device = recognizer.input, recognizer.scores.device
+    input, device = recognizer.input, recognizer.device
     frames = round(seconds * input.rate)
     generator = torch.Generator().manual_seed(0)
-    features = torch.randn(1, frames, input.width, generator=generator).to(device, recognizer.scores.dtype)
+    features = torch.randn(1, frames, input.width, generator=generator).to(device, recognizer.dtype)
     targets = torch.zeros(1, 1, dtype=torch.int64, device=device)
     return Batch(features, [frames], targets, [1], ["noise"], [""], input)
 

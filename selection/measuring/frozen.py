@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from supernet.method import Method
 from supernet.methods.iterative_zero_out import IterativeZeroOut, IterativeZeroOutOptions
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.network.lanes import FINAL, Lane, Walk
 from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
+from supernet.plan import Pass
+from supernet.scorer import Context, Scorer
 from supernet.task import Batch, ProgressCallback
 from supernet.training.optim import travel_rate
 from supernet.training.schedule import Schedule
-from supernet.training.step import Pass
 
 TRAVELS = {"simple-top-k": 6.0, "iterative-zero-out": 60.0}
 """By method, how far a score can go in a phase (all of score learning; an iteration), whatever its updates.
@@ -64,19 +65,19 @@ def learn_scores(
     as ``TRAVELS`` says. Raises ``ValueError`` where ``method`` or ``size`` is none of those that exist.
     """
     learning = _learning(recognizer, method, size, num_steps)
-    memory = _Memory.of(recognizer, learning.initial_score)
+    memory = _Memory.of(recognizer, learning.scorer().to(recognizer.device, recognizer.dtype))
     schedule = Schedule(learning, memory, seed)
-    optimizer = torch.optim.Adam([memory.scores], eps=1e-12)
+    optimizer = torch.optim.Adam(memory.context.scorer.parameters(), eps=1e-12)
     travels = [(phase.num_steps, TRAVELS[method]) for phase in learning.phases()]
     with frozen(recognizer):
         for step in range(num_steps):
             optimizer.param_groups[0]["lr"] = lr or travel_rate(travels, step)
             optimizer.zero_grad()
-            loss = _loss(recognizer, next(batches), schedule, step, memory.scores)
+            loss = _loss(recognizer, next(batches), schedule, step, memory.context)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             report(f"learning scores, {method}", step + 1, num_steps)
-    return tuple(memory.scores.tolist())
+    return tuple(memory.context.scorer.importance().tolist())
 
 
 def _learning(recognizer: SupernetCTC, method: str, size: int, num_steps: int) -> Method:
@@ -95,22 +96,19 @@ def _learning(recognizer: SupernetCTC, method: str, size: int, num_steps: int) -
 
 @dataclass
 class _Memory:
-    """What a schedule asks of a model, without the model, whose own scores stay as they are."""
+    """The parts of a model that a schedule uses; the model's own scorer stays as it is."""
 
-    scores: nn.Parameter
     masks: Tensor
     phase: Tensor
+    context: Context
 
     @classmethod
-    def of(cls, recognizer: SupernetCTC, initial_score: float) -> _Memory:
-        scores = nn.Parameter(torch.full_like(recognizer.scores, initial_score))
-        masks = torch.zeros(2, len(scores), dtype=torch.uint8)
-        return cls(scores, masks, torch.tensor(-1))
+    def of(cls, recognizer: SupernetCTC, scorer: Scorer) -> _Memory:
+        masks = torch.zeros(2, len(recognizer.table), dtype=torch.uint8)
+        return cls(masks, torch.tensor(-1), replace(recognizer.context, scorer=scorer))
 
 
-def _loss(
-    recognizer: SupernetCTC, batch: Batch, schedule: Schedule, step: int, scores_U: nn.Parameter
-) -> Tensor:
+def _loss(recognizer: SupernetCTC, batch: Batch, schedule: Schedule, step: int, context: Context) -> Tensor:
     """CTC loss per stream frame of the gated pass on all rows, and the method's penalties.
 
     The plain pass is left out: it has no gradient in the scores.
@@ -118,15 +116,15 @@ def _loss(
     schedule.begin(step)
     plan = schedule.plan(step)
     gated = next(p for p in plan.passes if p.gate is not None)
-    penalties = {} if plan.penalties is None else plan.penalties(scores_U)
-    return _gated_loss(recognizer, batch, gated, scores_U) + sum(penalties.values())
+    penalties = {} if plan.penalties is None else plan.penalties(context)
+    return _gated_loss(recognizer, batch, gated, context) + sum(penalties.values())
 
 
-def _gated_loss(recognizer: SupernetCTC, batch: Batch, gated: Pass, scores_U: Tensor) -> Tensor:
+def _gated_loss(recognizer: SupernetCTC, batch: Batch, gated: Pass, context: Context) -> Tensor:
     assert gated.gate is not None
-    batch.to(scores_U.device)
+    batch.to(recognizer.device)
     rows = range(len(batch))
-    walk = recognizer.walk(batch, [Lane(rows, gated.kept, gated.gate(scores_U))], Walk)
+    walk = recognizer.walk(batch, [Lane(rows, gated.kept, gated.gate(context))], Walk)
     lengths = batch.stream_lengths
     log_probs_BSV = recognizer.read(walk.readings[0][FINAL], gated.size)
     return ctc_loss(log_probs_BSV, lengths, batch, rows).sum() / sum(lengths)

@@ -37,8 +37,11 @@ def gate_gradients(
 def _of_batch(recognizer: SupernetCTC, batch: Batch) -> NDArray[np.float64]:
     """A lane with gates of its own for each utterance: all of them still run together, unit by unit."""
     ours, full = _copy(batch), recognizer.table.full
-    ours.to(recognizer.scores.device)
-    gates = [torch.ones_like(recognizer.scores).requires_grad_() for _ in range(len(ours))]
+    ours.to(recognizer.device)
+    gates = [
+        torch.ones(len(full), device=recognizer.device, dtype=recognizer.dtype, requires_grad=True)
+        for _ in range(len(ours))
+    ]
     lanes = [Lane(range(row, row + 1), full, gates_U) for row, gates_U in enumerate(gates)]
     readings = recognizer.walk(ours, lanes, Walk).readings
     lengths = ours.stream_lengths

@@ -64,7 +64,7 @@ class MeasuredEvidence(Evidence):
 
     @property
     def scores(self) -> tuple[float, ...] | None:
-        scores = self._recognizer.scores.tolist()
+        scores = self._recognizer.scorer.importance().tolist()
         return tuple(scores) if len(set(scores)) > 1 else None
 
     def losses(self, subnets: Sequence[Kept]) -> list[float]:

@@ -127,7 +127,7 @@ class Oracle:
         self, batch: Batch, subnets: Sequence[Kept], with_errors: bool
     ) -> Iterator[tuple[Kept, NDArray[np.float64], NDArray[np.int64] | None]]:
         recognizer = self._model.recognizer
-        batch.to(recognizer.scores.device)
+        batch.to(recognizer.device)
         waiting: list[tuple[Kept, torch.Tensor]] = []
         for kept, log_probs_BSV, lengths, losses_B in recognizer.score_all(batch, subnets):
             if with_errors:

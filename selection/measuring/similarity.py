@@ -155,7 +155,7 @@ def _chosen_frames(batches: Sequence[Batch], most: int) -> list[tuple[Tensor, Te
 
 
 def _streams_of(recognizer: SupernetCTC, batch: Batch, rows: Tensor, frames: Tensor) -> list[Floats]:
-    batch.to(recognizer.scores.device)
+    batch.to(recognizer.device)
     lane = Lane(range(len(batch)), recognizer.table.full)
     walk = recognizer.walk(batch, [lane], partial(_NotingWalk, rows=rows, frames=frames))
     return [x_ND.cpu().numpy() for x_ND in walk.noted]

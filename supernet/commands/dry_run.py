@@ -25,9 +25,9 @@ from supernet.runs.resolve import Resolved
 from supernet.system.devices import chosen_device
 from supernet.task import Batch, ProgressCallback
 from supernet.training.optim import SkippingAdamW, parameter_groups
-from supernet.training.price import typical_scores
+from supernet.training.price import typical_scorer
 from supernet.training.schedule import Schedule
-from supernet.training.step import Draw, Step
+from supernet.training.step import StepLosses, supernet_of
 
 MEASURED = 2
 """Steps of each phase, behind one that is not counted."""
@@ -91,11 +91,11 @@ def _estimate(
     device = chosen_device(config.device)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        net = SupernetCTC(config, num_tokens, initial_score=method.initial_score)
+        net = supernet_of(method, num_tokens)
     schedule = Schedule(method, net, config.seed)
     sizes = tuple(_size(net, schedule, size) for size in sorted(config.sizes))
     with torch.no_grad():  # subnets that share neither all nor nothing of what they compute
-        net.scores.copy_(typical_scores(method))
+        net.scorer.load_state_dict(typical_scorer(method).state_dict())
     net.to(device).train()
     batch.to(device)
     seconds = _Steps(config, net, schedule, batch, device).seconds(report)
@@ -121,9 +121,10 @@ class _Steps:
         self, config: Config, net: SupernetCTC, schedule: Schedule, batch: Batch, device: torch.device
     ) -> None:
         self._config, self._net, self._schedule, self._batch = config, net, schedule, batch
-        self._device = device
+        self._device, self._losses = device, StepLosses(net, schedule)
         groups = parameter_groups(net, config.train)
-        self._optimizer = SkippingAdamW(groups, config.train, net.skipped_updates, net.skipped_in_a_row)
+        skipped, in_a_row = net.skipped_updates, net.skipped_in_a_row
+        self._optimizer = SkippingAdamW(groups, config.train, skipped, in_a_row, self._losses.end)
 
     def seconds(self, report: ProgressCallback) -> float:
         """How long all steps would take."""
@@ -143,21 +144,20 @@ class _Steps:
     def _timed(self, step: int) -> float:
         self._wait()
         start = time.monotonic()
-        self._schedule.begin(step)
+        self._losses.begin(step)
         self._optimizer.zero_grad()
-        for number in range(self._config.train.accumulate):
-            self._loss(step, number).backward()  # type: ignore[no-untyped-call]
+        for _ in range(self._config.train.accumulate):
+            self._loss().backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._net.parameters(), self._config.train.max_grad_norm or 1.0)
         self._optimizer.step()
         self._wait()
         return time.monotonic() - start
 
-    def _loss(self, step: int, number: int) -> Tensor:
+    def _loss(self) -> Tensor:
         dtype = getattr(torch, self._config.train.precision)
         is_mixed = self._device.type == "cuda" and dtype != torch.float32
         with torch.autocast(self._device.type, dtype if is_mixed else None, enabled=is_mixed):
-            draw = Draw(self._config.seed, step, 0, number)
-            loss = self._net(self._batch, Step(self._schedule.plan(step), draw))
+            loss = self._losses.loss(self._batch)
         mean: Tensor = loss.total / loss.num_frames
         return mean
 

@@ -237,9 +237,7 @@ def _finish(
         "sizes": sizes,
         "title": run.name + (f" ({len(skipped)} utterances skipped, see skipped.tsv)" if skipped else ""),
         "steps": resolved.config.train.num_steps,
-        "unit_steps": round(
-            unit_steps(trained.schedule, net.scores, resolved.config.seed, unit_weights(net))
-        ),
+        "unit_steps": round(unit_steps(trained.schedule, unit_weights(net))),
         "skipped_updates": int(net.skipped_updates),
         "last_session_seconds": round(seconds, 1),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

@@ -16,16 +16,19 @@ class StepBudget(DataReader[Batch]):
 
     def __init__(self, reader: BatchReader, num_steps: int, num_accumulate: int) -> None:
         self._reader, self._num_steps, self._num_accumulate = reader, num_steps, num_accumulate
-        self.num_begun = 0
-        """Updates begun so far, counted by the trainer: one that overflows and is repeated counts once."""
+        self._num_begun = 0
         self.rows = RowAccount()
         """Here, because the engine saves a reader for each rank, and each rank has batches of its own."""
+
+    def begin(self, step_nr: int) -> None:
+        """Note the 1-based update that begins: one that overflows and is repeated counts once."""
+        self._num_begun = step_nr
 
     def __iter__(self) -> StepBudget:
         return self
 
     def __next__(self) -> list[Batch]:
-        if self.num_begun >= self._num_steps:
+        if self._num_begun >= self._num_steps:
             raise StopIteration
         return [next(self._reader) for _ in range(self._num_accumulate)]
 
@@ -34,13 +37,13 @@ class StepBudget(DataReader[Batch]):
 
     def state_dict(self) -> dict[str, object]:
         return {
-            "num_begun": self.num_begun,
+            "num_begun": self._num_begun,
             "rows": self.rows.state_dict(),
             "reader": self._reader.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
-        self.num_begun = int(state_dict["num_begun"])  # type: ignore[call-overload]
+        self._num_begun = int(state_dict["num_begun"])  # type: ignore[call-overload]
         if "rows" in state_dict:  # checkpoints from before the account was kept have none
             self.rows.load_state_dict(state_dict["rows"])  # type: ignore[arg-type]
         self._reader.load_state_dict(state_dict["reader"])  # type: ignore[arg-type]

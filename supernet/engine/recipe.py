@@ -42,6 +42,7 @@ from supernet.task import Batch, Task
 from supernet.text.tokens import Tokens
 from supernet.training.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
 from supernet.training.schedule import Schedule
+from supernet.training.step import supernet_of
 
 FAMILY = "supernet"
 
@@ -122,6 +123,7 @@ class SupernetRecipe(Recipe):
         self._observer, self._begin = observer, begin
         self.reader = Reader()
         self._result: Result | None = None
+        self._unit: SupernetUnit | None = None
 
     @property
     def config_kls(self) -> type[object]:
@@ -147,7 +149,7 @@ class SupernetRecipe(Recipe):
     def _build(self) -> SupernetCTC:
         with torch.random.fork_rng():
             torch.manual_seed(self._config.seed)
-            model = SupernetCTC(self._config, len(self._tokens), initial_score=self._method.initial_score)
+            model = supernet_of(self._method, len(self._tokens))
             if self._begin is not None:
                 self._begin(model)
             return model
@@ -157,7 +159,12 @@ class SupernetRecipe(Recipe):
         bare = resolver.resolve(nn.Module, key="model")
         groups = parameter_groups(model, self._config.train)
         assert isinstance(bare, SupernetCTC)
-        return SkippingAdamW(groups, self._config.train, bare.skipped_updates, bare.skipped_in_a_row)
+        skipped, in_a_row = bare.skipped_updates, bare.skipped_in_a_row
+        return SkippingAdamW(groups, self._config.train, skipped, in_a_row, self._after_step)
+
+    def _after_step(self, lr: float) -> None:
+        assert self._unit is not None
+        self._unit.after_step(lr)
 
     def _scheduler(self, resolver: DependencyResolver, config: _NoOptions) -> LRScheduler:
         optimizer = resolver.resolve(Optimizer)
@@ -173,12 +180,11 @@ class SupernetRecipe(Recipe):
         self._result = Result(model, schedule, rank == 0)
         reader = self._task.train_reader(self._tokens, seed=self._config.seed, rank=rank, num_ranks=num_ranks)
         budget = StepBudget(reader, self._config.train.num_steps, self._config.train.accumulate)
-        unit = SupernetUnit(
+        self._unit = unit = SupernetUnit(
             context.get_data_parallel_model(),
             model,
             schedule,
             budget,
-            self._config,
             rank,
             self._observer,
             self.reader.end,

@@ -13,7 +13,6 @@ from fairseq2.trainer import TrainUnit
 from torch import Tensor, nn
 from torcheval.metrics import Mean
 
-from supernet.config import Config
 from supernet.engine.readers import StepBudget
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.recognition.decoding import greedy
@@ -21,7 +20,7 @@ from supernet.scoring.error_rates import COLUMN, Measure, count_errors, count_wo
 from supernet.task import Batch
 from supernet.text.tokens import Tokens
 from supernet.training.schedule import Schedule
-from supernet.training.step import Draw, Step
+from supernet.training.step import StepLosses
 
 MAX_SKIPPED_IN_A_ROW = 10
 
@@ -58,16 +57,15 @@ class SupernetUnit(TrainUnit[Batch]):
         model: SupernetCTC,
         schedule: Schedule,
         budget: StepBudget,
-        config: Config,
         rank: int,
         observer: Observer,
         restored: Callable[[], None] = lambda: None,
     ) -> None:
         """``restored`` is called when the state of an interrupted training is complete, before any step."""
-        self._wrapped, self._model, self._schedule, self._budget = wrapped, model, schedule, budget
-        self._config, self._rank, self._observer = config, rank, observer
+        self._model, self._schedule, self._budget = model, schedule, budget
+        self._rank, self._observer = rank, observer
         self._restored = restored
-        self._step, self._micro_batch = 0, 0
+        self._step, self._losses = 0, StepLosses(wrapped, schedule, rank, budget.rows)
         self._fresh: set[str] = set()
 
     def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
@@ -78,25 +76,23 @@ class SupernetUnit(TrainUnit[Batch]):
         self._restored()
 
     def set_step_nr(self, step_nr: int) -> None:
-        self._step, self._micro_batch = step_nr - 1, 0
-        self._budget.num_begun = step_nr
-        self._schedule.begin(self._step)
-        self._budget.rows.begin(self._step, self._schedule.at(self._step)[0])
+        self._step = step_nr - 1
+        self._budget.begin(step_nr)
+        self._losses.begin(self._step)
         if self._rank == 0:
             self._observer.on_step(step_nr)
 
     def process_batch(self, batch: Batch, metric_bag: MetricBag) -> tuple[Tensor, int]:
-        draw = Draw(self._config.seed, self._step, self._rank, self._micro_batch)
-        self._micro_batch += 1
-        plan, rows = self._schedule.plan(self._step), self._budget.rows
-        step = Step(plan, draw, dict(rows.owed))
-        rows.settle(plan.passes, len(batch))
-        loss = self._wrapped(batch, step)
+        loss = self._losses.loss(batch)
         for name, (total, num_frames) in loss.by_pass.items():
             self._update(metric_bag, f"ctc/{name}", total / num_frames, num_frames)
         for name, value in loss.penalties.items():
             self._update(metric_bag, f"penalty/{name}", value.detach(), 1)
         return loss.total, loss.num_frames
+
+    def after_step(self, lr: float) -> None:
+        """The optimizer has updated the network at the rate ``lr``."""
+        self._losses.end(lr)
 
     def _update(self, metric_bag: MetricBag, name: str, value: Tensor, weight: float) -> None:
         metric_bag.get(name, Mean).update(value, weight=weight)
@@ -109,7 +105,7 @@ class SupernetUnit(TrainUnit[Batch]):
         losses = {name: float(v) for name, v in values.items() if isinstance(v, (float, Tensor))}
         skipped, in_a_row = int(self._model.skipped_updates), int(self._model.skipped_in_a_row)
         values["skipped_updates"] = skipped
-        scores, gates = self._model.scores.tolist(), self._schedule.gates(self._step)
+        scores, gates = self._model.scorer.importance().tolist(), self._schedule.gates(self._step)
         gates_now = None if gates is None else gates.tolist()
         names = [unit.name for unit in self._model.table.units]
         values.update({f"score/{name}": score for name, score in zip(names, scores, strict=True)})

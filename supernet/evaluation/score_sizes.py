@@ -70,7 +70,7 @@ def recognize(
     kept = {label: recognizer.table.kept(subnet) for label, subnet in subnets.items()}
     rows: dict[Kept, TranscriptRows] = {k: [] for k in kept.values()}
     for i, batch in enumerate(batches):
-        batch.to(recognizer.scores.device)
+        batch.to(recognizer.device)
         for k, log_probs_BSV, lengths, _ in recognizer.score_all(batch, rows):
             said = texts(decoder, log_probs_BSV, lengths, model.tokens)
             rows[k] += zip(batch.ids, batch.texts, said, strict=True)
@@ -138,7 +138,7 @@ def costs(model: Model, task: Task, subnets: Mapping[str, Subnet], split: str = 
     for label, subnet in subnets.items():
         small = cut(model.recognizer, subnet)
         for batch in sample:
-            batch.to(small.scores.device)
+            batch.to(small.device)
         rtf, busy = real_time_factor(small, sample)
         result[label] = {
             "kept": list(subnet.kept),

@@ -36,6 +36,6 @@ class Eager:
     @torch.inference_mode()
     def __call__(self, features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
         model = self._recognizer
-        features_BTF = features_BTF.to(model.scores.device)
+        features_BTF = features_BTF.to(model.device)
         log_probs_BSV = model.log_probs(features_BTF, num_frames, model.table.full)
         return log_probs_BSV, [model.input.num_stream_frames(n) for n in num_frames]

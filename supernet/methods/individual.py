@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 from supernet.config import Config, Section
-from supernet.method import Method, Phase, Progress, Subnets
-from supernet.training.step import Pass, Plan
+from supernet.method import Method, Moment, Phase
+from supernet.plan import Pass, Plan
+from supernet.scorer import Context
 from supernet.units import Kept, Subnet
 
 
@@ -36,7 +36,7 @@ class Individual(Method):
             return [str(e)]
         return []
 
-    def choose(self, scores: Sequence[float], size: int) -> Kept:
+    def choose(self, context: Context, size: int) -> Kept:
         return self.table.first(size) if self.options.kept is None else self._fixed()
 
     def _fixed(self) -> Kept:
@@ -52,6 +52,6 @@ class Alone(Phase):
     def __init__(self, config: Config) -> None:
         self.num_steps, self._config = config.train.num_steps, config
 
-    def plan(self, progress: Progress, subnets: Subnets, rng: random.Random) -> Plan:
-        ((size, kept),) = subnets.items()
+    def plan(self, moment: Moment) -> Plan:
+        ((size, kept),) = moment.subnets.items()
         return Plan((Pass(size, kept),))

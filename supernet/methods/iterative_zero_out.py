@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated
@@ -15,9 +14,10 @@ from pydantic import Field
 from torch import Tensor
 
 from supernet.config import Config, Fraction, Section
-from supernet.method import Method, Phase, Progress, Subnets
+from supernet.method import Method, Moment, Phase
+from supernet.plan import Plan
+from supernet.scorer import Context, Scores
 from supernet.training.phases import joint_training, learning_passes
-from supernet.training.step import Plan
 
 ZEROED = -5.0
 """The score of a unit that was put out: a gate of 0.007, from which it can come back."""
@@ -86,18 +86,23 @@ class IterativeZeroOut(Method):
 
 
 def zero_out(scores_U: Tensor, count: int) -> None:
-    """Set the ``count`` lowest scores to ``ZEROED``, in place; among equals, the later unit. Twice equals
-    once.
+    """Set the ``count`` lowest scores to ``ZEROED``, in place; among equals, the later unit.
+    Idempotent.
     """
     if count:
         order = torch.sort(scores_U.flip(0), stable=True).indices[:count]
         scores_U[len(scores_U) - 1 - order] = ZEROED
 
 
-def sparsity_penalty(scores_U: Tensor, *, out: int, weight: float) -> Mapping[str, Tensor]:
+def sigmoid_gates(context: Context) -> Tensor:
+    """Gates (U,) between 0 and 1, each from its own score."""
+    return torch.sigmoid(context.scorer.importance())
+
+
+def sparsity_penalty(context: Context, *, out: int, weight: float) -> Mapping[str, Tensor]:
     """weight * |share of gates closed - share to be out|."""
-    share_out = 1 - torch.sigmoid(scores_U).mean()
-    return {"sparsity": weight * (share_out - out / len(scores_U)).abs()}
+    share_out = 1 - sigmoid_gates(context).mean()
+    return {"sparsity": weight * (share_out - out / len(context.table)).abs()}
 
 
 class ZeroOut(Phase):
@@ -112,14 +117,14 @@ class ZeroOut(Phase):
         self.num_steps, self._config = num_steps, config
         self.out_before, self.out_after, self._weight = out_before, out_after, weight
 
-    def begin(self, progress: Progress, scores_U: Tensor) -> None:
-        if progress.step == 0:
-            zero_out(scores_U, self.out_before)
+    def begin(self, moment: Moment, context: Context) -> None:
+        if moment.progress.step == 0:
+            assert isinstance(context.scorer, Scores)
+            zero_out(context.scorer.scores, self.out_before)
 
-    def plan(self, progress: Progress, subnets: Subnets, rng: random.Random) -> Plan:
-        smallest = min(subnets)
-        passes = learning_passes(self._config, smallest, (True,) * len(subnets[smallest]), torch.sigmoid)
+    def plan(self, moment: Moment) -> Plan:
+        passes = learning_passes(self._config, moment.table.full, sigmoid_gates)
         return Plan(passes, partial(sparsity_penalty, out=self.out_after, weight=self._weight))
 
-    def gates(self, progress: Progress, scores_U: Tensor) -> Tensor:
-        return torch.sigmoid(scores_U)
+    def gates(self, moment: Moment, context: Context) -> Tensor:
+        return sigmoid_gates(context)

@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 from supernet.config import Config, Probability, Section
-from supernet.method import Method, Phase, Progress, Subnets
-from supernet.training.step import Pass, Plan
+from supernet.method import Method, Moment, Phase
+from supernet.plan import Pass, Plan
+from supernet.scorer import Context
 from supernet.units import Kept
 
 
@@ -28,7 +28,7 @@ class OnDemand(Method):
         drop = tuple(self.options.max_drop * (unit.layer + 1) / depth for unit in self.table.units)
         return [FullNet(self.config, drop)]
 
-    def choose(self, scores: Sequence[float], size: int) -> Kept:
+    def choose(self, context: Context, size: int) -> Kept:
         return self.table.first(size)
 
 
@@ -41,6 +41,5 @@ class FullNet(Phase):
     def __init__(self, config: Config, drop: tuple[float, ...] | None) -> None:
         self.num_steps, self._config, self._drop = config.train.num_steps, config, drop
 
-    def plan(self, progress: Progress, subnets: Subnets, rng: random.Random) -> Plan:
-        largest = max(subnets)
-        return Plan((Pass(largest, (True,) * len(subnets[largest]), drop=self._drop),))
+    def plan(self, moment: Moment) -> Plan:
+        return Plan((Pass(max(moment.subnets), moment.table.full, drop=self._drop),))

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
@@ -14,9 +13,10 @@ from pydantic import Field
 from torch import Tensor
 
 from supernet.config import Config, Fraction, Section
-from supernet.method import Method, Phase, Progress, Subnets
+from supernet.method import Method, Moment, Phase, Progress
+from supernet.plan import Plan
+from supernet.scorer import Context
 from supernet.training.phases import joint_training, learning_passes
-from supernet.training.step import Plan
 
 
 def relaxed_top_k(scores_U: Tensor, k: int) -> Tensor:
@@ -83,11 +83,12 @@ class LearnTopK(Phase):
         rung = progress.step * len(self._ladder) // progress.num_steps
         return self._ladder[min(rung, len(self._ladder) - 1)]
 
-    def plan(self, progress: Progress, subnets: Subnets, rng: random.Random) -> Plan:
-        smallest = min(subnets)
-        full = (True,) * len(subnets[smallest])
-        gate = partial(self._top_k, k=self.k(progress))
-        return Plan(learning_passes(self._config, smallest, full, gate))
+    def plan(self, moment: Moment) -> Plan:
+        gate = partial(self._gates, k=self.k(moment.progress))
+        return Plan(learning_passes(self._config, moment.table.full, gate))
 
-    def gates(self, progress: Progress, scores_U: Tensor) -> Tensor:
-        return self._top_k(scores_U, self.k(progress))
+    def gates(self, moment: Moment, context: Context) -> Tensor:
+        return self._gates(context, k=self.k(moment.progress))
+
+    def _gates(self, context: Context, k: int) -> Tensor:
+        return self._top_k(context.scorer.importance(), k)

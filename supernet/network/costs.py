@@ -24,7 +24,7 @@ def macs(model: SupernetCTC, seconds: float = MACS_SECONDS, kept: Kept | None = 
     (or what ``kept`` says of it) runs.
     """
     frames = round(seconds * model.input.rate)
-    features = torch.zeros(1, frames, model.input.width, device=model.scores.device)
+    features = torch.zeros(1, frames, model.input.width, device=model.device)
     # The counter knows attention in its plain form only.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model.log_probs(features, [frames], model.table.full if kept is None else kept)

@@ -10,7 +10,7 @@ from supernet.units import Subnet
 def cut(recognizer: SupernetCTC, subnet: Subnet) -> SupernetCTC:
     """What ``subnet`` keeps of ``recognizer``, as a model of its own, read by the head of its size."""
     small = SupernetCTC(_small_config(recognizer.config, subnet.size), recognizer.num_tokens, subnet=subnet)
-    small.to(recognizer.scores.device, recognizer.scores.dtype)  # else copying rounds
+    small.to(recognizer.device, recognizer.dtype)  # else copying rounds
     state = recognizer.state_dict()
     head = f"heads.{recognizer.head(subnet.size)}."
     wanted = {name: state[name.replace("heads.shared.", head)] for name in weights(small)}

@@ -15,7 +15,7 @@ from supernet.config import ModelConfig
 from supernet.network.lanes import FINAL, Lane, Padding, Walk
 from supernet.network.layers import branches_of, build_layer
 from supernet.network.wav2vec2 import normalizes_behind
-from supernet.units import MODULES, Granularity, Kept, Subnet, UnitTable
+from supernet.units import MODULES, Granularity, Kept, Subnet, Unit, UnitTable
 
 Condition = Callable[[Tensor], Tensor]
 
@@ -98,6 +98,18 @@ class Encoder(nn.Module):
         for kept in members:
             groups.setdefault(tuple(kept[i] for i in units), []).append(kept)
         return list(groups.values())
+
+    def weights(self) -> dict[str, list[nn.Parameter]]:
+        """By the name of each unit, its parameters."""
+        return {unit.name: self._weights(unit) for unit in self.table.units}
+
+    def _weights(self, unit: Unit) -> list[nn.Parameter]:
+        layer = self.layers[str(unit.layer)]
+        if self.table.granularity == "layer":
+            return list(layer.parameters())
+        name = unit.name.rpartition(".")[2]
+        parts = [getattr(layer, part) for part in (name, f"{name}_layer_norm") if hasattr(layer, part)]
+        return [parameter for part in parts for parameter in part.parameters()]
 
     def place(self, x_BSD: Tensor, layout: BatchLayout | None = None) -> Tensor:
         """The stream that enters the first layer: with sinusoidal positions, if that is the kind."""

@@ -6,28 +6,34 @@ readings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from supernet.audio.features import INPUTS, Input
+from supernet.budget import Prices, Quantity
 from supernet.config import Config
 from supernet.network.encoder import Condition, Encoder
 from supernet.network.frontend import Frontend
 from supernet.network.lanes import FINAL, Lane, Padding, Walk
+from supernet.network.passes import IntermediateCTC, Job, jobs_of
 from supernet.network.wav2vec2 import Wav2Vec2Frontend
+from supernet.plan import Learning, Step
+from supernet.scorer import Context, Scorer, Scores
 from supernet.task import Batch
-from supernet.training.step import IntermediateCTC, Job, Step
 from supernet.units import Kept, Subnet, UnitTable
 
 AnyWalk = TypeVar("AnyWalk", bound=Walk)
 
 TRAINING_ONLY = ("masks", "phase", "skipped_updates", "skipped_in_a_row")
 """Buffers that only a training needs."""
+SCORES = "scorer.scores"
+"""The units' importance in a saved model, whatever the scorer that it was trained with."""
 
 
 @dataclass
@@ -45,8 +51,8 @@ class StepLoss:
 class SupernetCTC(nn.Module):
     """A CTC recognizer whose encoder can run as any of its subnets.
 
-    ``scores`` (U,) rank the units; the buffers ``masks`` (sizes, U) and ``phase`` are the schedule's
-    memory, kept here because the engine saves models, not schedules.
+    ``scorer`` ranks the units; the buffers ``masks`` (sizes, U) and ``phase`` are the schedule's memory, kept
+    here because the engine saves models, not schedules.
     """
 
     masks: Tensor
@@ -55,9 +61,25 @@ class SupernetCTC(nn.Module):
     skipped_in_a_row: Tensor
 
     def __init__(
-        self, config: Config, num_tokens: int, *, initial_score: float = 0.0, subnet: Subnet | None = None
+        self,
+        config: Config,
+        num_tokens: int,
+        *,
+        scorer: Callable[[], Scorer] | None = None,
+        prices: Mapping[Quantity, Prices] | None = None,
+        subnet: Subnet | None = None,
     ) -> None:
+        """
+        Args:
+            config: The configuration of the run.
+            num_tokens: The number of tokens that the heads write, V.
+            scorer: Makes the module that ranks the units, once all else is made. None: a score per unit.
+            prices: The cost of each unit, by quantity. None: units are only counted.
+            subnet: The units to build. None: all.
+        """
         super().__init__()
+        # First among the parameters, as the sum of their gradients' squares depends on their order.
+        self.register_module("scorer", None)
         c, self.config, self.num_tokens = config.model, config, num_tokens
         self.sizes = tuple(sorted(config.sizes))
         self.frontend = (
@@ -66,7 +88,9 @@ class SupernetCTC(nn.Module):
         self.encoder = Encoder(c, config.num_layers, config.granularity, subnet)
         self.heads = nn.ModuleDict({name: nn.Linear(c.dim, num_tokens) for name in self._head_names()})
         self.conditioning = nn.Linear(num_tokens, c.dim) if c.self_conditioning else None
-        self.scores = nn.Parameter(torch.full((len(self.table),), initial_score))
+        self.scorer: Scorer = Scores(len(self.table)) if scorer is None else scorer()
+        self.prices = prices or {"units": Prices.counting(len(self.table))}
+        self.register_load_state_dict_pre_hook(_rename)  # type: ignore[no-untyped-call]
         self.register_buffer("masks", torch.zeros(len(self.sizes), len(self.table), dtype=torch.uint8))
         self.register_buffer("phase", torch.tensor(-1))
         self.register_buffer("skipped_updates", torch.tensor(0))
@@ -75,6 +99,19 @@ class SupernetCTC(nn.Module):
     @property
     def table(self) -> UnitTable:
         return self.encoder.table
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.heads.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.heads.parameters()).dtype
+
+    @property
+    def context(self) -> Context:
+        """The network as a training method sees it."""
+        return Context(self.scorer, self.table, self.encoder.weights(), self.prices)
 
     @property
     def input(self) -> Input:
@@ -104,18 +141,38 @@ class SupernetCTC(nn.Module):
 
         All of it is computed here, so that data-parallel wrappers see every use.
         """
-        learns = torch.is_grad_enabled() and not self.config.model.freezes_frontend(step.draw.step)
-        with torch.set_grad_enabled(learns):
-            x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames, batch.hidden_BTF)
-        jobs = step.jobs(len(batch), self.scores, self.reader)
-        readings = self._encode(x_BSD, lengths, [job.lane for job in jobs])
-        penalties = dict(step.plan.penalties(self.scores)) if step.plan.penalties is not None else {}
-        ctc_N, terms = self._losses(batch, lengths, jobs, readings)
+        with self._learning(step.plan.learning):
+            learns = torch.is_grad_enabled() and not self.config.model.freezes_frontend(step.draw.step)
+            with torch.set_grad_enabled(learns):
+                x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames, batch.hidden_BTF)
+            context = self.context
+            jobs = jobs_of(step, self.reader, lambda gate: gate(context))
+            readings = self._encode(x_BSD, lengths, [job.lane for job in jobs])
+            penalties = {} if step.plan.penalties is None else dict(step.plan.penalties(context))
+            ctc_N, terms = self._losses(batch, lengths, jobs, readings)
         weights_N = ctc_N.new_tensor([w for t in terms for w in [t.weight] * len(t.rows)])
         num_frames = sum(lengths)
         # The engine divides gradients by the number of frames; penalties must not shrink with it.
         total = (ctc_N * weights_N).sum() + num_frames * sum(penalties.values(), ctc_N.new_zeros(()))
         return StepLoss(total, num_frames, _by_pass(ctc_N, lengths, terms), penalties)
+
+    @contextmanager
+    def _learning(self, learning: Learning) -> Iterator[None]:
+        """Only the parameters that a step updates ask for gradients."""
+        resting = [
+            parameter
+            for name, parameter in self.named_parameters()
+            if learning != "everything"
+            and parameter.requires_grad
+            and is_scorer(name) == (learning == "weights")
+        ]
+        for parameter in resting:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in resting:
+                parameter.requires_grad_(True)
 
     def embed(
         self, features_BTF: Tensor, num_frames: Sequence[int], hidden_BTF: Tensor | None = None
@@ -241,8 +298,23 @@ def ctc_loss(log_probs_NSV: Tensor, lengths: Sequence[int], batch: Batch, rows: 
 
 
 def weights(model: SupernetCTC) -> set[str]:
-    """The names of what recognizes: everything but scores and the schedule's memory."""
-    return {name for name in model.state_dict() if name not in (*TRAINING_ONLY, "scores")}
+    """The names of the tensors that recognize: all but the scorer's and the schedule's memory."""
+    return {name for name in model.state_dict() if name not in TRAINING_ONLY and not is_scorer(name)}
+
+
+def is_scorer(name: str) -> bool:
+    """Whether a tensor of a network, perhaps wrapped, belongs to its scorer."""
+    return "scorer" in name.split(".")
+
+
+def renamed(name: str) -> str:
+    """A tensor's name, which may be of a network that was saved when all scorers were one score per unit."""
+    return SCORES if name == "scores" else name
+
+
+def _rename(model: nn.Module, state: dict[str, Any], prefix: str, *rest: object) -> None:
+    if (scores := state.pop(f"{prefix}scores", None)) is not None:
+        state[prefix + SCORES] = scores
 
 
 def num_parameters(model: SupernetCTC) -> int:

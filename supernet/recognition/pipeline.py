@@ -121,7 +121,7 @@ class _Open:
 @torch.inference_mode()
 def log_probs(model: SupernetCTC, kept: Kept, samples: Sequence[Tensor]) -> list[Tensor]:
     """Log-probabilities (S, V) of each of ``samples`` (S,), in one batch; certain blanks for silence."""
-    device, input = model.scores.device, model.input
+    device, input = model.device, model.input
     loud = [i for i, x in enumerate(samples) if not is_silent(x)]
     features = [input.of(_at_least_a_window(samples[i])) for i in loud]
     found = [_blanks(input.num_stream_frames(input.num_frames(len(x))), model.num_tokens) for x in samples]

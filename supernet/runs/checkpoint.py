@@ -16,7 +16,7 @@ from torch import Tensor
 from supernet.audio.lengths import Lengths
 from supernet.config import Config, ModelConfig, PassesConfig
 from supernet.errors import UserError
-from supernet.network.supernet_ctc import TRAINING_ONLY, SupernetCTC, weights
+from supernet.network.supernet_ctc import SCORES, TRAINING_ONLY, SupernetCTC, renamed, weights
 from supernet.runs.records import ModelRecord, TokensRecord, checked
 from supernet.runs.run import RunError
 from supernet.settings.plugins import validated
@@ -42,8 +42,9 @@ def save(model: Model, stem: Path, provenance: Mapping[str, str] | None = None) 
     where a cut model comes from.
     """
     recognizer = model.recognizer
-    names = weights(recognizer) | {"scores"}
-    tensors = {name: t.contiguous().cpu() for name, t in recognizer.state_dict().items() if name in names}
+    names, state = weights(recognizer), recognizer.state_dict()
+    tensors = {name: t.contiguous().cpu() for name, t in state.items() if name in names}
+    tensors[SCORES] = recognizer.scorer.importance().detach().contiguous().cpu()
     with whole_file(stem.with_name(stem.name + ".safetensors")) as file:
         save_file(tensors, file)
     write_json(stem.with_name(stem.name + ".json"), description(model, provenance))
@@ -94,7 +95,7 @@ def load(stem: Path) -> Model:
     try:
         with safe_open(file, "pt") as opened:
             names = opened.keys()
-            shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in names}
+            shapes = {renamed(name): tuple(opened.get_slice(name).get_shape()) for name in names}
         tokens = _tokens(record.tokens, stem.with_name(MODEL_FILE))
         recognizer = _built(record, len(tokens), shapes)
         recognizer.load_state_dict(_finite(load_file(file)), strict=False)

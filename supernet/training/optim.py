@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from supernet.config import TrainConfig
+from supernet.network.supernet_ctc import is_scorer
 
 SCORES_LR = 3e-2
 """Rate of the scores, times the schedule's factor, where neither a setting nor the phase says another."""
@@ -19,21 +20,21 @@ SCORES_LR = 3e-2
 Travels = Sequence[tuple[int, float | None]]
 """Of each phase in order: its updates, and how far a score may go in them (None: no matter)."""
 
-_SCORES = 2
-"""The group of the scores among those of ``parameter_groups``."""
+_SCORER = 2
+"""The group of the scorer's parameters among those of ``parameter_groups``."""
 
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Scores with their own rate and decay; no decay on biases and norms."""
-    groups: dict[str, list[nn.Parameter]] = {"scores": [], "vectors": [], "matrices": []}
+    """The scorer with its own rate and decay; no decay on biases and norms."""
+    groups: dict[str, list[nn.Parameter]] = {"scorer": [], "vectors": [], "matrices": []}
     for name, parameter in model.named_parameters():
-        is_scores = name.rpartition(".")[2] == "scores"
-        groups["scores" if is_scores else "vectors" if parameter.ndim < 2 else "matrices"].append(parameter)
+        group = "scorer" if is_scorer(name) else "vectors" if parameter.ndim < 2 else "matrices"
+        groups[group].append(parameter)
     return [
         {"params": groups["matrices"], "weight_decay": config.weight_decay},
         {"params": groups["vectors"], "weight_decay": 0.0},
         {
-            "params": groups["scores"],
+            "params": groups["scorer"],
             "weight_decay": config.scores_weight_decay,
             "lr": config.scores_lr or SCORES_LR,
         },
@@ -41,14 +42,28 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
 
 
 class SkippingAdamW(AdamW):
-    """AdamW that leaves out an update whose gradient is not finite, without asking the device, and counts it.
-
-    ``skipped`` and ``in_a_row`` are integer tensors that belong to the model, so that checkpoints keep them.
+    """AdamW that leaves out an update whose gradient is not finite, without asking the device, and counts
+    it.
     """
 
-    def __init__(self, params: Any, config: TrainConfig, skipped: Tensor, in_a_row: Tensor) -> None:
+    def __init__(
+        self,
+        params: Any,
+        config: TrainConfig,
+        skipped: Tensor,
+        in_a_row: Tensor,
+        after_step: Callable[[float], None] = lambda lr: None,
+    ) -> None:
+        """
+        Args:
+            params: The groups of ``parameter_groups``.
+            config: The settings of the optimization.
+            skipped: Counts the updates left out; belongs to the model, so that checkpoints keep it.
+            in_a_row: Counts those left out last; likewise.
+            after_step: Called after each update with the learning rate of the matrices.
+        """
         super().__init__(params, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
-        self._skipped, self._in_a_row = skipped, in_a_row
+        self._skipped, self._in_a_row, self._after_step = skipped, in_a_row, after_step
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -58,6 +73,7 @@ class SkippingAdamW(AdamW):
         super().step(closure)
         self._skipped.add_(is_bad)
         self._in_a_row.add_(1).mul_(is_bad)
+        self._after_step(float(self.param_groups[0]["lr"]))
 
 
 def piecewise_linear(points: Sequence[tuple[float, float]], share: float) -> float:
@@ -95,5 +111,5 @@ class PiecewiseLinearLR(LRScheduler):
         rates = [base * factor for base in self.base_lrs]
         flat = travel_rate(self._travels, self.last_epoch)
         if flat is not None:
-            rates[_SCORES] = max(flat, rates[_SCORES]) if self._is_set else flat
+            rates[_SCORER] = max(flat, rates[_SCORER]) if self._is_set else flat
         return rates

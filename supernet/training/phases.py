@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 from supernet.config import Config
-from supernet.method import Phase, Progress, Subnets
-from supernet.training.step import Pass, Plan
+from supernet.method import Moment, Phase
+from supernet.plan import Gate, Pass, Plan
 from supernet.units import Kept
 
 
@@ -30,9 +29,9 @@ class Smallest(Phase):
     def __init__(self, num_steps: int) -> None:
         self.num_steps = num_steps
 
-    def plan(self, progress: Progress, subnets: Subnets, rng: random.Random) -> Plan:
-        size = min(subnets)
-        return Plan((Pass(size, subnets[size]),))
+    def plan(self, moment: Moment) -> Plan:
+        size = min(moment.subnets)
+        return Plan((Pass(size, moment.subnets[size]),))
 
 
 class Joint(Phase):
@@ -44,17 +43,15 @@ class Joint(Phase):
     def __init__(self, num_steps: int, config: Config) -> None:
         self.num_steps, self._config = num_steps, config
 
-    def plan(self, progress: Progress, subnets: Subnets, rng: random.Random) -> Plan:
-        c = self._config.passes
+    def plan(self, moment: Moment) -> Plan:
+        c, subnets = self._config.passes, moment.subnets
         sizes = sorted(subnets, reverse=True)
         if c.sharing == "batch":
-            sizes = _sandwich(sizes, rng)
-        num_units = len(subnets[sizes[0]])
-        full = (True,) * num_units
+            sizes = _sandwich(sizes, moment.rng)
         shares = (c.shares or default_shares(sizes)) if c.sharing == "rows" else {}
         passes = []
         for size in sizes:
-            is_full = subnets[size] == full
+            is_full = subnets[size] == moment.table.full
             weight = 1.0 if size == sizes[0] else c.small_weight
             drop = drop_outside(subnets[min(subnets)], c.layer_drop) if is_full else None
             read = is_full or c.intermediate_on == "every-pass"
@@ -83,9 +80,9 @@ def drop_outside(smallest: Kept, p: float) -> tuple[float, ...] | None:
     return tuple(0.0 if keep else p for keep in smallest) if p else None
 
 
-def learning_passes(config: Config, gate_size: int, full: Kept, gate: Any) -> tuple[Pass, Pass]:
-    """Score learning: the full net, and the same net gated (every size on the batch, or each on half of the
-    rows).
+def learning_passes(config: Config, full: Kept, gate: Gate) -> tuple[Pass, Pass]:
+    """Score learning: the full net, and the same net gated for the smallest size (both on the batch, or each
+    on its share of the rows).
     """
     c = config.passes
     by_rows = c.sharing == "rows"
@@ -93,5 +90,5 @@ def learning_passes(config: Config, gate_size: int, full: Kept, gate: Any) -> tu
     read = c.intermediate_on == "every-pass"
     return (
         Pass(max(config.sizes), full, 1.0, plain),
-        Pass(gate_size, full, c.small_weight, gated, gate=gate, intermediate=read),
+        Pass(min(config.sizes), full, c.small_weight, gated, gate=gate, intermediate=read),
     )

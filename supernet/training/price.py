@@ -13,16 +13,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from supernet.budget import Prices
 from supernet.config import Config
 from supernet.method import Method
 from supernet.network.costs import macs
 from supernet.network.lanes import Padding, Walk
+from supernet.network.passes import IntermediateCTC, jobs_of
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.plan import Draw, Gate, Plan
+from supernet.scorer import Context, Scorer, Scores
 from supernet.training.schedule import Schedule
 from supernet.training.shares import RowAccount
-from supernet.training.step import Draw, IntermediateCTC, Plan, Step
+from supernet.training.step import step_of
 from supernet.units import UnitTable
 
 ROWS = 60
@@ -55,42 +59,42 @@ def _module(table: UnitTable, unit: int) -> str:
     return table.units[unit].name.rpartition(".")[2]
 
 
-def unit_steps(
-    schedule: Schedule, scores_U: Tensor, seed: int, weights_U: Sequence[float] | None = None
-) -> float:
+def unit_steps(schedule: Schedule, weights_U: Sequence[float]) -> float:
     """How many units a row of the batch ran forward and backward, on average, summed over all steps, each
-    counted by its weight (None: 1).
+    counted by its weight.
 
     Training a net of 12 units alone for 1,000 steps makes 12,000.
     """
-    return _cost([schedule], scores_U, seed, weights_U, SAMPLES)
+    return _cost([schedule], weights_U, SAMPLES)
 
 
 def price(method: Method) -> float:
     """The same before a training is made, when it is not known which units it will choose: the mean over
     subnets that the method would choose by random scores.
     """
-    config = method.config
-    weights_U = unit_weights(SupernetCTC(config, num_tokens=2).eval())
-    schedules = [_chosen(method, scores_U) for scores_U in _random_scores(method, MASKS)]
-    return _cost(schedules, torch.zeros(len(weights_U)), config.seed, weights_U, MASKS)
+    weights_U = unit_weights(SupernetCTC(method.config, num_tokens=2).eval())
+    schedules = [_chosen(method, scorer) for scorer in _random_scorers(method, MASKS)]
+    return _cost(schedules, weights_U, MASKS)
 
 
-def typical_scores(method: Method) -> Tensor:
-    """Random scores (U,) by which the method would choose subnets whose last step costs the median."""
+def typical_scorer(method: Method) -> Scorer:
+    """A random scorer by which the method would choose subnets whose last step costs the median."""
+    weights_U = (1.0,) * len(method.table)
 
-    def last_step(scores_U: Tensor) -> float:
-        schedule = _chosen(method, scores_U)
-        return step_cost(schedule.plan(schedule.num_steps - 1), scores_U)
+    def last_step(scorer: Scorer) -> float:
+        schedule = _chosen(method, scorer)
+        return step_cost(schedule.plan(schedule.num_steps - 1), weights_U)
 
-    ordered = sorted(_random_scores(method, SAMPLES), key=last_step)
+    ordered = sorted(_random_scorers(method, SAMPLES), key=last_step)
     return ordered[len(ordered) // 2]
 
 
-def _chosen(method: Method, scores_U: Tensor) -> Schedule:
-    """The schedule of a training that has learned ``scores_U`` and chosen by them."""
-    masks = torch.zeros(len(method.sizes), len(scores_U), dtype=torch.uint8)
-    memory = _Memory(nn.Parameter(scores_U.clone()), masks, torch.tensor(-1))
+def _chosen(method: Method, scorer: Scorer) -> Schedule:
+    """The schedule of a training that has learned ``scorer`` and chosen by it."""
+    num_units = len(method.table)
+    masks = torch.zeros(len(method.sizes), num_units, dtype=torch.uint8)
+    context = Context(scorer, method.table, {}, {"units": Prices.counting(num_units)})
+    memory = _Memory(masks, torch.tensor(-1), context)
     schedule = Schedule(method, memory, method.config.seed)
     schedule.begin(schedule.num_steps - 1)
     return schedule
@@ -103,67 +107,73 @@ def alone(config: Config, size: int) -> float:
     return sum(unit_weights(SupernetCTC(config, num_tokens=2).eval())[:size])
 
 
-def _random_scores(method: Method, count: int) -> Iterator[Tensor]:
+@torch.no_grad()
+def _random_scorers(method: Method, count: int) -> Iterator[Scorer]:
     """Random orders, each followed by its mirror image: where subnets part late in the one, they part early
-    in the other, so that few tell the mean.
+    in the other, so that few tell the mean. Scorers that learn more than a score per unit have random
+    parameters instead.
     """
     num_units, rng = len(method.table), random.Random(f"{method.config.seed}/price")
-    for _ in range(count // 2):
-        scores_U = torch.tensor(rng.sample(range(num_units), num_units), dtype=torch.float32)
-        yield scores_U
-        yield scores_U.flip(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(method.config.seed)
+        for _ in range(count // 2):
+            order_U = torch.tensor(rng.sample(range(num_units), num_units), dtype=torch.float32)
+            for scores_U in (order_U, order_U.flip(0)):
+                scorer = method.scorer()
+                if isinstance(scorer, Scores):
+                    scorer.scores.copy_(scores_U)
+                else:
+                    for parameter in scorer.parameters():
+                        parameter.normal_()
+                yield scorer
 
 
 @dataclass
 class _Memory:
-    """What a schedule asks of a model."""
+    """The parts of a model that a schedule uses."""
 
-    scores: nn.Parameter
     masks: Tensor
     phase: Tensor
+    context: Context
 
 
-def _cost(
-    schedules: Sequence[Schedule], scores_U: Tensor, seed: int, weights_U: Sequence[float] | None, most: int
-) -> float:
+def _cost(schedules: Sequence[Schedule], weights_U: Sequence[float], most: int) -> float:
     starts = [start for _, start in schedules[0].boundaries()]
     ends = [*starts[1:], schedules[0].num_steps]
     phases = [(a, b) for a, b in zip(starts, ends, strict=True) if b > a]
-    return sum(_phase_cost(schedules, a, b, scores_U, seed, weights_U, most) for a, b in phases)
+    return sum(_phase_cost(schedules, a, b, weights_U, most) for a, b in phases)
 
 
 def _phase_cost(
-    schedules: Sequence[Schedule],
-    start: int,
-    end: int,
-    scores_U: Tensor,
-    seed: int,
-    weights_U: Sequence[float] | None,
-    most: int,
+    schedules: Sequence[Schedule], start: int, end: int, weights_U: Sequence[float], most: int
 ) -> float:
     count = max(min(most, end - start), len(schedules))
     account, costs = RowAccount(), []
     for i in range(count):
         step = start + (end - start) * i // count
         plan = schedules[i % len(schedules)].plan(step)
-        costs.append(step_cost(plan, scores_U, Draw(seed, step), owed=account.owed, weights_U=weights_U))
+        draw = Draw(schedules[0].seed, step)
+        costs.append(step_cost(plan, weights_U, draw, owed=account.owed))
         account.settle(plan.passes, ROWS)
     return (end - start) * sum(costs) / count
 
 
 def step_cost(
     plan: Plan,
-    scores_U: Tensor,
+    weights_U: Sequence[float],
     draw: Draw | None = None,
     num_rows: int = ROWS,
     owed: Mapping[str, float] | None = None,
-    weights_U: Sequence[float] | None = None,
 ) -> float:
-    """How many units a row of the batch runs in a step, on average, each counted by its weight (None: 1)."""
-    x_BSD = torch.zeros(num_rows, 1, 1)
-    jobs = Step(plan, draw or Draw(), owed or {}).jobs(num_rows, scores_U.detach().cpu(), _NOWHERE)
+    """How many units a row of the batch runs in a step, on average, each counted by its weight."""
+    x_BSD, gates = torch.zeros(num_rows, 1, 1), dict[Gate, Tensor]()
+
+    def different(gate: Gate) -> Tensor:
+        """Gates cost the same whatever they are, but passes with different ones run apart."""
+        return gates.setdefault(gate, torch.full((len(weights_U),), 1.0 + len(gates)))
+
+    jobs = jobs_of(step_of(plan, num_rows, draw, owed), _NOWHERE, different)
     walk = _Counting(x_BSD, Padding([1] * num_rows, x_BSD), [job.lane for job in jobs])
-    weights_U = weights_U or (1.0,) * len(scores_U)
     return sum(walk.count(unit) * weight for unit, weight in enumerate(weights_U)) / num_rows
 
 

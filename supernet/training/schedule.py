@@ -8,24 +8,27 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from supernet.method import Method, Phase, Progress
-from supernet.training.step import Plan
+from supernet.method import Method, Moment, Phase, Progress
+from supernet.plan import Plan
+from supernet.scorer import Context
 from supernet.units import Kept
 
 
 class ScheduleMemory(Protocol):
-    """The tensors of the model in which a schedule remembers where it is."""
+    """The tensors of the model in which a schedule remembers where it is, and what methods see of it."""
 
-    scores: torch.nn.Parameter
     masks: Tensor
     phase: Tensor
+
+    @property
+    def context(self) -> Context: ...
 
 
 class Schedule:
     """Walks through a method's phases by the global step. Everything it must remember is in ``memory``."""
 
     def __init__(self, method: Method, memory: ScheduleMemory, seed: int) -> None:
-        self._method, self._memory, self._seed = method, memory, seed
+        self._method, self._memory, self.seed = method, memory, seed
         self._phases = list(method.phases())
         self._subnets: dict[int, Kept] | None = None
         self._started: int | None = None
@@ -50,38 +53,51 @@ class Schedule:
             start += phase.num_steps
         return starts
 
+    @torch.no_grad()
     def loss_names(self) -> set[str]:
         """The names of all loss terms that any phase can give."""
-        names = {f"ctc/{size}" for size in self._method.sizes}
+        names, candidates = {f"ctc/{size}" for size in self._method.sizes}, self._current()
         for phase in self._phases:
-            plan = phase.plan(Progress(0, max(1, phase.num_steps)), self._unchosen(), random.Random(0))
+            subnets = candidates if phase.chooses else {}
+            progress = Progress(0, max(1, phase.num_steps))
+            plan = phase.plan(Moment(progress, self._method.table, subnets, random.Random(0)))
             names.update(f"ctc/{p.name}" for p in plan.passes)
             if plan.penalties is not None:
-                names.update(f"penalty/{name}" for name in plan.penalties(self._memory.scores.detach()))
+                names.update(f"penalty/{name}" for name in plan.penalties(self._memory.context))
         return names
 
     @torch.no_grad()
     def begin(self, step: int) -> None:
         """Called as each step begins; a repeated step calls it again."""
-        i, phase, progress = self.at(step)
+        i, phase, _ = self.at(step)
         started = self._restored()
         if started < i:
             if self._subnets is None and any(p.chooses for p in self._phases[started + 1 : i + 1]):
                 self._choose()
             self._memory.phase.fill_(i)
             self._started = i
-        phase.begin(progress, self._memory.scores)
+        phase.begin(self._moment(step), self._memory.context)
+
+    @torch.no_grad()
+    def end(self, step: int, lr: float) -> None:
+        """Called when the optimizer has updated the network at the rate ``lr``."""
+        _, phase, _ = self.at(step)
+        phase.after_step(self._moment(step), self._memory.context, lr)
 
     def plan(self, step: int) -> Plan:
-        """What the 0-based global ``step`` runs."""
-        _, phase, progress = self.at(step)
-        rng = random.Random(f"{self._seed}/{step}")
-        return phase.plan(progress, self._subnets or self._unchosen(), rng)
+        """The plan of the 0-based global ``step``."""
+        _, phase, _ = self.at(step)
+        return phase.plan(self._moment(step))
 
     def gates(self, step: int) -> Tensor | None:
-        _, phase, progress = self.at(step)
+        _, phase, _ = self.at(step)
         with torch.no_grad():
-            return phase.gates(progress, self._memory.scores)
+            return phase.gates(self._moment(step), self._memory.context)
+
+    def _moment(self, step: int) -> Moment:
+        _, phase, progress = self.at(step)
+        subnets = self._subnets if self._subnets is not None else self._current() if phase.chooses else {}
+        return Moment(progress, self._method.table, subnets, random.Random(f"{self.seed}/{step}"))
 
     def _restored(self) -> int:
         """The phase that has started last. Memory is read from the device once, after a start or a resume."""
@@ -96,7 +112,6 @@ class Schedule:
         self._restored()
         return self._current() if self._subnets is None else self._subnets
 
-    @torch.no_grad()
     def _choose(self) -> None:
         self._subnets = self._current()
         masks = [self._subnets[size] for size in self._method.sizes]
@@ -106,12 +121,7 @@ class Schedule:
         rows = self._memory.masks.tolist()
         return {size: tuple(map(bool, row)) for size, row in zip(self._method.sizes, rows, strict=True)}
 
-    def _unchosen(self) -> dict[int, Kept]:
-        """What phases see before the choice: sizes and widths are known, and asking the device for scores
-        would wait.
-        """
-        return {size: (True,) * self._memory.masks.size(1) for size in self._method.sizes}
-
+    @torch.no_grad()
     def _current(self) -> dict[int, Kept]:
-        scores = self._memory.scores.detach().tolist()
-        return {size: self._method.choose(scores, size) for size in self._method.sizes}
+        context = self._memory.context
+        return {size: self._method.choose(context, size) for size in self._method.sizes}

@@ -15,8 +15,9 @@ from lhotse.cut import Cut
 
 from supernet.config import Config
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.plan import Pass, Plan
 from supernet.task import BatchReader
-from supernet.training.step import Pass, Plan, Step
+from supernet.training.step import step_of
 from supernet.units import UnitTable
 from tasks.audio.cuts import load_samples
 from tasks.manifest import Manifest, ManifestOptions
@@ -45,7 +46,7 @@ def test_share_of_loading(tmp_path: Path, ratio: Ratio) -> None:
     batch = make_batch()
 
     def step() -> None:
-        loss = net(batch, Step(plan))
+        loss = net(batch, step_of(plan, len(batch)))
         (loss.total / loss.num_frames).backward()
         net.zero_grad(set_to_none=True)
 

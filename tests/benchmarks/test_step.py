@@ -14,10 +14,11 @@ import torch
 from supernet.config import Config
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.plan import Pass, Plan
 from supernet.task import Batch
 from supernet.training.price import step_cost
 from supernet.training.schedule import Schedule
-from supernet.training.step import Pass, Plan, Step
+from supernet.training.step import step_of
 from tests.benchmarks.conftest import Ratio, activation_bytes
 
 NUM_TOKENS = 28
@@ -55,12 +56,12 @@ class Bench:
     sizes: Sequence[int]
 
     def step(self, plan: Plan) -> None:
-        loss = self.model(self.batch, Step(plan))
+        loss = self.model(self.batch, step_of(plan, len(self.batch)))
         (loss.total / loss.num_frames).backward()
         self.model.zero_grad(set_to_none=True)
 
     def forward(self, plan: Plan) -> object:
-        return self.model(self.batch, Step(plan)).total
+        return self.model(self.batch, step_of(plan, len(self.batch))).total
 
     @property
     def full(self) -> Plan:
@@ -87,9 +88,9 @@ def bench(device: torch.device) -> Callable[[str, str, int, str], Bench]:
             {"granularity": granularity, "sizes": sizes, "passes": {"sharing": sharing}, "model": net}
         )
         torch.manual_seed(0)
-        model = SupernetCTC(config, NUM_TOKENS, initial_score=0.5)
+        model = SupernetCTC(config, NUM_TOKENS)
         with torch.no_grad():  # distinct scores, so that the subnets are spread over the depth
-            model.scores.add_(0.01 * torch.randn_like(model.scores))
+            torch.nn.init.normal_(model.scorer.importance())
         schedule = Schedule(SimpleTopK(SimpleTopKOptions(), config), model.to(device), seed=0)
         return Bench(model, schedule, make_batch(*LENGTHS[length], device), sizes)
 
@@ -109,7 +110,7 @@ def test_step_against_one_of_the_full_net(
 ) -> None:
     here = bench(case, sharing, dim, length)
     plan = here.plan(phase)
-    counted = step_cost(plan, here.model.scores, num_rows=len(here.batch)) / max(here.sizes)
+    counted = step_cost(plan, (1.0,) * len(here.model.table), num_rows=len(here.batch)) / max(here.sizes)
     found = ratio(lambda: here.step(plan), lambda: here.step(here.full), DIMS[dim], what="full-net steps")
     ratio.note(counted, "rows and units")
     assert found > 0

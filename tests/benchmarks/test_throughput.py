@@ -19,9 +19,10 @@ from torch.profiler import ProfilerActivity, profile
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.plan import Pass, Plan
 from supernet.runs.resolve import resolve
 from supernet.training.schedule import Schedule
-from supernet.training.step import Pass, Plan, Step
+from supernet.training.step import step_of
 from tests.benchmarks.conftest import NO_GPU, Ratio, seconds
 from tests.benchmarks.test_step import NUM_TOKENS, make_batch
 
@@ -46,7 +47,7 @@ class Training:
         settings = {"sizes": SIZES, "passes": {"sharing": sharing}, "granularity": "layer"}
         config = resolve([{"preset": preset}, settings]).config
         torch.manual_seed(0)
-        self.net = SupernetCTC(config, NUM_TOKENS, initial_score=0.5).to(device)
+        self.net = SupernetCTC(config, NUM_TOKENS).to(device)
         method = SimpleTopK(SimpleTopKOptions(), config)
         self._schedule = Schedule(method, self.net, seed=0)
         self.batch = make_batch(UTTERANCES[device], FRAMES, torch.device(device))
@@ -61,7 +62,7 @@ class Training:
         """All ``plans`` forward and backward one after the other; ``wait``: the host looks at each loss."""
         for plan in plans:
             with autocast(self.batch.features_BTF.device.type, self._precision):
-                loss = self.net(self.batch, Step(plan))
+                loss = self.net(self.batch, step_of(plan, len(self.batch)))
             (loss.total / loss.num_frames).backward()
             if wait:
                 float(loss.total)

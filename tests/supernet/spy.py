@@ -11,9 +11,9 @@ from typing import Any
 
 from supernet import engine, train
 from supernet.network.supernet_ctc import StepLoss, SupernetCTC
+from supernet.plan import Plan, Step
 from supernet.task import Batch
 from supernet.training.schedule import Schedule
-from supernet.training.step import Plan, Step
 
 plans: list[Any] = []
 utterances: list[str] = []

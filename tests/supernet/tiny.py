@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from supernet.audio.features import NUM_BANDS
+from supernet.budget import Prices
 from supernet.config import Config, ModelConfig
 from supernet.network.lanes import FINAL, Lane
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.scorer import Context, Scores
 from supernet.task import Batch
-from supernet.units import MODULES, Granularity, LayerType
+from supernet.units import MODULES, Granularity, LayerType, UnitTable
 
 NUM_LAYERS = 4
 NUM_TOKENS = 6
@@ -62,6 +64,14 @@ def batch(num_frames: Sequence[int], seed: int = 0, dtype: torch.dtype = torch.f
         ids=[f"u{i}" for i in range(len(num_frames))],
         texts=["".join(chr(96 + int(t)) for t in target) for target in targets],
     )
+
+
+def context(scores: Sequence[float] | Tensor, table: UnitTable | None = None) -> Context:
+    """As much of a network as methods see, with these scores; by default each is a layer's."""
+    scorer = Scores(len(scores))
+    scorer.scores = torch.nn.Parameter(torch.as_tensor(scores))
+    table = table or UnitTable.of(len(scores), "layer", "conformer")
+    return Context(scorer, table, {}, {"units": Prices.counting(len(scores))})
 
 
 def part(whole: Batch, rows: range) -> Batch:

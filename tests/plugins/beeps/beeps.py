@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from supernet.audio.features import NUM_BANDS, pad_features
 from supernet.method import Method, Phase
+from supernet.scorer import Context
 from supernet.task import Batch, BatchReader, ProgressCallback, Skipped, Task
 from supernet.text.tokens import Tokens
 from supernet.training.phases import Joint
@@ -31,7 +32,7 @@ class Uniform(Method):
     def phases(self) -> Sequence[Phase]:
         return [Joint(self.config.train.num_steps, self.config)]
 
-    def choose(self, scores: Sequence[float], size: int) -> Kept:
+    def choose(self, context: Context, size: int) -> Kept:
         count = len(self.table)
         kept = {(self.options.offset + i * count // size) % count for i in range(size)}
         return tuple(i in kept for i in range(count))

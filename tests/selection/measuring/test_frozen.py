@@ -16,8 +16,9 @@ from supernet.method import Progress
 from supernet.methods.iterative_zero_out import ZeroOut
 from supernet.methods.simple_top_k import LearnTopK
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.plan import Pass, Plan
 from supernet.task import Batch
-from supernet.training.step import Pass, Plan, Step
+from supernet.training.step import step_of
 from supernet.units import Granularity
 from tests.supernet.tiny import batch, recognizer, tiny_config
 
@@ -72,7 +73,7 @@ def test_the_same_question_has_the_same_answer(method: str) -> None:
     first = learn_scores(net, method, 2, several(), 6, quiet)
     assert torch.equal(torch.get_rng_state(), state), "nothing is drawn, no dropout either"
     assert learn_scores(net.train(), method, 2, several(), 6, quiet) == first
-    net.scores.data.fill_(3.0)
+    net.scorer.importance().data.fill_(3.0)
     assert learn_scores(net, method, 2, several(), 6, quiet) == first, "what training learned does not count"
     assert learn_scores(net, method, 2, several(), 6, quiet, lr=0.3) != first
 
@@ -158,7 +159,7 @@ LEARNING = batch(FRAMES, dtype=torch.float32)
 def spoilt(request: pytest.FixtureRequest) -> tuple[SupernetCTC, int]:
     """A net that has learned one batch until some units matter, and then a unit of it was made harmful."""
     net = drawn(request.param, dropout=0.0).train()
-    step = Step(Plan((Pass(len(net.table), net.table.full),)))
+    step = step_of(Plan((Pass(len(net.table), net.table.full),)), len(LEARNING))
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     for _ in range(200):
         optimizer.zero_grad()

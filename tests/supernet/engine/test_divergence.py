@@ -50,10 +50,10 @@ class NoBatches:
 def make_unit() -> tuple[SupernetCTC, SupernetUnit]:
     config = tiny_config()
     torch.manual_seed(0)
-    model = SupernetCTC(config, 8, initial_score=0.5)
+    model = SupernetCTC(config, 8)
     schedule = Schedule(SimpleTopK(SimpleTopKOptions(), config), model, seed=0)
     budget = StepBudget(NoBatches(), config.train.num_steps, 1)  # type: ignore[arg-type]
-    return model, SupernetUnit(model, model, schedule, budget, config, 0, Silent())
+    return model, SupernetUnit(model, model, schedule, budget, 0, Silent())
 
 
 def test_ten_bad_updates_in_a_row_stop_the_run_and_name_the_step() -> None:

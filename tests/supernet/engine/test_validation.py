@@ -43,7 +43,7 @@ class Listener:
 def test_texts_are_judged_as_everywhere_else(texts: list[str], measure: str) -> None:
     config, listener = tiny_config(), Listener()
     torch.manual_seed(0)
-    model = SupernetCTC(config, NUM_TOKENS, initial_score=0.5).eval()
+    model = SupernetCTC(config, NUM_TOKENS).eval()
     tokens = Tokens(("<blk>", " ", *"abcdefghijklmnop"[: NUM_TOKENS - 2]))
     schedule = Schedule(SimpleTopK(SimpleTopKOptions(), config), model, seed=0)
     batch = replace(tiny.batch([60, 48], dtype=torch.float32), texts=texts)

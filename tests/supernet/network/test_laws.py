@@ -159,7 +159,7 @@ Lanes = Callable[[SupernetCTC], list[Lane]]
 
 
 def _gates(net: SupernetCTC) -> Tensor:
-    return torch.sigmoid(net.scores * torch.linspace(-1, 2, len(net.table), dtype=torch.float64))
+    return torch.sigmoid(net.scorer.importance() * torch.linspace(-1, 2, len(net.table), dtype=torch.float64))
 
 
 def same_rows(net: SupernetCTC) -> list[Lane]:

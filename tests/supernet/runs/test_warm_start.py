@@ -22,6 +22,7 @@ from supernet.runs.pretrained import begin
 from supernet.runs.resolve import ConfigError, Resolved, resolve
 from supernet.runs.run import Run, as_data
 from supernet.text.tokens import Tokens
+from supernet.training.step import supernet_of
 from supernet.units import Granularity, LayerType
 from tests.supernet.processes import LEARNING, TRAIN
 from tests.supernet.tiny import NUM_TOKENS, batch, recognizer, tiny_config
@@ -51,7 +52,7 @@ def begun(init: Path, tokens: Tokens = TOKENS, *layers: dict[str, Any]) -> Super
     """The network of a training before any update."""
     found = resolved(init, *layers)
     torch.manual_seed(1)
-    net = SupernetCTC(found.config, len(tokens), initial_score=found.method.initial_score)
+    net = supernet_of(found.method, len(tokens))
     begin(net, tokens)
     return net.double().eval()
 
@@ -79,7 +80,7 @@ def test_before_any_update_it_computes_what_the_run_computes(
     net = begun(init, TOKENS, {"granularity": new, "sizes": [units // 2, units]})
     assert_same(net, load(init / "model").recognizer)
     assert net.table.granularity == new
-    assert set(net.scores.tolist()) == {resolved(init).method.initial_score}, "scores begin anew"
+    assert set(net.scorer.importance().tolist()) == {resolved(init).method.initial_score}, "scores begin anew"
 
 
 def test_sizes_and_granularity_are_the_runs_unless_given(tmp_path: Path) -> None:
@@ -253,7 +254,7 @@ class TestTraining:
 
         net = load(here / "old" / "model")
         with torch.no_grad():
-            net.recognizer.scores.add_(1)
+            net.recognizer.scorer.importance().add_(1)
         checkpoint.save(net, here / "old" / "model")
         with pytest.raises(SystemExit) as end:
             train.main(self.arguments("new"))

@@ -15,7 +15,7 @@ from supernet.runs.resolve import Resolved, resolve
 from supernet.settings.names import presets
 from supernet.training.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
 from supernet.training.schedule import Schedule
-from supernet.training.step import Draw, Step
+from supernet.training.step import StepLosses, supernet_of
 from tests.supernet import tiny
 from tests.supernet.tiny import NUM_TOKENS
 
@@ -32,17 +32,18 @@ def first_steps_of_phases(schedule: Schedule) -> list[int]:
 def train(resolved: Resolved, num_rows: int) -> tuple[SupernetCTC, list[float]]:
     config, method = resolved.config, resolved.method
     torch.manual_seed(0)
-    net = SupernetCTC(config, NUM_TOKENS, initial_score=method.initial_score)
+    net = supernet_of(method, NUM_TOKENS)
     schedule = Schedule(method, net, config.seed)
     groups = parameter_groups(net, config.train)
-    optimizer = SkippingAdamW(groups, config.train, net.skipped_updates, net.skipped_in_a_row)
+    steps, skipped, in_a_row = StepLosses(net, schedule), net.skipped_updates, net.skipped_in_a_row
+    optimizer = SkippingAdamW(groups, config.train, skipped, in_a_row, steps.end)
     scheduler = PiecewiseLinearLR(optimizer, config.train, method.travels())
     data, losses = tiny.batch([40] * num_rows, dtype=torch.float32), []
     for step in first_steps_of_phases(schedule):
-        schedule.begin(step)
-        loss = net(data, Step(schedule.plan(step), Draw(config.seed, step)))
+        steps.begin(step)
+        loss = steps.loss(data)
         optimizer.zero_grad()
-        (loss.total / loss.num_frames).backward()
+        (loss.total / loss.num_frames).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         scheduler.step()
         losses.append(loss.total.item())
@@ -150,7 +151,7 @@ def tiny_memory(resolved: Resolved) -> SupernetCTC:
     narrow = {"dim": 8, "num_heads": 2, "ffn_dim": 8, "frontend_channels": 1, "kernel": 3}
     config = resolved.config
     config = config.model_copy(update={"model": config.model.model_copy(update=narrow)})
-    return SupernetCTC(config, NUM_TOKENS, initial_score=resolved.method.initial_score)
+    return SupernetCTC(config, NUM_TOKENS)
 
 
 def test_the_first_iteration_of_zero_out_is_as_long_as_published() -> None:

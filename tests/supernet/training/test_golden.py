@@ -14,12 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.resolve import Resolved, resolve
 from supernet.training.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
 from supernet.training.schedule import Schedule
-from supernet.training.shares import RowAccount
-from supernet.training.step import Draw, Step
+from supernet.training.step import StepLosses, supernet_of
 
 GOLDEN = Path(__file__).with_name("golden.json")
 METHODS = {"simple-top-k": [2, 3, 4], "iterative-zero-out": [2, 4], "on-demand": [2, 4], "individual": [4]}
@@ -43,21 +41,18 @@ def losses(resolved: Resolved) -> list[float]:
     task.prepare(lambda what, done, total: None)
     tokens = task.tokens()
     torch.manual_seed(config.seed)
-    net = SupernetCTC(config, len(tokens), initial_score=resolved.method.initial_score)
+    net = supernet_of(resolved.method, len(tokens))
     schedule = Schedule(resolved.method, net, config.seed)
     groups = parameter_groups(net, config.train)
-    optimizer = SkippingAdamW(groups, config.train, net.skipped_updates, net.skipped_in_a_row)
+    steps, skipped, in_a_row = StepLosses(net, schedule), net.skipped_updates, net.skipped_in_a_row
+    optimizer = SkippingAdamW(groups, config.train, skipped, in_a_row, steps.end)
     scheduler = PiecewiseLinearLR(optimizer, config.train, resolved.method.travels())
     reader, found = task.train_reader(tokens, seed=config.seed, rank=0, num_ranks=1), []
-    account = RowAccount()
     for step in range(NUM_STEPS):
-        schedule.begin(step)
-        account.begin(step, schedule.at(step)[0])
-        plan, batch, owed = schedule.plan(step), next(reader), dict(account.owed)
-        account.settle(plan.passes, len(batch))
-        loss = net(batch, Step(plan, Draw(config.seed, step), owed))
+        steps.begin(step)
+        loss = steps.loss(next(reader))
         optimizer.zero_grad()
-        (loss.total / loss.num_frames).backward()
+        (loss.total / loss.num_frames).backward()  # type: ignore[no-untyped-call]
         assert config.train.max_grad_norm is not None
         torch.nn.utils.clip_grad_norm_(net.parameters(), config.train.max_grad_norm)
         optimizer.step()

@@ -15,10 +15,12 @@ from torch import Tensor
 from supernet.methods.iterative_zero_out import sparsity_penalty
 from supernet.methods.simple_top_k import relaxed_top_k
 from supernet.network.lanes import FINAL, Lane
-from supernet.network.supernet_ctc import SupernetCTC
+from supernet.network.supernet_ctc import StepLoss, SupernetCTC
+from supernet.plan import Draw, Pass, Plan
+from supernet.scorer import Context
 from supernet.task import Batch
 from supernet.training.shares import assign_rows
-from supernet.training.step import Draw, Pass, Plan, Step
+from supernet.training.step import step_of
 from supernet.units import Granularity, LayerType
 from tests.supernet import tiny
 from tests.supernet.network.test_laws import exact_attention
@@ -30,13 +32,22 @@ FRAMES = [60, 33, 5, 47, 52, 60, 41]
 Plans = dict[str, Plan]
 
 
+def top_k(context: Context, k: int) -> Tensor:
+    return relaxed_top_k(context.scorer.importance(), k)
+
+
+def _loss(net: SupernetCTC, data: Batch, plan: Plan, draw: Draw | None = None) -> StepLoss:
+    loss: StepLoss = net(data, step_of(plan, len(data), draw))
+    return loss
+
+
 def plans(net: SupernetCTC) -> Plans:
     """Plans as the methods draw them, and stranger ones."""
     table = net.table
     small, middle, full = (table.first(n) for n in (len(table) // 2, 3 * len(table) // 4, len(table)))
     sizes = net.sizes[0], len(table)
     drop = tuple(0.0 if keep else 0.4 for keep in small)
-    gate = partial(relaxed_top_k, k=len(table) // 2)
+    gate = partial(top_k, k=len(table) // 2)
     nested = Pass(sizes[1], full, 1.0, drop=drop), Pass(sizes[1], middle, 0.3), Pass(sizes[0], small, 0.7)
     shared = tuple(replace(p, share=share) for p, share in zip(nested, (0.5, 0.2, 0.3), strict=True))
     learning = Pass(sizes[1], full), Pass(sizes[0], full, 0.3, gate=gate)
@@ -63,26 +74,26 @@ def alone(net: SupernetCTC, data: Batch, plan: Plan, draw: Draw) -> Tensor:
     total = torch.zeros((), dtype=torch.float64)
     for p, rows in zip(plan.passes, assign_rows(plan.passes, len(data)), strict=True):
         if rows:
-            total = total + net(tiny.part(data, rows), Step(Plan((replace(p, share=None),)), draw)).total
+            total = total + _loss(net, tiny.part(data, rows), Plan((replace(p, share=None),)), draw).total
     return total
 
 
 @pytest.mark.parametrize("name", plans(recognizer(tiny_config())))
 def test_a_step_is_the_weighted_sum_of_its_passes(net: SupernetCTC, name: str) -> None:
     plan, data, draw = plans(net)[name], tiny.batch(FRAMES), Draw(seed=3, step=5)
-    actual, expected = net(data, Step(plan, draw)).total, alone(net, data, plan, draw)
+    actual, expected = _loss(net, data, plan, draw).total, alone(net, data, plan, draw)
     torch.testing.assert_close(actual, expected, atol=1e-10, rtol=1e-12)
     found, wanted = tiny.gradients(net, actual), tiny.gradients(net, expected)
     for parameter, gradient in wanted.items():
         torch.testing.assert_close(found[parameter], gradient, atol=1e-9, rtol=1e-9, msg=parameter)
     assert wanted["frontend.conv1.weight"].abs().max() > 1e-3
     is_gated = any(p.gate is not None for p in plan.passes)
-    assert bool(wanted["scores"].abs().max() > 0) == is_gated
+    assert bool(wanted["scorer.scores"].abs().max() > 0) == is_gated
 
 
 def test_a_passes_weight_multiplies_its_loss(net: SupernetCTC) -> None:
     data, kept = tiny.batch(FRAMES), net.table.full
-    one, three = (net(data, Step(Plan((Pass(len(kept), kept, weight),)))).total for weight in (1.0, 3.0))
+    one, three = (_loss(net, data, Plan((Pass(len(kept), kept, weight),))).total for weight in (1.0, 3.0))
     torch.testing.assert_close(three, 3 * one, atol=0, rtol=1e-12)
 
 
@@ -90,8 +101,8 @@ def test_a_penalty_counts_once_for_every_frame(net: SupernetCTC) -> None:
     # The engine divides the gradient by the frames: then the penalty's own weight remains.
     data, passes = tiny.batch(FRAMES), (Pass(len(net.table), net.table.full),)
     penalties = partial(sparsity_penalty, out=2, weight=5.0)
-    plain, penalized = (net(data, Step(Plan(passes, p))) for p in (None, penalties))
-    expected = plain.total + plain.num_frames * penalties(net.scores)["sparsity"]
+    plain, penalized = (_loss(net, data, Plan(passes, p)) for p in (None, penalties))
+    expected = plain.total + plain.num_frames * penalties(net.context)["sparsity"]
     torch.testing.assert_close(penalized.total, expected, atol=1e-10, rtol=1e-12)
     assert plain.num_frames == sum(net.embed(data.features_BTF, data.num_frames)[1])
     assert set(penalized.penalties) == {"sparsity"}
@@ -115,7 +126,7 @@ def test_intermediate_losses_are_weighted_as_published() -> None:
         for position, x in reading.items()
     }
     expected = (0.6 * losses[FINAL] + 0.4 * (losses[1] + losses[2]) / 2).sum()
-    result = net(data, Step(Plan((Pass(4, full),))))
+    result = _loss(net, data, Plan((Pass(4, full),)))
     torch.testing.assert_close(result.total, expected, atol=1e-10, rtol=1e-12)
     total, frames = result.by_pass["4"]
     torch.testing.assert_close(total, losses[FINAL].sum(), atol=1e-10, rtol=1e-12)
@@ -131,7 +142,7 @@ def rows_run(net: SupernetCTC, plan: Plan, num_rows: int) -> dict[int, list[int]
         )
         for i, layer in net.encoder.layers.items()
     ]
-    net(tiny.batch([40] * num_rows), Step(plan))
+    _loss(net, tiny.batch([40] * num_rows), plan)
     for handle in handles:
         handle.remove()
     return dict(calls)

@@ -15,8 +15,9 @@ from supernet.methods.on_demand import OnDemand
 from supernet.methods.simple_top_k import LearnTopK, SimpleTopK, hard_top_k, relaxed_top_k
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.training.schedule import Schedule
+from supernet.training.step import supernet_of
 from supernet.units import Kept
-from tests.supernet.tiny import NUM_TOKENS, tiny_config
+from tests.supernet.tiny import NUM_TOKENS, context, tiny_config
 
 METHODS: dict[str, type[Method]] = {
     "simple-top-k": SimpleTopK,
@@ -34,7 +35,7 @@ def make(name: str, config: Config, **options: object) -> Method:
 
 def schedule(name: str, config: Config, **options: object) -> tuple[Schedule, SupernetCTC]:
     method = make(name, config, **options)
-    net = SupernetCTC(config, NUM_TOKENS, initial_score=method.initial_score)
+    net = supernet_of(method, NUM_TOKENS)
     return Schedule(method, net, config.seed), net
 
 
@@ -114,7 +115,7 @@ def test_score_learning_runs_the_full_net_plain_and_gated() -> None:
     assert plain.kept == gated.kept == net.table.full
     assert gated.gate is not None
     assert plain.gate is None
-    assert float(gated.gate(net.scores.detach()).sum()) == pytest.approx(3)
+    assert float(gated.gate(net.context).detach().sum()) == pytest.approx(3)
 
 
 # Iterative-Zero-Out
@@ -152,7 +153,7 @@ def test_a_unit_that_was_put_out_can_come_back() -> None:
 
 
 def test_the_sparsity_penalty_by_hand() -> None:
-    s = torch.tensor([0.0, 0.0, 100.0, -100.0])  # gates 1/2, 1/2, 1, 0: half are closed
+    s = context([0.0, 0.0, 100.0, -100.0])  # gates 1/2, 1/2, 1, 0: half are closed
     assert float(sparsity_penalty(s, out=1, weight=5.0)["sparsity"]) == pytest.approx(5 * 0.25)
     assert float(sparsity_penalty(s, out=2, weight=5.0)["sparsity"]) == pytest.approx(0)
     assert float(sparsity_penalty(s, out=4, weight=2.0)["sparsity"]) == pytest.approx(1.0)
@@ -188,12 +189,12 @@ def test_units_are_put_out_as_the_next_iteration_begins() -> None:
     steps, net = schedule("iterative-zero-out", config, score_learning=0.5, iterations=2)
     assert [name for name, _ in steps.boundaries()] == ["zero-out", "zero-out", "smallest size", "joint"]
     with torch.no_grad():
-        net.scores.copy_(torch.tensor([3.0, 9.0, 1.0, 5.0]))
+        net.scorer.importance().copy_(torch.tensor([3.0, 9.0, 1.0, 5.0]))
     steps.begin(0)
-    assert net.scores.tolist() == [3.0, 9.0, 1.0, 5.0]
+    assert net.scorer.importance().tolist() == [3.0, 9.0, 1.0, 5.0]
     for _ in range(2):  # a step that overflowed begins again
         steps.begin(3)
-        assert net.scores.tolist() == [3.0, 9.0, ZEROED, 5.0]
+        assert net.scorer.importance().tolist() == [3.0, 9.0, ZEROED, 5.0]
     steps.begin(6)
     assert steps.subnets() == {2: (False, True, False, True), 4: (True,) * 4}
 

@@ -96,7 +96,7 @@ def test_after_a_skipped_update_everything_goes_on_as_if_it_had_not_been() -> No
 def test_scores_have_their_own_rate_and_neither_they_nor_vectors_decay() -> None:
     model = SupernetCTC(tiny_config(), NUM_TOKENS)
     matrices, vectors, scores = parameter_groups(model, CONFIG)
-    assert [p is model.scores for p in scores["params"]] == [True]
+    assert [p is model.scorer.scores for p in scores["params"]] == [True]
     assert (scores["lr"], scores["weight_decay"]) == (0.5, 0.0)
     assert vectors["weight_decay"] == 0.0
     assert matrices["weight_decay"] == 0.1

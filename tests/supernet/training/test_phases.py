@@ -11,14 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supernet.method import Phase, Progress
+from supernet.method import Moment, Phase, Progress
 from supernet.methods.simple_top_k import SimpleTopK
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.plan import Plan
 from supernet.training.phases import Joint, default_shares, joint_training
 from supernet.training.schedule import Schedule
-from supernet.training.step import Plan
-from supernet.units import Kept
-from tests.supernet.tiny import NUM_TOKENS, tiny_config
+from supernet.units import Kept, UnitTable
+from tests.supernet.tiny import NUM_TOKENS, context, tiny_config
 from tests.supernet.training.test_methods import METHODS, make, schedule
 
 
@@ -26,7 +26,7 @@ def joint_plan(sizes: tuple[int, ...], seed: int = 0, **passes: object) -> tuple
     config = tiny_config("module", sizes=sizes, passes=passes)
     table = SimpleTopK(SimpleTopK.Options(), config).table
     subnets = {size: table.top([float(i * 7 % 16) for i in range(16)], size) for size in sizes}
-    return Joint(5, config).plan(Progress(0, 5), subnets, random.Random(seed)), subnets
+    return Joint(5, config).plan(Moment(Progress(0, 5), table, subnets, random.Random(seed))), subnets
 
 
 @pytest.mark.parametrize("sizes", [(8, 16), (4, 8, 16), (2, 4, 8, 12, 16)])
@@ -77,7 +77,8 @@ def test_the_smallest_size_trains_first(
 def test_the_smallest_size_trains_alone_on_the_whole_batch(sharing: str) -> None:
     config = tiny_config(sizes=(1, 2, 4), passes={"sharing": sharing, "smallest_first": 0.5})
     subnets = {1: (False, True, False, False), 2: (False, True, True, False), 4: (True,) * 4}
-    (only,) = joint_training(4, config)[0].plan(Progress(0, 2), subnets, random.Random(0)).passes
+    moment = Moment(Progress(0, 2), UnitTable.of(4, "layer", "conformer"), subnets, random.Random(0))
+    (only,) = joint_training(4, config)[0].plan(moment).passes
     assert (only.size, only.kept, only.share, only.gate, only.drop) == (1, subnets[1], None, None, None)
 
 
@@ -88,7 +89,7 @@ def test_subnets_are_chosen_once_before_the_smallest_trains() -> None:
     assert steps.boundaries() == [("score learning", 0), ("smallest size", 4), ("joint", 12)]
     for step, scores in ((4, [1.0, 4.0, 2.0, 3.0]), (12, [9.0, 0.0, 9.0, 0.0])):
         with torch.no_grad():
-            net.scores.copy_(torch.tensor(scores))
+            net.scorer.importance().copy_(torch.tensor(scores))
         steps.begin(step)
         assert steps.subnets()[2] == (False, True, False, True)
         resumed = Schedule(make("simple-top-k", config, score_learning=0.2), net, config.seed)
@@ -161,7 +162,7 @@ def test_even_a_tiny_budget_ends_with_subnets_of_every_size(name: str, num_steps
 @given(st.lists(st.floats(-5, 15), min_size=16, max_size=16))
 def test_subnets_are_nested(values: list[float]) -> None:
     method = make("simple-top-k", tiny_config("module"))
-    masks = [method.choose(values, size) for size in range(1, 17)]
+    masks = [method.choose(context(values, method.table), size) for size in range(1, 17)]
     assert [sum(mask) for mask in masks] == list(range(1, 17))
     for small, large in itertools.pairwise(masks):
         assert all(keep_large or not keep_small for keep_small, keep_large in zip(small, large, strict=True))
@@ -190,10 +191,12 @@ def test_a_schedule_goes_on_from_the_models_buffers() -> None:
     config = tiny_config(train={"num_steps": 20})
     steps, net = schedule("simple-top-k", config)
     with torch.no_grad():
-        net.scores.copy_(torch.tensor([1.0, 4.0, 2.0, 3.0]))
+        net.scorer.importance().copy_(torch.tensor([1.0, 4.0, 2.0, 3.0]))
     steps.begin(10)
     with torch.no_grad():
-        net.scores.copy_(torch.tensor([9.0, 0.0, 9.0, 0.0]))  # joint training may move scores, not masks
+        net.scorer.importance().copy_(
+            torch.tensor([9.0, 0.0, 9.0, 0.0])
+        )  # joint training may move scores only
     again = SupernetCTC(config, NUM_TOKENS)
     again.load_state_dict(net.state_dict())
     resumed = Schedule(make("simple-top-k", config), again, config.seed)

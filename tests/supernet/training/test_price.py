@@ -8,7 +8,6 @@ import random
 from typing import Any
 
 import pytest
-import torch
 
 from supernet.config import Config
 from supernet.method import Method
@@ -17,9 +16,10 @@ from supernet.methods.on_demand import OnDemand, OnDemandOptions
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.network.lanes import Walk
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.training.price import alone, price, step_cost, typical_scores, unit_steps, unit_weights
+from supernet.plan import Draw, Pass, Plan
+from supernet.training.price import alone, price, step_cost, typical_scorer, unit_steps, unit_weights
 from supernet.training.schedule import Schedule
-from supernet.training.step import Draw, Pass, Plan, Step
+from supernet.training.step import step_of
 from supernet.units import MODULES, Granularity
 from tests.supernet import tiny
 
@@ -39,29 +39,29 @@ def config(num_steps: int = 100, **changes: Any) -> Config:
 
 def test_a_net_alone_runs_all_its_units_in_every_step() -> None:
     method = Individual(IndividualOptions(), tiny.tiny_config(sizes=(4,), train={"num_steps": 100}))
-    made, model = schedule(method)
-    assert unit_steps(made, model.scores, 0) == 400
+    made, _ = schedule(method)
+    assert unit_steps(made, (1.0,) * 4) == 400
 
 
 def test_rows_divided_among_sizes_cost_their_average() -> None:
     passes = {"layer_drop": 0.0, "smallest_first": 0.5}
-    made, model = schedule(SimpleTopK(SimpleTopKOptions(score_learning=0.4), config(passes=passes)))
+    made, _ = schedule(SimpleTopK(SimpleTopKOptions(score_learning=0.4), config(passes=passes)))
     # 40 steps of score learning run all units, gated or not; 30 run the smallest size's two; 30 joint steps
     # run 4 units on a third of the rows, 2 on the rest.
-    assert unit_steps(made, model.scores, 0) == pytest.approx(40 * 4 + 30 * 2 + 30 * 8 / 3)
+    assert unit_steps(made, (1.0,) * 4) == pytest.approx(40 * 4 + 30 * 2 + 30 * 8 / 3)
 
 
 def test_every_size_on_the_whole_batch_costs_their_sum_but_for_what_they_share() -> None:
     plan = Plan((Pass(4, FULL), Pass(2, SMALL)))
     # The first layer runs once for both; where they have parted, the last runs for each.
-    assert step_cost(plan, torch.zeros(4)) == 1 + 1 + 1 + 2
+    assert step_cost(plan, (1.0,) * 4) == 1 + 1 + 1 + 2
 
 
 def test_stochastic_depth_costs_what_survives() -> None:
     options = OnDemandOptions(max_drop=0.4)
-    made, model = schedule(OnDemand(options, config(num_steps=400)))
+    made, _ = schedule(OnDemand(options, config(num_steps=400)))
     kept = sum(1 - 0.4 * layer / 4 for layer in (1, 2, 3, 4))
-    assert unit_steps(made, model.scores, 0) == pytest.approx(400 * kept, rel=0.03)
+    assert unit_steps(made, (1.0,) * 4) == pytest.approx(400 * kept, rel=0.03)
 
 
 def top_k(score_learning: float = 0.0, granularity: Granularity = "layer", **changes: Any) -> SimpleTopK:
@@ -135,9 +135,9 @@ def test_typical_subnets_cost_about_what_random_ones_do_on_average() -> None:
     """An estimate of time would be a third too low if it measured the first units, which share everything."""
     passes = {"sharing": "batch", "layer_drop": 0.0, "smallest_first": 0.0}
     method = top_k(sizes=(6, 9, 12), train={"num_steps": 10}, passes=passes, model={"num_layers": 12})
-    scores = typical_scores(method).tolist()
-    plan = Plan(tuple(Pass(size, method.choose(scores, size)) for size in (12, 9, 6)))
-    assert step_cost(plan, torch.zeros(12)) == pytest.approx(by_hand(12, (6, 9, 12)), rel=0.06)
+    found = tiny.context(typical_scorer(method).importance(), method.table)
+    plan = Plan(tuple(Pass(size, method.choose(found, size)) for size in (12, 9, 6)))
+    assert step_cost(plan, (1.0,) * 12) == pytest.approx(by_hand(12, (6, 9, 12)), rel=0.06)
 
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
@@ -176,8 +176,8 @@ def test_the_count_is_what_the_encoder_runs(sharing: str, monkeypatch: pytest.Mo
     data = tiny.batch([40] * 6)
     for step in (0, 99):
         plan, draw, num_run = made.plan(step), Draw(0, step), 0
-        expected = step_cost(plan, model.scores, draw, num_rows=6)
+        expected = step_cost(plan, (1.0,) * 4, draw, num_rows=6)
         with monkeypatch.context() as patch:
             patch.setattr(Walk, "run", counted)
-            model(data, Step(plan, draw))
+            model(data, step_of(plan, 6, draw))
         assert num_run / 6 == expected

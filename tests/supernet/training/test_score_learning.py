@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from supernet.budget import Prices
 from supernet.config import Config, TrainConfig
 from supernet.method import Method
 from supernet.methods.iterative_zero_out import TRAVEL, IterativeZeroOut, ZeroOut
 from supernet.methods.on_demand import OnDemand
 from supernet.methods.simple_top_k import SimpleTopK
 from supernet.runs.resolve import resolve
+from supernet.scorer import Context
 from supernet.training.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
 from supernet.training.schedule import Schedule
 
@@ -27,14 +29,16 @@ SCHEDULES = [
 ]
 
 
-class Scores(nn.Module):
+class Memory(nn.Module):
     """All of a model that score learning changes, and its schedule's memory."""
 
-    def __init__(self, num_units: int, num_sizes: int, initial_score: float) -> None:
+    def __init__(self, method: Method) -> None:
         super().__init__()
-        self.scores = nn.Parameter(torch.full((num_units,), initial_score))
+        num_units = len(method.table)
+        self.scorer = method.scorer()
+        self.context = Context(self.scorer, method.table, {}, {"units": Prices.counting(num_units)})
         self.weight, self.bias = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
-        self.masks = torch.zeros(num_sizes, num_units, dtype=torch.uint8)
+        self.masks = torch.zeros(len(method.sizes), num_units, dtype=torch.uint8)
         self.phase = torch.tensor(-1)
 
 
@@ -43,7 +47,7 @@ class Training:
 
     def __init__(self, method: Method) -> None:
         self.config = method.config
-        self.memory = Scores(len(method.table), len(method.sizes), method.initial_score)
+        self.memory = Memory(method)
         self.schedule = Schedule(method, self.memory, self.config.seed)
         groups = parameter_groups(self.memory, self.config.train)
         self.optimizer = SkippingAdamW(groups, self.config.train, torch.tensor(0), torch.tensor(0))
@@ -52,12 +56,12 @@ class Training:
     def step(self, step: int, noise_U: Tensor) -> None:
         """Units of ``NEEDED`` lower the loss per frame by 0.1 each, the others by nothing but noise."""
         self.schedule.begin(step)
-        plan, scores_U = self.schedule.plan(step), self.memory.scores
+        plan, context = self.schedule.plan(step), self.memory.context
         (gate,) = (p.gate for p in plan.passes if p.gate is not None)
         worth_U = noise_U.index_add(0, torch.tensor(NEEDED), torch.full((len(NEEDED),), 0.1))
-        loss = -(worth_U * gate(scores_U)).sum()
+        loss = -(worth_U * gate(context)).sum()
         if plan.penalties is not None:
-            loss = loss + sum(plan.penalties(scores_U).values())
+            loss = loss + sum(plan.penalties(context).values())
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -82,7 +86,7 @@ def test_the_units_that_are_needed_stay(num_steps: int) -> None:
     rng = torch.Generator().manual_seed(0)
     for step in range(num_learning(method)):
         made.step(step, 0.05 * torch.randn(12, generator=rng))
-    gates = torch.sigmoid(made.memory.scores.detach())
+    gates = torch.sigmoid(made.memory.scorer.importance().detach())
     assert float(gates.min()) < 0.1, "gates have closed"
     made.schedule.begin(num_learning(method))
     kept = made.schedule.subnets()[6]
@@ -113,11 +117,11 @@ def test_an_iteration_can_move_a_score_by_15_at_any_rate_of_the_weights(
 def test_a_score_that_is_always_pushed_goes_from_open_to_out() -> None:
     made = Training(zero_out(400))
     for _ in range(phase := made.schedule.at(0)[1].num_steps):
-        made.memory.scores.grad = torch.full((12,), 1e-4)
+        made.memory.scorer.importance().grad = torch.full((12,), 1e-4)
         made.optimizer.step()
         made.rates.step()
     assert phase < 200
-    assert made.memory.scores.tolist() == pytest.approx([10 - TRAVEL] * 12, abs=0.1)
+    assert made.memory.scorer.importance().tolist() == pytest.approx([10 - TRAVEL] * 12, abs=0.1)
 
 
 @pytest.mark.parametrize("method", [SimpleTopK, OnDemand])
@@ -153,13 +157,13 @@ def test_continued_it_learns_bit_by_bit_the_same() -> None:
             stopped.step(step, noise[step])
     again = Training(zero_out(200))
     with torch.no_grad():
-        again.memory.scores.copy_(stopped.memory.scores)
+        again.memory.scorer.importance().copy_(stopped.memory.scorer.importance())
         again.memory.phase.copy_(stopped.memory.phase)
     again.optimizer.load_state_dict(copy.deepcopy(stopped.optimizer.state_dict()))
     again.rates.load_state_dict(copy.deepcopy(stopped.rates.state_dict()))
     for step in range(57, 100):
         again.step(step, noise[step])
-    assert torch.equal(again.memory.scores, whole.memory.scores)
+    assert torch.equal(again.memory.scorer.importance(), whole.memory.scorer.importance())
 
 
 def test_the_state_of_the_rates_is_plain_data() -> None:

@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supernet.engine.readers import StepBudget
-from supernet.method import Progress
+from supernet.method import Moment, Progress
+from supernet.network.passes import IntermediateCTC, jobs_of
+from supernet.plan import Pass, Plan
 from supernet.training.phases import Joint, default_shares
 from supernet.training.shares import RowAccount, assign_rows, divide
-from supernet.training.step import Draw, IntermediateCTC, Pass, Plan, Step
+from supernet.training.step import step_of
+from supernet.units import UnitTable
 from tests.supernet.tiny import tiny_config
 
 shares = st.lists(st.floats(0.001, 100), min_size=1, max_size=9)
@@ -96,9 +99,9 @@ def test_passes_without_a_share_get_all_rows() -> None:
 
 def test_a_step_follows_what_is_owed() -> None:
     plan = Plan((Pass(2, (True, True), share=0.5), Pass(1, (True, False), share=0.5)))
-    account, sizes = RowAccount(), []
+    account, reader, sizes = RowAccount(), IntermediateCTC((), (0, 1), 0.5), []
     for _ in range(4):
-        jobs = Step(plan, Draw(), account.owed).jobs(1, torch.zeros(2), IntermediateCTC((), (0, 1), 0.5))
+        jobs = jobs_of(step_of(plan, 1, owed=account.owed), reader, lambda gate: torch.ones(2))
         sizes.append([job.pass_.size for job in jobs])
         account.settle(plan.passes, 1)
     assert sizes == [[2], [1], [2], [1]]
@@ -163,9 +166,9 @@ def test_continued_the_rows_are_the_same(stop: int) -> None:
     def budget() -> StepBudget:
         return StepBudget(Endless(), 10, 1)  # type: ignore[arg-type]
 
-    config = tiny_config(sizes=(1, 2, 3, 4))
+    config, table = tiny_config(sizes=(1, 2, 3, 4)), UnitTable.of(4, "layer", "conformer")
     subnets = {size: tuple(i < size for i in range(4)) for size in config.sizes}
-    plan = Joint(10, config).plan(Progress(0, 10), subnets, random.Random(0))
+    plan = Joint(10, config).plan(Moment(Progress(0, 10), table, subnets, random.Random(0)))
     found: list[list[range]] = []
     reader = budget()
     for step, length in zip(range(10), itertools.cycle([3, 1, 7]), strict=False):
@@ -184,12 +187,15 @@ def test_continued_the_rows_are_the_same(stop: int) -> None:
 
 def test_a_checkpoint_without_an_account_starts_one() -> None:
     class Endless:
+        def state_dict(self) -> dict[str, object]:
+            return {}
+
         def load_state_dict(self, state: dict[str, object]) -> None:
             assert state == {}
 
     reader = StepBudget(Endless(), 10, 1)  # type: ignore[arg-type]
     reader.load_state_dict({"num_begun": 3, "reader": {}})
-    assert (reader.num_begun, reader.rows.owed) == (3, {})
+    assert (reader.state_dict()["num_begun"], reader.rows.owed) == (3, {})
 
 
 def test_divide_says_nothing_of_what_is_owed_to_nobody() -> None:

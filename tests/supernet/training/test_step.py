@@ -11,13 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supernet.network.lanes import Lane
-from supernet.training.step import Draw, IntermediateCTC, Pass, Plan, Step, depth_drops
+from supernet.network.passes import IntermediateCTC, Job, depth_drops, jobs_of
+from supernet.plan import Draw, Pass, Plan
+from supernet.scorer import Context
+from supernet.training.step import step_of
+from tests.supernet.tiny import context
+
+
+def jobs(plan: Plan, num_rows: int, draw: Draw | None = None) -> list[Job]:
+    num_units = len(plan.passes[0].kept)
+    reader, seen = IntermediateCTC((), tuple(range(num_units)), 0.5), context([0.0] * num_units)
+    return jobs_of(step_of(plan, num_rows, draw), reader, lambda gate: gate(seen))
 
 
 def test_a_pass_without_rows_is_left_out() -> None:
     plan = Plan((Pass(2, (True, True), share=0.5), Pass(1, (True, False), share=0.5)))
-    jobs = Step(plan).jobs(1, torch.zeros(2), IntermediateCTC((), (0, 1), 0.5))
-    assert [(job.pass_.size, job.lane.rows) for job in jobs] == [(2, range(1))]
+    assert [(job.pass_.size, job.lane.rows) for job in jobs(plan, 1)] == [(2, range(1))]
 
 
 def test_survivors_are_divided_by_their_probability() -> None:
@@ -36,7 +45,7 @@ def test_stochastic_depth_keeps_the_mean(p: float, seed: int) -> None:
 
 def lanes(draw: Draw) -> list[Lane]:
     plan = Plan((Pass(2, (True, True), drop=(0.5, 0.5)), Pass(1, (True, False), drop=(0.5, 0.5))))
-    return [job.lane for job in Step(plan, draw).jobs(64, torch.zeros(2), IntermediateCTC((), (0, 1), 0.5))]
+    return [job.lane for job in jobs(plan, 64, draw)]
 
 
 def test_drops_are_drawn_from_seed_step_rank_and_micro_batch_alone() -> None:
@@ -50,12 +59,12 @@ def test_drops_are_drawn_from_seed_step_rank_and_micro_batch_alone() -> None:
 def test_passes_with_one_gate_share_its_values() -> None:
     calls: Counter[str] = Counter()
 
-    def gate(scores: torch.Tensor) -> torch.Tensor:
+    def gate(context: Context) -> torch.Tensor:
         calls["gate"] += 1
-        return torch.sigmoid(scores)
+        return torch.sigmoid(context.scorer.importance())
 
     plan = Plan((Pass(2, (True,), gate=gate), Pass(1, (True,), gate=gate)))
-    a, b = (job.lane for job in Step(plan).jobs(2, torch.zeros(1), IntermediateCTC((), (0,), 0.5)))
+    a, b = (job.lane for job in jobs(plan, 2))
     assert a.gates_U is b.gates_U
     assert calls["gate"] == 1
 

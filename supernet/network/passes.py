@@ -1,0 +1,85 @@
+"""The passes of a training step as lanes through the encoder.
+
+Shapes: U units.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from supernet.network.lanes import Lane
+from supernet.plan import Gate, Pass, Step
+from supernet.units import Kept
+
+
+@dataclass(frozen=True)
+class IntermediateCTC:
+    """Where intermediate CTC reads, and how its losses are weighted; the same for every pass."""
+
+    positions: tuple[int, ...]
+    """1-based layers of the full net."""
+    layer_of_unit: tuple[int, ...]
+    """By unit, its 0-based layer."""
+    weight: float
+    dedupe: bool = True
+    """Readings are equal where no unit lies between them; not so at module granularity or with self-
+    conditioning.
+    """
+
+    def positions_for(self, kept: Kept) -> tuple[int, ...]:
+        """Positions with a kept unit before them, and (where that makes readings equal) one after the
+        previous.
+        """
+        before = [self._kept_before(p, kept) for p in self.positions]
+        last = sum(kept)
+        chosen = [p for i, p in enumerate(self.positions) if self._is_new(i, before, last)]
+        return tuple(chosen)
+
+    def _kept_before(self, position: int, kept: Kept) -> int:
+        return sum(keep for keep, layer in zip(kept, self.layer_of_unit, strict=True) if layer < position)
+
+    def _is_new(self, i: int, before: list[int], last: int) -> bool:
+        if before[i] == 0:
+            return False
+        following = before[i + 1] if i + 1 < len(before) else last
+        return not self.dedupe or before[i] != following
+
+
+@dataclass(frozen=True)
+class Job:
+    """A pass on its rows: what the model runs and how the result counts."""
+
+    pass_: Pass
+    lane: Lane
+
+
+def jobs_of(step: Step, reader: IntermediateCTC, evaluate: Callable[[Gate], Tensor]) -> list[Job]:
+    """Lanes for every pass of ``step`` that has rows, the largest first, so that nested subnets run on
+    leading slices; ``evaluate`` gives the gates (U,), once for passes that have the same.
+    """
+    rng, gates, jobs = step.draw.random(), dict[Gate, Tensor](), []
+    for p, rows in zip(step.plan.passes, step.rows, strict=True):
+        drops, scale = ({}, {}) if p.drop is None else depth_drops(p.drop, p.kept, rows, rng)
+        if p.gate is not None and p.gate not in gates:
+            gates[p.gate] = evaluate(p.gate)
+        positions = reader.positions_for(p.kept) if p.intermediate else ()
+        gate = None if p.gate is None else gates[p.gate]
+        if rows:
+            jobs.append(Job(p, Lane(rows, p.kept, gate, drops, scale, positions)))
+    return jobs
+
+
+def depth_drops(
+    drop: Sequence[float], kept: Kept, rows: range, rng: random.Random
+) -> tuple[dict[int, frozenset[int]], dict[int, float]]:
+    """Which rows skip which unit this time, and what the survivors are multiplied by."""
+    drops, scale = {}, {}
+    for unit, p in enumerate(drop):
+        if kept[unit] and p > 0:
+            drops[unit] = frozenset(row for row in rows if rng.random() < p)
+            scale[unit] = 1 / (1 - p)
+    return drops, scale

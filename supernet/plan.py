@@ -1,0 +1,80 @@
+"""One training step as plain data: a plan of passes, and its passes over the rows of a batch.
+
+Shapes: U units.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from supernet.scorer import Context
+from supernet.units import Kept
+
+Gate = Callable[[Context], Tensor]
+"""Gates (U,) of a pass; differentiable, evaluated inside the model's forward."""
+
+Penalties = Callable[[Context], Mapping[str, Tensor]]
+"""Scalar loss terms by name; differentiable, evaluated inside the model's forward."""
+
+Learning = Literal["everything", "weights", "scorer"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One run of (a subset of) the encoder over a share of the batch."""
+
+    size: int
+    """Whose loss this is: names the head that reads it."""
+    kept: Kept
+    weight: float = 1.0
+    share: float | None = None
+    """Share of the batch's rows. None: all rows. Passes with shares divide the batch among themselves."""
+    gate: Gate | None = None
+    drop: tuple[float, ...] | None = None
+    """Stochastic depth (arXiv 1603.09382): by unit, the probability that an utterance skips it."""
+    intermediate: bool = True
+    """Whether intermediate CTC reads this pass."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.size}-gated" if self.gate is not None else str(self.size)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The passes of a step. Every rank draws the same one."""
+
+    passes: tuple[Pass, ...]
+    penalties: Penalties | None = None
+    learning: Learning = "everything"
+    """The parameters that this step updates: those of the network and the scorer, or of one of them (as
+    bi-level methods do in turn).
+    """
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The seed of one micro-batch of one rank: nothing else is random in a step but dropout."""
+
+    seed: int = 0
+    step: int = 0
+    rank: int = 0
+    micro_batch: int = 0
+
+    def random(self) -> random.Random:
+        return random.Random(f"{self.seed}/{self.step}/{self.rank}/{self.micro_batch}")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A plan resolved for one batch."""
+
+    plan: Plan
+    rows: tuple[range, ...]
+    """By pass, its rows of the batch."""
+    draw: Draw = field(default_factory=Draw)
