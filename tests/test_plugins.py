@@ -129,10 +129,3 @@ class TestWrong(StrategyContract):
     def make(self):
         return Wrong()
 """
-
-
-def test_the_readme_shows_this_package() -> None:
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    for file in ("shapley.py", "test_shapley.py"):
-        assert (SOURCE / "shapley" / file).read_text(encoding="utf-8").strip() in readme
-    assert '[project.entry-points."supernet.strategies"]\nshapley = "shapley:Shapley"' in readme

@@ -15,7 +15,7 @@ PUBLIC = {
     "Using a trained run": (
         "supernet.recognizer:Recognizer",
         "supernet.recognition.transcript:Transcript",
-        "supernet.recognition.beam:Beam",
+        "supernet.recognition.beam:BeamConfig",
     ),
     "Strategies": (
         "selection.strategy:Strategy",

@@ -9,7 +9,7 @@ import mkdocs_gen_files
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from docs.generators import commands, plugins, python_api, run_files, settings
+from docs.generators import commands, plugins, presets, python_api, run_files, settings
 
 STRATEGIES = """\
 A strategy chooses which units a subnet keeps, once a supernet is trained: `supernet select RUN`. Options are
@@ -21,6 +21,7 @@ equations, and what differs from the papers. [Write a method](../how-to/write-a-
 
 PAGES = {
     "settings": settings.page(),
+    "presets": presets.page(),
     "commands": commands.page(),
     "strategies": plugins.page("strategy", "Strategies", STRATEGIES),
     "methods": plugins.page("method", "Methods of training", METHODS),

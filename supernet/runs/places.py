@@ -83,7 +83,7 @@ class RunPlaces:
 
     @property
     def tensorboard(self) -> Path:
-        """The same for TensorBoard."""
+        """Losses and error rates for TensorBoard."""
         return self.folder / "tb"
 
     @property
