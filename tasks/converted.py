@@ -1,4 +1,4 @@
-"""Tasks whose corpus lies on the disk in a form of its own: manifests are made from it once, in the cache."""
+"""The base class of tasks whose corpus is on the disk in a format of its own."""
 
 from __future__ import annotations
 
@@ -15,37 +15,46 @@ from tasks.listing.conversion import convert
 from tasks.listing.entries import Source
 
 _NAMED = 10
-"""Listings in a note."""
+"""Number of listings that a note names."""
 
 
 class ConvertedTask(CorpusTask):
-    """A task with a ``source``. Nothing is ever written into the corpus's own folder.
+    """A task that converts its corpus to a manifest folder in the cache, once.
 
-    What was made is used again as long as the listing is the same and no audio with a problem has changed.
+    The manifests are used again as long as the listing stays the same and no audio with a problem changes.
+    Nothing is ever written into the corpus's own folder.
     """
-
-    @cached_property
-    def source(self) -> Source:
-        return self.find()
 
     @abstractmethod
     def find(self) -> Source:
-        """Look for the corpus. Raises ``TaskError`` where it is not."""
+        """Find the corpus on the disk.
+
+        Returns:
+            The corpus, with a reader of its listing.
+
+        Raises:
+            TaskError: If the corpus is missing or incomplete; the message says where to get it.
+        """
+
+    @cached_property
+    def source(self) -> Source:
+        """The corpus, found once. Raises as ``find`` does."""
+        return self.find()
 
     @property
     def path(self) -> Path:
         return self.cache / f"{self.name}-{self.source.digest}"
 
     @property
-    def aside(self) -> Sequence[Path]:
-        """What looks like a listing of the corpus, too, and is not read."""
-        return self.source.aside
+    def unread(self) -> Sequence[Path]:
+        """Files that look like more listings of the corpus and are not read."""
+        return self.source.unread
 
     def notes(self) -> list[str]:
-        if not (aside := self.aside):
+        if not (unread := self.unread):
             return []
-        count = "1 listing is" if len(aside) == 1 else f"{len(aside)} listings are"
-        return [f"{count} not read: {', '.join(map(str, aside[:_NAMED]))}{', …' if aside[_NAMED:] else ''}"]
+        count = "1 listing is" if len(unread) == 1 else f"{len(unread)} listings are"
+        return [f"{count} not read: {', '.join(map(str, unread[:_NAMED]))}{', …' if unread[_NAMED:] else ''}"]
 
     def make(self, report: ProgressCallback) -> None:
         discard(self.path, is_outdated)

@@ -1,4 +1,4 @@
-"""Connected digits of real speakers, joined from recordings of single ones: the Free Spoken Digit Dataset."""
+"""Connected digits of real speakers, joined from single ones: the Free Spoken Digit Dataset."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from tasks.reading.vocabulary import TokenKind
 from tasks.store.manifest_folder import Clip, write_split
 
 VERSION = 2
-"""Raise it when the same options and recordings give another corpus."""
+"""Raise it when the same options and recordings yield another corpus."""
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 _NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<take>\d+)\.wav")
 _FEWEST, _MOST = 3, 6
-"""Digits of an utterance."""
+"""Number of digits in an utterance."""
 
 
 class DigitsOptions(CorpusOptions):
     """Options of connected digits."""
 
     path: Path
-    """The folder of {digit}_{speaker}_{take}.wav, or the one that holds `recordings`."""
+    """Folder of files {digit}_{speaker}_{take}.wav, or the folder that contains `recordings`."""
     num_train: int = Field(default=3000, ge=1)
-    """Training utterances."""
+    """Number of training utterances."""
     seed: int = Field(default=0, ge=0)
-    """Another seed joins the recordings differently."""
+    """Seed that determines how recordings are joined."""
     tokens: TokenKind = "words"
-    """What the recognizer writes: characters, words, pieces of words learned from the training texts (unigram
-    or bpe), or those of a tokens.txt or SentencePiece .model.
+    """Output tokens: characters, words, subword units learned from the training texts (unigram or bpe), or
+    the path of a tokens.txt or SentencePiece .model.
     """
     batch_seconds: float = Field(default=50.0, gt=0)
-    """Seconds of speech in a training batch of one rank."""
+    """Seconds of speech per training batch and rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,14 @@ class Take:
 
     @property
     def split(self) -> Split:
-        """Takes 0 to 4 are for testing, 5 to 9 for validation."""
+        """The split: takes 0 to 4 are for testing, 5 to 9 for validation."""
         if self.take < 5:
             return "test"
         return "valid" if self.take < 10 else "train"
 
 
 class Digits(CorpusTask):
-    """Three to six digits of one speaker. Test and validation use each of their recordings exactly once."""
+    """Utterances of 3 to 6 digits by one speaker. Test and validation use each recording exactly once."""
 
     name = "digits"
     Options = DigitsOptions
@@ -97,7 +97,7 @@ def _sha256(path: Path) -> str:
 
 
 def find_takes(path: Path) -> list[Take]:
-    """The recordings in ``path`` or its folder ``recordings``, in the order of their names."""
+    """Find the recordings in ``path`` or its subfolder ``recordings``, sorted. Raises ``TaskError``."""
     if why := refusal(path, "folder"):
         raise TaskError(f"`path` must be a folder of recordings, but {why}.")
     folder = path / "recordings" if (path / "recordings").is_dir() else path
@@ -109,12 +109,12 @@ def find_takes(path: Path) -> list[Take]:
         raise TaskError(
             f"`path` must hold recordings named {{digit}}_{{speaker}}_{{take}}.wav, "
             f"but {str(folder)!r} has none instead. "
-            "Get them from github.com/Jakobovski/free-spoken-digit-dataset."
+            "Download them from github.com/Jakobovski/free-spoken-digit-dataset."
         )
     if missing := [split for split in SPLITS if split not in {take.split for take in takes}]:
         raise TaskError(
             f"`path` must hold takes 0 to 4, 5 to 9 and later ones, but {str(folder)!r} has none "
-            f"for {' and '.join(missing)} instead. Get the whole dataset."
+            f"for {' and '.join(missing)} instead. Download the whole dataset."
         )
     return takes
 
@@ -139,7 +139,7 @@ def _make(folder: Path, takes: list[Take], options: DigitsOptions, report: Progr
 
 
 def _plan(takes: list[Take], split: Split, options: DigitsOptions) -> list[list[Take]]:
-    """The recordings of each utterance of ``split``."""
+    """Choose the recordings of each utterance of ``split``."""
     rng = random.Random(f"{options.seed}/{split}")
     mine = [take for take in takes if take.split == split]
     by_speaker = {speaker: [take for take in mine if take.speaker == speaker] for speaker in speakers(mine)}
@@ -150,16 +150,16 @@ def _plan(takes: list[Take], split: Split, options: DigitsOptions) -> list[list[
 
 
 def speakers(takes: Sequence[Take]) -> list[str]:
-    """Who speaks, in alphabetical order."""
+    """The speakers of ``takes``, sorted."""
     return sorted({take.speaker for take in takes})
 
 
 def partition(takes: Sequence[Take], rng: random.Random) -> list[list[Take]]:
-    """Shuffle and divide into groups of 3 to 6, each of ``takes`` in one."""
+    """Partition shuffled ``takes`` into groups of 3 to 6. Raises ``TaskError`` if there are too few."""
     if len(takes) < _FEWEST:
         raise TaskError(
             f"`path` must hold at least {_FEWEST} {takes[0].split} recordings of {takes[0].speaker!r}, "
-            f"but has {len(takes)} instead. Add some or take the speaker out."
+            f"but has {len(takes)} instead. Add more, or remove the speaker."
         )
     left = rng.sample(takes, len(takes))
     groups = []
@@ -172,7 +172,7 @@ def partition(takes: Sequence[Take], rng: random.Random) -> list[list[Take]]:
 
 
 def _join(id: str, parts: list[Take], decode: Callable[[Path], Tensor], rng: random.Random) -> Clip:
-    """The recordings one behind the other, with a slightly noisy pause before, between and after them."""
+    """Concatenate recordings, with a slightly noisy pause before, between and after them."""
     spoken = [decode(take.path) for take in parts]
     loudness = float(torch.cat(spoken).square().mean().sqrt())
     noise = torch.Generator().manual_seed(rng.getrandbits(63))
@@ -198,6 +198,6 @@ def _decode(path: Path) -> Tensor:
         samples, rate = soundfile.read(system_name(path), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise TaskError(
-            f"`{path}` must be a recording, but cannot be decoded: {reason(error)}. Get it again."
+            f"`{path}` must be a recording, but cannot be decoded: {reason(error)}. Download it again."
         ) from error
     return resample(torch.from_numpy(samples).mean(dim=1), rate)

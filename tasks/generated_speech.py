@@ -1,6 +1,6 @@
-"""Sentences spoken by eSpeak NG, in noise: a corpus that anyone has in a minute.
+"""Speech synthesized by eSpeak NG, with noise: a corpus that anyone can make in a minute.
 
-No sentence and no voice of one split occurs in another.
+Splits share neither sentences nor voices.
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ from tasks.files.cache import digest, make_once
 from tasks.options import CorpusOptions
 from tasks.store.manifest_folder import Clip, write_split
 from tasks.synthesis import commands, stories
-from tasks.synthesis.espeak import Line, SpeechError, speak
+from tasks.synthesis.espeak import Prompt, SpeechError, speak
 from tasks.synthesis.voices import DIALECTS, VARIANTS
 
 VERSION = 2
-"""Raise it when the same options give another corpus."""
+"""Raise it when the same options yield another corpus."""
 
 SENTENCES = {"commands": commands.sentences, "stories": stories.sentences}
 _TEST_SHARE, _VALID_SHARE = 0.25, 0.1
-"""Of the sentences; the others are for training."""
+"""Shares of the sentences; the rest is for training."""
 
 Speech = tuple[int, bytes]
-"""Sampling rate, and 16-bit samples."""
+"""Sampling rate and 16-bit samples."""
 
 
 class GeneratedSpeechOptions(CorpusOptions):
     """Options of generated speech."""
 
     text: Literal["commands", "stories"] = "commands"
-    """What is said: commands to a home (166 words), or sentences of all sorts (3,500 words)."""
+    """Source of the sentences: home-automation commands (166 words), or stories (3,500 words)."""
     num_train: int = Field(default=3000, ge=20)
-    """Training utterances."""
+    """Number of training utterances."""
     num_valid: int = Field(default=300, ge=1)
-    """Validation utterances."""
+    """Number of validation utterances."""
     num_test: int = Field(default=600, ge=1)
-    """Test utterances."""
+    """Number of test utterances."""
     snr: tuple[float, float] = (15.0, 30.0)
-    """Speech over noise, in dB: from, to."""
+    """Signal-to-noise ratio in dB: minimum, maximum."""
     rt60: tuple[float, float] | None = None
-    """Reverberation times of the rooms in seconds: from, to. None: no echo."""
+    """Reverberation time (RT60) in seconds: minimum, maximum. None: no reverberation."""
     seed: int = Field(default=0, ge=0)
-    """Another seed is another corpus."""
+    """Seed of the corpus."""
 
     @field_validator("snr", "rt60")
     @classmethod
@@ -75,24 +75,24 @@ class GeneratedSpeechOptions(CorpusOptions):
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """How an utterance is made: the line that is spoken, and what is done to its audio."""
+    """Parameters of an utterance: the prompt that is spoken, and the processing of its audio."""
 
-    line: Line
+    prompt: Prompt
     noise_db: float
-    """Speech over noise."""
+    """Signal-to-noise ratio in dB."""
     noise_slope: float
-    """The noise's power falls with frequency to this power: 0 is white, 1 is pink."""
+    """Spectral exponent of the noise, whose power falls as 1 / f ** slope: 0 is white, 1 is pink."""
     peak_db: float
-    """The loudest sample of the speech, below full scale."""
+    """Peak level of the speech in dB relative to full scale."""
     silence: tuple[float, float]
-    """Seconds before and after."""
+    """Seconds of silence before and after."""
     noise_seed: int
     rt60: float | None
-    """Seconds in which the room's echo falls by 60 dB."""
+    """Reverberation time: seconds in which the echo decays by 60 dB."""
 
 
 class GeneratedSpeech(CorpusTask):
-    """The default task."""
+    """The default task: synthesized sentences."""
 
     name = "generated-speech"
     Options = GeneratedSpeechOptions
@@ -116,10 +116,10 @@ def _make(folder: Path, options: GeneratedSpeechOptions, report: ProgressCallbac
     recipes = {
         split: [_draw(text, split, i, options) for i, text in enumerate(texts[split])] for split in SPLITS
     }
-    lines = [recipe.line for split in SPLITS for recipe in recipes[split]]
+    prompts = [recipe.prompt for split in SPLITS for recipe in recipes[split]]
     try:
-        with closing(speak(lines)) as speech:
-            spoken = _counted(speech, len(lines), report)
+        with closing(speak(prompts)) as speech:
+            spoken = _counted(speech, len(prompts), report)
             for split in SPLITS:
                 write_split(folder, split, _utterances(split, recipes[split], spoken))
     except SpeechError as error:
@@ -138,7 +138,13 @@ def _counted(spoken: Iterable[Speech], total: int, report: ProgressCallback) -> 
 
 
 def choose_texts(sentences: list[str], numbers: dict[Split, int], seed: int) -> dict[Split, list[str]]:
-    """So many texts for each split, none of which another split has; every word occurs in a training text."""
+    """Choose the given number of texts for each split.
+
+    Splits share no text, and every word of the others occurs in a training text.
+
+    Raises:
+        TaskError: If there are too few training texts for that.
+    """
     pools = _divide(sentences, seed)
     train = _repeat(pools["train"], numbers["train"])
     known = {word for text in train for word in text.split()}
@@ -148,7 +154,7 @@ def choose_texts(sentences: list[str], numbers: dict[Split, int], seed: int) -> 
         if not pool:
             raise TaskError(
                 f"`num_train` must be large enough to contain the words of some {split} sentence, "
-                f"but is {numbers['train']} instead. Give more."
+                f"but is {numbers['train']} instead. Increase it."
             )
         texts[split] = _repeat(pool, numbers[split])
     return texts
@@ -172,7 +178,7 @@ def _draw(text: str, split: Split, number: int, options: GeneratedSpeechOptions)
     rng = random.Random(f"{options.seed}/{split}/{number}")
     voice = f"{rng.choice(DIALECTS)}+{rng.choice(VARIANTS[split])}"
     return _Recipe(
-        line=Line(text, voice, words_per_minute=rng.randint(120, 175), pitch=rng.randint(20, 80)),
+        prompt=Prompt(text, voice, words_per_minute=rng.randint(120, 175), pitch=rng.randint(20, 80)),
         noise_db=rng.uniform(*options.snr),
         noise_slope=rng.uniform(0, 1.5),
         peak_db=rng.uniform(-15, -1),
@@ -183,18 +189,18 @@ def _draw(text: str, split: Split, number: int, options: GeneratedSpeechOptions)
 
 
 def _utterance(id: str, recipe: _Recipe, speech: Speech) -> Clip:
-    line = recipe.line
+    prompt = recipe.prompt
     about = {
-        "pitch": line.pitch,
-        "words_per_minute": line.words_per_minute,
+        "pitch": prompt.pitch,
+        "words_per_minute": prompt.words_per_minute,
         "noise_db": round(recipe.noise_db, 2),
         **({} if recipe.rt60 is None else {"rt60": round(recipe.rt60, 3)}),
     }
-    return Clip(id, line.text, _finish(speech, recipe), speaker=line.voice, about=about)
+    return Clip(id, prompt.text, _finish(speech, recipe), speaker=prompt.voice, about=about)
 
 
 def _finish(speech: Speech, recipe: _Recipe) -> Tensor:
-    """Speech in a room and noise, between silences: the samples at 16 kHz."""
+    """Add silence, reverberation and noise to speech, at 16 kHz."""
     rate, pcm = speech
     samples = resample(torch.from_numpy(np.frombuffer(pcm, np.int16) / np.float32(32768)), rate)
     samples = _trim(samples)
@@ -208,7 +214,7 @@ def _finish(speech: Speech, recipe: _Recipe) -> Tensor:
 
 
 def _trim(samples: Tensor) -> Tensor:
-    """Without the synthesizer's own silence, which is always the same."""
+    """Remove the synthesizer's own silence, which is always the same."""
     loud = torch.nonzero(samples.abs() > 0.01 * samples.abs().max())
     if len(loud) == 0:
         raise SpeechError("eSpeak NG must speak, but gave silence instead. Reinstall espeakng-loader.")
@@ -216,8 +222,8 @@ def _trim(samples: Tensor) -> Tensor:
 
 
 def echo_of(rt60: float, seed: int) -> Tensor:
-    """The impulse response of a room: direct sound, and a third of its energy in a tail that falls by 60 dB
-    in ``rt60`` seconds.
+    """Generate the impulse response of a room: direct sound, and a third of its energy in a tail that decays
+    by 60 dB in ``rt60`` seconds.
     """
     size = round(rt60 * SAMPLE_RATE)
     tail = np.random.default_rng(seed).standard_normal(size) * 10 ** (-3 * np.arange(size) / size)
@@ -226,8 +232,8 @@ def echo_of(rt60: float, seed: int) -> Tensor:
 
 
 def _noise(size: int, recipe: _Recipe) -> Tensor:
-    """Noise of power 1."""
-    # Made a little longer: transforms of such lengths are quick.
+    """Generate noise of unit power."""
+    # Made a little longer: Fourier transforms of such lengths are fast.
     longer = -(-size // 1024) * 1024
     white = np.random.default_rng(recipe.noise_seed).standard_normal(longer)
     frequency = np.maximum(np.arange(longer // 2 + 1), 1)

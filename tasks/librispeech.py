@@ -1,4 +1,4 @@
-"""LibriSpeech (Panayotov et al., 2015; openslr.org/12): read English, 960 hours, or 100 of them."""
+"""LibriSpeech (Panayotov et al., 2015; openslr.org/12): 960 hours of read English, or 100 of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from supernet.system.files import refusal
 from supernet.task import SPLITS, Split, TaskError
 from tasks.converted import ConvertedTask
 from tasks.files.problems import Problem
-from tasks.listing.entries import Entry, Listed, Source, numbered_lines
+from tasks.listing.entries import Entries, Entry, Source, numbered_lines
 from tasks.options import CorpusOptions
 
 Parts = tuple[str, ...]
@@ -21,21 +21,21 @@ class LibriSpeechOptions(CorpusOptions):
     """Options of LibriSpeech."""
 
     path: Path = Path("LibriSpeech")
-    """The folder with train-clean-100, dev-clean and so on."""
+    """Folder with train-clean-100, dev-clean and so on."""
     train: Parts = Field(default=("train-clean-100", "train-clean-360", "train-other-500"), min_length=1)
-    """Parts to train on: 960 hours; train-clean-100 alone is the 100-hour task."""
+    """Parts to train on, by default 960 hours; train-clean-100 alone is the 100-hour task."""
     valid: Parts = Field(default=("dev-clean", "dev-other"), min_length=1)
     """Parts for validation."""
     test: Parts = Field(default=("test-clean", "test-other"), min_length=1)
     """Parts for testing."""
     batch_seconds: float = Field(default=150.0, gt=0)
-    """Seconds of speech in a training batch of one rank."""
+    """Seconds of speech per training batch and rank."""
 
 
 class LibriSpeech(ConvertedTask):
-    """The corpus as it is unpacked: PART/SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt beside FLAC files.
+    """The corpus as unpacked: PART/SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt beside FLAC files.
 
-    Transcripts become lower case, as the field reports them; they have letters, apostrophes and spaces alone.
+    Transcripts are converted to lower case; they consist of letters, apostrophes and spaces.
     """
 
     name = "librispeech"
@@ -61,7 +61,7 @@ class LibriSpeech(ConvertedTask):
         return Source(tuple(files), lambda: _read(parts), settings=(names,))
 
 
-_GET = "Unpack them from openslr.org/12, and name the folder with --set task.path=FOLDER."
+_GET = "Unpack them from openslr.org/12, and give the folder with --set task.path=FOLDER."
 
 
 def _check(root: Path, parts: list[Path]) -> None:
@@ -76,12 +76,12 @@ def _check(root: Path, parts: list[Path]) -> None:
     if missing:
         there = sorted(folder.name for folder in root.iterdir() if folder.is_dir())
         raise TaskError(
-            f"`path` must hold every part that is asked for, but {str(root)!r} lacks {', '.join(missing)}. "
-            f"Unpack them, or name others of {', '.join(there)} as in --set task.train=[train-clean-100]."
+            f"`path` must hold every requested part, but {str(root)!r} lacks {', '.join(missing)}. "
+            f"Unpack them, or choose others of {', '.join(there)} as in --set task.train=[train-clean-100]."
         )
 
 
-def _read(parts: list[tuple[Split, Path]]) -> Listed:
+def _read(parts: list[tuple[Split, Path]]) -> Entries:
     for split, part in parts:
         for chapter in _chapters(part):
             yield from _chapter(split, part, chapter)
@@ -95,7 +95,7 @@ def _transcripts(chapter: Path) -> Path:
     return chapter / f"{chapter.parent.name}-{chapter.name}.trans.txt"
 
 
-def _chapter(split: Split, part: Path, chapter: Path) -> Listed:
+def _chapter(split: Split, part: Path, chapter: Path) -> Entries:
     file, heard = _transcripts(chapter), set[str]()
     for number, line in _lines(file):
         id, _, text = line.strip().partition(" ")

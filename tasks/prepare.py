@@ -1,4 +1,4 @@
-"""``python -m tasks.prepare librispeech --path … --out …``: a manifest folder, made once and checked."""
+"""``supernet prepare librispeech --path … --out …``: convert a corpus to a validated manifest folder."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from supernet.settings.names import plugin_names
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         name="prepare",
-        description="Make the manifests of a corpus, look at every utterance, and list every problem. "
-        "`--task OUT` trains on the outcome.",
+        description="Convert a corpus to manifests, validate every utterance, and list every problem. "
+        "Train on the result with `--task OUT`.",
     )
     parser.add_argument(
-        "task", metavar="NAME|PATH", help=f"{', '.join(plugin_names('task'))}, or the path of your own corpus"
+        "task", metavar="NAME|PATH", help=f"{', '.join(plugin_names('task'))}, or the path of a custom corpus"
     )
-    parser.add_argument("--path", metavar="PATH", help="where the corpus lies")
+    parser.add_argument("--path", metavar="PATH", help="path of the corpus")
     parser.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="a new folder")
     add_set_option(parser, "an option of the task, such as train=[train-clean-100]", "a=b")
     parser.add_argument(
-        "--decode", action="store_true", help="decode all audio, too, instead of reading its headers; slow"
+        "--decode", action="store_true", help="decode all audio instead of reading headers only; slow"
     )
     return parser
 

@@ -11,18 +11,18 @@ from supernet.system.files import refusal
 from supernet.task import Split, TaskError
 from tasks.converted import ConvertedTask
 from tasks.files.problems import Problem
-from tasks.listing.entries import Entry, Listed, Source, numbered_lines, seconds
+from tasks.listing.entries import Entries, Entry, Source, numbered_lines, parse_seconds
 from tasks.options import CorpusOptions
 
-_GET = "Unpack it from openslr.org/19, and name the folder with --set task.path=FOLDER."
+_GET = "Unpack it from openslr.org/19, and give the folder with --set task.path=FOLDER."
 FOLDERS: dict[str, Split] = {"train": "train", "dev": "valid", "test": "test"}
 
 _IGNORED = "ignore_time_segment_in_scoring"
 _GAP = "inter_segment_gap"
 
-# Comments such as (2), which numbers pronunciations, and sounds that nobody said: {NOISE}, [NOISE], <sil>.
+# Comments such as (2), which number pronunciations, and sounds that are not speech: {NOISE}, [NOISE], <sil>.
 _NO_SPEECH = re.compile(r"\([^)]*\)|\{[^}]*\}|\[[^\]]*\]|<sil>", re.IGNORECASE)
-# A word that was not understood, with the suffix that would else be joined to the word before.
+# An unintelligible word, with its suffix, which would otherwise be joined to the preceding word.
 _UNKNOWN = re.compile(r"<unk>( '\w+)?", re.IGNORECASE)
 _SUFFIX = re.compile(r"(?<=\w) (?='\w)")
 _PREFIX = re.compile(r"(?<!\S)' (?=\w)")
@@ -32,13 +32,13 @@ class Tedlium2Options(CorpusOptions):
     """Options of TED-LIUM."""
 
     path: Path = Path("TEDLIUM_release2")
-    """The folder with train, dev and test: sph and stm in each."""
+    """Folder with train, dev and test, each with sph and stm."""
     batch_seconds: float = Field(default=150.0, gt=0)
-    """Seconds of speech in a training batch of one rank."""
+    """Seconds of speech per training batch and rank."""
 
 
 class Tedlium2(ConvertedTask):
-    """The corpus as it is unpacked: {train,dev,test}/stm/TALK.stm beside sph/TALK.sph, in its own splits."""
+    """The corpus as unpacked, in its own splits: {train,dev,test}/stm/TALK.stm beside sph/TALK.sph."""
 
     name = "tedlium2"
     Options = Tedlium2Options
@@ -59,8 +59,8 @@ class Tedlium2(ConvertedTask):
 
 
 def normalize(text: str) -> str:
-    """A transcript as the field scores it: lower case, suffixes joined (``it 's`` becomes ``it's``), without
-    marks of sounds, pronunciations and words that were not understood.
+    """Normalize a transcript as is usual for scoring: convert it to lower case, join suffixes (``it 's``
+    becomes ``it's``), and remove the marks of sounds, pronunciations and unintelligible words.
     """
     text = " ".join(_NO_SPEECH.sub(" ", text).lower().split())
     text = " ".join(_UNKNOWN.sub(" ", text).split())
@@ -71,7 +71,7 @@ def _transcripts(folder: Path) -> list[Path]:
     return sorted((folder / "stm").glob("*.stm"))
 
 
-def _read(root: Path) -> Listed:
+def _read(root: Path) -> Entries:
     for name, split in FOLDERS.items():
         talks = set[str]()
         for file in _transcripts(root / name):
@@ -84,11 +84,17 @@ def _read(root: Path) -> Listed:
                 yield Problem(split, audio.stem, "audio without text", str(audio), "no transcript in stm")
 
 
-def _segment(line: str, split: Split, audio: Path, where: str) -> Listed:
-    """``talk channel speaker start end [<label>] text``: NIST's segment time marks."""
+def _segment(line: str, split: Split, audio: Path, where: str) -> Entries:
+    """Parse a line ``talk channel speaker start end [<label>] text`` of NIST's segment time marks."""
     fields = line.split()
     try:
-        talk, _, speaker, start, end = fields[0], fields[1], fields[2], seconds(fields[3]), seconds(fields[4])
+        talk, _, speaker, start, end = (
+            fields[0],
+            fields[1],
+            fields[2],
+            parse_seconds(fields[3]),
+            parse_seconds(fields[4]),
+        )
     except (IndexError, ValueError):
         yield Problem(
             split, fields[0], "bad line", where, "must begin with talk, channel, speaker, start, end"
@@ -111,5 +117,5 @@ def _segment(line: str, split: Split, audio: Path, where: str) -> Listed:
 
 
 def _is_label(field: str) -> bool:
-    """Whether it is like <o,f0,male>, <F0_M> or <NA>, which stands before the text."""
+    """Whether it is a label such as <o,f0,male>, <F0_M> or <NA>, which precedes the text."""
     return field.startswith("<") and field.lower() not in ("<unk>", "<sil>")

@@ -1,6 +1,6 @@
-"""The header of a file of audio, and whether the file is as long as it promises.
+"""Headers of audio files, and the detection of truncated files.
 
-libsndfile takes a file that breaks off for a shorter one; its text would be that of more than is heard.
+libsndfile takes a truncated file for a shorter one; its text would then cover more than its audio.
 """
 
 from __future__ import annotations
@@ -18,32 +18,41 @@ from tasks.files.members import Member, MemberFile
 from tasks.files.problems import Unusable
 
 _SLACK = 64
-"""Bytes that may be missing: some programs count their header, or a byte that only fills up."""
+"""Number of bytes that may be missing: some programs count their header, or a padding byte."""
 
 _STREAMED = 0x7FFF_0000
-"""Bytes from which on a length is none: programs that write into a pipe do not know it yet."""
+"""Lengths from here on are placeholders: programs that write to a pipe do not know the length yet."""
 
 _LENGTHS = re.compile(r"^ *(?:data|SSND|BODY|Data Size|riff) *: (\d+) \(should be (\d+)\)", re.M)
-"""Two lengths in libsndfile's log of a WAV, AIFF, SVX, AU or W64 file: what it says, and what is there."""
+"""Declared and actual length in libsndfile's log of a WAV, AIFF, SVX, AU or W64 file."""
 
 _FRAMES = re.compile(r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)")
-"""The same of RF64."""
+"""Actual and declared length in its log of an RF64 file."""
 
 _VOC = re.compile(r"^Seems to be a truncated file\.$", re.M)
 
 _UNKNOWN = 2**40
-"""Samples from which on their number is none."""
+"""Numbers of samples from here on are placeholders."""
 
 _LAST = 10 * 1152
-"""Samples: the last frames of an MP3."""
+"""Samples in the last frames of an MP3."""
 
 _PAGE, _LONGEST_PAGE = b"OggS", 27 + 255 + 255 * 255
 
 
 def read_header(path: Path, member: Member | None, decode: bool) -> Any:
-    """What soundfile says of ``path``, or of its ``member``: ``frames``, ``samplerate``, ``channels``.
+    """Read the header of an audio file.
 
-    Raises ``Unusable`` where the file breaks off, also in what only decoding tells if ``decode``.
+    Args:
+        path: The file, or a tar.
+        member: The member of the tar that is the file.
+        decode: Whether to decode the file, which finds truncation that does not show otherwise.
+
+    Returns:
+        soundfile's description, with ``frames``, ``samplerate`` and ``channels``.
+
+    Raises:
+        Unusable: If the file cannot be read or is truncated.
     """
     name = f"{path}:{member.name}" if member else str(path)
     size = member.size if member else path.stat().st_size
@@ -54,20 +63,20 @@ def read_header(path: Path, member: Member | None, decode: bool) -> Any:
                 file = stack.enter_context(BufferedReader(MemberFile(file, member)))
             audio: Any = file if member else system_name(path)
             header = soundfile.info(audio)
-            is_cut = _is_cut(header, file, size)
+            is_truncated = _is_truncated(header, file, size)
             file.seek(0)
-            if is_cut or header.frames != _num_found(audio, header, decode):
-                what = f"breaks off after {header.duration:.2f} s or less"
-                raise Unusable("unreadable", f"'{name}' {what}: the file ends before its audio does")
+            if is_truncated or header.frames != _num_found(audio, header, decode):
+                what = f"is truncated after at most {header.duration:.2f} s of audio"
+                raise Unusable("unreadable", f"'{name}' {what}")
     except (soundfile.LibsndfileError, OSError) as error:
-        # The library's own words name what it was given, which for a member is an object of ours.
+        # The library's own message names what it was given, which for a member is one of our objects.
         why = getattr(error, "error_string", "") or error
         raise Unusable("unreadable", f"'{name}' must be audio that libsndfile reads: {why}") from error
     return header
 
 
-def _is_cut(header: Any, file: BinaryIO, size: int) -> bool:
-    """Whether the end is missing, as far as that shows without decoding."""
+def _is_truncated(header: Any, file: BinaryIO, size: int) -> bool:
+    """Whether the end of the file is missing, as far as that shows without decoding."""
     log = header.extra_info
     if header.format == "OGG":
         return _ends_within_a_page(file, size)
@@ -79,7 +88,7 @@ def _is_cut(header: Any, file: BinaryIO, size: int) -> bool:
 
 
 def _num_found(audio: Any, header: Any, decode: bool) -> int:
-    """Samples of a channel that are there; without ``decode`` the last one stands for those before it."""
+    """Count the samples per channel that can be read; without ``decode``, only the last ones are tried."""
     with soundfile.SoundFile(audio) as file:
         if header.format in ("FLAC", "MP3") and 0 < header.frames < _UNKNOWN and not _has_last(file):
             return 0
@@ -90,8 +99,8 @@ def _num_found(audio: Any, header: Any, decode: bool) -> int:
 
 
 def _has_last(file: Any) -> bool:
-    """Whether the last samples can be read; decoding alone may make up what is missing."""
-    # Frames of MP3 refer to some before them: the decoder complains where it has not seen these.
+    """Whether the last samples can be read; decoding from the start may conceal missing ones."""
+    # MP3 frames refer to earlier ones: the decoder complains unless it has read those.
     count = min(file.frames, _LAST if file.format == "MP3" else 1)
     try:
         file.seek(file.frames - count)
@@ -101,7 +110,7 @@ def _has_last(file: Any) -> bool:
 
 
 def _ends_within_a_page(file: BinaryIO, size: int) -> bool:
-    """Whether an Ogg file's last page (RFC 3533) is not whole."""
+    """Whether the last page (RFC 3533) of an Ogg file is incomplete."""
     start = max(0, size - _LONGEST_PAGE - len(_PAGE))
     file.seek(start)
     tail = file.read(size - start)
@@ -111,14 +120,14 @@ def _ends_within_a_page(file: BinaryIO, size: int) -> bool:
     num_segments = tail[at + 26] if len(tail) > at + 26 else 255
     segments = tail[at + 27 : at + 27 + num_segments]
     end = at + 27 + num_segments + sum(segments)
-    # What follows the page may be a tag of another kind, but no beginning of a page.
+    # The page may be followed by a tag of another kind, but not by the beginning of a page.
     return (
         len(segments) < num_segments or end > len(tail) or tail[end : end + 4] in (b"O", b"Og", b"Ogg", _PAGE)
     )
 
 
 def _size_of_nist(file: BinaryIO) -> int:
-    """Bytes that a NIST file has by its header, as far as that says."""
+    """The size in bytes that the header of a NIST file declares; 0 if it does not."""
     file.seek(0)
     head = file.read(1024)
     numbers = dict(re.findall(rb"^(\w+) -i (\d+)", head, re.M))

@@ -1,4 +1,4 @@
-"""A manifest folder, made once and checked."""
+"""The command ``prepare``: convert a corpus to a validated manifest folder."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from tasks.store.summary import read_summary
 from tasks.store.usable import check_share
 
 MOST_CHARACTERS = 24
-"""How many characters of a split the table shows."""
+"""Characters of a split that the table shows at most."""
 
 
 def prepare(args: argparse.Namespace) -> None:
-    """The command ``prepare``."""
+    """Run the command."""
     task, out = _task(args), args.out
     with progress() as report:
         summary = _make(task, out, args.decode, report)
     console.print(summary_table(summary, str(out)))
     with progress() as report:
         preview = Preview([], [])
-        if all(_sizes(summary).values()):  # else the table has said it
+        if all(_sizes(summary).values()):  # empty splits are refused below
             preview = preview_training(out, task.options, report)
     if preview.skipped:
         write_skipped(out, preview.skipped)
@@ -56,7 +56,7 @@ def prepare(args: argparse.Namespace) -> None:
         note(line)
     if refused := preview.refusals or _refusals(summary, out, task.options.max_skipped):
         raise TaskError("\n".join(f"{line} All of them: {_lists(out, preview)}." for line in refused))
-    say_next((command("train", "--task", out, *_also_of_a_training(args.settings)), "a training on it"))
+    say_next((command("train", "--task", out, *_training_options(args.settings)), "train on it"))
 
 
 def _task(args: argparse.Namespace) -> ConvertedTask:
@@ -64,7 +64,7 @@ def _task(args: argparse.Namespace) -> ConvertedTask:
     if args.path is not None:
         data["path"] = args.path
     for setting in args.settings:
-        # As a training has it, too.
+        # With the prefix, it is written as for training.
         data = merge(data, parse_set(setting.removeprefix("task.")))
     problems: list[str] = []
     kls, options = load_plugin("task", data, problems)
@@ -73,24 +73,24 @@ def _task(args: argparse.Namespace) -> ConvertedTask:
     task = kls(options)
     if not isinstance(task, ConvertedTask):
         raise TaskError(
-            f"`NAME` must be a corpus that lies on the disk, but '{kls.name}' is made while training."
+            f"`NAME` must be a corpus on the disk, but '{kls.name}' is made by the training itself."
         )
     if isinstance(task, Manifest) and task.is_lhotse:
         raise TaskError(
-            f"`PATH` must be another form than Lhotse's cuts; give '{task.path}' to --task as it is."
+            f"`PATH` must be in another format than Lhotse's cuts; pass '{task.path}' to --task directly."
         )
     return task
 
 
-def _also_of_a_training(settings: Sequence[str]) -> list[str]:
-    """Options for a training with those of ``settings`` that are not about the corpus's own form."""
+def _training_options(settings: Sequence[str]) -> list[str]:
+    """Options that apply ``settings`` to training, but for those about the corpus's own format."""
     named = [setting.removeprefix("task.") for setting in settings]
     kept = [one for one in named if re.split("[.=]", one)[0] in CorpusOptions.model_fields]
     return [word for one in kept for word in ("--set", f"task.{one}")]
 
 
 def _make(task: ConvertedTask, out: Path, decode: bool, report: ProgressCallback) -> Mapping[str, Any]:
-    """The summary of ``out``, which is made unless it is there already, of the same listing."""
+    """Make ``out`` unless it exists and is of the same listing, and return its summary."""
     summary = read_summary(out)
     if out.exists() and (summary is None or summary["made_from"] != task.source.digest or is_outdated(out)):
         raise TaskError(
@@ -108,22 +108,22 @@ def _make(task: ConvertedTask, out: Path, decode: bool, report: ProgressCallback
 
 
 def _check_place(out: Path) -> None:
-    """Raise ``TaskError`` where ``out`` cannot be made."""
-    # A link that leads nowhere is no folder, and nothing can be put in its place.
-    why = "it is a link to what is not there" if out.is_symlink() and not out.exists() else ""
+    """Raise ``TaskError`` if ``out`` cannot be made."""
+    # A dangling link is not a folder, and cannot be replaced by one.
+    why = "it is a dangling link" if out.is_symlink() and not out.exists() else ""
     if why := why or why_not_writable(out.resolve().parent):
         raise TaskError(f"`--out` must be a new folder, but '{out}' cannot be made: {why}.")
 
 
 def _keep_others(before: Path, folder: Path) -> None:
-    """Copy whatever else somebody keeps in the folder ``before`` into ``folder``."""
+    """Copy other files that are kept in the folder ``before`` into ``folder``."""
     for other in before.iterdir():
         if not (place := folder / other.name).exists():
             (shutil.copytree if other.is_dir() else shutil.copy2)(other, place)
 
 
 def _sizes(summary: Mapping[str, Any]) -> Counter[str]:
-    """Utterances of each split."""
+    """Number of utterances of each split."""
     sizes: Counter[str] = Counter({split: 0 for split in SPLITS})
     for row in summary["rows"]:
         sizes[row["split"]] += row["utterances"]
@@ -131,7 +131,7 @@ def _sizes(summary: Mapping[str, Any]) -> Counter[str]:
 
 
 def _refusals(summary: Mapping[str, Any], out: Path, most: float) -> list[str]:
-    """Why a training would refuse splits of which there is nothing, or too little."""
+    """Reasons why training would refuse splits of which nothing, or too little, is left."""
     refused, skipped, sizes = [], left_out(out), _sizes(summary)
     for split in SPLITS:
         unusable = [one for one in skipped if one.split == split]
@@ -147,7 +147,7 @@ def _lists(out: Path, preview: Preview) -> str:
 
 
 def summary_table(summary: Mapping[str, Any], title: str) -> Fitted:
-    """Splits, and their parts where they have some, in rows."""
+    """Make a table with a row for each split, or each part of it."""
     table = Fitted(title, boxed=True)
     for name in ("split", "utterances", "hours", "speakers", "Hz", "characters"):
         table.add_column(name, left=name in ("split", "characters"), wraps=name in ("split", "Hz"))
@@ -164,20 +164,20 @@ def summary_table(summary: Mapping[str, Any], title: str) -> Fitted:
 
 
 def _characters(text: str) -> str:
-    """How many, and which; the first of them, where they are many. The summary on disk has all."""
+    """The number of characters and the first of them; the summary on the disk has all."""
     return f"{len(text)}: {text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + '…'}"
 
 
 def _rates(rates: Mapping[str, int]) -> str:
-    """The rates, with the number of utterances where they are several."""
+    """The sampling rates, with the number of utterances of each if there are several."""
     if len(rates) == 1:
         return next(iter(rates))
     return " ".join(f"{rate} ({number:,})" for rate, number in rates.items())
 
 
 def problems_table(summary: Mapping[str, Any], out: Path, previewed: Sequence[Skipped] = ()) -> Fitted:
-    """How many problems of each kind there are, each with the first of them; and how many utterances a
-    training would leave out besides, as their lengths and texts tell.
+    """Make a table of the number of problems of each kind, with the first of each, and of the utterances that
+    training would leave out in addition because of their durations and texts.
     """
     lists = f"{out / PROBLEMS}{f' and {SKIPPED}' if previewed else ''}"
     first: dict[tuple[str, str], Any] = {}
@@ -190,8 +190,8 @@ def problems_table(summary: Mapping[str, Any], out: Path, previewed: Sequence[Sk
         consequence = "not read" if example.kind == "left aside" else consequence
         rows.append((row["kind"], row["split"], f"{row['number']:,}", consequence))
         examples.append(f"{row['kind']}, {row['split']}: {example.where}: {example.what}")
-    for (split, kind), some in groupby(previewed, key=lambda one: (one.split, one.reason.partition(":")[0])):
-        one, *others = some
+    for (split, kind), group in groupby(previewed, key=lambda one: (one.split, one.reason.partition(":")[0])):
+        one, *others = group
         rows.append((kind, split, f"{1 + len(others):,}", "left out"))
         examples.append(f"{kind}, {split}: {one.id}: {one.reason}")
     table = Fitted(f"problems, all in {lists}", "\n".join(["The first of each:", *examples]), boxed=True)

@@ -1,5 +1,5 @@
-"""The user's cache: folders that are complete or absent, whoever is interrupted and however many processes
-make them. Imports nothing heavy.
+"""The user's cache: folders that are either complete or absent, even if processes are interrupted or several
+make the same folder. Fast to import.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ VARIABLE = "SUPERNET_CACHE"
 
 
 def default_folder() -> Path:
-    """Where corpora and features are kept, from whatever folder a command is given: ``$SUPERNET_CACHE``, or
-    else ``supernet`` in ``$XDG_CACHE_HOME``, which is ``~/.cache`` where it is not set (XDG Base Directory
-    Specification 0.8). Raises ``UserError`` where there is no home.
+    """The folder for corpora and features, whatever the working folder: ``$SUPERNET_CACHE``, or else
+    ``supernet`` in ``$XDG_CACHE_HOME``, by default ``~/.cache`` (XDG Base Directory Specification 0.8).
+
+    Raises:
+        UserError: If the user has no home folder.
     """
     if own := os.environ.get(VARIABLE):
         return Path(own).absolute()
@@ -38,21 +40,21 @@ def default_folder() -> Path:
         return Path.home() / ".cache" / "supernet"
     except RuntimeError:
         raise UserError(
-            f"`task.cache` must be a folder, but there is no home to keep it in. Set it, or {VARIABLE}."
+            f"`task.cache` must be a folder, but there is no home folder for it. Set it, or set {VARIABLE}."
         ) from None
 
 
 def check_writable(cache: Path) -> None:
-    """Make ``cache``. Raises ``UserError`` where nothing can be written there."""
+    """Make the folder ``cache``. Raises ``UserError`` if it cannot be made or written to."""
     if why := why_not_writable(cache):
         raise UserError(
-            f"`task.cache` must be a folder for corpora and features, but '{cache}' is none: {why}. "
+            f"`task.cache` must be a folder for corpora and features, but '{cache}' cannot be: {why}. "
             f"{ELSEWHERE}"
         )
 
 
 def why_not_writable(folder: Path) -> str:
-    """Why nothing can be written into ``folder``, which is made where it is missing; empty where it can."""
+    """Make ``folder`` and say why it cannot be written to; empty if it can."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return "" if os.access(folder, os.W_OK | os.X_OK) else "no permission to write"
@@ -60,28 +62,34 @@ def why_not_writable(folder: Path) -> str:
         return error.strerror or str(error)
 
 
-_LEFT = re.compile(r"\..+\.[0-9a-f]{8}\.(partial|outdated)")
-_NEW = 10
-"""Seconds."""
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.(partial|outdated)")
+_GRACE = 10
+"""Age in seconds below which a leftover may be a folder that is not locked yet."""
 
 ELSEWHERE = f"Choose another folder with --set task.cache=FOLDER or the environment variable {VARIABLE}."
-"""What to do where the cache cannot be written."""
+"""Advice for a cache that cannot be written to."""
 
 ProgressCallback = Callable[[str, int, int], None]
 """As in ``supernet.task``."""
 
 
 def _silent(what: str, done: int, total: int) -> None:
-    """A report that nobody reads."""
+    """Report nothing."""
 
 
 def make_once(folder: Path, build: Callable[[Path], None], report: ProgressCallback = _silent) -> None:
-    """Have ``build`` fill ``folder`` unless it is there already.
+    """Make a folder unless it exists.
 
-    It is filled under another name beside its place and renamed when complete. Of several processes one makes
-    it and the others wait; where the file system knows no locks, the first to finish wins.
+    It is filled under a temporary name beside its place and renamed when complete. Of several processes, one
+    makes it and the others wait; if the file system does not support locks, the first to finish wins.
 
-    Raises ``UserError`` where nothing may be written there.
+    Args:
+        folder: The folder to make.
+        build: Fills the temporary folder.
+        report: Called if the process has to wait.
+
+    Raises:
+        UserError: If the place is not writable.
     """
     if folder.exists():
         return
@@ -106,23 +114,23 @@ def _may_write(place: Path) -> Iterator[None]:
 
 
 def _sweep(cache: Path) -> None:
-    """Remove what killed processes have left in ``cache``, under whatever name: another corpus now is another
-    folder. What is being made is locked; that it may not be yet is why it must not be new.
+    """Remove the leftovers of killed processes from ``cache``, whatever their names: a corpus that has
+    changed since has another name. Folders that are being made are locked, or too new.
     """
-    for left in filter(lambda path: _LEFT.fullmatch(path.name), cache.iterdir()):
+    for path in filter(lambda path: _LEFTOVER.fullmatch(path.name), cache.iterdir()):
         with suppress(OSError):
-            if left.is_dir() and time.time() - left.stat().st_mtime > _NEW and is_abandoned(left):
-                shutil.rmtree(left)
+            if path.is_dir() and time.time() - path.stat().st_mtime > _GRACE and is_abandoned(path):
+                shutil.rmtree(path)
 
 
 @contextmanager
 def _one_at_a_time(lock: Path, report: ProgressCallback) -> Iterator[None]:
-    """While another process is inside, wait; the kernel lets go of what a killed process held."""
+    """Wait while another process is inside; the kernel releases the lock of a killed process."""
     held = _acquire(lock, report)
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)  # before it is let go: whoever waits looks whether it is still there
+        lock.unlink(missing_ok=True)  # before the release: waiting processes check whether it still exists
         os.close(held)
 
 
@@ -135,7 +143,7 @@ def _acquire(lock: Path, report: ProgressCallback) -> int:
             except BlockingIOError:
                 report("waiting for another process", 0, 0)
                 fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:  # some network file systems know no locks
+        except OSError:  # some network file systems do not support locks
             return file
         except BaseException:  # Ctrl-C while waiting
             os.close(file)
@@ -146,14 +154,14 @@ def _acquire(lock: Path, report: ProgressCallback) -> int:
 
 
 def discard(folder: Path, is_outdated: Callable[[Path], bool]) -> None:
-    """Remove ``folder`` if it is outdated. Of several processes none removes what another has made anew."""
+    """Remove ``folder`` if it is outdated, but not if another process has just made it again."""
     if not is_outdated(folder):
         return
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.outdated")
     try:
         os.rename(folder, aside)
     except FileNotFoundError:
-        return  # another process was quicker
+        return  # another process was faster
     if not is_outdated(aside):
         _rename(aside, folder)
     shutil.rmtree(aside, ignore_errors=True)
@@ -168,5 +176,5 @@ def _rename(partial: Path, folder: Path) -> None:
 
 
 def digest(content: object) -> str:
-    """A short name for JSON-like ``content``."""
+    """Hash JSON-like ``content`` to a short name."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

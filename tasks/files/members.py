@@ -1,4 +1,4 @@
-"""Members of uncompressed tar files, each read by the place of its bytes as if it were a file of its own."""
+"""Members of uncompressed tar files, each read by its offset as if it were a separate file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from tasks.files.problems import Unusable
 
 MEMBER = "member"
-"""The custom field of a cut whose audio is a member of the tar file that its recording names."""
+"""The custom field of a cut whose audio is a member of its recording's tar file."""
 
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
@@ -22,46 +22,46 @@ _BLOCK = tarfile.BLOCKSIZE
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Where a member's content lies: ``size`` bytes from ``offset`` on."""
+    """The location of a member's content: ``size`` bytes from ``offset`` on."""
 
     name: str
     offset: int
     size: int
     header: str
-    """A name for the block before the content: in a tar that was written anew it is another."""
+    """Hash of the header block before the content, which detects that the tar has been rewritten."""
 
 
 def members(file: BinaryIO) -> Iterator[Member | Unusable]:
-    """The members of the tar ``file`` in their order, and what in it cannot be used; folders are neither.
+    """Yield the members of a tar in order, and an ``Unusable`` for everything else but folders.
 
-    Only headers are read, and none is kept. A tar that breaks off ends with an ``Unusable``.
+    Only headers are read, and none is kept. A truncated tar ends with an ``Unusable``.
     """
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             empty = True
             while (info := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # it would keep every one
+                tar.members.clear()  # type: ignore[attr-defined]  # or it would keep every one
                 empty = False
                 if not info.isdir():
                     yield _member(info, file)
             yield from _end(file, tar.offset, empty)
-    # A tar from a stranger makes tarfile raise what Python raises for numbers and texts, too.
+    # A malformed tar makes tarfile also raise exceptions of number and string conversions.
     except (tarfile.TarError, OSError, ValueError, ArithmeticError) as error:
         yield Unusable("unreadable", _why(file, error))
 
 
 def read_member(file: BinaryIO, member: Member) -> bytes:
-    """The content of ``member`` of the tar ``file``. Raises ``Unusable`` where it is not there."""
+    """Read the content of ``member`` of the tar ``file``. Raises ``Unusable`` if it is not there."""
     check_member(file, member)
     file.seek(member.offset)
     return file.read(member.size)
 
 
 def check_member(file: BinaryIO, member: Member) -> None:
-    """Raise ``Unusable`` unless the tar ``file`` has ``member`` where it was when it was listed."""
+    """Raise ``Unusable`` unless ``member`` is where it was when the tar ``file`` was listed."""
     first, end, size = member.offset, member.offset + member.size, os.fstat(file.fileno()).st_size
     if not _BLOCK <= first <= end <= size:
-        raise Unusable("unreadable", f"bytes {first} to {end} must lie in the tar, but it has {size}")
+        raise Unusable("unreadable", f"bytes {first} to {end} must lie in the tar, but it has only {size}")
     if _header(file, first) != member.header:
         raise Unusable(
             "unreadable", f"{member.name!r} must lie at byte {first} of the tar, but the tar has changed"
@@ -69,7 +69,7 @@ def check_member(file: BinaryIO, member: Member) -> None:
 
 
 class MemberFile(io.RawIOBase):
-    """A member of the tar ``file`` to read and seek in, with nothing before and behind it."""
+    """A seekable file with the content of a member of the tar ``file``."""
 
     def __init__(self, file: BinaryIO, member: Member) -> None:
         check_member(file, member)
@@ -96,7 +96,9 @@ class MemberFile(io.RawIOBase):
 
 def _member(info: tarfile.TarInfo, file: BinaryIO) -> Member | Unusable:
     if not info.isreg() or info.issparse():
-        what = f"{info.name!r} must be a file, but is a link or the like: pack with `tar --dereference`"
+        what = (
+            f"{info.name!r} must be a regular file, but is a link or the like: pack with `tar --dereference`"
+        )
         return Unusable("unreadable", f"{what} `--hard-dereference`")
     return Member(info.name, info.offset_data, info.size, _header(file, info.offset_data))
 
@@ -107,10 +109,10 @@ def _header(file: BinaryIO, offset: int) -> str:
 
 
 def _end(file: BinaryIO, offset: int, empty: bool) -> Iterator[Unusable]:
-    """What is wrong where the last header was looked for: tarfile takes whatever is none for the end."""
+    """Check the block after the last member: tarfile takes anything that is not a header for the end."""
     block = os.pread(file.fileno(), _BLOCK, offset)
     if len(block) < _BLOCK or block.strip(b"\0"):
-        yield Unusable("unreadable", f"the tar breaks off or is damaged at byte {offset}")
+        yield Unusable("unreadable", f"the tar is truncated or damaged at byte {offset}")
     elif empty:
         yield Unusable("zero length", "the tar is empty")
 
@@ -121,5 +123,7 @@ def _why(file: BinaryIO, error: Exception) -> str:
         return "must be a tar, but is an empty file"
     for magic, name in _COMPRESSIONS.items():
         if head.startswith(magic):
-            return f"must be an uncompressed tar, but is packed with {name}: unpack it with `{name} -d`"
-    return f"the tar breaks off or is damaged: {error}"
+            return (
+                f"must be an uncompressed tar, but is compressed with {name}: decompress it with `{name} -d`"
+            )
+    return f"the tar is truncated or damaged: {error}"

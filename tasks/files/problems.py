@@ -1,4 +1,4 @@
-"""What is wrong with a corpus: every problem with its file and line, in one list on the disk."""
+"""Problems of a corpus, each with its file and line, in one list on the disk."""
 
 from __future__ import annotations
 
@@ -35,24 +35,23 @@ Kind = Literal[
 NOTED: tuple[Kind, ...] = ("sampling rate", "characters", "same audio", "left aside")
 """Kinds that leave no utterance out."""
 
-
 _LONGEST_PATH = 4096
 _NAMED = 3
 
 
-def short(value: object, most: int = 60) -> str:
-    """``value`` as a message shows it: however long it is, no more than ``most`` signs of it."""
+def shorten(value: object, most: int = 60) -> str:
+    """Convert ``value`` to a string of at most ``most`` characters for a message."""
     text = str(value)
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def some(names: Sequence[object]) -> str:
-    """The first few of ``names``, as a list in a message; how many there are is for the message to say."""
-    return ", ".join(short(name) for name in names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+def first_few(names: Sequence[object]) -> str:
+    """Join the first few of ``names`` for a message, which should say how many there are."""
+    return ", ".join(shorten(name) for name in names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
 
 
 class Unusable(UserError):
-    """What keeps one utterance from being used: its kind, and the rest in words."""
+    """An utterance cannot be used; ``kind`` classifies the reason, and the message describes it."""
 
     def __init__(self, kind: Kind, what: str) -> None:
         super().__init__(what)
@@ -61,7 +60,7 @@ class Unusable(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One line of the list."""
+    """A problem of one utterance or file."""
 
     split: Split
     id: str
@@ -70,18 +69,19 @@ class Problem:
     """``file:line`` of the listing, or ``file:member``."""
     what: str
     audio: str = ""
-    """The audio file that it is about, if any."""
+    """The audio file concerned, if any."""
 
     @property
     def leaves_out(self) -> bool:
+        """Whether the utterance is left out."""
         return self.kind not in NOTED
 
 
 _COLUMNS = [field.name for field in fields(Problem)]
 
 
-class Problems:
-    """The list while it is written, and how many there are of each split and kind."""
+class ProblemWriter:
+    """Writes a list of problems and counts them by split and kind."""
 
     def __init__(self, file: TextIO) -> None:
         self.numbers: Counter[tuple[Split, Kind]] = Counter()
@@ -90,31 +90,31 @@ class Problems:
 
     def add(self, problem: Problem) -> None:
         self.numbers[problem.split, problem.kind] += 1
-        # A tab or a line break would become another column or line.
+        # A tab or a line break would start another column or line.
         problem = replace(
             problem,
-            id=short(problem.id, 200),
-            where=short(problem.where, 1000),
-            what=short(problem.what, 500),
-            # No file can have a longer name.
+            id=shorten(problem.id, 200),
+            where=shorten(problem.where, 1000),
+            what=shorten(problem.what, 500),
+            # A file cannot have a longer name.
             audio=problem.audio if len(problem.audio) <= _LONGEST_PATH else "",
         )
         self._file.write("\t".join(" ".join(str(value).split()) for value in astuple(problem)) + "\n")
 
 
 @contextmanager
-def open_problems(folder: Path) -> Iterator[Problems]:
-    """A new list in ``folder``."""
+def write_problems(folder: Path) -> Iterator[ProblemWriter]:
+    """Start a new list in ``folder``."""
     with open(folder / FILE, "w", encoding="utf-8", errors="backslashreplace") as file:
-        yield Problems(file)
+        yield ProblemWriter(file)
 
 
 def read_problems(folder: Path) -> Iterator[Problem]:
-    """What the list in ``folder`` holds; nothing where there is none."""
+    """Read the list in ``folder``; empty if there is none."""
     if not (folder / FILE).is_file():
         return
     with open(folder / FILE, encoding="utf-8", errors="replace") as file:
-        # Somebody else's file of that name is not ours to read.
+        # Another program's file may have the same name.
         if next(file, "").rstrip("\n").split("\t") != _COLUMNS:
             return
         for row in (line.rstrip("\n").split("\t") for line in file):
@@ -123,16 +123,16 @@ def read_problems(folder: Path) -> Iterator[Problem]:
 
 
 def left_out(folder: Path) -> list[Skipped]:
-    """The utterances that never came into the manifests of ``folder``."""
+    """Utterances of the listing that did not enter the manifests of ``folder``."""
     return [
-        Skipped(problem.id, problem.split, short(f"{problem.kind}: {problem.what} ({problem.where})", 2000))
+        Skipped(problem.id, problem.split, shorten(f"{problem.kind}: {problem.what} ({problem.where})", 2000))
         for problem in read_problems(folder)
         if problem.leaves_out
     ]
 
 
 def is_outdated(folder: Path) -> bool:
-    """Whether audio that had a problem has changed, or come, since the list was written."""
+    """Whether audio with a problem has changed, or has been added, since the list was written."""
     if not (folder / FILE).is_file():
         return False
     written = (folder / FILE).stat().st_mtime_ns

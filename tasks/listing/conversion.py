@@ -1,5 +1,5 @@
-"""From a listing to a manifest folder: every entry looked at, every problem written down, never a stop at the
-first.
+"""Conversion of a listing to a manifest folder. It validates every entry and records every problem instead of
+stopping at the first.
 """
 
 from __future__ import annotations
@@ -24,37 +24,44 @@ from tasks.audio.cuts import load_features
 from tasks.audio.headers import read_header
 from tasks.audio.segments import TOLERANCE
 from tasks.files.members import MEMBER, Member
-from tasks.files.problems import Problem, Problems, Unusable, open_problems, short, some
-from tasks.listing.division import Division
+from tasks.files.problems import Problem, ProblemWriter, Unusable, first_few, shorten, write_problems
 from tasks.listing.entries import Entry, Source
+from tasks.listing.splits import SplitAssigner
 from tasks.store.manifest_folder import LISTED, PART, manifest_path
 from tasks.store.summary import Summary
 
 
 def convert(source: Source, folder: Path, report: ProgressCallback, decode: bool = False) -> None:
-    """Write the manifests of ``source`` into ``folder``, with the list of its problems and a summary.
+    """Write manifests, a list of problems and a summary.
 
-    Utterance by utterance: what stays in memory is a few numbers each. Of audio only the header is read, all
-    of it with ``decode``; its paths become absolute. Raises ``TaskError`` where there is too little to
-    divide.
+    Utterances are streamed: only a few numbers of each stay in memory. Paths of audio become absolute.
+
+    Args:
+        source: The corpus.
+        folder: The folder to write into.
+        report: Called with the progress.
+        decode: Whether to decode all audio instead of reading headers only.
+
+    Raises:
+        TaskError: If there are too few utterances to divide into splits.
     """
-    division = Division(source, report)
+    assigner = SplitAssigner(source, report)
     with ExitStack() as stack:
-        problems = stack.enter_context(open_problems(folder))
+        problems = stack.enter_context(write_problems(folder))
         writers = {
             split: stack.enter_context(CutSet.open_writer(manifest_path(folder, split))) for split in SPLITS
         }
-        for listing in source.aside:
-            what = "not read: other listings here are named after splits, or in a form that comes first"
+        for listing in source.unread:
+            what = "not read: other listings here are named after splits, or are in a format that comes first"
             problems.add(Problem("train", "", "left aside", str(listing), what))
         inspection = _Inspection(problems, decode)
         for number, item in enumerate(source.read(), start=1):
             if isinstance(item, Problem):
                 problems.add(item)
-            elif (cut := inspection.cut(item, split := division.split(item))) is not None:
+            elif (cut := inspection.cut(item, split := assigner.split(item))) is not None:
                 writers[split].write(cut)
-            if number % 100 == 0 or number == division.total:
-                report("looking at audio", number, division.total)
+            if number % 100 == 0 or number == assigner.total:
+                report("inspecting audio", number, assigner.total)
         for writer in writers.values():
             writer.close()
         _note_characters(folder, inspection.summary, problems)
@@ -62,9 +69,9 @@ def convert(source: Source, folder: Path, report: ProgressCallback, decode: bool
 
 
 class _Inspection:
-    """Everything known of the entries so far."""
+    """The state of the inspection of all entries."""
 
-    def __init__(self, problems: Problems, decode: bool) -> None:
+    def __init__(self, problems: ProblemWriter, decode: bool) -> None:
         self._decode = decode
         self.summary = Summary()
         self._problems = problems
@@ -72,15 +79,15 @@ class _Inspection:
         self._rate: int | None = None
 
     def cut(self, entry: Entry, split: Split) -> Cut | None:
-        """``entry`` as a cut, or None and a problem."""
+        """Convert ``entry`` to a cut; if that is impossible, record a problem and return None."""
         try:
             text = _text(entry)
             if entry.is_named and self._is_known(split, entry.id):
-                raise Unusable("duplicate", f"{short(entry.id)!r} is listed before")
-            piece = _piece(entry, self._decode)
-            recording, start, duration, channels = piece
+                raise Unusable("duplicate", f"{shorten(entry.id)!r} is listed already")
+            span = _span(entry, self._decode)
+            recording, start, duration, channels = span
             if self._decode:
-                _listen(_cut(entry, text, *piece))
+                _check_samples(_cut(entry, text, *span))
             if not entry.is_named:
                 said = (str(entry.audio), entry.member, start, duration, channels, entry.speaker, text)
                 entry = replace(entry, id=self._name(entry.id, split, said))
@@ -90,19 +97,21 @@ class _Inspection:
         self._note(entry, split, recording)
         part = self.summary.part(split, entry.part)
         part.add(duration, recording.sampling_rate, text, entry.speaker)
-        return _cut(entry, text, *piece)
+        return _cut(entry, text, *span)
 
     def _name(self, name: str, split: Split, said: tuple[Any, ...]) -> str:
-        """``name``, which is no promise of the listing, or the next that no other utterance has: several may
-        speak at once.
+        """Make a derived name unique: several people may speak at once. Raises ``Unusable`` if the same was
+        said before.
         """
         if self._is_known(split, said):
-            raise Unusable("duplicate", f"{short(name)!r} is listed before, with the same speaker and text")
+            raise Unusable(
+                "duplicate", f"{shorten(name)!r} is listed already, with the same speaker and text"
+            )
         names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
         return next(free for free in names if not self._is_known(split, free))
 
     def _is_known(self, *what: Any) -> bool:
-        """Whether it was seen before, which it is from now on."""
+        """Whether it has been seen before; from now on, it has."""
         size = len(self._seen)
         self._seen.add(hash(what))
         return len(self._seen) == size
@@ -113,7 +122,7 @@ class _Inspection:
         if rate != self._rate:
             self._add(entry, split, Unusable("sampling rate", f"{rate} Hz; the first one has {self._rate}"))
         if self._is_known(str(entry.audio), entry.member, entry.start, entry.channel):
-            self._add(entry, split, Unusable("same audio", "listed before"))
+            self._add(entry, split, Unusable("same audio", "listed already"))
 
     def _add(self, entry: Entry, split: Split, error: Unusable) -> None:
         audio = "" if entry.audio is None else str(entry.audio.absolute())
@@ -122,24 +131,24 @@ class _Inspection:
 
 def _text(entry: Entry) -> str:
     text = normal(entry.text)
-    # U+FFFD stands for what was no UTF-8; half a pair, which JSON can spell, cannot be written either.
+    # U+FFFD replaces bytes that were not UTF-8; unpaired surrogates, which JSON can spell, cannot be written.
     if "\ufffd" in text or any("\ud800" <= sign <= "\udfff" for sign in text + entry.id):
         raise Unusable("bad line", "its text must be UTF-8, but is not")
     if found := control_characters(text):
-        raise Unusable("bad line", f"its text must have no control characters, but has {some(found)}")
-    # In lists and transcripts a line is an utterance.
+        raise Unusable("bad line", f"its text must have no control characters, but has {first_few(found)}")
+    # Lists and transcripts have one utterance per line.
     if found := control_characters(entry.id, spaces=True):
-        raise Unusable("bad line", f"its name must have no control characters, but has {some(found)}")
+        raise Unusable("bad line", f"its name must have no control characters, but has {first_few(found)}")
     if not text:
         raise Unusable("audio without text", "no text")
     return text
 
 
-Piece = tuple[Recording, float, float, tuple[int, ...]]
-"""A recording, and where the speech in it lies: start and duration in seconds, and channels."""
+Span = tuple[Recording, float, float, tuple[int, ...]]
+"""A recording and the position of an utterance in it: start and duration in seconds, and channels."""
 
 
-def _piece(entry: Entry, decode: bool) -> Piece:
+def _span(entry: Entry, decode: bool) -> Span:
     if entry.audio is None:
         raise Unusable("text without audio", "no audio")
     recording = _recording(entry.audio.absolute(), entry.member, decode)
@@ -148,11 +157,13 @@ def _piece(entry: Entry, decode: bool) -> Piece:
     last = most if entry.duration is None else round((entry.start + entry.duration) * rate)
     if not 0 <= first < min(last, most) or last > most + TOLERANCE * rate:
         raise Unusable(
-            "segment", f"{first / rate:g} s to {last / rate:g} s of audio with {recording.duration:g} s"
+            "segment",
+            f"must lie within its audio of {recording.duration:g} s, but lies from {first / rate:g} s to "
+            f"{last / rate:g} s instead",
         )
     channels = tuple(recording.sources[0].channels)
     if entry.channel is not None and entry.channel not in channels:
-        what = f"channel {entry.channel}, counted from 0, of audio with {len(channels)}"
+        what = f"channel must be one of {len(channels)}, counted from 0, but is {entry.channel} instead"
         raise Unusable("segment", what)
     chosen = channels if entry.channel is None else (entry.channel,)
     return recording, first / rate, (min(last, most) - first) / rate, chosen
@@ -160,16 +171,16 @@ def _piece(entry: Entry, decode: bool) -> Piece:
 
 @lru_cache(maxsize=256)
 def _recording(path: Path, member: Member | None, decode: bool) -> Recording:
-    """What the header of ``path``, or of its ``member``, says; segments of one recording mostly follow each
-    other.
+    """Describe the recording ``path``, or its ``member``, from its header. Cached, as segments of a recording
+    mostly follow each other.
     """
     if ".ark" in path.suffix:
-        raise Unusable("unreadable", f"'{path}' is in a Kaldi archive; write it as an audio file")
-    if not os.path.isfile(path):  # unlike the path's own method, also for a name that no file can have
-        what = "is no ordinary file" if os.path.exists(path) else "does not exist"
+        raise Unusable("unreadable", f"'{path}' is in a Kaldi archive; convert it to an audio file")
+    if not os.path.isfile(path):  # unlike the path's own method, accepts names that no file can have
+        what = "is not a regular file" if os.path.exists(path) else "does not exist"
         raise Unusable("missing file", f"'{path}' {what}")
-    if any("\ud800" <= sign <= "\udfff" for sign in str(path)):  # no manifest can hold it
-        raise Unusable("unreadable", f"'{path}' must have a name in UTF-8, but has none. Rename it")
+    if any("\ud800" <= sign <= "\udfff" for sign in str(path)):  # a manifest cannot contain it
+        raise Unusable("unreadable", f"'{path}' must have a name in UTF-8, but does not. Rename it")
     name = f"{path}:{member.name}" if member else str(path)
     if (member.size if member else path.stat().st_size) == 0:
         raise Unusable("zero length", f"'{name}' is an empty file")
@@ -200,11 +211,9 @@ def _cut(
     )
 
 
-def _listen(cut: Cut) -> None:
-    """Raise ``Unusable`` where a training would find nothing to recognize in ``cut``: its own channels
-    and seconds, of which the rest of the recording tells nothing.
-    """
-    # What is too short is told by its length, decoded or not.
+def _check_samples(cut: Cut) -> None:
+    """Raise ``Unusable`` if there is nothing to recognize in the channels and seconds of ``cut``."""
+    # Cuts that are too short are found by their length, without decoding.
     if round(cut.duration * SAMPLE_RATE) < WINDOW:
         return
     try:
@@ -214,8 +223,8 @@ def _listen(cut: Cut) -> None:
         raise Unusable("unusable audio", str(error)) from error
 
 
-def _note_characters(folder: Path, summary: Summary, problems: Problems) -> None:
-    """Note texts of the other splits with characters that no training text has."""
+def _note_characters(folder: Path, summary: Summary, problems: ProblemWriter) -> None:
+    """Record texts of the other splits with characters that no training text has."""
     known = set[str]().union(
         *(part.characters for (split, _), part in summary.parts.items() if split == "train")
     )
@@ -225,5 +234,5 @@ def _note_characters(folder: Path, summary: Summary, problems: Problems) -> None
         for cut in CutSet.from_jsonl_lazy(manifest_path(folder, split)):
             (supervision,) = cut.supervisions
             if other := sorted(set(supervision.text) - known):
-                what = f"no training text has {some([repr(sign) for sign in other])}"
+                what = f"no training text has {first_few([repr(sign) for sign in other])}"
                 problems.add(Problem(split, cut.id, "characters", supervision.custom[LISTED], what))

@@ -1,4 +1,4 @@
-"""What a corpus lists, before anything of it has been looked at."""
+"""Entries of the listings of a corpus, before any audio is read."""
 
 from __future__ import annotations
 
@@ -18,82 +18,83 @@ from tasks.files.members import Member
 from tasks.files.problems import Problem
 
 VERSION = 3
-"""Raise it when the same listing gives other manifests."""
+"""Raise it when the same listing yields other manifests."""
 
 _SPLIT_WORDS: dict[Split, tuple[str, ...]] = {
     "valid": ("valid", "validation", "val", "dev", "devel", "development"),
     "test": ("test", "testing", "tst", "eval", "evaluation"),
     "train": ("train", "training", "trn"),
 }
-"""What names of splits consist of, in this order: what is held out is held out, also of what is called
-train.
-"""
+"""Words that name splits, in order of precedence: a held-out part of the training data is held out."""
 
-_ETERNITY = 1e9
-"""Seconds, some 30 years."""
+_MAX_SECONDS = 1e9
+"""About 30 years."""
 
 _AUDIO_FOLDERS = ("clips", "wav", "wavs", "audio", "data", "waves", "flac", "mp3", "recordings")
-"""Folders beside a listing in which people keep its audio, without saying so in the listing."""
+"""Folders beside a listing in which its audio is often kept, without being named in the listing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One utterance as it is listed."""
+    """One utterance as listed."""
 
     id: str
     where: str
     """``file:line`` of the listing, or ``file:member``."""
     audio: Path | None
-    """Its file; a tar where it is a member of one."""
+    """Its audio file, or the tar that the file is a member of; None: not given."""
     text: str | None
     split: Split | None = None
-    """None: the listing does not say; it belongs to what is divided."""
+    """None: not given; it is assigned to a split."""
     start: float = 0.0
-    """Seconds."""
+    """Start in seconds."""
     duration: float | None = None
-    """Seconds; None: to the end of the audio."""
+    """Duration in seconds; None: to the end of the audio."""
     speaker: str | None = None
     part: str = ""
-    """A part of the split with a name of its own, such as dev-clean."""
+    """The part of its split, such as dev-clean."""
     member: Member | None = None
     """None: the audio is the whole file."""
     channel: int | None = None
-    """From 0 on; None: the mean of all."""
+    """Counted from 0; None: the mean of all."""
     is_named: bool = True
-    """Whether the listing gives the name; if not, it is made of the audio's and is no promise."""
+    """Whether the listing gives the name; otherwise it is derived from the audio's and may not be unique."""
 
 
-Listed = Iterator[Entry | Problem]
-"""Entries in the order of the listing, and what stands there and is none."""
+Entries = Iterator[Entry | Problem]
+"""Entries in the order of the listing, and problems for all that cannot be read."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A corpus as its owner keeps it."""
+    """A corpus in the format in which it was published.
+
+    Args:
+        files: The files that list it; if one of them changes, it is another corpus.
+        read: Reads the listing from its beginning, the same each time.
+        settings: Options that affect what is read, as JSON-like values.
+        held_out: Share of the training utterances taken for each of valid and test if the corpus lacks them.
+            None: the splits are fixed.
+        unread: Files that look like more listings of it and are not read.
+    """
 
     files: tuple[Path, ...]
-    """Where it is listed: one of them changed is another corpus."""
-    read: Callable[[], Listed]
-    """Reads the listing from its beginning, each time the same."""
+    read: Callable[[], Entries]
     settings: tuple[Any, ...] = ()
-    """Options that change what is read, as JSON-like values."""
     held_out: float | None = None
-    """Share of the training utterances taken for each of valid and test where the corpus has none. None:
-    never, its splits are given.
-    """
-    aside: tuple[Path, ...] = ()
-    """What looks like a listing of it, too, and is not read."""
+    unread: tuple[Path, ...] = ()
 
     @cached_property
     def digest(self) -> str:
+        """Hash of the corpus's identity: listings with their sizes and times, and settings."""
         states = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in self.files]
-        aside = [str(file.absolute()) for file in self.aside]
-        return digest([VERSION, self.settings, self.held_out, states, aside])
+        unread = [str(file.absolute()) for file in self.unread]
+        return digest([VERSION, self.settings, self.held_out, states, unread])
 
 
 def split_of(name: str) -> Split | None:
-    """The split that ``name`` of a file, a folder or in a table speaks of: ``dev_clean.json`` is for
-    validation, and so is ``train_dev``.
+    """The split that a name of a file, of a folder or in a table stands for, if any: ``dev_clean.json`` is
+    for validation, and so is ``train_dev``.
     """
     words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
     words = [word.removesuffix("set") for word in words]
@@ -102,10 +103,12 @@ def split_of(name: str) -> Split | None:
 
 @contextmanager
 def open_listing(path: Path) -> Iterator[TextIO]:
-    """A listing in UTF-8, with or without a byte order mark. Raises
-    ``TaskError`` for one that is plainly in another encoding.
+    """Open a listing in UTF-8, with or without a byte order mark.
 
-    What is no UTF-8 becomes U+FFFD, which no text may hold.
+    Bytes that are not UTF-8 become U+FFFD, which no text may contain.
+
+    Raises:
+        TaskError: If it is clearly in another encoding.
     """
     with open(path, "rb") as file:
         if other := other_encoding(file.read(4)):
@@ -115,8 +118,8 @@ def open_listing(path: Path) -> Iterator[TextIO]:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a listing with their numbers (1 is the first), without those that are blank. Raises as
-    ``open_listing``.
+    """Yield the lines of a listing that are not blank, with their numbers, counted from 1. Raises as
+    ``open_listing`` does.
     """
     with open_listing(path) as file:
         for number, line in enumerate(file, start=1):
@@ -124,26 +127,27 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, line.rstrip("\r\n")
 
 
-def seconds(number: str) -> float:
-    """A time that a listing tells. Raises ``ValueError`` where it is none."""
+def parse_seconds(number: str) -> float:
+    """Parse a time of a listing. Raises ``ValueError`` if it is not one."""
     value = float(number)
-    if not abs(value) < _ETERNITY:
-        raise ValueError(f"{number!r} is no time")
+    if not abs(value) < _MAX_SECONDS:
+        raise ValueError(f"{number!r} is not a time in seconds")
     return value
 
 
-def locate(name: str, folder: Path) -> Path:
-    """The audio file ``name`` of a listing in ``folder``.
+def locate_audio(name: str, folder: Path) -> Path:
+    """Locate the audio file ``name`` of a listing in ``folder``.
 
-    Relative names count from there, or from one of the four folders above, as recipes are often run from
-    higher up, or from a folder of audio in one of the first three.
+    A relative name is relative to that folder, to one of the four above it, as recipes are often run from
+    higher up, or to an audio folder in one of the first three. If there is no such file, the first place is
+    returned.
     """
     above = (folder, *folder.absolute().parents[:4])
     places = (*above, *(place / beside for place in above[:3] for beside in _AUDIO_FOLDERS))
     return next((file for place in places if os.path.isfile(file := place / name)), folder / name)
 
 
-def id_of(name: str, start: float = 0.0) -> str:
-    """A name for the utterance that begins at ``start`` of the audio ``name``."""
+def make_id(name: str, start: float = 0.0) -> str:
+    """Derive a name for the utterance that begins ``start`` seconds into the audio ``name``."""
     stem = "-".join(part for part in Path(name).with_suffix("").parts if part not in ("/", "..", "."))
     return f"{stem}-{round(start * 1000):07d}" if start else stem

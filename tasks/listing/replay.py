@@ -1,4 +1,4 @@
-"""A listing that is slow to read, read once."""
+"""Replay of listings that are slow to read."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from typing import IO
 
 from tasks.files.members import Member
 from tasks.files.problems import Problem
-from tasks.listing.entries import Entry, Listed
+from tasks.listing.entries import Entries, Entry
 
 
 class Replay:
-    """What ``read`` gives; from the second time on out of a temporary file, which goes with this object."""
+    """Calls ``read`` once and replays its entries from a temporary file, which vanishes with this object."""
 
-    def __init__(self, read: Callable[[], Listed]) -> None:
+    def __init__(self, read: Callable[[], Entries]) -> None:
         self._read = read
         self._kept: IO[bytes] | None = None
 
-    def __call__(self) -> Listed:
+    def __call__(self) -> Entries:
         return self._first() if self._kept is None else self._again(self._kept.name)
 
-    def _first(self) -> Listed:
-        kept = NamedTemporaryFile()  # noqa: SIM115 - it closes, and vanishes, with this object
+    def _first(self) -> Entries:
+        kept = NamedTemporaryFile()  # noqa: SIM115 - closed and removed with this object
         for item in self._read():
             kept.write(_as_line(item))
             yield item
         kept.flush()
-        self._kept = kept  # only now: a reading that was given up is none
+        self._kept = kept  # only now: an abandoned reading does not count
 
-    def _again(self, kept: str) -> Listed:
+    def _again(self, kept: str) -> Entries:
         with open(kept, "rb") as file:
             yield from map(_from_line, file)
 
 
 def _as_line(item: Entry | Problem) -> bytes:
-    # In ASCII: there may be halves of pairs, which are no UTF-8.
+    # In ASCII: there may be unpaired surrogates, which UTF-8 cannot encode.
     return json.dumps([type(item).__name__, asdict(item)], default=str).encode("ascii") + b"\n"
 
 

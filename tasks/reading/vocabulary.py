@@ -1,5 +1,5 @@
-"""Which tokens a corpus is written in: its characters, its words, pieces of words learned from its training
-texts, or tokens that are there already.
+"""Output tokens of a corpus: its characters, its words, subword units learned from its training texts, or
+existing tokens.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from supernet.text.tokens import MODEL_FILE, Tokens, for_pieces
 from tasks.files.cache import digest, make_once
 
 VERSION = 1
-"""Raise it when the same texts and options give other pieces."""
+"""Raise it when the same texts and options yield other subword units."""
 
 Learned = Literal["unigram", "bpe"]
 TokenKind = Literal["characters", "words", "unigram", "bpe"] | Path
-"""How texts are split, or a file that says so."""
+"""How texts are split into tokens, or a file of tokens."""
 
 DEFAULT_SIZE = 500
 _RESERVED = 2
-"""Ids that stand before the bytes and mean nothing."""
+"""Number of unused ids before the bytes."""
 _LONGEST = 1 << 20
-"""Bytes of a text; SentencePiece would leave out those above 4192."""
+"""Maximum bytes of a text; by default, SentencePiece would leave out texts above 4192."""
 
 
 def check_token_kind(choice: TokenKind) -> TokenKind:
-    """Raise ``ValueError`` where it can be none."""
+    """Raise ``ValueError`` if a path is not that of a file of tokens."""
     if isinstance(choice, Path) and choice.suffix not in (".txt", ".model"):
         raise ValueError(
             "`task.tokens` must be characters, words, unigram, bpe, or the path of a tokens.txt or of a "
@@ -45,10 +45,17 @@ def check_token_kind(choice: TokenKind) -> TokenKind:
 def make_tokens(
     choice: TokenKind, size: int | None, byte_fallback: bool, texts: Iterable[str], cache: Path
 ) -> Tokens:
-    """The tokens for training on ``texts``; learned pieces are kept in ``cache``.
+    """Make the tokens for training on ``texts``.
 
-    ``size`` is the number of learned pieces, None for 500 or as many as the texts give. ``texts`` are
-    iterated twice. Raises ``TaskError``.
+    Args:
+        choice: How texts are split, or a file of tokens.
+        size: The number of learned subword units; None for 500, or as many as the texts yield.
+        byte_fallback: Whether subword units include bytes, for out-of-vocabulary characters.
+        texts: The training texts, which are iterated twice.
+        cache: The folder in which learned subword units are kept.
+
+    Raises:
+        TaskError: If the tokens cannot be learned or loaded.
     """
     if choice == "characters" or choice == "words":
         return Tokens.from_texts(texts, choice)
@@ -64,7 +71,9 @@ def make_tokens(
 
 
 def learn(kind: Learned, size: int | None, byte_fallback: bool, texts: Iterable[str]) -> bytes:
-    """A SentencePiece model. Texts are taken as they are: what is written is what is scored."""
+    """Train a SentencePiece model. Texts are not normalized, so that decoded tokens can be scored against
+    them.
+    """
     reserved = _RESERVED if byte_fallback else 0
     wanted = DEFAULT_SIZE if size is None else size
     model = io.BytesIO()
@@ -73,7 +82,7 @@ def learn(kind: Learned, size: int | None, byte_fallback: bool, texts: Iterable[
             sentence_iterator=map(for_pieces, texts),
             model_writer=model,
             model_type=kind,
-            vocab_size=wanted - reserved,  # its unknown piece is our blank
+            vocab_size=wanted - reserved,  # its unknown token is our blank
             hard_vocab_limit=size is not None,
             byte_fallback=byte_fallback,
             character_coverage=1.0,
@@ -82,7 +91,7 @@ def learn(kind: Learned, size: int | None, byte_fallback: bool, texts: Iterable[
             unk_id=0,
             bos_id=-1,
             eos_id=-1,
-            num_threads=1,  # with more, sums depend on who is first
+            num_threads=1,  # with more, sums depend on the order of threads
             minloglevel=3,
         )
     except (RuntimeError, OSError) as error:
@@ -94,10 +103,10 @@ def _explain(message: str, wanted: int, reserved: int) -> str:
     but = f"for the training texts of this corpus, but is {wanted} instead"
     if found := re.search(r"value <= (\d+)", message):
         most = int(found[1]) + reserved
-        return f"`vocab_size` must be at most {most} {but}. Give --set task.vocab_size={most}, or none."
+        return f"`vocab_size` must be at most {most} {but}. Use --set task.vocab_size={most}, or omit it."
     if found := re.search(r"\d+ vs (\d+)", message):
-        least, why = int(found[1]) + reserved, "every character is a piece"
-        return f"`vocab_size` must be at least {least} {but}: {why}. Give --set task.vocab_size={least}."
+        least, why = int(found[1]) + reserved, "every character is a token"
+        return f"`vocab_size` must be at least {least} {but}: {why}. Use --set task.vocab_size={least}."
     return f"`tokens` must be learned from the training texts, but cannot be: {' '.join(message.split())}"
 
 
@@ -110,7 +119,7 @@ def _load(path: Path) -> Tokens:
         problem = f"it cannot be read: {error.strerror}."
     except ValueError as error:
         problem = str(error)
-    raise TaskError(f"`tokens` must be a file of tokens, but '{path}' is none: {problem}")
+    raise TaskError(f"`tokens` must be a file of tokens, but '{path}' is not: {problem}")
 
 
 def _fingerprint(texts: Iterable[str]) -> str:

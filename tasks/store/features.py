@@ -11,7 +11,7 @@ from supernet.audio.recordings import AudioError
 from supernet.task import Split, TaskError
 from tasks.audio.acoustics import Room
 from tasks.audio.cuts import load_features
-from tasks.files.problems import short
+from tasks.files.problems import shorten
 from tasks.store.index import Index, Utterance
 from tasks.store.manifest_folder import ManifestFolder
 
@@ -42,6 +42,6 @@ class FeatureLoader:
             return load_features(self.folder.cuts[self.split][utterance.position], speed, room, self.input)
         except AudioError as error:
             raise TaskError(
-                f"the audio of {short(utterance.id)!r} in the {self.split} split must be as it was when it "
+                f"the audio of {shorten(utterance.id)!r} in the {self.split} split must be as it was when it "
                 f"was prepared, but is not: {error}. Restore it, then run the same command again."
             ) from error

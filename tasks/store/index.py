@@ -30,7 +30,7 @@ from tasks.audio.headers import read_header
 from tasks.audio.segments import is_inside
 from tasks.files.lines import Lines, open_numbers
 from tasks.files.members import MEMBER
-from tasks.files.problems import Unusable, short, some
+from tasks.files.problems import Unusable, first_few, shorten
 from tasks.store.manifest_folder import LISTED, PART, ManifestFolder
 
 VERSION = 4
@@ -173,7 +173,7 @@ class _Scan:
             features = load_features(cut)
             _check_files(cut)
         except (AudioError, Unusable) as error:
-            self.skipped.append(Skipped(cut.id, split, short(error, 500) + _place(cut)))
+            self.skipped.append(Skipped(cut.id, split, shorten(error, 500) + _place(cut)))
             return b""
         first_frame = self._num_frames
         if self._out is not None:
@@ -185,7 +185,7 @@ class _Scan:
 def _place(cut: Cut) -> str:
     """Say where ``cut`` is listed, if its manifest was made from a listing."""
     custom = cut.supervisions[0].custom if cut.supervisions else None
-    return f" ({short(custom[LISTED], 1000)})" if custom and LISTED in custom else ""
+    return f" ({shorten(custom[LISTED], 1000)})" if custom and LISTED in custom else ""
 
 
 def _check_files(cut: Cut) -> None:
@@ -223,8 +223,8 @@ def _check_text(cut: Cut) -> None:
         )
     texts = [supervision.text for supervision in cut.supervisions]
     if not all(text is None or isinstance(text, str) for text in texts):
-        raise AudioError(f"its text must be a string, but is {short(repr(texts[0]))} instead")
+        raise AudioError(f"its text must be a string, but is {shorten(repr(texts[0]))} instead")
     if found := control_characters("".join(map(normal, texts))):
-        raise AudioError(f"its text must have no control characters, but has {some(found)}")
+        raise AudioError(f"its text must have no control characters, but has {first_few(found)}")
     if not any(map(normal, texts)):
         raise AudioError("no text")

@@ -27,7 +27,7 @@ from tasks.audio.cuts import sources
 from tasks.files.cache import digest, make_once
 from tasks.files.lines import Lines, write_lines
 from tasks.files.problems import FILE as PROBLEMS
-from tasks.files.problems import left_out, short
+from tasks.files.problems import left_out, shorten
 
 VERSION = 1
 """Part of the name of a copy of the manifests; raise it when its content changes."""
@@ -146,7 +146,7 @@ class _Copying:
                         yield line
         # JSON, gzip and Lhotse each have their own exceptions for a file that is something else.
         except Exception as error:
-            why = short(" ".join(str(error).split()), 300)
+            why = shorten(" ".join(str(error).split()), 300)
             where = f"line {number}" if number else "it"
             raise TaskError(
                 f"`{path}` must be a Lhotse CutSet, but {where} cannot be read: {why}."
@@ -168,12 +168,12 @@ class _Copying:
 def _check_types(cut: Cut) -> None:
     """Raise ``ValueError`` for fields of the wrong type that Lhotse does not check and that are used here."""
     if not isinstance(cut.id, str):
-        raise ValueError(f"the name of a cut must be a string, but is {short(cut.id)} instead")
+        raise ValueError(f"the name of a cut must be a string, but is {shorten(cut.id)} instead")
     if not 0 < cut.duration < math.inf:
-        raise ValueError(f"{short(cut.id)!r} must have a duration, but has {cut.duration} s instead")
+        raise ValueError(f"{shorten(cut.id)!r} must have a duration, but has {cut.duration} s instead")
     about = [cut.custom, *(supervision.custom for supervision in cut.supervisions)]
     if not all(custom is None or isinstance(custom, dict) for custom in about):
-        raise ValueError(f"`custom` of {short(cut.id)!r} must be an object, but is not")
+        raise ValueError(f"`custom` of {shorten(cut.id)!r} must be an object, but is not")
 
 
 def _check_names(names: array[int], copy: Path, path: Path) -> None:
@@ -188,7 +188,9 @@ def _check_names(names: array[int], copy: Path, path: Path) -> None:
     for line in Lines(copy):
         name = json.loads(line)["id"]
         if name in seen:
-            raise TaskError(f"`{path}` must name every utterance differently, but has {short(name)!r} twice.")
+            raise TaskError(
+                f"`{path}` must name every utterance differently, but has {shorten(name)!r} twice."
+            )
         if hash(name) in suspects:
             seen.add(name)
 

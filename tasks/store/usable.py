@@ -20,7 +20,7 @@ from supernet.task import Skipped, Split, TaskError
 from supernet.text.tokens import Tokens, min_ctc_frames
 from tasks.files.cache import digest, make_once
 from tasks.files.lines import open_numbers
-from tasks.files.problems import short, some
+from tasks.files.problems import first_few, shorten
 from tasks.store.index import Utterances
 
 _NAMED = 3
@@ -96,7 +96,7 @@ def find_usable(
             return f"too long: {seconds:.2f} s, and `task.max_seconds` is {limits.max_seconds:g}"
         if untrainable_U[number]:
             unknown = [repr(symbol) for symbol in tokens.unknown(utterances[number].text)]
-            return f"not among the tokens: {some(unknown)}"
+            return f"not among the tokens: {first_few(unknown)}"
         return f"too short for its text: {frames_U[number]} encoder frames for {least_U[number]}"
 
     hints = []
@@ -166,7 +166,9 @@ def check_share(
     # Nothing left is too little, whatever share was allowed.
     if len(unusable) <= most * total and len(unusable) < total:
         return
-    named = "; ".join(f"{short(skipped.id)}: {short(skipped.reason, 300)}" for skipped in unusable[:_NAMED])
+    named = "; ".join(
+        f"{shorten(skipped.id)}: {shorten(skipped.reason, 300)}" for skipped in unusable[:_NAMED]
+    )
     more = "; …" if len(unusable) > _NAMED else ""
     enough = next(share / 100 for share in range(101) if len(unusable) <= share / 100 * total)
     allowed = f", which --set task.max_skipped={enough:g} allows" if len(unusable) < total else ""

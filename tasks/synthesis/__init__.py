@@ -1,8 +1,8 @@
-"""What generated speech says, and with which voices."""
+"""Sentences and voices of generated speech, and their synthesis."""
 
 from __future__ import annotations
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Those of ``text``."""
+    """Split ``text`` into words."""
     return tuple(text.split())

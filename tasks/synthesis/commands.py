@@ -1,4 +1,4 @@
-"""The sentences of generated speech: commands to a home, with numbers, times and dates, in lower case."""
+"""Home-automation commands for generated speech, with numbers, times and dates, in lower case."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ _TEMPLATES = (
 )
 
 _PER_TEMPLATE = 300
-"""So that no template outnumbers the others; those with fewer combinations give all they have."""
+"""Maximum number of sentences per template, so that none dominates."""
 
 
 def sentences() -> list[str]:
-    """Every sentence there is, in a fixed order that mixes the templates."""
+    """Generate all sentences, in a fixed order that mixes the templates."""
     rng = random.Random("grammar")
     found = [sentence for template in _TEMPLATES for sentence in _some(template, rng)]
     rng.shuffle(found)

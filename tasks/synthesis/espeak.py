@@ -1,10 +1,10 @@
-"""Speech from eSpeak NG, spoken by a process of its own.
+"""Speech synthesis with eSpeak NG in a separate process.
 
-The synthesizer keeps state from one utterance to the next (noise, echo, flutter), so the same sentence twice
-is not the same audio. A fresh process that speaks a fixed list in order is exact. It also keeps the library,
-which is GPL, apart.
+The synthesizer keeps state from one utterance to the next (noise, echo, flutter), so repeating a sentence
+does not repeat its audio. A fresh process that speaks a fixed list in order is reproducible. It also keeps
+the library, which is licensed under the GPL, separate.
 
-The file is also the program of that process: run as a script it needs the standard library alone.
+This file is also the program of that process: run as a script, it needs only the standard library.
 """
 
 from __future__ import annotations
@@ -29,27 +29,31 @@ _READY = b"ready"
 
 
 class SpeechError(RuntimeError):
-    """eSpeak NG is missing or refused to speak."""
+    """eSpeak NG is missing or has failed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One thing to say, and how."""
+class Prompt:
+    """A text to speak, and how."""
 
     text: str
     voice: str
-    """A language and a variant, such as ``en-us+f2``."""
+    """Language and variant, such as ``en-us+f2``."""
     words_per_minute: int
     pitch: int
-    """0 to 99; 50 is the voice's own."""
+    """Pitch from 0 to 99; 50 is the voice's default."""
 
 
-def speak(lines: Iterable[Line]) -> Generator[tuple[int, bytes], None, None]:
-    """The sampling rate and 16-bit mono samples of each line. The same lines give the same bytes."""
+def speak(prompts: Iterable[Prompt]) -> Generator[tuple[int, bytes], None, None]:
+    """Yield the sampling rate and the 16-bit mono samples of each prompt, the same for the same prompts.
+
+    Raises:
+        SpeechError: If eSpeak NG is missing or fails.
+    """
     process = _start()
     try:
-        for line in lines:
-            yield _ask(process, line)
+        for prompt in prompts:
+            yield _ask(process, prompt)
     finally:
         process.kill()
         process.communicate()
@@ -69,22 +73,22 @@ def _start() -> subprocess.Popen[bytes]:
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     if process.stdout.read(len(_READY)) != _READY:
-        raise SpeechError(_last_words(process))
+        raise SpeechError(_failure(process))
     return process
 
 
-def _ask(process: subprocess.Popen[bytes], line: Line) -> tuple[int, bytes]:
+def _ask(process: subprocess.Popen[bytes], prompt: Prompt) -> tuple[int, bytes]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(json.dumps(asdict(line)).encode() + b"\n")
+        process.stdin.write(json.dumps(asdict(prompt)).encode() + b"\n")
         process.stdin.flush()
     except BrokenPipeError:
-        raise SpeechError(_last_words(process)) from None
+        raise SpeechError(_failure(process)) from None
     rate, size = (_read_int(process), _read_int(process))
     samples = process.stdout.read(size)
     if len(samples) != size:
-        raise SpeechError(_last_words(process))
+        raise SpeechError(_failure(process))
     return rate, samples
 
 
@@ -92,11 +96,11 @@ def _read_int(process: subprocess.Popen[bytes]) -> int:
     assert process.stdout is not None
     header = process.stdout.read(_HEADER.size)
     if len(header) != _HEADER.size:
-        raise SpeechError(_last_words(process))
+        raise SpeechError(_failure(process))
     return int(_HEADER.unpack(header)[0])
 
 
-def _last_words(process: subprocess.Popen[bytes]) -> str:
+def _failure(process: subprocess.Popen[bytes]) -> str:
     _, said = process.communicate()
     lines = said.decode(errors="replace").strip().splitlines()
     why = lines[-1] if lines else f"it ended with code {process.returncode}"
@@ -104,18 +108,18 @@ def _last_words(process: subprocess.Popen[bytes]) -> str:
 
 
 class _Synthesizer:
-    """The library, in the process that owns it."""
+    """The library, loaded into the process that owns it."""
 
     def __init__(self, library: str, data: str) -> None:
         self._lib = ctypes.CDLL(library)
         self.rate: int = self._lib.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, data.encode(), 0)
         if self.rate <= 0:
-            raise OSError(f"{data} must be eSpeak NG's data, but cannot be read")
-        # Without it the noise is seeded by the clock.
+            raise OSError(f"{data} must be the data of eSpeak NG, but cannot be read")
+        # By default, the noise is seeded by the clock.
         self._lib.espeak_ng_SetRandSeed(ctypes.c_long(1))
         self._samples = bytearray()
         prototype = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
-        self._callback = prototype(self._receive)  # kept, or it would be collected while the library calls it
+        self._callback = prototype(self._receive)  # kept alive while the library calls it
         self._lib.espeak_SetSynthCallback(self._callback)
 
     def _receive(self, samples: int | None, count: int, events: int | None) -> int:

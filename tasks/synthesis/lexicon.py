@@ -1,4 +1,4 @@
-"""Words of the stories of generated speech, by what they are in a sentence."""
+"""Vocabulary of the stories, by part of speech."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ _WITH_ES = re.compile(r"(s|x|z|ch|sh|buffalo|flamingo|mosquito|volcano)$")
 
 
 def plural(noun: str) -> str:
-    """Of a noun; also a verb's form with -s."""
+    """Form the plural of a noun, or the third person singular of a verb."""
     if noun in _PLURALS:
         return _PLURALS[noun]
     if noun.endswith("man"):
@@ -201,7 +201,9 @@ def plural(noun: str) -> str:
 
 
 def _forms(verb: str) -> tuple[str, str, str, str]:
-    """``stop!`` doubles its last letter; behind a bar is the past of an irregular one."""
+    """Inflect a verb. An exclamation mark, as in ``stop!``, doubles the last letter; a bar precedes an
+    irregular past form.
+    """
     base, _, irregular = verb.partition("|")
     doubled, base = base.endswith("!"), base.rstrip("!")
     stem = base + base[-1] if doubled else base
@@ -214,4 +216,4 @@ def _forms(verb: str) -> tuple[str, str, str, str]:
 
 
 VERBS = tuple(_forms(verb) for verb in words(_VERBS))
-"""Of each: the verb itself, its past, the form with -s and the one with -ing."""
+"""The base form, past form, -s form and -ing form of each verb."""

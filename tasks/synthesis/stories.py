@@ -1,4 +1,4 @@
-"""Sentences of all sorts for generated speech: three thousand words, hardly ever the same twice."""
+"""Sentences of many kinds for generated speech, with a vocabulary of three thousand words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tasks.synthesis import lexicon, words
 from tasks.synthesis.lexicon import plural
 
 NUMBER = 60_000
-"""Sentences in all."""
+"""Total number of sentences."""
 
 _TEMPLATES = (
     "{who} {past} {what} {where}",
@@ -75,7 +75,7 @@ _WHEN = (
     *(f"for {number} {unit}" for number in _UNITS for unit in ("minutes", "hours", "days", "weeks", "years")),
 )
 _BEFORE_VOWEL = re.compile(r"\ba(?= (?!uni|us[eu])[aeiou]| hon)")
-"""The article of a useful pencil, and of an honest one."""
+"""An article that should be "an": before an honest pencil, but not before a useful one."""
 _ONES = [plural(one) for one in (*lexicon.PEOPLE, *lexicon.ANIMALS, *lexicon.THINGS)]
 
 
@@ -106,7 +106,7 @@ _SLOTS: Mapping[str, Sequence[str]] = {
 
 
 def sentences() -> list[str]:
-    """``NUMBER`` sentences, each once, in a fixed order."""
+    """Generate ``NUMBER`` distinct sentences, in a fixed order."""
     rng = random.Random("stories")
     found: dict[str, None] = {}
     while len(found) < NUMBER:
@@ -115,7 +115,7 @@ def sentences() -> list[str]:
 
 
 def _fill(text: str, choose: Callable[[Sequence[str]], str]) -> str:
-    """``text`` with words in its slots, until there is no slot left."""
+    """Fill the slots of ``text`` with words until none is left."""
     while "{" in text:
         text = re.sub(r"{(\w+)}", lambda slot: choose(_SLOTS[slot[1]]), text)
     return _BEFORE_VOWEL.sub("an", text)

@@ -1,4 +1,4 @@
-"""Voices of eSpeak NG: dialects of English and, for each split its own, variants."""
+"""Voices of eSpeak NG: dialects of English, and variants, which splits do not share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tasks.synthesis import words
 
 DIALECTS = words("en en-us en-us-nyc en-029 en-gb-scotland en-gb-x-rp en-gb-x-gbclan en-gb-x-gbcwmd")
 
-# Without those that whisper, croak or sound like a robot. Near copies are in one split.
+# Without those that whisper, croak or sound like a robot. Variants that are nearly the same share a split.
 VARIANTS: dict[Split, tuple[str, ...]] = {
     "train": words("""
         Alex Andrea Andy Annie Diogo Gene Gene2 Henrique Jacky Lee Marco Mario Mike Nguyen RicishayMax

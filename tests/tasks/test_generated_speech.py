@@ -23,7 +23,7 @@ from tasks.generated_speech import (
 )
 from tasks.store.manifest_folder import manifest_path
 from tasks.synthesis import espeak
-from tasks.synthesis.espeak import Line, SpeechError, speak
+from tasks.synthesis.espeak import Prompt, SpeechError, speak
 from tasks.synthesis.lexicon import VERBS, plural
 from tasks.synthesis.voices import VARIANTS
 from tests.tasks.folders import quiet
@@ -167,7 +167,7 @@ def test_ranges_that_are_none_are_refused(wrong: dict[str, list[float]]) -> None
 
 
 def test_every_voice_speaks() -> None:
-    lines = [Line("on", f"en+{variant}", 160, 50) for split in SPLITS for variant in VARIANTS[split]]
+    lines = [Prompt("on", f"en+{variant}", 160, 50) for split in SPLITS for variant in VARIANTS[split]]
     for (rate, samples), line in zip(speak(lines), lines, strict=True):
         assert rate > 0, line
         assert any(samples), line
@@ -175,7 +175,7 @@ def test_every_voice_speaks() -> None:
 
 def test_a_voice_that_is_none_is_an_error() -> None:
     with pytest.raises(SpeechError, match="voice 'xx' was refused"):
-        list(speak([Line("on", "xx", 160, 50)]))
+        list(speak([Prompt("on", "xx", 160, 50)]))
 
 
 def test_a_library_that_is_none_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,4 +188,4 @@ def test_a_library_that_is_none_is_an_error(tmp_path: Path, monkeypatch: pytest.
 def test_a_loader_that_is_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with pytest.raises(espeak.SpeechError, match="must be installed"):
-        list(speak([Line("on", "en", 160, 50)]))
+        list(speak([Prompt("on", "en", 160, 50)]))

@@ -11,7 +11,7 @@ files synthesis
 audio
 store
 listing reading
-forms options
+formats options
 corpus
 converted
 digits generated_speech librispeech manifest tedlium2

@@ -117,7 +117,7 @@ def test_every_problem_is_found_at_once(tmp_path: Path) -> None:
     assert reasons == {
         "100-7-0000": f"missing file: '{train / '100-7-0000.flac'}' does not exist ({listing}:1)",
         "100-7-0002": f"zero length: '{train / '100-7-0002.flac'}' is an empty file ({listing}:2)",
-        "100-7-0004": f"duplicate: '100-7-0004' is listed before ({listing}:5)",
+        "100-7-0004": f"duplicate: '100-7-0004' is listed already ({listing}:5)",
         "100-7-0098": f"audio without text: no text ({listing}:6)",
         "100-7-0099": f"audio without text: no line for '100-7-0099.flac' ({listing})",
     }

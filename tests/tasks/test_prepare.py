@@ -241,8 +241,8 @@ def test_repaired_audio_needs_a_new_folder(capsys: pytest.CaptureFixture[str]) -
         (["libri"], ["`task` must be one of", "Did you mean librispeech"]),
         (["manifest"], ["`task.path` must be given"]),
         (["./nowhere"], ["`path` must be a folder of manifests", "nowhere"]),
-        (["generated-speech"], ["generated-speech", "made while training"]),
-        (["tones/"], ["tones", "--task as it is"]),
+        (["generated-speech"], ["generated-speech", "made by the training itself"]),
+        (["tones/"], ["tones", "--task directly"]),
         (["tedlium2", "--set", "tran=3"], ["`task.tran` must be a setting that exists"]),
         (["tedlium2", "--set", "train"], ["`--set` must look like a.b=c"]),
         (["corpus/", "--out", "tones"], ["`--out` must be a new folder", "tones"]),
@@ -277,7 +277,7 @@ def test_a_place_where_nothing_can_be_made_is_said_to_be_that(capsys: pytest.Cap
     hasty_corpus(Path("corpus"), 0)
     Path("file").touch()
     Path("dead").symlink_to("nowhere/at/all")
-    for out, why in {"file/made": "exists", "file/more/made": "directory", "dead": "a link to what"}.items():
+    for out, why in {"file/made": "exists", "file/more/made": "directory", "dead": "a dangling link"}.items():
         (line,) = complaints(["corpus/", "--out", out], capsys)
         assert line.startswith(f"error: `--out` must be a new folder, but '{out}' cannot be made: ")
         assert why in line

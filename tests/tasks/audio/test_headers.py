@@ -1,4 +1,4 @@
-"""Files that break off, in every format that libsndfile reads: none is taken for a shorter one."""
+"""Truncated files in every format that libsndfile reads: none is taken for a shorter one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_file_that_breaks_off_is_named(tmp_path: Path, kind: str, share: float
     content = encoded(kind)
     (tmp_path / "a").write_bytes(content[: int(share * len(content))])
     with pytest.raises(
-        Unusable, match=rf"^'{tmp_path}/a' (breaks off after|must be audio that lib)"
+        Unusable, match=rf"^'{tmp_path}/a' (is truncated after|must be audio that lib)"
     ) as error:
         read_header(tmp_path / "a", None, decode)
     assert error.value.kind == "unreadable"

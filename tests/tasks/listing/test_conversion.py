@@ -13,8 +13,8 @@ import pytest
 from supernet.task import SPLITS, TaskError
 from tasks.files.problems import read_problems
 from tasks.listing.conversion import convert
-from tasks.listing.division import Division
-from tasks.listing.entries import Entry, Listed, Source
+from tasks.listing.entries import Entries, Entry, Source
+from tasks.listing.splits import SplitAssigner
 from tasks.store.summary import read_summary
 from tests.tasks.corpora import write_flac
 from tests.tasks.folders import add_files, numbers_of_cuts, prepared, quiet, tone, write_folder, write_wav
@@ -128,7 +128,7 @@ def test_a_file_that_breaks_off_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "all.csv").write_text("path,text,split\n" + "".join(lines))
     (skipped,) = prepared(tmp_path, max_skipped=0.5).skipped()
     assert skipped.id == "u3"
-    assert skipped.reason.startswith(f"unreadable: '{broken}' breaks off after")
+    assert skipped.reason.startswith(f"unreadable: '{broken}' is truncated after")
     assert skipped.reason.endswith("all.csv:5)")
 
 
@@ -138,7 +138,7 @@ def test_decoding_finds_it_before_a_training_does(tmp_path: Path) -> None:
     content = broken.read_bytes()
     broken.write_bytes(content[: len(content) // 3] + bytes(1000) + content[len(content) // 3 + 1000 :])
 
-    def read() -> Listed:
+    def read() -> Entries:
         for i, (file, split) in enumerate(itertools.product((whole, broken), SPLITS)):
             yield Entry(f"u{i}", f"list:{i}", file, "a", split)
 
@@ -175,15 +175,15 @@ def test_a_changed_listing_is_another_corpus(tmp_path: Path) -> None:
     assert numbers == [5, 6]
 
 
-def entries(number: int, speakers: int, given: dict[int, str] | None = None) -> Listed:
+def entries(number: int, speakers: int, given: dict[int, str] | None = None) -> Entries:
     for i in range(number):
         split = (given or {}).get(i)
         speaker = f"s{i % speakers}" if speakers else None
         yield Entry(f"u{i}", f"list:{i}", None, "a", split, speaker=speaker)  # type: ignore[arg-type]
 
 
-def divided(read: Listed, again: Listed, held_out: float | None = 0.1) -> dict[str, list[Entry]]:
-    division = Division(Source((), lambda: read, held_out=held_out))
+def divided(read: Entries, again: Entries, held_out: float | None = 0.1) -> dict[str, list[Entry]]:
+    division = SplitAssigner(Source((), lambda: read, held_out=held_out))
     found: dict[str, list[Entry]] = {split: [] for split in SPLITS}
     for entry in again:
         assert isinstance(entry, Entry)
@@ -225,7 +225,7 @@ def test_a_long_listing_is_written_as_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     reads: list[int] = []
 
-    def read() -> Listed:
+    def read() -> Entries:
         reads.append(0)
         for i in range(250):
             reads[-1] = i

@@ -49,7 +49,7 @@ def test_no_text_is_left_out_for_its_length(tmp_path: Path) -> None:
     [
         ("bpe", 500, False, r"`vocab_size` must be at most \d\d for the training texts .* is 500 instead"),
         ("unigram", 500, True, r"`vocab_size` must be at most 2[6-9]\d for the training texts"),
-        ("bpe", 5, False, r"`vocab_size` must be at least 1\d .* is 5 instead.*every character is a piece"),
+        ("bpe", 5, False, r"`vocab_size` must be at least 1\d .* is 5 instead.*every character is a token"),
         ("unigram", 200, True, r"`vocab_size` must be at least 2\d\d .* is 200 instead"),
     ],
 )

@@ -31,7 +31,7 @@ def test_files_that_break_off_are_named_also_where_the_manifest_was_made_of_them
     add_files(folder, "train", files)
     reasons = {skipped.id: skipped.reason for skipped in prepared(folder, max_skipped=0.9).skipped()}
     assert set(reasons) == {"0", "1"}
-    assert all("breaks off after" in reason for reason in reasons.values())
+    assert all("is truncated after" in reason for reason in reasons.values())
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_what_is_no_ordinary_file_is_said_to_be_that(tmp_path: Path) -> None:
     os.mkfifo(audio / "u1.wav")
     skipped = prepared(tmp_path, max_skipped=0.9).skipped()
     assert len(skipped) == 6
-    assert all("is no ordinary file (" in s.reason for s in skipped)
+    assert all("is not a regular file (" in s.reason for s in skipped)
 
 
 def test_looking_at_a_whole_mp3_complains_of_nothing(
@@ -98,5 +98,5 @@ def test_looking_at_a_whole_mp3_complains_of_nothing(
         assert read_header(tmp_path / f"u{i}.mp3", None, decode=False).frames == 16_000 * (i + 1)
     assert capfd.readouterr().err == ""
     for i in range(3):
-        with pytest.raises(Unusable, match="breaks off"):
+        with pytest.raises(Unusable, match="is truncated"):
             read_header(tmp_path / f"cut{i}.mp3", None, decode=False)

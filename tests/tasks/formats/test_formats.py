@@ -16,7 +16,7 @@ from tasks.listing.entries import split_of
 from tasks.manifest import Manifest
 from tests.tasks.corpora import write_flac
 from tests.tasks.folders import prepared, tone
-from tests.tasks.listing.test_rows import cuts_of, write_rows
+from tests.tasks.formats.test_columns import cuts_of, write_rows
 from tests.tasks.listings import FORMS, NAMES, TEXTS, write_audio
 
 
@@ -207,7 +207,9 @@ def test_listings_in_another_form_are_named_too(tmp_path: Path) -> None:
 def test_several_listings_without_names_of_splits_are_named(tmp_path: Path) -> None:
     for name in ("one", "two", "three", "four", "five"):
         FORMS["csv"](tmp_path, name)
-    with pytest.raises(TaskError, match=r"has 5 of other names instead: five\.csv, four\.csv, one\.csv, …\."):
+    with pytest.raises(
+        TaskError, match=r"has 5 with other names instead: five\.csv, four\.csv, one\.csv, …\."
+    ):
         prepared(tmp_path)
 
 
@@ -225,7 +227,7 @@ def test_other_files_beside_the_listing_are_none(tmp_path: Path) -> None:
 
 def test_a_folder_with_nothing_of_the_kind_stops(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(TaskError, match=r"must hold Lhotse's cuts as train\.jsonl\.gz, .* another form"):
+    with pytest.raises(TaskError, match=r"must hold Lhotse's cuts as train\.jsonl\.gz, .* another format"):
         prepared(tmp_path)
 
 
@@ -242,7 +244,7 @@ def test_the_form_with_training_texts_is_read(tmp_path: Path) -> None:
     FORMS["json-list"](tmp_path, "test")
     task = Manifest(Manifest.Options(path=tmp_path))
     assert [file.name for file in task.source.files] == ["dev.csv", "train.csv"]
-    assert [file.name for file in task.aside] == ["test.json"]
+    assert [file.name for file in task.unread] == ["test.json"]
 
 
 def test_espnets_dumps_are_found_where_paths_count_from_the_recipe(tmp_path: Path) -> None:

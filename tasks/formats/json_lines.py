@@ -1,8 +1,8 @@
-"""JSON: NeMo's lines of audio_filepath, text, duration and offset, or an ESPnet ``data.json``.
+"""JSON: lines as in NeMo with audio_filepath, text, duration and offset, or an ESPnet ``data.json``.
 
-Of ESPnet's forms this reads version 1's ``{"utts": {ID: {"input": [{"feat": AUDIO}], "output": [{"text": …}],
-"utt2spk": …}}}`` where the input is audio, not features. Version 2's data folders are Kaldi's.
-Lines are read one by one; one JSON for all (ESPnet's, or a list of objects) has to be read at once.
+Of ESPnet's listings, this reads version 1's ``{"utts": {ID: {"input": [{"feat": AUDIO}], "output": [{"text":
+…}], "utt2spk": …}}}`` if the input is audio, not features; version 2 uses Kaldi's data folders. Lines are
+read one by one; a single JSON value (ESPnet's, or a list of objects) must be read at once.
 """
 
 from __future__ import annotations
@@ -14,31 +14,35 @@ from typing import Any
 
 from supernet.task import Split
 from tasks.files.problems import Problem
-from tasks.forms.form import NONE, Form, Found, alone, choose
-from tasks.forms.rows import COLUMNS, KNOWN, entry
-from tasks.listing.entries import Listed, numbered_lines, open_listing, split_of
+from tasks.formats.columns import COLUMNS, KNOWN, entry_of
+from tasks.formats.format import NOTHING, Format, Found, alone, choose
+from tasks.listing.entries import Entries, numbered_lines, open_listing, split_of
 
 _SUFFIXES = (".json", ".jsonl")
 
 
-def find(path: Path) -> Found:
-    if path.is_file():
-        return alone(path) if path.suffix in _SUFFIXES else NONE
-    files = (file for file in path.iterdir() if file.suffix in _SUFFIXES and file.is_file())
-    return choose(file for file in files if split_of(file.name) or _is_listing(file))
+class JsonLines(Format):
+    """JSON lines, a list of JSON objects, or ESPnet's JSON."""
 
+    name = "NeMo's JSON lines or ESPnet's data.json"
 
-def read(path: Path, split: Split | None) -> Listed:
-    for where, row in _rows(path):
-        if isinstance(row, dict) and not KNOWN.isdisjoint(row):
-            yield entry(row, where, path.parent, split)
-        else:
-            what = "must be a JSON object with audio_filepath and text, but is not"
-            yield Problem(split or "train", "", "bad line", where, what)
+    def find(self, path: Path) -> Found:
+        if path.is_file():
+            return alone(path) if path.suffix in _SUFFIXES else NOTHING
+        files = (file for file in path.iterdir() if file.suffix in _SUFFIXES and file.is_file())
+        return choose(file for file in files if split_of(file.name) or _is_listing(file))
+
+    def read(self, path: Path, split: Split | None) -> Entries:
+        for where, row in _rows(path):
+            if isinstance(row, dict) and not KNOWN.isdisjoint(row):
+                yield entry_of(row, where, path.parent, split)
+            else:
+                what = "must be a JSON object with audio_filepath and text, but is not"
+                yield Problem(split or "train", "", "bad line", where, what)
 
 
 def _is_listing(path: Path) -> bool:
-    """Whether its beginning speaks of audio and text: many folders hold some JSON that does not."""
+    """Whether the beginning of the file names audio and text: many folders hold other JSON."""
     with open(path, "rb") as file:
         head = file.read(2**14).decode(errors="replace").replace("\0", "")  # whatever the encoding
     names = (COLUMNS["audio"], COLUMNS["text"])
@@ -46,7 +50,7 @@ def _is_listing(path: Path) -> bool:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Rows (None for what is no JSON) with their places."""
+    """Yield each row, None if it is not JSON, with its place."""
     whole = _whole(path)
     if whole is None:
         return ((f"{path}:{number}", _parse(line)) for number, line in numbered_lines(path))
@@ -56,7 +60,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _whole(path: Path) -> Any:
-    """The file as one JSON, a list or ESPnet's; None where it is lines."""
+    """The file as a single JSON value, a list or ESPnet's; None if it consists of lines."""
     _, first = next(numbered_lines(path), (0, ""))
     row = _parse(first)
     if isinstance(row, dict) and "utts" not in row:
@@ -75,7 +79,7 @@ def _parse(text: str) -> Any:
 
 
 def _from_espnet(id: str, utterance: Any) -> dict[str, Any] | None:
-    """An utterance of ESPnet's as the row that it would be elsewhere."""
+    """Convert an utterance of ESPnet's to a row; None if it is malformed."""
     try:
         text = next((output.get("text") for output in utterance.get("output", []) if "text" in output), None)
         audio = next((part.get("feat") for part in utterance.get("input", [])), None)
@@ -83,6 +87,3 @@ def _from_espnet(id: str, utterance: Any) -> dict[str, Any] | None:
     except (AttributeError, TypeError):
         return None
     return {"id": id, **values}
-
-
-JSON_LINES = Form("NeMo's JSON lines or ESPnet's data.json", find, read, lambda path: [path])

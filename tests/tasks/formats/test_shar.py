@@ -113,12 +113,12 @@ def test_features_without_recordings_do_not_do(tmp_path: Path) -> None:
     folder = write_shar(tmp_path / "train", found, "features")
     with pytest.raises(TaskError, match=r"train\.jsonl\.gz` must hold utterances, but is empty") as error:
         prepared(tmp_path)
-    listed = Path(str(error.value).rpartition("and why: ")[2].removesuffix("."))
+    listed = Path(str(error.value).rpartition("and why, see ")[2].removesuffix("."))
     problems = [line.split("\t") for line in listed.read_text().splitlines()[1:]]
     assert [kind for split, _, kind, *_ in problems if split == "train"] == ["text without audio"] * 3
     with pytest.raises(TaskError) as error:
         prepared(folder)
-    assert "there is no recording.000000.tar; features alone do not do" in str(error.value)
+    assert "there is no recording.000000.tar; features alone are not enough" in str(error.value)
     assert "fields={'recording': 'flac'}" in str(error.value)
 
 

@@ -1,7 +1,7 @@
-"""Lhotse's Shar: folders with cuts.000000.jsonl.gz, recording.000000.tar and so on, a folder for each split.
+"""Lhotse's Shar: folders with cuts.000000.jsonl.gz, recording.000000.tar and so on, one folder per split.
 
-A cut's audio is the tar's member of its name, which is the cut and no more. Cuts and members need not be in
-the same order. What else is in a shard (features, other fields) is not read.
+The audio of a cut is the tar member of its name, which holds just the cut. Cuts and members may be in
+different orders. Other contents of a shard (features, other fields) are not read.
 """
 
 from __future__ import annotations
@@ -17,41 +17,50 @@ from supernet.task import Split
 from tasks.audio.segments import is_inside
 from tasks.files.members import Member, members
 from tasks.files.problems import Kind, Problem, Unusable
-from tasks.forms.form import NONE, Form, Found, alone, choose
-from tasks.listing.entries import Entry, Listed, seconds
+from tasks.formats.format import NOTHING, Format, Found, Listing, alone, choose
+from tasks.listing.entries import Entries, Entry, parse_seconds
 
 _NO_AUDIO = (".json", ".nodata", ".nometa")
-"""A recording's manifest, and what stands for one that a cut has not."""
+"""Suffixes of a recording's manifest and of the placeholders of missing fields."""
 
 
-def find(path: Path) -> Found:
-    """A shard's cuts; those of all shards in a folder, or in its folders that are named after splits."""
-    if path.is_file():
-        return alone(path) if path in _cuts(path.parent) else NONE
-    if own := _cuts(path):
-        return Found([(file, None) for file in own], [])
-    folders, aside = choose(folder for folder in path.iterdir() if folder.is_dir() and _cuts(folder))
-    return Found([(file, split) for folder, split in folders for file in _cuts(folder)], aside)
+class Shar(Format):
+    """Shards that Lhotse wrote with ``CutSet.to_shar``."""
+
+    name = "Lhotse's Shar"
+    is_slow = True
+
+    def find(self, path: Path) -> Found:
+        """Find the cuts of all shards in a folder, or in its subfolders named after splits."""
+        if path.is_file():
+            return alone(path) if path in _cuts(path.parent) else NOTHING
+        if own := _cuts(path):
+            return Found([Listing(file, None) for file in own], [])
+        folders, unread = choose(folder for folder in path.iterdir() if folder.is_dir() and is_shar(folder))
+        return Found([Listing(file, split) for folder, split in folders for file in _cuts(folder)], unread)
+
+    def read(self, path: Path, split: Split | None) -> Entries:
+        """Yield utterances in the order of the cuts, then audio without a cut."""
+        return _Shard(path, split).read()
+
+    def files(self, path: Path) -> list[Path]:
+        return [file for file in (path, _recordings(path)) if file.is_file()]
 
 
 def is_shar(folder: Path) -> bool:
+    """Whether ``folder`` holds shards."""
     return bool(_cuts(folder))
 
 
-def read(path: Path, split: Split | None) -> Listed:
-    """Utterances in the order of the cuts, then audio of no cut."""
-    return _Shard(path, split).read()
-
-
 class _Shard:
-    """The cuts of a shard, and by name its recordings' places."""
+    """A shard that is being read."""
 
     def __init__(self, path: Path, split: Split | None) -> None:
         self._path, self._split, self._tar = path, split, _recordings(path)
         self._audio: dict[str, Member] = {}
         self._used: set[str] = set()
 
-    def read(self) -> Listed:
+    def read(self) -> Entries:
         if self._tar.is_file():
             yield from self._scan()
         for number, line in self._lines():
@@ -83,7 +92,7 @@ class _Shard:
                     continue
                 if name in self._audio:
                     where = f"{self._tar}:{member.name}"
-                    yield self._problem(name, "duplicate", where, f"{name!r} is in the tar before")
+                    yield self._problem(name, "duplicate", where, f"{name!r} is in the tar already")
                 self._audio.setdefault(name, member)
 
     def _lines(self) -> Iterator[tuple[int, str | Problem]]:
@@ -94,14 +103,14 @@ class _Shard:
                     if line.strip():
                         yield number, line.decode(errors="replace")
         except (OSError, EOFError, zlib.error) as error:
-            what = f"the cuts break off or are damaged: {error}"
+            what = f"the cuts are truncated or damaged: {error}"
             yield number + 1, self._problem("", "unreadable", f"{self._path}:{number + 1}", what)
 
     def _utterance(self, cut: dict[str, Any], where: str) -> Entry:
-        """Raises ``Unusable`` where the cut and its audio are not both there."""
+        """Raise ``Unusable`` unless the cut and its audio are both present."""
         id, start, duration, supervision = _values(cut)
         if not self._tar.is_file():
-            what = f"there is no {self._tar.name}; features alone do not do. Write it with Lhotse: "
+            what = f"there is no {self._tar.name}; features alone are not enough. Write it with Lhotse: "
             raise Unusable("text without audio", what + "`cuts.to_shar(…, fields={'recording': 'flac'})`")
         if id not in self._audio:
             raise Unusable("text without audio", f"{id!r} has no audio in {self._tar.name}")
@@ -117,26 +126,30 @@ def _values(cut: dict[str, Any]) -> tuple[str, float, float, dict[str, Any]]:
     """Name, start, duration and supervision of a cut."""
     try:
         id, supervisions = str(cut["id"]), list(cut.get("supervisions") or [])
-        start, duration = seconds(cut["start"]), seconds(cut["duration"])
-        spans = [(seconds(part["start"]), seconds(part["duration"])) for part in supervisions]
+        start, duration = parse_seconds(cut["start"]), parse_seconds(cut["duration"])
+        spans = [(parse_seconds(part["start"]), parse_seconds(part["duration"])) for part in supervisions]
         texts = [part.get(name) for part in supervisions for name in ("text", "speaker")]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unusable("bad line", "must be a cut of a recording in JSON, but is not") from error
     if not all(text is None or isinstance(text, str) for text in texts):
-        raise Unusable("bad line", "text and speaker must be texts, but are not")
+        raise Unusable("bad line", "text and speaker must be strings, but are not")
     if len(supervisions) > 1:
         what = f"{len(supervisions)} supervisions: cut it with `lhotse cut trim-to-supervisions`"
         raise Unusable("bad line", what)
     if not supervisions:
         raise Unusable("audio without text", "no supervision")
-    (first, long) = spans[0]
-    if not is_inside(first, long, duration):
-        raise Unusable("segment", f"its text is that of {first:g} s to {first + long:g} s of {duration:g} s")
+    first, length = spans[0]
+    if not is_inside(first, length, duration):
+        last = first + length
+        raise Unusable(
+            "segment",
+            f"its text must lie within its {duration:g} s, but lies from {first:g} s to {last:g} s instead",
+        )
     return id, start, duration, supervisions[0]
 
 
 def _parse(line: str) -> dict[str, Any]:
-    """The cut, or one that has nothing."""
+    """Parse a cut; empty if it is malformed."""
     try:
         cut = json.loads(line)
     except (ValueError, RecursionError):
@@ -145,21 +158,12 @@ def _parse(line: str) -> dict[str, Any]:
 
 
 def _cuts(folder: Path) -> list[Path]:
-    """The lists of cuts in a folder that has tars as well: cuts alone are a manifest."""
+    """The lists of cuts in a folder that also has tars; cuts alone are a manifest."""
     files = sorted(file for file in folder.glob("cuts*.jsonl*") if file.name.startswith("cuts."))
     return files if any(folder.glob("*.tar")) else []
 
 
 def _recordings(cuts: Path) -> Path:
-    """The tar that belongs to ``cuts``, which differs in the field's name alone."""
+    """The tar that belongs to ``cuts``; only the field in its name differs."""
     shard = cuts.name.removeprefix("cuts").partition(".jsonl")[0]
     return cuts.with_name(f"recording{shard}.tar")
-
-
-SHAR = Form(
-    "Lhotse's Shar",
-    find,
-    read,
-    lambda path: [file for file in (path, _recordings(path)) if file.is_file()],
-    slow=True,
-)

@@ -163,13 +163,13 @@ def _gzip(tar: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "used", "says"),
     [
-        (_cut_at(60), 1, "the tar breaks off or is damaged: unexpected end of data"),
-        (_scribble, 1, "the tar breaks off or is damaged at byte"),
-        (_gzip, 0, "is packed with gzip: unpack it with `gzip -d`"),
+        (_cut_at(60), 1, "the tar is truncated or damaged: unexpected end of data"),
+        (_scribble, 1, "the tar is truncated or damaged at byte"),
+        (_gzip, 0, "is compressed with gzip: decompress it with `gzip -d`"),
         (_cut_at(0), 0, "must be a tar, but is an empty file"),
-        (_cut_at(0.5), 0, "the tar breaks off or is damaged: "),
+        (_cut_at(0.5), 0, "the tar is truncated or damaged: "),
         (lambda tar: tar.write_bytes(bytes(10240)), 0, "the tar is empty"),
-        (lambda tar: tar.write_bytes(b"no tar at all" * 100), 0, "the tar breaks off or is damaged: "),
+        (lambda tar: tar.write_bytes(b"no tar at all" * 100), 0, "the tar is truncated or damaged: "),
         (lambda tar: pack(tar, {"notes.md": b"x"}), 0, "the tar has neither audio nor texts"),
     ],
     ids=["cut", "scribbled", "gzip", "no bytes", "no block", "no members", "no tar", "nothing of use"],

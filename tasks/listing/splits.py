@@ -1,4 +1,4 @@
-"""Which split an utterance belongs to where the corpus does not say: the same on every machine, each time."""
+"""Deterministic assignment of utterances to splits that the corpus lacks."""
 
 from __future__ import annotations
 
@@ -8,23 +8,32 @@ from array import array
 import numpy as np
 
 from supernet.task import SPLITS, ProgressCallback, Split, TaskError
-from tasks.files.problems import Problem, short
+from tasks.files.problems import Problem, shorten
 from tasks.listing.entries import Entry, Source
 
 _REPORTED = 1000
-"""Entries between two reports."""
+"""Entries between two progress reports."""
 
 FEWEST_SPEAKERS = 10
-"""With so many or more, and each utterance's speaker known, nobody is in two splits."""
+"""With at least this many speakers, and all of them known, no speaker is in two splits."""
 
 
-class Division:
-    """Made from one walk through the listing; memory grows by 8 bytes an utterance.
+class SplitAssigner:
+    """Assigns utterances to splits, the same on every machine.
 
-    Splits that the corpus has stay as they are. The others are taken out of what is left, by a hash: of the
-    speaker where there are 10 speakers or more and all are known, of the utterance's name otherwise. Those
-    with the lowest hashes are for testing, the next for validation; each split gets ``held_out`` of the
-    speakers (or utterances), at least one.
+    Splits that the corpus has stay as they are. Those it lacks are taken from the rest by a hash: of the
+    speaker if all are known and there are at least 10, otherwise of the utterance's name. The lowest hashes
+    are for testing and the next for validation; each split gets a share of ``held_out`` of the speakers (or
+    utterances), at least one.
+
+    Making it reads the listing once; memory grows by 8 bytes per utterance.
+
+    Args:
+        source: The corpus.
+        report: Called with the progress.
+
+    Raises:
+        TaskError: If there are too few utterances to divide.
     """
 
     def __init__(self, source: Source, report: ProgressCallback = lambda what, done, total: None) -> None:
@@ -51,6 +60,7 @@ class Division:
         self._bounds = [] if source.held_out is None else _bounds(keys, missing, source.held_out, first)
 
     def split(self, entry: Entry) -> Split:
+        """The split of an utterance."""
         if entry.split in ("valid", "test"):
             return entry.split
         key = _hash(entry.speaker or "") if self.by_speaker else _hash(entry.id)
@@ -63,18 +73,18 @@ def _bounds(
     share: float,
     problem: Problem | None,
 ) -> list[tuple[Split, int]]:
-    """The hash below which an utterance is in each of ``missing``, which follow each other. ``problem`` is
-    the first of the listing, which may be why there are too few.
+    """The hash below which an utterance is in each of ``missing``, in this order. ``problem`` is the first of
+    the listing, which may explain why there are too few utterances.
     """
     if not missing:
         return []
     number = max(1, round(share * len(keys)))
     if len(keys) <= number * len(missing):
-        first = f"{short(problem.where, 300)}: {short(problem.what, 300)}" if problem else ""
+        first = f"{shorten(problem.where, 300)}: {shorten(problem.what, 300)}" if problem else ""
         why = f" Its first problem: {first}." if first else ""
         raise TaskError(
             f"`path` must list at least {number * len(missing) + 1} training utterances, "
-            f"but lists {len(keys)} instead. Add some, or the missing splits.{why}"
+            f"but lists {len(keys)} instead. Add more, or add the missing splits.{why}"
         )
     return [(split, int(keys[number * (i + 1)])) for i, split in enumerate(missing)]
 

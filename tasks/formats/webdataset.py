@@ -1,8 +1,8 @@
-"""WebDataset's tar files. Members of one key, their name up to the first dot behind the folders, make an
-utterance: audio, and a text in KEY.txt (or the only KEY.….txt), or a row with the columns of tasks.forms.rows
-in KEY.json.
+"""WebDataset's tar files. Members with the same key, their name up to the first dot after the folders, make
+up an utterance: audio, and its text in KEY.txt (or the only KEY.….txt), or a row with the columns of
+``tasks.formats.columns`` in KEY.json.
 
-Nothing is unpacked: an utterance is read by the place of its bytes, so the tar must not be compressed.
+Nothing is unpacked: an utterance is read by the offset of its bytes, so the tar must not be compressed.
 """
 
 from __future__ import annotations
@@ -16,53 +16,63 @@ from typing import Any, BinaryIO
 
 from supernet.task import Split, TaskError
 from tasks.files.members import Member, members, read_member
-from tasks.files.problems import Kind, Problem, Unusable, short, some
-from tasks.forms.form import NONE, Form, Found, Listing, alone
-from tasks.forms.rows import COLUMNS, entry
-from tasks.forms.shar import is_shar
-from tasks.listing.entries import Entry, Listed, split_of
+from tasks.files.problems import Kind, Problem, Unusable, first_few, shorten
+from tasks.formats.columns import COLUMNS, entry_of
+from tasks.formats.format import NOTHING, Format, Found, Listing, alone
+from tasks.formats.shar import is_shar
+from tasks.listing.entries import Entries, Entry, split_of
 
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 _AUDIO = re.compile(
     r"(.*\.)?(wav|flac|ogg|oga|opus|mp3|aif[fc]?|au|snd|caf|sph|nist|w64|rf64|voc|m4a|aac|wma|webm|amr)", re.I
 )
-"""Behind a key. What libsndfile does not read of these is better named as such than called no audio."""
+"""Suffixes of audio, after the key, including some that libsndfile cannot read and that are reported."""
 
 _LONGEST_TEXT = 2**20
 """Bytes."""
 
 Sample = dict[str, Member]
-"""The members of one key by what stands behind it."""
+"""The members of one key by their suffixes."""
 
 
-def find(path: Path) -> Found:
-    """The tars in a folder or in the folders in it: those named after splits, or in such a folder; or all."""
-    if path.is_file():
-        return _readable(alone(path) if _is_tar(path) else NONE)
-    files = sorted(file for pattern in ("*", "*/*") for file in path.glob(pattern) if _is_tar(file))
-    found: list[Listing] = [(file, _split(file, path)) for file in files if not is_shar(file.parent)]
-    named = [item for item in found if item[1]]
-    return _readable(Found(named or found, [file for file, split in found if named and split is None]))
+class WebDataset(Format):
+    """Uncompressed tar files."""
 
+    name = "WebDataset's .tar files"
+    is_slow = True
 
-def read(path: Path, split: Split | None) -> Listed:
-    """Utterances in the order of the tar; those whose members do not lie together come last."""
-    with open(path, "rb") as file:
-        none = True
-        for item in _Shard(path, split, file).read():
-            none = False
-            yield item
-        if none:
-            what = "the tar has neither audio nor texts"
-            yield Problem(split or "train", "", "zero length", str(path), what)
+    def find(self, path: Path) -> Found:
+        """Find the tars in a folder and its subfolders: those that are, or whose folder is, named after a
+        split; or else all.
+        """
+        if path.is_file():
+            return _readable(alone(path) if _is_tar(path) else NOTHING)
+        files = sorted(file for pattern in ("*", "*/*") for file in path.glob(pattern) if _is_tar(file))
+        found = [Listing(file, _split(file, path)) for file in files if not is_shar(file.parent)]
+        named = [listing for listing in found if listing.split]
+        unread = [listing.path for listing in found if named and listing.split is None]
+        return _readable(Found(named or found, unread))
+
+    def read(self, path: Path, split: Split | None) -> Entries:
+        """Yield utterances in the order of the tar; those whose members are scattered come last."""
+        with open(path, "rb") as file:
+            is_empty = True
+            for item in _Shard(path, split, file).read():
+                is_empty = False
+                yield item
+            if is_empty:
+                what = "the tar has neither audio nor texts"
+                yield Problem(split or "train", "", "zero length", str(path), what)
 
 
 class _Shard:
+    """A tar that is being read."""
+
     def __init__(self, path: Path, split: Split | None, file: BinaryIO) -> None:
         self._path, self._split, self._file = path, split, file
 
-    def read(self) -> Listed:
+    def read(self) -> Entries:
         for found in self._samples():
             if isinstance(found, Problem):
                 yield found
@@ -70,7 +80,7 @@ class _Shard:
                 yield self._utterance(*found)
 
     def _samples(self) -> Iterator[tuple[str, Sample] | Problem]:
-        """Samples as they end. What lacks audio or text waits in memory: the rest may come later."""
+        """Yield samples as they are completed. Those without audio or text wait in memory for the rest."""
         waiting: dict[str, Sample] = {}
         last = ""
         for member in members(self._file):
@@ -82,7 +92,7 @@ class _Shard:
                 yield last, waiting.pop(last)
             sample = waiting.setdefault(key, {})
             if suffix in sample:
-                what = f"the key {key!r} has .{suffix} before"
+                what = f"the key {key!r} has a .{suffix} already"
                 yield self._problem(key, "duplicate", member.name, what)
             sample.setdefault(suffix, member)
             last = key
@@ -92,25 +102,25 @@ class _Shard:
         audio = _audio(sample)
         name = (audio or list(sample.values()))[0].name
         if len(audio) > 1:
-            names = some([member.name for member in audio])
-            what = f"the key {short(key)!r} must have one member of audio, but has {len(audio):,} ({names})"
+            names = first_few([member.name for member in audio])
+            what = f"the key {shorten(key)!r} must have one member of audio, but has {len(audio):,} ({names})"
             return self._problem(key, "duplicate", name, f"{what}: keys end at a name's first dot")
         try:
             row = self._row(sample)
         except Unusable as error:
             return self._problem(key, error.kind, name, str(error))
-        found = entry({**row, "utt_id": key}, self._place(name), self._path.parent, self._split)
+        found = entry_of({**row, "utt_id": key}, self._place(name), self._path.parent, self._split)
         if isinstance(found, Problem):
             return replace(found, id=key)
         return replace(found, audio=self._path, member=audio[0]) if audio else found
 
     def _row(self, sample: Sample) -> dict[str, Any]:
-        """What is known of an utterance but its audio, whose place in the world before is of no use."""
+        """The row of an utterance, without the path that its audio had before it was packed."""
         row = self._json(sample["json"]) if "json" in sample else {}
         row = {name: value for name, value in row.items() if name not in COLUMNS["audio"]}
         texts = sorted(suffix for suffix in _texts(sample) if suffix != "json")
         if len(texts) > 1 and "txt" not in texts:
-            raise Unusable("bad line", f"must have one text, but has {len(texts)} ({some(texts)})")
+            raise Unusable("bad line", f"must have one text, but has {len(texts)} ({first_few(texts)})")
         suffix = "txt" if "txt" in texts else next(iter(texts), "")
         return row | ({"text": self._text(sample[suffix])} if suffix else {})
 
@@ -125,7 +135,10 @@ class _Shard:
 
     def _text(self, member: Member) -> str:
         if member.size > _LONGEST_TEXT:
-            raise Unusable("bad line", f"{member.name!r} must be a text, but has {member.size} bytes")
+            raise Unusable(
+                "bad line",
+                f"{member.name!r} must be at most {_LONGEST_TEXT} bytes of text, but has {member.size}",
+            )
         return read_member(self._file, member).decode("utf-8-sig", errors="replace")
 
     def _problem(self, key: str, kind: Kind, name: str, what: str) -> Problem:
@@ -136,7 +149,7 @@ class _Shard:
 
 
 def _split_name(name: str) -> tuple[str, str]:
-    """Key and what stands behind it; nothing that we know where the name begins with a dot (a Mac's)."""
+    """Split a name into key and suffix, which is unknown if the name begins with a dot (macOS)."""
     folder, slash, file = name.removeprefix("./").rpartition("/")
     key, _, suffix = file.partition(".")
     return folder + slash + key, suffix.lower() if key else f".{suffix}."
@@ -163,14 +176,11 @@ def _split(file: Path, folder: Path) -> Split | None:
 
 
 def _readable(found: Found) -> Found:
-    """``found``, unless every one is compressed: then there is not even a first problem to list."""
-    if found.listings and all(file.name.endswith(_COMPRESSED) for file, _ in found.listings):
+    """Return ``found``, or raise ``TaskError`` if every tar is compressed."""
+    if found.listings and all(one.path.name.endswith(_COMPRESSED) for one in found.listings):
         raise TaskError(
-            f"`path` must hold uncompressed tars, but has {found.listings[0][0].name} instead. Utterances "
-            "are read by the place of their bytes: unpack it to .tar (gzip -d, bzip2 -d, xz -d, zstd -d), "
-            "and leave the tar as it is."
+            f"`path` must hold uncompressed tars, but has {found.listings[0].path.name} instead. Utterances "
+            "are read by the offset of their bytes: decompress them to .tar (gzip -d, bzip2 -d, xz -d, "
+            "zstd -d), and do not unpack the tars."
         )
     return found
-
-
-WEBDATASET = Form("WebDataset's .tar files", find, read, lambda path: [path], slow=True)

@@ -11,7 +11,7 @@ import torch
 
 from supernet.task import SPLITS
 from tasks.audio.cuts import load_samples
-from tasks.forms.commands import file_of
+from tasks.formats.pipes import parse_source
 from tests.tasks.corpora import write_flac, write_sph
 from tests.tasks.folders import prepared, tone
 from tests.tasks.listings import FORMS, NAMES
@@ -31,7 +31,7 @@ from tests.tasks.listings import FORMS, NAMES
     ],
 )
 def test_commands_that_only_decode_name_a_file(entry: str, file: str, channel: int | None) -> None:
-    assert file_of(entry) == (file, channel)
+    assert parse_source(entry) == (file, channel)
 
 
 OTHERS = """
@@ -154,10 +154,10 @@ def test_channels_that_are_not_there_are_named(tmp_path: Path) -> None:
     task = prepared(tmp_path, max_skipped=0.9)
     found = {s.id: s.reason.split(" (")[0].split("/")[0] for s in task.skipped()}
     assert found == {
-        "a": "segment: channel 1 of a command that gives one channel, which is 0",
-        "b": "segment: channel 2, counted from 0, of audio with 2",
+        "a": "segment: channel 1 of a command that yields a single channel, 0",
+        "b": "segment: channel must be one of 2, counted from 0, but is 2 instead",
         "c": "bad line: channel must be A, B or a number from 0 on, but is 'left' instead",
-        "d": "segment: channel 1, counted from 0, of audio with 1",
+        "d": "segment: channel must be one of 1, counted from 0, but is 1 instead",
         "e": "bad line: must be utterance, recording, start, end and perhaps channel, but is not",
     }
 

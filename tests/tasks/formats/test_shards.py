@@ -14,7 +14,7 @@ from tasks import prepare
 from tasks.audio.cuts import load_features, load_samples
 from tasks.files.members import Member
 from tasks.files.problems import Problem
-from tasks.forms.webdataset import WEBDATASET
+from tasks.formats.webdataset import WebDataset
 from tasks.listing.entries import Entry
 from tasks.listing.replay import Replay
 from tasks.manifest import Manifest
@@ -136,7 +136,7 @@ def test_listing_a_tar_takes_no_more_memory_for_more_utterances(tmp_path: Path) 
     for number in (50, 50, 1050):  # the first imports what is imported but once
         files = {f"u{i}.{end}": b"a" for i in range(number) for end in ("wav", "txt")}
         tar = pack(tmp_path / f"{number}.tar", files)
-        peaks[number] = peak(lambda tar=tar: sum(1 for _ in WEBDATASET.read(tar, None)))  # type: ignore[misc]
+        peaks[number] = peak(lambda tar=tar: sum(1 for _ in WebDataset().read(tar, None)))  # type: ignore[misc]
     assert peaks[1050] - peaks[50] < MOST * 1000
 
 

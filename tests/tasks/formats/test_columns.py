@@ -53,7 +53,7 @@ def test_a_quote_without_an_end_is_named_and_what_follows_is_read(tmp_path: Path
     listing.write_text(listing.read_text() + 'audio/u0.wav,"a, b\nc",s0\n' + last)
     reasons = [skipped.reason.split(" (")[0] for skipped in prepared(tmp_path, max_skipped=1.0).skipped()]
     assert reasons == [
-        "bad line: must be a row of a table, but is not: a quoted field does not end on it",
+        "bad line: must be a row of a table, but is not: a quoted field is not terminated",
         "bad line: must have the 3 columns of the header, but has 2 instead",
         f"missing file: '{tmp_path}/audio/u9.wav' does not exist",
         "bad line: must be a row of a table, but is not: field larger than field limit",
@@ -187,7 +187,9 @@ def test_a_text_is_a_text(tmp_path: Path, text: object, listing: str) -> None:
     task = prepared(tmp_path, max_skipped=0.5)
     (skipped,) = task.skipped()
     assert skipped.id == "u8"
-    assert skipped.reason.startswith("audio without text" if text == "" else "bad line: text must be a text")
+    assert skipped.reason.startswith(
+        "audio without text" if text == "" else "bad line: text must be a string"
+    )
     assert sorted(cut.supervisions[0].text for cut in cuts_of(task)) == ["nan"] * 8
 
 
@@ -252,7 +254,7 @@ def test_other_names_of_columns(tmp_path: Path, audio: str) -> None:
 def test_a_column_of_two_texts_stops(tmp_path: Path, twice: str) -> None:
     write_audio(tmp_path)
     (tmp_path / "all.csv").write_text(f"path,text,{twice}\n" + "".join(f"u{i}.wav,a,b\n" for i in range(3)))
-    with pytest.raises(TaskError, match=rf"must name each column once, but names \[{twice}\] more often"):
+    with pytest.raises(TaskError, match=rf"must name each column once, but names \[{twice}\] more than once"):
         prepared(tmp_path)
 
 
