@@ -163,7 +163,7 @@ def _span(entry: Entry, decode: bool) -> Span:
         )
     channels = tuple(recording.sources[0].channels)
     if entry.channel is not None and entry.channel not in channels:
-        what = f"channel must be one of {len(channels)}, counted from 0, but is {entry.channel} instead"
+        what = f"channel must be less than {len(channels)}, counted from 0, but is {entry.channel} instead"
         raise Unusable("segment", what)
     chosen = channels if entry.channel is None else (entry.channel,)
     return recording, first / rate, (min(last, most) - first) / rate, chosen

@@ -155,9 +155,9 @@ def test_channels_that_are_not_there_are_named(tmp_path: Path) -> None:
     found = {s.id: s.reason.split(" (")[0].split("/")[0] for s in task.skipped()}
     assert found == {
         "a": "segment: channel 1 of a command that yields a single channel, 0",
-        "b": "segment: channel must be one of 2, counted from 0, but is 2 instead",
+        "b": "segment: channel must be less than 2, counted from 0, but is 2 instead",
         "c": "bad line: channel must be A, B or a number from 0 on, but is 'left' instead",
-        "d": "segment: channel must be one of 1, counted from 0, but is 1 instead",
+        "d": "segment: channel must be less than 1, counted from 0, but is 1 instead",
         "e": "bad line: must be utterance, recording, start, end and perhaps channel, but is not",
     }
 
