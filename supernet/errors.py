@@ -1,39 +1,61 @@
-"""Errors that a user can cause and can mend, and checks whose problems are said together.
+"""Errors that a user can cause and correct, and checks that report all their problems together.
 
-Python names the argument that is wrong; a command line names the option that it came from.
+The library names the argument or setting that is wrong; a command translates arguments into its options (see
+``supernet.console.option_names``).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from types import TracebackType
 
-_POSITIONAL = {"folder": "RUN"}
-"""Arguments that command lines take without an option."""
-
 
 class UserError(ValueError):
-    """Wrong input: an option, a setting or a file. The message is for the user, a line for each problem.
+    """Wrong input: an argument, a setting or a file.
 
-    The base of every such error; a command prints the message and ends with status 2.
+    The base class of all such errors. The message is written for the user, one line per problem. A command
+    prints it and exits with status 2.
     """
 
 
 class ArgumentError(UserError):
-    """Arguments that cannot be used: a line for each problem, in which ``names`` stand in backticks."""
+    """Arguments that cannot be used.
+
+    Args:
+        names: The arguments that ``problems`` mention in backticks, such as ``lm_weight``.
+        problems: One line each.
+    """
 
     def __init__(self, names: Collection[str], *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.names, self.problems = tuple(names), list(problems)
 
-    def about_options(self) -> list[str]:
-        """The same problems, in the words of a command line."""
-        return [option_names(problem, self.names) for problem in self.problems]
+
+class ConfigError(ArgumentError):
+    """All problems of a configuration, one line each."""
+
+    def __init__(self, problems: Sequence[str], names: Collection[str] = ()) -> None:
+        super().__init__(names, *problems)
+
+
+class AudioError(UserError):
+    """A recording that cannot be used; the message is the reason alone, without the recording's name."""
+
+
+class NoSuchFile(AudioError):
+    """A recording that does not exist."""
 
 
 class Checks:
-    """Checks whose problems are said together: each in a ``with`` block of its own, then ``end``."""
+    """Collect the problems of several checks and report them together.
+
+    >>> checks = Checks()
+    >>> with checks:
+    ...     first()
+    >>> with checks:
+    ...     second()
+    >>> checks.end()
+    """
 
     def __init__(self) -> None:
         self._names: list[str] = []
@@ -51,18 +73,6 @@ class Checks:
         return True
 
     def end(self) -> None:
-        """Raise an ``ArgumentError`` of all problems, if there are any."""
+        """Raise an ``ArgumentError`` with all problems, if there are any."""
         if self._problems:
             raise ArgumentError(self._names, *self._problems)
-
-
-def option_names(text: str, names: Sequence[str]) -> str:
-    """``text`` with `` `lm_weight` `` as `` `--lm-weight` ``, for each of ``names``."""
-    if not names:
-        return text
-    known = "|".join(map(re.escape, names))
-    return re.sub(f"`({known})`", lambda found: f"`{_option(found[1])}`", text)
-
-
-def _option(name: str) -> str:
-    return _POSITIONAL.get(name, f"--{name.replace('_', '-')}")

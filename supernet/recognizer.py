@@ -16,7 +16,9 @@ from torch import Tensor
 
 from supernet.audio.features import SAMPLE_RATE
 from supernet.audio.lengths import Lengths
-from supernet.audio.recordings import AudioError, complaint, mono, read_audio, resampled
+from supernet.audio.recordings import complaint, mono, read_audio
+from supernet.audio.resampling import resample_blocks
+from supernet.errors import AudioError
 from supernet.recognition.beam import BeamConfig, decoder_for
 from supernet.recognition.decoding import Decoder
 from supernet.recognition.pipeline import Recording, Transcriber, log_probs
@@ -212,4 +214,4 @@ def _recording(audio: Audio, rate: int | None) -> Recording:
         return read_audio(Path(audio))
     if rate is None or rate < 1:
         raise ValueError(f"`rate` must be the samples' rate in Hz, but is {rate} instead.")
-    return resampled([mono(audio)], rate)
+    return resample_blocks([mono(audio)], rate)

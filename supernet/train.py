@@ -76,7 +76,7 @@ def typos(args: argparse.Namespace) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments, typos)
-    with main_guard():
+    with main_guard(exceptions={"folder": "--out", "part": "--settings"}):
         from supernet.commands.train import train
 
         train(args)

@@ -16,7 +16,8 @@ from pydantic import Field
 from torch import Tensor
 
 from supernet.audio.features import SAMPLE_RATE
-from supernet.audio.recordings import reason, resample, system_name
+from supernet.audio.recordings import reason, system_name
+from supernet.audio.resampling import resample
 from supernet.system.files import refusal
 from supernet.task import SPLITS, ProgressCallback, Split, TaskError
 from tasks.corpus import CorpusTask

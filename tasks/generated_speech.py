@@ -19,7 +19,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
 from supernet.audio.features import SAMPLE_RATE
-from supernet.audio.recordings import resample
+from supernet.audio.resampling import resample
 from supernet.task import SPLITS, ProgressCallback, Split, TaskError
 from tasks.audio.acoustics import reverberate
 from tasks.corpus import CorpusTask

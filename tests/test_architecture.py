@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +57,7 @@ def test_tasks_import_the_interface_and_what_data_needs_only() -> None:
     interface = tuple(f"supernet.{part}" for part in ["audio", "config", "errors", "system", "task", "text"])
     for file in FILES["tasks"]:
         # A command line has its words, its errors and its options in common with the others.
-        more = ("console", "commands.options", "settings", "runs.resolve")
+        more = ("console", "commands.options", "settings")
         command = (*interface, *(f"supernet.{part}" for part in more))
         allowed = command if file.stem == "prepare" else interface
         for name in imports(file):
@@ -194,4 +195,24 @@ def test_the_library_does_not_stand_on_the_command_line() -> None:
     library = {name for name in talking if not name.startswith(("supernet/console/", "supernet/commands/"))}
     library -= {name for name in talking if name.startswith("selection/commands/") or "report" in name}
     assert library
+    assert {name for name in library if Path(name).stem not in COMMANDS} == set()
+
+
+def strings(file: Path) -> Iterator[str]:
+    """Every string in ``file``, docstrings and parts of f-strings included."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_the_library_never_mentions_a_command_line_option() -> None:
+    """It names arguments and settings, which commands translate. Pages, which list commands, are exempt."""
+    found = {
+        file.relative_to(ROOT).as_posix()
+        for file in FILES["supernet"]
+        if any(re.search(r"(?<!-)--[a-z]", text) for text in strings(file))
+    }
+    assert found, "commands mention options"
+    allowed = ("supernet/console/", "supernet/commands/", "supernet/reporting/")
+    library = {name for name in found if not name.startswith(allowed)}
     assert {name for name in library if Path(name).stem not in COMMANDS} == set()

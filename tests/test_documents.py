@@ -210,7 +210,8 @@ def problems(module: str, args: argparse.Namespace) -> list[str]:
     from selection.commands.study import definition_data
     from selection.study.definition import CompareDefinition, TuneDefinition, checked
     from supernet.commands.train import layers
-    from supernet.runs.resolve import ConfigError, resolve
+    from supernet.errors import ConfigError
+    from supernet.runs.resolve import resolve
 
     try:
         if module == "supernet.train":

@@ -17,15 +17,18 @@ from selection.reporting.report import section
 from selection.reporting.tables import latency_lines, ordered, table
 from selection.strategy import Strategy
 from supernet.console.front import command, say_next
+from supernet.console.option_names import option_problems
 from supernet.console.progress import progress
 from supernet.console.screen import console
+from supernet.errors import ConfigError
 from supernet.reporting.run_page import write
 from supernet.reporting.trained import results_of, scores_of
 from supernet.runs.opening import open_model
-from supernet.runs.resolve import ConfigError, merge, parse_set, resolve_trained
+from supernet.runs.resolve import resolve_trained
 from supernet.runs.run import Run, RunError
 from supernet.settings.names import plugin_names
 from supernet.settings.plugins import load_plugin
+from supernet.settings.presets import merge, parse_set
 
 
 def select(args: argparse.Namespace) -> None:
@@ -113,7 +116,7 @@ def _settings(texts: Sequence[str], problems: list[str]) -> dict[str, Any]:
         try:
             merged = merge(merged, parse_set(text))
         except ConfigError as e:
-            problems += e.problems
+            problems += option_problems(e)
     return merged
 
 

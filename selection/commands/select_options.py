@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 from supernet.budget import BudgetError, Wish
+from supernet.console.option_names import option_problems
 from supernet.settings.names import nearest, plugin_names
 
 
@@ -24,7 +25,7 @@ def wishes(texts: Sequence[str], option: str, problems: list[str]) -> list[Wish]
         try:
             wish = Wish.parse(text)
         except BudgetError as e:
-            problems += e.about_options()
+            problems += option_problems(e)
         else:
             found[wish.name] = wish
     return list(found.values())

@@ -23,17 +23,10 @@ from supernet.console.front import command, say_next
 from supernet.console.screen import console
 from supernet.console.text import fail
 from supernet.engine import Divergence
-from supernet.runs.resolve import (
-    ConfigError,
-    Data,
-    load_file,
-    load_shipped,
-    merge,
-    parse_set,
-    task_from_option,
-)
+from supernet.errors import ConfigError
 from supernet.runs.run import Run, RunError, as_data
 from supernet.settings.plugins import load_plugin
+from supernet.settings.presets import Data, load_file, load_shipped, merge, parse_set, task_setting
 from supernet.system.files import read_text, refusal, safe_name, write_whole
 
 KINDS: dict[str, type[Definition]] = {"compare": CompareDefinition, "tune": TuneDefinition}
@@ -108,7 +101,7 @@ def definition_data(args: argparse.Namespace) -> Data:
     data: Data = load_shipped(f"study_{args.command}") if args.config is None else load_file(args.config)
     settings: Data = {}
     if args.task is not None:
-        settings["task"] = task_from_option(args.task)
+        settings["task"] = task_setting(args.task)
     if args.sizes is not None:
         settings["sizes"] = numbers(args.sizes)
     if args.steps is not None:

@@ -13,8 +13,7 @@ from selection.comparing.measured_latency import fit_measured
 from selection.comparing.session import Session
 from selection.strategy import Strategy
 from supernet.budget import Budget, BudgetError, Prices, Quantity, Wish
-from supernet.errors import ArgumentError
-from supernet.runs.resolve import ConfigError
+from supernet.errors import ArgumentError, ConfigError
 from supernet.runs.selection_file import Choice, Selection
 from supernet.units import Kept
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from supernet.console.guard import main_guard
+from supernet.console.guard import OTHER_FOLDER, main_guard
 from supernet.console.options import add_device_option, add_set_option
 from supernet.console.parser import Parser, parse, whole
 from supernet.settings.names import plugin_names
@@ -65,8 +65,8 @@ def _add_storage_options(parser: argparse.ArgumentParser) -> None:
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments)
     kept = f"What was done is kept in {args.out}. The same command continues."
-    is_report = args.command == "report"
-    with main_guard(kept, *["Copy the study into a folder of your own."] * is_report):
+    place = "Copy the study into a folder of your own." if args.command == "report" else OTHER_FOLDER
+    with main_guard(kept, place, {"folder": "--out"}):
         from selection.commands.study import study
 
         study(args)

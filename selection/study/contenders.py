@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from selection.study.definition import CompareDefinition, Contender, Regime
 from supernet.config import Config
-from supernet.runs.resolve import Data, Resolved
+from supernet.runs.resolve import Resolved
+from supernet.settings.presets import Data
 from supernet.training.price import alone, price
 
 

@@ -15,10 +15,11 @@ from pydantic import Field, field_validator, model_validator
 from selection.strategies import samplers
 from selection.study.space import Dimension, nested
 from supernet.config import Named, Section
-from supernet.errors import UserError
-from supernet.runs.resolve import ConfigError, Data, Resolved, resolve, setting_names
+from supernet.errors import ConfigError, UserError
+from supernet.runs.resolve import Resolved, resolve, setting_names
 from supernet.settings.names import nearest
 from supernet.settings.plugins import load_plugin, validated
+from supernet.settings.presets import Data
 from supernet.system.files import safe_name
 
 Regime = Literal["updates", "compute", "compute-each"]

@@ -19,7 +19,7 @@ from selection.study.compare_runner import TRAINING
 from selection.study.contenders import Lineup
 from selection.study.definition import Contender, Regime
 from selection.study.simultaneous import half_widths
-from supernet.runs.resolve import ConfigError
+from supernet.errors import ConfigError
 from supernet.scoring.error_rates import Measure
 from supernet.scoring.statistics import Ints
 

@@ -16,7 +16,7 @@ from optuna.trial import Trial
 from pydantic import model_validator
 
 from supernet.config import Section
-from supernet.runs.resolve import Data, merge
+from supernet.settings.presets import Data, merge
 
 Scalar = str | int | float | bool | None
 

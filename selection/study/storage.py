@@ -27,8 +27,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, S
 from sqlalchemy.orm import Session
 
 from supernet.errors import ArgumentError
-from supernet.runs.resolve import Data
 from supernet.runs.run import RunError, differences
+from supernet.settings.presets import Data
 
 Direction = Literal["minimize", "maximize"]
 JOURNAL = "journal:"

@@ -18,9 +18,10 @@ from selection.study.work import ENDED, Surplus, TrialRunner, ended, train_alone
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.engine import Divergence
+from supernet.errors import ConfigError
 from supernet.evaluation.score_sizes import score_sizes
 from supernet.runs.opening import open_model
-from supernet.runs.resolve import ConfigError, Resolved
+from supernet.runs.resolve import Resolved
 from supernet.runs.run import Run
 from supernet.scoring.error_rates import Measure, judged_by
 

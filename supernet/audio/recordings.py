@@ -7,14 +7,11 @@ Shapes: S samples, C channels.
 from __future__ import annotations
 
 import io
-import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,31 +19,17 @@ import numpy as np
 import soundfile
 import torch
 from torch import Tensor
-from torchaudio.transforms import Resample
 
-from supernet.audio.features import SAMPLE_RATE
-from supernet.errors import UserError
+from supernet.audio.resampling import resample_blocks
+from supernet.errors import AudioError, NoSuchFile
 
 BLOCK_SECONDS = 10
 _MOST_VALUES = 1 << 24
 """Of a block over all channels, whatever the header says of rate and channels."""
-_LARGEST_TERMS = (1000, 4000)
-"""Of the ratio of two rates: the denominator, and about the numerator. Usual rates are exact; an odd one,
-whose exact filter would not fit into memory, may drift by a second an hour.
-"""
-_RATES = (1000, 1_000_000)
 _HEAD = 1 << 20
 """Bytes that must be enough to tell audio from something else."""
 _UNKNOWN_FORMAT = 1
 """libsndfile's number for a beginning that is none of its formats'."""
-
-
-class AudioError(UserError):
-    """A recording cannot be used; the message is the reason alone."""
-
-
-class NoSuchFile(AudioError):
-    """There is no recording where it should be."""
 
 
 def complaint(name: str, error: AudioError) -> str:
@@ -77,7 +60,7 @@ def read_audio(file: Path | BinaryIO) -> Iterator[Tensor]:
     """
     try:
         with _seekable(file) as source, soundfile.SoundFile(source) as sound:
-            yield from resampled(_blocks(sound), sound.samplerate)
+            yield from resample_blocks(_blocks(sound), sound.samplerate)
     except (OSError, soundfile.LibsndfileError) as e:
         raise AudioError(reason(e)) from None
 
@@ -152,68 +135,3 @@ def mono(samples: np.ndarray[Any, Any] | Tensor) -> Tensor:
     if not bool(x.isfinite().all()):
         raise AudioError("its samples must be finite, but some are infinite or not a number")
     return x if x.ndim == 1 else x.mean(dim=1)
-
-
-def resampled(blocks: Iterable[Tensor], rate: float) -> Iterator[Tensor]:
-    """``blocks`` (S,) at 16 kHz instead of ``rate``: what resampling them as one would give."""
-    ratio = _ratio(rate)
-    if ratio == 1:
-        yield from blocks
-        return
-    yield from _Resampling(ratio).run(blocks)
-
-
-def resample(samples: Tensor, rate: float) -> Tensor:
-    """``samples`` (…, S) at 16 kHz instead of ``rate``, at once."""
-    ratio = _ratio(rate)
-    if ratio == 1:
-        return samples
-    found: Tensor = _filter(ratio)(samples)
-    return found
-
-
-def check_rate(rate: float) -> None:
-    """Raise ``AudioError`` for a rate that no recording of speech has."""
-    lowest, highest = _RATES
-    if not lowest <= rate <= highest:
-        raise AudioError(f"its sampling rate must be from {lowest} to {highest} Hz, but is {round(rate)}")
-
-
-def _ratio(rate: float) -> Fraction:
-    """``rate`` over 16 kHz, in small terms."""
-    check_rate(rate)
-    exact, (below, above) = Fraction(rate) / SAMPLE_RATE, _LARGEST_TERMS
-    return exact.limit_denominator(min(below, math.ceil(above / exact)))
-
-
-@lru_cache(maxsize=64)
-def _filter(ratio: Fraction) -> Resample:
-    return Resample(ratio.numerator, ratio.denominator)
-
-
-class _Resampling:
-    """The filter sees ``margin`` samples on either side: each block waits for the beginning of the next."""
-
-    def __init__(self, ratio: Fraction) -> None:
-        self.old, self.new = ratio.numerator, ratio.denominator
-        self.filter = _filter(ratio)
-        reach = self.filter.lowpass_filter_width * self.old / min(self.old, self.new) / self.filter.rolloff
-        # Whole multiples of the ratio's terms: there input and output fall on one moment.
-        self.margin = self.old * math.ceil(reach / self.old)
-
-    def run(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-        held = torch.zeros(self.margin)
-        for block in blocks:
-            held = torch.cat([held, block])
-            ready = (len(held) - 2 * self.margin) // self.old * self.old
-            if ready > 0:
-                yield self._middle(held[: ready + 2 * self.margin], ready)
-                held = held[ready:]
-        if rest := len(held) - self.margin:
-            yield self._middle(torch.cat([held, torch.zeros(self.margin)]), rest)
-
-    def _middle(self, held: Tensor, count: int) -> Tensor:
-        """The part of the output that belongs to ``count`` samples behind the left margin."""
-        start = self.margin // self.old * self.new
-        resampled: Tensor = self.filter(held)
-        return resampled[start : start + math.ceil(count * self.new / self.old)].clone()

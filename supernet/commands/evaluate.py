@@ -19,9 +19,10 @@ from supernet.evaluation.score_sizes import Evaluation, SplitTranscripts, score_
 from supernet.recognition.beam import decoder_for
 from supernet.recognition.decoding import GREEDY
 from supernet.runs.opening import choose, open_model, open_selection
-from supernet.runs.resolve import Data, resolve_trained
+from supernet.runs.resolve import resolve_trained
 from supernet.runs.run import Run, RunError
 from supernet.scoring.error_rates import Score
+from supernet.settings.presets import Data
 from supernet.system.files import safe_name
 from supernet.task import SPLITS
 

@@ -11,8 +11,10 @@ from supernet.audio.features import LOG_MEL
 from supernet.commands.options import corpus_changes
 from supernet.console.fitted import Fitted
 from supernet.console.front import command, program, say_next
+from supernet.console.option_names import option_problems
 from supernet.console.progress import progress
 from supernet.console.screen import console
+from supernet.errors import ConfigError
 from supernet.export.acceptance import FileCheck
 from supernet.export.eager import Torch
 from supernet.export.executorch import ExecuTorch
@@ -23,9 +25,10 @@ from supernet.export.onnx import Onnx
 from supernet.runs.checkpoint import Model, load
 from supernet.runs.cut_model import Cut
 from supernet.runs.opening import choose, open_selection
-from supernet.runs.resolve import ConfigError, Data, resolve_trained
+from supernet.runs.resolve import resolve_trained
 from supernet.runs.run import Run, RunError
 from supernet.runs.selection_file import Choice, Selection
+from supernet.settings.presets import Data
 from supernet.task import Batch, ProgressCallback, Task, TaskError
 
 FORMATS: dict[str, type[Format]] = {
@@ -77,7 +80,8 @@ def _export_all(args: argparse.Namespace) -> list[str]:
                 checks = export(cut, FORMATS[args.format](), folder, args.int8, examiner)
             except NotAccepted as e:
                 checks = e.checks
-                problems.append(f"{choice.budget}: {e}. '{folder}' was not written.")
+                (problem,) = option_problems(e)
+                problems.append(f"{choice.budget}: {problem}. '{folder}' was not written.")
             else:
                 written[choice] = folder
             _add_rows(table, choice, checks)

@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Iterable
 
 from supernet.console.text import note
+from supernet.errors import ConfigError
 from supernet.recognition.beam import BeamConfig, BeamSearch
 from supernet.recognition.decoding import Decoder
-from supernet.runs.resolve import ConfigError, Data, parse_set
+from supernet.settings.presets import Data, parse_set
 
 
 def open_beam(args: argparse.Namespace) -> BeamConfig | None:

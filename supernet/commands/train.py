@@ -15,30 +15,22 @@ from supernet import engine
 from supernet.commands.advice import left_out, say_what_next, unlearned
 from supernet.commands.dry_run import dry_run
 from supernet.console.front import command, say_next
+from supernet.console.option_names import option_problems
 from supernet.console.progress import ProgressDisplay, progress
 from supernet.console.screen import console
 from supernet.console.tables import results_table
 from supernet.console.text import fail, is_main_process, note, remark, say
+from supernet.errors import ConfigError
 from supernet.evaluation.score_sizes import score_sizes
 from supernet.reporting.run_page import write
 from supernet.runs.checkpoint import Model, save
 from supernet.runs.pretrained import begin
-from supernet.runs.resolve import (
-    ConfigError,
-    Data,
-    Resolved,
-    brought_up_to_date,
-    load_file,
-    merged,
-    parse_set,
-    resolve,
-    settings,
-    task_from_option,
-)
+from supernet.runs.resolve import Resolved, brought_up_to_date, merged, resolve, settings
 from supernet.runs.run import Run, RunError
 from supernet.runs.warm_start import said
 from supernet.scoring.error_rates import COLUMN, Measure
 from supernet.settings.listing import listing
+from supernet.settings.presets import Data, load_file, parse_set, task_setting
 from supernet.system.folders import check_closed, held
 from supernet.task import SPLITS, ProgressCallback
 from supernet.text.tokens import Tokens
@@ -104,7 +96,7 @@ def layers(args: argparse.Namespace, problems: list[str]) -> list[Data]:
     if args.steps is not None:
         options["train"] = {"num_steps": _number(args.steps)}
     if args.task is not None:
-        options["task"] = task_from_option(args.task)
+        options["task"] = task_setting(args.task)
     found: list[Data] = [{"preset": args.preset}] if args.preset else []
     if args.config is not None:
         found += _read(load_file, args.config, problems)
@@ -115,7 +107,7 @@ def _read(read: Callable[[Any], Data], given: Any, problems: list[str]) -> list[
     try:
         return [read(given)]
     except ConfigError as e:
-        problems += e.problems
+        problems += option_problems(e)
         return []
 
 

@@ -6,19 +6,23 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from supernet.console.option_names import RUN, option_problems
 from supernet.console.text import fail, halt
 from supernet.errors import ArgumentError, UserError
 
 _HEEDLESS = 141
 """The exit status of a program whose reader has gone, such as ``head``: 128 + SIGPIPE."""
 
+OTHER_FOLDER = "Choose another folder with --out."
+
 
 @contextlib.contextmanager
 def main_guard(
     kept: str = "What was done is kept. The same command continues.",
-    elsewhere: str = "Choose another folder with --out.",
+    elsewhere: str = OTHER_FOLDER,
+    exceptions: Mapping[str, str] = RUN,
 ) -> Iterator[None]:
     """Turn what a user can cause into one clear line and exit status 2, and Ctrl-C into a sentence that says
     what is ``kept``. ``elsewhere`` says what to do where the command may not write.
@@ -28,7 +32,7 @@ def main_guard(
     except KeyboardInterrupt as e:
         halt(str(e) or f"Stopped. {kept}".rstrip())
     except ArgumentError as e:
-        fail("\n".join(e.about_options()))
+        fail("\n".join(option_problems(e, exceptions)))
     except UserError as e:
         fail(str(e))
     except BrokenPipeError:

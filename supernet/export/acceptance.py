@@ -72,7 +72,7 @@ class FileCheck:
             return (
                 f"`{self.file}` must be within {100 * self.margin:g} points of the cut model's {what}, "
                 f"{self.cut_rate:.2%}, but is {100 * worse:.2f} points worse ({self.rate:.2%}); "
-                f"`--int8-margin` sets the limit"
+                "`int8_margin` sets the limit"
             )
         return None
 

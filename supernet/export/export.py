@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from supernet.errors import UserError
+from supernet.errors import ArgumentError
 from supernet.export.acceptance import FileCheck, Texts, largest_difference, write_texts
 from supernet.export.eager import Eager
 from supernet.export.formats import Format, Runtime, Written
@@ -18,11 +18,11 @@ RECORD = "export.json"
 """What was written, from which weights, and how it compares with the cut model."""
 
 
-class NotAccepted(UserError):
+class NotAccepted(ArgumentError):
     """An export does not compute what the cut model computes; nothing is left of it."""
 
     def __init__(self, checks: list[FileCheck]) -> None:
-        super().__init__("; ".join(v.problem for v in checks if v.problem))
+        super().__init__(["int8_margin"], "; ".join(c.problem for c in checks if c.problem))
         self.checks = checks
 
 

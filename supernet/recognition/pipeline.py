@@ -15,7 +15,7 @@ from torch import Tensor
 
 from supernet.audio.features import LOG_MEL, SAMPLE_RATE, WINDOW, Input, is_silent, pad_features
 from supernet.audio.lengths import Lengths
-from supernet.audio.recordings import AudioError
+from supernet.errors import AudioError
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.recognition.chunks import CHUNK_SECONDS, OVERLAP_SECONDS, Chunk, Passage, Stitcher, chunks
 from supernet.recognition.decoding import BLANK_ID, Decoder

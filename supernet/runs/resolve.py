@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
 from supernet.audio.features import LOG_MEL
 from supernet.config import Config
-from supernet.errors import UserError
+from supernet.errors import ConfigError
 from supernet.method import Method
 from supernet.runs.pretrained import completed
 from supernet.settings.listing import Setting, settings_of
-from supernet.settings.names import PluginKind, nearest, plugin_names, presets, shipped_text
+from supernet.settings.names import PluginKind
 from supernet.settings.plugins import find_plugin, load_plugin, validated
+from supernet.settings.presets import Data, merge, with_preset
 from supernet.system.devices import device_problem
-from supernet.system.files import parse_yaml, read_yaml, refusal
 from supernet.task import Task
-
-Data = dict[str, Any]
 
 _PLUGINS: dict[str, PluginKind] = {"task.name": "task", "method.name": "method"}
 
 BEFORE: Data = {"passes": {"smallest_first": 0}}
 """What trainings did before there was a setting for it, where that is not its default."""
-
-
-class ConfigError(UserError):
-    """Everything that is wrong with a configuration, a line each."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = list(problems)
 
 
 @dataclass(frozen=True)
@@ -72,7 +60,7 @@ def resolve(
 
 def _without_unknown_preset(layer: Mapping[str, Any], problems: list[str]) -> Mapping[str, Any]:
     try:
-        _expand(layer)
+        with_preset(layer)
     except ConfigError as e:
         problems += e.problems
         return {key: value for key, value in layer.items() if key != "preset"}
@@ -83,7 +71,7 @@ def merged(layers: Iterable[Mapping[str, Any]]) -> Data:
     """``layers`` with their presets, the later over the earlier, not validated yet."""
     data: Data = {kind: {"name": Config.model_fields[kind].default.name} for kind in ("task", "method")}
     for layer in layers:
-        data = merge(data, _expand(layer))
+        data = merge(data, with_preset(layer))
     return _placed(data)
 
 
@@ -213,79 +201,3 @@ def _each_run(method: Method) -> list[Method]:
 
 def _named(name: str, options: BaseModel) -> Any:
     return Config.model_fields["task"].annotation(name=name, **options.model_dump(mode="json"))  # type: ignore[misc]
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Data:
-    """``over`` upon ``base``, mapping by mapping.
-
-    A plug-in of another name brings none of the other's options, and another `model.init` is looked up anew.
-    """
-    anew = ("init_weights", "wav2vec2") if over.get("init", base.get("init")) != base.get("init") else ()
-    result = {key: value for key, value in base.items() if key not in anew}
-    for key, value in over.items():
-        old = result.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping):
-            renamed = key in ("task", "method") and value.get("name", old.get("name")) != old.get("name")
-            result[key] = dict(value) if renamed else merge(old, value)
-        else:
-            result[key] = value
-    return result
-
-
-def _expand(layer: Mapping[str, Any]) -> Data:
-    """A layer's own preset under it, and plug-ins given by name alone as mappings."""
-    data = {key: value for key, value in layer.items() if key != "preset"}
-    for key in ("task", "method"):
-        if isinstance(data.get(key), str):
-            data[key] = {"name": data[key]}
-    preset = layer.get("preset")
-    return data if preset is None else merge(_expand(load_preset(str(preset))), data)
-
-
-def load_preset(name: str) -> Data:
-    if name not in presets():
-        raise ConfigError(
-            [
-                f"`preset` must be one of {', '.join(presets())}, but is '{name}' instead."
-                + nearest(name, presets())
-            ]
-        )
-    return load_shipped(name)
-
-
-def load_shipped(name: str) -> Data:
-    """What ``configs/NAME.yaml`` holds: a preset, or a study."""
-    return parse_yaml(shipped_text(name), name)
-
-
-def load_file(path: Path) -> Data:
-    """A YAML configuration. Raises ``ConfigError`` where it cannot be read."""
-    if why := refusal(path):
-        raise ConfigError([f"`--config` must be a file of settings, but {why}."])
-    try:
-        return read_yaml(path)
-    except UserError as e:
-        raise ConfigError([f"`--config` must be a file of settings, but cannot be read: {e}"]) from None
-
-
-def parse_set(text: str) -> Data:
-    """``a.b=c`` as nested mappings; the value is YAML."""
-    key, separator, value = text.partition("=")
-    if not separator or not all(key.split(".")):
-        raise ConfigError([f"`--set` must look like a.b=c, but is '{text}' instead."])
-    if not value.strip():  # as an unset variable of a shell leaves it
-        raise ConfigError([f"`--set` must give a value, but '{text}' has none; null stands for nothing."])
-    try:
-        data: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError([f"`--set` must give a value in YAML, but is '{text}' instead."]) from None
-    for part in reversed(key.split(".")):
-        data = {part: data}
-    return dict(data)
-
-
-def task_from_option(text: str) -> Data:
-    """``--task``: an entry point's name, or the path of a corpus."""
-    if text not in plugin_names("task") and (os.sep in text or Path(text).exists()):
-        return {"name": "manifest", "path": text}
-    return {"name": text}

@@ -66,9 +66,10 @@ class Run(RunPlaces):
         if self.config_file.is_file() and (
             changed := differences(completed(self.config_data()), as_data(config), leave=_PLACES)
         ):
-            raise RunError(
-                f"'{self.folder}' must be continued with the settings it was begun with, but these differ: "
-                f"{'; '.join(changed)}. Choose another folder with --out, or delete this one."
+            raise ArgumentError(
+                ["folder"],
+                f"'{self.folder}' must be continued with the settings it was started with, but these differ: "
+                f"{'; '.join(changed)}. Choose another `folder`, or delete this one.",
             )
         if self.is_finished and self.config_file.is_file():  # what it was trained on stays on record
             config = config.model_copy(update={"device": self.config_data().get("device")})
@@ -96,9 +97,10 @@ class Run(RunPlaces):
     def keep_tokens(self, tokens: Tokens) -> None:
         """Save them, or check that they are those the run was begun with."""
         if _tokens_at(self.tokens_file, tokens.kind) not in (None, tokens):
-            raise RunError(
-                f"'{self.folder}' must be continued with the tokens it was begun with, but the corpus has "
-                "others now. Choose another folder with --out, or delete this one."
+            raise ArgumentError(
+                ["folder"],
+                f"'{self.folder}' must be continued with the tokens it was started with, but the corpus has "
+                "others now. Choose another `folder`, or delete this one.",
             )
         tokens.save(self.tokens_file)
 

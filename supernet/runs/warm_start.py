@@ -148,8 +148,7 @@ def _num_layers(data: Mapping[str, Any], found: Origin, problems: list[str]) -> 
     if isinstance(wanted, int) and wanted < here:
         problems.append(
             f"`model.num_layers` must be at least {here}, the layers of `model.init` ('{found.init}'), but "
-            f"is {wanted} instead. Cut it first, python -m supernet.cut {found.init} --size {wanted} --out "
-            "FOLDER, and begin from FOLDER."
+            f"is {wanted} instead. Cut it first with supernet.cut, and start from the cut model."
         )
     return max(here, _asked_for(data, found))
 

@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from supernet.errors import UserError
+from supernet.errors import ArgumentError
 
 REQUIRED = "must be given"
 
@@ -79,13 +79,15 @@ def _as_yaml(value: Any) -> str:
 
 def listing(settings: Sequence[Setting], part: str = "", width: int = 80) -> str:
     """Names and defaults, with the first sentence about each; all of it where only some are asked for by
-    ``part`` of their names. Raises ``UserError`` where there are none.
+    ``part`` of their names. Raises ``ArgumentError`` if there are none.
     """
     found = [setting for setting in settings if part in setting.name]
     if not found:
         near = elsewhere(part, [setting.name for setting in settings])
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise UserError(f"`--settings` must be a part of a setting's name, but is '{part}' instead.{hint}")
+        raise ArgumentError(
+            ["part"], f"`part` must be a part of a setting's name, but is '{part}' instead.{hint}"
+        )
     return "\n".join(line for setting in found for line in _lines(setting, bool(part), width))
 
 

@@ -9,12 +9,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from supernet.errors import UserError
+from supernet.errors import ArgumentError, UserError
 
 _LOCK = ".lock"
 
 
-class InUse(UserError):
+class InUse(ArgumentError):
     """Another process trains in a folder."""
 
 
@@ -31,8 +31,9 @@ def held(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InUse(
-                f"'{folder}' must be this training's alone, but another process is training in it. Wait for "
-                "its end, or choose another folder with --out."
+                ["folder"],
+                f"'{folder}' must be used by one training at a time, but another process is training in it. "
+                "Wait for it to end, or choose another `folder`.",
             ) from None
         except OSError:
             pass  # a file system without locks

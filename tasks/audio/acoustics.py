@@ -19,8 +19,10 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from supernet.audio.features import SAMPLE_RATE, is_silent
-from supernet.audio.recordings import AudioError, extensions, reason, resample, system_name
+from supernet.audio.recordings import extensions, reason, system_name
+from supernet.audio.resampling import resample
 from supernet.config import Section
+from supernet.errors import AudioError
 from supernet.system.files import refusal
 from supernet.task import TaskError
 

@@ -24,7 +24,9 @@ from lhotse.utils import fastcopy
 from torch import Tensor
 
 from supernet.audio.features import LOG_MEL, WINDOW, Input, is_silent
-from supernet.audio.recordings import AudioError, reason, resample
+from supernet.audio.recordings import reason
+from supernet.audio.resampling import resample
+from supernet.errors import AudioError
 from tasks.files.members import MEMBER, Member, read_member
 from tasks.files.problems import Unusable
 

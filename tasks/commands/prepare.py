@@ -16,8 +16,9 @@ from supernet.console.front import command, say_next
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.console.text import note
-from supernet.runs.resolve import ConfigError, Data, merge, parse_set, task_from_option
+from supernet.errors import ConfigError
 from supernet.settings.plugins import load_plugin
+from supernet.settings.presets import Data, merge, parse_set, task_setting
 from supernet.system.files import whole_folder
 from supernet.task import SPLITS, ProgressCallback, Skipped, TaskError
 from tasks.commands.preview import Preview, preview_training
@@ -60,7 +61,7 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def _task(args: argparse.Namespace) -> ConvertedTask:
-    data: Data = task_from_option(args.task)
+    data: Data = task_setting(args.task)
     if args.path is not None:
         data["path"] = args.path
     for setting in args.settings:

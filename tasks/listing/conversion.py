@@ -16,7 +16,8 @@ from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, Supervisio
 from lhotse.cut import Cut
 
 from supernet.audio.features import SAMPLE_RATE, WINDOW
-from supernet.audio.recordings import AudioError, check_rate
+from supernet.audio.resampling import check_rate
+from supernet.errors import AudioError
 from supernet.system.devices import with_threads
 from supernet.task import SPLITS, ProgressCallback, Split
 from supernet.text.spelling import control_characters, normal

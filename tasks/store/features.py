@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from supernet.audio.features import Input
-from supernet.audio.recordings import AudioError
+from supernet.errors import AudioError
 from supernet.task import Split, TaskError
 from tasks.audio.acoustics import Room
 from tasks.audio.cuts import load_features

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from supernet.audio.features import NUM_BANDS
-from supernet.audio.recordings import AudioError
+from supernet.errors import AudioError
 from supernet.system.files import write_whole
 from supernet.task import SPLITS, ProgressCallback, Skipped, Split
 from supernet.text.spelling import control_characters, normal

@@ -21,8 +21,7 @@ import torch
 import supernet
 from supernet import Recognizer, cut, transcribe
 from supernet.audio.features import LOG_MEL, fbank
-from supernet.audio.recordings import AudioError
-from supernet.errors import ArgumentError
+from supernet.errors import ArgumentError, AudioError
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.recognition.beam import BeamConfig
 from supernet.recognition.decoding import greedy

@@ -19,9 +19,10 @@ from selection.study.__main__ import main
 from selection.study.definition import TuneDefinition, checked
 from selection.study.tune_runner import Follow, TuneRunner
 from supernet.console.screen import console
-from supernet.runs.resolve import load_file, resolve
+from supernet.runs.resolve import resolve
 from supernet.runs.run import Run
 from supernet.scoring.error_rates import Measure, score
+from supernet.settings.presets import load_file
 from tests.supernet.processes import NET, TRAIN, run, start
 from tests.supernet.reporting.html import Page
 

@@ -13,8 +13,9 @@ from selection.study.__main__ import build_parser
 from selection.study.contenders import seconds_a_step
 from selection.study.definition import CompareDefinition, Definition, TuneDefinition, checked
 from selection.study.space import Dimension, nested, read, written
-from supernet.runs.resolve import ConfigError, load_file
+from supernet.errors import ConfigError
 from supernet.settings.names import presets
+from supernet.settings.presets import load_file
 from tests.selection.study.test_contenders import SETTINGS
 
 ROOT = Path(__file__).parents[3]

@@ -14,7 +14,7 @@ from selection.study.definition import CompareDefinition, Contender, checked
 from selection.study.regime_outcome import Gap, RegimeOutcome, SizeResult, gaps, missing
 from selection.study.reporting.compare_report import behind, page
 from selection.study.reporting.compare_sentences import conclusions
-from supernet.runs.resolve import ConfigError
+from supernet.errors import ConfigError
 from tests.selection.study.test_contenders import SETTINGS
 
 WORDS = [10] * 40

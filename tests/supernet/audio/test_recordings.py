@@ -16,7 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supernet.audio import recordings as audio
-from supernet.audio.recordings import AudioError, mono, read_audio, resampled
+from supernet.audio import resampling
+from supernet.audio.recordings import mono, read_audio
+from supernet.audio.resampling import resample_blocks
+from supernet.errors import AudioError
 from tests.tasks.folders import tone
 
 
@@ -29,14 +32,14 @@ def whole(file: Path) -> torch.Tensor:
 def test_resampling_in_blocks_is_resampling_at_once(rate: int, length: int, data: st.DataObject) -> None:
     samples = torch.randn(length, generator=torch.Generator().manual_seed(length))
     block = data.draw(st.integers(max(1, length // 9), length))
-    streamed = torch.cat(list(resampled(torch.split(samples, block), rate)))
+    streamed = torch.cat(list(resample_blocks(torch.split(samples, block), rate)))
     expected = torchaudio.functional.resample(samples, rate, 16_000)
     assert streamed.shape == expected.shape
     torch.testing.assert_close(streamed, expected, atol=1e-4, rtol=0)
 
 
 def test_an_odd_rate_needs_no_filter_of_gigabytes() -> None:
-    samples = torch.cat(list(resampled([torch.from_numpy(tone(1.0, rate=44_101))], 44_101)))
+    samples = torch.cat(list(resample_blocks([torch.from_numpy(tone(1.0, rate=44_101))], 44_101)))
     assert abs(len(samples) - 16_000) <= 1
     expected = torch.from_numpy(tone(1.0))[: len(samples)]
     torch.testing.assert_close(samples[500:15_000], expected[500:15_000], atol=5e-3, rtol=0)
@@ -47,21 +50,21 @@ def test_no_rate_needs_much_memory_or_time(rate: int) -> None:
     """Of any two rates: at once and in blocks."""
     samples = torch.from_numpy(tone(0.5, 40, rate))
     for found in (
-        audio.resample(samples, rate),
-        torch.cat(list(resampled(torch.split(samples, 9999), rate))),
+        resampling.resample(samples, rate),
+        torch.cat(list(resample_blocks(torch.split(samples, 9999), rate))),
     ):
         assert abs(len(found) - len(samples) * 16_000 / rate) <= 2
         torch.testing.assert_close(
             found[2000:6000], torch.from_numpy(tone(0.5, 40))[2000:6000], atol=2e-2, rtol=0
         )
-    ratio = audio._ratio(rate)
+    ratio = resampling._ratio(rate)
     assert ratio.numerator * ratio.denominator <= 5_000_000, "numbers in the filter"
 
 
 @pytest.mark.parametrize("rate", [0, 1, 999, 1_000_001, 2**31 - 1])
 def test_a_rate_of_no_recording_is_refused(rate: int) -> None:
     with pytest.raises(AudioError, match=f"sampling rate must be from 1000 to 1000000 Hz, but is {rate}"):
-        list(resampled([torch.zeros(9)], rate))
+        list(resample_blocks([torch.zeros(9)], rate))
 
 
 def test_what_can_be_read_only_once_is_read_like_a_file(tmp_path: Path) -> None:

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from supernet.audio.features import SAMPLES
 from supernet.config import Config
+from supernet.errors import ConfigError
 from supernet.network.costs import macs
 from supernet.network.cutting import cut
 from supernet.network.lanes import FINAL, Lane
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.checkpoint import Model, load, save
 from supernet.runs.pretrained import PretrainedError, load_into
-from supernet.runs.resolve import ConfigError, resolve
+from supernet.runs.resolve import resolve
 from supernet.task import Batch
 from supernet.text.tokens import Tokens
 from supernet.train import main

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from supernet.audio.recordings import AudioError
+from supernet.errors import AudioError
 from supernet.recognition import chunks as chunks_module
 from supernet.recognition import pipeline
 from supernet.recognition.chunks import Passage, Stitcher, chunks, find_seam

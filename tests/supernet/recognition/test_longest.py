@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from supernet.audio.features import NUM_BANDS
+from supernet.errors import ConfigError
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.runs.resolve import ConfigError, resolve
+from supernet.runs.resolve import resolve
 
 
 def settings(max_seconds: float, positions: str) -> dict[str, Any]:

@@ -14,12 +14,13 @@ import torch
 
 from supernet import train
 from supernet.commands.train import Follower
+from supernet.errors import ConfigError
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs import checkpoint
 from supernet.runs.checkpoint import Model, load
 from supernet.runs.pretrained import begin
-from supernet.runs.resolve import ConfigError, Resolved, resolve
+from supernet.runs.resolve import Resolved, resolve
 from supernet.runs.run import Run, as_data
 from supernet.text.tokens import Tokens
 from supernet.training.step import supernet_of

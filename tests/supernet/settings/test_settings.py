@@ -9,9 +9,11 @@ from pydantic import BaseModel
 
 from selection.study.definition import CompareDefinition, Definition, TuneDefinition, checked
 from supernet.config import Config, TrainConfig
-from supernet.runs.resolve import ConfigError, parse_set, resolve, settings
+from supernet.errors import ConfigError
+from supernet.runs.resolve import resolve, settings
 from supernet.settings.listing import Setting, section_of, settings_of
 from supernet.settings.names import GROUPS
+from supernet.settings.presets import parse_set
 from supernet.train import main
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from supernet.errors import ArgumentError, option_names
-from supernet.runs.resolve import ConfigError, resolve, resolve_trained
-from supernet.runs.run import Run, RunError, as_data
+from supernet.console.option_names import option_names
+from supernet.errors import ArgumentError, ConfigError
+from supernet.runs.resolve import resolve, resolve_trained
+from supernet.runs.run import Run, as_data
 from supernet.system.devices import chosen_device
 
 
@@ -52,7 +53,7 @@ def test_the_device_is_no_setting_that_two_runs_differ_in(tmp_path: Path) -> Non
     run.begin(config.model_copy(update={"device": "cuda:97"}))
     run.begin(config, lambda data: as_data(resolve_trained(data).config))
     assert run.config_data()["device"] == "cpu"
-    with pytest.raises(RunError, match="these differ: seed was 0, is 1") as found:
+    with pytest.raises(ArgumentError, match="these differ: seed was 0, is 1") as found:
         run.begin(resolve([{"seed": 1}]).config)
     assert "device was" not in str(found.value)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from supernet import cut
+from supernet.errors import ArgumentError
 from supernet.recognizer import Recognizer
 from supernet.runs.checkpoint import load
 from supernet.runs.run import Run, RunError
@@ -55,6 +56,6 @@ def test_a_run_goes_on_with_its_own_tokens_only(tmp_path: Path) -> None:
     run = Run(tmp_path)
     for _ in range(2):
         run.keep_tokens(Tokens(("<blk>", "a", "b")))
-    with pytest.raises(RunError, match="must be continued with the tokens it was begun with"):
+    with pytest.raises(ArgumentError, match="must be continued with the tokens it was started with"):
         run.keep_tokens(Tokens(("<blk>", "b", "a")))
     assert Tokens.load(run.tokens_file).symbols == ("<blk>", "a", "b")

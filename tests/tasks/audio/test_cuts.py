@@ -12,7 +12,8 @@ from lhotse import Recording
 from lhotse.cut import Cut
 
 from supernet.audio.features import fbank
-from supernet.audio.recordings import AudioError, read_audio
+from supernet.audio.recordings import read_audio
+from supernet.errors import AudioError
 from tasks.audio.cuts import load_features, load_samples
 from tests.tasks.folders import tone, write_wav
 

@@ -10,7 +10,7 @@ import pytest
 from lhotse import CutSet, Recording
 from lhotse.cut import Cut
 
-from supernet.audio.recordings import AudioError
+from supernet.errors import AudioError
 from tasks.audio.cuts import load_samples
 from tasks.files.members import MEMBER, Member, members
 from tasks.files.problems import Unusable

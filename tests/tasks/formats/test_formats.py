@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from supernet.audio.features import fbank
-from supernet.runs.resolve import task_from_option
+from supernet.settings.presets import task_setting
 from supernet.task import SPLITS, Split, TaskError
 from tasks.files.problems import read_problems
 from tasks.listing.entries import split_of
@@ -110,7 +110,7 @@ def test_a_file_may_be_named_instead_of_its_folder(tmp_path: Path, monkeypatch: 
     task = prepared(tmp_path / "mine.csv")
     assert sorted(len(task.folder.cuts[split]) for split in SPLITS) == [1, 1, 1]
     monkeypatch.chdir(tmp_path)
-    assert task_from_option("mine.csv") == {"name": "manifest", "path": "mine.csv"}
+    assert task_setting("mine.csv") == {"name": "manifest", "path": "mine.csv"}
 
 
 @pytest.mark.parametrize(
