@@ -24,7 +24,7 @@ class RunPlaces:
 
     @property
     def config_file(self) -> Path:
-        """Every setting, resolved: `supernet train --config` repeats the run with it."""
+        """Every setting, resolved: a training with this file repeats the run."""
         return self.folder / "config.yaml"
 
     @property
