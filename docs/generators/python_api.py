@@ -29,8 +29,11 @@ PUBLIC = {
         "supernet.method:Method",
         "supernet.method:Phase",
         "supernet.method:Progress",
-        "supernet.training.step:Plan",
-        "supernet.training.step:Pass",
+        "supernet.method:Moment",
+        "supernet.plan:Plan",
+        "supernet.plan:Pass",
+        "supernet.scorer:Scorer",
+        "supernet.scorer:Context",
     ),
     "Tasks": (
         "supernet.task:Task",
