@@ -1,1 +1,1 @@
-"""Recordings and the features that a network reads."""
+"""Recordings, and the input features of a network."""

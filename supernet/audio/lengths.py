@@ -1,4 +1,4 @@
-"""Lengths of the utterances that a network was trained on."""
+"""Durations of the utterances that a network was trained on."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Lengths:
-    """Of the utterances that a net was trained on, in seconds."""
+    """Durations of the training utterances in seconds."""
 
     typical: float
-    """Half of them are no longer."""
+    """The median."""
     longest: float
-    """All but one in two hundred are no longer."""
+    """The 99.5th percentile."""
 
     @classmethod
     def of(cls, seconds: NDArray[np.float64]) -> Lengths:
-        """The lengths of utterances of so many ``seconds``, of which there is at least one."""
+        """Summarize the durations of at least one utterance."""
         typical, longest = np.quantile(seconds, [0.5, 0.995])
         return cls(round(float(typical), 3), round(float(longest), 3))
 

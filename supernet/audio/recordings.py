@@ -1,5 +1,4 @@
-"""Audio of any rate and any container that libsndfile reads, as a stream: what is held does not grow with
-the recording.
+"""Streaming of audio in any format and at any sampling rate that libsndfile reads, in constant memory.
 
 Shapes: S samples, C channels.
 """
@@ -24,29 +23,29 @@ from supernet.audio.resampling import resample_blocks
 from supernet.errors import AudioError, NoSuchFile
 
 BLOCK_SECONDS = 10
-_MOST_VALUES = 1 << 24
-"""Of a block over all channels, whatever the header says of rate and channels."""
+_MAX_VALUES = 1 << 24
+"""Maximum size of a block over all channels, whatever rate and channels the header declares."""
 _HEAD = 1 << 20
-"""Bytes that must be enough to tell audio from something else."""
+"""Bytes that suffice to recognize audio."""
 _UNKNOWN_FORMAT = 1
-"""libsndfile's number for a beginning that is none of its formats'."""
+"""libsndfile's error code for an unrecognized format."""
 
 
 def complaint(name: str, error: AudioError) -> str:
-    """What is wrong with the recording that the user knows as ``name``, in a sentence."""
+    """Say in a sentence what is wrong with the recording that the user knows as ``name``."""
     if isinstance(error, NoSuchFile):
         return f"'{name}' must be an audio file, but {error}."
     return f"'{name}' must be readable audio, but is not: {error}."
 
 
 def extensions() -> set[str]:
-    """Of files that libsndfile may be able to read, in lower case with the dot."""
+    """Extensions of files that libsndfile may be able to read, in lower case and with the dot."""
     names = {name.lower() for name in soundfile.available_formats()} - {"raw"} | {"aif", "oga", "opus"}
     return {f".{name}" for name in names}
 
 
 def seconds(file: Path) -> float:
-    """How long ``file`` says it is; 0 where it cannot be read, or only once."""
+    """Duration that the header of ``file`` declares; 0 if it cannot be read, or only once."""
     try:
         return float(soundfile.info(system_name(file)).duration) if file.is_file() else 0.0
     except (OSError, TypeError, ValueError, soundfile.LibsndfileError):
@@ -54,9 +53,16 @@ def seconds(file: Path) -> float:
 
 
 def read_audio(file: Path | BinaryIO) -> Iterator[Tensor]:
-    """Blocks (S,) of a recording in mono at 16 kHz; channels are averaged.
+    """Stream a recording in mono at 16 kHz; channels are averaged.
 
-    A file may be a pipe or an open stream, too. Raises ``AudioError``, also in the middle.
+    Args:
+        file: A file, a named pipe or an open stream.
+
+    Yields:
+        Blocks of samples (S,).
+
+    Raises:
+        AudioError: If the recording cannot be read, possibly after some blocks.
     """
     try:
         with _seekable(file) as source, soundfile.SoundFile(source) as sound:
@@ -67,19 +73,19 @@ def read_audio(file: Path | BinaryIO) -> Iterator[Tensor]:
 
 @contextmanager
 def _seekable(file: Path | BinaryIO) -> Iterator[bytes | BinaryIO]:
-    """What libsndfile can go back and forth in: the name of an ordinary file, or a copy of what can be read
+    """Yield a seekable source for libsndfile: the name of a regular file, or a copy of one that can be read
     only once.
     """
     if not isinstance(file, Path):
         with _spooled(file) as copy:
             yield copy
     elif file.suffix.lower() == ".raw":
-        raise AudioError("samples without a header do not tell their rate; write them as WAV")
+        raise AudioError("raw samples have no header with their sampling rate; convert them to WAV")
     elif file.is_file():
         yield system_name(file)
     elif file.is_dir():
         raise NoSuchFile("is a folder")
-    elif not file.exists():  # a dead link is none, either
+    elif not file.exists():  # or is a dangling link
         raise NoSuchFile("there is no such file")
     else:
         with open(file, "rb") as stream, _spooled(stream) as copy:
@@ -87,14 +93,14 @@ def _seekable(file: Path | BinaryIO) -> Iterator[bytes | BinaryIO]:
 
 
 def system_name(file: Path) -> bytes:
-    """What libsndfile is to open, UTF-8 or not; never ``-``, which it takes for standard input."""
+    """File name for libsndfile, in UTF-8 or not; never ``-``, which it would take for standard input."""
     return os.fsencode(file.absolute())
 
 
 @contextmanager
 def _spooled(stream: BinaryIO) -> Iterator[BinaryIO]:
-    """A copy of ``stream`` on the disk. One that does not begin like audio is not read to its end, which it
-    may not have.
+    """Copy ``stream`` to the disk. If it does not begin like audio, it is not read further: it may be
+    endless.
     """
     head = stream.read(_HEAD)
     if not head:
@@ -112,19 +118,24 @@ def _spooled(stream: BinaryIO) -> Iterator[BinaryIO]:
 
 
 def reason(error: BaseException) -> str:
-    """What a reader's exception says, without the name of what it was given."""
+    """The message of a reader's exception, without the name of its input."""
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return str(text).strip().removeprefix("Error : ").rstrip(".")
 
 
 def _blocks(sound: soundfile.SoundFile) -> Iterator[Tensor]:
-    length = max(1, min(sound.samplerate * BLOCK_SECONDS, _MOST_VALUES // sound.channels))
+    length = max(1, min(sound.samplerate * BLOCK_SECONDS, _MAX_VALUES // sound.channels))
     while len(block := sound.read(length, dtype="float32", always_2d=True)):
         yield mono(block)
 
 
 def mono(samples: np.ndarray[Any, Any] | Tensor) -> Tensor:
-    """Samples (S,) or (S, C) as floats in [-1, 1], (S,); integers are divided by their full scale."""
+    """Convert samples (S,) or (S, C) to mono floats (S,) in [-1, 1]; integers are divided by their full
+    scale.
+
+    Raises:
+        AudioError: If they are not finite numbers of such a shape.
+    """
     x = torch.as_tensor(samples).detach().cpu()
     if x.ndim not in (1, 2) or x.is_complex() or x.dtype == torch.bool:
         raise AudioError(

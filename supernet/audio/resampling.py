@@ -27,7 +27,7 @@ _RATES = (1000, 1_000_000)
 
 
 def resample_blocks(blocks: Iterable[Tensor], rate: float) -> Iterator[Tensor]:
-    """``blocks`` (S,) at 16 kHz instead of ``rate``: what resampling them as one would give."""
+    """Resample a stream of ``blocks`` (S,) from ``rate`` to 16 kHz, as if they were one."""
     ratio = _ratio(rate)
     if ratio == 1:
         yield from blocks
@@ -36,7 +36,7 @@ def resample_blocks(blocks: Iterable[Tensor], rate: float) -> Iterator[Tensor]:
 
 
 def resample(samples: Tensor, rate: float) -> Tensor:
-    """``samples`` (…, S) at 16 kHz instead of ``rate``, at once."""
+    """Resample ``samples`` (…, S) from ``rate`` to 16 kHz."""
     ratio = _ratio(rate)
     if ratio == 1:
         return samples
@@ -45,14 +45,14 @@ def resample(samples: Tensor, rate: float) -> Tensor:
 
 
 def check_rate(rate: float) -> None:
-    """Raise ``AudioError`` for a rate that no recording of speech has."""
+    """Raise ``AudioError`` if ``rate`` is not plausible for speech."""
     lowest, highest = _RATES
     if not lowest <= rate <= highest:
         raise AudioError(f"its sampling rate must be from {lowest} to {highest} Hz, but is {round(rate)}")
 
 
 def _ratio(rate: float) -> Fraction:
-    """``rate`` over 16 kHz, in small terms."""
+    """Approximate ``rate`` over 16 kHz by a fraction with small terms."""
     check_rate(rate)
     exact, (below, above) = Fraction(rate) / SAMPLE_RATE, _MAX_TERMS
     return exact.limit_denominator(min(below, math.ceil(above / exact)))
@@ -64,13 +64,13 @@ def _filter(ratio: Fraction) -> Resample:
 
 
 class _Resampling:
-    """The filter sees ``margin`` samples on either side: each block waits for the beginning of the next."""
+    """A resampling filter that sees ``margin`` samples on either side, so each block waits for the next one."""
 
     def __init__(self, ratio: Fraction) -> None:
         self.old, self.new = ratio.numerator, ratio.denominator
         self.filter = _filter(ratio)
         reach = self.filter.lowpass_filter_width * self.old / min(self.old, self.new) / self.filter.rolloff
-        # Whole multiples of the ratio's terms: there input and output fall on one moment.
+        # A multiple of the ratio's terms, at which input and output samples coincide.
         self.margin = self.old * math.ceil(reach / self.old)
 
     def run(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -85,7 +85,7 @@ class _Resampling:
             yield self._middle(torch.cat([held, torch.zeros(self.margin)]), rest)
 
     def _middle(self, held: Tensor, count: int) -> Tensor:
-        """The part of the output that belongs to ``count`` samples behind the left margin."""
+        """The output for the ``count`` samples after the left margin."""
         start = self.margin // self.old * self.new
         resampled: Tensor = self.filter(held)
         return resampled[start : start + math.ceil(count * self.new / self.old)].clone()
