@@ -64,7 +64,7 @@ def _filter(ratio: Fraction) -> Resample:
 
 
 class _Resampling:
-    """A resampling filter that sees ``margin`` samples on either side, so each block waits for the next one."""
+    """A filter that sees ``margin`` samples on either side, so that each block waits for the next one."""
 
     def __init__(self, ratio: Fraction) -> None:
         self.old, self.new = ratio.numerator, ratio.denominator
