@@ -1,4 +1,4 @@
-"""What units cost, read from the network and the machine, never typed."""
+"""Prices of units, read from the network or measured on this machine."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from supernet.task import Batch, ProgressCallback
 
 REPEATS = 15
 WARM_UP = 3
-"""Runs before the first that counts: memory is not there yet, kernels are not chosen yet."""
+"""Uncounted runs at the start, in which memory is allocated and kernels are selected."""
 
 
 def parameters(recognizer: SupernetCTC) -> Prices:
-    """Parameters that recognize. Of heads for several sizes, a cut model has one."""
+    """Parameters that are used in recognition. A cut model has a single head, so only one head is counted."""
     table, counts = recognizer.table, [0] * len(recognizer.table)
     for name, parameter in recognizer.encoder.layers.named_parameters():
         layer, module, *_ = name.split(".")
         unit = f"layers.{layer}" if table.granularity == "layer" else f"layers.{layer}.{_branch(module)}"
-        if unit in table.position:  # a block's last norm belongs to no module
+        if unit in table.position:  # a block's final norm belongs to no module
             counts[table.position[unit]] += parameter.numel()
     heads = [sum(p.numel() for p in head.parameters()) for head in recognizer.heads.values()]
     base = num_parameters(recognizer) - sum(counts) - sum(heads[1:])
@@ -39,7 +39,7 @@ def _branch(module: str) -> str:
 
 
 def multiply_accumulates(recognizer: SupernetCTC, seconds: float) -> Prices:
-    """Multiply-accumulates for an utterance of ``seconds``: every unit counted alone beside the rest."""
+    """Multiply-accumulates for an utterance of ``seconds``: each unit is counted as the only one kept."""
     nothing = (False,) * len(recognizer.table)
     base = macs(recognizer, seconds, nothing)
     alone = [macs(recognizer, seconds, (*nothing[:i], True, *nothing[i + 1 :])) for i in range(len(nothing))]
@@ -49,10 +49,10 @@ def multiply_accumulates(recognizer: SupernetCTC, seconds: float) -> Prices:
 def latency(
     recognizer: SupernetCTC, seconds: float, repeats: int = REPEATS, report: ProgressCallback | None = None
 ) -> Prices:
-    """Seconds of computation for one utterance of ``seconds`` on this machine: the best of ``repeats``, after
-    a warm-up.
+    """Seconds of computation for one utterance of ``seconds`` on this machine, the best of ``repeats`` runs
+    after a warm-up.
 
-    Each unit is timed where it stands in the full net; the base is the rest of each run.
+    Each unit is timed at its place in the full net; the base is the rest of the run.
     """
     batch, runs = _utterance(recognizer, seconds), list[_Times]()
     for i in range(WARM_UP + repeats):
@@ -65,14 +65,14 @@ def latency(
 
 
 def time_whole(recognizer: SupernetCTC, seconds: float, repeats: int = REPEATS) -> Timing:
-    """A model run as a whole on one utterance of ``seconds``, after a warm-up."""
+    """Time of a whole model for one utterance of ``seconds``, after a warm-up."""
     batch = _utterance(recognizer, seconds)
     return timed(lambda: _run_whole(recognizer, batch), repeats, WARM_UP)
 
 
 @dataclass(frozen=True)
 class _Times:
-    """Where the seconds of one run went."""
+    """Seconds of one run, divided among its units and the rest."""
 
     rest: float
     units: list[float]
@@ -93,12 +93,12 @@ def _run_timed(recognizer: SupernetCTC, batch: Batch) -> _Times:
 
 @torch.inference_mode()
 def _run_whole(recognizer: SupernetCTC, batch: Batch) -> None:
-    """Without waiting between the units, as in use; the list waits for all of it."""
+    """Run without synchronizing between units, as in use; making the list waits for the result."""
     recognizer.log_probs(batch.features_BTF, batch.num_frames, recognizer.table.full).argmax(-1).tolist()
 
 
 def _utterance(recognizer: SupernetCTC, seconds: float) -> Batch:
-    """One utterance of noise; what is said does not change the time."""
+    """One utterance of noise: the time does not depend on the content."""
     input, device = recognizer.input, recognizer.device
     frames = round(seconds * input.rate)
     generator = torch.Generator().manual_seed(0)
@@ -108,7 +108,7 @@ def _utterance(recognizer: SupernetCTC, seconds: float) -> Batch:
 
 
 class _Stopwatch:
-    """The time when everything asked of a device so far is done."""
+    """Reads the clock once a device has finished all of its work."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -120,7 +120,7 @@ class _Stopwatch:
 
 
 class _TimedWalk(Walk):
-    """Notes how long each unit takes."""
+    """Records how long each unit takes."""
 
     def __init__(self, x_BSD: Tensor, padding: Padding, lanes: Sequence[Lane], watch: _Stopwatch) -> None:
         super().__init__(x_BSD, padding, lanes)
@@ -134,7 +134,7 @@ class _TimedWalk(Walk):
 
 
 def machine(device: torch.device) -> str:
-    """The processor and its threads, or the GPU: latencies mean something on the same one only."""
+    """The processor and its threads, or the GPU: only latencies of the same machine are comparable."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()

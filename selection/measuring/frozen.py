@@ -1,5 +1,5 @@
-"""Score learning of a training method on weights that stay as they are (arXiv 2407.18930): only the scores
-are trained, so it takes minutes.
+"""Score learning by a training method on frozen weights (arXiv 2407.18930). Only the scores are trained, so
+it takes minutes.
 
 Shapes: U units, B utterances, S stream frames.
 """
@@ -25,16 +25,17 @@ from supernet.training.optim import travel_rate
 from supernet.training.schedule import Schedule
 
 TRAVELS = {"simple-top-k": 6.0, "iterative-zero-out": 60.0}
-"""By method, how far a score can go in a phase (all of score learning; an iteration), whatever its updates.
+"""Distance that a score can travel in one phase (all of score learning, or one iteration of zero-out), by
+method and independent of the number of updates.
 
-Relaxed top-k gates are soft and start equal: 6 is much for a softmax. Sigmoid gates start open and hardly
-have a gradient; with 60, a unit that must be out to be seen to do harm is found in 60 updates as in 240.
+Relaxed top-k gates are soft and start equal: 6 is far for a softmax. Sigmoid gates start open with almost no
+gradient; at 60, a unit whose harm only shows once it is dropped is found in 60 updates as well as in 240.
 """
 
 
 @contextmanager
 def frozen(recognizer: SupernetCTC) -> Iterator[None]:
-    """Evaluation mode, and no parameter that asks for a gradient; afterwards both are as before."""
+    """Run the network in evaluation mode without gradients of parameters; restore both afterwards."""
     modes = [(module, module.training) for module in recognizer.modules()]
     wanting = [p for p in recognizer.parameters() if p.requires_grad]
     try:
@@ -58,11 +59,23 @@ def learn_scores(
     lr: float | None = None,
     seed: int = 0,
 ) -> tuple[float, ...]:
-    """Scores (U,) that ``method`` ('simple-top-k' or 'iterative-zero-out') learns for ``size``, from 1 to
-    U - 1, in ``num_steps`` updates; the ``size`` highest are its choice.
+    """Learn scores for one size by the score learning of a training method; the network stays unchanged.
 
-    Takes ``num_steps`` of ``batches``. The network is left as it is. ``lr`` None: what lets scores go as far
-    as ``TRAVELS`` says. Raises ``ValueError`` where ``method`` or ``size`` is none of those that exist.
+    Args:
+        recognizer: The trained supernet.
+        method: ``simple-top-k`` or ``iterative-zero-out``.
+        size: Number of units to keep, from 1 to U - 1.
+        batches: Training data, of which ``num_steps`` batches are used.
+        num_steps: Updates of the scores.
+        report: Called after each update.
+        lr: Learning rate. None: the rate at which scores can travel the distance in ``TRAVELS``.
+        seed: Seed of the schedule.
+
+    Returns:
+        Scores (U,); the ``size`` highest are the choice.
+
+    Raises:
+        ValueError: ``method`` or ``size`` does not exist.
     """
     learning = _learning(recognizer, method, size, num_steps)
     memory = _Memory.of(recognizer, learning.scorer().to(recognizer.device, recognizer.dtype))
@@ -81,7 +94,7 @@ def learn_scores(
 
 
 def _learning(recognizer: SupernetCTC, method: str, size: int, num_steps: int) -> Method:
-    """The method as if it had nothing to do but to learn scores for one size."""
+    """The method, configured to spend all of its updates on score learning for one size."""
     config, num_units = recognizer.config, len(recognizer.table)
     if not 1 <= size < num_units:
         raise ValueError(f"`size` must be from 1 to {num_units - 1}, but is {size} instead.")
@@ -111,7 +124,7 @@ class _Memory:
 def _loss(recognizer: SupernetCTC, batch: Batch, schedule: Schedule, step: int, context: Context) -> Tensor:
     """CTC loss per stream frame of the gated pass on all rows, and the method's penalties.
 
-    The plain pass is left out: it has no gradient in the scores.
+    The plain pass is left out: its loss has no gradient with respect to the scores.
     """
     schedule.begin(step)
     plan = schedule.plan(step)

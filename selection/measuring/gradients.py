@@ -1,4 +1,4 @@
-"""How the loss would change if a unit's gate moved, to first order.
+"""First-order effect of a unit's gate on the loss.
 
 Shapes: N utterances of all batches, B utterances of one, S stream frames, U units.
 """
@@ -21,21 +21,21 @@ from supernet.task import Batch, ProgressCallback
 def gate_gradients(
     recognizer: SupernetCTC, batches: Iterable[Batch], report: ProgressCallback
 ) -> NDArray[np.float64]:
-    """The derivative of each utterance's CTC loss per stream frame by each unit's gate where all gates are 1,
-    (N, U), in the order of ``batches``.
+    """Derivatives (N, U) of each utterance's CTC loss per stream frame with respect to each unit's gate, at
+    gates of 1; utterances in the order of ``batches``.
 
-    One forward and one backward pass of the full net for each batch; the network stays as it is.
+    Runs the full net forward and backward once per batch; the network stays unchanged.
     """
     batches, parts = list(batches), []
     with frozen(recognizer):
         for i, batch in enumerate(batches):
             parts.append(_of_batch(recognizer, batch))
-            report("differentiating by gates", i + 1, len(batches))
+            report("computing gate gradients", i + 1, len(batches))
     return np.concatenate(parts) if parts else np.zeros((0, len(recognizer.table)))
 
 
 def _of_batch(recognizer: SupernetCTC, batch: Batch) -> NDArray[np.float64]:
-    """A lane with gates of its own for each utterance: all of them still run together, unit by unit."""
+    """Each utterance gets a lane with gates of its own; all lanes still run together, unit by unit."""
     ours, full = _copy(batch), recognizer.table.full
     ours.to(recognizer.device)
     gates = [
@@ -48,11 +48,11 @@ def _of_batch(recognizer: SupernetCTC, batch: Batch) -> NDArray[np.float64]:
     log_probs_BSV = recognizer.read(torch.cat([reading[FINAL] for reading in readings]), len(full))
     losses_B = ctc_loss(log_probs_BSV, lengths, ours, range(len(ours)))
     per_frame_B = losses_B / losses_B.new_tensor(lengths)
-    # An utterance's gates move its own loss alone, so one sum gives every utterance its own gradient.
+    # An utterance's gates affect only its own loss, so the gradient of the sum holds every utterance's own.
     gradients_BU = torch.stack(torch.autograd.grad(per_frame_B.sum(), gates))
     return gradients_BU.double().cpu().numpy()
 
 
 def _copy(batch: Batch) -> Batch:
-    """With tensors that gradients can save: those moved to a device in inference mode cannot be."""
+    """A copy that autograd can use: tensors moved to a device in inference mode cannot be saved for it."""
     return replace(batch, features_BTF=batch.features_BTF.clone(), targets_BL=batch.targets_BL.clone())

@@ -1,8 +1,8 @@
-"""How alike the stream is at different depths.
+"""Similarity of the residual stream at different depths.
 
-Both measures compare what D channels say about the same frames, whatever their rotation, scale and mean:
-linear centered kernel alignment (CKA, arXiv 1905.00414) and singular-vector canonical correlation (SVCCA,
-arXiv 1706.05806).
+Both measures compare two representations of the same frames, and ignore rotation, scale and mean: linear
+centered kernel alignment (CKA, arXiv 1905.00414) and singular-vector canonical correlation (SVCCA, arXiv
+1706.05806).
 
 Shapes: N frames, D channels (the model dimension), K features, S stream frames, U units.
 """
@@ -26,13 +26,13 @@ from supernet.task import Batch, ProgressCallback
 Floats = NDArray[np.float64]
 
 MAX_FRAMES = 4000
-"""Frames that are compared: several times the channels, so that chance correlations stay small."""
+"""Frames to compare: several times the number of channels, so that chance correlations stay small."""
 MAX_BYTES = 2**30
-"""Most memory that the features of all streams may take, in float64."""
+"""Memory limit for the features of all streams, in float64."""
 VARIANCE = 0.99
 """Share of a stream's variance that SVCCA keeps."""
 _CONSTANT = 1e-7
-"""A deviation from the mean of this share of the stream is float32's rounding, not a signal."""
+"""A stream whose deviation from its mean is this small, relative to its norm, is float32 rounding noise."""
 
 
 def linear_cka(x_ND: Floats, y_ND: Floats) -> float:
@@ -55,13 +55,23 @@ def stream_similarities(
     *,
     max_frames: int = MAX_FRAMES,
 ) -> Floats:
-    """How alike the stream of the full net is before its first unit and behind every unit, (U + 1, U + 1):
-    symmetric, in [0, 1], and 1 on the diagonal.
+    """Pairwise similarities of the full net's stream before its first unit and after each unit.
 
-    Behind a unit means right behind it: what else belongs to its layer comes later (a module's layer still
-    has its final norm; self-conditioning adds its posteriors). At most ``max_frames`` valid frames, evenly
-    spread over ``batches``, are compared, fewer where memory asks for it. A stream that is the same in every
-    frame is unlike any other but constant ones. Raises ``ValueError`` where ``batches`` are empty.
+    The stream is read directly after a unit, before what remains of its layer (a block's final norm, the
+    posteriors that self-conditioning adds). A constant stream is similar only to other constant streams.
+
+    Args:
+        recognizer: The trained supernet.
+        batches: Utterances to run.
+        measure: ``cka`` or ``svcca``.
+        report: Called after each batch and after each stream.
+        max_frames: Most valid frames to compare, evenly spread over ``batches``; fewer where memory is short.
+
+    Returns:
+        A symmetric matrix (U + 1, U + 1) with values in [0, 1], and 1 on the diagonal.
+
+    Raises:
+        ValueError: ``batches`` is empty.
     """
     streams, make = _collect(recognizer, list(batches), max_frames, report), _FEATURES[measure]
     features: list[Floats] = []
@@ -76,8 +86,8 @@ def stream_similarities(
 
 
 def _cka_features(x_ND: Floats) -> Floats:
-    """Centerd, and scaled so that its cross-covariance with another has CKA as its squared norm; without any
-    channel where ``x_ND`` is constant.
+    """Centered channels, scaled so that the squared norm of the cross-covariance of two streams is their CKA;
+    no channels where ``x_ND`` is constant.
     """
     x_ND = _centered(x_ND)
     return np.asarray(x_ND / np.sqrt(np.linalg.norm(x_ND.T @ x_ND))) if x_ND.size else x_ND
@@ -113,7 +123,7 @@ _FEATURES: dict[Measure, Callable[[Floats], Floats]] = {"cka": _cka_features, "s
 def _alike(measure: Measure, x_NK: Floats, y_NK: Floats) -> float:
     """The similarity of two streams from their features."""
     count = min(x_NK.shape[1], y_NK.shape[1])
-    if count == 0:  # means do not count, so constant streams are all the same
+    if count == 0:  # means are ignored, so that all constant streams are equal
         return float(x_NK.shape == y_NK.shape)
     cross_KK = x_NK.T @ y_NK
     if measure == "cka":
@@ -162,7 +172,7 @@ def _streams_of(recognizer: SupernetCTC, batch: Batch, rows: Tensor, frames: Ten
 
 
 class _NotingWalk(Walk):
-    """Notes some frames of the stream before the first unit and behind each unit."""
+    """Records some frames of the stream before the first unit and after each unit."""
 
     def __init__(
         self, x_BSD: Tensor, padding: Padding, lanes: Sequence[Lane], *, rows: Tensor, frames: Tensor
