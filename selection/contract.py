@@ -1,4 +1,4 @@
-"""What every strategy must keep to, as tests: inherit the class, say how yours is made, run pytest.
+"""The rules for strategies as tests: inherit ``StrategyContract``, create your strategy, run pytest.
 
     from selection.contract import StrategyContract
 
@@ -6,7 +6,7 @@
         def make(self) -> Strategy:
             return Mine()
 
-It needs no trained network: the evidence is made up, and strict about what it is asked.
+No trained network is needed: the evidence is synthetic, and rejects questions that the interface forbids.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from supernet.units import Granularity, Kept, UnitTable
 
 
 class MadeUpEvidence(Evidence):
-    """A supernet that exists on paper: each unit lowers the loss by its worth, and neighbors overlap."""
+    """Evidence about a synthetic supernet: each unit lowers the loss by its worth, less an overlap with its
+    neighbors.
+    """
 
     def __init__(self, table: UnitTable, seed: int = 0, *, with_scores: bool = True) -> None:
         rng = random.Random(seed)
@@ -38,13 +40,15 @@ class MadeUpEvidence(Evidence):
         return self.worth if self._with_scores else None
 
     def losses(self, subnets: Sequence[Kept]) -> list[float]:
-        assert len(subnets) > 0, "an empty question costs a walk"
+        assert len(subnets) > 0, (
+            "ask for the losses of at least one subnet: an empty question costs a pass over the data"
+        )
         self.num_asked += len(subnets)
         return [self._loss(kept) for kept in subnets]
 
     def _loss(self, kept: Kept) -> float:
-        assert len(kept) == len(self.table), "a subnet says of every unit whether it is kept"
-        # Forward search begins with nothing; frontend and head alone are a net, too.
+        assert len(kept) == len(self.table), "a subnet must say for each unit whether it is kept"
+        # Forward search starts from no units: frontend and head alone are a net, too.
         gained = sum(worth for worth, keep in zip(self.worth, kept, strict=True) if keep)
         pairs = zip(self.overlap, kept, kept[1:], strict=False)
         return 10.0 - gained + sum(overlap for overlap, a, b in pairs if a and b)
@@ -73,12 +77,14 @@ def table(granularity: Granularity, num_layers: int) -> UnitTable:
 
 
 def uneven(num_units: int, quantity: Quantity) -> Prices:
-    """Units of different prices beside a base that is always paid."""
+    """Prices that differ from unit to unit, and a base that is always paid."""
     return Prices(quantity, 3.0, tuple(1.0 + (7 * i % 5) / 2 for i in range(num_units)))
 
 
 def budgets(num_units: int) -> Iterator[Budget]:
-    """Every size but the full one, and costs from just enough for the cheapest unit to nearly everything."""
+    """Every size below the full net, and limits in other quantities from the cheapest unit alone to almost
+    everything.
+    """
     for size in range(1, num_units):
         yield Budget.of_size(size, num_units)
     for quantity in ("params", "macs", "latency"):
@@ -92,11 +98,21 @@ CASES = [("layer", 2), ("layer", 5), ("layer", 12), ("module", 1), ("module", 3)
 
 
 class StrategyContract:
-    """Inherit, and define ``make``."""
+    """Tests of one strategy. Inherit the class under a name that begins with ``Test``, and define ``make``.
+
+    Every test runs for several numbers of layers and modules, and for budgets in every quantity.
+    """
 
     def make(self) -> Strategy:
-        """A fresh strategy."""
-        raise NotImplementedError("Define `make` in your test class: it returns a fresh strategy.")
+        """Create the strategy under test.
+
+        Returns:
+            A new object each time, with the options to test.
+
+        Raises:
+            NotImplementedError: The method is not overridden.
+        """
+        raise NotImplementedError("`make` must be defined in your test class and return a new strategy.")
 
     @pytest.fixture(params=CASES, ids=lambda case: f"{case[1]} {case[0]}s")
     def evidence(self, request: pytest.FixtureRequest) -> MadeUpEvidence:
@@ -109,47 +125,49 @@ class StrategyContract:
             if strategy.obstacle(evidence, budget) is None:
                 yield budget, strategy.select(evidence, budget)
 
-    def test_it_says_of_every_unit_whether_it_is_kept(self, evidence: MadeUpEvidence) -> None:
+    def test_a_choice_is_a_bool_for_each_unit(self, evidence: MadeUpEvidence) -> None:
         for budget, kept in self._chosen(evidence):
             assert isinstance(kept, tuple), f"{budget.name}: a subnet must be a tuple"
-            assert len(kept) == len(evidence.table), f"{budget.name}: it must speak of every unit"
-            assert all(isinstance(keep, bool) for keep in kept), f"{budget.name}: by True or False"
+            assert len(kept) == len(evidence.table), f"{budget.name}: it must have one entry per unit"
+            assert all(isinstance(keep, bool) for keep in kept), (
+                f"{budget.name}: each entry must be True or False"
+            )
 
-    def test_it_fits_the_budget_and_keeps_something(self, evidence: MadeUpEvidence) -> None:
+    def test_a_choice_fits_the_budget_and_keeps_a_unit(self, evidence: MadeUpEvidence) -> None:
         for budget, kept in self._chosen(evidence):
-            assert any(kept), f"{budget.name}: it must keep one unit at least"
+            assert any(kept), f"{budget.name}: it must keep at least one unit"
             assert budget.fits(kept), f"{budget.name}: {budget.prices.of(kept)} of {budget.limit}"
 
-    def test_a_size_is_met_exactly(self, evidence: MadeUpEvidence) -> None:
+    def test_a_choice_for_a_size_has_exactly_that_many_units(self, evidence: MadeUpEvidence) -> None:
         for budget, kept in self._chosen(evidence):
             if budget.counts_units:
                 assert sum(kept) == budget.limit
 
-    def test_asked_twice_it_answers_the_same(self, evidence: MadeUpEvidence) -> None:
+    def test_choices_are_deterministic(self, evidence: MadeUpEvidence) -> None:
         strategy = self.make()
         fits = [b for b in budgets(len(evidence.table)) if strategy.obstacle(evidence, b) is None]
         first = [strategy.select(evidence, budget) for budget in fits]
         again = [strategy.select(evidence, budget) for budget in reversed(fits)][::-1]
         anew = [self.make().select(evidence, budget) for budget in fits]
-        assert first == again, "an answer must not depend on what was asked before"
-        assert first == anew, "a new object must answer like a used one"
+        assert first == again, "a choice must not depend on earlier ones"
+        assert first == anew, "a new object must choose like a used one"
 
-    def test_it_does_not_draw_from_the_common_generators(self, evidence: MadeUpEvidence) -> None:
+    def test_global_random_generators_are_left_alone(self, evidence: MadeUpEvidence) -> None:
         python, numpy = random.getstate(), np.random.get_state()[1].copy()  # type: ignore[index]
         list(self._chosen(evidence))
         assert random.getstate() == python, "draw from random.Random(seed)"
         assert np.array_equal(np.random.get_state()[1], numpy), "draw from numpy.random.default_rng(seed)"  # type: ignore[index]
 
-    def test_it_chooses_or_says_why_not(self, evidence: MadeUpEvidence) -> None:
+    def test_it_chooses_or_gives_a_reason(self, evidence: MadeUpEvidence) -> None:
         for with_scores in (True, False):
             other = MadeUpEvidence(evidence.table, with_scores=with_scores)
             for budget in budgets(len(other.table)):
                 reason = self.make().obstacle(other, budget)
-                assert reason is None or reason.strip(), "an obstacle is said in words"
+                assert reason is None or reason.strip(), "a reason must not be empty"
                 if reason is None:
                     assert budget.fits(self.make().select(other, budget))
 
-    def test_its_options_are_checked(self) -> None:
+    def test_unknown_options_are_rejected(self) -> None:
         options = self.make().Options
         with pytest.raises(ValueError, match="no_such_option"):
             options.model_validate({"no_such_option": 1})

@@ -1,4 +1,4 @@
-"""What a strategy may ask before it chooses: the one narrow way to a trained supernet.
+"""The interface through which strategies learn about a trained supernet.
 
 Shapes: U units, N utterances.
 """
@@ -16,51 +16,83 @@ from supernet.budget import Prices, Quantity
 from supernet.units import Kept, UnitTable
 
 Measure = Literal["cka", "svcca"]
-"""How alike two layers' outputs are: linear centered kernel alignment, or mean singular-vector canonical
+"""Similarity of two layers' outputs: linear centered kernel alignment, or mean singular-vector canonical
 correlation.
 """
 Floats = NDArray[np.float64]
 
 
 class Evidence(ABC):
-    """Everything known about a supernet's units, measured on the validation split when first asked for.
+    """Measurements of a supernet and its units on the validation split, taken when first asked for.
 
-    Asking twice gives the same answer, and is free the second time. No answer depends on what was asked
-    before.
+    Answers are cached: asking again gives the same answer at no cost. No answer depends on earlier questions.
     """
 
     table: UnitTable
+    """The units of the supernet."""
 
     @property
     @abstractmethod
     def scores(self) -> tuple[float, ...] | None:
-        """The importance of each unit (U,), as learned in training. None: the method learned none."""
+        """The importance of each unit (U,) as learned in training; None if the method learns no scores."""
 
     @abstractmethod
     def losses(self, subnets: Sequence[Kept]) -> list[float]:
-        """The validation CTC loss per frame of each subnet, read through the head of its size.
+        """Score subnets. Those with the same first units share computation, so ask for many at once.
 
-        Subnets that begin alike share work, so ask for many at once.
+        Args:
+            subnets: At least one subnet, each with the units that it keeps.
+
+        Returns:
+            The validation CTC loss per frame of each subnet, read through the head for its size.
         """
 
     @abstractmethod
     def similarity(self, measure: Measure) -> Floats:
-        """How alike the stream is before the first unit and behind each unit, (U + 1, U + 1), in [0, 1]."""
+        """Compare the full net's residual stream before its first unit and after each unit.
+
+        Args:
+            measure: The similarity measure.
+
+        Returns:
+            A symmetric matrix (U + 1, U + 1) with values in [0, 1]; row 0 is the input of the first unit.
+        """
 
     @abstractmethod
     def gate_gradients(self) -> Floats:
-        """The derivative of each utterance's loss per frame by each unit's gate where all are 1, (N, U)."""
+        """Differentiate the loss with respect to the units' gates.
+
+        Returns:
+            The derivative (N, U) of each utterance's loss per frame at gates of 1.
+        """
 
     @abstractmethod
     def scores_on_frozen_weights(self, method: str, size: int) -> tuple[float, ...]:
-        """Scores (U,) learned for ``size`` by the score learning of a training method, with the weights as
-        they are. Minutes, where a training takes hours.
+        """Learn scores while the weights stay frozen, in minutes where a training takes hours.
+
+        Args:
+            method: The training method whose score learning is used: ``simple-top-k`` or
+                ``iterative-zero-out``.
+            size: Number of units to keep.
+
+        Returns:
+            The score of each unit (U,).
+
+        Raises:
+            ValueError: There is no such method or size.
         """
 
     @abstractmethod
     def prices(self, quantity: Quantity) -> Prices:
-        """What units cost in any quantity; the budget's own prices come with the budget."""
+        """Price the units in any quantity. The prices that limit a budget come with the budget itself.
+
+        Args:
+            quantity: Units, parameters, MACs or latency.
+
+        Returns:
+            The price of each unit, and of the rest of the network.
+        """
 
     def loss(self, kept: Kept) -> float:
-        """The validation loss of one subnet."""
+        """The validation CTC loss per frame of one subnet."""
         return self.losses([kept])[0]

@@ -1,4 +1,4 @@
-"""What a selection strategy is. Write one by overriding ``select``, or ``ranking`` if it ranks units."""
+"""The interface of selection strategies: override ``Strategy.select``, or ``Ranking.importance``."""
 
 from __future__ import annotations
 
@@ -15,43 +15,80 @@ from supernet.units import Kept
 
 
 class NoOptions(Section):
-    """A strategy that cannot be set up in different ways."""
+    """The options of a strategy that has none."""
 
 
 class Strategy(ABC):
-    """Chooses the units of a subnet. Found through the entry-point group ``supernet.strategies``.
+    """Chooses the units of a subnet.
 
-    One object is made for a selection and asked once for each budget. It keeps nothing between the calls
-    and never sees the network: what it knows comes from the evidence. Asked twice it must answer twice the
-    same (seed what you draw), keep at least one unit, and fit the budget; for a size, it keeps exactly that
-    many units. ``selection.contract.StrategyContract`` checks all of it.
+    Strategies are found through the entry-point group ``supernet.strategies``. One object is created per
+    selection and asked once for each budget. It is stateless, and never sees the network: all it knows comes
+    from the evidence. ``selection.contract.StrategyContract`` tests every rule stated here.
     """
 
     Options: ClassVar[type[BaseModel]] = NoOptions
-    """A pydantic model (``extra="forbid"``) of what ``--set STRATEGY.*`` may be set to."""
+    """Pydantic model (``extra="forbid"``) of the settings under ``--set STRATEGY.*``."""
     is_exact: ClassVar[bool] = False
-    """Whether the choice has the lowest loss of all subnets of the budget, so that it is what others are
-    measured against.
+    """Whether the choice is guaranteed to have the lowest loss of all subnets within the budget, so that
+    regrets are distances to the true optimum. An exact strategy asks for the losses of all these subnets.
     """
 
     def __init__(self, options: Any = None) -> None:
+        """Create the strategy.
+
+        Args:
+            options: An instance of ``Options``. None: the defaults. Annotate the attribute ``options`` in
+                your class with your own model, so that type checkers know the fields.
+        """
         self.options: Any = self.Options() if options is None else options
 
     @abstractmethod
     def select(self, evidence: Evidence, budget: Budget) -> Kept:
-        """The subnet for ``budget``. Not called for a budget that the full net meets."""
+        """Choose the subnet for a budget.
+
+        The choice must be deterministic: the same for the same arguments, whatever was asked before. Seed
+        your own random generator instead of drawing from a global one.
+
+        Args:
+            evidence: Everything that can be asked about the supernet.
+            budget: The limit. Never one that the full net meets, nor one for which ``obstacle`` gave a
+                reason.
+
+        Returns:
+            For each unit (U,), whether it is kept. At least one is; the subnet fits the budget, and for a
+            size it has exactly that many units.
+        """
 
     def obstacle(self, evidence: Evidence, budget: Budget) -> str | None:
-        """Why this strategy cannot choose here, in words that complete "because ..."; None where it can."""
+        """Say why this strategy cannot choose for a budget. Must be cheap: nothing may be scored.
+
+        Args:
+            evidence: Everything that can be asked about the supernet.
+            budget: The limit.
+
+        Returns:
+            A reason that completes the sentence "it did not choose because …"; None if it can choose.
+        """
         return None
 
 
 class Ranking(Strategy):
-    """A strategy that ranks the units and keeps the best of them, each one that still fits."""
+    """A strategy that ranks the units, then keeps them in that order as long as they fit.
+
+    A unit that no longer fits is skipped, and cheaper ones after it may still be kept.
+    """
 
     @abstractmethod
     def importance(self, evidence: Evidence, budget: Budget) -> Sequence[float]:
-        """How much each unit matters (U,); among equals, the earlier unit is kept."""
+        """Rank the units for a budget.
+
+        Args:
+            evidence: Everything that can be asked about the supernet.
+            budget: The limit.
+
+        Returns:
+            The importance of each unit (U,), higher to keep it sooner; ties go to the earlier unit.
+        """
 
     def select(self, evidence: Evidence, budget: Budget) -> Kept:
         importance = self.importance(evidence, budget)

@@ -110,7 +110,7 @@ def test_the_contract_catches_what_is_wrong(path: dict[str, str], tmp_path: Path
     (tmp_path / "test_wrong.py").write_text(WRONG)
     asked = ("-q", "-p", "no:cacheprovider", "test_wrong.py")
     out, _ = run("pytest", *asked, cwd=tmp_path, status=1, extra=path)
-    assert "test_asked_twice_it_answers_the_same" in out
+    assert "test_choices_are_deterministic" in out
     assert "test_it_fits_the_budget_and_keeps_something" in out
     assert "test_it_does_not_draw_from_the_common_generators" in out
 

@@ -1,1 +1,1 @@
-"""How a selection is made: one file per strategy."""
+"""The strategies that come with the project, one kind per file."""

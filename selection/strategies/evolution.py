@@ -18,22 +18,25 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class EvolutionOptions(Section):
+    """Options of ``evolution``."""
+
     population: Annotated[int, Field(ge=2)] = 24
-    """Subnets of a generation."""
+    """Number of subnets in a generation."""
     generations: Positive = 8
-    """How many generations there are."""
+    """Number of generations."""
     parents: Annotated[int, Field(ge=2)] = 8
-    """How many of the best have children."""
+    """Number of subnets, the best of a generation, that have children."""
     mutation: Fraction = 0.5
-    """The share of the children that are mutated copies; the others are crossed."""
+    """Share of children that are mutations of one parent; the others are crossovers of two."""
     seed: int = 0
-    """Seed of everything that is drawn."""
+    """Seed of all random draws."""
 
 
 class Evolution(Strategy):
-    """Mutate and cross the best subnets of each generation; every one of them fits the budget."""
+    """Mutation and crossover of the best subnets of each generation; all of them fit the budget."""
 
     Options = EvolutionOptions
+    options: EvolutionOptions
 
     def select(self, evidence: Evidence, budget: Budget) -> Kept:
         rng = random.Random(f"{self.options.seed}/{budget.name}")
@@ -56,12 +59,12 @@ class Evolution(Strategy):
 
 
 def drawn(budget: Budget, rng: random.Random) -> Kept:
-    """A random subnet that leaves no room for another unit."""
+    """A random subnet with no room left for another unit."""
     return budget.fill(rng.sample(range(budget.num_units), budget.num_units))
 
 
 def mutated(parent: Kept, budget: Budget, rng: random.Random) -> Kept:
-    """Without one of its units, and filled up again at random, the lost one last."""
+    """A copy that loses one unit and is refilled at random; the lost unit is the last to be tried."""
     lost = rng.choice([i for i, keep in enumerate(parent) if keep])
     rest = tuple(keep and i != lost for i, keep in enumerate(parent))
     others = [i for i, keep in enumerate(parent) if not keep]
@@ -69,11 +72,11 @@ def mutated(parent: Kept, budget: Budget, rng: random.Random) -> Kept:
 
 
 def crossed(one: Kept, other: Kept, budget: Budget, rng: random.Random) -> Kept:
-    """What both keep, then at random what one of them keeps, then the rest."""
+    """A child with the units of both parents first, then in random order those of either, then the others."""
     order = rng.sample(range(budget.num_units), budget.num_units)
     return budget.fill(sorted(order, key=lambda i: -(one[i] + other[i])))
 
 
 def unique(subnets: Iterable[Kept]) -> list[Kept]:
-    """Each once, in their order."""
+    """The subnets without repetitions, in their order."""
     return list(dict.fromkeys(subnets))

@@ -1,4 +1,4 @@
-"""The true best, where the number of subnets allows."""
+"""Exhaustive search, where there are few enough subnets."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from supernet.units import Kept
 
 
 class ExhaustiveOptions(Section):
+    """Options of ``exhaustive``."""
+
     max_subnets: Annotated[int, Field(ge=1)] = 5000
-    """The most subnets that are scored; beyond that it does not choose."""
+    """Most subnets to score; with more, the strategy does not choose."""
 
 
 class Exhaustive(Strategy):
-    """Score every subnet that fits: exactly so many units for a size, any number for another budget."""
+    """The subnet with the lowest loss of all that fit: for a size, of all with exactly that many units."""
 
     Options = ExhaustiveOptions
+    options: ExhaustiveOptions
     is_exact = True
 
     def select(self, evidence: Evidence, budget: Budget) -> Kept:
@@ -38,14 +41,14 @@ class Exhaustive(Strategy):
 
 
 def num_candidates(budget: Budget) -> int:
-    """How many subnets there are of a size, or of any size."""
+    """Number of subnets of the budget's size, or of all sizes for a budget in another quantity."""
     if budget.counts_units:
         return math.comb(budget.num_units, int(budget.limit))
     return int(2**budget.num_units) - 1
 
 
 def all_subnets(budget: Budget) -> list[Kept]:
-    """Every subnet of the budget."""
+    """Every subnet that the exhaustive search scores for the budget."""
     if budget.counts_units:
         chosen = itertools.combinations(range(budget.num_units), int(budget.limit))
         return [tuple(i in units for i in range(budget.num_units)) for units in map(set, chosen)]

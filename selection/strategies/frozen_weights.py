@@ -1,6 +1,6 @@
-"""Scores learned afterwards: the score learning of a training method, applied to frozen weights.
+"""Score learning after training, on frozen weights.
 
-For a supernet that learned no scores, such as an on-demand one, or for a size it was not trained for.
+Useful for a supernet without scores, such as an on-demand one, or for a size that it was not trained for.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from supernet.budget import Budget
 
 
 class ScoresOnFrozenWeights(Ranking):
-    """Top-k of the scores that a training method learns for this budget while the weights stay."""
+    """Top-k of the scores that a training method learns for this budget on frozen weights."""
 
     method: ClassVar[str]
 
@@ -23,12 +23,12 @@ class ScoresOnFrozenWeights(Ranking):
 
 
 class SimpleTopKOnFrozenWeights(ScoresOnFrozenWeights):
-    """Relaxed top-k gates, k annealed from all units down (arXiv 2407.18930)."""
+    """Relaxed top-k gates, with k annealed from all units down to the size (arXiv 2407.18930)."""
 
     method = "simple-top-k"
 
 
 class IterativeZeroOutOnFrozenWeights(ScoresOnFrozenWeights):
-    """Sigmoid gates under a sparsity penalty, the weakest put out in iterations (arXiv 2407.18930)."""
+    """Sigmoid gates with a sparsity penalty; the lowest ones are closed in iterations (arXiv 2407.18930)."""
 
     method = "iterative-zero-out"

@@ -1,4 +1,4 @@
-"""First-order Taylor expansion of the loss in the gates (arXiv 1906.10771, eq. 8)."""
+"""First-order Taylor expansion of the loss with respect to the gates (arXiv 1906.10771, eq. 8)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from supernet.budget import Budget
 
 
 class Gradient(Ranking):
-    """The mean squared change of an utterance's loss, to first order, when a unit's gate closes."""
+    """Mean squared first-order change of an utterance's loss when a unit's gate is closed."""
 
     def importance(self, evidence: Evidence, budget: Budget) -> Sequence[float]:
         return taylor(evidence)
 
 
 def taylor(evidence: Evidence) -> list[float]:
-    """By unit, the mean over utterances of (gradient of the gate times the gate's change, which is 1)²."""
+    """For each unit, the mean over utterances of (gradient times the change of the gate, which is 1)²."""
     return [float(x) for x in np.mean(np.square(evidence.gate_gradients()), axis=0)]

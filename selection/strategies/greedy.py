@@ -1,4 +1,4 @@
-"""Iterative search: one unit at a time, always the one that hurts least or helps most (arXiv 2106.09216)."""
+"""Greedy search, one unit at a time (arXiv 2106.09216)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from supernet.units import Kept
 
 
 class Greedy(Strategy):
-    """Remove the unit whose removal leaves the lowest validation loss, until the rest fits."""
+    """Backward search: remove the unit that leaves the lowest validation loss until the rest fits."""
 
     def select(self, evidence: Evidence, budget: Budget) -> Kept:
         kept = budget.full
@@ -20,28 +20,28 @@ class Greedy(Strategy):
 
 
 def _leads_somewhere(kept: Kept, budget: Budget) -> bool:
-    """Whether some part of ``kept`` fits: else removing more would end with nothing."""
+    """Whether any single unit of ``kept`` fits; if none does, further removals would end with no units."""
     return any(any(budget.fill([i])) for i, keep in enumerate(kept) if keep)
 
 
 class GreedyForward(Strategy):
-    """Add the unit that lowers the validation loss most, until none fits."""
+    """Forward search: add the unit that leaves the lowest validation loss until no other fits."""
 
     def select(self, evidence: Evidence, budget: Budget) -> Kept:
-        return grow(evidence, budget, (False,) * budget.num_units, at_any_price=True)
+        return grow(evidence, budget, (False,) * budget.num_units, even_if_worse=True)
 
 
-def grow(evidence: Evidence, budget: Budget, kept: Kept, *, at_any_price: bool = False) -> Kept:
-    """Add units that fit, the most helpful first; one that does not lower the loss only ``at_any_price``."""
+def grow(evidence: Evidence, budget: Budget, kept: Kept, *, even_if_worse: bool = False) -> Kept:
+    """Add units that fit, the most helpful first; stop where that does not help, unless ``even_if_worse``."""
     while candidates := [toggled(kept, i) for i in budget.addable(kept)]:
         found = best(evidence, candidates)
-        if not at_any_price and evidence.loss(found) >= evidence.loss(kept):
+        if not even_if_worse and evidence.loss(found) >= evidence.loss(kept):
             break
         kept = found
     return kept
 
 
 def best(evidence: Evidence, candidates: list[Kept]) -> Kept:
-    """The candidate with the lowest loss; among equals, the first."""
+    """The candidate with the lowest loss, the first one of a tie."""
     losses = evidence.losses(candidates)
     return candidates[losses.index(min(losses))]

@@ -1,4 +1,4 @@
-"""What the supernet learned: the units with the highest scores (arXiv 2407.18930)."""
+"""Selection by the scores learned in training (arXiv 2407.18930)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from supernet.budget import Budget
 
 
 class Learned(Ranking):
-    """Top-k of the scores from training; for another budget, the best fill by score."""
+    """Top-k of the learned scores; for a budget in another quantity, the best units that fit."""
 
     def importance(self, evidence: Evidence, budget: Budget) -> Sequence[float]:
         assert evidence.scores is not None

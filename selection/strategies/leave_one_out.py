@@ -1,4 +1,4 @@
-"""How much the loss rises without each unit alone."""
+"""Ablation of single units."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from supernet.budget import Budget, toggled
 
 
 class LeaveOneOut(Ranking):
-    """Keep the units that are missed most by the full net. Blind to units that replace each other."""
+    """Importance is the full net's loss without the unit. Blind to units that can replace each other."""
 
     def importance(self, evidence: Evidence, budget: Budget) -> Sequence[float]:
         if budget.num_units == 1:

@@ -1,4 +1,4 @@
-"""Search by any of Optuna's samplers: each subnet is a point of importances, one for each unit."""
+"""Search with any of Optuna's samplers, over one importance per unit."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class OptunaSearchOptions(Section):
+    """Options of ``optuna``."""
+
     sampler: str = "TPESampler"
-    """One of ``optuna.samplers``."""
+    """Name of a class in ``optuna.samplers``."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """What the sampler is made with."""
+    """Arguments of the sampler."""
     trials: Positive = 128
-    """Subnets that are scored."""
+    """Number of subnets to score."""
     batch: Positive = 8
-    """Subnets asked for at once; those that begin alike share work."""
+    """Number of subnets to score at once; those with the same first units share computation."""
     seed: int = 0
     """Seed of the sampler."""
 
@@ -38,9 +40,10 @@ class OptunaSearchOptions(Section):
 
 
 class OptunaSearch(Strategy):
-    """Sample an importance for every unit, keep the most important ones that fit, learn from the losses."""
+    """Sample an importance for each unit, keep the most important units that fit, report the loss."""
 
     Options = OptunaSearchOptions
+    options: OptunaSearchOptions
 
     def select(self, evidence: Evidence, budget: Budget) -> Kept:
         o = self.options

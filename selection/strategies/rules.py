@@ -1,4 +1,4 @@
-"""Choices that look at nothing but the depth."""
+"""Rules that look only at depth, or at nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from supernet.units import Kept
 
 
 class Tail(Strategy):
-    """Drop the tail: keep the first units, as many as fit (arXiv 2106.09216)."""
+    """Keep as many of the first units as fit, and drop the tail (arXiv 2106.09216)."""
 
     def select(self, evidence: Evidence, budget: Budget) -> Kept:
         prefixes = [
@@ -23,7 +23,7 @@ class Tail(Strategy):
 
 
 class EveryOther(Strategy):
-    """Keep units at even distances, as many as fit (arXiv 1909.11556: drop every other layer)."""
+    """Keep as many evenly spaced units as fit (\"every other\" layer dropping, arXiv 1909.11556)."""
 
     def select(self, evidence: Evidence, budget: Budget) -> Kept:
         spread = [evenly_spread(size, budget.num_units) for size in range(budget.num_units, 0, -1)]
@@ -31,26 +31,29 @@ class EveryOther(Strategy):
 
 
 def evenly_spread(size: int, num_units: int) -> Kept:
-    """``size`` of ``num_units`` at even distances, the first among them."""
+    """A subnet of ``size`` evenly spaced units, the first unit among them."""
     chosen = {i * num_units // size for i in range(size)}
     return tuple(i in chosen for i in range(num_units))
 
 
 def _cheapest(budget: Budget) -> Kept:
-    """Where no such pattern fits: the cheapest unit alone."""
+    """The cheapest unit alone, for budgets that no pattern fits."""
     prices = budget.prices.units
     return budget.fill([prices.index(min(prices))])
 
 
 class RandomOptions(Section):
+    """Options of ``random``."""
+
     seed: int = 0
-    """Another seed is another choice."""
+    """Seed of the choice."""
 
 
 class Random(Ranking):
-    """Random units: what every other strategy must beat."""
+    """Random units: the baseline for all other strategies."""
 
     Options = RandomOptions
+    options: RandomOptions
 
     def importance(self, evidence: Evidence, budget: Budget) -> Sequence[float]:
         rng = random.Random(f"{self.options.seed}/{budget.name}")

@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners by name, as settings and strategies ask for them."""
+"""Optuna's samplers and pruners, found by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from supernet.settings.names import nearest
 
 
 def make_sampler(name: str, options: Mapping[str, Any], seed: int) -> BaseSampler:
-    """The sampler; ``seed`` decides what it draws, unless its options do."""
+    """Create a sampler by name; ``seed`` applies unless the options set one."""
     kls = getattr(optuna.samplers, name)
     seeded = {"seed": seed} if "seed" in inspect.signature(kls).parameters else {}
     made: BaseSampler = kls(**{**seeded, **options})
@@ -21,7 +21,7 @@ def make_sampler(name: str, options: Mapping[str, Any], seed: int) -> BaseSample
 
 
 def problems(kind: Literal["sampler", "pruner"], name: str, options: Mapping[str, Any]) -> list[str]:
-    """What is wrong with asking Optuna for this, in words for the user."""
+    """Problems with a sampler or pruner and its options, as messages for the user."""
     module, ending = getattr(optuna, f"{kind}s"), kind.capitalize()
     names = [n for n in module.__all__ if n.endswith(ending) and not n.startswith("Base")]
     if name not in names:

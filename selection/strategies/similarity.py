@@ -1,4 +1,4 @@
-"""Units that change the representation least go first (arXiv 2106.09216, there with SVCCA)."""
+"""Selection by similarity: units that barely change the stream are dropped (arXiv 2106.09216, with SVCCA)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from supernet.budget import Budget
 
 
 class Similarity(Ranking):
-    """Linear centered kernel alignment of what enters and what leaves a unit (arXiv 1905.00414)."""
+    """Importance is 1 minus the linear CKA of a unit's input and output (arXiv 1905.00414)."""
 
     measure: ClassVar[Measure] = "cka"
 
@@ -21,6 +21,6 @@ class Similarity(Ranking):
 
 
 class SimilaritySVCCA(Similarity):
-    """Mean singular-vector canonical correlation of the same (arXiv 1706.05806)."""
+    """The same with mean singular-vector canonical correlation (arXiv 1706.05806)."""
 
     measure = "svcca"

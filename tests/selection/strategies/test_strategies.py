@@ -20,6 +20,7 @@ from selection.strategies.gradient import Gradient
 from selection.strategies.greedy import Greedy, GreedyForward
 from selection.strategies.learned import Learned
 from selection.strategies.leave_one_out import LeaveOneOut
+from selection.strategies.optuna_search import OptunaSearch
 from selection.strategies.rules import EveryOther, Random, RandomOptions, Tail, evenly_spread
 from selection.strategies.similarity import Similarity, SimilaritySVCCA
 from selection.strategy import Strategy
@@ -28,40 +29,36 @@ from supernet.settings.names import plugin_names
 from supernet.settings.plugins import load_plugin
 from supernet.units import Kept
 
-STRATEGIES: dict[str, type[Strategy]] = {
-    "learned": Learned,
-    "simple-top-k": SimpleTopKOnFrozenWeights,
-    "iterative-zero-out": IterativeZeroOutOnFrozenWeights,
-    "tail": Tail,
-    "every-other": EveryOther,
-    "random": Random,
-    "greedy": Greedy,
-    "greedy-forward": GreedyForward,
-    "leave-one-out": LeaveOneOut,
-    "similarity": Similarity,
-    "similarity-svcca": SimilaritySVCCA,
-    "gradient": Gradient,
-    "evolution": Evolution,
-    "exhaustive": Exhaustive,
-}
+
+FAST: dict[str, dict[str, int]] = {"optuna": {"trials": 4, "batch": 2}}
+"""Options of strategies that take seconds for a choice by default."""
 
 
-def test_all_of_them_are_found_by_name() -> None:
-    assert set(plugin_names("strategy")) >= set(STRATEGIES)
-    for name, kls in STRATEGIES.items():
-        problems: list[str] = []
-        assert load_plugin("strategy", name, problems)[0] is kls
-        assert problems == []
+def loaded(name: str) -> Strategy:
+    """The strategy as a command line loads it."""
+    problems: list[str] = []
+    kls, options = load_plugin("strategy", {"name": name, **FAST.get(name, {})}, problems)
+    assert problems == []
+    assert kls is not None
+    made: Strategy = kls(options)
+    return made
 
 
-@pytest.mark.parametrize("kls", STRATEGIES.values(), ids=list(STRATEGIES), scope="class")
-class TestAll(StrategyContract):
+def test_every_strategy_of_the_project_is_found_by_name() -> None:
+    own = {Learned, SimpleTopKOnFrozenWeights, IterativeZeroOutOnFrozenWeights, Tail, EveryOther, Random,
+           Greedy, GreedyForward, LeaveOneOut, Similarity, SimilaritySVCCA, Gradient, Evolution, Exhaustive,
+           OptunaSearch}  # fmt: skip
+    assert {type(loaded(name)) for name in plugin_names("strategy")} >= own
+
+
+@pytest.mark.parametrize("name", plugin_names("strategy"), scope="class")
+class TestEveryStrategy(StrategyContract):
     @pytest.fixture(autouse=True)
-    def _remember(self, kls: type[Strategy]) -> None:
-        self.kls = kls
+    def _remember(self, name: str) -> None:
+        self.name = name
 
     def make(self) -> Strategy:
-        return self.kls()
+        return loaded(self.name)
 
 
 def mask(text: str) -> Kept:
