@@ -29,7 +29,6 @@ from supernet.settings.names import plugin_names
 from supernet.settings.plugins import load_plugin
 from supernet.units import Kept
 
-
 FAST: dict[str, dict[str, int]] = {"optuna": {"trials": 4, "batch": 2}}
 """Options of strategies that take seconds for a choice by default."""
 
