@@ -20,7 +20,8 @@ import pytest
 from selection.evidence import Evidence, Floats, Measure
 from selection.strategy import Strategy
 from supernet.budget import Budget, Prices, Quantity
-from supernet.units import Granularity, Kept, UnitTable
+from supernet.config import Config, ModelConfig
+from supernet.units import Kept, UnitTable
 
 
 class MadeUpEvidence(Evidence):
@@ -72,8 +73,8 @@ class MadeUpEvidence(Evidence):
         return Prices.counting(num_units) if quantity == "units" else uneven(num_units, quantity)
 
 
-def table(granularity: Granularity, num_layers: int) -> UnitTable:
-    return UnitTable.of(num_layers, granularity, "conformer")
+def table(granularity: str, num_layers: int) -> UnitTable:
+    return Config(granularity=granularity, sizes=(1,), model=ModelConfig(num_layers=num_layers)).table
 
 
 def uneven(num_units: int, quantity: Quantity) -> Prices:

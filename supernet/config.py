@@ -5,16 +5,20 @@ defaults.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from supernet.audio.features import InputName
-from supernet.units import MODULES, Granularity, LayerType
+from supernet.settings.plugins import find_plugin
+from supernet.units import MODULES, LayerType, Module, Unit, UnitTable
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+KINDS = {"self_attn": "attention", "conv": "convolution"}
+"""The kinds of modules that are not feed-forwards."""
 DEVICE_NAME = r"cpu|cuda(:\d+)?"
 
 
@@ -127,6 +131,13 @@ class ModelConfig(Section):
         """What the frontend reads."""
         return "log-mel" if self.wav2vec2 is None else "samples"
 
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        """The residual branches of a layer, in the order in which they run."""
+        divisions = {"feed-forward": self.ffn_dim, "attention": self.num_heads}
+        kinds = {name: KINDS.get(name, "feed-forward") for name in MODULES[self.layer_type]}
+        return tuple(Module(name, kind, divisions.get(kind, 1)) for name, kind in kinds.items())
+
     def freezes_frontend(self, step: int) -> bool:
         """Whether the frontend stays as it is in the 0-based ``step``."""
         steps = self.freeze_frontend_steps
@@ -232,8 +243,10 @@ class Config(Section):
     """The corpus: the name of a task, whose options follow."""
     method: Named = Named(name="simple-top-k")
     """How the supernet is trained: the name of a method, whose options follow."""
-    granularity: Granularity = "layer"
-    """What a unit is, which sizes count: a layer, or a module of one."""
+    granularity: str = "layer"
+    """What a unit is, which sizes count: the name of a granularity, such as `layer`, or `module` for a
+    residual branch of one.
+    """
     sizes: tuple[Positive, ...] = (6, 9, 12)
     """Units of each subnet; the largest is the supernet unless `model.num_layers` says more."""
     seed: int = 0
@@ -253,6 +266,12 @@ class Config(Section):
         if device is not None and re.fullmatch(DEVICE_NAME, device) is None:
             raise ValueError(f"`device` must be cpu, cuda or cuda:N, but is '{device}' instead")
         return device
+
+    @field_validator("granularity")
+    @classmethod
+    def _check_granularity(cls, granularity: str) -> str:
+        find_plugin("granularity", granularity)
+        return granularity
 
     @field_validator("sizes")
     @classmethod
@@ -290,11 +309,21 @@ class Config(Section):
         sizes = sorted(self.sizes)
         return [f"`passes.shares` must name the sizes {sizes}, but names {sorted(shares)} instead"]
 
+    def _units(self, layer: int) -> Sequence[Unit]:
+        granularity = find_plugin("granularity", self.granularity)()
+        return granularity.units(layer, self.model.modules)  # type: ignore[no-any-return]
+
     @property
     def units_per_layer(self) -> int:
-        return 1 if self.granularity == "layer" else len(MODULES[self.model.layer_type])
+        return len(self._units(0))
 
     @property
     def num_layers(self) -> int:
         """Layers of the supernet."""
         return self.model.num_layers or max(self.sizes) // self.units_per_layer
+
+    @property
+    def table(self) -> UnitTable:
+        """All units of the supernet."""
+        layers = range(self.num_layers)
+        return UnitTable(self.granularity, tuple(unit for i in layers for unit in self._units(i)))

@@ -120,7 +120,7 @@ class Method(ABC):
 
     def __init__(self, options: Any, config: Config) -> None:
         self.options, self.config = options, config
-        self.table = UnitTable.of(config.num_layers, config.granularity, config.model.layer_type)
+        self.table = config.table
         self.sizes = tuple(sorted(config.sizes))
 
     @abstractmethod

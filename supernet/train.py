@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="units of each size; the largest is the supernet unless a preset is deeper",
     )
     add("--method", metavar="NAME", help=f"how to train: {', '.join(plugin_names('method'))}")
-    add("--granularity", metavar="UNIT", help="what sizes count: layer or module")
+    add("--granularity", metavar="UNIT", help="what sizes count: layer, module, or another by name")
     add(
         "--task",
         metavar="NAME|PATH",
@@ -66,7 +66,7 @@ def typos(args: argparse.Namespace) -> Iterator[str]:
         yield unknown("task", args.task)
     if args.method is not None and args.method not in plugin_names("method"):
         yield unknown("method", args.method)
-    known = {"preset": presets(), "granularity": ["layer", "module"]}
+    known = {"preset": presets(), "granularity": plugin_names("granularity")}
     for name, names in known.items():
         text = getattr(args, name)
         if text is not None and text not in names:

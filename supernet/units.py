@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from supernet.errors import UserError
 from supernet.system.files import read_json, write_json
 
-Granularity = Literal["layer", "module"]
 LayerType = Literal["conformer", "conformer-conv-first", "transformer"]
 
 MODULES: dict[LayerType, tuple[str, ...]] = {
@@ -29,19 +29,37 @@ Kept = tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Module:
+    """A residual branch of a layer, as granularities see it."""
+
+    name: str
+    kind: str
+    """``feed-forward``, ``attention``, ``convolution``, or what the encoder's family calls it."""
+    divisions: int = 1
+    """Into how many equal parts that need not know of each other it could be divided: the heads of an
+    attention, the inner features of a feed-forward.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Unit:
     """The smallest thing that can be kept or dropped."""
 
     name: str
     """``layers.3``, or ``layers.3.conv`` at module granularity."""
     layer: int
+    """The 0-based number of the layer."""
+    module: str | None = None
+    """The name of the residual branch. None: the whole layer."""
+    part: int | None = None
+    """Which of the parallel parts of the branch. None: the whole branch."""
 
 
 @dataclass(frozen=True)
 class Subnet:
     """Which units are kept, by name. Means the same with any checkpoint of its supernet."""
 
-    granularity: Granularity
+    granularity: str
     kept: tuple[str, ...]
 
     @property
@@ -63,7 +81,7 @@ class Subnet:
         match data:
             case {"format": format} if type(format) is not int or format != FORMAT:
                 raise UserError(f"'{where}' must be of format {FORMAT}, but is of {format!r:.40} instead.")
-            case {"granularity": ("layer" | "module") as granularity, "kept": [_, *_] as kept}:
+            case {"granularity": str(granularity), "kept": [_, *_] as kept}:
                 if all(isinstance(name, str) for name in kept) and len({*kept}) == len(kept):
                     return cls(granularity, tuple(kept))
         raise UserError(
@@ -76,20 +94,8 @@ class Subnet:
 class UnitTable:
     """All units of one encoder, in the order in which they run (and of its scores and gates)."""
 
-    granularity: Granularity
+    granularity: str
     units: tuple[Unit, ...]
-
-    @classmethod
-    def of(cls, num_layers: int, granularity: Granularity, layer_type: LayerType) -> UnitTable:
-        """The units of a full encoder."""
-        if granularity not in get_args(Granularity):
-            raise ValueError(
-                f"`granularity` must be one of {get_args(Granularity)}, but is {granularity!r} instead."
-            )
-        if granularity == "layer":
-            return cls(granularity, tuple(Unit(f"layers.{i}", i) for i in range(num_layers)))
-        names = MODULES[layer_type]
-        return cls(granularity, tuple(Unit(f"layers.{i}.{m}", i) for i in range(num_layers) for m in names))
 
     def __len__(self) -> int:
         return len(self.units)
@@ -97,6 +103,23 @@ class UnitTable:
     @cached_property
     def position(self) -> dict[str, int]:
         return {unit.name: i for i, unit in enumerate(self.units)}
+
+    @cached_property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """The places of the units that run in one call: the parts of one module, or a unit by itself."""
+        numbered = groupby(enumerate(self.units), key=lambda item: (item[1].layer, item[1].module))
+        return tuple(tuple(i for i, _ in group) for _, group in numbered)
+
+    def of_layer(self, layer: int) -> Mapping[Unit, int]:
+        """The units of a 0-based layer, and their places in this table."""
+        return self._by_layer.get(layer, {})
+
+    @cached_property
+    def _by_layer(self) -> dict[int, dict[Unit, int]]:
+        found: dict[int, dict[Unit, int]] = {}
+        for i, unit in enumerate(self.units):
+            found.setdefault(unit.layer, {})[unit] = i
+        return found
 
     @property
     def full(self) -> Kept:

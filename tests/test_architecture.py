@@ -101,7 +101,7 @@ audio budget scoring settings
 config task
 scorer
 plan
-method network
+granularity method network
 training
 recognition
 methods engine
@@ -141,7 +141,7 @@ def test_there_is_a_layer_for_everything() -> None:
 
 DIRECTLY = {
     "supernet": "__init__ __main__ train evaluate transcribe cut "
-    "budget config errors method plan recognizer scorer task units",
+    "budget config errors granularity method plan recognizer scorer task units",
     "selection": "__init__ __main__ worth contract evidence strategy",
     "tasks": "__init__ prepare "
     "converted corpus options digits generated_speech librispeech manifest tedlium2",

@@ -20,7 +20,7 @@ SOURCE = Path(__file__).with_name("plugins")
 def path(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment in which the packages are installed."""
     place = tmp_path_factory.mktemp("plugins")
-    for name in ("beeps", "shapley"):
+    for name in ("beeps", "shapley", "halves"):
         shutil.copytree(SOURCE / name, place / name)  # building writes beside the sources
         run(
             "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
@@ -113,6 +113,27 @@ def test_the_contract_catches_what_is_wrong(path: dict[str, str], tmp_path: Path
     assert "test_choices_are_deterministic" in out
     assert "test_it_fits_the_budget_and_keeps_something" in out
     assert "test_it_does_not_draw_from_the_common_generators" in out
+
+
+def test_the_laws_hold_for_a_foreign_granularity(path: dict[str, str], tmp_path: Path) -> None:
+    test = shutil.copy(SOURCE / "halves" / "test_halves.py", tmp_path)
+    out, _ = run("pytest", "-q", "-p", "no:cacheprovider", test, cwd=tmp_path, extra=path)
+    assert " passed" in out
+
+
+def test_a_foreign_granularity_is_trained_cut_and_selected_from(path: dict[str, str], tmp_path: Path) -> None:
+    scores = ("--method", "simple-top-k", "--granularity", "halves", "--set", "model.num_layers=2")
+    run("supernet.train", *options(*scores, "--sizes", "5,12", "--out", "run"), cwd=tmp_path, extra=path)
+    found = Run(tmp_path / "run")
+    subnet = found.subnets()[5]
+    assert subnet.granularity == "halves"
+    assert len(subnet.kept) == 5
+    run("supernet.cut", "run", "--size", "5", "--out", "small", cwd=tmp_path, extra=path)
+    record = json.loads((tmp_path / "small" / "model.json").read_text())
+    assert (record["granularity"], record["kept"]) == ("halves", list(subnet.kept))
+    asked = ("--strategies", "greedy", "--budget", "params=80%")
+    run("selection", "run", *asked, cwd=tmp_path, extra=path)
+    assert (tmp_path / "run" / "selections" / "greedy.json").is_file()
 
 
 WRONG = """

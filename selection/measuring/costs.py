@@ -11,8 +11,9 @@ from torch import Tensor
 
 from supernet.budget import Prices
 from supernet.network.costs import macs, processor
-from supernet.network.lanes import FINAL, Body, Lane, Padding, Walk
+from supernet.network.lanes import Lane, LaneWalk, Padding
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
+from supernet.network.walk import FINAL, Body, Map
 from supernet.system.timing import Timing, timed
 from supernet.task import Batch, ProgressCallback
 
@@ -23,19 +24,19 @@ WARM_UP = 3
 
 def parameters(recognizer: SupernetCTC) -> Prices:
     """Parameters that are used in recognition. A cut model has a single head, so only one head is counted."""
-    table, counts = recognizer.table, [0] * len(recognizer.table)
-    for name, parameter in recognizer.encoder.layers.named_parameters():
-        layer, module, *_ = name.split(".")
-        unit = f"layers.{layer}" if table.granularity == "layer" else f"layers.{layer}.{_branch(module)}"
-        if unit in table.position:  # a block's final norm belongs to no module
-            counts[table.position[unit]] += parameter.numel()
+    table, encoder = recognizer.table, recognizer.encoder
+    counts = [0.0] * len(table)
+    for group in table.groups:
+        unit = table.units[group[0]]
+        layer = encoder.branches(unit.layer)
+        count = sum(p.numel() for p in layer.weights(unit.module)) / len(
+            group
+        )  # the parts of a module are equal
+        for place in group:
+            counts[place] = count
     heads = [sum(p.numel() for p in head.parameters()) for head in recognizer.heads.values()]
     base = num_parameters(recognizer) - sum(counts) - sum(heads[1:])
-    return Prices("params", float(base), tuple(map(float, counts)))
-
-
-def _branch(module: str) -> str:
-    return module.removesuffix("_layer_norm")
+    return Prices("params", float(base), tuple(counts))
 
 
 def multiply_accumulates(recognizer: SupernetCTC, seconds: float) -> Prices:
@@ -119,18 +120,26 @@ class _Stopwatch:
         return time.perf_counter()
 
 
-class _TimedWalk(Walk):
-    """Records how long each unit takes."""
+class _TimedWalk:
+    """Records how long each unit takes; the parts of a module, which run at once, share its time."""
 
     def __init__(self, x_BSD: Tensor, padding: Padding, lanes: Sequence[Lane], watch: _Stopwatch) -> None:
-        super().__init__(x_BSD, padding, lanes)
+        self._walk, self._watch = LaneWalk(x_BSD, padding, lanes), watch
+        self.readings = self._walk.readings
         self.seconds = [0.0] * len(lanes[0].kept)
-        self._watch = watch
 
-    def run(self, unit: int, body: Body, *, is_branch: bool) -> None:
+    def run(self, units: Sequence[int], body: Body) -> None:
         start = self._watch.now()
-        super().run(unit, body, is_branch=is_branch)
-        self.seconds[unit] = self._watch.now() - start
+        self._walk.run(units, body)
+        seconds = self._watch.now() - start
+        for unit in units:
+            self.seconds[unit] = seconds / len(units)
+
+    def apply(self, map: Map) -> None:
+        self._walk.apply(map)
+
+    def read(self, position: int, norm: Map) -> None:
+        self._walk.read(position, norm)
 
 
 def machine(device: torch.device) -> str:

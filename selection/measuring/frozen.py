@@ -16,8 +16,9 @@ from torch import Tensor
 from supernet.method import Method
 from supernet.methods.iterative_zero_out import IterativeZeroOut, IterativeZeroOutOptions
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
-from supernet.network.lanes import FINAL, Lane, Walk
+from supernet.network.lanes import Gates, Lane, LaneWalk
 from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
+from supernet.network.walk import FINAL
 from supernet.plan import Pass
 from supernet.scorer import Context, Scorer
 from supernet.task import Batch, ProgressCallback
@@ -137,7 +138,8 @@ def _gated_loss(recognizer: SupernetCTC, batch: Batch, gated: Pass, context: Con
     assert gated.gate is not None
     batch.to(recognizer.device)
     rows = range(len(batch))
-    walk = recognizer.walk(batch, [Lane(rows, gated.kept, gated.gate(context))], Walk)
+    lane = Lane(rows, gated.kept, Gates(gated.gate, gated.gate(context)))
+    walk = recognizer.walk(batch, [lane], LaneWalk)
     lengths = batch.stream_lengths
     log_probs_BSV = recognizer.read(walk.readings[0][FINAL], gated.size)
     return ctc_loss(log_probs_BSV, lengths, batch, rows).sum() / sum(lengths)

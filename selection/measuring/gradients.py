@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from selection.measuring.frozen import frozen
-from supernet.network.lanes import FINAL, Lane, Walk
+from supernet.network.lanes import Gates, Lane, LaneWalk
 from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
+from supernet.network.walk import FINAL
 from supernet.task import Batch, ProgressCallback
 
 
@@ -42,8 +43,8 @@ def _of_batch(recognizer: SupernetCTC, batch: Batch) -> NDArray[np.float64]:
         torch.ones(len(full), device=recognizer.device, dtype=recognizer.dtype, requires_grad=True)
         for _ in range(len(ours))
     ]
-    lanes = [Lane(range(row, row + 1), full, gates_U) for row, gates_U in enumerate(gates)]
-    readings = recognizer.walk(ours, lanes, Walk).readings
+    lanes = [Lane(range(row, row + 1), full, Gates(row, gates_U)) for row, gates_U in enumerate(gates)]
+    readings = recognizer.walk(ours, lanes, LaneWalk).readings
     lengths = ours.stream_lengths
     log_probs_BSV = recognizer.read(torch.cat([reading[FINAL] for reading in readings]), len(full))
     losses_B = ctc_loss(log_probs_BSV, lengths, ours, range(len(ours)))

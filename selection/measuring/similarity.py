@@ -19,8 +19,9 @@ from torch import Tensor
 
 from selection.evidence import Measure
 from selection.measuring.frozen import frozen
-from supernet.network.lanes import Body, Lane, Padding, Walk
+from supernet.network.lanes import Lane, LaneWalk, Padding
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.network.walk import Body, Map
 from supernet.task import Batch, ProgressCallback
 
 Floats = NDArray[np.float64]
@@ -171,16 +172,24 @@ def _streams_of(recognizer: SupernetCTC, batch: Batch, rows: Tensor, frames: Ten
     return [x_ND.cpu().numpy() for x_ND in walk.noted]
 
 
-class _NotingWalk(Walk):
-    """Records some frames of the stream before the first unit and after each unit."""
+class _NotingWalk:
+    """Records some frames of the stream before the first unit and after each unit; those of a group, which run
+    at once, leave the same stream.
+    """
 
     def __init__(
         self, x_BSD: Tensor, padding: Padding, lanes: Sequence[Lane], *, rows: Tensor, frames: Tensor
     ) -> None:
-        super().__init__(x_BSD, padding, lanes)
+        self._walk = LaneWalk(x_BSD, padding, lanes)
         self._frames = rows.to(x_BSD.device), frames.to(x_BSD.device)
-        self.noted = [self.x_RSD[self._frames]]
+        self.noted = [self._walk.x_RSD[self._frames]]
 
-    def run(self, unit: int, body: Body, *, is_branch: bool) -> None:
-        super().run(unit, body, is_branch=is_branch)
-        self.noted.append(self.x_RSD[self._frames])
+    def run(self, units: Sequence[int], body: Body) -> None:
+        self._walk.run(units, body)
+        self.noted += [self._walk.x_RSD[self._frames]] * len(units)
+
+    def apply(self, map: Map) -> None:
+        self._walk.apply(map)
+
+    def read(self, position: int, norm: Map) -> None:
+        self._walk.read(position, norm)

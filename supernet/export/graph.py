@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,8 +19,9 @@ from fairseq2.models.transformer import AttentionBiasCache, IdentityBias
 from torch import Tensor, nn
 
 from supernet.audio.features import LOG_MEL, NUM_BANDS
-from supernet.network.lanes import FINAL, Body, Walk
+from supernet.network.branches import Rows
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.network.walk import FINAL, Body, Map, Running
 
 MARGIN = LOG_MEL.shortest + 1
 """Frames of silence appended inside: the frontend reads any input, and no shape depends on whether it did."""
@@ -50,7 +51,7 @@ class Graph(nn.Module):
         layout: Any = _Layout(x_BSD, lengths_B)
         walk = _Straight(self.recognizer.encoder.place(x_BSD, layout), layout)
         self.recognizer.run(walk)
-        return self.recognizer.read(walk.readings[0][FINAL], len(self.recognizer.table)), lengths_B
+        return self.recognizer.read(walk.output_BSD, len(self.recognizer.table)), lengths_B
 
 
 def example(num_frames: int = 64) -> tuple[Tensor, Tensor]:
@@ -77,21 +78,23 @@ class _Layout:
         self.cache.set(IdentityBias(), "tensor", bias_BS[:, None, None, :])
 
 
-class _Straight(Walk):
-    """One stream of all rows, whose number only the caller of the graph knows."""
+class _Straight:
+    """The walk of one stream with all units; only the caller of the graph knows how many rows it has."""
 
     def __init__(self, x_BSD: Tensor, layout: Any) -> None:
-        self.x_RSD = x_BSD
-        self.readings = [{}]
-        self._layout = layout
+        self._x_BSD, self._context = x_BSD, Rows(layout, layout.cache)
+        self.output_BSD = x_BSD
+        """What was read at the end."""
 
-    def run(self, unit: int, body: Body, *, is_branch: bool) -> None:
-        y_BSD = body(self.x_RSD, self._layout, self._layout.cache)
-        self.x_RSD = self.x_RSD + y_BSD if is_branch else y_BSD
+    def run(self, units: Sequence[int], body: Body) -> None:
+        self._x_BSD = body(self._x_BSD, self._context, Running(tuple(range(len(units)))))
 
-    def read(self, position: int, norm: Callable[[Tensor], Tensor]) -> None:
+    def apply(self, map: Map) -> None:
+        self._x_BSD = map(self._x_BSD)
+
+    def read(self, position: int, norm: Map) -> None:
         if position == FINAL:
-            self.readings[0][FINAL] = norm(self.x_RSD)
+            self.output_BSD = norm(self._x_BSD)
 
 
 def _compute_positions(encoder: Any) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+
+from torch import Tensor
+
 from supernet.config import Config
 from supernet.network.supernet_ctc import SupernetCTC, weights
 from supernet.units import Subnet
@@ -11,11 +15,21 @@ def cut(recognizer: SupernetCTC, subnet: Subnet) -> SupernetCTC:
     """What ``subnet`` keeps of ``recognizer``, as a model of its own, read by the head of its size."""
     small = SupernetCTC(_small_config(recognizer.config, subnet.size), recognizer.num_tokens, subnet=subnet)
     small.to(recognizer.device, recognizer.dtype)  # else copying rounds
-    state = recognizer.state_dict()
+    state = recognizer.state_dict() | _cut_layers(recognizer, small)
     head = f"heads.{recognizer.head(subnet.size)}."
     wanted = {name: state[name.replace("heads.shared.", head)] for name in weights(small)}
     small.load_state_dict(wanted, strict=False)
     return small.eval()
+
+
+def _cut_layers(recognizer: SupernetCTC, small: SupernetCTC) -> dict[str, Tensor]:
+    """The weights of the layers of ``small``, by their names in it."""
+    state: dict[str, Tensor] = {}
+    for number in small.encoder.layers:
+        layer = copy.deepcopy(recognizer.encoder.layers[number])
+        small.encoder.reduce(layer, int(number), recognizer.table)
+        state |= {f"encoder.layers.{number}.{name}": x for name, x in layer.state_dict().items()}
+    return state
 
 
 def _small_config(config: Config, size: int) -> Config:

@@ -2,33 +2,38 @@
 
 A *lane* is one pass over some rows of the batch. Lanes over the same rows share one stream as long as they
 keep the same units with the same gates; where they part, the rows are copied and both streams go on,
-stacked as rows of one tensor. So a shared prefix is computed once, and each unit runs at most once a step,
-on the rows that keep it.
+stacked as rows of one tensor. So a shared prefix is computed once, and each group of units runs at most once
+a step, on the rows that keep any of it.
 
-Shapes: B batch rows, R stacked rows, N rows that run a unit, S frames, D model dimension, U units.
+Shapes: B batch rows, R stacked rows, N rows that run a group, K units of it, S frames, D model dimension, U
+units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import torch
 from fairseq2.models.transformer import AttentionBiasCache, IdentityBias
 from fairseq2.nn import BatchLayout
 from torch import Tensor
 
+from supernet.network.branches import Rows
+from supernet.network.walk import FINAL, Body, Map, Running
 from supernet.units import Kept
 
-Body = Callable[..., Tensor]
-"""What a unit computes, called with its rows (N, S, D), their layout and their attention-bias cache.
 
-A layer is called with a fourth argument (N, 1, 1) where stochastic depth scales the rows that survive: it
-multiplies each of its residual branches, so that what it normalizes at its end stays normalized.
-"""
+@dataclass(frozen=True)
+class Gates:
+    """A gate for each unit."""
 
-FINAL = -1
-"""The position of the encoder's output, beside the 1-based layers of intermediate readings."""
+    key: Hashable
+    """What tells these gates from others: equal keys stand for equal gates, so that asking the device is not
+    needed.
+    """
+    values_U: Tensor = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Lane:
 
     rows: range
     kept: Kept
-    gates_U: Tensor | None = None
+    gates: Gates | None = None
     drops: dict[int, frozenset[int]] = field(default_factory=dict)
     """Stochastic depth: by unit, the batch rows that skip it this time."""
     survivor_scale: dict[int, float] = field(default_factory=dict)
@@ -45,12 +50,16 @@ class Lane:
     positions: tuple[int, ...] = ()
     """Layers (1-based) to read beside the output."""
 
-    def at(self, unit: int) -> Hashable:
-        """What decides how this lane treats ``unit``: lanes that agree may share a stream."""
-        if not self.kept[unit]:
-            return None
-        gated = None if self.gates_U is None else id(self.gates_U)
-        return gated, self.drops.get(unit), self.survivor_scale.get(unit)
+    def at(self, units: Sequence[int]) -> Hashable:
+        """What decides how this lane treats a group of units: lanes that agree may share a stream."""
+        return tuple(
+            (self.drops.get(unit), self.survivor_scale.get(unit)) if self.kept[unit] else None
+            for unit in units
+        ), self.gates if any(self.kept[unit] for unit in units) else None
+
+    def runs(self, unit: int, row: int) -> bool:
+        """Whether ``unit`` runs on a batch row."""
+        return self.kept[unit] and row not in self.drops.get(unit, ())
 
 
 @dataclass
@@ -61,12 +70,76 @@ class Stream:
     rows: range
     lanes: list[int]
 
-    def running(self, lane: Lane, unit: int) -> list[int]:
-        """The stacked rows that run ``unit``."""
-        if not lane.kept[unit]:
-            return []
-        dropped = lane.drops.get(unit, frozenset())
-        return [self.offset + i for i, row in enumerate(self.rows) if row not in dropped]
+    @property
+    def stacked(self) -> slice:
+        return slice(self.offset, self.offset + len(self.rows))
+
+
+@dataclass(frozen=True)
+class Share:
+    """Rows of one stream that run the same units of a group."""
+
+    lane: Lane
+    rows: list[int]
+    """Stacked rows."""
+    runs: tuple[bool, ...]
+    """By unit of the group."""
+
+
+class Streams:
+    """Which lanes share which stacked rows, unit by unit; host data alone."""
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self._lanes = lanes
+        self.all: list[Stream] = []
+        self.rows: list[int] = []
+        """The batch row of each stacked row."""
+        for i, lane in enumerate(lanes):
+            same = next((stream for stream in self.all if stream.rows == lane.rows), None)
+            if same is None:
+                self._add(lane.rows, [i])
+            else:
+                same.lanes.append(i)
+
+    def _add(self, rows: range, lanes: list[int]) -> None:
+        self.all.append(Stream(len(self.rows), rows, lanes))
+        self.rows.extend(rows)
+
+    def part(self, units: Sequence[int]) -> list[Stream]:
+        """Split each stream whose lanes treat these units differently; returns the streams that were copied
+        to the end of the stack, in order.
+        """
+        copied = []
+        for stream in list(self.all):
+            groups: dict[Hashable, list[int]] = {}
+            for i in stream.lanes:
+                groups.setdefault(self._lanes[i].at(units), []).append(i)
+            first, *others = groups.values()
+            stream.lanes = first
+            for lanes in others:
+                copied.append(stream)
+                self._add(stream.rows, lanes)
+        return copied
+
+    def running(self, units: Sequence[int]) -> Iterator[Share]:
+        """The stacked rows that run at least one of these units, by what they run of them."""
+        for stream in self.all:
+            lane = self._lanes[stream.lanes[0]]
+            runs = [tuple(lane.runs(unit, row) for unit in units) for row in stream.rows]
+            for pattern, members in groupby(range(len(runs)), key=runs.__getitem__):
+                if any(pattern):
+                    yield Share(lane, [stream.offset + i for i in members], pattern)
+
+
+def rows_by_unit(lanes: Sequence[Lane], groups: Sequence[Sequence[int]]) -> dict[int, int]:
+    """How many rows run each unit when ``lanes`` walk together through ``groups`` of units."""
+    streams, counts = Streams(lanes), dict[int, int]()
+    for units in groups:
+        streams.part(units)
+        shares = list(streams.running(units))
+        for k, unit in enumerate(units):
+            counts[unit] = sum(len(share.rows) for share in shares if share.runs[k])
+    return counts
 
 
 class Padding:
@@ -80,15 +153,15 @@ class Padding:
         self._lengths, self._width, self._device = list(lengths), x_BSD.size(1), x_BSD.device
         autocast = torch.is_autocast_enabled(x_BSD.device.type)
         self._dtype = torch.get_autocast_dtype(x_BSD.device.type) if autocast else x_BSD.dtype
-        self._known: dict[tuple[int, ...], tuple[BatchLayout, AttentionBiasCache]] = {}
+        self._known: dict[tuple[int, ...], Rows] = {}
 
-    def of(self, rows: tuple[int, ...]) -> tuple[BatchLayout, AttentionBiasCache]:
-        """Layout and cache of these batch rows."""
+    def of(self, rows: tuple[int, ...]) -> Rows:
+        """The context of these batch rows."""
         if rows not in self._known:
             self._known[rows] = self._make([self._lengths[row] for row in rows])
         return self._known[rows]
 
-    def _make(self, lengths: list[int]) -> tuple[BatchLayout, AttentionBiasCache]:
+    def _make(self, lengths: list[int]) -> Rows:
         layout, cache = (
             BatchLayout((len(lengths), self._width), lengths, device=self._device),
             AttentionBiasCache(),
@@ -97,87 +170,48 @@ class Padding:
             bias_NS = torch.zeros(layout.position_indices.shape, dtype=self._dtype, device=self._device)
             bias_NS.masked_fill_(layout.position_indices < 0, -torch.inf)
             cache.set(IdentityBias(), "tensor", bias_NS[:, None, None, :])
-        return layout, cache
+        return Rows(layout, cache)
 
 
-class Walk:
-    """One walk of all lanes through the units; the encoder says which unit is next and what it computes."""
+class LaneWalk:
+    """One walk of all lanes through the units of an encoder, see ``walk.Walk``."""
 
     def __init__(self, x_BSD: Tensor, padding: Padding, lanes: Sequence[Lane]) -> None:
-        self._lanes, self._padding = lanes, padding
+        self._lanes, self._padding, self._streams = lanes, padding, Streams(lanes)
         self.readings: list[dict[int, Tensor]] = [{} for _ in lanes]
-        self._streams: list[Stream] = []
-        self._rows: list[int] = []
-        for i, lane in enumerate(lanes):
-            self._join(i, lane.rows)
-        unchanged = self._rows == list(range(x_BSD.size(0)))
-        self.x_RSD = (
-            x_BSD if unchanged else torch.cat([x_BSD[s.rows.start : s.rows.stop] for s in self._streams])
-        )
+        """By lane, what its rows held at its positions and at the end, (rows, S, D)."""
+        unchanged = self._streams.rows == list(range(x_BSD.size(0)))
+        parts = (x_BSD[s.rows.start : s.rows.stop] for s in self._streams.all)
+        self.x_RSD = x_BSD if unchanged else torch.cat(list(parts))
 
-    def _join(self, lane: int, rows: range) -> None:
-        for stream in self._streams:
-            if stream.rows == rows:
-                stream.lanes.append(lane)
-                return
-        self._add_stream(rows, [lane])
-
-    def _add_stream(self, rows: range, lanes: list[int]) -> None:
-        self._streams.append(Stream(len(self._rows), rows, lanes))
-        self._rows.extend(rows)
-
-    def run(self, unit: int, body: Body, *, is_branch: bool) -> None:
-        """Run ``unit`` on the rows that keep it: ``x + g s body(x)`` for a branch, ``lerp(x, body(x, s), g)``
-        for a layer, with the gate g and the survivors' scale s.
-        """
-        self._part(unit)
-        running = [(s, lane, s.running(lane, unit)) for s, lane in self._leaders()]
-        rows = [row for _, _, stacked in running for row in stacked]
+    def run(self, units: Sequence[int], body: Body) -> None:
+        """Run a group of units on the rows that keep at least one of them."""
+        if copied := self._streams.part(units):
+            self.x_RSD = torch.cat([self.x_RSD, *(self.x_RSD[stream.stacked] for stream in copied)])
+        shares = list(self._streams.running(units))
+        rows = [row for share in shares for row in share.rows]
         if not rows:
             return
+        context = self._padding.of(tuple(self._streams.rows[row] for row in rows))
         x_NSD = _take(self.x_RSD, rows)
-        layout, cache = self._padding.of(tuple(self._rows[row] for row in rows))
-        counts = [(lane, len(stacked)) for _, lane, stacked in running]
-        gates_N11, scale_N11 = _gates(unit, counts, x_NSD), _scale(unit, counts, x_NSD)
-        if scale_N11 is None:
-            y_NSD = body(x_NSD, layout, cache)
-        elif is_branch:
-            y_NSD = scale_N11 * body(x_NSD, layout, cache)
-        else:
-            y_NSD = body(x_NSD, layout, cache, scale_N11)
-        self.x_RSD = _put(self.x_RSD, rows, _combine(x_NSD, y_NSD, gates_N11, is_branch))
+        self.x_RSD = _put(self.x_RSD, rows, body(x_NSD, context, _running(units, shares, x_NSD)))
 
-    def read(self, position: int, norm: Callable[[Tensor], Tensor]) -> None:
+    def apply(self, map: Map) -> None:
+        """Change all streams."""
+        self.x_RSD = map(self.x_RSD)
+
+    def read(self, position: int, norm: Map) -> None:
         """Let the lanes that want it read the stream here."""
-        for stream in self._streams:
+        for stream in self._streams.all:
             wanting = [i for i in stream.lanes if position == FINAL or position in self._lanes[i].positions]
             if wanting:
-                x_NSD = norm(self.x_RSD[stream.offset : stream.offset + len(stream.rows)])
+                x_NSD = norm(self.x_RSD[stream.stacked])
                 for i in wanting:
                     self.readings[i][position] = x_NSD
 
     def stream_of(self, lane: int) -> Tensor:
         """What the rows of ``lane`` hold now, (rows, S, D)."""
-        stream = next(s for s in self._streams if lane in s.lanes)
-        return self.x_RSD[stream.offset : stream.offset + len(stream.rows)]
-
-    def _leaders(self) -> list[tuple[Stream, Lane]]:
-        return [(stream, self._lanes[stream.lanes[0]]) for stream in self._streams]
-
-    def _part(self, unit: int) -> None:
-        """Split each stream whose lanes treat ``unit`` differently."""
-        copies = []
-        for stream in list(self._streams):
-            groups: dict[Hashable, list[int]] = {}
-            for i in stream.lanes:
-                groups.setdefault(self._lanes[i].at(unit), []).append(i)
-            first, *others = groups.values()
-            stream.lanes = first
-            for lanes in others:
-                copies.append(self.x_RSD[stream.offset : stream.offset + len(stream.rows)])
-                self._add_stream(stream.rows, lanes)
-        if copies:
-            self.x_RSD = torch.cat([self.x_RSD, *copies])
+        return self.x_RSD[next(s for s in self._streams.all if lane in s.lanes).stacked]
 
 
 def _take(x_RSD: Tensor, rows: list[int]) -> Tensor:
@@ -201,26 +235,38 @@ def _contiguous(rows: list[int]) -> bool:
     return rows[-1] - rows[0] + 1 == len(rows)
 
 
-def _gates(unit: int, running: list[tuple[Lane, int]], x_NSD: Tensor) -> Tensor | None:
-    """The gate of each running row, ``(N, 1, 1)``; None where that is 1 for all."""
-    if all(lane.gates_U is None for lane, _ in running):
+def _running(units: Sequence[int], shares: Sequence[Share], x_NSD: Tensor) -> Running:
+    """What runs of a group in the rows of ``shares``, one after another."""
+    active = [k for k in range(len(units)) if any(share.runs[k] for share in shares)]
+    chosen = [units[k] for k in active]
+    return Running(tuple(active), _gates(chosen, active, shares, x_NSD), _scale(chosen, shares, x_NSD))
+
+
+def _gates(
+    units: Sequence[int], active: Sequence[int], shares: Sequence[Share], x_NSD: Tensor
+) -> Tensor | None:
+    """The gate of each unit in each row, ``(N, K)``; None where that is 1 for all."""
+    runs = [[share.runs[k] for k in active] for share in shares]
+    is_even = all(all(pattern) for pattern in runs)
+    if is_even and all(share.lane.gates is None for share in shares):
         return None
-    one = x_NSD.new_ones(())
-    parts = [(one if lane.gates_U is None else lane.gates_U[unit]).expand(count) for lane, count in running]
-    return torch.cat(parts)[:, None, None]
+    ones, parts = x_NSD.new_ones(len(units)), []
+    for share in shares:
+        gates = share.lane.gates
+        gates_K = ones if gates is None else torch.stack([gates.values_U[unit] for unit in units])
+        parts.append(gates_K.expand(len(share.rows), -1))
+    gates_NK = torch.cat(parts)
+    if is_even:
+        return gates_NK
+    counts = [len(share.rows) for share in shares]
+    runs_NK = [pattern for pattern, count in zip(runs, counts, strict=True) for _ in range(count)]
+    return gates_NK * gates_NK.new_tensor(runs_NK)
 
 
-def _scale(unit: int, running: list[tuple[Lane, int]], x_NSD: Tensor) -> Tensor | None:
-    """The survivors' scale of each running row, ``(N, 1, 1)``; None where that is 1 for all."""
-    if all(lane.survivor_scale.get(unit, 1.0) == 1.0 for lane, _ in running):
+def _scale(units: Sequence[int], shares: Sequence[Share], x_NSD: Tensor) -> Tensor | None:
+    """The survivors' scale of each unit in each row, ``(N, K)``; None where that is 1 for all."""
+    scales = [[share.lane.survivor_scale.get(unit, 1.0) for unit in units] for share in shares]
+    if all(scale == 1.0 for row in scales for scale in row):
         return None
-    parts = [x_NSD.new_full((count,), lane.survivor_scale.get(unit, 1.0)) for lane, count in running]
-    return torch.cat(parts)[:, None, None]
-
-
-def _combine(x_NSD: Tensor, y_NSD: Tensor, gates_N11: Tensor | None, is_branch: bool) -> Tensor:
-    if gates_N11 is None:
-        return x_NSD + y_NSD if is_branch else y_NSD
-    if is_branch:
-        return x_NSD + gates_N11 * y_NSD
-    return torch.lerp(x_NSD, y_NSD.to(x_NSD.dtype), gates_N11.to(x_NSD.dtype))
+    counts = [len(share.rows) for share in shares]
+    return x_NSD.new_tensor([row for row, count in zip(scales, counts, strict=True) for _ in range(count)])

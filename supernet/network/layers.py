@@ -2,20 +2,18 @@
 one.
 
 fairseq2's blocks run whole; a supernet must run, gate or skip each residual branch, so the adapter composes
-the blocks' public submodules. Shapes: N rows, T frames, D model dimension.
+the blocks' public submodules. Shapes: N rows, T or S frames, D model dimension.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from fairseq2.models.conformer import ConformerBlock, ConformerConvolution
 from fairseq2.models.transformer import (
-    AttentionBiasCache,
     IdentityBias,
     StandardFeedForwardNetwork,
     StandardMultiheadAttention,
@@ -29,44 +27,12 @@ from fairseq2.nn import BatchLayout, StandardLayerNorm
 from torch import Tensor, nn
 
 from supernet.config import ModelConfig
+from supernet.network.branches import Branch, Branches, Call, Rows
 from supernet.network.wav2vec2 import wav2vec2_layer
-from supernet.units import MODULES
-
-Branch = Callable[[Tensor, BatchLayout, AttentionBiasCache], Tensor]
 
 
-@dataclass(frozen=True)
-class Branches:
-    """A layer seen as named residual branches, ``x + branch(x)`` each, and what always follows them."""
-
-    named: dict[str, Branch]
-    norm: nn.Module | None
-    norm_behind: dict[str, nn.Module] = field(default_factory=dict)
-    """What follows a branch, in layers that normalize behind each."""
-
-    def run(
-        self,
-        x_NTD: Tensor,
-        layout: BatchLayout,
-        cache: AttentionBiasCache,
-        scale_N11: Tensor | None = None,
-        /,
-    ) -> Tensor:
-        """The whole layer, with every branch multiplied by ``scale_N11``."""
-        for name, branch in self.named.items():
-            y_NTD = branch(x_NTD, layout, cache)
-            x_NTD = x_NTD + (y_NTD if scale_N11 is None else scale_N11 * y_NTD)
-            if name in self.norm_behind:
-                x_NTD = self.norm_behind[name](x_NTD)
-        return x_NTD if self.norm is None else self.norm(x_NTD)
-
-
-def build_layer(
-    config: ModelConfig, kept: frozenset[str], relative: RelativePositionalEncoding | None
-) -> nn.Module:
-    """A layer of ``config.layer_type`` with only the modules in ``kept``; all layers share one table of
-    positions.
-    """
+def build_layer(config: ModelConfig, relative: RelativePositionalEncoding | None) -> nn.Module:
+    """A layer of ``config.layer_type``; all layers share one table of positions."""
     layer: nn.Module
     if config.wav2vec2 is not None:
         layer = wav2vec2_layer(config)
@@ -74,20 +40,17 @@ def build_layer(
         layer = _conformer(config, _attention(config, relative))
     else:
         layer = _transformer(config, _attention(config, relative))
-    for name in MODULES[config.layer_type]:
-        if name not in kept:
-            _remove(layer, name)
     return layer
 
 
 def branches_of(layer: nn.Module, order: Sequence[str]) -> Branches:
     """The adapter for ``layer``, whose branches run in ``order``."""
     if isinstance(layer, ConformerBlock):
-        return Branches(_named(layer, order), layer.layer_norm)
+        return Branches(layer, _named(layer, order), layer.layer_norm)
     if layer.norm_order != TransformerNormOrder.POST:
-        return Branches(_named(layer, order), None)
-    behind = {name: getattr(layer, f"{name}_layer_norm") for name in order}
-    return Branches(_named(layer, order, normalize=False), None, behind)
+        return Branches(layer, _named(layer, order))
+    after = {name: getattr(layer, f"{name}_layer_norm") for name in order}
+    return Branches(layer, _named(layer, order, normalize=False), None, after)
 
 
 def _named(layer: Any, order: Sequence[str], normalize: bool = True) -> dict[str, Branch]:
@@ -95,23 +58,25 @@ def _named(layer: Any, order: Sequence[str], normalize: bool = True) -> dict[str
 
 
 def _branch(layer: Any, name: str, normalize: bool) -> Branch:
-    scale = 0.5 if name in ("ffn1", "ffn2") else 1.0
-    norm, body = getattr(layer, f"{name}_layer_norm"), getattr(layer, name)
-    dropout = getattr(layer, f"{name}_dropout", None)
+    module = getattr(layer, name)
 
-    def run(x_NTD: Tensor, layout: BatchLayout, cache: AttentionBiasCache) -> Tensor:
-        y_NTD = norm(x_NTD) if normalize else x_NTD
-        if name == "self_attn":
-            y_NTD = body(y_NTD, layout, keys=y_NTD, keys_layout=layout, values=y_NTD, bias_cache=cache)
-        elif name == "conv":
-            y_NTD = convolve(body, y_NTD, layout)
-        else:
-            y_NTD = body(y_NTD)
-        if scale != 1.0:
-            y_NTD = y_NTD * scale
-        return y_NTD if dropout is None else dropout(y_NTD)
+    def attend(x_NSD: Tensor, context: Rows) -> Tensor:
+        layout, cache = context
+        return module(x_NSD, layout, keys=x_NSD, keys_layout=layout, values=x_NSD, bias_cache=cache)  # type: ignore[no-any-return]
 
-    return run
+    calls: dict[str, Call] = {
+        "self_attn": attend,
+        "conv": lambda x_NSD, context: convolve(module, x_NSD, context.layout),
+    }
+    attributes = (name, f"{name}_layer_norm", f"{name}_dropout")
+    return Branch(
+        module,
+        calls.get(name, lambda x_NSD, context: module(x_NSD)),
+        getattr(layer, attributes[1]) if normalize else None,
+        0.5 if name in ("ffn1", "ffn2") else 1.0,
+        getattr(layer, attributes[2], None),
+        tuple(attribute for attribute in attributes if hasattr(layer, attribute)),
+    )
 
 
 def convolve(conv: ConformerConvolution, x_NTD: Tensor, layout: BatchLayout) -> Tensor:
@@ -129,12 +94,6 @@ def convolve(conv: ConformerConvolution, x_NTD: Tensor, layout: BatchLayout) -> 
     assert conv.layer_norm is not None
     y_NTD = conv.depthwise_activation(conv.layer_norm(y_ND1T[:, :, 0].transpose(1, 2)))
     return F.linear(y_NTD, last.weight[..., 0], last.bias)
-
-
-def _remove(layer: nn.Module, name: str) -> None:
-    for part in (name, f"{name}_layer_norm", f"{name}_dropout"):
-        if hasattr(layer, part):
-            delattr(layer, part)
 
 
 def _conformer(c: ModelConfig, attention: StandardMultiheadAttention) -> ConformerBlock:

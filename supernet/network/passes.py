@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from supernet.network.lanes import Lane
+from supernet.network.lanes import Gates, Lane
 from supernet.plan import Gate, Pass, Step
 from supernet.units import Kept
 
@@ -61,11 +61,11 @@ def jobs_of(step: Step, reader: IntermediateCTC, evaluate: Callable[[Gate], Tens
     """Lanes for every pass of ``step`` that has rows, the largest first, so that nested subnets run on
     leading slices; ``evaluate`` gives the gates (U,), once for passes that have the same.
     """
-    rng, gates, jobs = step.draw.random(), dict[Gate, Tensor](), []
+    rng, gates, jobs = step.draw.random(), dict[Gate, Gates](), []
     for p, rows in zip(step.plan.passes, step.rows, strict=True):
         drops, scale = ({}, {}) if p.drop is None else depth_drops(p.drop, p.kept, rows, rng)
         if p.gate is not None and p.gate not in gates:
-            gates[p.gate] = evaluate(p.gate)
+            gates[p.gate] = Gates(p.gate, evaluate(p.gate))
         positions = reader.positions_for(p.kept) if p.intermediate else ()
         gate = None if p.gate is None else gates[p.gate]
         if rows:

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from supernet.audio.features import INPUTS, Input
 from supernet.budget import Prices, Quantity
 from supernet.config import Config
+from supernet.granularity import granularity_named
 from supernet.network.encoder import Condition, Encoder
 from supernet.network.frontend import Frontend
-from supernet.network.lanes import FINAL, Lane, Padding, Walk
+from supernet.network.lanes import Lane, Padding
 from supernet.network.passes import IntermediateCTC, Job, jobs_of
+from supernet.network.walk import FINAL, Walk
 from supernet.network.wav2vec2 import Wav2Vec2Frontend
 from supernet.plan import Learning, Step
 from supernet.scorer import Context, Scorer, Scores
@@ -85,7 +87,7 @@ class SupernetCTC(nn.Module):
         self.frontend = (
             Frontend(c.frontend_channels, c.dim, c.dropout) if c.wav2vec2 is None else Wav2Vec2Frontend(c)
         )
-        self.encoder = Encoder(c, config.num_layers, config.granularity, subnet)
+        self.encoder = Encoder(c, config.num_layers, config.table, subnet)
         self.heads = nn.ModuleDict({name: nn.Linear(c.dim, num_tokens) for name in self._head_names()})
         self.conditioning = nn.Linear(num_tokens, c.dim) if c.self_conditioning else None
         self.scorer: Scorer = Scores(len(self.table)) if scorer is None else scorer()
@@ -123,7 +125,7 @@ class SupernetCTC(nn.Module):
         """Where and with what weight intermediate CTC reads."""
         c = self.config
         positions = c.model.positions_read(c.num_layers)
-        dedupe = c.granularity == "layer" and not c.model.self_conditioning
+        dedupe = granularity_named(c.granularity).drops_layers and not c.model.self_conditioning
         weight = c.passes.intermediate_weight
         return IntermediateCTC(positions, tuple(u.layer for u in self.table.units), weight, dedupe)
 

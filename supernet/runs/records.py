@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from supernet.errors import UserError
 from supernet.scoring.error_rates import Measure
 from supernet.system.files import safe_name
-from supernet.units import Granularity
 
 R = TypeVar("R", bound="Record")
 
@@ -68,7 +67,7 @@ class ModelRecord(Record):
     what = "a model"
 
     format: Format
-    granularity: Granularity
+    granularity: str
     num_layers: Annotated[int, Field(ge=1, le=10_000)]
     """Layers of the supernet, also where the model was cut."""
     sizes: Annotated[list[int], Field(min_length=1)]

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from supernet.config import ModelConfig
 from supernet.errors import UserError
+from supernet.granularity import granularity_named
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.checkpoint import Model, fingerprint, load
 from supernet.text.tokens import Tokens
-from supernet.units import MODULES
 
 Data = dict[str, Any]
 
@@ -98,13 +98,14 @@ def _whole_layers(init: str, recognizer: SupernetCTC) -> tuple[int, ...]:
     """The layers of a network, each of which must have all its modules."""
     config, units = recognizer.config, recognizer.table.units
     counts = {layer: sum(unit.layer == layer for unit in units) for layer in range(config.num_layers)}
-    if config.granularity == "layer":
-        return tuple(layer for layer, count in counts.items() if count)
-    each = len(MODULES[config.model.layer_type])
+    each = config.units_per_layer
+    if granularity_named(config.granularity).drops_layers:
+        counts = {layer: count for layer, count in counts.items() if count}
     if partial := [layer for layer, count in counts.items() if count < each]:
         raise WarmStartError(
             f"`model.init` must have whole layers, but layer {partial[0]} of '{init}' has lost "
-            f"{each - counts[partial[0]]} of its {each} modules. Begin from the run that it was cut from."
+            f"{each - counts[partial[0]]} of its {each} {config.granularity}s. "
+            "Begin from the run that it was cut from."
         )
     return tuple(counts)
 
@@ -159,8 +160,11 @@ def _asked_for(data: Mapping[str, Any], found: Origin) -> int:
         return wanted
     numbers = [size for size in sizes if isinstance(size, int)] if isinstance(sizes, (list, tuple)) else []
     largest = max(numbers, default=0)
-    is_module = data.get("granularity") == "module"
-    return -(-largest // (len(MODULES[found.model.layer_type]) if is_module else 1))
+    try:
+        per_layer = len(granularity_named(str(data.get("granularity"))).units(0, found.model.modules))
+    except ValueError:  # which the validation says
+        return largest
+    return -(-largest // per_layer)
 
 
 def load_into(recognizer: SupernetCTC, tokens: Tokens, init: str) -> None:

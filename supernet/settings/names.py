@@ -8,12 +8,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Literal
 
-PluginKind = Literal["task", "method", "strategy"]
+PluginKind = Literal["task", "method", "strategy", "granularity"]
 
 GROUPS: dict[PluginKind, str] = {
     "task": "supernet.tasks",
     "method": "supernet.methods",
     "strategy": "supernet.strategies",
+    "granularity": "supernet.granularities",
 }
 """The entry-point group of each kind of plug-in."""
 

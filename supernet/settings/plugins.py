@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any, get_args
 
@@ -19,6 +20,7 @@ Names = Callable[[], Iterable[str]]
 """All settings that may have been meant, asked for where one is unknown."""
 
 
+@lru_cache
 def find_plugin(kind: PluginKind, name: str) -> Any:
     """The class of a plug-in. Raises ``ValueError``, with the reason in words, where there is none."""
     names = plugin_names(kind)
@@ -66,11 +68,15 @@ def validated(
             if error["type"] in ("extra_forbidden", "invalid_key"):
                 problems.append(_unknown(kls, prefix, loc, names))
             elif error["type"] == "value_error":
-                problems += [f"{problem}." for problem in str(error["ctx"]["error"]).split("; ")]
+                problems += map(_sentence, str(error["ctx"]["error"]).split("; "))
             else:  # of alternatives, each has something to say
                 rules.setdefault(path, ([], error["input"]))[0].append(_rule(error))
         problems += [_wrong(path, found, value) for path, (found, value) in rules.items()]
         return None
+
+
+def _sentence(problem: str) -> str:
+    return problem if problem.endswith((".", "?")) else f"{problem}."
 
 
 def _meant(found: Sequence[str]) -> str:

@@ -19,15 +19,14 @@ from supernet.budget import Prices
 from supernet.config import Config
 from supernet.method import Method
 from supernet.network.costs import macs
-from supernet.network.lanes import Padding, Walk
+from supernet.network.lanes import rows_by_unit
 from supernet.network.passes import IntermediateCTC, jobs_of
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.plan import Draw, Gate, Plan
+from supernet.plan import Draw, Plan
 from supernet.scorer import Context, Scorer, Scores
 from supernet.training.schedule import Schedule
 from supernet.training.shares import RowAccount
 from supernet.training.step import step_of
-from supernet.units import UnitTable
 
 ROWS = 60
 """Rows of the batch that is counted; divisible by many numbers of sizes, so that shares come out even."""
@@ -42,21 +41,17 @@ _NOWHERE = IntermediateCTC((), (), 0.0)
 def unit_weights(recognizer: SupernetCTC) -> tuple[float, ...]:
     """By unit, its multiply-accumulates relative to the mean unit's: 1 for each layer."""
     table = recognizer.table
-    if table.granularity == "layer":
-        return (1.0,) * len(table)
     nothing = (False,) * len(table)
     # All layers are alike: the units of one tell what those of the others cost.
     first = [i for i, unit in enumerate(table.units) if unit.layer == table.units[0].layer]
+    if len(first) == 1:
+        return (1.0,) * len(table)
     base = macs(recognizer, kept=nothing)
     alone = {i: macs(recognizer, kept=(*nothing[:i], True, *nothing[i + 1 :])) - base for i in first}
-    cost = {_module(table, i): count for i, count in alone.items()}
-    counts = [cost[_module(table, i)] for i in range(len(table))]
+    cost = {(table.units[i].module, table.units[i].part): count for i, count in alone.items()}
+    counts = [cost[unit.module, unit.part] for unit in table.units]
     mean = sum(counts) / len(counts)
     return tuple(count / mean for count in counts)
-
-
-def _module(table: UnitTable, unit: int) -> str:
-    return table.units[unit].name.rpartition(".")[2]
 
 
 def unit_steps(schedule: Schedule, weights_U: Sequence[float]) -> float:
@@ -152,8 +147,8 @@ def _phase_cost(
     for i in range(count):
         step = start + (end - start) * i // count
         plan = schedules[i % len(schedules)].plan(step)
-        draw = Draw(schedules[0].seed, step)
-        costs.append(step_cost(plan, weights_U, draw, owed=account.owed))
+        draw, groups = Draw(schedules[0].seed, step), schedules[0].method.table.groups
+        costs.append(step_cost(plan, weights_U, draw, ROWS, account.owed, groups))
         account.settle(plan.passes, ROWS)
     return (end - start) * sum(costs) / count
 
@@ -164,23 +159,13 @@ def step_cost(
     draw: Draw | None = None,
     num_rows: int = ROWS,
     owed: Mapping[str, float] | None = None,
+    groups: Sequence[Sequence[int]] | None = None,
 ) -> float:
-    """How many units a row of the batch runs in a step, on average, each counted by its weight."""
-    x_BSD, gates = torch.zeros(num_rows, 1, 1), dict[Gate, Tensor]()
+    """How many units a row of the batch runs in a step, on average, each counted by its weight.
 
-    def different(gate: Gate) -> Tensor:
-        """Gates cost the same whatever they are, but passes with different ones run apart."""
-        return gates.setdefault(gate, torch.full((len(weights_U),), 1.0 + len(gates)))
-
-    jobs = jobs_of(step_of(plan, num_rows, draw, owed), _NOWHERE, different)
-    walk = _Counting(x_BSD, Padding([1] * num_rows, x_BSD), [job.lane for job in jobs])
-    return sum(walk.count(unit) * weight for unit, weight in enumerate(weights_U)) / num_rows
-
-
-class _Counting(Walk):
-    """Lanes part as in every walk, but nothing is computed."""
-
-    def count(self, unit: int) -> int:
-        """The rows that run ``unit``, which is the next one."""
-        self._part(unit)
-        return sum(len(stream.running(lane, unit)) for stream, lane in self._leaders())
+    ``groups`` are the places of the units that run in one call (None: each by itself).
+    """
+    # Gates cost the same whatever they are; passes with different ones run apart.
+    jobs = jobs_of(step_of(plan, num_rows, draw, owed), _NOWHERE, lambda gate: torch.ones(len(weights_U)))
+    counts = rows_by_unit([job.lane for job in jobs], groups or [[unit] for unit in range(len(weights_U))])
+    return sum(counts[unit] * weight for unit, weight in enumerate(weights_U)) / num_rows

@@ -28,7 +28,7 @@ class Schedule:
     """Walks through a method's phases by the global step. Everything it must remember is in ``memory``."""
 
     def __init__(self, method: Method, memory: ScheduleMemory, seed: int) -> None:
-        self._method, self._memory, self.seed = method, memory, seed
+        self.method, self._memory, self.seed = method, memory, seed
         self._phases = list(method.phases())
         self._subnets: dict[int, Kept] | None = None
         self._started: int | None = None
@@ -56,11 +56,11 @@ class Schedule:
     @torch.no_grad()
     def loss_names(self) -> set[str]:
         """The names of all loss terms that any phase can give."""
-        names, candidates = {f"ctc/{size}" for size in self._method.sizes}, self._current()
+        names, candidates = {f"ctc/{size}" for size in self.method.sizes}, self._current()
         for phase in self._phases:
             subnets = candidates if phase.chooses else {}
             progress = Progress(0, max(1, phase.num_steps))
-            plan = phase.plan(Moment(progress, self._method.table, subnets, random.Random(0)))
+            plan = phase.plan(Moment(progress, self.method.table, subnets, random.Random(0)))
             names.update(f"ctc/{p.name}" for p in plan.passes)
             if plan.penalties is not None:
                 names.update(f"penalty/{name}" for name in plan.penalties(self._memory.context))
@@ -97,7 +97,7 @@ class Schedule:
     def _moment(self, step: int) -> Moment:
         _, phase, progress = self.at(step)
         subnets = self._subnets if self._subnets is not None else self._current() if phase.chooses else {}
-        return Moment(progress, self._method.table, subnets, random.Random(f"{self.seed}/{step}"))
+        return Moment(progress, self.method.table, subnets, random.Random(f"{self.seed}/{step}"))
 
     def _restored(self) -> int:
         """The phase that has started last. Memory is read from the device once, after a start or a resume."""
@@ -114,14 +114,14 @@ class Schedule:
 
     def _choose(self) -> None:
         self._subnets = self._current()
-        masks = [self._subnets[size] for size in self._method.sizes]
+        masks = [self._subnets[size] for size in self.method.sizes]
         self._memory.masks.copy_(torch.tensor(masks, dtype=self._memory.masks.dtype))
 
     def _mirror(self) -> dict[int, Kept]:
         rows = self._memory.masks.tolist()
-        return {size: tuple(map(bool, row)) for size, row in zip(self._method.sizes, rows, strict=True)}
+        return {size: tuple(map(bool, row)) for size, row in zip(self.method.sizes, rows, strict=True)}
 
     @torch.no_grad()
     def _current(self) -> dict[int, Kept]:
         context = self._memory.context
-        return {size: self._method.choose(context, size) for size in self._method.sizes}
+        return {size: self.method.choose(context, size) for size in self.method.sizes}

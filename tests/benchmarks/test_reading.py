@@ -18,11 +18,11 @@ from supernet.network.supernet_ctc import SupernetCTC
 from supernet.plan import Pass, Plan
 from supernet.task import BatchReader
 from supernet.training.step import step_of
-from supernet.units import UnitTable
 from tasks.audio.cuts import load_samples
 from tasks.manifest import Manifest, ManifestOptions
 from tests.benchmarks.conftest import Ratio
 from tests.benchmarks.test_step import NUM_TOKENS, make_batch
+from tests.supernet.tiny import units_of
 from tests.tasks.folders import quiet, write_folder
 from tests.tasks.listings import pack
 from tests.tasks.shards import audio, wave
@@ -41,7 +41,7 @@ def test_share_of_loading(tmp_path: Path, ratio: Ratio) -> None:
     folder = write_folder(tmp_path / "tones", train=64, valid=6, test=8)
     reader = open_reader(folder, tmp_path / "data")
     torch.manual_seed(0)
-    full = UnitTable.of(NUM_LAYERS, "layer", "conformer").full
+    full = units_of(NUM_LAYERS, "layer").full
     net, plan = SupernetCTC(Config(sizes=(NUM_LAYERS,)), NUM_TOKENS), Plan((Pass(NUM_LAYERS, full),))
     batch = make_batch()
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from selection.comparing.comparison import Comparison, Contest, Difference, Row, UnitFacts
 from supernet.budget import Quantity
-from supernet.units import Granularity, UnitTable
+from tests.supernet.tiny import units_of
 
 FULL_LOSS, FULL_WER = 0.31, 0.082
 BLURS = {
@@ -53,8 +53,8 @@ class World:
     base: dict[str, float]
 
     @classmethod
-    def of(cls, granularity: Granularity) -> World:
-        units = UnitTable.of(12, granularity, "conformer").units
+    def of(cls, granularity: str) -> World:
+        units = units_of(12, granularity).units
         rng = random.Random(granularity)
         worth = [math.exp(-0.25 * unit.layer) * rng.uniform(0.3, 1.0) for unit in units]
         total = 1.2 / sum(worth)

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supernet.units import Granularity, LayerType, Subnet, UnitTable
+from supernet.units import LayerType, Subnet
+from tests.supernet.tiny import units_of
 
-MODULES = UnitTable.of(3, "module", "conformer")
+MODULES = units_of(3, "module", "conformer")
 
 
 @pytest.mark.parametrize(
@@ -31,9 +32,9 @@ MODULES = UnitTable.of(3, "module", "conformer")
     ],
 )
 def test_units_stand_in_the_order_in_which_they_run(
-    granularity: Granularity, layer_type: LayerType, names: list[str]
+    granularity: str, layer_type: LayerType, names: list[str]
 ) -> None:
-    table = UnitTable.of(2, granularity, layer_type)
+    table = units_of(2, granularity, layer_type)
     assert [unit.name for unit in table.units] == names
     assert [unit.layer for unit in table.units] == [int(name.split(".")[1]) for name in names]
     assert [table.position[name] for name in names] == list(range(len(names)))
@@ -64,7 +65,7 @@ def test_top_takes_the_best(scores: list[float], size: int) -> None:
 
 
 def test_among_equals_the_earlier_units_are_kept() -> None:
-    assert UnitTable.of(4, "layer", "conformer").top([1, 2, 1, 1], 3) == (True, True, True, False)
+    assert units_of(4, "layer", "conformer").top([1, 2, 1, 1], 3) == (True, True, True, False)
 
 
 def test_first_is_a_prefix() -> None:
@@ -74,7 +75,7 @@ def test_first_is_a_prefix() -> None:
 
 def test_an_unknown_granularity_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`granularity` must be one of .* but is 'head' instead"):
-        UnitTable.of(2, "head", "conformer")  # type: ignore[arg-type]
+        units_of(2, "head")
 
 
 def test_a_subnet_of_another_granularity_is_refused() -> None:

@@ -11,11 +11,12 @@ from torch import Tensor
 from supernet.audio.features import NUM_BANDS
 from supernet.budget import Prices
 from supernet.config import Config, ModelConfig
-from supernet.network.lanes import FINAL, Lane
+from supernet.network.lanes import Gates, Lane
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.network.walk import FINAL
 from supernet.scorer import Context, Scores
 from supernet.task import Batch
-from supernet.units import MODULES, Granularity, LayerType, UnitTable
+from supernet.units import MODULES, LayerType, UnitTable
 
 NUM_LAYERS = 4
 NUM_TOKENS = 6
@@ -28,7 +29,7 @@ def tiny_model(**changes: Any) -> ModelConfig:
 
 
 def tiny_config(
-    granularity: Granularity = "layer",
+    granularity: str = "layer",
     layer_type: LayerType = "conformer",
     sizes: Sequence[int] = (),
     **changes: Any,
@@ -38,6 +39,18 @@ def tiny_config(
     model = tiny_model(**{"layer_type": layer_type, "num_layers": NUM_LAYERS, **changes.pop("model", {})})
     sizes = tuple(sizes) or (units // 2, units)
     return Config.model_validate({"granularity": granularity, "sizes": sizes, "model": model, **changes})
+
+
+def units_of(num_layers: int, granularity: str, layer_type: LayerType = "conformer") -> UnitTable:
+    """The units of a network of default width."""
+    model = ModelConfig(layer_type=layer_type, num_layers=num_layers)
+    return Config(granularity=granularity, sizes=(1,), model=model).table
+
+
+def gates(values: Sequence[float] | Tensor) -> Gates:
+    """Gates that are told from others by their values."""
+    values_U = torch.as_tensor(values, dtype=torch.float64)
+    return Gates(tuple(values_U.tolist()), values_U)
 
 
 def recognizer(config: Config, seed: int = 0) -> SupernetCTC:
@@ -70,7 +83,7 @@ def context(scores: Sequence[float] | Tensor, table: UnitTable | None = None) ->
     """As much of a network as methods see, with these scores; by default each is a layer's."""
     scorer = Scores(len(scores))
     scorer.scores = torch.nn.Parameter(torch.as_tensor(scores))
-    table = table or UnitTable.of(len(scores), "layer", "conformer")
+    table = table or units_of(len(scores), "layer")
     return Context(scorer, table, {}, {"units": Prices.counting(len(scores))})
 
 

@@ -15,13 +15,13 @@ from selection.measuring.costs import latency, machine, multiply_accumulates, pa
 from supernet.network.costs import macs
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
-from supernet.units import Granularity, Kept, LayerType
+from supernet.units import Kept, LayerType
 from tests.supernet.tiny import NUM_TOKENS, tiny_config
 
 SECONDS = 0.6
 
 
-def net_of(granularity: Granularity, layer_type: LayerType, positions: str, extra: str) -> SupernetCTC:
+def net_of(granularity: str, layer_type: LayerType, positions: str, extra: str) -> SupernetCTC:
     more = {"self_conditioning": True} if extra == "conditioned" else {"heads": extra}
     config = tiny_config(granularity, layer_type, model={"positions": positions, **more})
     return SupernetCTC(config, NUM_TOKENS).eval()
@@ -42,7 +42,7 @@ def subsets(num_units: int, count: int) -> Iterator[Kept]:
 @pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
 @pytest.mark.parametrize("extra", ["shared", "per-size", "conditioned"])
 def test_parameters_add_up_to_those_of_the_cut_model(
-    granularity: Granularity, layer_type: LayerType, positions: str, extra: str
+    granularity: str, layer_type: LayerType, positions: str, extra: str
 ) -> None:
     net = net_of(granularity, layer_type, positions, extra)
     prices = parameters(net)
@@ -73,7 +73,7 @@ def test_parameters_of_a_cut_model_are_priced_the_same() -> None:
 @pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
 @pytest.mark.parametrize("extra", ["shared", "per-size", "conditioned"])
 def test_multiply_accumulates_add_up_to_those_of_the_cut_model(
-    granularity: Granularity, layer_type: LayerType, positions: str, extra: str
+    granularity: str, layer_type: LayerType, positions: str, extra: str
 ) -> None:
     net = net_of(granularity, layer_type, positions, extra)
     prices = multiply_accumulates(net, SECONDS)
@@ -86,7 +86,7 @@ def test_multiply_accumulates_add_up_to_those_of_the_cut_model(
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
 @pytest.mark.parametrize("extra", ["shared", "per-size", "conditioned"])
-def test_latencies_are_positive_and_add_up_to_about_the_whole(granularity: Granularity, extra: str) -> None:
+def test_latencies_are_positive_and_add_up_to_about_the_whole(granularity: str, extra: str) -> None:
     net = net_of(granularity, "conformer", "relative", extra)
     prices = latency(net, SECONDS, repeats=5)
     assert len(prices.units) == len(net.table)

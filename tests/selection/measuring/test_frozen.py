@@ -19,7 +19,6 @@ from supernet.network.supernet_ctc import SupernetCTC
 from supernet.plan import Pass, Plan
 from supernet.task import Batch
 from supernet.training.step import step_of
-from supernet.units import Granularity
 from tests.supernet.tiny import batch, recognizer, tiny_config
 
 FRAMES = [60, 48, 52, 40]
@@ -36,13 +35,13 @@ def several() -> Iterator[Batch]:
     return itertools.cycle([batch(FRAMES, seed, torch.float32) for seed in range(3)])
 
 
-def drawn(granularity: Granularity = "layer", **model: Any) -> SupernetCTC:
+def drawn(granularity: str = "layer", **model: Any) -> SupernetCTC:
     return recognizer(tiny_config(granularity, model=model)).float()
 
 
 @each_method
 @pytest.mark.parametrize("granularity", ["layer", "module"])
-def test_every_unit_gets_a_finite_score(method: str, granularity: Granularity) -> None:
+def test_every_unit_gets_a_finite_score(method: str, granularity: str) -> None:
     net = drawn(granularity)
     num_units = len(net.table)
     for size in {1, num_units // 2, num_units - 1}:

@@ -10,10 +10,11 @@ from torch import Tensor
 from selection.measuring.gradients import gate_gradients
 from supernet.audio.features import LOG_MEL
 from supernet.config import Config
-from supernet.network.lanes import FINAL, Lane
+from supernet.network.lanes import Lane
 from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
+from supernet.network.walk import FINAL
 from supernet.task import Batch
-from tests.supernet.tiny import batch, part, recognizer, run_lanes, tiny_config
+from tests.supernet.tiny import batch, gates, part, recognizer, run_lanes, tiny_config
 
 FRAMES = [60, 33, 25, 47]
 CONFIGS = {
@@ -44,7 +45,7 @@ def quiet(what: str, done: int, total: int) -> None:
 def losses(net: SupernetCTC, data: Batch, gates_U: Tensor) -> Tensor:
     """CTC loss per frame of each utterance, all with the same gates."""
     rows = range(len(data))
-    (reading,) = run_lanes(net, data, [Lane(rows, net.table.full, gates_U)])
+    (reading,) = run_lanes(net, data, [Lane(rows, net.table.full, gates(gates_U))])
     lengths = [LOG_MEL.num_stream_frames(n) for n in data.num_frames]
     log_probs = net.read(reading[FINAL], len(net.table))
     return ctc_loss(log_probs, lengths, data, rows) / torch.tensor(lengths)

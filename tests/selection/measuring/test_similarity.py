@@ -11,10 +11,11 @@ import torch
 from selection.evidence import Measure
 from selection.measuring import similarity
 from selection.measuring.similarity import Floats, linear_cka, stream_similarities, svcca
-from supernet.network.lanes import FINAL, Lane
+from supernet.network.lanes import Lane
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.network.walk import FINAL
 from supernet.task import Batch
-from supernet.units import Granularity, LayerType
+from supernet.units import LayerType
 from tests.supernet.tiny import batch, part, recognizer, run_lanes, tiny_config
 
 MEASURES: tuple[Measure, ...] = ("cka", "svcca")
@@ -129,7 +130,7 @@ def test_channels_that_say_the_same_count_once_more(measure: Measure) -> None:
 @pytest.mark.parametrize("granularity", ["layer", "module"])
 @pytest.mark.parametrize("layer_type", ["conformer", "transformer"])
 def test_the_matrix_is_symmetric_with_ones_and_the_rest_below(
-    measure: Measure, granularity: Granularity, layer_type: LayerType
+    measure: Measure, granularity: str, layer_type: LayerType
 ) -> None:
     net = recognizer(tiny_config(granularity, layer_type))
     matrix = stream_similarities(net, [batch(FRAMES), batch(FRAMES, seed=1)], measure, quiet)

@@ -20,7 +20,7 @@ from supernet.network.cutting import cut
 from supernet.runs.checkpoint import Model
 from supernet.runs.cut_model import Cut
 from supernet.text.tokens import BLANK, Tokens
-from supernet.units import Granularity, LayerType
+from supernet.units import LayerType
 from tests.supernet.tiny import recognizer, tiny_config
 
 LENGTHS = ([1], [6], [7], [8], [50], [33, 33], [61, 7, 1, 30])
@@ -28,7 +28,7 @@ TOKENS = Tokens((BLANK, " ", "a", "b", "c", "d"))
 
 
 def small_cut(
-    granularity: Granularity = "layer",
+    granularity: str = "layer",
     layer_type: LayerType = "conformer",
     tokens: Tokens = TOKENS,
     **model: Any,
@@ -75,7 +75,7 @@ class InPyTorch:
     ),
 )
 def test_the_graph_is_the_cut_model(
-    granularity: Granularity, layer_type: LayerType, positions: str, heads: str
+    granularity: str, layer_type: LayerType, positions: str, heads: str
 ) -> None:
     head = {"self_conditioning": True} if heads == "self-conditioning" else {"heads": heads}
     cut_ = small_cut(granularity, layer_type, positions=positions, **head)
@@ -86,7 +86,7 @@ PUBLISHED: dict[str, Any] = {"positions": "none", "heads": "per-size", "convolut
 
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
-def test_the_graph_of_the_published_blocks_is_the_cut_model(granularity: Granularity) -> None:
+def test_the_graph_of_the_published_blocks_is_the_cut_model(granularity: str) -> None:
     cut_ = small_cut(granularity, "conformer-conv-first", **PUBLISHED)
     assert largest_difference(cut_, InPyTorch(cut_)) < 5e-6
 
@@ -119,7 +119,7 @@ def test_no_length_is_too_long_and_none_too_short() -> None:
     ],
 )
 def test_the_onnx_file_is_the_cut_model(
-    granularity: Granularity, layer_type: LayerType, model: dict[str, Any], tmp_path: Path
+    granularity: str, layer_type: LayerType, model: dict[str, Any], tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime", reason="needs the export extra")
     cut_ = small_cut(granularity, layer_type, **model)

@@ -11,7 +11,7 @@ import torch
 from supernet.network.costs import macs, real_time_factor
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
-from supernet.units import Granularity, LayerType
+from supernet.units import LayerType
 from tests.supernet import tiny
 from tests.supernet.tiny import NUM_TOKENS, tiny_config
 
@@ -47,9 +47,7 @@ def test_parameters_of_a_cut_model_by_hand() -> None:
 @pytest.mark.parametrize("granularity", ["layer", "module"])
 @pytest.mark.parametrize("layer_type", ["conformer", "transformer"])
 @pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
-def test_multiply_accumulates_by_hand(
-    granularity: Granularity, layer_type: LayerType, positions: str
-) -> None:
+def test_multiply_accumulates_by_hand(granularity: str, layer_type: LayerType, positions: str) -> None:
     net = SupernetCTC(tiny_config(granularity, layer_type, model={"positions": positions}), NUM_TOKENS).eval()
     # 60 frames of 80 bands become 29 of 39, and then 14 of 19.
     frontend = 29 * 39 * (2 * 9) + 14 * 19 * (2 * 2 * 9) + 14 * (38 * 16)

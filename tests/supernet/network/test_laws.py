@@ -6,6 +6,7 @@ import itertools
 import random
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import torch
 from torch import Tensor
 
 from supernet.config import Config
+from supernet.network.branches import Branch, Residual
 from supernet.network.cutting import cut
-from supernet.network.lanes import FINAL, Lane, Padding, Walk
+from supernet.network.lanes import Gates, Lane, LaneWalk, Padding
 from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
+from supernet.network.walk import FINAL
 from supernet.runs.checkpoint import Model, load, save
 from supernet.text.tokens import Tokens
 from supernet.units import Kept
@@ -39,7 +42,7 @@ def combinations() -> Iterator[tuple[str, Config]]:
             yield name, tiny_config(granularity, layer_type, model=model)  # type: ignore[arg-type]
     published = {"positions": "none", "heads": "per-size", "convolution_bias": True}
     for granularity in ("layer", "module"):
-        config = tiny_config(granularity, "conformer-conv-first", model=published)  # type: ignore[arg-type]
+        config = tiny_config(granularity, "conformer-conv-first", model=published)
         yield f"{granularity}-conformer-conv-first", config
 
 
@@ -74,7 +77,7 @@ def assert_equal(actual: Tensor, expected: Tensor) -> None:
 def test_gates_of_one_change_nothing(net: SupernetCTC) -> None:
     data, full = tiny.batch(FRAMES), net.table.full
     ones = torch.ones(len(net.table), dtype=torch.float64)
-    gated = output(net, data, Lane(ALL, full, ones))
+    gated = output(net, data, Lane(ALL, full, tiny.gates(ones)))
     assert_equal(gated, output(net, data, Lane(ALL, full)))
     assert gated.abs().max() > 0.1
 
@@ -82,7 +85,7 @@ def test_gates_of_one_change_nothing(net: SupernetCTC) -> None:
 def test_a_gate_of_zero_is_the_unit_not_run(net: SupernetCTC) -> None:
     data = tiny.batch(FRAMES)
     for kept in (alternate(net), *([i != u for i in range(len(net.table))] for u in range(len(net.table)))):
-        gates = torch.tensor(kept, dtype=torch.float64)
+        gates = tiny.gates(kept)
         skipped = output(net, data, Lane(ALL, tuple(kept)))
         assert_equal(output(net, data, Lane(ALL, net.table.full, gates)), skipped)
         assert not torch.allclose(skipped, output(net, data, Lane(ALL, net.table.full)))
@@ -90,7 +93,7 @@ def test_a_gate_of_zero_is_the_unit_not_run(net: SupernetCTC) -> None:
 
 def test_a_layers_gate_interpolates() -> None:
     net, data = recognizer(tiny_config(sizes=(1,), model={"num_layers": 1})), tiny.batch(FRAMES)
-    gate = torch.tensor([0.3], dtype=torch.float64)
+    gate = tiny.gates([0.3])
     nothing, everything, gated = (
         output(net, data, Lane(ALL, kept, gates))
         for kept, gates in (((False,), None), ((True,), None), ((True,), gate))
@@ -100,10 +103,9 @@ def test_a_layers_gate_interpolates() -> None:
 
 def test_a_branch_is_multiplied_by_its_gate_and_by_the_survivors_scale() -> None:
     x = torch.randn(2, 3, 4, dtype=torch.float64)
-    gates = torch.tensor([0.5], dtype=torch.float64)
-    lane = Lane(range(2), (True,), gates, {0: frozenset({1})}, {0: 4.0})
-    walk = Walk(x, Padding([3, 3], x), [lane])
-    walk.run(0, lambda x_NSD, layout, cache: x_NSD.square(), is_branch=True)
+    lane = Lane(range(2), (True,), tiny.gates([0.5]), {0: frozenset({1})}, {0: 4.0})
+    walk = LaneWalk(x, Padding([3, 3], x), [lane])
+    walk.run([0], Residual(Branch(torch.nn.Identity(), lambda x_NSD, context: x_NSD.square())))
     assert_equal(walk.x_RSD, torch.stack([x[0] + 0.5 * 4 * x[0] ** 2, x[1]]))
 
 
@@ -193,7 +195,7 @@ def with_drops(net: SupernetCTC) -> list[Lane]:
 
 
 def gated_and_plain(net: SupernetCTC) -> list[Lane]:
-    gates = _gates(net)
+    gates = Gates("sigmoid", _gates(net))
     return [
         Lane(ALL, net.table.full),
         Lane(ALL, net.table.full, gates),
@@ -210,8 +212,7 @@ def everything(net: SupernetCTC) -> list[Lane]:
 )
 def test_lanes_together_are_each_alone(net: SupernetCTC, make: Lanes) -> None:
     data = tiny.batch(FRAMES)
-    positions = {"positions": (1, 2, 3)}
-    lanes = [_replaced(lane, **positions) for lane in make(net)]
+    lanes = [replace(lane, positions=(1, 2, 3)) for lane in make(net)]
     rng = torch.Generator().manual_seed(1)
 
     def loss(lane: Lane, reading: dict[int, Tensor], weights: list[Tensor]) -> Tensor:
@@ -234,11 +235,6 @@ def test_lanes_together_are_each_alone(net: SupernetCTC, make: Lanes) -> None:
         atol, rtol = (1e-8, 1e-5) if rounded else (TOLERANCE, TOLERANCE)
         torch.testing.assert_close(actual[name], gradient, msg=f"{name} differs", atol=atol, rtol=rtol)
     assert any(gradient.abs().max() > 1e-3 for gradient in expected.values())
-
-
-def _replaced(lane: Lane, **changes: Any) -> Lane:
-    # Not dataclasses.replace: gates are compared by identity, which a copy keeps as well.
-    return Lane(**{**{name: getattr(lane, name) for name in lane.__dataclass_fields__}, **changes})
 
 
 def test_num_tokens_is_that_of_the_heads() -> None:
@@ -277,16 +273,16 @@ def test_no_subset_needs_no_walk(net: SupernetCTC) -> None:
 
 
 def test_what_a_walk_holds_grows_with_the_depth_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    net, alive = recognizer(tiny_config()), weakref.WeakSet[Walk]()
-    start, most = Walk.__init__, 0
+    net, alive = recognizer(tiny_config()), weakref.WeakSet[LaneWalk]()
+    start, most = LaneWalk.__init__, 0
 
-    def counted(self: Walk, *arguments: Any) -> None:
+    def counted(self: LaneWalk, *arguments: Any) -> None:
         nonlocal most
         start(self, *arguments)
         alive.add(self)
         most = max(most, len(alive))
 
-    monkeypatch.setattr(Walk, "__init__", counted)
+    monkeypatch.setattr(LaneWalk, "__init__", counted)
     all_subsets = [kept for kept in itertools.product((False, True), repeat=tiny.NUM_LAYERS) if any(kept)]
     assert sum(1 for _ in net.score_all(tiny.batch([20]), all_subsets)) == 15
     assert most == tiny.NUM_LAYERS

@@ -10,9 +10,10 @@ from fairseq2.nn import BatchLayout
 from torch import Tensor, nn
 
 from supernet.config import ModelConfig
+from supernet.network.branches import Rows
 from supernet.network.layers import branches_of, build_layer
-from supernet.units import MODULES, UnitTable
-from tests.supernet.tiny import tiny_model
+from supernet.units import MODULES
+from tests.supernet.tiny import tiny_model, units_of
 
 PUBLISHED = {"layer_type": "conformer-conv-first", "positions": "none", "convolution_bias": True}
 
@@ -55,21 +56,21 @@ def by_hand(layer: nn.Module, x_BSD: Tensor, num_heads: int) -> Tensor:
 def test_the_published_block_is_what_its_weights_say() -> None:
     torch.manual_seed(0)
     config = tiny_model(**PUBLISHED)
-    layer = build_layer(config, frozenset(MODULES["conformer-conv-first"]), None).double().eval()
+    layer = build_layer(config, None).double().eval()
     x_BSD = torch.randn(2, 9, config.dim, dtype=torch.float64)
-    whole = branches_of(layer, MODULES["conformer-conv-first"]).run
+    whole = branches_of(layer, MODULES["conformer-conv-first"]).whole
     with torch.inference_mode():
-        found = whole(x_BSD, BatchLayout.of(x_BSD), AttentionBiasCache())
+        found = whole(x_BSD, Rows(BatchLayout.of(x_BSD), AttentionBiasCache()))
         expected = by_hand(layer, x_BSD, config.num_heads)
-        other = branches_of(layer, MODULES["conformer"]).run(
-            x_BSD, BatchLayout.of(x_BSD), AttentionBiasCache()
+        other = branches_of(layer, MODULES["conformer"]).whole(
+            x_BSD, Rows(BatchLayout.of(x_BSD), AttentionBiasCache())
         )
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     assert (found - other).abs().max() > 1e-3  # the order matters
 
 
 def test_units_are_listed_as_they_run() -> None:
-    table = UnitTable.of(1, "module", "conformer-conv-first")
+    table = units_of(1, "module", "conformer-conv-first")
     assert [unit.name for unit in table.units] == [
         "layers.0.ffn1", "layers.0.conv", "layers.0.self_attn", "layers.0.ffn2",
     ]  # fmt: skip
@@ -78,13 +79,12 @@ def test_units_are_listed_as_they_run() -> None:
 def test_attention_drops_weights_in_training_alone() -> None:
     torch.manual_seed(0)
     config = tiny_model(**{**PUBLISHED, "attention_dropout": 0.5, "dropout": 0.0})
-    layer = build_layer(config, frozenset({"self_attn"}), None)
+    layer = build_layer(config, None)
     x_BSD = torch.randn(1, 9, 16)
 
     def output() -> Tensor:
-        return branches_of(layer, MODULES["conformer-conv-first"]).run(
-            x_BSD, BatchLayout.of(x_BSD), AttentionBiasCache()
-        )
+        attention = branches_of(layer, MODULES["conformer-conv-first"]).named["self_attn"]
+        return attention(x_BSD, Rows(BatchLayout.of(x_BSD), AttentionBiasCache()))
 
     assert not torch.equal(output(), output())
     layer.eval()

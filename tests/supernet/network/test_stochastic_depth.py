@@ -10,10 +10,12 @@ from fairseq2.models.transformer import AttentionBiasCache
 from fairseq2.nn import BatchLayout
 from torch import Tensor
 
-from supernet.network.lanes import FINAL, Lane
+from supernet.network.branches import Rows
+from supernet.network.lanes import Lane
 from supernet.network.layers import branches_of
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.units import MODULES, Granularity, LayerType
+from supernet.network.walk import FINAL
+from supernet.units import MODULES, LayerType
 from tests.supernet import encoders, tiny
 from tests.supernet.encoders import Kind
 from tests.supernet.network.test_laws import ALL, FRAMES, assert_equal, exact_attention
@@ -48,7 +50,7 @@ def shared_state(net: SupernetCTC) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
-def test_a_scaled_conformer_layer_ends_normalized(granularity: Granularity) -> None:
+def test_a_scaled_conformer_layer_ends_normalized(granularity: str) -> None:
     """The head reads values as large as ever: the block's last norm stands outside of the scale."""
     net = recognizer(tiny_config(granularity))
     last, width = net.encoder.layers["3"], len(net.table) // 4
@@ -68,7 +70,8 @@ def test_a_layer_that_survives_scales_its_branches_before_it_normalizes(
 ) -> None:
     layer: Any = encoders.model(kind)[0].double().encoder.layers[1]
     x, scale = torch.randn(2, 9, 16, dtype=torch.float64), torch.tensor([1.5, 3.0], dtype=torch.float64)
-    layout, cache, s = BatchLayout.of(x), AttentionBiasCache(), scale[:, None, None]
+    context, s = Rows(BatchLayout.of(x), AttentionBiasCache()), scale[:, None, None]
+    layout, cache = context
     attention, ffn = layer.self_attn, layer.ffn
 
     def attend(y: Tensor) -> Tensor:
@@ -80,5 +83,5 @@ def test_a_layer_that_survives_scales_its_branches_before_it_normalizes(
     else:
         expected = x + s * attend(layer.self_attn_layer_norm(x))
         expected = expected + s * ffn(layer.ffn_layer_norm(expected))
-    assert_equal(branches_of(layer, MODULES["transformer"]).run(x, layout, cache, s), expected)
-    assert_equal(branches_of(layer, MODULES["transformer"]).run(x, layout, cache), layer(x, layout, cache))
+    assert_equal(branches_of(layer, MODULES["transformer"]).whole(x, context, s), expected)
+    assert_equal(branches_of(layer, MODULES["transformer"]).whole(x, context), layer(x, layout, cache))

@@ -17,23 +17,23 @@ from supernet.config import Config
 from supernet.errors import ConfigError
 from supernet.network.costs import macs
 from supernet.network.cutting import cut
-from supernet.network.lanes import FINAL, Lane
+from supernet.network.lanes import Lane
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.network.walk import FINAL
 from supernet.runs.checkpoint import Model, load, save
 from supernet.runs.pretrained import PretrainedError, load_into
 from supernet.runs.resolve import resolve
 from supernet.task import Batch
 from supernet.text.tokens import Tokens
 from supernet.train import main
-from supernet.units import Granularity
-from tests.supernet import encoders
+from tests.supernet import encoders, tiny
 from tests.supernet.encoders import Kind
 from tests.supernet.tiny import NUM_TOKENS, output, run_lanes, valid
 
 LENGTHS = [5000, 1600, 300, 3217]
 """Samples; one utterance is shorter than what a frame sees."""
 ALL = range(len(LENGTHS))
-NETS: list[tuple[Kind, Granularity]] = [
+NETS: list[tuple[Kind, str]] = [
     ("base", "layer"),
     ("large_lv60k", "layer"),
     ("large_lv60k", "module"),
@@ -47,13 +47,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, Path]:
     return {kind: encoders.write(place / kind, kind) for kind in ("base", "large_lv60k")}
 
 
-def config(init: object, granularity: Granularity = "layer", **model: Any) -> Config:
+def config(init: object, granularity: str = "layer", **model: Any) -> Config:
     sizes = (2, 4) if granularity == "layer" else (4, 8)
     settings = {"sizes": sizes, "granularity": granularity, "model": {"init": str(init), **model}}
     return resolve([{"task": {"name": "manifest", "path": "nowhere"}, **settings}]).config
 
 
-def supernet(init: Path, granularity: Granularity = "layer") -> SupernetCTC:
+def supernet(init: Path, granularity: str = "layer") -> SupernetCTC:
     net = SupernetCTC(config(init, granularity), NUM_TOKENS)
     load_into(net, str(init))
     return net.double().eval()
@@ -82,7 +82,7 @@ def assert_equal(actual: Tensor, expected: Tensor, tolerance: float = 1e-12) -> 
 @pytest.mark.parametrize(("kind", "granularity"), NETS)
 @torch.no_grad()
 def test_the_full_net_is_fairseq2s_own_encoder(
-    kind: Kind, granularity: Granularity, folders: dict[Kind, Path]
+    kind: Kind, granularity: str, folders: dict[Kind, Path]
 ) -> None:
     theirs, ours = encoders.model(kind)[0].double(), supernet(folders[kind], granularity)
     data = speech([5000, 1600, 400])
@@ -146,10 +146,10 @@ def test_gates_and_lanes_mean_what_they_mean_elsewhere(net: SupernetCTC) -> None
     data, full = speech(LENGTHS), net.table.full
     ones = torch.ones(len(net.table), dtype=torch.float64)
     plain = output(net, data, Lane(ALL, full))
-    assert_equal(output(net, data, Lane(ALL, full, ones)), plain)
+    assert_equal(output(net, data, Lane(ALL, full, tiny.gates(ones))), plain)
     fewer = tuple(i != 1 for i in range(len(net.table)))
     without = output(net, data, Lane(ALL, fewer))
-    assert_equal(output(net, data, Lane(ALL, full, ones * torch.tensor(fewer))), without)
+    assert_equal(output(net, data, Lane(ALL, full, tiny.gates(ones * torch.tensor(fewer)))), without)
     lanes = [Lane(ALL, full), Lane(range(1, 3), fewer)]
     first, second = run_lanes(net, data, lanes)
     assert_equal(valid(net, data, lanes[0], first[FINAL]), plain)

@@ -24,7 +24,7 @@ from supernet.runs.resolve import Resolved, resolve
 from supernet.runs.run import Run, as_data
 from supernet.text.tokens import Tokens
 from supernet.training.step import supernet_of
-from supernet.units import Granularity, LayerType
+from supernet.units import LayerType
 from tests.supernet.processes import LEARNING, TRAIN
 from tests.supernet.tiny import NUM_TOKENS, batch, recognizer, tiny_config
 
@@ -33,9 +33,7 @@ OTHERS = Tokens(("<blk>", *"abcxyz"))
 DATA = batch([260, 200])
 
 
-def saved(
-    folder: Path, granularity: Granularity = "layer", layer_type: LayerType = "conformer", **more: Any
-) -> Path:
+def saved(folder: Path, granularity: str = "layer", layer_type: LayerType = "conformer", **more: Any) -> Path:
     """A finished run's model, as far as another training cares."""
     assert len(TOKENS) == NUM_TOKENS
     folder.mkdir()
@@ -74,7 +72,7 @@ def assert_same(actual: SupernetCTC, expected: SupernetCTC, kept: Sequence[bool]
 @pytest.mark.parametrize("new", ["layer", "module"])
 @pytest.mark.parametrize("old", ["layer", "module"])
 def test_before_any_update_it_computes_what_the_run_computes(
-    tmp_path: Path, old: Granularity, new: Granularity, layer_type: LayerType
+    tmp_path: Path, old: str, new: str, layer_type: LayerType
 ) -> None:
     init = saved(tmp_path / "run", old, layer_type)
     units = 4 * (1 if new == "layer" else 4 if layer_type == "conformer" else 2)

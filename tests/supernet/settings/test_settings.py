@@ -19,8 +19,9 @@ from supernet.train import main
 
 def models() -> list[type[BaseModel]]:
     """Those of all configurations, plug-ins and studies."""
-    plugins = [entry.load().Options for group in GROUPS.values() for entry in entry_points(group=group)]
-    return [Config, CompareDefinition, TuneDefinition, *plugins]
+    plugins = [entry.load() for group in GROUPS.values() for entry in entry_points(group=group)]
+    options = [plugin.Options for plugin in plugins if hasattr(plugin, "Options")]
+    return [Config, CompareDefinition, TuneDefinition, *options]
 
 
 @pytest.mark.parametrize("kls", models(), ids=lambda kls: kls.__name__)

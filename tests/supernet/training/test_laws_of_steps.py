@@ -14,14 +14,15 @@ from torch import Tensor
 
 from supernet.methods.iterative_zero_out import sparsity_penalty
 from supernet.methods.simple_top_k import relaxed_top_k
-from supernet.network.lanes import FINAL, Lane
+from supernet.network.lanes import Lane
 from supernet.network.supernet_ctc import StepLoss, SupernetCTC
+from supernet.network.walk import FINAL
 from supernet.plan import Draw, Pass, Plan
 from supernet.scorer import Context
 from supernet.task import Batch
 from supernet.training.shares import assign_rows
 from supernet.training.step import step_of
-from supernet.units import Granularity, LayerType
+from supernet.units import LayerType
 from tests.supernet import tiny
 from tests.supernet.network.test_laws import exact_attention
 from tests.supernet.tiny import recognizer, tiny_config
@@ -149,7 +150,7 @@ def rows_run(net: SupernetCTC, plan: Plan, num_rows: int) -> dict[int, list[int]
 
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
-def test_nested_passes_share_their_prefix(granularity: Granularity) -> None:
+def test_nested_passes_share_their_prefix(granularity: str) -> None:
     net = recognizer(tiny_config(granularity))
     layer = len(net.table) // 4
     full, three, two = (net.table.first(n * layer) for n in (4, 3, 2))
@@ -190,7 +191,7 @@ def test_a_unit_that_nobody_keeps_is_not_run() -> None:
 @pytest.mark.parametrize("layer_type", ["conformer", "transformer"])
 @pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
 def test_the_encoder_is_the_engines_own_layers_in_a_row(
-    granularity: Granularity, layer_type: LayerType, positions: str
+    granularity: str, layer_type: LayerType, positions: str
 ) -> None:
     net = recognizer(tiny_config(granularity, layer_type, model={"positions": positions}))
     data = tiny.batch(FRAMES)

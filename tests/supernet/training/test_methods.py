@@ -96,7 +96,7 @@ def test_gates_sum_to_k_and_follow_the_scores(values: list[float], data: st.Data
 def test_k_falls_to_the_smallest_size(
     granularity: str, sizes: tuple[int, ...], reduce_by: int | None, ladder: list[int]
 ) -> None:
-    config = tiny_config(granularity, sizes=sizes, train={"num_steps": 60})  # type: ignore[arg-type]
+    config = tiny_config(granularity, sizes=sizes, train={"num_steps": 60})
     phase = make("simple-top-k", config, score_learning=0.5, reduce_by=reduce_by).phases()[0]
     assert isinstance(phase, LearnTopK)
     ks = [phase.k(Progress(step, phase.num_steps)) for step in range(phase.num_steps)]
@@ -204,7 +204,7 @@ def test_units_are_put_out_as_the_next_iteration_begins() -> None:
 
 @pytest.mark.parametrize(("granularity", "per_layer"), [("layer", 1), ("module", 4)])
 def test_drop_probabilities_grow_linearly_with_depth(granularity: str, per_layer: int) -> None:
-    config = tiny_config(granularity)  # type: ignore[arg-type]
+    config = tiny_config(granularity)
     steps, _ = schedule("on-demand", config, max_drop=0.4)
     (only,) = steps.plan(0).passes
     assert only.drop == pytest.approx([p for p in (0.1, 0.2, 0.3, 0.4) for _ in range(per_layer)])

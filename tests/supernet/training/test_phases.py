@@ -17,8 +17,8 @@ from supernet.network.supernet_ctc import SupernetCTC
 from supernet.plan import Plan
 from supernet.training.phases import Joint, default_shares, joint_training
 from supernet.training.schedule import Schedule
-from supernet.units import Kept, UnitTable
-from tests.supernet.tiny import NUM_TOKENS, context, tiny_config
+from supernet.units import Kept
+from tests.supernet.tiny import NUM_TOKENS, context, tiny_config, units_of
 from tests.supernet.training.test_methods import METHODS, make, schedule
 
 
@@ -77,7 +77,7 @@ def test_the_smallest_size_trains_first(
 def test_the_smallest_size_trains_alone_on_the_whole_batch(sharing: str) -> None:
     config = tiny_config(sizes=(1, 2, 4), passes={"sharing": sharing, "smallest_first": 0.5})
     subnets = {1: (False, True, False, False), 2: (False, True, True, False), 4: (True,) * 4}
-    moment = Moment(Progress(0, 2), UnitTable.of(4, "layer", "conformer"), subnets, random.Random(0))
+    moment = Moment(Progress(0, 2), units_of(4, "layer"), subnets, random.Random(0))
     (only,) = joint_training(4, config)[0].plan(moment).passes
     assert (only.size, only.kept, only.share, only.gate, only.drop) == (1, subnets[1], None, None, None)
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from supernet.config import Config
 from supernet.method import Method
 from supernet.methods.individual import Individual, IndividualOptions
 from supernet.methods.on_demand import OnDemand, OnDemandOptions
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
-from supernet.network.lanes import Walk
+from supernet.network.lanes import LaneWalk
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.network.walk import Body, Running
 from supernet.plan import Draw, Pass, Plan
 from supernet.training.price import alone, price, step_cost, typical_scorer, unit_steps, unit_weights
 from supernet.training.schedule import Schedule
 from supernet.training.step import step_of
-from supernet.units import MODULES, Granularity
+from supernet.units import MODULES
 from tests.supernet import tiny
 
 FULL, SMALL = (True,) * 4, (True, False, False, True)
@@ -64,7 +67,7 @@ def test_stochastic_depth_costs_what_survives() -> None:
     assert unit_steps(made, (1.0,) * 4) == pytest.approx(400 * kept, rel=0.03)
 
 
-def top_k(score_learning: float = 0.0, granularity: Granularity = "layer", **changes: Any) -> SimpleTopK:
+def top_k(score_learning: float = 0.0, granularity: str = "layer", **changes: Any) -> SimpleTopK:
     options = SimpleTopKOptions(score_learning=score_learning)
     return SimpleTopK(options, tiny.tiny_config(granularity, **changes))
 
@@ -141,7 +144,7 @@ def test_typical_subnets_cost_about_what_random_ones_do_on_average() -> None:
 
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
-def test_a_full_net_alone_is_priced_by_its_units(granularity: Granularity) -> None:
+def test_a_full_net_alone_is_priced_by_its_units(granularity: str) -> None:
     units = 4 if granularity == "layer" else 16
     method = Individual(
         IndividualOptions(), tiny.tiny_config(granularity, sizes=(units,), train={"num_steps": 50})
@@ -163,21 +166,21 @@ def test_the_first_units_are_priced_as_those() -> None:
 def test_the_count_is_what_the_encoder_runs(sharing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made, model = schedule(SimpleTopK(SimpleTopKOptions(), config(passes={"sharing": sharing})))
     num_run = 0
-    run = Walk.run
+    run = LaneWalk.run
 
-    def counted(self: Walk, unit: int, body: object, *, is_branch: bool) -> None:
-        def counting(x, *more):  # type: ignore[no-untyped-def]
+    def counted(self: LaneWalk, units: Sequence[int], body: Body) -> None:
+        def counting(x: Tensor, context: Any, running: Running) -> Tensor:
             nonlocal num_run
             num_run += len(x)
-            return body(x, *more)  # type: ignore[operator]
+            return body(x, context, running)
 
-        run(self, unit, counting, is_branch=is_branch)
+        run(self, units, counting)
 
     data = tiny.batch([40] * 6)
     for step in (0, 99):
         plan, draw, num_run = made.plan(step), Draw(0, step), 0
         expected = step_cost(plan, (1.0,) * 4, draw, num_rows=6)
         with monkeypatch.context() as patch:
-            patch.setattr(Walk, "run", counted)
+            patch.setattr(LaneWalk, "run", counted)
             model(data, step_of(plan, 6, draw))
         assert num_run / 6 == expected

@@ -21,7 +21,6 @@ from supernet.text.tokens import Tokens
 from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.schedule import Schedule
 from supernet.training.step import StepLosses, step_of, supernet_of
-from supernet.units import Granularity
 from tests.supernet import tiny
 
 TOKENS = Tokens(("<blk>", " ", "a", "b", "c", "d"))
@@ -128,7 +127,7 @@ def test_a_phase_may_change_weights_after_the_update() -> None:
 
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
-def test_every_weight_of_a_layer_belongs_to_one_unit_but_its_last_norm(granularity: Granularity) -> None:
+def test_every_weight_of_a_layer_belongs_to_one_unit_but_its_last_norm(granularity: str) -> None:
     net = tiny.recognizer(tiny.tiny_config(granularity))
     weights = net.context.weights
     assert list(weights) == [unit.name for unit in net.table.units]

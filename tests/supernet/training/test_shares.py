@@ -18,8 +18,7 @@ from supernet.plan import Pass, Plan
 from supernet.training.phases import Joint, default_shares
 from supernet.training.shares import RowAccount, assign_rows, divide
 from supernet.training.step import step_of
-from supernet.units import UnitTable
-from tests.supernet.tiny import tiny_config
+from tests.supernet.tiny import tiny_config, units_of
 
 shares = st.lists(st.floats(0.001, 100), min_size=1, max_size=9)
 counts = st.lists(st.integers(0, 40), min_size=1, max_size=100)
@@ -166,7 +165,7 @@ def test_continued_the_rows_are_the_same(stop: int) -> None:
     def budget() -> StepBudget:
         return StepBudget(Endless(), 10, 1)  # type: ignore[arg-type]
 
-    config, table = tiny_config(sizes=(1, 2, 3, 4)), UnitTable.of(4, "layer", "conformer")
+    config, table = tiny_config(sizes=(1, 2, 3, 4)), units_of(4, "layer")
     subnets = {size: tuple(i < size for i in range(4)) for size in config.sizes}
     plan = Joint(10, config).plan(Moment(Progress(0, 10), table, subnets, random.Random(0)))
     found: list[list[range]] = []

@@ -65,7 +65,7 @@ def test_passes_with_one_gate_share_its_values() -> None:
 
     plan = Plan((Pass(2, (True,), gate=gate), Pass(1, (True,), gate=gate)))
     a, b = (job.lane for job in jobs(plan, 2))
-    assert a.gates_U is b.gates_U
+    assert a.gates is b.gates
     assert calls["gate"] == 1
 
 

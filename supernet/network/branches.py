@@ -1,0 +1,111 @@
+"""A layer seen as residual branches, each of which can run, be gated, be left out and be cut away by itself.
+
+Shapes: N rows, S frames, D model dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from fairseq2.models.transformer import AttentionBiasCache
+from fairseq2.nn import BatchLayout
+from torch import Tensor, nn
+
+from supernet.network.walk import Running
+
+Call = Callable[[Tensor, Any], Tensor]
+"""What a module computes from its normalized input (N, S, D) and the rows' context."""
+
+
+class Rows(NamedTuple):
+    """What fairseq2's modules ask of the rows of a call. A cache belongs to one choice of rows."""
+
+    layout: BatchLayout
+    cache: AttentionBiasCache
+
+
+@dataclass(frozen=True)
+class Branch:
+    """What a module adds to the stream: ``dropout(scale * call(norm(x)))``."""
+
+    module: nn.Module
+    call: Call
+    norm: nn.Module | None = None
+    """None: the module reads the stream as it is."""
+    scale: float = 1.0
+    dropout: nn.Module | None = None
+    attributes: tuple[str, ...] = ()
+    """The layer's attributes that serve this branch alone: they go where it is cut away."""
+
+    def __call__(self, x_NSD: Tensor, context: Any) -> Tensor:
+        y_NSD = self.call(x_NSD if self.norm is None else self.norm(x_NSD), context)
+        if self.scale != 1.0:
+            y_NSD = y_NSD * self.scale
+        return y_NSD if self.dropout is None else self.dropout(y_NSD)
+
+
+@dataclass(frozen=True)
+class Branches:
+    """A layer seen as named residual branches, ``x + branch(x)`` each, and what always follows them."""
+
+    layer: nn.Module
+    named: Mapping[str, Branch]
+    """Those that the layer still has, in the order in which they run."""
+    norm: nn.Module | None = None
+    """What follows the last branch and belongs to none."""
+    norm_after: Mapping[str, nn.Module] = field(default_factory=dict)
+    """By branch, what follows it, in layers that normalize after each."""
+
+    def whole(self, x_NSD: Tensor, context: Any, scale_N11: Tensor | None = None) -> Tensor:
+        """The whole layer, with every branch multiplied by ``scale_N11``."""
+        for name, branch in self.named.items():
+            y_NSD = branch(x_NSD, context)
+            x_NSD = x_NSD + (y_NSD if scale_N11 is None else scale_N11 * y_NSD)
+            if name in self.norm_after:
+                x_NSD = self.norm_after[name](x_NSD)
+        return x_NSD if self.norm is None else self.norm(x_NSD)
+
+    def weights(self, name: str | None) -> list[nn.Parameter]:
+        """The parameters that serve the branch ``name`` alone; those of the whole layer for None."""
+        if name is None:
+            return list(self.layer.parameters())
+        parts = (getattr(self.layer, attribute) for attribute in self.named[name].attributes)
+        return [parameter for part in parts if part is not None for parameter in part.parameters()]
+
+    def remove(self, name: str) -> None:
+        """Take the branch ``name`` out of the layer."""
+        for attribute in self.named[name].attributes:
+            delattr(self.layer, attribute)
+
+
+@dataclass(frozen=True)
+class Interpolated:
+    """The body of a unit that is a whole layer: ``lerp(x, layer(x), gate)``.
+
+    Survivors of stochastic depth are scaled inside, branch by branch, so that what the layer normalizes at
+    its end stays normalized.
+    """
+
+    layer: Branches
+
+    def __call__(self, x_NSD: Tensor, context: Any, running: Running) -> Tensor:
+        y_NSD = self.layer.whole(x_NSD, context, running.scale)
+        if (gate_N11 := running.gate) is None:
+            return y_NSD
+        return torch.lerp(x_NSD, y_NSD.to(x_NSD.dtype), gate_N11.to(x_NSD.dtype))
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The body of a unit that is a branch: ``x + gate * scale * branch(x)``."""
+
+    branch: Branch
+
+    def __call__(self, x_NSD: Tensor, context: Any, running: Running) -> Tensor:
+        y_NSD = self.branch(x_NSD, context)
+        for factor_N11 in (running.scale, running.gate):
+            y_NSD = y_NSD if factor_N11 is None else factor_N11 * y_NSD
+        return x_NSD + y_NSD

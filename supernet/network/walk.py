@@ -1,0 +1,87 @@
+"""What an encoder asks of a walk, and what runs in one call of it.
+
+Shapes: N rows of a call, K units of a group, S frames, D model dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+FINAL = -1
+"""The position of the encoder's output, beside the 1-based layers of intermediate readings."""
+
+Map = Callable[[Tensor], Tensor]
+"""From streams (N, S, D) to streams, row by row."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """Which units of a group run in a call, and how much each counts in each of the call's rows."""
+
+    units: tuple[int, ...] = (0,)
+    """Those that at least one row runs, by their places in the group; the others need not be computed."""
+    gates_NK: Tensor | None = None
+    """The gate of each of ``units`` in each row, 0 where the row does not run it. None: 1 everywhere."""
+    scale_NK: Tensor | None = None
+    """The scale of the rows that survive stochastic depth. None: 1 everywhere."""
+
+    @property
+    def gate(self) -> Tensor | None:
+        """The gate (N, 1, 1) of a group's only unit."""
+        return None if self.gates_NK is None else self.gates_NK[:, :, None]
+
+    @property
+    def scale(self) -> Tensor | None:
+        """The scale (N, 1, 1) of a group's only unit."""
+        return None if self.scale_NK is None else self.scale_NK[:, :, None]
+
+    @property
+    def weights(self) -> Tensor | None:
+        """The factors (N, K), gate times scale, on what units add to the stream. None: 1 everywhere."""
+        if self.gates_NK is None or self.scale_NK is None:
+            return self.scale_NK if self.gates_NK is None else self.gates_NK
+        return self.gates_NK * self.scale_NK
+
+
+class Body(Protocol):
+    """What a group of units computes."""
+
+    def __call__(self, x_NSD: Tensor, context: Any, running: Running, /) -> Tensor:
+        """Run the group.
+
+        Args:
+            x_NSD: The streams of the rows that run at least one unit of the group.
+            context: What the encoder's family knows of these rows: their lengths, positions, caches.
+            running: Which of the group's units run, and how much each counts.
+
+        Returns:
+            The streams (N, S, D) after the group.
+        """
+
+
+class Walk(Protocol):
+    """A walk through an encoder. The encoder says what comes next; the walk says on which rows it runs."""
+
+    def run(self, units: Sequence[int], body: Body) -> None:
+        """Run a group of parallel units in one call: units that read the same stream, and whose outputs are
+        added to it together.
+
+        Args:
+            units: Their places in the table of units.
+            body: What they compute.
+        """
+
+    def apply(self, map: Map) -> None:
+        """Change all streams by what belongs to no unit and always runs, such as a layer's last norm."""
+
+    def read(self, position: int, norm: Map) -> None:
+        """Offer a reading.
+
+        Args:
+            position: The 1-based layer that has just run, or ``FINAL``.
+            norm: What a stream goes through before it is read.
+        """
