@@ -45,9 +45,9 @@ def _section(setting: Setting) -> str:
 
 def _plugins() -> Iterable[str]:
     for kind in GROUPS:
-        yield f"## Options of each {kind}\n\n"
-        for name, kls in plugins(kind).items():
-            options = getattr(kls, "Options", None)
-            if options is not None:
-                yield f"### {kind.capitalize()} `{name}`\n\n"
-                yield options_table(options, PREFIX.get(kind, f"{name}."))
+        found = {name: kls.Options for name, kls in plugins(kind).items() if hasattr(kls, "Options")}
+        if found:
+            yield f"## Options of each {kind}\n\n"
+        for name, options in found.items():
+            yield f"### {kind.capitalize()} `{name}`\n\n"
+            yield options_table(options, PREFIX.get(kind, f"{name}."))

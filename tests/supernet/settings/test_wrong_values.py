@@ -47,7 +47,8 @@ def models() -> Iterator[tuple[str, Any]]:
     yield "study.", TuneDefinition
     for kind in GROUPS:
         for name in plugin_names(kind):
-            yield f"{name}.", find_plugin(kind, name).Options
+            if (options := getattr(find_plugin(kind, name), "Options", None)) is not None:
+                yield f"{name}.", options
 
 
 def places(kls: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -93,7 +94,7 @@ def test_messages_are_for_users(where: tuple[str, Any, tuple[str, ...]], value: 
     [
         (("seed",), "x", "`seed` must be a whole number, but is 'x' instead."),
         (("sizes",), 6, "`sizes` must be a list, but is 6 instead."),
-        (("granularity",), "head", "`granularity` must be 'layer' or 'module', but is 'head' instead."),
+        (("granularity",), "head", "`granularity` must be one of layer, module, but is 'head' instead."),
         (("model", "self_conditioning"), "perhaps", "`model.self_conditioning` must be true or false"),
         (("model",), 3, "`model` must be a mapping of settings, but is 3 instead."),
     ],
