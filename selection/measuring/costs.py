@@ -29,9 +29,8 @@ def parameters(recognizer: SupernetCTC) -> Prices:
     for group in table.groups:
         unit = table.units[group[0]]
         layer = encoder.branches(unit.layer)
-        count = sum(p.numel() for p in layer.weights(unit.module)) / len(
-            group
-        )  # the parts of a module are equal
+        # The parts of a module are equal.
+        count = sum(p.numel() for p in layer.weights(unit.module)) / len(group)
         for place in group:
             counts[place] = count
     heads = [sum(p.numel() for p in head.parameters()) for head in recognizer.heads.values()]
