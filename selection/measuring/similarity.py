@@ -173,8 +173,8 @@ def _streams_of(recognizer: SupernetCTC, batch: Batch, rows: Tensor, frames: Ten
 
 
 class _NotingWalk:
-    """Records some frames of the stream before the first unit and after each unit; those of a group, which run
-    at once, leave the same stream.
+    """Records some frames of the stream before the first unit and after each unit; those of a group, run at
+    once, leave the same stream.
     """
 
     def __init__(
