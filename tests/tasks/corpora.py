@@ -1,4 +1,4 @@
-"""Corpora as their makers unpack them, of tones: the same folders, the same kinds of files."""
+"""Public corpora in their own layout, with tones instead of speech."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def write_flac(path: Path, seconds: float = 1.0, hertz: float = 440.0) -> Path:
 
 
 def write_sph(path: Path, samples: np.ndarray[Any, Any]) -> Path:
-    """NIST's format, as TED-LIUM has it: 16 bit, one channel."""
+    """Write a file in NIST's format as in TED-LIUM: 16 bits, one channel."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples, 16000, format="NIST", subtype="PCM_16")
     return path
 
 
 def write_librispeech(root: Path, parts: dict[str, int] | None = None) -> Path:
-    """LibriSpeech's folders: so many utterances in each part, of two speakers with a chapter each."""
+    """Write LibriSpeech's folders: some utterances in each part, by two speakers with a chapter each."""
     for number, (part, utterances) in enumerate((parts or PARTS).items()):
         for speaker in range(2):
             name = f"{100 * (number + 1) + speaker}-{7 * (number + 1)}"
@@ -51,7 +51,7 @@ def write_librispeech(root: Path, parts: dict[str, int] | None = None) -> Path:
 
 
 def write_talk(folder: Path, name: str, lines: Sequence[str], seconds: float = 6.0) -> Path:
-    """One talk of TED-LIUM: sph/NAME.sph, and stm/NAME.stm with ``lines``."""
+    """Write a talk of TED-LIUM: sph/NAME.sph, and stm/NAME.stm with ``lines``."""
     write_sph(folder / "sph" / f"{name}.sph", tone(seconds))
     (folder / "stm").mkdir(exist_ok=True)
     stm = folder / "stm" / f"{name}.stm"
@@ -60,7 +60,7 @@ def write_talk(folder: Path, name: str, lines: Sequence[str], seconds: float = 6
 
 
 def write_tedlium(root: Path) -> Path:
-    """TED-LIUM's folders, with every habit of its transcripts."""
+    """Write TED-LIUM's folders, with all peculiarities of its transcripts."""
     for name in ("AnnA_2009", "BertB_2010X", "CarlC_2011"):
         lines = [
             f"{name} 1 {name} 0.00 1.50 <NA> it 's a bad cab",

@@ -1,4 +1,4 @@
-"""Small corpora for the tests: tones instead of speech."""
+"""Small corpora for tests, with tones instead of speech."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tasks.store.manifest_folder import Clip, manifest_path, write_split
 
 
 def quiet(what: str, done: int, total: int) -> None:
-    """A report that nobody reads."""
+    """Report nothing."""
 
 
 def tone(
     seconds: float, hertz: float = 440.0, rate: int = SAMPLE_RATE
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """A sine wave of half of full scale."""
+    """A sine wave at half of full scale."""
     return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
 def utterances(split: Split, number: int, text: str = "a bc") -> list[Clip]:
-    """Tones of 0.5 to 1.3 s."""
+    """Make tones of 0.5 to 1.3 s."""
     return [
         Clip(f"{split}-{i}", text, torch.from_numpy(tone(0.5 + (i * 7 % 9) / 10, 200 + 10 * i)), "sine", {})
         for i in range(number)
@@ -37,14 +37,14 @@ def utterances(split: Split, number: int, text: str = "a bc") -> list[Clip]:
 
 
 def write_folder(folder: Path, train: int = 40, valid: int = 4, test: int = 5) -> Path:
-    """A manifest folder of so many utterances."""
+    """Write a manifest folder with a number of utterances in each split."""
     for split, number in zip(SPLITS, (train, valid, test), strict=True):
         write_split(folder, split, utterances(split, number))
     return folder
 
 
 def add_files(folder: Path, split: Split, files: list[tuple[Path, str]]) -> None:
-    """Replace the manifest of ``split`` by whole recordings with their texts."""
+    """Replace the manifest of ``split`` by one of whole recordings with their texts."""
     cuts = (_cut(path, text) for path, text in files)
     CutSet.from_cuts(cuts).to_file(manifest_path(folder, split))
 
@@ -58,19 +58,19 @@ def _cut(path: Path, text: str) -> Cut:
 
 
 def write_wav(path: Path, samples: np.ndarray[Any, Any], rate: int = SAMPLE_RATE) -> Path:
-    """A WAV file, its folder made where missing."""
+    """Write a WAV file, and make its folder if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples, rate)
     return path
 
 
 def numbers_of_cuts(folder: Path) -> list[int]:
-    """How many cuts the manifests of a folder hold."""
+    """Count the cuts of each split."""
     return [sum(1 for _ in CutSet.from_file(manifest_path(folder, split))) for split in SPLITS]
 
 
 def prepared(folder: Path, **options: Any) -> Manifest:
-    """A prepared task on ``folder``, its cache beside it."""
+    """Prepare a task on ``folder``, with the cache beside it."""
     task = Manifest(
         Manifest.Options.model_validate({"path": folder, "cache": folder.parent / "cache", **options})
     )

@@ -1,4 +1,4 @@
-"""The same three utterances in every form in which people list them."""
+"""The same three utterances, listed in every format."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TEXTS = ("a bc", "bc", "c a")
 
 
 def write_audio(folder: Path) -> list[Path]:
-    """Three recordings of 1, 1.2 and 1.4 s, for each split its own folder."""
+    """Write three recordings of 1, 1.2 and 1.4 s."""
     return [write_wav(folder / f"u{i}.wav", tone(1 + i / 5, 300 + 50 * i)) for i in range(3)]
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    """What is known of the recordings in ``folder/audio``, for the forms with names for it."""
+    """Write the recordings and return their rows, for formats with named columns."""
     files = write_audio(folder / "audio")
     return [
         {"audio_filepath": f"audio/{file.name}", "text": text, "speaker": f"s{i % 2}"}
@@ -70,7 +70,7 @@ def kaldi_folder(folder: Path, name: str) -> None:
 
 
 def kaldi_segments(folder: Path, name: str) -> None:
-    """The three utterances in one recording, unsorted; the last one to its end."""
+    """Write the utterances as unsorted segments of one recording, the last one up to its end."""
     data = folder / "data" / name
     data.mkdir(parents=True)
     files = write_audio(folder / "parts")
@@ -104,7 +104,7 @@ def table(suffix: str) -> Callable[[Path, str], None]:
 
 
 def pack(tar: Path, files: dict[str, bytes]) -> Path:
-    """A tar of ``files`` by their names, in their order."""
+    """Pack ``files``, contents by name, into a tar, in order."""
     tar.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(tar, "w") as archive:
         for name, content in files.items():
@@ -124,7 +124,7 @@ def webdataset(folder: Path, name: str) -> None:
 
 
 def cuts(folder: Path) -> CutSet:
-    """The recordings of ``rows`` as Lhotse has them."""
+    """Write the recordings of ``rows`` and return their cuts."""
     found = []
     for row in rows(folder):
         recording = Recording.from_file(folder / row["audio_filepath"])
@@ -143,7 +143,7 @@ def shar(folder: Path, name: str) -> None:
     cuts(folder).to_shar(folder / name, fields={"recording": "flac"}, shard_size=2)
 
 
-FORMS: dict[str, Callable[[Path, str], None]] = {
+WRITERS: dict[str, Callable[[Path, str], None]] = {
     "nemo": nemo,
     "espnet": espnet,
     "json-list": json_list,

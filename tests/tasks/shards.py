@@ -1,4 +1,4 @@
-"""Small shards for the tests."""
+"""Small shards for tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORMATS: dict[str, dict[str, str]] = {
 
 
 def wave(i: int, rate: int = 16_000, channels: int = 1, seconds: float | None = None) -> np.ndarray[Any, Any]:
-    """Noise over a tone, another for every ``i``; channels differ."""
+    """Noise added to a tone, different for every ``i`` and channel."""
     length = seconds or 0.6 + i % 5 / 10
     noise = np.random.default_rng(i).uniform(-0.3, 0.3, (round(length * rate), channels))
     mixed: np.ndarray[Any, Any] = noise + 0.5 * tone(length, 200 + 30 * i, rate)[:, None]
@@ -44,7 +44,7 @@ def sample(key: str, text: str | None = "a bc", i: int = 0) -> dict[str, bytes]:
 
 
 def good(folder: Path, *splits: str) -> Path:
-    """Fine shards of five utterances for ``splits``."""
+    """Write a valid shard of five utterances for each of ``splits``."""
     for split in splits:
         utterances = (sample(f"{split}{i}", i=i) for i in range(5))
         pack(folder / f"{split}-000000.tar", {n: c for files in utterances for n, c in files.items()})
@@ -52,7 +52,7 @@ def good(folder: Path, *splits: str) -> Path:
 
 
 def skipped(folder: Path) -> set[tuple[str, str, str, str]]:
-    """Split, name, kind and place (without folders) of what is left out."""
+    """Split, name, kind and place (without folders) of each utterance that is left out."""
     return {short(one) for one in prepared(folder, max_skipped=0.95).skipped()}
 
 

@@ -21,7 +21,7 @@ NUM_TAKES = 12
 
 
 def make_tones(folder: Path, speakers: tuple[str, ...] = ("anna", "bert"), takes: int = NUM_TAKES) -> Path:
-    """A tone for each digit, in the layout of the dataset."""
+    """Write a tone for each digit, in the layout of the dataset."""
     for speaker in speakers:
         for digit in range(10):
             for take in range(takes):

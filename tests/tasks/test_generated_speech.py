@@ -44,7 +44,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> GeneratedSpeech:
 
 
 def contents(folder: Path) -> tuple[list[object], dict[str, bytes]]:
-    """What the manifests say, and the audio files."""
+    """Contents of the manifests and of the audio files."""
     said = [cut.to_dict() for split in SPLITS for cut in CutSet.from_file(manifest_path(folder, split))]
     audio = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.flac"))}
     return said, audio

@@ -1,4 +1,4 @@
-"""LibriSpeech as it is unpacked: FLAC files and transcripts in folders of speakers and chapters."""
+"""LibriSpeech as unpacked: FLAC files and transcripts in folders of speakers and chapters."""
 
 from __future__ import annotations
 

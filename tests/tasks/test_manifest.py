@@ -1,4 +1,6 @@
-"""Anybody's folder: any format is read, it may be moved, and what is unusable is found before training."""
+"""Manifest folders: any audio is read, folders may be moved, and unusable utterances are found before
+training.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from tests.tasks.folders import add_files, prepared, quiet, tone, write_folder, 
 
 
 def utterance(task: Manifest, id: str) -> tuple[Batch, int]:
-    """The test batch that holds ``id``, and its row."""
+    """The test batch that contains ``id``, and its row."""
     for batch in task.eval_batches("test", task.tokens()):
         if id in batch.ids:
             return batch, batch.ids.index(id)
@@ -111,7 +113,7 @@ def test_faster_speech_is_shorter(tmp_path: Path) -> None:
 
 
 def bad_folder(tmp_path: Path, good: int = 3) -> Path:
-    """A folder whose training split holds ``good`` tones and one file of every kind that cannot be used."""
+    """Write a folder whose training split has ``good`` tones and an unusable file of each kind."""
     folder = write_folder(tmp_path / "tones", train=1)
     audio = tmp_path / "audio"
     files = [(write_wav(audio / f"good{i}.wav", tone(1.0)), "a bc") for i in range(good)]

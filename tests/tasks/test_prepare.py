@@ -1,4 +1,4 @@
-"""``python -m tasks.prepare``: a manifest folder that a training reads, and a table of what is in it."""
+"""The command ``prepare``: a manifest folder for training, and a table of its contents."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def rows(printed: str) -> dict[str, list[str]]:
-    """The cells of the tables' rows by the first of them."""
+    """Cells of all tables' rows, by the first of each row."""
     cells = [
         [cell.strip() for cell in line.strip("│┃ ").split("│")]
         for line in printed.splitlines()
@@ -97,7 +97,7 @@ def test_the_share_that_may_be_unusable_is_an_option(capsys: pytest.CaptureFixtu
 
 
 def hasty_corpus(folder: Path, hasty: int) -> Path:
-    """Ten utterances of each split, ``hasty`` of which of training are too short for their texts."""
+    """Write ten utterances of each split; ``hasty`` of the training ones are too short for their texts."""
     lines = []
     for split in ("train", "dev", "test"):
         for i in range(10):
@@ -153,7 +153,7 @@ def test_the_setting_that_a_message_names_does(
 def test_the_preview_is_what_training_leaves_out(
     here: Path, settings: dict[str, object], found: dict[str, int]
 ) -> None:
-    """For all tokens, speeds, inputs and lengths."""
+    """For various tokens, speeds, inputs and durations."""
     hasty_corpus(here / "corpus", 1)
     prepare.main(["corpus/", "--out", "made", "--set", "max_skipped=1"])
     options = ManifestOptions.model_validate({"path": here / "made", "max_skipped": 0.99, **settings})
@@ -192,7 +192,7 @@ def test_decoding_may_be_asked_for_later(here: Path, capsys: pytest.CaptureFixtu
         assert rows(capsys.readouterr().out)["unreadable"][:3] == ["train", "1", "left out"]
     assert (here / "made" / "notes" / "mine.txt").read_text() == "mine"
     before = {file: file.stat().st_mtime_ns for file in Path("made").iterdir()}
-    prepare.main(arguments)  # what was found stays found
+    prepare.main(arguments)  # problems that decoding has found stay listed
     assert "unreadable" in capsys.readouterr().out
     assert {file: file.stat().st_mtime_ns for file in Path("made").iterdir()} == before
     assert sorted(file.name for file in here.iterdir() if file.name.startswith(".")) == []

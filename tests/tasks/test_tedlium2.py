@@ -1,4 +1,4 @@
-"""TED-LIUM as it is unpacked: talks in NIST's SPHERE format, transcripts as segment time marks."""
+"""TED-LIUM as unpacked: talks in NIST's SPHERE format, transcripts as segment time marks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Noise and echo: as loud and as late as they should be, drawn from the position alone."""
+"""Noise and echo: their levels, their timing, and their dependence on the random generator alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLAIN = {"spec_augment": {"time_masks": 0, "freq_masks": 0}, "frequency_warp": 0
 
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noise of three lengths and rates, and two rooms."""
+    """Noise of three durations and sampling rates, and impulse responses of two rooms."""
     folder, rng = tmp_path_factory.mktemp("sounds"), np.random.default_rng(0)
     for i, (seconds, rate) in enumerate([(5.0, 16_000), (0.3, 8_000), (2.0, 44_100)]):
         write_wav(folder / f"noise/deep/{i}.wav", 0.1 * rng.standard_normal(round(seconds * rate)), rate)
@@ -104,7 +104,7 @@ def test_the_generator_alone_decides_what_is_drawn(sounds: Path) -> None:
 
 
 def task(folder: Path, sounds: Path, probability: float, **options: object) -> Manifest:
-    """Training on ``folder`` in rooms."""
+    """A task whose training on ``folder`` adds echo and noise."""
     reverb = {"folder": sounds / "rooms", "probability": probability}
     noise = {"folder": sounds / "noise", "probability": probability}
     return prepared(folder, batch_seconds=4.0, reverb=reverb, noise=noise, **options)
@@ -204,7 +204,7 @@ def test_a_recording_that_turns_out_broken_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate", [16_001, 44_101, 191_999])
 def test_noise_of_any_rate_and_any_name(rate: int, tmp_path: Path) -> None:
-    """A name that is no UTF-8 is a name."""
+    """Even if its name is not UTF-8."""
     write_wav(tmp_path / "a.wav", tone(3.0, 440, rate), rate)
     (tmp_path / "a.wav").rename(tmp_path / os.fsdecode(b"caf\xe9.wav"))
     (file,) = find_audio(tmp_path, "noise")

@@ -1,4 +1,4 @@
-"""What SpecAugment may and may not change."""
+"""Properties of SpecAugment and of frequency warping."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ some_times = settings(max_examples=40, deadline=None)
 
 
 def augment(num_frames: list[int], options: SpecAugment, seed: int = 0) -> Tensor:
-    """What is hidden, (B, T, F)."""
+    """Draw masks (B, T, F)."""
     return spec_augment(num_frames, NUM_BANDS, options, np.random.default_rng(seed))
 
 
@@ -71,7 +71,7 @@ def test_adaptive_masks_grow_with_the_utterance(
 
 
 def test_adaptive_masks_reach_their_length_in_every_utterance() -> None:
-    """One mask each, up to half of the utterance; over many draws the longest is seen."""
+    """One mask each, of up to half the utterance; many draws reach the maximum."""
     lengths, options = [40, 200], SpecAugment(time_masks=1, max_time_share=0.5, freq_masks=0)
     longest = [0, 0]
     for seed in range(600):
@@ -106,7 +106,7 @@ def test_utterances_are_hidden_differently() -> None:
 
 @pytest.mark.parametrize("seconds", [2, 6, 12])
 def test_what_is_not_hidden_is_heard_as_in_use(seconds: int, tmp_path: Path) -> None:
-    """However long the utterance and however much of it is hidden: hidden parts are 0, the others as ever."""
+    """Masked parts are 0 and the others unchanged, whatever the length of the utterance and of the masks."""
     heard = []
     for split in SPLITS:
         audio = np.random.default_rng(0).normal(0, 0.1, seconds * SAMPLE_RATE) * tone(seconds, 3.0)
@@ -156,7 +156,7 @@ def test_padding_stays_zero_when_frequencies_are_warped() -> None:
 
 @pytest.mark.parametrize("seconds", [12, 16])
 def test_the_published_masks_hide_a_fifth_of_the_frames(seconds: int) -> None:
-    """Two or more of up to 20 frames, at most one per 25 frames (arXiv 2407.18930)."""
+    """At least two of up to 20 frames, at most one per 25 frames (arXiv 2407.18930)."""
     options = SpecAugment(time_masks=1000, min_time_masks=2, max_time_frames=20, freq_masks=0)
     hidden = augment([100 * seconds] * 100, options)[:, :, 0]
     assert float(hidden.float().mean()) == pytest.approx(0.19, abs=0.02)
@@ -168,7 +168,7 @@ def test_the_published_masks_hide_a_fifth_of_the_frames(seconds: int) -> None:
 @some_times
 @given(seeds, st.integers(0, 6), st.integers(0, 6))
 def test_the_number_of_masks_is_drawn_between_two(seed: int, least: int, more: int) -> None:
-    """Masks one band wide and far apart in time: their number is what is hidden, but for those that meet."""
+    """Masks are one band wide, so the number of hidden bands is that of the masks, unless some coincide."""
     options = SpecAugment(time_masks=0, freq_masks=least + more, min_freq_masks=least, max_freq_bands=1)
     hidden = augment([50] * 40, options, seed).any(dim=1).sum(dim=1)
     assert int(hidden.max()) <= least + more

@@ -1,4 +1,4 @@
-"""From a cut to features: what training hears is what transcribing hears, at every rate."""
+"""Features of cuts: training and transcription compute the same ones, at any sampling rate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def noise(path: Path, rate: int, seconds: float = 1.3, channels: int = 1) -> Pat
 
 
 def assert_same(found: torch.Tensor, lhotses: Cut) -> None:
-    """But for the last sample: Lhotse rounds, the resampler keeps it."""
+    """Compare all but the last sample: Lhotse rounds the length, the resampler keeps the sample."""
     expected = torch.from_numpy(lhotses.load_audio()[0])
     assert torch.equal(found[: len(expected)], expected)
     assert len(found) - len(expected) in (0, 1)

@@ -1,4 +1,4 @@
-"""Truncated files in every format that libsndfile reads: none is taken for a shorter one."""
+"""Detection of truncated files in every format that libsndfile reads."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_an_ogg_file_that_breaks_off_anywhere_is_named(tmp_path: Path, kind: str
     content = encoded(kind)
     last = content.rfind(b"OggS")
     for size in (*range(len(content) // 2, len(content), 997), *range(last + 1, last + 40), len(content) - 1):
-        # Whole pages are left: nothing tells them from a stream that was stopped.
+        # A file of whole pages cannot be told from a stream that was stopped.
         if content[size : size + 4] != b"OggS":
             (tmp_path / "a").write_bytes(content[:size])
             with pytest.raises(Unusable):
@@ -93,7 +93,7 @@ def test_an_ogg_file_that_breaks_off_anywhere_is_named(tmp_path: Path, kind: str
 
 @pytest.mark.parametrize("length", [0xFFFF_FFFF, 0x7FFF_F000, 0x7FFF_FFDB])
 def test_a_length_that_was_not_known_yet_is_none(tmp_path: Path, length: int) -> None:
-    """As ffmpeg and sox write into a pipe."""
+    """As ffmpeg and sox write to a pipe."""
     content = bytearray(encoded("wav"))
     content[4:8] = min(length + 36, 0xFFFF_FFFF).to_bytes(4, "little")
     content[40:44] = length.to_bytes(4, "little")

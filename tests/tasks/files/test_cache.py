@@ -1,11 +1,10 @@
-"""A folder is complete or absent."""
+"""Folders of the cache are either complete or absent."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,7 @@ def test_an_interrupted_folder_is_absent(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_has_left_is_removed_by_the_next(tmp_path: Path) -> None:
-    """Also where the next makes another folder, as the corpus has changed since."""
+    """Even if the next one makes another folder, as the corpus has changed since."""
     killed, running = start(tmp_path / "killed"), start(tmp_path / "running")
     assert [said(process) for process in (killed, running)] == ["made"] * 2
     killed.kill()
@@ -47,18 +46,17 @@ def test_what_a_killed_process_has_left_is_removed_by_the_next(tmp_path: Path) -
 
 
 def test_a_killed_preparation_leaves_nothing_once_it_is_done_again(tmp_path: Path) -> None:
-    write_wav(tmp_path / "corpus" / "u.wav", tone(200.0))
-    lines = (f"u.wav,{i / 10},{(i + 1) / 10},a,{split}" for split in SPLITS for i in range(1900))
+    """Killed in the middle, while it waits to go on reporting its progress."""
+    write_wav(tmp_path / "corpus" / "u.wav", tone(30.0))
+    lines = (f"u.wav,{i / 10},{(i + 1) / 10},a,{split}" for split in SPLITS for i in range(90))
     (tmp_path / "corpus" / "all.csv").write_text("path,start,end,text,split\n" + "\n".join(lines))
-    arguments = ("tasks.prepare", "corpus/", "--out", "made")
-    process = processes.start(arguments, tmp_path)
-    while not (left := list(tmp_path.glob(".made.*.partial"))):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.002)
+    process = start(tmp_path / "made", HALTING)
+    assert said(process) == "100 of 270"
+    (partial,) = tmp_path.glob(".made.*.partial")
     process.kill()
     process.communicate()
-    assert left[0].is_dir()
-    processes.run(*arguments, cwd=tmp_path)
+    assert partial.is_dir()
+    processes.run("tasks.prepare", "corpus/", "--out", "made", cwd=tmp_path)
     assert (tmp_path / "made" / "summary.json").is_file()
     assert list(tmp_path.glob(".made*partial")) == []
 
@@ -70,7 +68,7 @@ def test_a_complete_folder_is_kept(tmp_path: Path) -> None:
 
 
 SLOWLY = """
-import sys, time
+import sys
 from pathlib import Path
 from tasks.files.cache import make_once
 
@@ -84,9 +82,26 @@ print("there" if (Path(sys.argv[1]) / "file").exists() else "gone", flush=True)
 """
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+HALTING = """
+import sys
+from pathlib import Path
+from tasks.files.cache import make_once
+from tasks.listing.conversion import convert
+from tasks.manifest import Manifest
+
+def report(what, done, total):
+    print(done, "of", total, flush=True)
+    sys.stdin.readline()
+
+out = Path(sys.argv[1])
+task = Manifest(Manifest.Options(path=out.with_name("corpus")))
+make_once(out, lambda folder: convert(task.source, folder, report))
+"""
+
+
+def start(folder: Path, program: str = SLOWLY) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", SLOWLY, str(folder)],
+        [sys.executable, "-c", program, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -126,7 +141,7 @@ def test_a_killed_process_is_replaced_by_one_that_waits(tmp_path: Path) -> None:
     [
         ({"SUPERNET_CACHE": "/a/b", "XDG_CACHE_HOME": "/x"}, "/a/b"),
         ({"SUPERNET_CACHE": "", "XDG_CACHE_HOME": "/x"}, "/x/supernet"),
-        ({"XDG_CACHE_HOME": "relative"}, "/home/jane/.cache/supernet"),  # to be ignored, says the standard
+        ({"XDG_CACHE_HOME": "relative"}, "/home/jane/.cache/supernet"),  # the standard says to ignore it
         ({}, "/home/jane/.cache/supernet"),
     ],
 )
@@ -146,7 +161,7 @@ def test_the_cache_is_the_users(
 def test_the_same_corpus_is_made_once_for_all_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two tasks of one corpus from two working folders, and nothing beside them."""
+    """Two tasks of one corpus, started in two working folders; nothing is written there."""
     monkeypatch.setenv("SUPERNET_CACHE", str(tmp_path / "cache"))
     folder = write_folder(tmp_path / "tones", 3, 1, 1)
     states = []

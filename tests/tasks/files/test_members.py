@@ -1,4 +1,4 @@
-"""Places in a tar, also in one that has changed, and those that a stranger's manifest claims."""
+"""Locations in a tar, in one that has changed, and in untrusted manifests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.tasks.shards import audio, good, sample, wave
 
 
 def test_a_tar_without_its_end_mark_is_named(tmp_path: Path) -> None:
-    """What has been cut between two members has nothing else that tells."""
+    """A tar that is truncated between two members shows no other sign of it."""
     tar = good(tmp_path, "train") / "train-000000.tar"
     with open(tar, "rb") as file:
         last = list(members(file))[-1]
@@ -33,7 +33,7 @@ def test_a_tar_without_its_end_mark_is_named(tmp_path: Path) -> None:
 
 
 def member_cut(tar: Path, place: object) -> Cut:
-    """A cut as a manifest, perhaps a stranger's, has it."""
+    """A cut as in a manifest, which may be untrusted."""
     cut: Cut = Recording.from_file(write_wav(tar.with_name("any.wav"), tone(1.0))).to_cut()
     cut.recording.sources[0].source = str(tar)
     as_json = cut.to_dict() | {"custom": {MEMBER: asdict(place) if isinstance(place, Member) else place}}

@@ -1,4 +1,4 @@
-"""Rows of tables and of JSON: what their columns tell, and which are none."""
+"""Columns of tables and of JSON objects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.audio.cuts import load_samples
 from tasks.manifest import Manifest
 from tests.tasks.corpora import write_flac
 from tests.tasks.folders import prepared, tone, write_wav
-from tests.tasks.listings import FORMS, NAMES, write_audio
+from tests.tasks.listings import NAMES, WRITERS, write_audio
 
 
 def test_a_column_may_name_the_split(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_offsets_cut_one_file_into_utterances(tmp_path: Path) -> None:
 
 def test_a_quote_without_an_end_is_named_and_what_follows_is_read(tmp_path: Path) -> None:
     for name in NAMES.values():
-        FORMS["csv"](tmp_path, name)
+        WRITERS["csv"](tmp_path, name)
     listing = tmp_path / "train.csv"
     last = "\n".join(['audio/u9.wav,"a, ""b""",s0', f'audio/u8.wav,"{"a" * 200_000}",s0'])
     listing.write_text(listing.read_text() + 'audio/u0.wav,"a, b\nc",s0\n' + last)
@@ -79,8 +79,8 @@ def cuts_of(task: Manifest) -> list[Cut]:
 @pytest.mark.parametrize(
     "columns", ["start,end", "offset,duration", "start_time,end_time", "start,stop", "begin,stop_time"]
 )
-@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "json"])
-def test_a_row_is_what_lies_between_its_start_and_its_end(tmp_path: Path, form: str, columns: str) -> None:
+@pytest.mark.parametrize("format", ["csv", "tsv", "jsonl", "json"])
+def test_a_row_is_what_lies_between_its_start_and_its_end(tmp_path: Path, format: str, columns: str) -> None:
     write_wav(tmp_path / "talk.wav", tone(6.0))
     first, last = columns.split(",")
     spans = [(0.5, 1.5), (1.5, 3.0), (3.0, 5.0), (5.0, 6.0)]
@@ -88,7 +88,7 @@ def test_a_row_is_what_lies_between_its_start_and_its_end(tmp_path: Path, form: 
         {"path": "talk.wav", first: start, last: end - start if last == "duration" else end, "text": "a"}
         for start, end in spans
     ]
-    write_rows(tmp_path / f"all.{form}", rows)
+    write_rows(tmp_path / f"all.{format}", rows)
     found = sorted((cut.start, cut.end) for cut in cuts_of(prepared(tmp_path)))
     assert found == spans
 
@@ -124,14 +124,18 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         ({"start": 1e308, "end": 1.1e308}, "bad line"),
     ],
 )
-@pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_spans_that_are_none_are_problems(tmp_path: Path, form: str, span: dict[str, Any], kind: str) -> None:
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_spans_that_are_none_are_problems(
+    tmp_path: Path, format: str, span: dict[str, Any], kind: str
+) -> None:
     write_wav(tmp_path / "talk.wav", tone(6.0))
     spans: list[dict[str, Any]] = [{"start": i, "end": i + 1} for i in range(6)]
-    write_rows(tmp_path / f"all.{form}", [{"path": "talk.wav", "text": "a", **one} for one in (*spans, span)])
+    write_rows(
+        tmp_path / f"all.{format}", [{"path": "talk.wav", "text": "a", **one} for one in (*spans, span)]
+    )
     (skipped,) = prepared(tmp_path, max_skipped=0.5).skipped()
     assert skipped.reason.split(":")[0] == kind
-    assert skipped.reason.endswith(f"all.{form}:{8 if form == 'csv' else 7})")
+    assert skipped.reason.endswith(f"all.{format}:{8 if format == 'csv' else 7})")
 
 
 @pytest.mark.parametrize(
@@ -142,15 +146,15 @@ def test_spans_that_are_none_are_problems(tmp_path: Path, form: str, span: dict[
         *("begin_offset,length", "start_at,end_at", "utt_start,utt_stop", "from_s,until_s"),
     ],
 )
-@pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_a_span_of_another_name_is_not_ignored(tmp_path: Path, form: str, columns: str) -> None:
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_a_span_of_another_name_is_not_ignored(tmp_path: Path, format: str, columns: str) -> None:
     write_audio(tmp_path)
     good: list[dict[str, Any]] = [
         {"path": f"u{i}.wav", "text": "a", "end_of_turn": True, "from": "tape 3", "minor": 1}
         for i in range(3)
     ]
     bad = {"path": "u0.wav", "text": "a", **dict.fromkeys(columns.split(","), 100)}
-    write_rows(tmp_path / f"all.{form}", [*good, bad])
+    write_rows(tmp_path / f"all.{format}", [*good, bad])
     (skipped,) = prepared(tmp_path, max_skipped=0.5).skipped()
     name = columns.partition(",")[0]
     assert skipped.reason.lower().startswith(f"bad line: {name.lower()!r} must be named start or end")
@@ -211,7 +215,7 @@ def test_other_values_are_of_their_kinds(tmp_path: Path) -> None:
 
 
 def test_who_speaks_at_once_is_heard_in_full(tmp_path: Path) -> None:
-    """One start, two speakers: the name that is made of the start is no reason to leave one out."""
+    """Two speakers may start at the same time, although names are derived from the start."""
     write_wav(tmp_path / "talk.wav", tone(6.0))
     columns = ("start", "end", "speaker", "text")
     rows = [

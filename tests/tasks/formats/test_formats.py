@@ -1,4 +1,4 @@
-"""Corpora of one's own: the same three utterances in every form become the same manifests."""
+"""Custom corpora: the same three utterances in every format become the same manifests."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from tasks.manifest import Manifest
 from tests.tasks.corpora import write_flac
 from tests.tasks.folders import prepared, tone
 from tests.tasks.formats.test_columns import cuts_of, write_rows
-from tests.tasks.listings import FORMS, NAMES, TEXTS, write_audio
+from tests.tasks.listings import NAMES, TEXTS, WRITERS, write_audio
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_every_form_gives_the_same_utterances(tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("format", WRITERS)
+def test_every_form_gives_the_same_utterances(tmp_path: Path, format: str) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for name in NAMES.values():
-        FORMS[form](corpus, name)
+        WRITERS[format](corpus, name)
     before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
     task = prepared(corpus)
     assert task.skipped() == []
     for split in SPLITS:
-        # The same audio is listed for every split, which is noted and no more.
+        # The same audio is listed for every split, which is recorded but harmless.
         said = {cut.supervisions[0].text: cut for cut in task.folder.cuts[split]}
         assert [round(said[text].duration, 6) for text in TEXTS] == [1.0, 1.2, 1.4]
-        if form != "wav2vec":
+        if format != "wav2vec":
             assert [said[text].supervisions[0].speaker for text in TEXTS] == ["s0", "s1", "s0"]
     batch = next(iter(task.eval_batches("test", task.tokens())))
     expected = fbank(torch.from_numpy(tone(1.2, 350)))
@@ -43,20 +43,20 @@ def test_every_form_gives_the_same_utterances(tmp_path: Path, form: str) -> None
     assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before, "nothing is written there"
 
 
-LISTINGS = [form for form in FORMS if form not in ("webdataset", "shar")]
+LISTINGS = [format for format in WRITERS if format not in ("webdataset", "shar")]
 
 
-def listed(corpus: Path, form: str) -> list[Path]:
-    """The corpus in ``form``, and its files of text."""
+def listed(corpus: Path, format: str) -> list[Path]:
+    """Write the corpus in ``format`` and return its text files."""
     corpus.mkdir()
     for name in NAMES.values():
-        FORMS[form](corpus, name)
+        WRITERS[format](corpus, name)
     return [path for path in corpus.rglob("*") if path.is_file() and path.suffix != ".wav"]
 
 
-@pytest.mark.parametrize("form", LISTINGS)
-def test_a_byte_order_mark_is_no_part_of_a_listing(tmp_path: Path, form: str) -> None:
-    for path in listed(tmp_path / "corpus", form):
+@pytest.mark.parametrize("format", LISTINGS)
+def test_a_byte_order_mark_is_no_part_of_a_listing(tmp_path: Path, format: str) -> None:
+    for path in listed(tmp_path / "corpus", format):
         path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
     task = prepared(tmp_path / "corpus")
     assert task.skipped() == []
@@ -64,9 +64,9 @@ def test_a_byte_order_mark_is_no_part_of_a_listing(tmp_path: Path, form: str) ->
     assert {cut.supervisions[0].text for cut in task.folder.cuts["train"]} == set(TEXTS)
 
 
-@pytest.mark.parametrize("form", LISTINGS)
-def test_a_listing_in_utf16_is_said_to_be_that(tmp_path: Path, form: str) -> None:
-    for path in listed(tmp_path / "corpus", form):
+@pytest.mark.parametrize("format", LISTINGS)
+def test_a_listing_in_utf16_is_said_to_be_that(tmp_path: Path, format: str) -> None:
+    for path in listed(tmp_path / "corpus", format):
         path.write_bytes(path.read_text(encoding="utf-8").encode("utf-16"))
     with pytest.raises(TaskError, match=r"must be text in UTF-8, but is UTF-16\. Save it as UTF-8"):
         prepared(tmp_path / "corpus")
@@ -122,7 +122,7 @@ def test_a_file_may_be_named_instead_of_its_folder(tmp_path: Path, monkeypatch: 
 )
 def test_wav2vecs_files_of_different_lengths(tmp_path: Path, words: str, kind: str, where: list[str]) -> None:
     for name in NAMES.values():
-        FORMS["wav2vec"](tmp_path, name)
+        WRITERS["wav2vec"](tmp_path, name)
         (tmp_path / f"{name}.wrd").write_text("a bc\na bc\na bc\n")
     (tmp_path / "train.wrd").write_text(words)
     reasons = [skipped.reason for skipped in prepared(tmp_path, max_skipped=0.9).skipped()]
@@ -132,7 +132,7 @@ def test_wav2vecs_files_of_different_lengths(tmp_path: Path, words: str, kind: s
 
 def test_bad_lines_are_named_and_the_others_are_used(tmp_path: Path) -> None:
     for name in NAMES.values():
-        FORMS["nemo"](tmp_path, name)
+        WRITERS["nemo"](tmp_path, name)
     listing = tmp_path / "train_manifest.json"
     broken = [
         '{"audio_filepath": ',
@@ -161,9 +161,9 @@ def test_bad_lines_are_named_and_the_others_are_used(tmp_path: Path) -> None:
 
 
 def test_texts_in_another_encoding_are_named(tmp_path: Path) -> None:
-    """A mark at the beginning, as spreadsheets write it, is none of the header."""
+    """A byte order mark, as spreadsheets write it, is not part of the header."""
     for name in NAMES.values():
-        FORMS["csv"](tmp_path, name)
+        WRITERS["csv"](tmp_path, name)
     write_flac(tmp_path / "other.flac")
     listing = tmp_path / "train.csv"
     listing.write_bytes(b"\xef\xbb\xbf" + listing.read_bytes() + "other.flac,für,s0\n".encode("latin-1"))
@@ -173,7 +173,7 @@ def test_texts_in_another_encoding_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["clips", "wav", "wavs", "audio", "data", "waves"])
 def test_audio_is_looked_for_in_the_usual_folders(tmp_path: Path, folder: str) -> None:
-    """As Common Voice has it, with its other listings, which say what was not used."""
+    """As in Common Voice, with its other listings, which are recorded as not read."""
     write_audio(tmp_path / "cv" / folder)
     for name in ("train", "dev", "test", "validated", "invalidated", "other"):
         rows = [{"client_id": "x", "path": f"u{i}.wav", "sentence": "a", "up_votes": 2} for i in range(3)]
@@ -196,8 +196,8 @@ def test_a_file_of_the_name_that_is_listed_comes_first(tmp_path: Path) -> None:
 
 def test_listings_in_another_form_are_named_too(tmp_path: Path) -> None:
     for name in NAMES.values():
-        FORMS["nemo"](tmp_path, name)
-    FORMS["csv"](tmp_path, "more")
+        WRITERS["nemo"](tmp_path, name)
+    WRITERS["csv"](tmp_path, "more")
     task = prepared(tmp_path)
     (aside,) = (one for one in read_problems(task.path) if one.kind == "left aside")
     assert aside.where == str(tmp_path / "more.csv")
@@ -206,7 +206,7 @@ def test_listings_in_another_form_are_named_too(tmp_path: Path) -> None:
 
 def test_several_listings_without_names_of_splits_are_named(tmp_path: Path) -> None:
     for name in ("one", "two", "three", "four", "five"):
-        FORMS["csv"](tmp_path, name)
+        WRITERS["csv"](tmp_path, name)
     with pytest.raises(
         TaskError, match=r"has 5 with other names instead: five\.csv, four\.csv, one\.csv, …\."
     ):
@@ -215,7 +215,7 @@ def test_several_listings_without_names_of_splits_are_named(tmp_path: Path) -> N
 
 def test_other_files_beside_the_listing_are_none(tmp_path: Path) -> None:
     for name in NAMES.values():
-        FORMS["csv"](tmp_path, name)
+        WRITERS["csv"](tmp_path, name)
     (tmp_path / "config.json").write_text('{"path": "x", "rate": 16000}')
     assert prepared(tmp_path).skipped() == []
     for name in NAMES.values():
@@ -240,8 +240,8 @@ def test_too_few_to_divide_stop(tmp_path: Path) -> None:
 
 def test_the_form_with_training_texts_is_read(tmp_path: Path) -> None:
     for name in ("train", "dev"):
-        FORMS["csv"](tmp_path, name)
-    FORMS["json-list"](tmp_path, "test")
+        WRITERS["csv"](tmp_path, name)
+    WRITERS["json-list"](tmp_path, "test")
     task = Manifest(Manifest.Options(path=tmp_path))
     assert [file.name for file in task.source.files] == ["dev.csv", "train.csv"]
     assert [file.name for file in task.unread] == ["test.json"]
@@ -264,7 +264,7 @@ def test_espnets_dumps_are_found_where_paths_count_from_the_recipe(tmp_path: Pat
 
 def test_blank_lines_at_the_end_of_wav2vecs_files_are_none(tmp_path: Path) -> None:
     for name in NAMES.values():
-        FORMS["wav2vec"](tmp_path, name)
+        WRITERS["wav2vec"](tmp_path, name)
         for suffix, blank in {".tsv": "\n", ".wrd": "\n\r\n\n"}.items():
             listing = tmp_path / f"{name}{suffix}"
             listing.write_bytes(listing.read_bytes() + blank.encode())

@@ -1,4 +1,4 @@
-"""Kaldi's data folders: files need not agree, and no command in them is run."""
+"""Kaldi's data folders: their files may disagree, and commands in them are never run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.audio.cuts import load_samples
 from tasks.formats.pipes import parse_source
 from tests.tasks.corpora import write_flac, write_sph
 from tests.tasks.folders import prepared, tone
-from tests.tasks.listings import FORMS, NAMES
+from tests.tasks.listings import NAMES, WRITERS
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ ffmpeg -i a.wav -f wav -ac 1 -ar 16000 -
 @pytest.mark.parametrize("command", OTHERS.strip().splitlines())
 def test_no_option_that_changes_what_is_heard_is_ignored(tmp_path: Path, command: str) -> None:
     for name in NAMES.values():
-        FORMS["kaldi"](tmp_path, name)
+        WRITERS["kaldi"](tmp_path, name)
     write_flac(tmp_path / "data" / "train" / "a.wav", 3.0)
     with open(tmp_path / "data" / "train" / "wav.scp", "a", encoding="utf-8") as file:
         file.write(f"u9 {command} |\n")
@@ -83,7 +83,9 @@ def test_no_option_that_changes_what_is_heard_is_ignored(tmp_path: Path, command
 
 
 def two_voices(folder: Path) -> dict[int, torch.Tensor]:
-    """A call of two channels in NIST's format, in ``folder/F.sph``; the samples of each, as they are read."""
+    """Write a call with two channels in NIST's format to ``folder/F.sph``; return the decoded samples of
+    each.
+    """
     both = np.stack([tone(2.0, 300), tone(2.0, 700)], axis=1)
     write_sph(folder / "F.sph", both)
     heard, _ = soundfile.read(folder / "F.sph", dtype="float32")
@@ -96,16 +98,16 @@ def samples(folder: Path) -> dict[str, torch.Tensor]:
 
 
 MORE = [f"x{i}" for i in range(9)]
-"""Utterances that are fine."""
+"""Names of valid utterances."""
 
 
 def write_data(folder: Path, **files: str) -> Path:
-    """A data folder of its own with ``files``, in which ``:`` ends a line; and some more utterances."""
-    forms = {"wav_scp": "{0} {0}.flac:", "text": "{0} a:", "segments": "{0} {0} 0 1:"}
+    """Write a data folder with ``files``, in which ``:`` ends a line, and with some valid utterances."""
+    formats = {"wav_scp": "{0} {0}.flac:", "text": "{0} a:", "segments": "{0} {0} 0 1:"}
     for name in MORE:
         write_flac(folder / f"{name}.flac", 1.0)
     for name, content in files.items():
-        content += "".join(forms.get(name, "").format(one) for one in MORE)
+        content += "".join(formats.get(name, "").format(one) for one in MORE)
         (folder / name.replace("_scp", ".scp")).write_text(content.replace(":", "\n"), encoding="utf-8")
     return folder
 
@@ -163,7 +165,7 @@ def test_channels_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 
 def test_each_channel_of_files_of_one_channel_is_a_file(tmp_path: Path) -> None:
-    """As recipes split calls: the channel in reco2file_and_channel is not one of the file's."""
+    """Recipes split calls so: the channel in reco2file_and_channel is not one of the file's."""
     for name in ("sw-A", "sw-B", "sw-C"):
         write_flac(tmp_path / f"{name}.flac", 1.0)
     scp = "".join(f"{name} {name}.flac:" for name in ("sw-A", "sw-B", "sw-C"))
@@ -186,7 +188,7 @@ def test_each_channel_of_files_of_one_channel_is_a_file(tmp_path: Path) -> None:
 )
 def test_no_command_is_run(tmp_path: Path, command: str) -> None:
     for name in NAMES.values():
-        FORMS["kaldi"](tmp_path, name)
+        WRITERS["kaldi"](tmp_path, name)
     ran = tmp_path / "ran"
     with open(tmp_path / "data" / "train" / "wav.scp", "a", encoding="utf-8") as file:
         file.write(f"u9 {command.format(ran=ran)}\n")
@@ -199,7 +201,7 @@ def test_no_command_is_run(tmp_path: Path, command: str) -> None:
 
 def test_kaldis_files_need_not_agree(tmp_path: Path) -> None:
     for name in NAMES.values():
-        FORMS["kaldi-segments"](tmp_path, name)
+        WRITERS["kaldi-segments"](tmp_path, name)
     data = tmp_path / "data" / "train"
     write_flac(tmp_path / "unused.flac")
     (data / "wav.scp").write_text((data / "wav.scp").read_text() + "unused unused.flac\n")

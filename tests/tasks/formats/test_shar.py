@@ -1,4 +1,4 @@
-"""Lhotse's Shar, written by Lhotse."""
+"""Lhotse's Shar, as written by Lhotse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Corpora in tar files: utterances are those of the same files unpacked, and nothing is ever unpacked."""
+"""Corpora in tar files: their utterances equal those of the unpacked files, and nothing is ever unpacked."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from tests.tasks.store.test_scale import MOST, peak
 
 
 def loose_and_packed(folder: Path) -> tuple[Path, Path]:
-    """The same utterances, of every kind of audio, as files with a table and in three shards a split."""
+    """Write the same utterances, with all kinds of audio, as files with a table and as three shards per
+    split.
+    """
     loose, packed, lines = folder / "loose", folder / "packed", ["path,text,speaker,split,offset,duration,id"]
     for split in ("train", "dev", "test"):
         shards: list[dict[str, bytes]] = [{}, {}, {}]
@@ -100,7 +102,7 @@ def test_a_training_ends_with_the_weights_of_loose_files(tmp_path: Path) -> None
 
 
 def test_a_changed_tar_is_another_corpus(tmp_path: Path) -> None:
-    """Also for manifests that were made before: places in it are never taken for others' bytes."""
+    """Even for manifests that were made before: other bytes are never read in place of a member."""
     tar = good(tmp_path / "corpus", "train", "dev", "test") / "train-000000.tar"
     prepare.main([str(tmp_path / "corpus"), "--out", str(tmp_path / "made")])
     made, before = prepared(tmp_path / "made"), prepared(tmp_path / "corpus")
@@ -133,7 +135,7 @@ def test_prepare_decodes_members_and_lists_what_breaks_off(tmp_path: Path) -> No
 
 def test_listing_a_tar_takes_no_more_memory_for_more_utterances(tmp_path: Path) -> None:
     peaks = {}
-    for number in (50, 50, 1050):  # the first imports what is imported but once
+    for number in (50, 50, 1050):  # the first includes one-time imports
         files = {f"u{i}.{end}": b"a" for i in range(number) for end in ("wav", "txt")}
         tar = pack(tmp_path / f"{number}.tar", files)
         peaks[number] = peak(lambda tar=tar: sum(1 for _ in WebDataset().read(tar, None)))  # type: ignore[misc]
@@ -152,7 +154,7 @@ def test_a_listing_is_read_once_and_replayed() -> None:
         yield from items
 
     replay = Replay(read)
-    next(replay())  # given up in the middle
+    next(replay())  # abandoned in the middle
     assert list(replay()) == items
     assert list(replay()) == list(replay()) == items
     assert len(reads) == 2

@@ -1,4 +1,4 @@
-"""WebDataset's tars: every problem is listed, and what is whole is used."""
+"""WebDataset's tars: every problem is listed, and intact utterances are used."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from supernet.task import SPLITS, TaskError
 from tasks.audio.cuts import load_samples
 from tasks.files.members import Member, members
 from tests.tasks.folders import prepared
-from tests.tasks.listings import FORMS, NAMES, pack
+from tests.tasks.listings import NAMES, WRITERS, pack
 from tests.tasks.shards import audio, good, sample, skipped, wave
 
 
 def bad_files() -> dict[str, bytes]:
-    """One utterance of every kind of problem, and one good one."""
+    """One utterance with each kind of problem, and one without."""
     return {
         **sample("ok", i=1),
         "noise.wav": b"no audio at all",
@@ -91,7 +91,7 @@ def test_suffixes_in_capitals_are_the_same(tmp_path: Path) -> None:
 
 
 def test_however_many_members_a_key_has_a_few_are_named(tmp_path: Path) -> None:
-    """Keys with dots are one key, which ends at the first."""
+    """A key ends at its first dot."""
     good(tmp_path, "train", "dev", "test")
     files = {f"speaker.{i:04d}.{end}": b"x" for i in range(2000) for end in ("wav", "txt")}
     pack(tmp_path / "train-000001.tar", files)
@@ -104,18 +104,18 @@ def test_however_many_members_a_key_has_a_few_are_named(tmp_path: Path) -> None:
     assert len(reason) < 500
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl", "scp", "tar"])
-def test_no_message_is_longer_than_a_screen(tmp_path: Path, form: str) -> None:
-    """However long what a listing holds is."""
+@pytest.mark.parametrize("format", ["csv", "jsonl", "scp", "tar"])
+def test_no_message_is_longer_than_a_screen(tmp_path: Path, format: str) -> None:
+    """Whatever the length of values in a listing."""
     good(tmp_path, "train", "dev", "test")
     folder, long = tmp_path / "other", "x" * 100_000
     folder.mkdir()
-    if form == "csv":
+    if format == "csv":
         (folder / "all.csv").write_text(f"path,text,split\n{long},a,b\na,a,{long}\n{long}\n")
-    elif form == "jsonl":
+    elif format == "jsonl":
         rows = [{"path": long[:200], "text": [long]}, {"path": "a", "text": "a", "offset": long}, {long: 1}]
         (folder / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    elif form == "scp":
+    elif format == "scp":
         (folder / "wav.scp").write_text(f"a {long} |\nb {long}\n{long} c\n")
         (folder / "text").write_text(f"a a\nb b\n{long} c\n")
     else:
@@ -148,7 +148,7 @@ def _cut_at(size: float) -> Damage:
 
 
 def _scribble(tar: Path) -> None:
-    """Over the header of the third member."""
+    """Overwrite the header of the third member."""
     with open(tar, "rb") as file:
         third = [member for member in members(file) if isinstance(member, Member)][2]
     with open(tar, "r+b") as file:
@@ -199,7 +199,7 @@ def test_compressed_tars_alone_stop_at_once_and_say_what_to_do(tmp_path: Path) -
 
 def test_downloads_beside_a_listing_are_none(tmp_path: Path) -> None:
     for name in NAMES.values():
-        FORMS["csv"](tmp_path, name)
+        WRITERS["csv"](tmp_path, name)
         pack(tmp_path / f"{name}.tar", {})
         (tmp_path / f"{name}.tar.gz").write_bytes(b"x")
     assert prepared(tmp_path).skipped() == []

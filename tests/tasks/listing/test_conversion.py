@@ -1,4 +1,4 @@
-"""The validator: every problem in one pass, with file and line; what is left is used."""
+"""Validation: all problems are found in one pass, with file and line, and the rest is used."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from supernet.task import SPLITS, TaskError
 from tasks.files.problems import read_problems
 from tasks.listing.conversion import convert
 from tasks.listing.entries import Entries, Entry, Source
-from tasks.listing.splits import SplitAssigner
 from tasks.store.summary import read_summary
 from tests.tasks.corpora import write_flac
 from tests.tasks.folders import add_files, numbers_of_cuts, prepared, quiet, tone, write_folder, write_wav
-from tests.tasks.listings import FORMS, pack
+from tests.tasks.listings import WRITERS, pack
 
 
 def bad_corpus(folder: Path) -> Path:
-    """A table with one utterance of every kind of problem among ten good ones."""
+    """Write a table of ten good utterances and one with each kind of problem."""
     for i in range(10):
         write_wav(folder / f"good{i}.wav", tone(1.0, 200 + 20 * i))
     (folder / "zero.wav").touch()
@@ -73,7 +72,7 @@ EXPECTED = [
 
 @pytest.fixture
 def refused(tmp_path: Path) -> tuple[str, Path]:
-    """What a run says, and the folder with what was made."""
+    """The message of a run, and the folder that was made."""
     with pytest.raises(TaskError) as error:
         prepared(bad_corpus(tmp_path / "corpus"))
     (made,) = (tmp_path / "cache").glob("manifest-*")
@@ -133,7 +132,7 @@ def test_a_file_that_breaks_off_is_named_with_its_line(tmp_path: Path) -> None:
 
 
 def test_decoding_finds_it_before_a_training_does(tmp_path: Path) -> None:
-    """A hole in the middle, which neither the header nor the end tells."""
+    """A hole in the middle shows neither in the header nor at the end."""
     whole, broken = write_flac(tmp_path / "whole.flac", 2.0), write_flac(tmp_path / "broken.flac", 2.0)
     content = broken.read_bytes()
     broken.write_bytes(content[: len(content) // 3] + bytes(1000) + content[len(content) // 3 + 1000 :])
@@ -175,52 +174,8 @@ def test_a_changed_listing_is_another_corpus(tmp_path: Path) -> None:
     assert numbers == [5, 6]
 
 
-def entries(number: int, speakers: int, given: dict[int, str] | None = None) -> Entries:
-    for i in range(number):
-        split = (given or {}).get(i)
-        speaker = f"s{i % speakers}" if speakers else None
-        yield Entry(f"u{i}", f"list:{i}", None, "a", split, speaker=speaker)  # type: ignore[arg-type]
-
-
-def divided(read: Entries, again: Entries, held_out: float | None = 0.1) -> dict[str, list[Entry]]:
-    division = SplitAssigner(Source((), lambda: read, held_out=held_out))
-    found: dict[str, list[Entry]] = {split: [] for split in SPLITS}
-    for entry in again:
-        assert isinstance(entry, Entry)
-        found[division.split(entry)].append(entry)
-    return found
-
-
-def test_missing_splits_are_taken_from_the_utterances() -> None:
-    found = divided(entries(200, 9), entries(200, 9))
-    assert {split: len(of_one) for split, of_one in found.items()} == {"train": 160, "valid": 20, "test": 20}
-    again = divided(entries(200, 9), entries(200, 9))
-    assert found == again
-
-
-def test_nobody_is_in_two_splits_where_speakers_are_known() -> None:
-    found = divided(entries(200, 20), entries(200, 20))
-    speakers = {split: {entry.speaker for entry in of_one} for split, of_one in found.items()}
-    assert {split: len(of_one) for split, of_one in speakers.items()} == {"train": 16, "valid": 2, "test": 2}
-    assert not speakers["train"] & speakers["valid"] | speakers["train"] & speakers["test"]
-    assert not speakers["valid"] & speakers["test"]
-
-
-def test_splits_that_are_there_stay() -> None:
-    given = dict.fromkeys(range(50), "test")
-    found = divided(entries(200, 0, given), entries(200, 0, given))
-    assert [entry.id for entry in found["test"]] == [f"u{i}" for i in range(50)]
-    assert (len(found["train"]), len(found["valid"])) == (135, 15)
-
-
-def test_nothing_is_divided_where_the_splits_are_official() -> None:
-    given = dict.fromkeys(range(50), "test")
-    found = divided(entries(200, 0, given), entries(200, 0, given), held_out=None)
-    assert {split: len(of_one) for split, of_one in found.items()} == {"train": 150, "valid": 0, "test": 50}
-
-
 def test_a_long_listing_is_written_as_it_is_read(tmp_path: Path) -> None:
-    """No list of all: when the last entry is asked for, the first ones have been looked at."""
+    """Entries are not collected: when the last one is read, the first ones have been inspected."""
     audio = write_flac(tmp_path / "u.flac", 30.0)
     (tmp_path / "made").mkdir()
     reads: list[int] = []
@@ -242,7 +197,7 @@ def test_a_name_that_is_no_utf8_is_a_problem_of_its_file(tmp_path: Path) -> None
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for name in ("train", "dev", "test"):
-        FORMS["webdataset"](corpus, name)
+        WRITERS["webdataset"](corpus, name)
     content = (corpus / "audio" / "u0.wav").read_bytes()
     pack(corpus / os.fsdecode(b"train-1\xe9.tar"), {"x.wav": content, "x.txt": b"a"})
     task = prepared(corpus, max_skipped=0.6)

@@ -1,4 +1,4 @@
-"""Batches made ahead in threads are those made one after another."""
+"""Prefetched batches equal those made one after another."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_any_number_of_threads_goes_on_from_any(folder: Path, done: int, num_wor
     straight = reader(task(folder, FEW_THREADS))
     take(straight, done)
     resumed = reader(task(folder, num_workers))
-    take(resumed, 3)  # what is under way is thrown away
+    take(resumed, 3)  # pending batches are discarded
     resumed.load_state_dict(straight.state_dict())
     assert resumed.state_dict() == straight.state_dict()
     for ours, theirs in zip(take(resumed, 10), take(straight, 10), strict=True):

@@ -1,4 +1,4 @@
-"""A reader resumes bit by bit, and ranks share the data."""
+"""Readers resume bit by bit, and ranks share the data."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_ranks_cover_an_epoch_also_when_stopped_in_its_middle(
         assert len(rest) >= 1, "the middle must be one"
         heard.update(id for batch in rest for id in batch.ids)
     assert set(heard) == {f"train-{i}" for i in range(40)}
-    # Every rank takes part in the last step; where there is too little for all, some is heard twice.
+    # Every rank takes part in the last step; if there are too few utterances, some are used twice.
     assert heard.total() - 40 < num_ranks
 
 
@@ -153,7 +153,7 @@ def test_a_tiny_corpus_lasts_forever(tmp_path: Path, num_ranks: int) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_no_epoch_of_one_rank_leaves_anything_out(tmp_path: Path, seed: int) -> None:
-    """Lhotse's sampler may take an empty bucket for a full one, and ends its epoch there."""
+    """Lhotse's sampler may take an empty bucket for the end of an epoch."""
     folder = write_folder(tmp_path / "small", train=24)
     batches = reader(prepared(folder, batch_seconds=9.0), seed=seed)
     heard: dict[object, list[str]] = {}

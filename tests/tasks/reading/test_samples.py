@@ -56,7 +56,7 @@ def test_time_is_hidden_as_long_as_of_features_and_nothing_else(folder: Path) ->
 
 
 def test_a_text_may_be_twice_as_long_as_features_allow(tmp_path: Path) -> None:
-    """A frame of the stream lasts 20 ms instead of 40."""
+    """An encoder frame lasts 20 ms instead of 40."""
     folder = tmp_path / "tones"
     write_split(folder, "train", utterances("train", 4))
     write_split(folder, "valid", utterances("valid", 2, "bc" * 9))  # in 0.5 s: 11 frames, or 24

@@ -1,4 +1,4 @@
-"""Tokens of a corpus: learned once from the training texts, or taken from a file."""
+"""Tokens of a corpus: learned once from the training texts, or loaded from a file."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_what_joins_letters_is_trained_on(tmp_path: Path) -> None:
 
 
 def test_symbols_that_are_no_tokens_are_one_kind_of_problem(tmp_path: Path) -> None:
-    """A summary counts by what stands before the colon."""
+    """A summary counts reasons by their part before the colon."""
     folder, texts = write_folder(tmp_path / "tones"), ["a", "b", "acdef", "X"]
     files = [(write_wav(tmp_path / f"{i}.wav", tone(1.0)), text) for i, text in enumerate(texts)]
     add_files(folder, "train", files)

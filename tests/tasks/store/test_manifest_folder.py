@@ -1,4 +1,4 @@
-"""Cuts of Lhotse's, perhaps a stranger's: what is wrong with one is named, and nothing of it runs."""
+"""Lhotse's cuts, which may be untrusted: every defect is reported, and nothing in them is run."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_speaker_who_is_no_name_is_unknown(tmp_path: Path) -> None:
 
 
 def edit(manifest: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """``change`` the first cut."""
+    """Apply ``change`` to the first cut."""
     first, *others = gzip.decompress(manifest.read_bytes()).splitlines()
     cut = json.loads(first)
     change(cut)

@@ -1,4 +1,4 @@
-"""Memory hardly grows with the corpus: bytes that Python and NumPy allocate are counted, per utterance."""
+"""Memory hardly grows with the corpus, measured in bytes that Python and NumPy allocate per utterance."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from tasks.store.manifest_folder import manifest_path
 from tests.tasks.folders import prepared, quiet, tone, write_wav
 
 MOST = 64
-"""Bytes for an utterance: a few numbers. Its cut alone takes some thousands."""
+"""Maximum bytes per utterance: a few numbers. A cut takes thousands."""
 
 
 def peak(work: Callable[[], object]) -> int:
-    """The most bytes at once that ``work`` allocates, its outcome included."""
+    """The peak of bytes that ``work`` allocates, including its result."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -41,7 +41,7 @@ def peak(work: Callable[[], object]) -> int:
 
 
 def write_segments(folder: Path, number: int) -> Path:
-    """``number`` training utterances that are pieces of one recording, and one for each other split."""
+    """Write ``number`` training utterances, segments of one recording, and one for each other split."""
     recording = Recording.from_file(write_wav(folder / "tone.wav", tone(10.0)), recording_id="tone")
     for split, count in zip(SPLITS, (number, 1, 1), strict=True):
         cuts = [_segment(f"{split}-{i}", i, recording) for i in range(count)]
@@ -56,7 +56,7 @@ def _segment(id: str, i: int, recording: Recording) -> MonoCut:
 
 def test_opening_a_prepared_corpus(tmp_path: Path) -> None:
     peaks = {}
-    for number in (50, 50, 850):  # the first opens what is opened but once
+    for number in (50, 50, 850):  # the first includes one-time allocations
         folder = tmp_path / str(number) / "segments"
         if not folder.exists():
             prepared(write_segments(folder, number))
@@ -73,7 +73,7 @@ def test_opening_a_prepared_corpus(tmp_path: Path) -> None:
 
 
 def indexed(folder: Path, number: int) -> Utterances:
-    """Utterances of 1 to 10 s without audio."""
+    """Write an index of utterances of 1 to 10 s, without audio."""
     folder.mkdir(exist_ok=True)
     texts = ({"id": f"u{i}", "supervisions": [{"text": "a"}]} for i in range(number))
     write_lines(folder / f"{number}.jsonl", (json.dumps(text).encode() for text in texts))
@@ -88,7 +88,7 @@ def silence(utterance: Utterance, speed: float = 1.0, room: Room | None = None) 
 
 
 def test_drawing_batches(tmp_path: Path) -> None:
-    """Lhotse's sampler holds up to 20,000 utterances, and never more."""
+    """Lhotse's sampler buffers at most 20,000 utterances."""
     peaks = {}
     for number in (22_000, 44_000):
         reader = TrainReader(
@@ -99,13 +99,3 @@ def test_drawing_batches(tmp_path: Path) -> None:
         )
         peaks[number] = peak(lambda reader=reader: next(reader))  # type: ignore[misc]
     assert peaks[44_000] - peaks[22_000] < MOST * 22_000
-
-
-def test_any_line_is_read_alone(tmp_path: Path) -> None:
-    texts = [b"a", b"", "zwölf".encode(), b"x" * 5000, b"end"]
-    write_lines(tmp_path / "lines", texts)
-    lines = Lines(tmp_path / "lines")
-    assert [lines[i].rstrip(b"\n") for i in (4, 0, 2, 3, 1)] == [texts[i] for i in (4, 0, 2, 3, 1)]
-    assert [line.rstrip(b"\n") for line in lines] == texts
-    write_lines(tmp_path / "none", [])
-    assert len(Lines(tmp_path / "none")) == 0

@@ -1,4 +1,4 @@
-"""Audio that is there and of no use: what the header, decoding and a training say of it is the same."""
+"""Unusable audio: header, decoding and training agree on it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.files.problems import Unusable, read_problems
 from tasks.listing.conversion import convert
 from tasks.manifest import Manifest
 from tests.tasks.folders import prepared, quiet, tone, write_wav
-from tests.tasks.listings import FORMS, NAMES
+from tests.tasks.listings import NAMES, WRITERS
 
 
 def test_samples_too_large_for_features_are_a_problem_of_decoding(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_samples_too_large_for_features_are_a_problem_of_decoding(tmp_path: Path
 
 
 def test_decoding_finds_what_a_training_would_not_hear(tmp_path: Path) -> None:
-    """Channels that cancel each other, a silent part of a recording that is not, one sample that is none."""
+    """Channels that cancel each other, silence within a recording, and a sample that is not a number."""
     corpus, x = tmp_path / "corpus", tone(2.0)
     spoiled, half = x.copy(), x.copy()
     spoiled[24_000], half[16_000:] = np.nan, 0.0
@@ -63,7 +63,7 @@ def test_decoding_finds_what_a_training_would_not_hear(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate", [500, 2_000_000])
 def test_a_rate_of_no_recording_is_a_problem_of_its_header(tmp_path: Path, rate: int) -> None:
     for name in NAMES.values():
-        FORMS["csv"](tmp_path, name)
+        WRITERS["csv"](tmp_path, name)
     soundfile.write(tmp_path / "audio" / "u0.wav", tone(1.0, 100, rate), rate)
     skipped = prepared(tmp_path, max_skipped=0.5).skipped()
     assert {s.split for s in skipped} == set(SPLITS)
@@ -75,7 +75,7 @@ def test_a_rate_of_no_recording_is_a_problem_of_its_header(tmp_path: Path, rate:
 
 def test_what_is_no_ordinary_file_is_said_to_be_that(tmp_path: Path) -> None:
     for name in NAMES.values():
-        FORMS["csv"](tmp_path, name)
+        WRITERS["csv"](tmp_path, name)
     audio = tmp_path / "audio"
     (audio / "u0.wav").unlink()
     (audio / "u0.wav").mkdir()
@@ -89,7 +89,7 @@ def test_what_is_no_ordinary_file_is_said_to_be_that(tmp_path: Path) -> None:
 def test_looking_at_a_whole_mp3_complains_of_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Its frames refer to those before: begun in the middle, the decoder writes on standard error."""
+    """Its frames refer to earlier ones: started in the middle, the decoder writes to standard error."""
     for i in range(3):
         noise = np.random.default_rng(i).standard_normal(16_000 * (i + 1)) / 10
         soundfile.write(tmp_path / f"u{i}.mp3", noise, 16_000)

@@ -1,17 +1,23 @@
-"""Which utterances are usable: neither too long nor too short, and written in the tokens."""
+"""Usable utterances: neither too long nor too short, and written in the tokens."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from supernet.task import Skipped, TaskError
-from tasks.store.usable import check_share
-from tests.tasks.folders import add_files, prepared, tone, write_folder, write_wav
+from supernet.audio.features import LOG_MEL, SAMPLES, Input
+from supernet.task import SPLITS, Skipped, Split, TaskError
+from supernet.text.tokens import Tokens
+from tasks.files.lines import Lines, write_lines
+from tasks.store.index import Utterances
+from tasks.store.usable import Limits, Usable, check_share, find_usable
+from tests.tasks.folders import add_files, prepared, quiet, tone, write_folder, write_wav
 
 LENGTHS = {"a": 1.0, "b": 1.75, "c": 1.9, "d": 2.0, "e": 2.01, "f": 2.5}
-"""Seconds, around a limit of 2.0."""
+"""Durations in seconds, around a limit of 2.0."""
 
 
 @pytest.mark.parametrize(("speeds", "left_out"), [((), "ef"), ((1.0, 1.1), "ef"), ((0.9, 1.0), "cdef")])
@@ -51,3 +57,49 @@ def test_the_share_that_a_message_names_is_enough_and_hardly_more(total: int) ->
     with pytest.raises(TaskError) as refused:
         check_share([Skipped("u", "train", "silent")] * total, total, "train", 1.0)
     assert "--set" not in str(refused.value), "nothing would be left"
+
+
+def test_usable_utterances_are_decided_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whichever method needs them first, for each split and set of tokens."""
+    task = prepared(write_folder(tmp_path / "tones"))
+    decided = []
+
+    def counting(split: Split, *arguments: Any) -> Usable:
+        decided.append(split)
+        return find_usable(split, *arguments)
+
+    monkeypatch.setattr("tasks.corpus.find_usable", counting)
+    other = prepared(task.path, cache=task.cache)
+    assert decided == list(SPLITS)
+    tokens = other.tokens()
+    other.skipped()
+    other.remarks(SPLITS, tokens)
+    other.train_size()
+    other.train_lengths(tokens)
+    other.train_reader(tokens, seed=0, rank=0, num_ranks=1)
+    for split in SPLITS:
+        assert list(other.eval_batches(split, tokens))
+    other.prepare_for(["test"], tokens, quiet)
+    assert decided == list(SPLITS)
+    assert list(other.eval_batches("test", Tokens(("<blk>", "a", "b", "c", " "))))
+    assert decided == [*SPLITS, "test"]
+
+
+@pytest.mark.parametrize("input", [LOG_MEL, SAMPLES])
+def test_an_utterance_is_usable_if_the_shortest_audio_of_its_length_is(tmp_path: Path, input: Input) -> None:
+    """The index counts frames of 10 ms, rounded, whatever the recognizer reads."""
+    lengths = np.arange(1, 120)
+    write_lines(tmp_path / "cuts", [b'{"id": "u", "supervisions": [{"text": "a"}]}'])
+    table_UC = np.stack([np.zeros_like(lengths), np.zeros_like(lengths), lengths], axis=1)
+    utterances = Utterances(Lines(tmp_path / "cuts"), table_UC)
+    for needed in (1, 2, 3, 7, 20, 55):
+        needed_U = np.full(len(lengths), needed, np.int32)
+        usable = find_usable("test", utterances, Tokens(("<blk>", "a")), needed_U, Limits(input, 120.0))
+        enough = [
+            length
+            for length in lengths.tolist()
+            if input.num_frames(160 * length - 80) >= input.shortest
+            and input.num_stream_frames(input.num_frames(160 * length - 80)) >= needed
+        ]
+        assert usable.utterances.num_frames.tolist() == enough
+        assert len(usable.skipped) == len(lengths) - len(enough)

@@ -1,4 +1,4 @@
-"""Listings that are damaged, or a stranger's: problems and one line each, never a traceback."""
+"""Damaged and untrusted listings: one line per problem, never a traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from supernet.errors import UserError
 from tasks.store.manifest_folder import manifest_path
 from tests.tasks.folders import prepared, write_folder
-from tests.tasks.listings import FORMS, NAMES
+from tests.tasks.listings import NAMES, WRITERS
 
 Damage = Callable[[bytes], bytes]
 
@@ -41,12 +41,12 @@ ODD = (
     b"x" * 5000,
     b"[" * 5000,
 )
-"""What means something to one of the readers."""
+"""Bytes with a meaning to one of the readers."""
 
 
 @st.composite
 def damages(draw: st.DrawFn) -> Damage:
-    """A stretch of a file, at any place, becomes something else."""
+    """Replace a stretch of a file, anywhere in it, by other bytes."""
     first, length = draw(st.floats(0, 1)), draw(st.integers(0, 40))
     instead = draw(st.sampled_from(ODD) | st.binary(max_size=20))
 
@@ -57,16 +57,16 @@ def damages(draw: st.DrawFn) -> Damage:
     return damage
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("format", WRITERS)
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damages(), st.data())
 def test_a_damaged_listing_ends_in_problems_or_one_line(
-    tmp_path_factory: pytest.TempPathFactory, form: str, damage: Damage, data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory, format: str, damage: Damage, data: st.DataObject
 ) -> None:
     folder = Path(tempfile.mkdtemp(dir=tmp_path_factory.getbasetemp())) / "corpus"
     folder.mkdir()
     for name in NAMES.values():
-        FORMS[form](folder, name)
+        WRITERS[format](folder, name)
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.suffix != ".wav")
     file = data.draw(st.sampled_from(files))
     file.write_bytes(damage(file.read_bytes()))
@@ -94,10 +94,10 @@ def test_damaged_manifests_end_in_problems_or_one_line(
 
 
 @pytest.mark.parametrize("instead", [b"[" * 100_000, b"9" * 5000, b'{"a":' * 100_000])
-@pytest.mark.parametrize("form", ["nemo", "espnet", "json-list"])
-def test_json_that_no_parser_takes(tmp_path: Path, form: str, instead: bytes) -> None:
+@pytest.mark.parametrize("format", ["nemo", "espnet", "json-list"])
+def test_json_that_no_parser_takes(tmp_path: Path, format: str, instead: bytes) -> None:
     for name in NAMES.values():
-        FORMS[form](tmp_path, name)
+        WRITERS[format](tmp_path, name)
     for file in tmp_path.glob("*.json"):
         file.write_bytes(instead + b"\n" + file.read_bytes())
     said = outcome(tmp_path)
@@ -106,7 +106,7 @@ def test_json_that_no_parser_takes(tmp_path: Path, form: str, instead: bytes) ->
 
 
 def outcome(folder: Path) -> list[str]:
-    """Why utterances are left out, or why the corpus cannot be used."""
+    """Reasons why utterances are left out, or why the corpus cannot be used."""
     try:
         return [skipped.reason for skipped in prepared(folder, max_skipped=0.9).skipped()]
     except UserError as error:

@@ -1,0 +1,51 @@
+"""Assignment of utterances to splits that the corpus lacks."""
+
+from __future__ import annotations
+
+from supernet.task import SPLITS
+from tasks.listing.entries import Entries, Entry, Source
+from tasks.listing.splits import SplitAssigner
+
+
+def entries(number: int, speakers: int, given: dict[int, str] | None = None) -> Entries:
+    for i in range(number):
+        split = (given or {}).get(i)
+        speaker = f"s{i % speakers}" if speakers else None
+        yield Entry(f"u{i}", f"list:{i}", None, "a", split, speaker=speaker)  # type: ignore[arg-type]
+
+
+def divided(read: Entries, again: Entries, held_out: float | None = 0.1) -> dict[str, list[Entry]]:
+    assigner = SplitAssigner(Source((), lambda: read, held_out=held_out))
+    found: dict[str, list[Entry]] = {split: [] for split in SPLITS}
+    for entry in again:
+        assert isinstance(entry, Entry)
+        found[assigner.split(entry)].append(entry)
+    return found
+
+
+def test_missing_splits_are_taken_from_the_utterances() -> None:
+    found = divided(entries(200, 9), entries(200, 9))
+    assert {split: len(of_one) for split, of_one in found.items()} == {"train": 160, "valid": 20, "test": 20}
+    again = divided(entries(200, 9), entries(200, 9))
+    assert found == again
+
+
+def test_nobody_is_in_two_splits_where_speakers_are_known() -> None:
+    found = divided(entries(200, 20), entries(200, 20))
+    speakers = {split: {entry.speaker for entry in of_one} for split, of_one in found.items()}
+    assert {split: len(of_one) for split, of_one in speakers.items()} == {"train": 16, "valid": 2, "test": 2}
+    assert not speakers["train"] & speakers["valid"] | speakers["train"] & speakers["test"]
+    assert not speakers["valid"] & speakers["test"]
+
+
+def test_splits_that_are_there_stay() -> None:
+    given = dict.fromkeys(range(50), "test")
+    found = divided(entries(200, 0, given), entries(200, 0, given))
+    assert [entry.id for entry in found["test"]] == [f"u{i}" for i in range(50)]
+    assert (len(found["train"]), len(found["valid"])) == (135, 15)
+
+
+def test_nothing_is_divided_where_the_splits_are_official() -> None:
+    given = dict.fromkeys(range(50), "test")
+    found = divided(entries(200, 0, given), entries(200, 0, given), held_out=None)
+    assert {split: len(of_one) for split, of_one in found.items()} == {"train": 150, "valid": 0, "test": 50}
