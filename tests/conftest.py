@@ -1,4 +1,4 @@
-"""What all tests share: one thread, as many processes may run beside each other; corpus and runs."""
+"""Fixtures that all tests share: a corpus and runs on it. Every process uses a single thread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 
-# Before torch is imported anywhere; processes started by the tests inherit it.
+# Before torch is imported anywhere; processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from collections.abc import Iterator
@@ -23,10 +23,10 @@ from tests.tasks.folders import write_folder
 
 torch.set_num_threads(1)
 
-# A shell that starts the tests in the background has Ctrl-C ignored, which processes inherit.
+# Background jobs of a shell ignore Ctrl-C, and processes that they start inherit this.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Deadlines are timing assertions, and a loaded machine misses them.
+# No deadlines: they are timing assertions, which fail on a busy machine.
 # The same examples everywhere: what a random search finds comes and goes with the run that it breaks.
 # SUPERNET_RANDOM_EXAMPLES=500 draws so many new ones for each test, and prints how to repeat one that fails.
 RANDOM_EXAMPLES = int(os.environ.get("SUPERNET_RANDOM_EXAMPLES", "0"))
@@ -51,7 +51,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where tasks keep corpora and features, also in processes of the tests: never the user's own cache."""
+    """The cache of corpora and features, also in processes that tests start: never the user's own."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(VARIABLE, str(folder))
@@ -66,7 +66,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def place(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working folder with the corpus in it."""
+    """A working folder that contains the corpus."""
     folder = tmp_path_factory.mktemp("place")
     (folder / "tones").symlink_to(tones)
     return folder
@@ -84,7 +84,9 @@ def finished(place: Path) -> tuple[Run, str]:
 
 @pytest.fixture(scope="session")
 def exported(finished: tuple[Run, str], place: Path) -> tuple[Run, str]:
-    """A copy of the finished run with size 2 in ONNX, float32 and int8, and what exporting printed."""
+    """A copy of the finished run with size 2 exported to ONNX in float32 and int8, and the output of the
+    export.
+    """
     pytest.importorskip("onnxscript", reason="needs the export extra")
     shutil.copytree(finished[0].folder, place / "runs" / "exported")
     out, _ = run(
@@ -95,5 +97,5 @@ def exported(finished: tuple[Run, str], place: Path) -> tuple[Run, str]:
 
 @pytest.fixture(scope="session")
 def zeroed(place: Path) -> tuple[Run, str]:
-    """Iterative-Zero-Out, whose scores jump."""
+    """A run of Iterative-Zero-Out, whose scores jump."""
     return train(place, "zeroed", *ZEROING)

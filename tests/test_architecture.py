@@ -1,4 +1,4 @@
-"""The arrows between the packages, read from their import statements."""
+"""Dependencies between packages, read from their import statements."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[1]
 FILES = {package: sorted((ROOT / package).rglob("*.py")) for package in ("supernet", "selection", "tasks")}
 PARTS = "recipe trainer evaluator validator task gang gangs checkpoint composition runtime"
 ENGINE = tuple(f"fairseq2.{part}" for part in PARTS.split())
-"""Parts of fairseq2 that run a training, unlike its layers."""
+"""Parts of fairseq2 that run the training, as opposed to its layers."""
 
 
 def imports(file: Path) -> Iterator[str]:
-    """Every module that ``file`` imports, also inside functions, with the names taken from it."""
+    """Yield every name that ``file`` imports, also inside functions, with its module."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -56,7 +56,7 @@ def test_selection_imports_supernet_only(other: str) -> None:
 def test_tasks_import_the_interface_and_what_data_needs_only() -> None:
     interface = tuple(f"supernet.{part}" for part in ["audio", "config", "errors", "system", "task", "text"])
     for file in FILES["tasks"]:
-        # A command line has its words, its errors and its options in common with the others.
+        # Commands share their words, errors and options with those of the other packages.
         more = ("console", "commands.options", "settings")
         command = (*interface, *(f"supernet.{part}" for part in more))
         allowed = command if file.stem == "prepare" else interface
@@ -67,8 +67,8 @@ def test_tasks_import_the_interface_and_what_data_needs_only() -> None:
                 )
 
 
-def test_pictures_leave_the_drawing_of_others_alone() -> None:
-    """Neither pyplot, which keeps figures for all, nor a backend chosen on import, which breaks notebooks."""
+def test_plotting_leaves_the_state_of_matplotlib_alone() -> None:
+    """No pyplot, which has global figures, and no backend chosen on import, which breaks notebooks."""
     for package, files in FILES.items():
         assert users(package, "matplotlib.pyplot", "matplotlib.use") == set()
         assert [file.name for file in files if "matplotlib.use(" in file.read_text(encoding="utf-8")] == []
@@ -113,7 +113,7 @@ console
 commands
 train evaluate transcribe cut __main__
 """
-"""Folders and files directly under ``supernet/``; each imports from its own line and those above it only."""
+"""Folders and files directly under ``supernet/``; each imports only from its own line and those above."""
 
 
 def _part(file: Path) -> str:
@@ -121,7 +121,7 @@ def _part(file: Path) -> str:
 
 
 def test_the_library_is_built_in_layers() -> None:
-    """The network knows nothing of runs, training nothing of recognition, the library nothing of consoles."""
+    """The network does not depend on runs, training on recognition, or the library on the console."""
     height = {name: i for i, line in enumerate(LAYERS.split("\n")) for name in line.split()}
     for file in FILES["supernet"]:
         part = _part(file)
@@ -177,11 +177,11 @@ COMMANDS = {
     "compare_runner",
     "tune_runner",
 }
-"""Files that talk to a terminal; those of ``reporting``, and of a study's reports, print tables."""
+"""Files that write to a terminal; those of ``reporting``, and of a study's reports, print tables."""
 
 
 def test_text_reaches_the_terminal_at_one_place() -> None:
-    """Where control characters in it are shown, and nothing is markup."""
+    """At this place, control characters are made visible, and no text is markup."""
     for file in (file for files in FILES.values() for file in files):
         if file.parent.name == "console" or file.stem == "worker":  # which is read by a program
             continue

@@ -1,4 +1,4 @@
-"""Every table fits 80 columns, with long names and large numbers, and breaks no word."""
+"""Every table fits into 80 columns, even with long names and large numbers, without breaking words."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_every_table_fits_and_breaks_no_word(tmp_path: Path, width: int) -> None
 
 
 def _given_up(table: Fitted, word: str) -> bool:
-    """Whether ``word`` stands in columns alone that a narrow console does without."""
+    """Whether ``word`` occurs only in columns that are dropped on a narrow console."""
     return all(
         column.lesser
         for section in table._sections

@@ -1,4 +1,4 @@
-"""What a wheel of the project holds, and that it finds its presets without the checkout."""
+"""Contents of the project's wheel, which works without the checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Anyone's package can add a method, a task and a strategy: these are installed and used by name."""
+"""Third-party plug-ins: packages with methods, tasks, strategies and so on, used by name."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SOURCE = Path(__file__).with_name("plugins")
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which the packages are installed."""
+    """Environment variables with which the installed packages are found."""
     place = tmp_path_factory.mktemp("plugins")
     for name in ("beeps", "shapley", "halves"):
-        shutil.copytree(SOURCE / name, place / name)  # building writes beside the sources
+        shutil.copytree(SOURCE / name, place / name)  # building writes into the source folder
         run(
             "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
             "--disable-pip-version-check", "--target", place / "installed", place / name, cwd=place,
@@ -45,7 +45,7 @@ def options(*more: str) -> list[str]:
     ]
 
 
-def test_a_foreign_method_trains_on_a_foreign_task(path: dict[str, str], tmp_path: Path) -> None:
+def test_a_third_party_method_trains_on_a_third_party_task(path: dict[str, str], tmp_path: Path) -> None:
     out, _ = run(
         "supernet.train", *options("--set", "method.offset=1", "--out", "run"), cwd=tmp_path, extra=path
     )
@@ -72,13 +72,13 @@ def test_its_options_are_checked_and_its_names_are_listed(path: dict[str, str], 
 
 @pytest.fixture(scope="module")
 def trained(path: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the foreign method on the foreign task; it learned no scores."""
+    """A run of the third-party method on the third-party task, without learned scores."""
     place = tmp_path_factory.mktemp("trained")
     run("supernet.train", *options("--out", "run"), cwd=place, extra=path)
     return place
 
 
-def test_a_foreign_strategy_chooses(path: dict[str, str], trained: Path) -> None:
+def test_a_third_party_strategy_chooses(path: dict[str, str], trained: Path) -> None:
     asked = ("--strategies", "shapley,exhaustive", "--sizes", "2", "--set", "shapley.orders=3")
     out, _ = run("selection", "run", *asked, cwd=trained, extra=path)
     assert "shapley" in out
@@ -86,12 +86,12 @@ def test_a_foreign_strategy_chooses(path: dict[str, str], trained: Path) -> None
     assert selection.choice("2").subnet.size == 2
     contest = json.loads((trained / "run" / "comparison.json").read_text())["contests"][0]
     rows = {row["strategy"]: row for row in contest["rows"]}
-    # Three orders of four units: the subsets that grow in them, each counted once.
+    # Three orders of four units: each distinct subset along them is evaluated once.
     assert 4 + 2 * 1 <= rows["shapley"]["evaluations"] <= 3 * 4 - 2
     assert rows["shapley"]["regret"] >= rows["exhaustive"]["regret"] == 0
 
 
-def test_a_foreign_strategys_options_are_checked(path: dict[str, str], trained: Path) -> None:
+def test_a_third_party_strategys_options_are_checked(path: dict[str, str], trained: Path) -> None:
     asked = ("--strategies", "shapley", "--set", "shapley.oders=3", "--set", "shapley.seed=x")
     _, err = run("selection", "run", *asked, cwd=trained, status=2, extra=path)
     lines = sorted(line for line in err.splitlines() if line.startswith("error:"))
@@ -100,7 +100,7 @@ def test_a_foreign_strategys_options_are_checked(path: dict[str, str], trained: 
     assert "`shapley.seed` must be a whole number" in lines[1]
 
 
-def test_the_contract_checks_a_foreign_strategy(path: dict[str, str], tmp_path: Path) -> None:
+def test_the_contract_checks_a_third_party_strategy(path: dict[str, str], tmp_path: Path) -> None:
     test = shutil.copy(SOURCE / "shapley" / "test_shapley.py", tmp_path)
     out, _ = run("pytest", "-q", "-p", "no:cacheprovider", test, cwd=tmp_path, extra=path)
     assert " passed" in out
@@ -115,13 +115,15 @@ def test_the_contract_catches_what_is_wrong(path: dict[str, str], tmp_path: Path
     assert "test_it_does_not_draw_from_the_common_generators" in out
 
 
-def test_the_laws_hold_for_a_foreign_granularity(path: dict[str, str], tmp_path: Path) -> None:
+def test_the_laws_hold_for_a_third_party_granularity(path: dict[str, str], tmp_path: Path) -> None:
     test = shutil.copy(SOURCE / "halves" / "test_halves.py", tmp_path)
     out, _ = run("pytest", "-q", "-p", "no:cacheprovider", test, cwd=tmp_path, extra=path)
     assert " passed" in out
 
 
-def test_a_foreign_granularity_is_trained_cut_and_selected_from(path: dict[str, str], tmp_path: Path) -> None:
+def test_a_third_party_granularity_is_trained_cut_and_selected_from(
+    path: dict[str, str], tmp_path: Path
+) -> None:
     scores = ("--method", "simple-top-k", "--granularity", "halves", "--set", "model.num_layers=2")
     run("supernet.train", *options(*scores, "--sizes", "5,12", "--out", "run"), cwd=tmp_path, extra=path)
     found = Run(tmp_path / "run")

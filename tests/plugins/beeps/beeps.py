@@ -1,4 +1,4 @@
-"""A method that keeps evenly spread units, and a task of beeps that are made when they are asked for."""
+"""A method that keeps evenly spaced units, and a task of beeps that are generated on the fly."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch.nn.utils.rnn import pad_sequence
 
 from supernet.audio.features import NUM_BANDS, pad_features
+from supernet.config import Section
 from supernet.method import Method, Phase
 from supernet.scorer import Context
 from supernet.task import Batch, BatchReader, ProgressCallback, Skipped, Task
@@ -19,13 +20,12 @@ from supernet.training.phases import Joint
 from supernet.units import Kept
 
 
-class UniformOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class UniformOptions(Section):
     offset: int = Field(default=0, ge=0)
 
 
 class Uniform(Method):
-    """Joint training of evenly spread units from the first step on."""
+    """Joint training of subnets with evenly spaced units from the first step on."""
 
     Options = UniformOptions
 
@@ -38,13 +38,12 @@ class Uniform(Method):
         return tuple(i in kept for i in range(count))
 
 
-class BeepsOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class BeepsOptions(Section):
     batch_size: int = Field(default=4, ge=1)
 
 
 class Beeps(Task):
-    """Each letter is ten frames of one loud band."""
+    """Letters as tones: each one is a loud band for ten frames."""
 
     name = "beeps"
     Options = BeepsOptions
