@@ -23,6 +23,16 @@ from supernet.system.files import is_abandoned, whole_folder
 VARIABLE = "SUPERNET_CACHE"
 """The environment variable that names the cache."""
 
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.(partial|outdated)")
+_GRACE = 10
+"""Age in seconds below which a leftover may be a folder that is not locked yet."""
+
+ELSEWHERE = f"Choose another folder with --set task.cache=FOLDER or the environment variable {VARIABLE}."
+"""Advice for a cache that cannot be written to."""
+
+ProgressCallback = Callable[[str, int, int], None]
+"""As in ``supernet.task``, which takes seconds to import."""
+
 
 def default_folder() -> Path:
     """The folder for corpora and features, whatever the working folder: ``$SUPERNET_CACHE``, or else
@@ -60,17 +70,6 @@ def why_not_writable(folder: Path) -> str:
         return "" if os.access(folder, os.W_OK | os.X_OK) else "no permission to write"
     except OSError as error:
         return error.strerror or str(error)
-
-
-_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.(partial|outdated)")
-_GRACE = 10
-"""Age in seconds below which a leftover may be a folder that is not locked yet."""
-
-ELSEWHERE = f"Choose another folder with --set task.cache=FOLDER or the environment variable {VARIABLE}."
-"""Advice for a cache that cannot be written to."""
-
-ProgressCallback = Callable[[str, int, int], None]
-"""As in ``supernet.task``."""
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -133,7 +133,7 @@ class _Inspection:
 def _text(entry: Entry) -> str:
     text = normal(entry.text)
     # U+FFFD replaces bytes that were not UTF-8; unpaired surrogates, which JSON can spell, cannot be written.
-    if "\ufffd" in text or any("\ud800" <= sign <= "\udfff" for sign in text + entry.id):
+    if "\ufffd" in text or any("\ud800" <= character <= "\udfff" for character in text + entry.id):
         raise Unusable("bad line", "its text must be UTF-8, but is not")
     if found := control_characters(text):
         raise Unusable("bad line", f"its text must have no control characters, but has {first_few(found)}")
@@ -180,7 +180,7 @@ def _recording(path: Path, member: Member | None, decode: bool) -> Recording:
     if not os.path.isfile(path):  # unlike the path's own method, accepts names that no file can have
         what = "is not a regular file" if os.path.exists(path) else "does not exist"
         raise Unusable("missing file", f"'{path}' {what}")
-    if any("\ud800" <= sign <= "\udfff" for sign in str(path)):  # a manifest cannot contain it
+    if any("\ud800" <= character <= "\udfff" for character in str(path)):  # a manifest cannot contain it
         raise Unusable("unreadable", f"'{path}' must have a name in UTF-8, but does not. Rename it")
     name = f"{path}:{member.name}" if member else str(path)
     if (member.size if member else path.stat().st_size) == 0:
@@ -235,5 +235,5 @@ def _note_characters(folder: Path, summary: Summary, problems: ProblemWriter) ->
         for cut in CutSet.from_jsonl_lazy(manifest_path(folder, split)):
             (supervision,) = cut.supervisions
             if other := sorted(set(supervision.text) - known):
-                what = f"no training text has {first_few([repr(sign) for sign in other])}"
+                what = f"no training text has {first_few([repr(character) for character in other])}"
                 problems.add(Problem(split, cut.id, "characters", supervision.custom[LISTED], what))
