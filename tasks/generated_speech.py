@@ -45,7 +45,7 @@ class GeneratedSpeechOptions(CorpusOptions):
     """Options of generated speech."""
 
     text: Literal["commands", "stories"] = "commands"
-    """Source of the sentences: home-automation commands (166 words), or stories (3,500 words)."""
+    """Sentences: home-automation commands (a vocabulary of 166 words), or stories (3,500 words)."""
     num_train: int = Field(default=3000, ge=20)
     """Number of training utterances."""
     num_valid: int = Field(default=300, ge=1)

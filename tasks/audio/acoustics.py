@@ -81,7 +81,7 @@ class Room:
     snr: float
     """Signal-to-noise ratio in dB."""
     start: float
-    """Where the noise segment starts, as a share of the possible starts."""
+    """Start of the noise segment, as a share of the possible starts."""
 
     def __call__(self, samples: Tensor) -> Tensor:
         """Add echo and noise to ``samples`` (S,). Raises ``TaskError`` if a file is broken."""

@@ -62,8 +62,8 @@ def spec_augment(
 ) -> Tensor:
     """Draw the masks of a batch: boolean, (B, T, F), true where features are hidden, false in padding.
 
-    The features themselves stay as they are: the model applies the masks after normalization, so that masked
-    utterances are normalized in training as whole ones are in use.
+    The features themselves stay as they are: the model applies the masks after normalization, which they must
+    not affect.
 
     Args:
         num_frames: The length of each utterance.

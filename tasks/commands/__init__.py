@@ -1,1 +1,1 @@
-"""The work of each command, once its options are parsed; what it imports takes seconds."""
+"""Implementations of commands, which take seconds to import."""

@@ -1,1 +1,1 @@
-"""Forms in which people keep corpora of their own: one file for each."""
+"""Formats in which custom corpora are listed, one file each."""

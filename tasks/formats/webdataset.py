@@ -30,7 +30,7 @@ _AUDIO = re.compile(
 """Suffixes of audio, after the key, including some that libsndfile cannot read and that are reported."""
 
 _LONGEST_TEXT = 2**20
-"""Bytes."""
+"""Maximum size of a text in bytes."""
 
 Sample = dict[str, Member]
 """The members of one key by their suffixes."""

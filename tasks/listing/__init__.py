@@ -1,1 +1,1 @@
-"""From a corpus's own listing to a manifest folder."""
+"""Conversion of a corpus's own listing to a manifest folder."""

@@ -1,1 +1,1 @@
-"""Batches and tokens from a manifest folder."""
+"""Batches and tokens made from a manifest folder."""

@@ -36,7 +36,7 @@ class Load(Protocol):
 
 
 Condition = tuple[float, Room | None]
-"""How an utterance is read: its speed and its room."""
+"""Speed and room in which an utterance is read."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _pad(sequences: list[np.ndarray[Any, Any]]) -> Tensor:
 
 @dataclass(frozen=True)
 class Batching:
-    """How training batches are composed."""
+    """Composition of training batches."""
 
     seconds: float
     """Seconds of speech in a batch of one rank."""

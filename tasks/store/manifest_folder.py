@@ -120,7 +120,7 @@ class ManifestFolder:
 
 
 class _Copying:
-    """Manifests on their way into the copy. In memory stay a few bytes for each name and each audio file."""
+    """Copies manifests; memory holds only a few bytes for each name and each audio file."""
 
     def __init__(self, folder: Path, report: ProgressCallback) -> None:
         self._folder, self._report = folder, report

@@ -46,7 +46,7 @@ class Usable:
     utterances: Utterances
     """The usable ones."""
     unwritable: Utterances
-    """Those among them with symbols that are not tokens; the recognizer cannot get these symbols right."""
+    """The usable ones with symbols that are not tokens, which the recognizer cannot get right."""
     skipped: list[Skipped]
     """The others, in order, with the reason for each."""
     hints: tuple[str, ...]
