@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from importlib.metadata import entry_points
 from typing import Any
 
-from docs.generators.markdown import papers, prose
+from docs.generators.markdown import code, first_line, papers, prose, table
 from docs.generators.options import PREFIX, options_table
 from supernet.settings.names import GROUPS, PluginKind
 
@@ -23,6 +24,22 @@ def page(kind: PluginKind, title: str, introduction: str) -> str:
     """A page of all plug-ins of a kind, in Markdown."""
     sections = [_section(kind, name, kls) for name, kls in plugins(kind).items()]
     return f"# {title}\n\n{introduction}\n\n" + "".join(sections)
+
+
+def page_of_kinds(title: str, introduction: str, leave: Collection[PluginKind]) -> str:
+    """A page of the plug-ins of all kinds but some, without their options."""
+    parts = [f"# {title}\n\n{introduction}\n\n"]
+    for kind in (kind for kind in GROUPS if kind not in leave):
+        parts.append(f"## {GROUPS[kind].rpartition('.')[2].capitalize()}\n\n")
+        parts.append(f"Entry points: `{GROUPS[kind]}`.\n\n")
+        found = plugins(kind).items()
+        parts.append(
+            table(
+                ("name", "description", "code"),
+                ((code(n), first_line(k.__doc__), code(k.__module__)) for n, k in found),
+            )
+        )
+    return "".join(parts)
 
 
 def _section(kind: PluginKind, name: str, kls: Any) -> str:

@@ -41,7 +41,19 @@ PUBLIC = {
         "supernet.task:BatchReader",
         "supernet.task:Skipped",
     ),
-    "Units": ("supernet.units:UnitTable", "supernet.units:Unit", "supernet.units:Subnet"),
+    "Granularities": (
+        "supernet.granularity:Granularity",
+        "supernet.network.granularities:ByModule",
+        "supernet.network.branches:Branches",
+        "supernet.network.branches:Branch",
+        "supernet.network.walk:Walk",
+    ),
+    "Units": (
+        "supernet.units:UnitTable",
+        "supernet.units:Unit",
+        "supernet.units:Module",
+        "supernet.units:Subnet",
+    ),
     "Errors": ("supernet.errors:UserError", "supernet.errors:ArgumentError"),
 }
 """By heading, the objects of the public API."""

@@ -19,12 +19,17 @@ METHODS = """\
 A method is a way to train a supernet: `supernet train --method NAME`. [Methods](../methods.md) has the
 equations, and what differs from the papers. [Write a method](../how-to/write-a-method.md) adds one."""
 
+OTHERS = """\
+Everything else that a package can add, and what comes with the project: [tasks](../how-to/write-a-task.md)
+turn corpora into batches, [granularities](../how-to/write-a-granularity.md) say what a unit is."""
+
 PAGES = {
     "settings": settings.page(),
     "presets": presets.page(),
     "commands": commands.page(),
     "strategies": plugins.page("strategy", "Strategies", STRATEGIES),
     "methods": plugins.page("method", "Methods of training", METHODS),
+    "plug-ins": plugins.page_of_kinds("Other plug-ins", OTHERS, leave=("strategy", "method")),
     "run-files": run_files.page(),
     "python": python_api.page(),
 }
