@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,8 @@ def main_guard(
     """Turn what a user can cause into one clear line and exit status 2, and Ctrl-C into a sentence that says
     what is ``kept``. ``elsewhere`` says what to do where the command may not write.
     """
+    # ExecuTorch brings it; every command would begin with its line about operators that nothing here uses.
+    logging.getLogger("torchao").setLevel(logging.ERROR)
     try:
         yield
     except KeyboardInterrupt as e:

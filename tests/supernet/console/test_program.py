@@ -20,7 +20,7 @@ from supernet.console.parser import Parser, parse, whole
 from supernet.export.__main__ import FORMATS as NAMES
 from supernet.recognition import transcript_formats
 from supernet.train import main as train
-from tests.supernet.processes import REPOSITORY, environment
+from tests.supernet.processes import REPOSITORY, environment, run
 
 COMMANDS = sorted(entry.name for entry in entry_points(group=GROUP))
 MODULES = {entry.name: entry.value.partition(":")[0] for entry in entry_points(group=GROUP)}
@@ -257,3 +257,9 @@ def test_threads_that_were_set_hold_beside_the_environments(monkeypatch: pytest.
     with with_threads(config.train.num_threads):
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == before
+
+
+def test_a_command_writes_nothing_but_its_own_lines_with_executorch_installed(tmp_path: Path) -> None:
+    pytest.importorskip("torchao", reason="comes with the executorch extra")
+    _, err = run("supernet.train", "--settings", "train.", cwd=tmp_path)
+    assert err == ""
