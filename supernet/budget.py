@@ -1,10 +1,10 @@
-"""What a subnet may cost, and what units cost. Plain data: a strategy reads it, no torch here."""
+"""The cost of units, and limits on the cost of subnets. Plain data, no torch here."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -93,6 +93,19 @@ class Budget:
                 kept = added
         return tuple(kept)
 
+    def fill_by_worth(self, importance: Sequence[float], start: Kept | None = None) -> Kept:
+        """Add to ``start`` the units of the highest importance per price, each one that still fits.
+
+        A unit's importance counts from that of the least important one. For a size, the most important units
+        are added; among equals, the earlier ones.
+        """
+        least = min(importance)
+        worth = [
+            value if self.counts_units else (value - least) / max(price, 1e-12)
+            for value, price in zip(importance, self.prices.units, strict=True)
+        ]
+        return self.fill(sorted(range(len(worth)), key=lambda unit: (-worth[unit], unit)), start)
+
     def addable(self, kept: Kept) -> list[int]:
         """The dropped units that still fit beside ``kept``, one of them at a time."""
         return [i for i, keep in enumerate(kept) if not keep and self.fits(toggled(kept, i))]
@@ -147,6 +160,11 @@ class Wish:
         name = f"{number:g}" if quantity == "units" and unit == "" else text
         return cls(name, quantity, number / 100 if unit == "%" else number * SCALES[unit], unit == "%")  # type: ignore[arg-type]
 
+    @property
+    def is_size(self) -> bool:
+        """Whether this is a plain number of units."""
+        return self.quantity == "units" and not self.is_share
+
     def priced(self, prices: Prices) -> Budget:
         """The budget, where some subnet meets it. Raises ``BudgetError`` with the cheapest possible."""
         limit = self.amount * prices.full if self.is_share else self.amount
@@ -173,6 +191,38 @@ class Wish:
         # As much as `shown` may round away: what it writes is enough.
         margin = 0.000005 if prices.quantity == "latency" else 0.0005 * prices.cheapest
         return f"{self.quantity}={shown(prices.quantity, prices.cheapest + margin).replace(' ', '')}"
+
+
+def budgets_problem(texts: Sequence[str]) -> str | None:
+    """Why ``texts`` cannot be the budgets of one training, in words for the user; None where they can."""
+    wishes = []
+    for text in texts:
+        try:
+            wishes.append(Wish.parse(text))
+        except BudgetError as e:
+            return str(e).rstrip(".")
+    if len({(wish.quantity, wish.is_share) for wish in wishes}) != 1:
+        return (
+            "`budgets` must limit one quantity, all by amounts or all by shares of the full net, such as "
+            f"macs=50%,75%,100%, but are {', '.join(texts) or 'empty'} instead"
+        )
+    if len({wish.amount for wish in wishes}) < len(wishes):
+        return f"`budgets` must differ from each other, but are {', '.join(texts)} instead"
+    return None
+
+
+def parse_budgets(text: str) -> list[str]:
+    """The budgets that ``macs=50%,75%,macs=100%`` lists: a quantity holds until the next one."""
+    found, quantity = list[str](), ""
+    for part in (part.strip() for part in text.split(",") if part.strip()):
+        quantity, amount = part.split("=", 1) if "=" in part else (quantity, part)
+        found.append(f"{quantity}={amount}" if quantity else amount)
+    return found
+
+
+def budget_label(name: str) -> str:
+    """A budget in a sentence: ``6 units``, or ``macs=50%``."""
+    return f"{name} units" if name.isdecimal() else name
 
 
 def _fits_quantity(quantity: str, unit: str) -> bool:

@@ -8,9 +8,10 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from supernet.audio.features import InputName
+from supernet.budget import Wish, budgets_problem
 from supernet.settings.plugins import find_plugin
 from supernet.units import MODULES, LayerType, Module, Unit, UnitTable
 
@@ -19,6 +20,8 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 KINDS = {"self_attn": "attention", "conv": "convolution"}
 """The kinds of modules that are not feed-forwards."""
+NUM_LAYERS = 12
+"""The depth where neither a setting nor sizes say it."""
 DEVICE_NAME = r"cpu|cuda(:\d+)?"
 
 
@@ -48,39 +51,39 @@ class ModelConfig(Section):
     2407.18930.
     """
     num_layers: Positive | None = None
-    """Number of encoder layers of the supernet. None: as many as the largest size needs."""
+    """Encoder layers of the supernet. None: as many as the largest size asks for."""
     dim: Annotated[int, Field(ge=8)] = 96
-    """Model dimension; even and a multiple of `model.num_heads`."""
+    """Width of the stream; even and a multiple of `model.num_heads`."""
     num_heads: Positive = 4
-    """Number of attention heads."""
+    """Attention heads."""
     ffn_dim: Annotated[int, Field(ge=8)] = 384
-    """Inner dimension of the feed-forward modules."""
+    """Inner width of the feed-forward modules."""
     kernel: Annotated[int, Field(ge=1)] = 15
-    """Kernel size of the depthwise convolution in frames; odd."""
+    """Frames that the depthwise convolution sees; odd."""
     convolution_bias: bool = False
     """Whether the convolutions of a Conformer layer have biases."""
     positions: Literal["relative", "sinusoidal", "none"] = "relative"
-    """Position encoding of the attention: relative (arXiv 1901.02860), added sinusoids, or none."""
+    """How attention knows where a frame is: relative (arXiv 1901.02860), added sinusoids, or not at all."""
     max_frames: Annotated[int, Field(ge=256, le=100_000)] = 3000
-    """Maximum length of an input in frames after the frontend (25 per second)."""
+    """The longest input after subsampling (25 a second)."""
     dropout: Probability = 0.0
-    """Dropout of the outputs of the frontend and of every residual branch."""
+    """Dropout of the frontend's output and of every branch's."""
     ffn_dropout: Probability = 0.0
-    """Dropout inside the feed-forward modules; on a CPU it takes as long as their matrix products."""
+    """Inside the feed-forward; on a CPU its random numbers cost as much as the layer's products."""
     attention_dropout: Probability = 0.0
-    """Dropout of the attention weights; must be 0 with relative positions, where fairseq2 has none."""
+    """Not with relative positions: fairseq2's relative attention has none."""
     frontend_channels: Positive = 16
-    """Channels of the frontend's two convolutions; few, because no subnet can drop them."""
+    """Channels of the two convolutions; kept narrow, because no subnet can drop them."""
     start_scale: Annotated[float, Field(gt=0, le=1)] = 0.3
-    """Factor on the initial output projection of every residual branch."""
+    """Factor on every branch's output projection at the start."""
     heads: Literal["shared", "per-size"] = "shared"
     """One CTC head for all sizes, or one for each."""
     intermediate: tuple[Positive, ...] | None = None
-    """Layers (1 is the first) with an intermediate CTC loss. None: after each quarter of the depth."""
+    """Layers (1 is the first) that intermediate CTC reads. None: after each quarter of the depth."""
     self_conditioning: bool = False
     """Feed the posteriors of the intermediate layers back into the stream (arXiv 2104.02724)."""
     init: str | None = None
-    """Network to start from: the folder of a finished run or of a cut model, or a pretrained fairseq2
+    """Begin as another network: the folder of a finished run or of a cut model, or a pretrained fairseq2
     wav2vec 2.0 encoder that reads samples (the name of an asset card, a card's YAML file, or a folder of
     fairseq2's checkpoints). It decides dimensions and layers.
     """
@@ -89,8 +92,8 @@ class ModelConfig(Section):
     wav2vec2: dict[str, Any] | None = None
     """The encoder's configuration in fairseq2's words; filled in from `model.init`."""
     freeze_frontend_steps: Annotated[int, Field(ge=0)] | None = None
-    """Number of updates during which the frontend of `model.init` stays frozen. None: the whole run if it
-    reads samples, else none.
+    """Updates for which the frontend of `model.init` stays as it is. None: the whole run where it reads
+    samples, else none.
     """
 
     @model_validator(mode="after")
@@ -151,31 +154,31 @@ class ModelConfig(Section):
 
 
 class PassesConfig(Section):
-    """The passes of a training step, and the weights of their losses."""
+    """Which passes a step runs, and how much each counts."""
 
     sharing: Literal["rows", "batch"] = "rows"
     """``rows``: each utterance of a batch runs one size. ``batch``: every size runs on the whole batch
     (arXiv 2407.18930).
     """
-    shares: dict[int, float] | None = None
-    """With ``rows``: the share of the utterances of each size in joint training. None: 0.6 for the
-    smallest, 0.3 for the largest, the rest for the sizes in between.
+    shares: dict[Annotated[str, BeforeValidator(str)], float] | None = None
+    """With ``rows``: the share of the utterances for each size or budget in joint training. None: 0.6 for the
+    smallest, 0.3 for the largest, the rest for those between.
     """
     smallest_first: Fraction = 0.75
     """Share of the updates after score learning in which the smallest size trains alone. It is cheap, and the
-    larger sizes, which contain it, start from what it has learned.
+    larger sizes, which hold all of it, begin with what it has learned.
     """
     gated_share: Fraction = 0.5
-    """With ``rows``: the share of the utterances in the gated pass of score learning."""
+    """With ``rows``: the share of the utterances that run gated while scores are learned."""
     small_weight: Annotated[float, Field(gt=0)] = 1.0
-    """Loss weight of every pass other than the full net's."""
+    """Loss weight of every pass but the full net's."""
     intermediate_weight: Fraction = 0.5
-    """Weight of the intermediate losses in the loss of a pass (arXiv 2102.03216)."""
+    """Share of the intermediate layers in a pass's loss (arXiv 2102.03216)."""
     intermediate_on: Literal["every-pass", "full"] = "every-pass"
-    """Passes with intermediate losses: all of them, or only the largest of a step (``full``)."""
+    """``full``: only in the largest pass of a step."""
     layer_drop: Probability = 0.1
-    """Stochastic depth in joint training: the probability that an utterance skips a unit outside the smallest
-    subnet, in the full net's pass.
+    """Stochastic depth in joint training: only units outside the smallest subnet, only in the full net's
+    pass.
     """
 
 
@@ -192,11 +195,11 @@ class TrainConfig(Section):
         (1.0, 0.01),
     )
     """Learning-rate factor over the run, linear between (share of the steps, factor) points. It rises over
-    half of the run, as in 1cycle (arXiv 1708.07120): if so high a rate is reached early, a CTC net
-    may never leave the blank plateau.
+    half of the run, as in 1cycle (arXiv 1708.07120): at a rate this high a CTC net that has heard little yet
+    may never begin to write.
     """
     scores_lr: Annotated[float, Field(gt=0)] | None = None
-    """Peak learning rate of the scores; raised to what the method needs. None: that, or 0.03."""
+    """Rate of the scores, times the schedule's factor; at least what a method needs. None: that, or 0.03."""
     scores_weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay of the scores."""
     betas: tuple[Probability, Probability] = (0.9, 0.98)
@@ -204,21 +207,21 @@ class TrainConfig(Section):
     eps: Annotated[float, Field(gt=0)] = 1e-8
     """AdamW's addend to the denominator."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    """Weight decay of matrices; biases and norms have none, scores have their own."""
+    """Of matrices; biases and norms have none, and scores their own."""
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 5.0
-    """Maximum norm of the gradient; larger ones are scaled down. None: no limit."""
+    """Norm to which larger gradients are scaled down. None: never."""
     accumulate: Positive = 1
-    """Number of batches per update (gradient accumulation)."""
+    """Batches per update."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Autocast on a GPU; a CPU always runs float32."""
     publish_every: Positive = 50
-    """Number of updates between two log entries of metrics and scores."""
+    """Updates between two entries of metrics and scores."""
     validate_every: Positive = 250
-    """Number of updates between two validations; a multiple of `train.publish_every`."""
+    """Updates between two validations; a multiple of `train.publish_every`."""
     checkpoint_every: Positive = 250
-    """Number of updates between two checkpoints; a multiple of `train.publish_every`."""
+    """Updates between two checkpoints; a multiple of `train.publish_every`."""
     num_threads: Positive | None = None
-    """Number of CPU threads of this process. None: all cores, shared among the local processes."""
+    """CPU threads of this process. None: all cores, shared among the local processes."""
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
@@ -244,19 +247,23 @@ class Config(Section):
     method: Named = Named(name="simple-top-k")
     """How the supernet is trained: the name of a method, whose options follow."""
     granularity: str = "layer"
-    """The kind of unit that sizes count: the name of a granularity, such as `layer`, or `module` for one
-    residual branch of a layer.
+    """What a unit is, which sizes count: the name of a granularity, such as `layer`, or `module` for a
+    residual branch of one.
     """
     sizes: tuple[Positive, ...] = (6, 9, 12)
-    """Number of units of each subnet; the largest is the supernet unless `model.num_layers` is larger."""
+    """Units of each subnet; the largest is the supernet unless `model.num_layers` says more."""
+    budgets: tuple[str, ...] | None = None
+    """Costs of the subnets instead of `sizes`, such as [macs=50%, macs=100%]: units, params, macs or latency.
+    `model.num_layers` is the depth, by default 12.
+    """
     seed: int = 0
-    """Random seed."""
+    """Seed of everything that is drawn."""
     device: str | None = None
-    """``cpu``, ``cuda`` or ``cuda:1``; a run can be continued on any. None: a GPU if there is one."""
+    """``cpu``, ``cuda``, ``cuda:1``. None: a GPU if there is one. A run goes on, and is read, on any."""
     model: ModelConfig = ModelConfig()
     """The network."""
     passes: PassesConfig = PassesConfig()
-    """The passes of a training step."""
+    """What a step runs."""
     train: TrainConfig = TrainConfig()
     """The optimization."""
 
@@ -273,23 +280,53 @@ class Config(Section):
         find_plugin("granularity", granularity)
         return granularity
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_sizes(cls, data: Any) -> Any:
+        """Budgets stand for sizes; those that are plain numbers of units are sizes."""
+        budgets = data.get("budgets") if isinstance(data, dict) else None
+        if not isinstance(budgets, (list, tuple)) or data.get("sizes"):
+            return data
+        if all(isinstance(text, str) for text in budgets) and budgets_problem(budgets) is None:
+            wishes = [Wish.parse(text) for text in budgets]
+            if wishes[0].is_size:
+                return {**data, "sizes": [round(wish.amount) for wish in wishes], "budgets": None}
+        return {**data, "sizes": ()}
+
+    @field_validator("budgets")
+    @classmethod
+    def _without_spaces(cls, budgets: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """Their names are those of files."""
+        return None if budgets is None else tuple("".join(text.split()) for text in budgets)
+
     @field_validator("sizes")
     @classmethod
     def _check_sizes(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        if not sizes:
-            raise ValueError("`sizes` must name at least one size, but is empty instead")
         if len(set(sizes)) < len(sizes):
             raise ValueError(f"`sizes` must differ from each other, but are {list(sizes)} instead")
         return sizes
 
     @model_validator(mode="after")
     def _check(self) -> Config:
-        if problems := [*self._size_problems(), *self._share_problems()]:
+        if problems := self._budget_problems() or [*self._size_problems(), *self._share_problems()]:
             raise ValueError("; ".join(problems))
         return self
 
+    def _budget_problems(self) -> list[str]:
+        if self.budgets is None:
+            return [] if self.sizes else ["`sizes` must name at least one size, but is empty instead"]
+        if self.sizes:
+            return ["`sizes` and `budgets` exclude each other, but both are given"]
+        if problem := budgets_problem(self.budgets):
+            return [problem]
+        if self.model.heads != "shared":
+            return ["`model.heads` must be 'shared' with `budgets`, but is 'per-size' instead"]
+        return []
+
     def _size_problems(self) -> list[str]:
         per_layer = self.units_per_layer
+        if not self.sizes:
+            return []
         if self.model.num_layers is not None and max(self.sizes) > self.model.num_layers * per_layer:
             return [
                 f"`sizes` must be at most {self.model.num_layers * per_layer}, the {self.granularity}s of "
@@ -304,10 +341,27 @@ class Config(Section):
 
     def _share_problems(self) -> list[str]:
         shares = self.passes.shares
-        if shares is None or set(shares) == set(self.sizes):
+        if shares is None or set(shares) == set(self.names):
             return []
-        sizes = sorted(self.sizes)
-        return [f"`passes.shares` must name the sizes {sizes}, but names {sorted(shares)} instead"]
+        kind, wanted = "sizes" if self.sizes else "budgets", ", ".join(self.names)
+        named = ", ".join(sorted(shares, key=lambda name: (len(name), name)))
+        return [f"`passes.shares` must name the {kind} [{wanted}], but names [{named}] instead"]
+
+    @property
+    def wishes(self) -> tuple[Wish, ...]:
+        """The budgets of the subnets, the smallest first; a size is one of so many units."""
+        found = map(Wish.parse, map(str, self.sizes) if self.budgets is None else self.budgets)
+        return tuple(sorted(found, key=lambda wish: wish.amount))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the budgets, the smallest first: ``6``, or ``macs=50%``."""
+        return tuple(wish.name for wish in self.wishes)
+
+    def only(self, name: str) -> Config:
+        """The same run for one of its budgets."""
+        changes = {"sizes": (int(name),)} if self.budgets is None else {"budgets": (name,)}
+        return self.model_copy(update=changes)
 
     def _units(self, layer: int) -> Sequence[Unit]:
         granularity = find_plugin("granularity", self.granularity)()
@@ -320,7 +374,8 @@ class Config(Section):
     @property
     def num_layers(self) -> int:
         """Layers of the supernet."""
-        return self.model.num_layers or max(self.sizes) // self.units_per_layer
+        asked = max(self.sizes) // self.units_per_layer if self.sizes else NUM_LAYERS
+        return self.model.num_layers or asked
 
     @property
     def table(self) -> UnitTable:

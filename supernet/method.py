@@ -12,18 +12,22 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel
 from torch import Tensor
 
+from supernet.budget import Budget, Prices, Quantity
 from supernet.config import Config
 from supernet.plan import Plan
 from supernet.scorer import Context, Scorer, Scores
 from supernet.units import Kept, UnitTable
 
-Subnets = Mapping[int, Kept]
-"""The chosen subnet of every size."""
+Subnets = Mapping[str, Kept]
+"""The chosen subnet of every budget, by its name, the smallest first."""
+
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Phase(ABC):
     name: ClassVar[str]
     num_steps: int
     chooses: ClassVar[bool] = False
-    """Whether this phase needs the subnets of all sizes: they are chosen when the first such phase starts."""
+    """Whether this phase needs the chosen subnets: they are chosen when the first such phase starts."""
     travel: ClassVar[float | None] = None
     """How far a score can go while the phase lasts, whether it has ten steps or ten thousand: sets their
     rate. None: the rate does not depend on the number of steps.
@@ -104,8 +108,9 @@ class Phase(ABC):
         """
 
 
-class Method(ABC):
-    """How a supernet is trained. Found through the entry-point group ``supernet.methods``.
+class Method(ABC, Generic[OptionsT]):
+    """How a supernet is trained. Found through the entry-point group ``supernet.methods``; a subclass names
+    the class of its options: ``class Mine(Method[MyOptions])``.
 
     The engine asks once for the scorer and the phases, and for ``choose`` when a phase that ``chooses``
     starts; a method keeps no state of its own: what is learned lies in the scorer.
@@ -116,12 +121,31 @@ class Method(ABC):
     initial_score: ClassVar[float] = 0.0
     """Where the scores of the default scorer start."""
     separate_runs: ClassVar[bool] = False
-    """Whether each size is a run of its own (the yardstick) instead of a subnet of one."""
+    """Whether each budget is a run of its own (the yardstick) instead of a subnet of one."""
 
-    def __init__(self, options: Any, config: Config) -> None:
+    def __init__(
+        self, options: OptionsT, config: Config, prices: Mapping[Quantity, Prices] | None = None
+    ) -> None:
+        """
+        Args:
+            options: The settings ``method.*``.
+            config: The configuration of the run.
+            prices: The cost of each unit, by quantity, counted or measured when first asked for. None: units
+                are only counted, which is enough for sizes.
+        """
         self.options, self.config = options, config
         self.table = config.table
-        self.sizes = tuple(sorted(config.sizes))
+        self.prices = prices or {"units": Prices.counting(len(self.table))}
+
+    @cached_property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The limits on the subnets, the smallest first. Raises ``BudgetError`` where one cannot be met."""
+        return tuple(wish.priced(self.prices[wish.quantity]) for wish in self.config.wishes)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many units of average price each budget holds, for methods that count."""
+        return tuple(budget.typical_size for budget in self.budgets)
 
     @abstractmethod
     def phases(self) -> Sequence[Phase]:
@@ -142,14 +166,23 @@ class Method(ABC):
         """What is wrong with these options for this configuration, in words for the user."""
         return []
 
-    def choose(self, context: Context, size: int) -> Kept:
-        """The subnet of a size. Must not depend on what was chosen before, and draw no random numbers.
+    def choose(self, context: Context, budget: Budget) -> Kept:
+        """The subnet of a budget. Must not depend on what was chosen before, and draws no random numbers.
 
         Args:
             context: The network.
-            size: The number of units to keep.
+            budget: The limit, one of ``budgets``.
 
         Returns:
-            The units to keep: by default those of the highest importance, so that subnets are nested.
+            The units to keep: by default those of the highest importance per price, begun from the subnet of
+            the next smaller budget, so that subnets are nested.
         """
-        return self.table.top(context.scorer.importance().tolist(), size)
+        return self.nested(budget, context.scorer.importance().tolist())
+
+    def nested(self, budget: Budget, importance: Sequence[float]) -> Kept:
+        """The subnets of all budgets up to ``budget``, each filled by ``importance`` from the one before."""
+        kept: Kept | None = None
+        for one in (*(smaller for smaller in self.budgets if smaller.limit < budget.limit), budget):
+            kept = one.fill_by_worth(importance, kept)
+        assert kept is not None
+        return kept

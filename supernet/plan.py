@@ -28,8 +28,8 @@ Learning = Literal["everything", "weights", "scorer"]
 class Pass:
     """One run of (a subset of) the encoder over a share of the batch."""
 
-    size: int
-    """Whose loss this is: names the head that reads it."""
+    budget: str
+    """Whose loss this is, by the budget's name: names the head that reads it."""
     kept: Kept
     weight: float = 1.0
     share: float | None = None
@@ -42,7 +42,7 @@ class Pass:
 
     @property
     def name(self) -> str:
-        return f"{self.size}-gated" if self.gate is not None else str(self.size)
+        return self.budget if self.gate is None else f"{self.budget}-gated"
 
 
 @dataclass(frozen=True)

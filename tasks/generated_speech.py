@@ -96,7 +96,6 @@ class GeneratedSpeech(CorpusTask):
 
     name = "generated-speech"
     Options = GeneratedSpeechOptions
-    options: GeneratedSpeechOptions
 
     @property
     def path(self) -> Path:

@@ -175,7 +175,6 @@ COMMANDS = {
     "worth",
     "work",
     "compare_runner",
-    "trial_runner",
     "tune_runner",
 }
 """Files that write to a terminal; those of ``reporting``, and of a study's reports, print tables."""

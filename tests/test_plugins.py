@@ -51,8 +51,8 @@ def test_a_third_party_method_trains_on_a_third_party_task(path: dict[str, str],
     )
     found = Run(tmp_path / "run")
     assert {size: subnet.kept for size, subnet in found.subnets().items()} == {
-        2: ("layers.1", "layers.3"),
-        4: ("layers.0", "layers.1", "layers.2", "layers.3"),
+        "2": ("layers.1", "layers.3"),
+        "4": ("layers.0", "layers.1", "layers.2", "layers.3"),
     }
     assert found.results()["sizes"]["2"]["test"]["utterances"] == 8
     assert Tokens.load(found.tokens_file).symbols == ("<blk>", " ", "a", "b", "c")
@@ -127,7 +127,7 @@ def test_a_third_party_granularity_is_trained_cut_and_selected_from(
     scores = ("--method", "simple-top-k", "--granularity", "halves", "--set", "model.num_layers=2")
     run("supernet.train", *options(*scores, "--sizes", "5,12", "--out", "run"), cwd=tmp_path, extra=path)
     found = Run(tmp_path / "run")
-    subnet = found.subnets()[5]
+    subnet = found.subnets()["5"]
     assert subnet.granularity == "halves"
     assert len(subnet.kept) == 5
     run("supernet.cut", "run", "--size", "5", "--out", "small", cwd=tmp_path, extra=path)

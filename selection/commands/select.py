@@ -88,14 +88,14 @@ def _say_what_next(run: Run, comparison: Comparison) -> None:
 
 
 def _request(
-    args: argparse.Namespace, sizes: Sequence[int], settings: Mapping[str, Any], problems: list[str]
+    args: argparse.Namespace, sizes: Sequence[str], settings: Mapping[str, Any], problems: list[str]
 ) -> SelectionRequest:
     """The options, checked; raises ``ConfigError`` with everything that is wrong."""
     names = plugin_names("strategy") if args.strategies is None else words(args.strategies)
     strategies = _strategies(names, settings, problems)
     texts = [] if args.sizes is None else words(args.sizes)
     if args.sizes is None and not args.budget:
-        texts = [str(size) for size in sizes]
+        texts = list(sizes)
     asked = [*wishes(texts, "--sizes", problems), *wishes(args.budget, "--budget", problems)]
     if problems:
         raise ConfigError(problems)

@@ -11,10 +11,10 @@ from selection.comparing.judge import Candidate, Judge
 from selection.comparing.measured_latency import sums_and_wholes
 from selection.comparing.session import Session
 from selection.evidence import Measure
-from selection.measuring.costs import machine
 from selection.strategies.gradient import taylor
 from selection.strategies.leave_one_out import LeaveOneOut
 from supernet.budget import Budget, Prices, Quantity
+from supernet.network.prices import machine
 
 ALWAYS: tuple[Quantity, ...] = ("units", "params", "macs")
 """Quantities that are counted for every choice; latency is measured only where a budget asks for it."""

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selection.comparing.measured_latency import WholeTimer
-from selection.measuring.costs import latency, machine, multiply_accumulates, parameters
 from selection.measuring.evidence_store import EvidenceStore
 from selection.measuring.measured_evidence import MeasuredEvidence
 from selection.measuring.oracle import Oracle, Sample, thinned
 from selection.strategy import Strategy
 from supernet.budget import SLACK, Budget, Prices, Quantity, Wish
 from supernet.network.costs import MACS_SECONDS
+from supernet.network.prices import latency, machine, multiply_accumulates, parameters
 from supernet.runs.checkpoint import Model, fingerprint
 from supernet.runs.run import Run
 from supernet.task import Batch, ProgressCallback, Task

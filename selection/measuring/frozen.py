@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,13 +95,13 @@ def learn_scores(
     return tuple(memory.context.scorer.importance().tolist())
 
 
-def _learning(recognizer: SupernetCTC, method: str, size: int, num_steps: int) -> Method:
+def _learning(recognizer: SupernetCTC, method: str, size: int, num_steps: int) -> Method[Any]:
     """The method, configured to spend all of its updates on score learning for one size."""
     config, num_units = recognizer.config, len(recognizer.table)
     if not 1 <= size < num_units:
         raise ValueError(f"`size` must be from 1 to {num_units - 1}, but is {size} instead.")
     train = config.train.model_copy(update={"num_steps": num_steps})
-    config = config.model_copy(update={"sizes": (size, num_units), "train": train})
+    config = config.model_copy(update={"sizes": (size, num_units), "budgets": None, "train": train})
     if method == "simple-top-k":
         return SimpleTopK(SimpleTopKOptions(score_learning=1.0), config)
     if method == "iterative-zero-out":
@@ -141,5 +142,5 @@ def _gated_loss(recognizer: SupernetCTC, batch: Batch, gated: Pass, context: Con
     lane = Lane(rows, gated.kept, Gates(gated.gate, gated.gate(context)))
     walk = recognizer.walk(batch, [lane], LaneWalk)
     lengths = batch.stream_lengths
-    log_probs_BSV = recognizer.read(walk.readings[0][FINAL], gated.size)
+    log_probs_BSV = recognizer.read(walk.readings[0][FINAL], int(gated.budget))
     return ctc_loss(log_probs_BSV, lengths, batch, rows).sum() / sum(lengths)

@@ -10,15 +10,15 @@ from optuna.trial import Trial
 
 from selection.comparing.compare import compare
 from selection.comparing.session import SelectionRequest, Session
-from selection.measuring.costs import multiply_accumulates
 from selection.study.contenders import Lineup, Training, seconds_a_step
 from selection.study.definition import CompareDefinition
-from selection.study.trial_runner import TrialRunner, train_exclusively
+from selection.study.work import TrialRunner, train_alone
 from supernet.budget import Wish
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.evaluation.score_sizes import score_sizes
 from supernet.network.costs import MACS_SECONDS
+from supernet.network.prices import multiply_accumulates
 from supernet.runs.checkpoint import load
 from supernet.runs.opening import open_model
 from supernet.runs.resolve import Resolved
@@ -56,7 +56,7 @@ class CompareRunner(TrialRunner):
         console.print(f"{training.name}  run {trial.number + 1}, {self.total} in all", highlight=False)
         run = self._run_of(training)
         resolved = self.definition.resolved(self.definition.ways[training.way], training.changes())
-        results = train_exclusively(resolved, run.folder)
+        results = train_alone(resolved, run.folder)
         rows = own_rows(run, results)
         if strategies := self._strategies(training):
             rows += chosen_rows(run, resolved, strategies)

@@ -1,4 +1,4 @@
-"""The contenders of a comparison, and the trainings that they need."""
+"""Who competes in a comparison, and which trainings that takes."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ from supernet.training.price import alone, price
 
 @dataclass(frozen=True)
 class Training:
-    """One run of a comparison."""
+    """One run."""
 
     way: str
-    """Name of a method or of a variant."""
+    """How: the name of a method or of a variant."""
     sizes: tuple[int, ...]
     steps: int
     seed: int
     is_alone: bool
-    """Whether its one size is trained alone."""
 
     @property
     def label(self) -> str:
-        """The way of training, with the size if it is trained alone."""
+        """The way, and the size where it is trained alone."""
         return f"{self.way} {self.sizes[0]}" if self.is_alone else self.way
 
     @property
     def name(self) -> str:
-        """Name of the run's folder."""
+        """Of the run's folder."""
         return f"{self.label.replace(' ', '-')}-{self.steps}-seed{self.seed}"
 
     def changes(self) -> Data:
-        """The settings in which it differs from other trainings of the same way."""
+        """What makes it differ from other trainings of the same way."""
         return {
             "sizes": list(self.sizes),
             "seed": self.seed,
@@ -44,7 +43,7 @@ class Training:
 
 
 class Lineup:
-    """All contenders, and the training that each one needs for a regime, size and seed."""
+    """All contenders, and the training that each needs for a regime, size and seed."""
 
     def __init__(self, definition: CompareDefinition) -> None:
         self.definition = definition
@@ -59,13 +58,13 @@ class Lineup:
         }
 
     def training(self, regime: Regime, contender: Contender, size: int, seed: int) -> Training:
-        """The training that produces the contender's net of ``size``."""
+        """The run that gives ``contender`` its net of ``size``."""
         alone = self._ways[contender.way].method.separate_runs
         sizes = (size,) if alone else self.sizes
         return Training(contender.way, sizes, self._steps[regime, contender.way][size], seed, alone)
 
     def trainings(self) -> list[Training]:
-        """All trainings without repetitions, seed by seed, so that first results are available early."""
+        """All runs, each once; seed by seed, so that a first verdict is there early."""
         return list(dict.fromkeys(self._all()))
 
     def _all(self) -> Iterator[Training]:
@@ -79,21 +78,17 @@ class Lineup:
                 yield self.training(regime, contender, size, seed)
 
     def needed(self, regime: Regime) -> list[str]:
-        """Names of the runs that a regime needs, without repetitions."""
+        """The names of the runs of a regime, each once."""
         seeds = self.definition.seeds
         return list(dict.fromkeys(run.name for seed in seeds for run in self._needed(regime, seed)))
 
 
 def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, int]:
-    """The number of updates by size.
+    """By size, the updates of a way of training where the full net alone gets those of ``base``.
 
-    Args:
-        regime: ``updates``: the updates of ``base``. ``compute``: as many as fit the compute budget of the
-            full net trained alone for the updates of ``base``, counted in units run forward and backward by
-            a row (see ``supernet.training.price``) times the speech in a batch; sizes trained alone share
-            the budget. ``compute-each``: the same, with the whole budget for each size trained alone.
-        resolved: The way of training.
-        base: The training that sets the budget.
+    ``updates``: as many. ``compute``: as many as cost no more units run forward and backward by a row (see
+    ``supernet.training.price``), times the speech in a batch, than the full net's; where sizes are trained
+    alone, all of them together. ``compute-each``: the same, but each size alone for the whole of it.
     """
     sizes, full_steps = resolved.config.sizes, base.config.train.num_steps
     budget = full_steps * alone(base.config, max(sizes)) * seconds_a_step(base.config)
@@ -108,10 +103,10 @@ def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, in
 
 
 def seconds_a_step(config: Config) -> float:
-    """Seconds of speech per update; 1 for tasks that do not count it."""
+    """Speech that an update hears; 1 for tasks that do not count it."""
     return float(config.task.options.get("batch_seconds", 1.0)) * config.train.accumulate
 
 
 def whole_hundreds(steps: float) -> int:
-    """``steps`` rounded down to a multiple of 100, for readable tables; below 100, to an integer."""
+    """``steps`` rounded down, so that tables read well; fewer than a hundred as they are."""
     return int(steps // 100 * 100) or int(steps)

@@ -1,4 +1,4 @@
-"""The outcome of a comparison: error rates over seeds, differences with intervals, hypervolumes, costs.
+"""What a comparison says: error rates over seeds, differences with intervals, fronts, and costs.
 
 Shapes: R seeds, N test utterances.
 """
@@ -6,13 +6,14 @@ Shapes: R seeds, N test utterances.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 import numpy as np
+from optuna._hypervolume import compute_hypervolume
 
 from selection.study.compare_runner import TRAINING
 from selection.study.contenders import Lineup
@@ -23,12 +24,12 @@ from supernet.scoring.error_rates import Measure
 from supernet.scoring.statistics import Ints
 
 COST_MARGIN = 1.1
-"""MACs at the reference point of hypervolumes, as a multiple of those of the full net."""
+"""The reference point of hypervolumes lies at so many times the MACs of the full net."""
 
 
 @dataclass(frozen=True)
 class SizeResult:
-    """The nets of one contender and size, one per seed."""
+    """One contender's nets of one size, a seed each."""
 
     rates: tuple[float, ...]
     errors_RN: Ints
@@ -42,24 +43,22 @@ class SizeResult:
 
 @dataclass(frozen=True)
 class Gap:
-    """The difference between a contender and the yardstick."""
+    """How far a contender is behind another, which is the yardstick."""
 
     points: float
-    """Difference of the mean error rates, as a fraction; negative where the contender is better."""
+    """Difference of the mean error rates, as a fraction; below 0 it is ahead."""
     interval: tuple[float, float]
-    """Simultaneous 95 % confidence interval over seeds and utterances, for all contenders of the size
-    together; see ``simultaneous``.
-    """
+    """95 %, for all contenders of the size together, over seeds and utterances; see ``simultaneous``."""
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval excludes 0."""
+        """Whether the interval leaves out 0."""
         return self.interval[0] > 0 or self.interval[1] < 0
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of obtaining all sizes, as a mean over the seeds."""
+    """What it took to get all sizes, the mean over the seeds."""
 
     runs: int
     updates: float
@@ -71,23 +70,23 @@ class Cost:
 
 
 class RegimeOutcome:
-    """The outcome of one regime of a comparison whose runs are complete."""
+    """One regime of a finished comparison."""
 
     def __init__(self, lineup: Lineup, regime: Regime, trials: Mapping[str, Mapping[str, Any]]) -> None:
-        """``trials``: the notes of each run, by its name."""
+        """``trials``: what each run noted, by its name."""
         self.lineup, self.regime, self.trials = lineup, regime, trials
         self.seeds, self.sizes = lineup.definition.seeds, lineup.sizes
         self.against = lineup.definition.against
 
     @cached_property
     def results(self) -> dict[Contender, dict[int, SizeResult]]:
-        """Results by contender and size, the largest size first; ``ConfigError`` if test texts differ."""
+        """By contender and size, largest size first. Raises ``ConfigError``."""
         return {c: {s: self._result(c, s) for s in reversed(self.sizes)} for c in self.lineup.contenders}
 
     def found(
         self, contender: Contender, size: int, seed: int
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """The notes of the contender's run, and among them those of its net of ``size``."""
+        """What the run of ``contender`` noted, and of its net of ``size``."""
         notes = self.trials[self.lineup.training(self.regime, contender, size, seed).name]
         return notes, _row(notes, contender, size)
 
@@ -103,13 +102,13 @@ class RegimeOutcome:
 
     @property
     def measure(self) -> Measure:
-        """Whether error rates are of words or of characters."""
+        """What all error rates are of."""
         measure: Measure = next(iter(self.trials.values())).get("measure", "wer")
         return measure
 
     @cached_property
     def _words(self) -> Ints:
-        """Words (or characters) of each test utterance, which must be the same for all runs."""
+        """The words (or characters) of the test utterances, which have to be the same for all."""
         first, *others = self.lineup.needed(self.regime)
         words = self.trials[first]["words"]
         for name in others:
@@ -118,17 +117,16 @@ class RegimeOutcome:
         return np.array(words, np.int64)
 
     def best(self, size: int) -> Contender:
-        """The contender with the lowest mean error rate."""
         return min(self.results, key=lambda contender: self.results[contender][size].mean)
 
     def yardstick(self, size: int) -> Contender:
-        """The contender to compare with: the one that the study names, or the best."""
+        """Whom the others are compared with: the one that the study names, or the best."""
         named = [contender for contender in self.results if contender.name == self.against]
         return named[0] if named else self.best(size)
 
     @cached_property
     def gaps(self) -> dict[int, dict[Contender, Gap]]:
-        """The gap between every other contender and the yardstick, by size."""
+        """By size, how far every other contender is behind the yardstick."""
         return {size: self._gaps(size) for size in reversed(self.sizes)}
 
     def _gaps(self, size: int) -> dict[Contender, Gap]:
@@ -136,20 +134,20 @@ class RegimeOutcome:
         return gaps(results, self.yardstick(size), is_named=bool(self.against))
 
     def hypervolumes(self, contender: Contender) -> list[float]:
-        """For each seed, the hypervolume that the sizes dominate in the plane of MACs and error rates, as a
-        share of the rectangle up to the reference point.
-        """
+        """By seed, the share of the MACs and errors, up to the reference point, that the sizes dominate."""
         results = self.results[contender].values()
         full = max(result.macs for mine in self.results.values() for result in mine.values())
-        corner = COST_MARGIN, self.lineup.definition.reference_wer
-        return [
-            hypervolume([(result.macs / full, result.rates[i]) for result in results], corner)
-            / (corner[0] * corner[1])
-            for i in range(len(self.seeds))
-        ]
+        corner = np.array([COST_MARGIN, self.lineup.definition.reference_wer])
+        found = []
+        for i in range(len(self.seeds)):
+            points = np.array([[result.macs / full, result.rates[i]] for result in results])
+            inside = points[(points < corner).all(axis=1)]
+            volume = compute_hypervolume(inside, corner) if len(inside) else 0.0
+            found.append(float(volume / corner.prod()))
+        return found
 
     def cost(self, contender: Contender) -> Cost:
-        """The cost of all sizes, including the strategy's search."""
+        """What all sizes took, with the strategy's search in it."""
         by_seed = [self._cost(contender, seed) for seed in self.seeds]
         means = np.mean(by_seed, axis=0)
         return Cost(round(means[0]), *(float(mean) for mean in means[1:]))
@@ -197,23 +195,13 @@ def _gap(result: SizeResult, yardstick: SizeResult, half_width: float) -> Gap:
     return Gap(points, (points - half_width, points + half_width))
 
 
-def hypervolume(points: Iterable[tuple[float, float]], corner: tuple[float, float]) -> float:
-    """The area of the plane between any of ``points`` and ``corner``; lower is better in both coordinates."""
-    area, ceiling = 0.0, corner[1]
-    for x, y in sorted(points):
-        if x < corner[0] and y < ceiling:
-            area += (corner[0] - x) * (ceiling - y)
-            ceiling = y
-    return area
-
-
 def missing(lineup: Lineup, regime: Regime, trials: Mapping[str, Any]) -> list[str]:
-    """The runs of a regime that have not finished."""
+    """The runs of a regime that are not there yet."""
     return [name for name in lineup.needed(regime) if name not in trials]
 
 
 def notes_of(trials: Sequence[Any]) -> dict[str, Mapping[str, Any]]:
-    """The notes of completed trials, by the names of their runs."""
+    """What completed trials noted, by the names of their runs."""
     return {trial.params[TRAINING]: trial.user_attrs for trial in trials if "rows" in trial.user_attrs}
 
 

@@ -1,4 +1,4 @@
-"""The search space of a study: one dimension for each setting that is tuned."""
+"""The search space of a study: a dimension for each setting that is tuned."""
 
 from __future__ import annotations
 
@@ -22,20 +22,18 @@ Scalar = str | int | float | bool | None
 
 
 class Dimension(Section):
-    """The values of one setting: a range from ``low`` to ``high``, or ``choices``. A range holds integers if
-    its bounds and ``step`` are integers.
-    """
+    """The values of one setting: from ``low`` to ``high`` (whole numbers where both are), or ``choices``."""
 
     low: int | float | None = None
-    """Lower bound of the range, included."""
+    """The smallest value."""
     high: int | float | None = None
-    """Upper bound of the range, included."""
+    """The largest value."""
     log: bool = False
-    """Whether values are drawn from a logarithmic scale."""
+    """Whether values are spread over orders of magnitude."""
     step: int | float | None = None
-    """Step between neighboring values. None: 1 for integers, otherwise continuous."""
+    """Distance between two neighboring values. None: any value."""
     choices: tuple[Any, ...] | None = None
-    """The values, if they are not a range."""
+    """The values, where they are no range."""
 
     @model_validator(mode="after")
     def _check(self) -> Dimension:
@@ -45,7 +43,7 @@ class Dimension(Section):
         return self
 
     def problems(self, key: str) -> list[str]:
-        """Reasons for which Optuna rejects the dimension."""
+        """What Optuna does not accept about it."""
         try:
             self.distribution()
         except ValueError as e:
@@ -53,7 +51,6 @@ class Dimension(Section):
         return []
 
     def distribution(self) -> BaseDistribution:
-        """The dimension as Optuna's distribution. Raises ``ValueError`` if it is empty."""
         if self.choices is not None:
             return CategoricalDistribution([written(choice) for choice in self.choices])
         assert self.low is not None
@@ -67,22 +64,17 @@ class Dimension(Section):
         return all(isinstance(x, int) for x in (self.low, self.high, self.step) if x is not None)
 
     def extremes(self) -> list[Any]:
-        """Values to validate: if a setting accepts these, it accepts the whole dimension."""
+        """The values that show whether a setting takes all of them."""
         return [self.low, self.high] if self.choices is None else list(self.choices)
 
     def holds(self, value: Any) -> bool:
         """Whether ``value`` can be drawn."""
         if self.choices is not None:
             return value in self.choices
-        assert self.low is not None
-        assert self.high is not None
         try:
-            number = float(value)
+            return bool(self.distribution()._contains(float(value)))
         except (TypeError, ValueError):
             return False
-        step = self.step or (1 if self._is_whole else None)
-        steps = 0.0 if step is None else (number - self.low) / step
-        return self.low <= number <= self.high and abs(steps - round(steps)) < 1e-8
 
     def suggest(self, trial: Trial, key: str) -> Any:
         """The trial's value."""
@@ -96,22 +88,22 @@ class Dimension(Section):
 
 
 def written(value: Any) -> Scalar:
-    """A choice in a form that storages accept: lists and mappings as JSON."""
+    """A choice as a storage can keep it: lists and mappings as JSON."""
     return value if isinstance(value, str | int | float | bool | None) else json.dumps(value)
 
 
 def read(value: Scalar) -> Any:
-    """The inverse of ``written``: a string that begins like a JSON list or mapping is one."""
+    """What ``written`` wrote; a text is never a list or a mapping otherwise."""
     return json.loads(value) if isinstance(value, str) and value[:1] in ("[", "{") else value
 
 
 def setting_text(value: Any) -> str:
-    """The value of a setting as text."""
+    """A value as people read it."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def nested(values: Mapping[str, Any]) -> Data:
-    """Nested mappings from dotted keys."""
+    """Values by dotted keys as nested mappings."""
     data: Data = {}
     for key, value in values.items():
         for part in reversed(key.split(".")):

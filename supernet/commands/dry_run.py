@@ -10,6 +10,7 @@ import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.price import typical_scorer
 from supernet.training.schedule import Schedule
 from supernet.training.step import StepLosses, supernet_of
+from supernet.units import Kept
 
 MEASURED = 2
 """Steps of each phase, behind one that is not counted."""
@@ -45,8 +47,8 @@ _TOKENS_PER_SECOND = 10
 class Estimate:
     """What the run of one net would cost."""
 
-    sizes: tuple[tuple[int, int, int], ...]
-    """Units, parameters and MACs of each size."""
+    sizes: tuple[tuple[str, int, int], ...]
+    """Name, parameters and MACs of each size or budget."""
     seconds: float
     memory: int
     """The most bytes at once: of the GPU, or else of this process."""
@@ -58,8 +60,8 @@ def dry_run(resolved: Resolved, report: ProgressCallback) -> Fitted:
     num_tokens = _NUM_TOKENS if size is None else len(resolved.task.tokens())
     input = INPUTS[resolved.config.model.input]
     batch = _noise(_batch_seconds(resolved), size, num_tokens, input)
-    sizes = sorted(resolved.config.sizes)
-    runs = [resolved.with_sizes((one,)) for one in sizes] if resolved.method.separate_runs else [resolved]
+    resolved, names = resolved.priced(num_tokens), resolved.config.names
+    runs = [resolved.only(name) for name in names] if resolved.method.separate_runs else [resolved]
     estimates = [_estimate(run.config, run.method, batch, num_tokens, report) for run in runs]
     return _table(resolved, estimates, size, num_tokens)
 
@@ -86,14 +88,14 @@ def _noise(batch_seconds: float, size: tuple[int, float] | None, num_tokens: int
 
 
 def _estimate(
-    config: Config, method: Method, batch: Batch, num_tokens: int, report: ProgressCallback
+    config: Config, method: Method[Any], batch: Batch, num_tokens: int, report: ProgressCallback
 ) -> Estimate:
     device = chosen_device(config.device)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         net = supernet_of(method, num_tokens)
     schedule = Schedule(method, net, config.seed)
-    sizes = tuple(_size(net, schedule, size) for size in sorted(config.sizes))
+    sizes = tuple(_size(net, name, kept) for name, kept in schedule.subnets().items())
     with torch.no_grad():  # subnets that share neither all nor nothing of what they compute
         net.scorer.load_state_dict(typical_scorer(method).state_dict())
     net.to(device).train()
@@ -102,10 +104,9 @@ def _estimate(
     return Estimate(sizes, seconds, _peak(device))
 
 
-def _size(net: SupernetCTC, schedule: Schedule, size: int) -> tuple[int, int, int]:
+def _size(net: SupernetCTC, name: str, kept: Kept) -> tuple[str, int, int]:
     """Before training, which units a size will keep is not known: today's candidates stand for them."""
-    kept = schedule.subnets()[size]
-    return size, num_parameters(cut(net, net.table.subnet(kept))), macs(net, kept=kept)
+    return name, num_parameters(cut(net, net.table.subnet(kept))), macs(net, kept=kept)
 
 
 def _peak(device: torch.device) -> int:
@@ -180,9 +181,9 @@ def _table(
     table = Fitted("dry run: nothing is trained or written", CAPTION, boxed=True, header=False)
     table.add_column("what", left=True)
     table.add_column("how much", left=True, wraps=True)
-    for units, parameters, products in (one for estimate in estimates for one in estimate.sizes):
+    for name, parameters, products in (one for estimate in estimates for one in estimate.sizes):
         cost = f"{parameters / 1e6:.2f} M parameters, {products / 1e9:.2f} G MACs at {MACS_SECONDS:g} s"
-        table.add_row(f"size {units}", cost)
+        table.add_row(f"size {name}" if name.isdecimal() else name, cost)
     table.add_row("tokens", f"{num_tokens}" if size else f"unknown; {num_tokens} assumed")
     each = f" for each of {len(estimates)} nets" if len(estimates) > 1 else ""
     table.add_row("updates", f"{c.train.num_steps:,}{each}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import resource
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from supernet import engine
+from supernet.budget import parse_budgets
 from supernet.commands.advice import left_out, say_what_next, unlearned
 from supernet.commands.dry_run import dry_run
 from supernet.console.front import command, say_next
@@ -88,6 +90,8 @@ def layers(args: argparse.Namespace, problems: list[str]) -> list[Data]:
     options: Data = {}
     if args.sizes is not None:
         options["sizes"] = [_number(part) for part in args.sizes.split(",") if part.strip()]
+    if args.budget is not None:
+        options["budgets"] = parse_budgets(args.budget)
     for name in ("method", "granularity", "device"):
         if (value := getattr(args, name)) is not None:
             options[name] = value
@@ -120,19 +124,19 @@ def _number(text: str) -> int | str:
 def default_folder(resolved: Resolved) -> Path:
     c = resolved.config
     unit = "" if c.granularity == "layer" else f"-{c.granularity}"
-    sizes = "-".join(map(str, sorted(c.sizes)))
+    sizes = "-".join(name if i == 0 else name.rpartition("=")[2] for i, name in enumerate(c.names))
     return Path("runs") / f"{c.task.name}-{c.method.name}{unit}-{sizes}-seed{c.seed}"
 
 
 def train_all(resolved: Resolved, out: Path | None) -> Mapping[str, Any]:
-    """One run, or one run per size where the method trains sizes separately; the results of all sizes."""
-    sizes, folders = sorted(resolved.config.sizes), _folders(resolved, out)
+    """One run, or one run per budget where the method trains each separately; the results of all."""
+    names, folders = resolved.config.names, _folders(resolved, out)
     if len(folders) == 1:
         return train_one(resolved, folders[0])
     merged: dict[str, Any] = {}
     skipped = steps = 0
-    for size, folder in zip(sizes, folders, strict=True):
-        results = train_one(resolved.with_sizes((size,)), folder)
+    for name, folder in zip(names, folders, strict=True):
+        results = train_one(resolved.only(name), folder)
         merged.update(results["sizes"])
         skipped, steps = skipped + results.get("skipped_updates", 0), steps + results.get("steps", 0)
     return {
@@ -145,12 +149,12 @@ def train_all(resolved: Resolved, out: Path | None) -> Mapping[str, Any]:
 
 def _folders(resolved: Resolved, out: Path | None) -> list[Path]:
     """The folder of each run there will be."""
-    sizes = sorted(resolved.config.sizes)
-    if not resolved.method.separate_runs or len(sizes) == 1:
+    names = resolved.config.names
+    if not resolved.method.separate_runs or len(names) == 1:
         return [out or default_folder(resolved)]
     if out is not None:
-        return [out / str(size) for size in sizes]
-    return [default_folder(resolved.with_sizes((size,))) for size in sizes]
+        return [out / name for name in names]
+    return [default_folder(resolved.only(name)) for name in names]
 
 
 def train_one(resolved: Resolved, folder: Path, validated: Validated | None = None) -> Mapping[str, Any]:
@@ -183,6 +187,7 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
             run.save_skipped(task.skipped())
             if config.model.init_weights is not None and not run.is_begun:
                 console.print(said(str(config.model.init), tokens), highlight=False)
+        resolved = _priced(resolved, run, len(tokens))
         start = time.monotonic()
         follower = Follower(run, resolved, report, validated)
         try:
@@ -196,6 +201,17 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
         if not trained.is_main:
             return {"sizes": {}}
         return _finish(run, resolved, trained, tokens, time.monotonic() - start, report)
+
+
+def _priced(resolved: Resolved, run: Run, num_tokens: int) -> Resolved:
+    """The run with the costs of its units, which a training that is continued has had from the beginning."""
+    quantity = resolved.config.wishes[0].quantity
+    if quantity == "latency" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RunError("`budgets` in latency must be trained by one process, which measures it, but are not.")
+    resolved = resolved.priced(num_tokens, run.prices())
+    if quantity != "units" and is_main_process():
+        run.save_prices(resolved.method.prices[quantity])
+    return resolved
 
 
 def _refuse_more_steps(run: Run, num_steps: int) -> None:
@@ -219,11 +235,10 @@ def _finish(
     """Save the weights and subnets, score every size, write the page."""
     net = trained.model.eval()
     model = Model(net, tokens, resolved.task.train_lengths(tokens))
-    subnets = {size: net.table.subnet(kept) for size, kept in trained.schedule.subnets().items()}
+    subnets = {name: net.table.subnet(kept) for name, kept in trained.schedule.subnets().items()}
     save(model, run.model_stem)
     run.save_subnets(subnets)
-    by_label = {str(size): subnet for size, subnet in subnets.items()}
-    sizes = score_sizes(run, model, resolved.task, by_label, ["test"], report).sizes
+    sizes = score_sizes(run, model, resolved.task, subnets, ["test"], report).sizes
     skipped = resolved.task.skipped()
     results = {
         "sizes": sizes,
@@ -280,8 +295,7 @@ class Follower:
 
     def on_validated(self, step: int, measure: Measure, values: Mapping[str, object]) -> None:
         rates = {k: float(v) for k, v in values.items() if k.partition("/")[0] in COLUMN}  # type: ignore[arg-type]
-        mine = {int(k.partition("/")[2]): rate for k, rate in rates.items() if k.startswith(measure)}
-        shown = "  ".join(f"{size}: {rate:.1%}" for size, rate in sorted(mine.items()))
+        shown = "  ".join(f"{name}: {rates[f'{measure}/{name}']:.1%}" for name in self._config.names)
         remark(f"step {step:>6}   validation {measure.upper()}   {shown}")
         self._rates = f", validation {measure.upper()} {shown}"
         self._tell(step)

@@ -50,25 +50,23 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
 
 def add_corpus_option(parser: argparse.ArgumentParser) -> None:
     """``--set task.a=b``, for a run whose corpus lies elsewhere now."""
-    add_set_option(parser, "current place of the corpus, e.g. task.path=/data/speech", "task.a=b")
+    add_set_option(parser, "where the corpus is now, e.g. task.path=/data/speech", "task.a=b")
 
 
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     """``--beam`` and what a language model needs; greedy decoding where none is given."""
     group = parser.add_argument_group(f"beam search (needs {LM})")
-    group.add_argument("--beam", type=whole(), metavar="50", help="beam size: number of paths followed")
+    group.add_argument("--beam", type=whole(), metavar="50", help="paths followed at once")
     group.add_argument(
-        "--lm", type=Path, metavar="FILE", help="n-gram model over words, in ARPA or KenLM's binary format"
+        "--lm", type=Path, metavar="FILE", help="n-gram model over words: ARPA or KenLM's binary"
     )
     group.add_argument(
         "--lexicon",
         type=Path,
         metavar="FILE",
-        help="vocabulary, one word per line (default: that of the ARPA file)",
+        help="the words there are, one a line (default: the ARPA file's)",
     )
     group.add_argument(
-        "--lm-weight", type=number, metavar="1.0", help="weight of the language model (default 1)"
+        "--lm-weight", type=number, metavar="1.0", help="factor on the model's log-probabilities"
     )
-    group.add_argument(
-        "--word-score", type=number, metavar="0.0", help="score added for each word (default 0)"
-    )
+    group.add_argument("--word-score", type=number, metavar="0.0", help="added for each word")

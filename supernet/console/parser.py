@@ -71,7 +71,7 @@ class Parser(argparse.ArgumentParser):
             options["prog"] = program(name)
         options.setdefault("allow_abbrev", False)  # a typing error is none of another option's
         super().__init__(**options)
-        self.add_argument("--version", action=_Version, help="print the version and exit")
+        self.add_argument("--version", action=_Version, help="print the version, and end")
         self.add_argument(
             "--quiet",
             action="store_true",

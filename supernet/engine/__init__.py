@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from fairseq2.error import OperationalError
 from fairseq2.recipe.run import run as run_recipe
@@ -38,7 +39,7 @@ class Left(UserError):
 
 def train(
     config: Config,
-    method: Method,
+    method: Method[Any],
     task: Task,
     tokens: Tokens,
     folder: Path,

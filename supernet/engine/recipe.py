@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from fairseq2.composition import register_model_family
@@ -111,7 +112,7 @@ class SupernetRecipe(Recipe):
     def __init__(
         self,
         config: Config,
-        method: Method,
+        method: Method[Any],
         task: Task,
         tokens: Tokens,
         folder: Path,

@@ -45,7 +45,7 @@ class Observer(Protocol):
         """``losses`` are those of the passes since the last time."""
 
     def on_validated(self, step: int, measure: Measure, values: Mapping[str, object]) -> None:
-        """``values``: ``wer/SIZE`` and ``cer/SIZE``; the texts are judged by ``measure``."""
+        """``values``: ``wer/BUDGET`` and ``cer/BUDGET``; the texts are judged by ``measure``."""
 
 
 class SupernetUnit(TrainUnit[Batch]):
@@ -120,7 +120,7 @@ class SupernetUnit(TrainUnit[Batch]):
 
 
 class Validation(EvalUnit[Batch]):
-    """CTC loss and greedy errors of every size on the validation split, all sizes in one walk."""
+    """CTC loss and greedy errors of every subnet on the validation split, all of them in one walk."""
 
     def __init__(self, model: SupernetCTC, schedule: Schedule, tokens: Tokens, observer: Observer) -> None:
         self._model, self._schedule, self._tokens, self._observer = model, schedule, tokens, observer
@@ -129,10 +129,10 @@ class Validation(EvalUnit[Batch]):
     def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
         self._texts.clear()
         self._subnets = self._schedule.subnets()
-        for size in self._subnets:
-            metric_bag.add(f"ctc/{size}", Mean())
+        for name in self._subnets:
+            metric_bag.add(f"ctc/{name}", Mean())
             for measure in COLUMN:
-                metric_bag.add(f"{measure}/{size}", Mean())
+                metric_bag.add(f"{measure}/{name}", Mean())
 
     def set_train_step_nr(self, step_nr: int) -> None:
         self._step = step_nr
@@ -142,11 +142,11 @@ class Validation(EvalUnit[Batch]):
         for kept, log_probs_BSV, lengths, losses_B in self._model.score_all(batch, self._subnets.values()):
             texts = greedy(log_probs_BSV, lengths, self._tokens)
             errors, counts = count_errors(batch.texts, texts).sum(0), count_words(batch.texts).sum(0)
-            for size in (size for size, k in self._subnets.items() if k == kept):
-                metric_bag.get(f"ctc/{size}", Mean).update(losses_B.sum() / sum(lengths), weight=sum(lengths))
+            for name in (name for name, k in self._subnets.items() if k == kept):
+                metric_bag.get(f"ctc/{name}", Mean).update(losses_B.sum() / sum(lengths), weight=sum(lengths))
                 for measure, i in COLUMN.items():
                     rate = torch.tensor(errors[i] / counts[i])
-                    metric_bag.get(f"{measure}/{size}", Mean).update(rate, weight=int(counts[i]))
+                    metric_bag.get(f"{measure}/{name}", Mean).update(rate, weight=int(counts[i]))
 
     def process_metric_values(self, values: MutableMapping[str, object]) -> None:
         self._observer.on_validated(self._step, measure_of(self._texts), values)

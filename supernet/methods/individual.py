@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from supernet.budget import Budget
 from supernet.config import Config, Section
 from supernet.method import Method, Moment, Phase
 from supernet.plan import Pass, Plan
@@ -13,10 +14,10 @@ from supernet.units import Kept, Subnet
 
 class IndividualOptions(Section):
     kept: tuple[str, ...] | None = None
-    """Names of the units to train alone, such as a supernet's choice. None: the first ones."""
+    """Names of the units to train alone, such as what a supernet chose. None: the first ones."""
 
 
-class Individual(Method):
+class Individual(Method[IndividualOptions]):
     """One run per size; every step runs that size on the whole batch."""
 
     Options = IndividualOptions
@@ -28,19 +29,22 @@ class Individual(Method):
     def problems(self) -> list[str]:
         if self.options.kept is None:
             return []
-        if (count := len(set(self.options.kept))) != max(self.sizes):
-            return [f"`method.kept` must name {max(self.sizes)} units, the size, but names {count} instead"]
+        budget, count = self.budgets[-1], len(set(self.options.kept))
+        if budget.counts_units and count != budget.limit:
+            return [f"`method.kept` must name {budget.limit:g} units, the size, but names {count} instead"]
         try:
-            self._fixed()
+            kept = self._fixed(self.options.kept)
         except ValueError as e:
             return [str(e)]
-        return []
+        return [] if budget.fits(kept) else [f"`method.kept` must fit the budget {budget.name}, but does not"]
 
-    def choose(self, context: Context, size: int) -> Kept:
-        return self.table.first(size) if self.options.kept is None else self._fixed()
+    def choose(self, context: Context, budget: Budget) -> Kept:
+        if self.options.kept is None:
+            return budget.fill(range(len(self.table)))
+        return self._fixed(self.options.kept)
 
-    def _fixed(self) -> Kept:
-        return self.table.kept(Subnet(self.config.granularity, self.options.kept))
+    def _fixed(self, names: tuple[str, ...]) -> Kept:
+        return self.table.kept(Subnet(self.config.granularity, names))
 
 
 class Alone(Phase):
@@ -53,5 +57,5 @@ class Alone(Phase):
         self.num_steps, self._config = config.train.num_steps, config
 
     def plan(self, moment: Moment) -> Plan:
-        ((size, kept),) = moment.subnets.items()
-        return Plan((Pass(size, kept),))
+        ((name, kept),) = moment.subnets.items()
+        return Plan((Pass(name, kept),))

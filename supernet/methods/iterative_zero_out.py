@@ -31,16 +31,16 @@ iterations. In 20 updates Adam's steps are so long that noise decides which gate
 
 class IterativeZeroOutOptions(Section):
     score_learning: Fraction = 0.5
-    """Share of the updates spent on score learning."""
+    """Share of all updates that learn scores."""
     iterations: Annotated[int, Field(ge=1)] | None = None
-    """Number of iterations. None: one per layer to remove, fewer if they would be shorter than 40 updates."""
+    """None: one for every layer that goes, fewer where they would last less than 40 updates."""
     first_share: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Share of score learning spent on the first iteration (published: the longest). None: all are equal."""
+    """Share of the first iteration in score learning (published: the longest). None: all equal."""
     penalty_weight: Annotated[float, Field(ge=0)] = 5.0
-    """Weight of the sparsity penalty."""
+    """Factor on the sparsity penalty."""
 
 
-class IterativeZeroOut(Method):
+class IterativeZeroOut(Method[IterativeZeroOutOptions]):
     """Put out a few more units in each iteration until the smallest size is left, then train all sizes."""
 
     Options = IterativeZeroOutOptions

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from supernet.budget import Budget
 from supernet.config import Config, Probability, Section
 from supernet.method import Method, Moment, Phase
 from supernet.plan import Pass, Plan
@@ -15,10 +16,10 @@ from supernet.units import Kept
 
 class OnDemandOptions(Section):
     max_drop: Probability = 0.3
-    """Probability of skipping the last layer; it grows linearly with depth."""
+    """Stochastic depth grows linearly with depth to this probability at the last layer."""
 
 
-class OnDemand(Method):
+class OnDemand(Method[OnDemandOptions]):
     """Train the full net; its subnets are the first k units until a strategy says otherwise."""
 
     Options = OnDemandOptions
@@ -28,8 +29,9 @@ class OnDemand(Method):
         drop = tuple(self.options.max_drop * (unit.layer + 1) / depth for unit in self.table.units)
         return [FullNet(self.config, drop)]
 
-    def choose(self, context: Context, size: int) -> Kept:
-        return self.table.first(size)
+    def choose(self, context: Context, budget: Budget) -> Kept:
+        smaller = [self.choose(context, one) for one in self.budgets if one.limit < budget.limit]
+        return budget.fill(range(len(self.table)), smaller[-1] if smaller else None)
 
 
 class FullNet(Phase):
@@ -42,4 +44,4 @@ class FullNet(Phase):
         self.num_steps, self._config, self._drop = config.train.num_steps, config, drop
 
     def plan(self, moment: Moment) -> Plan:
-        return Plan((Pass(max(moment.subnets), moment.table.full, drop=self._drop),))
+        return Plan((Pass(list(moment.subnets)[-1], moment.table.full, drop=self._drop),))

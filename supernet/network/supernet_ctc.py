@@ -53,8 +53,8 @@ class StepLoss:
 class SupernetCTC(nn.Module):
     """A CTC recognizer whose encoder can run as any of its subnets.
 
-    ``scorer`` ranks the units; the buffers ``masks`` (sizes, U) and ``phase`` are the schedule's memory, kept
-    here because the engine saves models, not schedules.
+    ``scorer`` ranks the units; the buffers ``masks`` (budgets, U) and ``phase`` are the schedule's memory,
+    kept here because the engine saves models, not schedules.
     """
 
     masks: Tensor
@@ -83,17 +83,17 @@ class SupernetCTC(nn.Module):
         # First among the parameters, as the sum of their gradients' squares depends on their order.
         self.register_module("scorer", None)
         c, self.config, self.num_tokens = config.model, config, num_tokens
-        self.sizes = tuple(sorted(config.sizes))
         self.frontend = (
             Frontend(c.frontend_channels, c.dim, c.dropout) if c.wav2vec2 is None else Wav2Vec2Frontend(c)
         )
         self.encoder = Encoder(c, config.num_layers, config.table, subnet)
+        self.sizes = tuple(sorted(config.sizes)) or (len(self.table),)
         self.heads = nn.ModuleDict({name: nn.Linear(c.dim, num_tokens) for name in self._head_names()})
         self.conditioning = nn.Linear(num_tokens, c.dim) if c.self_conditioning else None
         self.scorer: Scorer = Scores(len(self.table)) if scorer is None else scorer()
         self.prices = prices or {"units": Prices.counting(len(self.table))}
         self.register_load_state_dict_pre_hook(_rename)  # type: ignore[no-untyped-call]
-        self.register_buffer("masks", torch.zeros(len(self.sizes), len(self.table), dtype=torch.uint8))
+        self.register_buffer("masks", torch.zeros(len(config.names), len(self.table), dtype=torch.uint8))
         self.register_buffer("phase", torch.tensor(-1))
         self.register_buffer("skipped_updates", torch.tensor(0))
         self.register_buffer("skipped_in_a_row", torch.tensor(0))
@@ -221,7 +221,10 @@ class SupernetCTC(nn.Module):
 
     def read(self, x_NSD: Tensor, size: int) -> Tensor:
         """Log-probabilities of a reading, at least in float32."""
-        logits_NSV = self.heads[self.head(size)](x_NSD)
+        return self._read(x_NSD, self.head(size))
+
+    def _read(self, x_NSD: Tensor, head: str) -> Tensor:
+        logits_NSV = self.heads[head](x_NSD)
         return F.log_softmax(logits_NSV.to(torch.promote_types(logits_NSV.dtype, torch.float32)), dim=-1)
 
     def _encode(self, x_BSD: Tensor, lengths: list[int], lanes: Sequence[Lane]) -> list[dict[int, Tensor]]:
@@ -244,10 +247,11 @@ class SupernetCTC(nn.Module):
         by_head: dict[str, list[tuple[_Term, Tensor]]] = {}
         for job, reading in zip(jobs, readings, strict=True):
             for term, x_NSD in _terms(job, reading, self.reader.weight):
-                by_head.setdefault(self.head(term.size), []).append((term, x_NSD))
-        for members in by_head.values():
+                head = term.budget if term.budget in self.heads else "shared"
+                by_head.setdefault(head, []).append((term, x_NSD))
+        for head, members in by_head.items():
             rows = [row for term, _ in members for row in term.rows]
-            log_probs_NSV = self.read(torch.cat([x for _, x in members]), members[0][0].size)
+            log_probs_NSV = self._read(torch.cat([x for _, x in members]), head)
             parts.append(ctc_loss(log_probs_NSV, lengths, batch, rows))
             terms += [term for term, _ in members]
         return torch.cat(parts), terms
@@ -258,7 +262,7 @@ class _Term:
     """One reading of one pass."""
 
     name: str
-    size: int
+    budget: str
     rows: range
     weight: float
     is_final: bool
@@ -272,7 +276,7 @@ def _terms(job: Job, reading: dict[int, Tensor], weight: float) -> list[tuple[_T
     terms = []
     for position, x_NSD in reading.items():
         w = (1 - share) if position == FINAL else share / num_intermediate
-        terms.append((_Term(p.name, p.size, rows, p.weight * w, position == FINAL), x_NSD))
+        terms.append((_Term(p.name, p.budget, rows, p.weight * w, position == FINAL), x_NSD))
     return terms
 
 

@@ -78,9 +78,9 @@ def label(name: object) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def size_colors(sizes: Iterable[int]) -> dict[int, str]:
-    """By size, the smallest first."""
-    return dict(zip(sorted(sizes), itertools.cycle(SERIES), strict=False))
+def size_colors(sizes: Iterable[str]) -> dict[str, str]:
+    """By size or budget, which come the smallest first."""
+    return dict(zip(sizes, itertools.cycle(SERIES), strict=False))
 
 
 def percent(share: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.patches import Rectangle
 
+from supernet.budget import budget_label
 from supernet.network.costs import MACS_SECONDS
 from supernet.reporting.look import (
     INK,
@@ -43,8 +44,8 @@ def draw_all(run: Run, results: ResultsRecord, units: Sequence[str]) -> dict[str
     with look():
         drawn["sizes"] = _draw_sizes(results)
         drawn["kept"] = _draw_kept(subnets, units)
-        drawn["wer"] = _draw_errors(curves_of(run, "valid", f"{rate}/"), rate, phases)
-        drawn["loss"] = _draw_loss(curves_of(run, "train", "ctc/"), phases)
+        drawn["wer"] = _draw_errors(curves_of(run, "valid", f"{rate}/", results.by_size), rate, phases)
+        drawn["loss"] = _draw_loss(curves_of(run, "train", "ctc/", results.by_size), phases)
         drawn["scores"] = _draw_scores(lines, subnets, units, phases)
     return {name: found for name, found in drawn.items() if found is not None}
 
@@ -61,7 +62,7 @@ def _draw_sizes(results: ResultsRecord) -> Picture:
         look = {"color": colors[size], "fmt": "o", "markersize": 8, "capsize": 4}
         axes.errorbar([x], [y], yerr=[[max(0.0, y - low)], [max(0.0, high - y)]], **look)
         axes.annotate(
-            f"{size} units\n{percent(y)}",
+            f"{budget_label(size)}\n{percent(y)}",
             (x, high),
             (0, 5),
             textcoords="offset points",
@@ -77,13 +78,13 @@ def _draw_sizes(results: ResultsRecord) -> Picture:
     return picture(figure, "sizes", f"Test {rate.upper()} of each size against its MACs")
 
 
-def _draw_kept(subnets: Mapping[int, Subnet], units: Sequence[str]) -> Picture | None:
+def _draw_kept(subnets: Mapping[str, Subnet], units: Sequence[str]) -> Picture | None:
     """A row for each size: kept units filled, dropped ones hollow."""
     if not subnets:
         return None
     colors, wide = size_colors(subnets), 0.34 if len(units) <= 24 else 0.17
     figure, ((axes,),) = panels(1, 1, (1.9 + wide * len(units), 1.3 + 0.36 * len(subnets)))
-    for row, (size, subnet) in enumerate(sorted(subnets.items())):
+    for row, (size, subnet) in enumerate(subnets.items()):
         kept = set(subnet.kept)
         for column, unit in enumerate(units):
             cell = (column - 0.4, row - 0.4), 0.8, 0.8
@@ -91,7 +92,7 @@ def _draw_kept(subnets: Mapping[int, Subnet], units: Sequence[str]) -> Picture |
                 axes.add_patch(Rectangle(*cell, facecolor=colors[size], edgecolor=colors[size]))
             else:
                 axes.add_patch(Rectangle(*cell, facecolor="none", edgecolor=SOFT, linewidth=0.8))
-    axes.set_yticks(range(len(subnets)), [f"{size} units" for size in sorted(subnets)])
+    axes.set_yticks(range(len(subnets)), [budget_label(size) for size in subnets])
     name_units(axes, units)
     axes.set(xlim=(-0.6, len(units) - 0.4), ylim=(len(subnets) - 0.4, -0.6))
     axes.set_xlabel("unit, in the order in which they run")
@@ -118,31 +119,31 @@ def name_units(axes: Any, units: Sequence[str]) -> None:
             axes.axvline(i - 0.5, color=SOFT, linewidth=0.7)
 
 
-def _draw_errors(found: Mapping[int, Curve], measure: Measure, phases: Phases) -> Picture | None:
+def _draw_errors(found: Mapping[str, Curve], measure: Measure, phases: Phases) -> Picture | None:
     if not found:
         return None
     figure, ((axes,),) = panels(1, 1, (7.0, 4.0))
     rate_axis(axes.yaxis, [y for points in found.values() for _, y in points])
-    _draw_curves(axes, found, "{size} units: {y}", phases, percent)
+    _draw_curves(axes, found, "{size}: {y}", phases, percent)
     title = f"Validation {measure.upper()} over the updates"
     axes.set_ylabel(f"validation {measure.upper()}")
     axes.set_title(title, pad=_room(phases))
     return picture(figure, "wer", f"{title}, a line for each size")
 
 
-def _draw_loss(found: Mapping[int, Curve], phases: Phases) -> Picture | None:
+def _draw_loss(found: Mapping[str, Curve], phases: Phases) -> Picture | None:
     if not found:
         return None
     figure, ((axes,),) = panels(1, 1, (7.0, 4.0))
     value_axis(axes.yaxis, [y for points in found.values() for _, y in points])
-    _draw_curves(axes, found, "{size} units", phases, lambda y: f"{y:.3g}")
+    _draw_curves(axes, found, "{size}", phases, lambda y: f"{y:.3g}")
     axes.set_ylabel("CTC loss per frame (nats)")
     axes.set_title("Training loss over the updates", pad=_room(phases))
     return picture(figure, "loss", "Training loss of each size over the updates")
 
 
 def _draw_curves(
-    axes: Any, curves: Mapping[int, Curve], text: str, phases: Phases, shown: Callable[[float], str]
+    axes: Any, curves: Mapping[str, Curve], text: str, phases: Phases, shown: Callable[[float], str]
 ) -> None:
     colors, marks = size_colors(curves), []
     for size, points in curves.items():
@@ -154,7 +155,11 @@ def _draw_curves(
         last = values[np.isfinite(values)]
         if len(last):
             marks.append(
-                Mark(float(last[-1]), text.format(size=size, y=shown(float(last[-1]))), colors[size])
+                Mark(
+                    float(last[-1]),
+                    text.format(size=budget_label(size), y=shown(float(last[-1]))),
+                    colors[size],
+                )
             )
     axes.set_xlim(0, max(step for points in curves.values() for step, _ in points))
     axes.set_xlabel("updates")
@@ -168,7 +173,7 @@ def _room(phases: Phases) -> float:
 
 
 def _draw_scores(
-    lines: Sequence[ScoresRecord], subnets: Mapping[int, Subnet], units: Sequence[str], phases: Phases
+    lines: Sequence[ScoresRecord], subnets: Mapping[str, Subnet], units: Sequence[str], phases: Phases
 ) -> Picture | None:
     """Scores, and below them gates, over the updates in which they change, with the cut of each size."""
     lines = [line for line in lines if len(line.scores) == len(units)]
@@ -214,10 +219,10 @@ def _draw_lines(axes: Any, steps: Sequence[int], values: Any, owners: Any, color
         axes.plot(steps, values[:, column], color=_color(owner, colors), linewidth=1.4, alpha=0.9)
 
 
-def _draw_cuts(axes: Any, steps: Sequence[int], scores: Any, subnets: Mapping[int, Subnet]) -> list[Mark]:
+def _draw_cuts(axes: Any, steps: Sequence[int], scores: Any, subnets: Mapping[str, Subnet]) -> list[Mark]:
     """A line for each size midway between the last unit that stays and the first that goes."""
     ranked, marks = -np.sort(-scores, axis=1), []
-    for size in subnets:
+    for size in (int(name) for name in subnets if name.isdecimal()):
         if size < scores.shape[1]:
             cut = (ranked[:, size - 1] + ranked[:, size]) / 2
             axes.plot(steps, cut, color=INK, linewidth=1.1, linestyle=(0, (5, 3)))
@@ -225,10 +230,10 @@ def _draw_cuts(axes: Any, steps: Sequence[int], scores: Any, subnets: Mapping[in
     return marks
 
 
-def smallest_keeping(subnets: Mapping[int, Subnet], units: Sequence[str]) -> dict[str, int | None]:
+def smallest_keeping(subnets: Mapping[str, Subnet], units: Sequence[str]) -> dict[str, str | None]:
     """By unit, the smallest size that keeps it."""
-    return {unit: min((s for s, net in subnets.items() if unit in net.kept), default=None) for unit in units}
+    return {unit: next((s for s, net in subnets.items() if unit in net.kept), None) for unit in units}
 
 
-def _color(size: int | None, colors: Mapping[int, str]) -> str:
+def _color(size: str | None, colors: Mapping[str, str]) -> str:
     return SOFT if size is None else colors[size]

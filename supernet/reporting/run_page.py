@@ -41,7 +41,7 @@ def render(
     environment = page_environment("supernet")
     texts = (percent, interval, millions, billions, short_names)
     environment.filters.update({function.__name__: function for function in texts}, drawn=Markup)
-    sizes = sorted(results.by_size.items(), reverse=True)
+    sizes = list(reversed(results.by_size.items()))
     return environment.get_template("reporting/run.html.jinja").render(
         name=run.name,
         granularity=config.granularity,
@@ -69,7 +69,7 @@ def facts(run: Run, config: Config, units: Sequence[str], results: ResultsRecord
     memory = results.peak_memory_mb
     found = [
         ("Method", f"{config.method.name}, by {config.granularity}s"),
-        ("Sizes", f"{', '.join(map(str, sorted(config.sizes)))} of {len(units)} {config.granularity}s"),
+        ("Sizes", f"{', '.join(config.names)} of {len(units)} {config.granularity}s"),
         ("Corpus", task.name if path is None else f"{task.name}, {Path(path).name}"),
         ("Network", f"{config.model.layer_type}, {config.num_layers} layers, {config.model.dim} wide"),
         ("Updates", f"{results.steps or config.train.num_steps:,}"),
@@ -83,7 +83,7 @@ def facts(run: Run, config: Config, units: Sequence[str], results: ResultsRecord
     return [(what, value) for what, value in found if value]
 
 
-def next_commands(run: Run, sizes: Sequence[int], selected: bool) -> list[tuple[str, str]]:
+def next_commands(run: Run, sizes: Sequence[str], selected: bool) -> list[tuple[str, str]]:
     """What can be done with a run, as commands to type."""
     folder, smallest = shlex.quote(str(run.folder)), sizes[-1]
     choose = (

@@ -34,12 +34,15 @@ def phases_of(results: ResultsRecord, lines: Iterable[ScoresRecord]) -> list[tup
     return found
 
 
-def curves_of(run: Run, metrics: str, prefix: str) -> dict[int, Curve]:
-    """By size, what the engine noted as ``prefix`` and the size; what is no number is a gap."""
+def curves_of(run: Run, metrics: str, prefix: str, sizes: Iterable[str]) -> dict[str, Curve]:
+    """By size or budget, what the engine noted as ``prefix`` and its name; what is no number is a gap."""
     lines = [line for line in run.metrics(metrics) if isinstance(line.get("Step"), int)]
-    names = {key for line in lines for key in line if key.startswith(prefix)}
-    sizes = sorted(int(name[len(prefix) :]) for name in names if name[len(prefix) :].isdecimal())
-    return {size: [(line["Step"], _number(line, f"{prefix}{size}")) for line in lines] for size in sizes}
+    noted = {key for line in lines for key in line}
+    return {
+        size: [(line["Step"], _number(line, f"{prefix}{size}")) for line in lines]
+        for size in sizes
+        if f"{prefix}{size}" in noted
+    }
 
 
 def _number(line: Mapping[str, Any], key: str) -> float:

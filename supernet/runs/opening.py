@@ -51,7 +51,7 @@ def open_selection(run: Run, model: Model, path: Path | None) -> Selection:
 
 def own_selection(run: Run) -> Selection:
     """The subnets that a run was trained with."""
-    choices = tuple(Choice(str(size), subnet) for size, subnet in run.subnets().items())
+    choices = tuple(Choice(name, subnet) for name, subnet in run.subnets().items())
     if not choices:
         raise ArgumentError(
             ["folder"],

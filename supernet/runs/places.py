@@ -37,9 +37,14 @@ class RunPlaces:
         """The weights of the last step (``model.safetensors``), and what they are (``model.json``)."""
         return self.folder / "model"
 
-    def subnet_file(self, size: int) -> Path:
-        """The units that a size keeps."""
-        return self.folder / "subnets" / f"{size}.json"
+    def subnet_file(self, budget: str) -> Path:
+        """The units that a size or budget keeps."""
+        return self.folder / "subnets" / f"{safe_name(budget, 'budget')}.json"
+
+    @property
+    def prices_file(self) -> Path:
+        """The costs of the units, where budgets limit something else than their number."""
+        return self.folder / "prices.json"
 
     @property
     def results_file(self) -> Path:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from supernet.budget import Quantity
 from supernet.errors import UserError
 from supernet.scoring.error_rates import Measure
 from supernet.system.files import safe_name
@@ -157,13 +158,28 @@ class SizeRecord(Record):
         return kept
 
 
+_BUDGET = r"^([0-9]{1,9}|(units|params|macs|latency)=[0-9.]{1,20}(e[+-]?[0-9]{1,3})?[a-zA-Z%]{0,2})$"
+BudgetName = Annotated[str, Field(pattern=_BUDGET)]
+"""A number of units, or a budget such as ``macs=50%``."""
+
+
+class PricesRecord(Record):
+    """``prices.json``."""
+
+    what = "the costs of a network's units"
+
+    quantity: Quantity
+    base: Amount
+    units: list[Amount]
+
+
 class ResultsRecord(Record):
     """``results.json``. What older runs did not note is null."""
 
     what = "a run's results"
 
-    sizes: Annotated[dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], SizeRecord], Field(min_length=1)]
-    """By number of units."""
+    sizes: Annotated[dict[BudgetName, SizeRecord], Field(min_length=1)]
+    """By number of units, or by the budget."""
     title: str
     """What stands above the table."""
     steps: Count | None = None
@@ -177,9 +193,9 @@ class ResultsRecord(Record):
     """The name of each phase, and the update that it starts with."""
 
     @property
-    def by_size(self) -> dict[int, SizeRecord]:
-        """The sizes, by number, the smallest first."""
-        return {int(size): self.sizes[size] for size in sorted(self.sizes, key=int)}
+    def by_size(self) -> dict[str, SizeRecord]:
+        """The sizes or budgets, the smallest first."""
+        return dict(sorted(self.sizes.items(), key=lambda item: (len(item[1].kept), len(item[0]), item[0])))
 
     @property
     def measures(self) -> tuple[Measure, Measure]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from supernet.audio.features import LOG_MEL
+from supernet.budget import BudgetError, Prices, Quantity
 from supernet.config import Config
 from supernet.errors import ConfigError
 from supernet.method import Method
+from supernet.network.prices import NetworkPrices
 from supernet.runs.pretrained import completed
 from supernet.settings.listing import Setting, settings_of
 from supernet.settings.names import PluginKind
@@ -25,6 +27,8 @@ from supernet.task import Task
 
 _PLUGINS: dict[str, PluginKind] = {"task.name": "task", "method.name": "method"}
 
+ASSUMED_TOKENS = 30
+"""Where the corpus that has them is not prepared yet."""
 BEFORE: Data = {"passes": {"smallest_first": 0}}
 """What trainings did before there was a setting for it, where that is not its default."""
 
@@ -34,13 +38,29 @@ class Resolved:
     """A valid configuration, complete, and the plug-ins it names."""
 
     config: Config
-    method: Method
+    method: Method[Any]
     task: Task
 
     def with_sizes(self, sizes: tuple[int, ...]) -> Resolved:
         """The same run for other sizes (of those already checked)."""
-        config = self.config.model_copy(update={"sizes": sizes})
-        return Resolved(config, type(self.method)(self.method.options, config), self.task)
+        return self._with_config(self.config.model_copy(update={"sizes": sizes}))
+
+    def only(self, budget: str) -> Resolved:
+        """The same run for one of its budgets."""
+        return self._with_config(self.config.only(budget))
+
+    def _with_config(self, config: Config) -> Resolved:
+        return Resolved(config, type(self.method)(self.method.options, config, self.method.prices), self.task)
+
+    def priced(self, num_tokens: int, known: Mapping[Quantity, Prices] | None = None) -> Resolved:
+        """The same run with prices for the tokens of its corpus; ``known`` are those of an earlier session.
+
+        Raises ``BudgetError`` where a budget cannot be met.
+        """
+        prices = NetworkPrices(self.config, num_tokens, known)
+        method = type(self.method)(self.method.options, self.config, prices)
+        assert method.budgets
+        return replace(self, method=method)
 
 
 def resolve(
@@ -131,11 +151,10 @@ def _validated(data: Data, problems: list[str]) -> Resolved:
             "task": _named(config.task.name, absolute(task_options)),
         }
     )
-    method: Method = method_kls(method_options, config)
+    method: Method[Any] = method_kls(method_options, config, NetworkPrices(config, ASSUMED_TOKENS))
     if problem := device_problem(config.device) or _input_problem(config):
         raise ConfigError([problem])
-    if found := [problem for m in _each_run(method) for problem in m.problems()]:
-        raise ConfigError(found)
+    _check_method(method)
     task: Task = task_kls(task_options)  # with paths as they were given, for its messages
     if problem := _length_problem(config, task.max_seconds):
         raise ConfigError([problem])
@@ -189,14 +208,25 @@ def _input_problem(config: Config) -> str | None:
     return f"`task.input` must be '{config.model.input}', which the network reads, but is '{given}' instead."
 
 
-def _each_run(method: Method) -> list[Method]:
-    """The method of every run there will be: one, or one for each size."""
+def _check_method(method: Method[Any]) -> None:
+    """Raises ``ConfigError``. A latency is not measured for that, but when the training begins."""
+    if method.config.wishes[0].quantity == "latency":
+        return
+    try:
+        assert method.budgets
+        found = [problem for one in _each_run(method) for problem in one.problems()]
+    except BudgetError as e:
+        raise ConfigError(e.problems, e.names) from None
+    if found:
+        raise ConfigError(found)
+
+
+def _each_run(method: Method[Any]) -> list[Method[Any]]:
+    """The method of every run there will be: one, or one for each budget."""
     if not method.separate_runs:
         return [method]
     config = method.config
-    return [
-        type(method)(method.options, config.model_copy(update={"sizes": (size,)})) for size in config.sizes
-    ]
+    return [type(method)(method.options, config.only(name), method.prices) for name in config.names]
 
 
 def _named(name: str, options: BaseModel) -> Any:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from supernet.budget import Prices, Quantity
 from supernet.config import Config
 from supernet.errors import ArgumentError, UserError
 from supernet.runs.places import RunPlaces
-from supernet.runs.records import ResultsRecord, checked
+from supernet.runs.records import PricesRecord, ResultsRecord, checked
 from supernet.scoring.error_rates import TranscriptRows
 from supernet.system.files import read_json, read_text, read_yaml, refusal, safe_name, write_json, write_whole
 from supernet.system.folders import check_closed
@@ -79,20 +81,30 @@ class Run(RunPlaces):
         text = yaml.safe_dump(as_data(config), sort_keys=False, allow_unicode=True)
         write_whole(self.config_file, text)
 
-    def save_subnets(self, subnets: Mapping[int, Subnet]) -> None:
-        for size, subnet in subnets.items():
-            self.subnet_file(size).parent.mkdir(exist_ok=True)
-            subnet.save(self.subnet_file(size))
+    def save_subnets(self, subnets: Mapping[str, Subnet]) -> None:
+        for name, subnet in subnets.items():
+            self.subnet_file(name).parent.mkdir(exist_ok=True)
+            subnet.save(self.subnet_file(name))
 
-    def subnets(self) -> dict[int, Subnet]:
-        """All saved subnets by size."""
+    def subnets(self) -> dict[str, Subnet]:
+        """All saved subnets by size or budget, the smallest first."""
         found = {}
         for file in self.folder.glob("subnets/*.json"):
-            subnet = Subnet.load(file)
-            if file.stem != str(subnet.size):
-                raise RunError(f"'{file}' must be a subnet of size {file.stem}, but has {subnet.size} units.")
-            found[subnet.size] = subnet
-        return dict(sorted(found.items()))
+            subnet, name = Subnet.load(file), file.name.removesuffix(".json")
+            if "=" not in name and name != str(subnet.size):
+                raise RunError(f"'{file}' must be a subnet of size {name}, but has {subnet.size} units.")
+            found[safe_name(name, "budget")] = subnet
+        return dict(sorted(found.items(), key=lambda item: (item[1].size, len(item[0]), item[0])))
+
+    def save_prices(self, prices: Prices) -> None:
+        write_json(self.prices_file, asdict(prices))
+
+    def prices(self) -> dict[Quantity, Prices]:
+        """The prices that a training in budgets began with, by quantity, if there are any."""
+        if not self.prices_file.is_file():
+            return {}
+        record = checked(PricesRecord, read_json(self.prices_file), self.prices_file)
+        return {record.quantity: Prices(record.quantity, record.base, tuple(record.units))}
 
     def keep_tokens(self, tokens: Tokens) -> None:
         """Save them, or check that they are those the run was begun with."""

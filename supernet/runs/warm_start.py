@@ -136,7 +136,7 @@ def completed(data: Data, problems: list[str]) -> Data:
     taken_over["max_frames"] = max(found.model.max_frames, ModelConfig().max_frames)
     known = {"init": found.init, "init_weights": found.weights, "num_layers": num_layers}
     result = {**data, "model": {**taken_over, **model, **decided, **known}}
-    if data.get("sizes") is None and data["granularity"] == found.granularity:
+    if data.get("sizes") is None and not data.get("budgets") and data["granularity"] == found.granularity:
         result["sizes"] = list(found.sizes)
     if found.model.wav2vec2 is not None:
         result["task"] = {"input": "samples", **data.get("task", {})}

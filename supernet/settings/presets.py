@@ -17,6 +17,9 @@ Data = dict[str, Any]
 """Settings as nested mappings, not validated."""
 
 
+_EITHER = (("sizes", "budgets"), ("budgets", "sizes"))
+
+
 def load_preset(name: str) -> Data:
     """The settings of the preset ``name``. Raises ``ConfigError`` if there is none."""
     if name not in presets():
@@ -69,10 +72,12 @@ def task_setting(text: str) -> Data:
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Data:
     """Merge ``over`` into ``base``, mapping by mapping.
 
-    A plug-in of another name keeps none of the previous one's options, and another `model.init` is looked up
-    again.
+    A plug-in of another name keeps none of the previous one's options, another `model.init` is looked up
+    again, and of sizes and budgets those stand that were given last.
     """
-    again = ("init_weights", "wav2vec2") if over.get("init", base.get("init")) != base.get("init") else ()
+    again = [name for name, other in _EITHER if over.get(other) and not over.get(name)]
+    if over.get("init", base.get("init")) != base.get("init"):
+        again += ["init_weights", "wav2vec2"]
     result = {key: value for key, value in base.items() if key not in again}
     for key, value in over.items():
         old = result.get(key)

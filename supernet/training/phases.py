@@ -13,7 +13,7 @@ from supernet.units import Kept
 
 def joint_training(num_steps: int, config: Config) -> list[Phase]:
     """All sizes trained with fixed masks for ``num_steps``: for a part of them the smallest alone."""
-    first = round(num_steps * config.passes.smallest_first) if len(config.sizes) > 1 else 0
+    first = round(num_steps * config.passes.smallest_first) if len(config.names) > 1 else 0
     smallest = [Smallest(first)] if first else []
     return [*smallest, Joint(num_steps - first, config)]
 
@@ -30,8 +30,8 @@ class Smallest(Phase):
         self.num_steps = num_steps
 
     def plan(self, moment: Moment) -> Plan:
-        size = min(moment.subnets)
-        return Plan((Pass(size, moment.subnets[size]),))
+        name, kept = next(iter(moment.subnets.items()))
+        return Plan((Pass(name, kept),))
 
 
 class Joint(Phase):
@@ -45,34 +45,36 @@ class Joint(Phase):
 
     def plan(self, moment: Moment) -> Plan:
         c, subnets = self._config.passes, moment.subnets
-        sizes = sorted(subnets, reverse=True)
+        names = list(subnets)[::-1]
+        smallest = subnets[names[-1]]
         if c.sharing == "batch":
-            sizes = _sandwich(sizes, moment.rng)
-        shares = (c.shares or default_shares(sizes)) if c.sharing == "rows" else {}
+            names = _sandwich(names, moment.rng)
+        shares = (c.shares or default_shares(names)) if c.sharing == "rows" else {}
         passes = []
-        for size in sizes:
-            is_full = subnets[size] == moment.table.full
-            weight = 1.0 if size == sizes[0] else c.small_weight
-            drop = drop_outside(subnets[min(subnets)], c.layer_drop) if is_full else None
+        for name in names:
+            is_full = subnets[name] == moment.table.full
+            weight = 1.0 if name == names[0] else c.small_weight
+            drop = drop_outside(smallest, c.layer_drop) if is_full else None
             read = is_full or c.intermediate_on == "every-pass"
-            passes.append(Pass(size, subnets[size], weight, shares.get(size), drop=drop, intermediate=read))
+            passes.append(Pass(name, subnets[name], weight, shares.get(name), drop=drop, intermediate=read))
         return Plan(tuple(passes))
 
 
-def _sandwich(sizes: list[int], rng: random.Random) -> list[int]:
+def _sandwich(names: list[str], rng: random.Random) -> list[str]:
     """The largest, the smallest and one in between; all of them where there are three or fewer."""
-    return sizes if len(sizes) <= 3 else [sizes[0], rng.choice(sizes[1:-1]), sizes[-1]]
+    return names if len(names) <= 3 else [names[0], rng.choice(names[1:-1]), names[-1]]
 
 
-def default_shares(sizes: Sequence[int]) -> dict[int, float]:
-    """Six parts for the smallest size, three for the largest, one for all between.
+def default_shares(names: Sequence[str]) -> dict[str, float]:
+    """Six parts for the smallest of these budgets, three for the largest, which is the first, one for all
+    between.
 
     The smallest gets the most: larger sizes keep all its units and learn from its rows, too, and its rows are
     the cheapest (docs/results/2026-11-21-row-shares.md).
     """
-    smallest, *between, largest = sorted(sizes) if len(sizes) > 1 else (*sizes, *sizes)
-    parts = {smallest: 6.0, largest: 3.0} | {size: 1 / len(between) for size in between}
-    return {size: parts[size] / sum(parts.values()) for size in sizes}
+    largest, *between, smallest = names if len(names) > 1 else (*names, *names)
+    parts = {smallest: 6.0, largest: 3.0} | {name: 1 / len(between) for name in reversed(between)}
+    return {name: parts[name] / sum(parts.values()) for name in names}
 
 
 def drop_outside(smallest: Kept, p: float) -> tuple[float, ...] | None:
@@ -89,6 +91,6 @@ def learning_passes(config: Config, full: Kept, gate: Gate) -> tuple[Pass, Pass]
     plain, gated = (1 - c.gated_share, c.gated_share) if by_rows else (None, None)
     read = c.intermediate_on == "every-pass"
     return (
-        Pass(max(config.sizes), full, 1.0, plain),
-        Pass(min(config.sizes), full, c.small_weight, gated, gate=gate, intermediate=read),
+        Pass(config.names[-1], full, 1.0, plain),
+        Pass(config.names[0], full, c.small_weight, gated, gate=gate, intermediate=read),
     )

@@ -11,11 +11,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from supernet.budget import Prices
 from supernet.config import Config
 from supernet.method import Method
 from supernet.network.costs import macs
@@ -63,7 +63,7 @@ def unit_steps(schedule: Schedule, weights_U: Sequence[float]) -> float:
     return _cost([schedule], weights_U, SAMPLES)
 
 
-def price(method: Method) -> float:
+def price(method: Method[Any]) -> float:
     """The same before a training is made, when it is not known which units it will choose: the mean over
     subnets that the method would choose by random scores.
     """
@@ -72,7 +72,7 @@ def price(method: Method) -> float:
     return _cost(schedules, weights_U, MASKS)
 
 
-def typical_scorer(method: Method) -> Scorer:
+def typical_scorer(method: Method[Any]) -> Scorer:
     """A random scorer by which the method would choose subnets whose last step costs the median."""
     weights_U = (1.0,) * len(method.table)
 
@@ -84,11 +84,11 @@ def typical_scorer(method: Method) -> Scorer:
     return ordered[len(ordered) // 2]
 
 
-def _chosen(method: Method, scorer: Scorer) -> Schedule:
+def _chosen(method: Method[Any], scorer: Scorer) -> Schedule:
     """The schedule of a training that has learned ``scorer`` and chosen by it."""
     num_units = len(method.table)
-    masks = torch.zeros(len(method.sizes), num_units, dtype=torch.uint8)
-    context = Context(scorer, method.table, {}, {"units": Prices.counting(num_units)})
+    masks = torch.zeros(len(method.config.names), num_units, dtype=torch.uint8)
+    context = Context(scorer, method.table, {}, method.prices)
     memory = _Memory(masks, torch.tensor(-1), context)
     schedule = Schedule(method, memory, method.config.seed)
     schedule.begin(schedule.num_steps - 1)
@@ -103,7 +103,7 @@ def alone(config: Config, size: int) -> float:
 
 
 @torch.no_grad()
-def _random_scorers(method: Method, count: int) -> Iterator[Scorer]:
+def _random_scorers(method: Method[Any], count: int) -> Iterator[Scorer]:
     """Random orders, each followed by its mirror image: where subnets part late in the one, they part early
     in the other, so that few tell the mean. Scorers that learn more than a score per unit have random
     parameters instead.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -27,10 +27,10 @@ class ScheduleMemory(Protocol):
 class Schedule:
     """Walks through a method's phases by the global step. Everything it must remember is in ``memory``."""
 
-    def __init__(self, method: Method, memory: ScheduleMemory, seed: int) -> None:
+    def __init__(self, method: Method[Any], memory: ScheduleMemory, seed: int) -> None:
         self.method, self._memory, self.seed = method, memory, seed
-        self._phases = list(method.phases())
-        self._subnets: dict[int, Kept] | None = None
+        self._phases, self._names = list(method.phases()), method.config.names
+        self._subnets: dict[str, Kept] | None = None
         self._started: int | None = None
 
     @property
@@ -56,7 +56,7 @@ class Schedule:
     @torch.no_grad()
     def loss_names(self) -> set[str]:
         """The names of all loss terms that any phase can give."""
-        names, candidates = {f"ctc/{size}" for size in self.method.sizes}, self._current()
+        names, candidates = {f"ctc/{name}" for name in self._names}, self._current()
         for phase in self._phases:
             subnets = candidates if phase.chooses else {}
             progress = Progress(0, max(1, phase.num_steps))
@@ -107,21 +107,21 @@ class Schedule:
                 self._subnets = self._mirror()
         return self._started
 
-    def subnets(self) -> dict[int, Kept]:
-        """The chosen subnets; before they are chosen, today's candidates."""
+    def subnets(self) -> dict[str, Kept]:
+        """The chosen subnets by the names of their budgets; before they are chosen, today's candidates."""
         self._restored()
         return self._current() if self._subnets is None else self._subnets
 
     def _choose(self) -> None:
         self._subnets = self._current()
-        masks = [self._subnets[size] for size in self.method.sizes]
+        masks = [self._subnets[name] for name in self._names]
         self._memory.masks.copy_(torch.tensor(masks, dtype=self._memory.masks.dtype))
 
-    def _mirror(self) -> dict[int, Kept]:
+    def _mirror(self) -> dict[str, Kept]:
         rows = self._memory.masks.tolist()
-        return {size: tuple(map(bool, row)) for size, row in zip(self.method.sizes, rows, strict=True)}
+        return {name: tuple(map(bool, row)) for name, row in zip(self._names, rows, strict=True)}
 
     @torch.no_grad()
-    def _current(self) -> dict[int, Kept]:
+    def _current(self) -> dict[str, Kept]:
         context = self._memory.context
-        return {size: self.method.choose(context, size) for size in self.method.sizes}
+        return {budget.name: self.method.choose(context, budget) for budget in self.method.budgets}

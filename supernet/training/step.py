@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
@@ -23,9 +24,9 @@ def step_of(
     return Step(plan, tuple(assign_rows(plan.passes, batch_size, owed)), draw or Draw())
 
 
-def supernet_of(method: Method, num_tokens: int) -> SupernetCTC:
+def supernet_of(method: Method[Any], num_tokens: int) -> SupernetCTC:
     """The new network that ``method`` trains."""
-    return SupernetCTC(method.config, num_tokens, scorer=method.scorer)
+    return SupernetCTC(method.config, num_tokens, scorer=method.scorer, prices=method.prices)
 
 
 class StepLosses:

@@ -42,7 +42,7 @@ def test_share_of_loading(tmp_path: Path, ratio: Ratio) -> None:
     reader = open_reader(folder, tmp_path / "data")
     torch.manual_seed(0)
     full = units_of(NUM_LAYERS, "layer").full
-    net, plan = SupernetCTC(Config(sizes=(NUM_LAYERS,)), NUM_TOKENS), Plan((Pass(NUM_LAYERS, full),))
+    net, plan = SupernetCTC(Config(sizes=(NUM_LAYERS,)), NUM_TOKENS), Plan((Pass(str(NUM_LAYERS), full),))
     batch = make_batch()
 
     def step() -> None:

@@ -65,7 +65,7 @@ class Bench:
 
     @property
     def full(self) -> Plan:
-        return Plan((Pass(max(self.sizes), self.model.table.full),))
+        return Plan((Pass(str(max(self.sizes)), self.model.table.full),))
 
     def plan(self, phase: str) -> Plan:
         _, start = self.schedule.boundaries()[PHASES.index(phase)]

@@ -79,7 +79,7 @@ def autocast(device: str, precision: str) -> torch.autocast | nullcontext[None]:
 @pytest.mark.parametrize("way", ["joint", "passes one after another"])
 def test_training(way: str, where: str, preset: str, precision: str, ratio: Ratio) -> None:
     here = Training(where, preset, precision, "rows" if way == "joint" else "batch")
-    full = Plan((Pass(max(SIZES), here.net.table.full),))
+    full = Plan((Pass(str(max(SIZES)), here.net.table.full),))
     plan = here.plan()
     one_by_one = [Plan((replace(each, share=None),)) for each in plan.passes]
     work = partial(here.step, plan) if way == "joint" else partial(here.step, *one_by_one, wait=True)

@@ -23,7 +23,7 @@ _plan, _forward, _train = Schedule.plan, SupernetCTC.forward, engine.train
 
 def plan(self: Schedule, step: int) -> Plan:
     drawn = _plan(self, step)
-    plans.append([step, *([p.size, p.kept, p.share, p.weight] for p in drawn.passes)])
+    plans.append([step, *([p.budget, p.kept, p.share, p.weight] for p in drawn.passes)])
     return drawn
 
 

@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         net = talkative(SupernetCTC(config, len(TOKENS)).eval())
     run.begin(config)
     checkpoint.save(checkpoint.Model(net, TOKENS), run.model_stem)
-    run.save_subnets({size: net.table.subnet(net.table.first(size)) for size in (2, 3, 4)})
+    run.save_subnets({str(size): net.table.subnet(net.table.first(size)) for size in (2, 3, 4)})
     return run.folder
 
 

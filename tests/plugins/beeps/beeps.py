@@ -11,6 +11,7 @@ from pydantic import Field
 from torch.nn.utils.rnn import pad_sequence
 
 from supernet.audio.features import NUM_BANDS, pad_features
+from supernet.budget import Budget
 from supernet.config import Section
 from supernet.method import Method, Phase
 from supernet.scorer import Context
@@ -24,7 +25,7 @@ class UniformOptions(Section):
     offset: int = Field(default=0, ge=0)
 
 
-class Uniform(Method):
+class Uniform(Method[UniformOptions]):
     """Joint training of subnets with evenly spaced units from the first step on."""
 
     Options = UniformOptions
@@ -32,8 +33,8 @@ class Uniform(Method):
     def phases(self) -> Sequence[Phase]:
         return [Joint(self.config.train.num_steps, self.config)]
 
-    def choose(self, context: Context, size: int) -> Kept:
-        count = len(self.table)
+    def choose(self, context: Context, budget: Budget) -> Kept:
+        count, size = len(self.table), budget.typical_size
         kept = {(self.options.offset + i * count // size) % count for i in range(size)}
         return tuple(i in kept for i in range(count))
 

@@ -7,8 +7,8 @@ import itertools
 import pytest
 import torch
 from halves import Halves
+from supernet.network.prices import multiply_accumulates, parameters
 
-from selection.measuring.costs import multiply_accumulates, parameters
 from supernet.config import Config
 from supernet.export.graph import Graph
 from supernet.network.costs import macs

@@ -92,7 +92,7 @@ def test_greedy_asks_as_often_as_a_search_must(everything: tuple[Run, str]) -> N
 def test_learned_is_what_the_run_itself_chose(everything: tuple[Run, str]) -> None:
     found = everything[0]
     chosen = Selection.load(found.selection_file("learned"))
-    assert chosen.choice("2").subnet == found.subnets()[2]
+    assert chosen.choice("2").subnet == found.subnets()["2"]
     assert rows(found, "2")["learned"]["wer"] == found.results()["sizes"]["2"]["test"]["wer"]
     assert rows(found, "4")["all units"]["wer"] == found.results()["sizes"]["4"]["test"]["wer"]
 

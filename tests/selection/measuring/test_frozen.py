@@ -158,7 +158,7 @@ LEARNING = batch(FRAMES, dtype=torch.float32)
 def spoilt(request: pytest.FixtureRequest) -> tuple[SupernetCTC, int]:
     """A net that has learned one batch until some units matter, and then a unit of it was made harmful."""
     net = drawn(request.param, dropout=0.0).train()
-    step = step_of(Plan((Pass(len(net.table), net.table.full),)), len(LEARNING))
+    step = step_of(Plan((Pass(str(len(net.table)), net.table.full),)), len(LEARNING))
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     for _ in range(200):
         optimizer.zero_grad()

@@ -17,8 +17,7 @@ import optuna
 from optuna.trial import Trial
 
 from selection.study.storage import create, open_storage
-from selection.study.trial_runner import TrialRunner
-from selection.study.work import work
+from selection.study.work import TrialRunner, work
 
 GRACE = 4
 

@@ -69,8 +69,8 @@ def _here(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def curves(folder: Path) -> None:
     run = Run(folder)
     run.training_seconds()
-    curves_of(run, "train", "ctc/")
-    curves_of(run, "valid", "wer/")
+    curves_of(run, "train", "ctc/", ["2"])
+    curves_of(run, "valid", "wer/", ["2"])
     phases_of(results_of(run).model_copy(update={"phases": None}), scores_of(run))
 
 

@@ -159,7 +159,7 @@ def test_a_cut_out_model_writes_the_same(finished: tuple[Run, str], here: Path, 
     ]
     small, whole = checkpoint.load(tmp_path / "small" / "model"), checkpoint.load(finished[0].model_stem)
     features = torch.randn(1, 120, 80)
-    kept = whole.recognizer.table.kept(finished[0].subnets()[2])
+    kept = whole.recognizer.table.kept(finished[0].subnets()["2"])
     expected = whole.recognizer.log_probs(features, [120], kept)
     actual = small.recognizer.log_probs(features, [120], small.recognizer.table.full)
     torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-6)

@@ -39,7 +39,7 @@ def test_results_have_the_promised_shape(finished: tuple[Run, str]) -> None:
     assert set(results["sizes"]) == {"2", "4"}
     for size, row in results["sizes"].items():
         assert len(row["kept"]) == int(size)
-        assert row["kept"] == list(finished[0].subnets()[int(size)].kept)
+        assert row["kept"] == list(finished[0].subnets()[size].kept)
         assert {type(row["params"]), type(row["macs"])} == {int}
         assert row["rtf"] > 0
         test = row["test"]
@@ -197,7 +197,7 @@ def test_iterative_zero_out_puts_units_out(zeroed: tuple[Run, str]) -> None:
     assert lines[2]["scores"] != lines[3]["scores"]
     assert sum(s < 0 for s in lines[5]["scores"]) >= 1
     assert [line["scores"] for line in lines[6:]] == [lines[5]["scores"]] * 6
-    assert {size: subnet.size for size, subnet in zeroed[0].subnets().items()} == {2: 2, 4: 4}
+    assert {size: subnet.size for size, subnet in zeroed[0].subnets().items()} == {"2": 2, "4": 4}
 
 
 def test_the_sizes_of_individual_training_are_runs_of_their_own(place: Path) -> None:

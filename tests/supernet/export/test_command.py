@@ -89,7 +89,7 @@ def record(folder: Path) -> Any:
 
 def test_what_is_exported_is_the_subnet(exported: tuple[Run, str]) -> None:
     run, out = exported
-    folder, subnet = run.export_folder("2"), run.subnets()[2]
+    folder, subnet = run.export_folder("2"), run.subnets()["2"]
     names = {"export.json", "model.int8.onnx", "model.onnx", "tokens.txt"}
     assert {path.name for path in folder.iterdir()} == names
     assert [path.name for path in run.exports.iterdir()] == ["2"], "nothing half-written stays"
@@ -121,7 +121,7 @@ def test_the_file_says_what_it_is_and_nothing_of_this_machine(exported: tuple[Ru
         "4",
         "5",
     )
-    assert said["kept"].split() == list(exported[0].subnets()[2].kept)
+    assert said["kept"].split() == list(exported[0].subnets()["2"].kept)
     assert str(Path(command.__file__).parents[2]).encode() not in file.read_bytes()
     assert b".py" not in file.read_bytes()
     assert [(v.name, v.type.tensor_type.elem_type) for v in (*proto.graph.input, *proto.graph.output)] == [

@@ -143,7 +143,7 @@ def test_the_published_settings(name: str) -> None:
     joint = dict(schedule.boundaries())["joint"]
     assert joint == pytest.approx(learning, rel=0.002)
     assert len(schedule.plan(0).passes) == 2
-    assert [p.size for p in schedule.plan(joint).passes] == [48, 32, 16]
+    assert [p.budget for p in schedule.plan(joint).passes] == ["48", "32", "16"]
 
 
 def tiny_memory(resolved: Resolved) -> SupernetCTC:

@@ -133,7 +133,7 @@ def test_so_does_a_key_of_a_study(kls: type[Definition], setting: str, meant: st
         ("seed=1.5", "`seed` must be a whole number, but is 1.5 instead."),
         ("task.noise={}", "`task.noise.folder` must be given, but is not."),
         ("task.noise=3", "`task.noise` must be a mapping of settings, but is 3 instead."),
-        ("passes.shares={a: 1}", "`passes.shares` must be a whole number, but is 'a' instead."),
+        ("passes.shares={a: 1}", "`passes.shares` must name the sizes [6, 9, 12], but names [a] instead."),
         ("model=tiny", "`model` must be a mapping of settings, but is 'tiny' instead."),
     ],
 )

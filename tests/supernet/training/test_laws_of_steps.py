@@ -46,19 +46,19 @@ def plans(net: SupernetCTC) -> Plans:
     """Plans as the methods draw them, and stranger ones."""
     table = net.table
     small, middle, full = (table.first(n) for n in (len(table) // 2, 3 * len(table) // 4, len(table)))
-    sizes = net.sizes[0], len(table)
+    names = str(net.sizes[0]), str(len(table))
     drop = tuple(0.0 if keep else 0.4 for keep in small)
     gate = partial(top_k, k=len(table) // 2)
-    nested = Pass(sizes[1], full, 1.0, drop=drop), Pass(sizes[1], middle, 0.3), Pass(sizes[0], small, 0.7)
+    nested = Pass(names[1], full, 1.0, drop=drop), Pass(names[1], middle, 0.3), Pass(names[0], small, 0.7)
     shared = tuple(replace(p, share=share) for p, share in zip(nested, (0.5, 0.2, 0.3), strict=True))
-    learning = Pass(sizes[1], full), Pass(sizes[0], full, 0.3, gate=gate)
+    learning = Pass(names[1], full), Pass(names[0], full, 0.3, gate=gate)
     return {
         "every size on the batch": Plan(nested),
         "one size per utterance": Plan(shared),
         "gated on the batch": Plan(learning),
         "gated on rows": Plan(tuple(replace(p, share=0.5) for p in learning)),
         "both ways": Plan((*shared, *learning[1:], replace(nested[2], intermediate=False))),
-        "on demand": Plan((Pass(sizes[1], full, drop=tuple(0.3 * i / len(full) for i in range(len(full)))),)),
+        "on demand": Plan((Pass(names[1], full, drop=tuple(0.3 * i / len(full) for i in range(len(full)))),)),
     }
 
 
@@ -94,13 +94,15 @@ def test_a_step_is_the_weighted_sum_of_its_passes(net: SupernetCTC, name: str) -
 
 def test_a_passes_weight_multiplies_its_loss(net: SupernetCTC) -> None:
     data, kept = tiny.batch(FRAMES), net.table.full
-    one, three = (_loss(net, data, Plan((Pass(len(kept), kept, weight),))).total for weight in (1.0, 3.0))
+    one, three = (
+        _loss(net, data, Plan((Pass(str(len(kept)), kept, weight),))).total for weight in (1.0, 3.0)
+    )
     torch.testing.assert_close(three, 3 * one, atol=0, rtol=1e-12)
 
 
 def test_a_penalty_counts_once_for_every_frame(net: SupernetCTC) -> None:
     # The engine divides the gradient by the frames: then the penalty's own weight remains.
-    data, passes = tiny.batch(FRAMES), (Pass(len(net.table), net.table.full),)
+    data, passes = tiny.batch(FRAMES), (Pass(str(len(net.table)), net.table.full),)
     penalties = partial(sparsity_penalty, out=2, weight=5.0)
     plain, penalized = (_loss(net, data, Plan(passes, p)) for p in (None, penalties))
     expected = plain.total + plain.num_frames * penalties(net.context)["sparsity"]
@@ -127,7 +129,7 @@ def test_intermediate_losses_are_weighted_as_published() -> None:
         for position, x in reading.items()
     }
     expected = (0.6 * losses[FINAL] + 0.4 * (losses[1] + losses[2]) / 2).sum()
-    result = _loss(net, data, Plan((Pass(4, full),)))
+    result = _loss(net, data, Plan((Pass("4", full),)))
     torch.testing.assert_close(result.total, expected, atol=1e-10, rtol=1e-12)
     total, frames = result.by_pass["4"]
     torch.testing.assert_close(total, losses[FINAL].sum(), atol=1e-10, rtol=1e-12)
@@ -154,7 +156,7 @@ def test_nested_passes_share_their_prefix(granularity: str) -> None:
     net = recognizer(tiny_config(granularity))
     layer = len(net.table) // 4
     full, three, two = (net.table.first(n * layer) for n in (4, 3, 2))
-    plan = Plan(tuple(Pass(sum(kept), kept) for kept in (full, three, two)))
+    plan = Plan(tuple(Pass(str(sum(kept)), kept) for kept in (full, three, two)))
     assert rows_run(net, plan, 5) == {0: [5], 1: [5], 2: [5], 3: [5]}, (
         "each layer ran once, on one copy of the rows"
     )
@@ -163,7 +165,7 @@ def test_nested_passes_share_their_prefix(granularity: str) -> None:
 def test_passes_that_part_run_only_their_own_rows() -> None:
     net = recognizer(tiny_config())
     plan = Plan(
-        (Pass(4, (True,) * 4), Pass(2, (True, False, True, False)), Pass(2, (True, False, False, True)))
+        (Pass("4", (True,) * 4), Pass("2", (True, False, True, False)), Pass("2", (True, False, False, True)))
     )
     # The small ones part from the full net at layer 1, and from each other at layer 2.
     assert rows_run(net, plan, 5) == {0: [5], 1: [5], 2: [10], 3: [10]}
@@ -172,19 +174,21 @@ def test_passes_that_part_run_only_their_own_rows() -> None:
 def test_one_size_per_utterance_runs_each_layer_on_the_rows_that_keep_it() -> None:
     net = recognizer(tiny_config())
     masks = (True,) * 4, (True, False, True, True), (False, False, True, False)
-    plan = Plan(tuple(Pass(sum(kept), kept, share=s) for kept, s in zip(masks, (0.5, 0.3, 0.2), strict=True)))
+    plan = Plan(
+        tuple(Pass(str(sum(kept)), kept, share=s) for kept, s in zip(masks, (0.5, 0.3, 0.2), strict=True))
+    )
     assert rows_run(net, plan, 10) == {0: [8], 1: [5], 2: [10], 3: [8]}
 
 
 def test_dropped_rows_are_not_run() -> None:
     net = recognizer(tiny_config())
-    plan = Plan((Pass(4, (True,) * 4, drop=(0.0, 0.0, 0.999999, 0.0)),))
+    plan = Plan((Pass("4", (True,) * 4, drop=(0.0, 0.0, 0.999999, 0.0)),))
     assert rows_run(net, plan, 5) == {0: [5], 1: [5], 3: [5]}
 
 
 def test_a_unit_that_nobody_keeps_is_not_run() -> None:
     net = recognizer(tiny_config())
-    assert rows_run(net, Plan((Pass(2, (True, False, False, True)),)), 3) == {0: [3], 3: [3]}
+    assert rows_run(net, Plan((Pass("2", (True, False, False, True)),)), 3) == {0: [3], 3: [3]}
 
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -19,7 +21,7 @@ from supernet.training.step import supernet_of
 from supernet.units import Kept
 from tests.supernet.tiny import NUM_TOKENS, context, tiny_config
 
-METHODS: dict[str, type[Method]] = {
+METHODS: dict[str, type[Method[Any]]] = {
     "simple-top-k": SimpleTopK,
     "iterative-zero-out": IterativeZeroOut,
     "on-demand": OnDemand,
@@ -28,7 +30,7 @@ METHODS: dict[str, type[Method]] = {
 scores = st.lists(st.floats(-20, 20, width=32), min_size=2, max_size=24)
 
 
-def make(name: str, config: Config, **options: object) -> Method:
+def make(name: str, config: Config, **options: object) -> Method[Any]:
     kls = METHODS[name]
     return kls(kls.Options.model_validate(options), config)
 
@@ -196,7 +198,7 @@ def test_units_are_put_out_as_the_next_iteration_begins() -> None:
         steps.begin(3)
         assert net.scorer.importance().tolist() == [3.0, 9.0, ZEROED, 5.0]
     steps.begin(6)
-    assert steps.subnets() == {2: (False, True, False, True), 4: (True,) * 4}
+    assert steps.subnets() == {"2": (False, True, False, True), "4": (True,) * 4}
 
 
 # On demand, individual
@@ -208,7 +210,7 @@ def test_drop_probabilities_grow_linearly_with_depth(granularity: str, per_layer
     steps, _ = schedule("on-demand", config, max_drop=0.4)
     (only,) = steps.plan(0).passes
     assert only.drop == pytest.approx([p for p in (0.1, 0.2, 0.3, 0.4) for _ in range(per_layer)])
-    assert steps.subnets()[config.sizes[0]] == tuple(i < config.sizes[0] for i in range(4 * per_layer))
+    assert steps.subnets()[config.names[0]] == tuple(i < config.sizes[0] for i in range(4 * per_layer))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supernet.budget import Budget
 from supernet.method import Moment, Phase, Progress
 from supernet.methods.simple_top_k import SimpleTopK
 from supernet.network.supernet_ctc import SupernetCTC
@@ -22,18 +23,18 @@ from tests.supernet.tiny import NUM_TOKENS, context, tiny_config, units_of
 from tests.supernet.training.test_methods import METHODS, make, schedule
 
 
-def joint_plan(sizes: tuple[int, ...], seed: int = 0, **passes: object) -> tuple[Plan, dict[int, Kept]]:
+def joint_plan(sizes: tuple[int, ...], seed: int = 0, **passes: object) -> tuple[Plan, dict[str, Kept]]:
     config = tiny_config("module", sizes=sizes, passes=passes)
     table = SimpleTopK(SimpleTopK.Options(), config).table
-    subnets = {size: table.top([float(i * 7 % 16) for i in range(16)], size) for size in sizes}
+    subnets = {str(size): table.top([float(i * 7 % 16) for i in range(16)], size) for size in sizes}
     return Joint(5, config).plan(Moment(Progress(0, 5), table, subnets, random.Random(seed))), subnets
 
 
 @pytest.mark.parametrize("sizes", [(8, 16), (4, 8, 16), (2, 4, 8, 12, 16)])
 def test_one_size_per_utterance_trains_all_sizes_each_on_its_share(sizes: tuple[int, ...]) -> None:
     plan, subnets = joint_plan(sizes, sharing="rows", layer_drop=0.2)
-    assert [p.size for p in plan.passes] == sorted(sizes, reverse=True)
-    assert [p.kept for p in plan.passes] == [subnets[p.size] for p in plan.passes]
+    assert [p.budget for p in plan.passes] == [str(size) for size in sorted(sizes, reverse=True)]
+    assert [p.kept for p in plan.passes] == [subnets[p.budget] for p in plan.passes]
     assert sum(p.share or 0.0 for p in plan.passes) == pytest.approx(1)
 
 
@@ -49,12 +50,14 @@ def test_one_size_per_utterance_trains_all_sizes_each_on_its_share(sizes: tuple[
 def test_the_smallest_gets_most_rows_and_the_largest_most_of_the_others(
     sizes: tuple[int, ...], shares: list[float]
 ) -> None:
-    assert default_shares(sizes) == pytest.approx(dict(zip(sizes, shares, strict=True)))
+    names = [str(size) for size in sorted(sizes, reverse=True)]
+    expected = {str(size): share for size, share in zip(sizes, shares, strict=True)}
+    assert default_shares(names) == pytest.approx(expected)
 
 
 def test_shares_can_be_given() -> None:
     plan, _ = joint_plan((8, 16), sharing="rows", shares={8: 0.8, 16: 0.2})
-    assert {p.size: p.share for p in plan.passes} == {16: 0.2, 8: 0.8}
+    assert {p.budget: p.share for p in plan.passes} == {"16": 0.2, "8": 0.8}
 
 
 @pytest.mark.parametrize(
@@ -76,10 +79,10 @@ def test_the_smallest_size_trains_first(
 @pytest.mark.parametrize("sharing", ["rows", "batch"])
 def test_the_smallest_size_trains_alone_on_the_whole_batch(sharing: str) -> None:
     config = tiny_config(sizes=(1, 2, 4), passes={"sharing": sharing, "smallest_first": 0.5})
-    subnets = {1: (False, True, False, False), 2: (False, True, True, False), 4: (True,) * 4}
+    subnets = {"1": (False, True, False, False), "2": (False, True, True, False), "4": (True,) * 4}
     moment = Moment(Progress(0, 2), units_of(4, "layer"), subnets, random.Random(0))
     (only,) = joint_training(4, config)[0].plan(moment).passes
-    assert (only.size, only.kept, only.share, only.gate, only.drop) == (1, subnets[1], None, None, None)
+    assert (only.budget, only.kept, only.share, only.gate, only.drop) == ("1", subnets["1"], None, None, None)
 
 
 def test_subnets_are_chosen_once_before_the_smallest_trains() -> None:
@@ -91,7 +94,7 @@ def test_subnets_are_chosen_once_before_the_smallest_trains() -> None:
         with torch.no_grad():
             net.scorer.importance().copy_(torch.tensor(scores))
         steps.begin(step)
-        assert steps.subnets()[2] == (False, True, False, True)
+        assert steps.subnets()["2"] == (False, True, False, True)
         resumed = Schedule(make("simple-top-k", config, score_learning=0.2), net, config.seed)
         resumed.begin(step + 1)
         assert resumed.subnets() == steps.subnets()
@@ -104,24 +107,24 @@ def test_the_sandwich_has_the_largest_the_smallest_and_one_between() -> None:
     for seed in range(40):
         plan, _ = joint_plan(sizes, seed, sharing="batch", small_weight=0.3)
         first, middle, last = plan.passes
-        assert (first.size, last.size) == (16, 2)
+        assert (first.budget, last.budget) == ("16", "2")
         assert [p.weight for p in plan.passes] == [1.0, 0.3, 0.3]
         assert {p.share for p in plan.passes} == {None}
-        middles.add(middle.size)
-    assert middles == {4, 8, 12}
+        middles.add(middle.budget)
+    assert middles == {"4", "8", "12"}
 
 
 @pytest.mark.parametrize("sizes", [(8, 16), (4, 8, 16)])
 def test_up_to_three_sizes_are_all_in_the_sandwich(sizes: tuple[int, ...]) -> None:
     plan, _ = joint_plan(sizes, sharing="batch")
-    assert [p.size for p in plan.passes] == sorted(sizes, reverse=True)
+    assert [p.budget for p in plan.passes] == [str(size) for size in sorted(sizes, reverse=True)]
 
 
 @pytest.mark.parametrize("sharing", ["rows", "batch"])
 def test_only_units_outside_the_smallest_are_dropped_and_only_in_the_full_net(sharing: str) -> None:
     plan, subnets = joint_plan((4, 8, 16), sharing=sharing, layer_drop=0.3)
     full, *others = plan.passes
-    assert full.drop == tuple(0.0 if keep else 0.3 for keep in subnets[4])
+    assert full.drop == tuple(0.0 if keep else 0.3 for keep in subnets["4"])
     assert [p.drop for p in others] == [None, None]
 
 
@@ -153,8 +156,8 @@ def test_even_a_tiny_budget_ends_with_subnets_of_every_size(name: str, num_steps
     for step in range(num_steps):
         steps.begin(step)
         assert steps.plan(step).passes
-    assert {size: sum(kept) for size, kept in steps.subnets().items()} == {
-        size: size for size in config.sizes
+    assert {name: sum(kept) for name, kept in steps.subnets().items()} == {
+        str(size): size for size in config.sizes
     }
     assert net.masks.sum(1).tolist() == list(config.sizes)
 
@@ -162,14 +165,14 @@ def test_even_a_tiny_budget_ends_with_subnets_of_every_size(name: str, num_steps
 @given(st.lists(st.floats(-5, 15), min_size=16, max_size=16))
 def test_subnets_are_nested(values: list[float]) -> None:
     method = make("simple-top-k", tiny_config("module"))
-    masks = [method.choose(context(values, method.table), size) for size in range(1, 17)]
+    masks = [method.choose(context(values, method.table), Budget.of_size(size, 16)) for size in range(1, 17)]
     assert [sum(mask) for mask in masks] == list(range(1, 17))
     for small, large in itertools.pairwise(masks):
         assert all(keep_large or not keep_small for keep_small, keep_large in zip(small, large, strict=True))
 
 
 def described(plan: Plan) -> list[object]:
-    return [(p.size, p.kept, p.weight, p.share, p.drop, isinstance(p.gate, partial)) for p in plan.passes]
+    return [(p.budget, p.kept, p.weight, p.share, p.drop, isinstance(p.gate, partial)) for p in plan.passes]
 
 
 @pytest.mark.parametrize("name", ["simple-top-k", "iterative-zero-out", "on-demand"])
@@ -201,5 +204,5 @@ def test_a_schedule_goes_on_from_the_models_buffers() -> None:
     again.load_state_dict(net.state_dict())
     resumed = Schedule(make("simple-top-k", config), again, config.seed)
     resumed.begin(11)
-    assert resumed.subnets() == steps.subnets() == {2: (False, True, False, True), 4: (True,) * 4}
+    assert resumed.subnets() == steps.subnets() == {"2": (False, True, False, True), "4": (True,) * 4}
     assert described(resumed.plan(11)) == described(steps.plan(11))

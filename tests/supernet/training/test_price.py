@@ -29,7 +29,7 @@ from tests.supernet import tiny
 FULL, SMALL = (True,) * 4, (True, False, False, True)
 
 
-def schedule(method: Method) -> tuple[Schedule, SupernetCTC]:
+def schedule(method: Method[Any]) -> tuple[Schedule, SupernetCTC]:
     model = tiny.recognizer(method.config)
     made = Schedule(method, model, seed=0)
     made.begin(method.config.train.num_steps - 1)
@@ -55,7 +55,7 @@ def test_rows_divided_among_sizes_cost_their_average() -> None:
 
 
 def test_every_size_on_the_whole_batch_costs_their_sum_but_for_what_they_share() -> None:
-    plan = Plan((Pass(4, FULL), Pass(2, SMALL)))
+    plan = Plan((Pass("4", FULL), Pass("2", SMALL)))
     # The first layer runs once for both; where they have parted, the last runs for each.
     assert step_cost(plan, (1.0,) * 4) == 1 + 1 + 1 + 2
 
@@ -139,7 +139,7 @@ def test_typical_subnets_cost_about_what_random_ones_do_on_average() -> None:
     passes = {"sharing": "batch", "layer_drop": 0.0, "smallest_first": 0.0}
     method = top_k(sizes=(6, 9, 12), train={"num_steps": 10}, passes=passes, model={"num_layers": 12})
     found = tiny.context(typical_scorer(method).importance(), method.table)
-    plan = Plan(tuple(Pass(size, method.choose(found, size)) for size in (12, 9, 6)))
+    plan = Plan(tuple(Pass(b.name, method.choose(found, b)) for b in reversed(method.budgets)))
     assert step_cost(plan, (1.0,) * 12) == pytest.approx(by_hand(12, (6, 9, 12)), rel=0.06)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -32,7 +33,7 @@ SCHEDULES = [
 class Memory(nn.Module):
     """All of a model that score learning changes, and its schedule's memory."""
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method[Any]) -> None:
         super().__init__()
         num_units = len(method.table)
         self.scorer = method.scorer()
@@ -45,7 +46,7 @@ class Memory(nn.Module):
 class Training:
     """The real schedule, optimizer and rates; only the loss is made up."""
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method[Any]) -> None:
         self.config = method.config
         self.memory = Memory(method)
         self.schedule = Schedule(method, self.memory, self.config.seed)
@@ -76,7 +77,7 @@ def zero_out(num_steps: int, **train: object) -> IterativeZeroOut:
     return IterativeZeroOut(IterativeZeroOut.Options(), config(num_steps, **train))
 
 
-def num_learning(method: Method) -> int:
+def num_learning(method: Method[Any]) -> int:
     return sum(phase.num_steps for phase in method.phases() if not phase.chooses)
 
 
@@ -89,7 +90,7 @@ def test_the_units_that_are_needed_stay(num_steps: int) -> None:
     gates = torch.sigmoid(made.memory.scorer.importance().detach())
     assert float(gates.min()) < 0.1, "gates have closed"
     made.schedule.begin(num_learning(method))
-    kept = made.schedule.subnets()[6]
+    kept = made.schedule.subnets()["6"]
     assert [unit for unit, keep in enumerate(kept) if keep] == list(NEEDED)
     assert float(gates[list(NEEDED)].min()) > 0.5
 
@@ -125,7 +126,7 @@ def test_a_score_that_is_always_pushed_goes_from_open_to_out() -> None:
 
 
 @pytest.mark.parametrize("method", [SimpleTopK, OnDemand])
-def test_other_methods_follow_the_schedule(method: type[Method]) -> None:
+def test_other_methods_follow_the_schedule(method: type[Method[Any]]) -> None:
     made = Training(method(method.Options(), config(100)))
     assert made.optimizer.param_groups[2]["lr"] == pytest.approx(3e-2 * (0.05 + 0.95 / 50))
 

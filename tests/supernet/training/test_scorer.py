@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,7 +55,7 @@ class Learn(Phase):
 
     def plan(self, moment: Moment) -> Plan:
         full = moment.table.full
-        return Plan((Pass(4, full), Pass(2, full, gate=gates)), learning=self._learning)
+        return Plan((Pass("4", full), Pass("2", full, gate=gates)), learning=self._learning)
 
     def after_step(self, moment: Moment, context: Context, lr: float) -> None:
         for parameter in context.weights["layers.1"]:
@@ -71,7 +72,7 @@ class UncertainMethod(SimpleTopK):
         return [Learn(self.config.train.num_steps, self.learning)]
 
 
-def make(learning: Learning = "everything") -> tuple[Method, SupernetCTC, StepLosses]:
+def make(learning: Learning = "everything") -> tuple[Method[Any], SupernetCTC, StepLosses]:
     method = UncertainMethod(SimpleTopKOptions(), tiny.tiny_config())
     method.learning = learning
     torch.manual_seed(0)

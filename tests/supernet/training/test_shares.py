@@ -25,7 +25,7 @@ counts = st.lists(st.integers(0, 40), min_size=1, max_size=100)
 
 
 def passes_of(parts: Sequence[float]) -> list[Pass]:
-    return [Pass(size, (True,), share=share) for size, share in enumerate(parts, 1)]
+    return [Pass(str(size), (True,), share=share) for size, share in enumerate(parts, 1)]
 
 
 def given_rows(parts: Sequence[float], lengths: Sequence[int]) -> list[list[int]]:
@@ -53,7 +53,7 @@ def test_nobody_is_ever_a_row_ahead_or_behind(parts: list[float], lengths: list[
 def test_every_size_is_trained_with_the_default_shares(sizes: tuple[int, ...], length: int | None) -> None:
     rng = random.Random(0)
     lengths = [length or rng.randint(1, 24) for _ in range(100)]
-    parts = default_shares(sizes)
+    parts = default_shares([str(size) for size in reversed(sizes)])
     batches = given_rows(list(parts.values()), lengths)
     for size, column in zip(parts, zip(*batches, strict=True), strict=True):
         assert sum(column) == pytest.approx(parts[size] * sum(lengths), abs=1)
@@ -92,22 +92,22 @@ def test_slices_are_neighbors_in_the_order_of_the_passes(
 
 
 def test_passes_without_a_share_get_all_rows() -> None:
-    passes = [Pass(2, (True,)), Pass(1, (True,), share=0.25), Pass(3, (True,), share=0.75)]
+    passes = [Pass("2", (True,)), Pass("1", (True,), share=0.25), Pass("3", (True,), share=0.75)]
     assert assign_rows(passes, 4) == [range(4), range(1), range(1, 4)]
 
 
 def test_a_step_follows_what_is_owed() -> None:
-    plan = Plan((Pass(2, (True, True), share=0.5), Pass(1, (True, False), share=0.5)))
+    plan = Plan((Pass("2", (True, True), share=0.5), Pass("1", (True, False), share=0.5)))
     account, reader, sizes = RowAccount(), IntermediateCTC((), (0, 1), 0.5), []
     for _ in range(4):
         jobs = jobs_of(step_of(plan, 1, owed=account.owed), reader, lambda gate: torch.ones(2))
-        sizes.append([job.pass_.size for job in jobs])
+        sizes.append([job.pass_.budget for job in jobs])
         account.settle(plan.passes, 1)
-    assert sizes == [[2], [1], [2], [1]]
+    assert sizes == [["2"], ["1"], ["2"], ["1"]]
 
 
 def test_passes_of_one_name_have_accounts_of_their_own() -> None:
-    passes = [Pass(2, (True,), share=0.5), Pass(2, (True,), share=0.5)]
+    passes = [Pass("2", (True,), share=0.5), Pass("2", (True,), share=0.5)]
     account = RowAccount()
     account.settle(passes, 1)
     assert sorted(account.owed.values()) == [-0.5, 0.5]
@@ -119,7 +119,7 @@ def test_a_plan_that_changes_from_step_to_step_owes_nobody() -> None:
     for step in range(300):
         account.begin(step, 0)
         chosen = sorted(rng.sample(range(3), 2))
-        passes = [Pass(i, (True,), share=(0.9, 0.07, 0.03)[i]) for i in chosen]
+        passes = [Pass(str(i), (True,), share=(0.9, 0.07, 0.03)[i]) for i in chosen]
         length = rng.randint(1, 12)
         for i, p, rows in zip(chosen, passes, assign_rows(passes, length, account.owed), strict=True):
             got[i] += len(rows)
@@ -166,7 +166,7 @@ def test_continued_the_rows_are_the_same(stop: int) -> None:
         return StepBudget(Endless(), 10, 1)  # type: ignore[arg-type]
 
     config, table = tiny_config(sizes=(1, 2, 3, 4)), units_of(4, "layer")
-    subnets = {size: tuple(i < size for i in range(4)) for size in config.sizes}
+    subnets = {str(size): tuple(i < size for i in range(4)) for size in config.sizes}
     plan = Joint(10, config).plan(Moment(Progress(0, 10), table, subnets, random.Random(0)))
     found: list[list[range]] = []
     reader = budget()

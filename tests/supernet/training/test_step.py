@@ -25,8 +25,8 @@ def jobs(plan: Plan, num_rows: int, draw: Draw | None = None) -> list[Job]:
 
 
 def test_a_pass_without_rows_is_left_out() -> None:
-    plan = Plan((Pass(2, (True, True), share=0.5), Pass(1, (True, False), share=0.5)))
-    assert [(job.pass_.size, job.lane.rows) for job in jobs(plan, 1)] == [(2, range(1))]
+    plan = Plan((Pass("2", (True, True), share=0.5), Pass("1", (True, False), share=0.5)))
+    assert [(job.pass_.budget, job.lane.rows) for job in jobs(plan, 1)] == [("2", range(1))]
 
 
 def test_survivors_are_divided_by_their_probability() -> None:
@@ -44,7 +44,7 @@ def test_stochastic_depth_keeps_the_mean(p: float, seed: int) -> None:
 
 
 def lanes(draw: Draw) -> list[Lane]:
-    plan = Plan((Pass(2, (True, True), drop=(0.5, 0.5)), Pass(1, (True, False), drop=(0.5, 0.5))))
+    plan = Plan((Pass("2", (True, True), drop=(0.5, 0.5)), Pass("1", (True, False), drop=(0.5, 0.5))))
     return [job.lane for job in jobs(plan, 64, draw)]
 
 
@@ -63,7 +63,7 @@ def test_passes_with_one_gate_share_its_values() -> None:
         calls["gate"] += 1
         return torch.sigmoid(context.scorer.importance())
 
-    plan = Plan((Pass(2, (True,), gate=gate), Pass(1, (True,), gate=gate)))
+    plan = Plan((Pass("2", (True,), gate=gate), Pass("1", (True,), gate=gate)))
     a, b = (job.lane for job in jobs(plan, 2))
     assert a.gates is b.gates
     assert calls["gate"] == 1

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from supernet.budget import Prices
-from supernet.network.costs import macs, processor
+from supernet.budget import Prices, Quantity
+from supernet.config import Config
+from supernet.network.costs import MACS_SECONDS, macs, processor
 from supernet.network.lanes import Lane, LaneWalk, Padding
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.network.walk import FINAL, Body, Map
@@ -20,6 +22,43 @@ from supernet.task import Batch, ProgressCallback
 REPEATS = 15
 WARM_UP = 3
 """Uncounted runs at the start, in which memory is allocated and kernels are selected."""
+
+
+class NetworkPrices(Mapping[Quantity, Prices]):
+    """The prices of the units of the network that a configuration describes, for 10 s of audio; counted or
+    measured on this machine's CPU when first asked for.
+    """
+
+    def __init__(
+        self, config: Config, num_tokens: int, known: Mapping[Quantity, Prices] | None = None
+    ) -> None:
+        """
+        Args:
+            config: The configuration of a run.
+            num_tokens: The number of tokens that its heads write.
+            known: Prices that are known, such as those measured when the run began.
+        """
+        self._config, self._num_tokens, self._known = config, num_tokens, dict(known or {})
+
+    def __getitem__(self, quantity: Quantity) -> Prices:
+        if quantity not in self._known:
+            self._known[quantity] = self._price(quantity)
+        return self._known[quantity]
+
+    def __iter__(self) -> Iterator[Quantity]:
+        return iter(get_args(Quantity))
+
+    def __len__(self) -> int:
+        return len(get_args(Quantity))
+
+    def _price(self, quantity: Quantity) -> Prices:
+        if quantity == "units":
+            return Prices.counting(self._config.units_per_layer * self._config.num_layers)
+        with torch.random.fork_rng(devices=[]):
+            net = SupernetCTC(self._config, self._num_tokens).eval()
+        if quantity == "params":
+            return parameters(net)
+        return multiply_accumulates(net, MACS_SECONDS) if quantity == "macs" else latency(net, MACS_SECONDS)
 
 
 def parameters(recognizer: SupernetCTC) -> Prices:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from selection.measuring.costs import latency, machine, multiply_accumulates, parameters, time_whole
 from supernet.network.costs import macs
 from supernet.network.cutting import cut
+from supernet.network.prices import latency, machine, multiply_accumulates, parameters, time_whole
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.units import Kept, LayerType
 from tests.supernet.tiny import NUM_TOKENS, tiny_config
@@ -107,7 +107,7 @@ def test_runs_before_the_warm_up_ends_do_not_count(monkeypatch: pytest.MonkeyPat
     def work(*_: object) -> None:
         clock[0] += next(seconds)
 
-    monkeypatch.setattr("selection.measuring.costs._run_whole", work)
+    monkeypatch.setattr("supernet.network.prices._run_whole", work)
     monkeypatch.setattr("supernet.system.timing.time.perf_counter", lambda: clock[0])
     assert time_whole(net_of("layer", "transformer", "sinusoidal", "shared"), SECONDS, repeats=3).best == 1.0
 
