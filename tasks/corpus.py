@@ -29,8 +29,10 @@ from supernet.text.tokens import Tokens
 from tasks.audio.acoustics import Acoustics
 from tasks.files.cache import check_writable, digest, make_once
 from tasks.options import CorpusOptions
+from tasks.reading.collation import Collator
+from tasks.reading.eval_batches import EvalBatches
 from tasks.reading.prefetch import Prefetcher
-from tasks.reading.reader import Augmentation, Batching, Collator, EvalBatches, TrainReader
+from tasks.reading.train_reader import Augmentation, Batching, TrainReader
 from tasks.reading.vocabulary import VERSION as LEARNED_VERSION
 from tasks.reading.vocabulary import make_tokens
 from tasks.store.features import FeatureLoader

@@ -15,7 +15,7 @@ from tasks.manifest import Manifest
 from tests.conftest import train
 from tests.supernet.processes import LEARNING
 from tests.tasks.folders import prepared, write_folder
-from tests.tasks.reading.test_reader import SPEEDS, assert_same, reader, take
+from tests.tasks.reading.test_train_reader import SPEEDS, assert_same, reader, take
 
 FEW_THREADS, MANY_THREADS = 2, 5
 

@@ -20,7 +20,8 @@ from tasks.audio.acoustics import Acoustics, Room
 from tasks.audio.augmentation import SpecAugment
 from tasks.files.lines import Lines, open_numbers, write_lines
 from tasks.manifest import Manifest
-from tasks.reading.reader import Augmentation, Batching, Collator, TrainReader
+from tasks.reading.collation import Collator
+from tasks.reading.train_reader import Augmentation, Batching, TrainReader
 from tasks.store.index import Utterance, Utterances
 from tasks.store.manifest_folder import manifest_path
 from tests.tasks.folders import prepared, quiet, tone, write_wav

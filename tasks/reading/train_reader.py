@@ -1,75 +1,29 @@
-"""Batches for training and evaluation."""
+"""Batches for training: an endless stream that can be resumed bit by bit."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import torch
 from lhotse import MonoCut
 from lhotse.dataset import DynamicBucketingSampler
 from numpy.typing import NDArray
-from torch import Tensor
 
-from supernet.audio.features import FRAMES_PER_SECOND, LOG_MEL, Input
+from supernet.audio.features import FRAMES_PER_SECOND
 from supernet.task import Batch
-from supernet.text.tokens import Tokens
-from tasks.audio.acoustics import Acoustics, Room
+from tasks.audio.acoustics import Acoustics
 from tasks.audio.augmentation import SpecAugment, spec_augment, warp_frequencies
-from tasks.store.index import Utterance, Utterances
+from tasks.reading.collation import Collator
+from tasks.store.index import Utterances
 
-_EVAL_FRAMES = 60 * FRAMES_PER_SECOND
 _MAX_BUCKETS = 8
 _BATCHES_PER_BUCKET = 8
 """With fewer, too many of an epoch's batches would be the incomplete last ones of their buckets."""
-
-
-class Load(Protocol):
-    """Loads the features ``(T, F)`` of an utterance, sped up by a factor, in a room."""
-
-    def __call__(self, utterance: Utterance, speed: float = 1.0, room: Room | None = None) -> Tensor: ...
-
-
-Condition = tuple[float, Room | None]
-"""Speed and room in which an utterance is read."""
-
-
-@dataclass(frozen=True)
-class Collator:
-    """Makes padded batches. Targets are the symbols of the texts that are tokens."""
-
-    load: Load
-    tokens: Tokens
-    input: Input = LOG_MEL
-
-    def __call__(self, utterances: Sequence[Utterance], conditions: Sequence[Condition]) -> Batch:
-        """Make one batch of ``utterances``, in their order, each under its condition."""
-        pairs = zip(utterances, conditions, strict=True)
-        features = [self.load(utterance, speed, room).numpy() for utterance, (speed, room) in pairs]
-        targets = [np.array(self.tokens.encode_known(utterance.text), np.int64) for utterance in utterances]
-        return Batch(
-            features_BTF=_pad(features),
-            num_frames=[len(frames) for frames in features],
-            targets_BL=_pad(targets),
-            num_targets=[len(target) for target in targets],
-            ids=[utterance.id for utterance in utterances],
-            texts=[utterance.text for utterance in utterances],
-            input=self.input,
-        )
-
-
-def _pad(sequences: list[np.ndarray[Any, Any]]) -> Tensor:
-    """Stack, padded with zeros. In NumPy for the reason given in ``tasks.audio.augmentation``."""
-    longest = max(len(sequence) for sequence in sequences)
-    padded = np.zeros((len(sequences), longest, *sequences[0].shape[1:]), sequences[0].dtype)
-    for row, sequence in zip(padded, sequences, strict=True):
-        row[: len(sequence)] = sequence
-    return torch.from_numpy(padded)
 
 
 @dataclass(frozen=True)
@@ -244,47 +198,3 @@ def _stand_in(number: int, num_frames: int) -> MonoCut:
     """A cut with all that a sampler reads. The sampler renames cuts that it repeats; the number survives."""
     seconds = int(num_frames) / FRAMES_PER_SECOND
     return MonoCut(str(number), start=0, duration=seconds, channel=0, custom={"number": number})
-
-
-class EvalBatches:
-    """One rank's share of a split, shortest utterances first, the same each time it is iterated.
-
-    The room of an utterance is drawn from its name.
-
-    Args:
-        utterances: The usable utterances of the split.
-        collate: Makes a batch.
-        acoustics: The rooms of a test condition.
-        rank: This process.
-        num_ranks: The number of processes that share the split.
-    """
-
-    def __init__(
-        self, utterances: Utterances, collate: Collator, acoustics: Acoustics, rank: int, num_ranks: int
-    ) -> None:
-        self._batches = list(_group(utterances))[rank::num_ranks]
-        self._utterances = utterances
-        self._collate = collate
-        self._acoustics = acoustics
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for numbers in self._batches:
-            utterances = [self._utterances[number] for number in numbers]
-            rooms = [self._acoustics.draw(random.Random(f"{one.id}/room")) for one in utterances]
-            yield self._collate(utterances, [(1.0, room) for room in rooms])
-
-
-def _group(utterances: Utterances) -> Iterator[list[int]]:
-    """Group utterances by length into batches of at most ``_EVAL_FRAMES`` frames, including padding."""
-    group: list[int] = []
-    order = sorted((one.num_frames, one.id, number) for number, one in enumerate(utterances))
-    for num_frames, _, number in order:
-        if group and num_frames * (len(group) + 1) > _EVAL_FRAMES:
-            yield group
-            group = []
-        group.append(number)
-    if group:
-        yield group

@@ -168,25 +168,3 @@ def test_a_state_of_other_batches_is_refused(task: Manifest) -> None:
     state = reader(task, seed=1).state_dict()
     with pytest.raises(ValueError, match="`seed` of the training data must be 1 as before, but is 0 instead"):
         reader(task).load_state_dict(state)
-
-
-def test_evaluation_has_every_utterance_once_shortest_first(task: Manifest) -> None:
-    batches = task.eval_batches("test", task.tokens())
-    frames = [frames for batch in batches for frames in batch.num_frames]
-    ids = [id for batch in batches for id in batch.ids]
-    assert frames == sorted(frames)
-    assert sorted(ids) == [f"test-{i}" for i in range(5)]
-    assert [id for batch in batches for id in batch.ids] == ids, "it can be iterated again"
-
-
-def test_ranks_share_evaluation(task: Manifest) -> None:
-    shares = [
-        {
-            id
-            for batch in task.eval_batches("train", task.tokens(), rank=rank, num_ranks=2)
-            for id in batch.ids
-        }
-        for rank in (0, 1)
-    ]
-    assert not shares[0] & shares[1]
-    assert len(shares[0] | shares[1]) == 40
