@@ -220,7 +220,10 @@ def test_the_page_of_settings_has_every_setting() -> None:
     for setting in settings_of(Config):
         if setting.name not in ("task.name", "method.name"):
             assert f"| `{setting.name}` |" in page
-    assert "| `train.lr` | number > 0 | `0.004` | Learning rate at the peak of the schedule. |" in page
+    assert (
+        "| `train.lr` | number >\N{NO-BREAK SPACE}0 | `0.004` | Learning rate at the peak of the schedule. |"
+        in page
+    )
     assert "| `passes.sharing` | `rows` or `batch` | `rows` |" in page
 
 

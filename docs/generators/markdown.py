@@ -47,7 +47,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def cell(text: str) -> str:
     """Text that may stand in a cell of a table, where a bar ends a cell unless it is code."""
-    parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
+    parts = re.split(r"(`[^`]*`)", re.sub(r"[ \n]+", " ", text).strip())
     return "".join(part if part.startswith("`") else part.replace("|", "\\|") for part in parts)
 
 
@@ -94,7 +94,7 @@ def _limits(constraints: Sequence[Any]) -> str:
     flat = [part for found in constraints for part in _parts(found)]
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     found = ((sign, getattr(part, name, None)) for name, sign in signs.items() for part in flat)
-    return ", ".join(f"{sign} {value:g}" for sign, value in found if value is not None)
+    return ", ".join(f"{sign}\N{NO-BREAK SPACE}{value:g}" for sign, value in found if value is not None)
 
 
 def _parts(constraint: Any) -> Sequence[Any]:
