@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,10 @@ def test_usable_utterances_are_decided_once(tmp_path: Path, monkeypatch: pytest.
     assert decided == [*SPLITS, "test"]
 
 
-@pytest.mark.parametrize("input", [LOG_MEL, SAMPLES])
+HALF_FRAMES_COUNT = replace(SAMPLES, convolutions=((400, 160),))
+
+
+@pytest.mark.parametrize("input", [LOG_MEL, SAMPLES, HALF_FRAMES_COUNT])
 def test_an_utterance_is_usable_if_the_shortest_audio_of_its_length_is(tmp_path: Path, input: Input) -> None:
     """The index counts frames of 10 ms, rounded, whatever the recognizer reads."""
     lengths = np.arange(1, 120)
