@@ -86,7 +86,7 @@ def test_usable_utterances_are_decided_once(tmp_path: Path, monkeypatch: pytest.
     assert decided == [*SPLITS, "test"]
 
 
-HALF_FRAMES_COUNT = replace(SAMPLES, convolutions=((400, 160),))
+HALF_FRAMES_COUNT = replace(SAMPLES, convolutions=((320, 160),))
 
 
 @pytest.mark.parametrize("input", [LOG_MEL, SAMPLES, HALF_FRAMES_COUNT])
