@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Recognizer", "__version__"]
 
-# Before anything imports fairseq2, whose native half asks for the library by its plain name.
+# Before any import of fairseq2, whose native half loads the library by name.
 load_libsndfile()
 
 
 def __getattr__(name: str) -> object:
-    """What is not always needed, made when it is asked for: PyTorch alone takes seconds."""
+    """Import lazily what is not always needed: PyTorch alone takes seconds to import."""
     if name == "__version__":
         return _version()
     if name != "Recognizer":
@@ -33,5 +33,5 @@ def _version() -> str:
 
     try:
         return version("supernet-asr")
-    except PackageNotFoundError:  # a folder of sources on the path
+    except PackageNotFoundError:  # a source folder on the path
         return "0+unknown"

@@ -1,4 +1,4 @@
-"""The Python API: one trained run in memory, used at any of its sizes."""
+"""The Python API: a trained run in memory, usable at any of its sizes."""
 
 from __future__ import annotations
 
@@ -32,19 +32,18 @@ from supernet.system.timing import BUSY, Timing, timed
 from supernet.units import Kept
 
 Audio = str | PathLike[str] | np.ndarray[Any, Any] | Tensor
-"""A file, or samples (S,) or (S, C)."""
+"""A file, or an array of samples (S,) or (S, C)."""
 
 _REPEATS = 5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Recognizer:
-    """A trained network at one size: what its training calls a ``SupernetCTC``, ready to
-    be spoken to.
+    """A trained supernet at one of its sizes.
 
-    It is a light, unchanging handle: ``use`` gives another one on the same weights, in microseconds and
-    without copying any, and what is not kept is not run. Any number of threads may use the same handle or
-    handles of different sizes at once.
+    A ``Recognizer`` is a light, immutable handle: ``use`` returns another handle on the same weights within
+    microseconds, without copying them, and units that a size drops are not run. Threads may share handles,
+    of the same or of different sizes.
 
     >>> recognizer = Recognizer.load("runs/NAME")
     >>> small, large = recognizer.use(6), recognizer.use(12)
@@ -67,11 +66,17 @@ class Recognizer:
         beam: BeamConfig | None = None,
         device: str | torch.device | None = None,
     ) -> Recognizer:
-        """A run folder, or one that ``supernet.cut`` wrote, at its smallest size.
+        """Load a run folder, or a folder with a cut model, at its smallest size.
 
-        ``selection`` is a file of subnets to use instead of the run's own, ``beam`` a beam search instead of
-        greedy decoding; ``device`` is ``cpu``, ``cuda`` or ``cuda:1``, by default a GPU where there is one.
-        Raises ``ArgumentError`` or ``RunError``.
+        Args:
+            folder: The folder of a finished run, or one written by ``supernet cut``.
+            selection: A file with subnets to use instead of the run's own.
+            beam: Configuration of beam search; greedy decoding if None.
+            device: ``cpu``, ``cuda`` or ``cuda:N``; a GPU if None and there is one.
+
+        Raises:
+            ArgumentError: An argument cannot be used.
+            RunError: The folder is damaged or incomplete.
         """
         place = chosen_device(None if device is None else str(device))
         run = Run(Path(folder))
@@ -97,29 +102,32 @@ class Recognizer:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many units each subnet keeps, ascending."""
+        """The sizes, in units, in ascending order."""
         return tuple(sorted({choice.subnet.size for choice in self._selection.choices}))
 
     @property
     def decoder(self) -> Decoder:
+        """The decoder: greedy, or beam search."""
         return self._decoder
 
     @property
     def lengths(self) -> Lengths | None:
-        """Of the utterances that the network was trained on, as far as they are known: longer recordings are
-        cut at pauses.
-        """
+        """Durations of the training utterances, if known: much longer recordings are split at pauses."""
         return self._model.lengths
 
     @property
     def size(self) -> int:
-        """How many units this one keeps."""
+        """The number of units that this handle keeps."""
         return self._choice.subnet.size
 
     def use(self, size: int | str) -> Recognizer:
-        """The same network at another size, or at a budget of the selection, such as ``params=50%``.
+        """Return a handle on the same weights at another size.
 
-        Raises ``ArgumentError`` where there is no such size.
+        Args:
+            size: A number of units, or a budget of the selection, such as ``params=50%``.
+
+        Raises:
+            ArgumentError: There is no such size or budget.
         """
         return self._chosen(choose(self._selection, str(size)))
 
@@ -132,10 +140,19 @@ class Recognizer:
     def transcribe(
         self, audio: Audio | list[Any] | tuple[Any, ...], rate: int | None = None, *, batch: int = 8
     ) -> Transcript | list[Transcript]:
-        """What ``audio`` says: of one recording, or of each of a list, ``batch`` chunks at a time.
+        """Transcribe a recording, or each recording of a list.
 
-        Samples need their ``rate``; files know it. Raises ``AudioError`` where one
-        cannot be read.
+        Args:
+            audio: A file, samples (S,) or (S, C), or a list of these.
+            rate: The sampling rate in Hz; required for samples, ignored for files.
+            batch: The number of chunks that the network processes at once.
+
+        Returns:
+            A transcript, or a list of them in the order of ``audio``.
+
+        Raises:
+            AudioError: A recording cannot be read.
+            ValueError: ``rate`` or ``batch`` cannot be used.
         """
         if not isinstance(audio, (list, tuple)):
             return self.transcribe([audio], rate, batch=batch)[0]
@@ -150,8 +167,17 @@ class Recognizer:
     def transcribe_many(
         self, recordings: Iterable[Recording], batch: int = 8
     ) -> Iterator[Transcript | AudioError]:
-        """Transcripts of any number of recordings of any length, one after the other, in constant memory;
-        in place of one that cannot be read, the reason.
+        """Transcribe a stream of recordings of any number and length in constant memory.
+
+        Args:
+            recordings: Each an iterable of blocks (S,) of mono samples at 16 kHz.
+            batch: The number of chunks that the network processes at once.
+
+        Yields:
+            A transcript per recording, in order, or the error because of which it cannot be read.
+
+        Raises:
+            ValueError: ``batch`` is less than 1.
         """
         if batch < 1:
             raise ValueError(f"`batch` must be at least 1, but is {batch} instead.")
@@ -164,12 +190,17 @@ class Recognizer:
         return transcriber.run(recordings, batch)
 
     def fit(self, latency_ms: float, seconds: float = 10.0, threads: int | None = None) -> Recognizer:
-        """The largest size that transcribes ``seconds`` of audio within ``latency_ms`` here and now: the
-        best of a few runs, from the largest size down. Warns where the machine was busy meanwhile, and raises
-        ``ValueError`` where no size is fast enough.
+        """Return the largest size that meets a latency on this machine, measured now.
 
-        ``threads`` are PyTorch's threads while measuring, which is a setting of the whole process; None
-        leaves them as they are.
+        Sizes are timed from the largest down; the best of a few runs counts. Warns if the machine is busy.
+
+        Args:
+            latency_ms: The time allowed, in milliseconds.
+            seconds: The duration of the audio to transcribe in that time.
+            threads: PyTorch's threads while measuring, a setting of the whole process; unchanged if None.
+
+        Raises:
+            ValueError: No size is fast enough.
         """
         taken, is_busy = float("inf"), False
         with with_threads(threads):
@@ -184,26 +215,28 @@ class Recognizer:
         if taken <= latency_ms:
             return handle
         raise ValueError(
-            f"`latency_ms` must be at least {taken:.1f}, what the smallest size takes for {seconds:g} s of "
-            f"audio here, but is {latency_ms:g} instead."
+            f"`latency_ms` must be at least {taken:.1f}, the time the smallest size takes for {seconds:g} s "
+            f"of audio on this machine, but is {latency_ms:g} instead."
         )
 
     def _of_size(self, size: int) -> Recognizer:
-        """One of the subnets of this size: they may differ in budget and in modules."""
+        """One of the subnets of this size, which may differ in budget and modules."""
         return self._chosen(next(c for c in self._selection.choices if c.subnet.size == size))
 
     def milliseconds(self, seconds: float) -> float:
-        """How long transcribing ``seconds`` of noise takes: the best of a few runs after one to warm up."""
+        """The time to transcribe ``seconds`` of noise, in milliseconds: the best of several runs after a
+        warm-up.
+        """
         return 1000 * self.timing(seconds).best
 
     def timing(self, seconds: float) -> Timing:
-        """The same runs, each of them, and whether the machine was busy meanwhile."""
+        """The individual runs behind ``milliseconds``, and whether the machine was busy."""
         noise = torch.rand(round(seconds * SAMPLE_RATE), generator=torch.Generator().manual_seed(0)) - 0.5
         return timed(lambda: self.transcribe(noise, SAMPLE_RATE), _REPEATS, warm_up=1)
 
 
 def _everything(model: Model) -> Selection:
-    """A cut model has one subnet: all of it."""
+    """The one subnet of a cut model: all its units."""
     table = model.recognizer.table
     subnet = table.subnet(table.full)
     return Selection("cut", (Choice(str(subnet.size), subnet),))

@@ -1,5 +1,6 @@
-"""What a corpus gives the recognizer, and what the recognizer asks of a task. Tasks implement it; supernet
-imports no task.
+"""The interface of a task: a corpus that yields batches, and the batches themselves.
+
+Tasks implement it; ``supernet`` imports no task.
 
 Shapes: B utterances, T frames (of 10 ms, or samples), F mel bands (or 1), L tokens.
 """
@@ -24,18 +25,18 @@ Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 ProgressCallback = Callable[[str, int, int], None]
-"""Called as ``report(what, done, total)`` while slow work runs; ``total`` is 0 where it is not known."""
+"""Called as ``report(what, done, total)`` while slow work runs; ``total`` is 0 if it is unknown."""
 
 
 @dataclass
 class Batch(SupportsDeviceTransfer):
-    """Utterances padded to one length.
+    """Utterances padded to the same length.
 
-    Lengths stay on the host, so that nobody has to ask the device for them.
+    Lengths stay on the host, so that reading them never synchronizes with the device.
     """
 
     features_BTF: Tensor
-    """What the recognizer reads, float32, zero where padded."""
+    """The input of the recognizer, float32, zero where padded."""
     num_frames: list[int]
     targets_BL: Tensor
     """Token ids, int64, zero where padded."""
@@ -44,23 +45,23 @@ class Batch(SupportsDeviceTransfer):
     texts: list[str]
     input: Input = LOG_MEL
     hidden_BTF: Tensor | None = None
-    """What training hides of the normalized features, boolean: it becomes 0, the mean (arXiv 1904.08779)."""
+    """Mask of SpecAugment (arXiv 1904.08779): normalized features are set to 0, their mean, where True."""
 
     @property
     def stream_lengths(self) -> list[int]:
-        """Frames of each utterance behind the frontend."""
+        """Frames of each utterance after the frontend."""
         return [self.input.num_stream_frames(n) for n in self.num_frames]
 
     @property
     def seconds(self) -> list[float]:
-        """How long each utterance is."""
+        """Duration of each utterance."""
         return [n / self.input.rate for n in self.num_frames]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def to(self, device: Any, *, non_blocking: bool = False) -> None:
-        """Move the tensors in place (the engine's protocol)."""
+        """Move the tensors to ``device`` in place, as the training engine requires."""
         self.features_BTF = self.features_BTF.to(device, non_blocking=non_blocking)
         self.targets_BL = self.targets_BL.to(device, non_blocking=non_blocking)
         if self.hidden_BTF is not None:
@@ -69,7 +70,7 @@ class Batch(SupportsDeviceTransfer):
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """An utterance that was left out, and why."""
+    """An utterance that was skipped, and the reason."""
 
     id: str
     split: str
@@ -77,18 +78,18 @@ class Skipped:
 
 
 class TaskError(UserError):
-    """A corpus cannot be used; the message says what is wrong and what to do."""
+    """A corpus that cannot be used; the message says what is wrong and what to do."""
 
 
 class NotPrepared(TaskError):
-    """A corpus that may be fine has not been prepared yet."""
+    """A corpus that has not been prepared yet, and may be usable."""
 
 
 class BatchReader(Protocol):
     """An endless, resumable stream of training batches.
 
-    ``state_dict`` describes the position after the last batch *returned*, whatever was prefetched; a reader
-    that loads it returns the same next batch, bit by bit. Its content is plain data.
+    ``state_dict`` is plain data. It describes the position after the last batch *returned*, regardless of
+    prefetching; a reader that loads it returns a bit-identical next batch.
     """
 
     def __iter__(self) -> Iterator[Batch]: ...
@@ -101,31 +102,47 @@ class BatchReader(Protocol):
 
 
 class Task(ABC):
-    """A corpus turned into batches. Found through the entry-point group ``supernet.tasks``.
+    """The base class of tasks, which are found through the entry-point group ``supernet.tasks``.
 
-    The constructor gets its validated options. ``prepare`` is called once, by one process, before anything
-    else; every rank then opens the same prepared corpus.
+    One process calls ``prepare`` once, before anything else; every rank then opens the same prepared corpus.
+
+    Args:
+        options: The validated ``Options`` of the task.
     """
 
     name: ClassVar[str]
     Options: ClassVar[type[BaseModel]]
-    """A pydantic model (``extra="forbid"``) of what ``task.*`` may be set to."""
+    """A pydantic model (``extra="forbid"``) of the settings ``task.*``."""
 
     def __init__(self, options: Any) -> None:
         self.options = options
 
     @abstractmethod
     def prepare(self, report: ProgressCallback) -> None:
-        """Find or make the corpus. Raises ``TaskError`` where that is impossible. Twice equals once."""
+        """Find or create the corpus. Idempotent.
+
+        Args:
+            report: Called as the work progresses.
+
+        Raises:
+            TaskError: The corpus cannot be found, created or used.
+        """
 
     def prepare_for(self, splits: Sequence[str], tokens: Tokens, report: ProgressCallback) -> None:
-        """The same where a net that writes ``tokens`` will be scored on ``splits``, or parts of them, alone:
-        the others may be unusable.
+        """Prepare the corpus for an evaluation on some of its splits; the others may be unusable.
+
+        Args:
+            splits: Splits, or parts of splits.
+            tokens: The output tokens of the model.
+            report: Called as the work progresses.
+
+        Raises:
+            TaskError: As ``prepare``.
         """
         self.prepare(report)
 
     def remarks(self, splits: Sequence[str], tokens: Tokens) -> list[str]:
-        """What is worth knowing of error rates on ``splits``, in sentences."""
+        """Caveats about error rates on ``splits``, one sentence each."""
         return []
 
     @abstractmethod
@@ -134,44 +151,62 @@ class Task(ABC):
 
     @abstractmethod
     def train_reader(self, tokens: Tokens, *, seed: int, rank: int, num_ranks: int) -> BatchReader:
-        """This rank's share of the training data, shuffled by ``seed``."""
+        """Read this rank's share of the training data.
+
+        Args:
+            tokens: The output tokens of the model.
+            seed: Determines the order of the utterances.
+            rank: This process.
+            num_ranks: All processes of the training.
+
+        Returns:
+            An endless, resumable stream of batches.
+        """
 
     @abstractmethod
     def eval_batches(
         self, split: str, tokens: Tokens, *, rank: int = 0, num_ranks: int = 1
     ) -> Iterable[Batch]:
-        """Every usable utterance of a split, or of one of ``parts``, once, in a fixed order; may be
-        iterated again.
+        """Every usable utterance of a split exactly once, in a fixed order.
+
+        Args:
+            split: A split, or one of ``parts``.
+            tokens: The output tokens of the model.
+            rank: This process.
+            num_ranks: All processes among which the utterances are divided.
+
+        Returns:
+            Batches; the iterable can be iterated repeatedly.
         """
 
     @property
     def max_seconds(self) -> float | None:
-        """No utterance of a batch is longer; None where that is not known."""
+        """An upper bound on the duration of an utterance; None if it is unknown."""
         return None
 
     def train_size(self) -> tuple[int, float] | None:
-        """Utterances of an epoch and their seconds; None as long as nothing is prepared."""
+        """Number of utterances in an epoch and their total seconds; None before ``prepare``."""
         return None
 
     def train_lengths(self, tokens: Tokens) -> Lengths | None:
-        """How long the utterances are that a net writing ``tokens`` trains on; None where that is not known.
+        """Statistics of the durations of the training utterances; None if they are unknown.
 
-        Recordings much longer are cut at their pauses when they are transcribed.
+        Recordings that are much longer are split at pauses when they are transcribed.
         """
         return None
 
     def parts(self) -> dict[str, Split]:
-        """Names of parts of splits that can be scored by themselves, and the split of each."""
+        """Parts of splits that can be scored separately, and the split of each."""
         return {}
 
     def speakers(self, split: str) -> Mapping[str, str]:
-        """Who speaks, by utterance, as far as the corpus knows."""
+        """The speaker of each utterance whose speaker is known, by utterance id."""
         return {}
 
     def notes(self) -> list[str]:
-        """What the user should know of the prepared corpus before it is used."""
+        """Remarks about the prepared corpus for the user, one sentence each."""
         return []
 
     @abstractmethod
     def skipped(self) -> list[Skipped]:
-        """Utterances that could not be used, so far."""
+        """The utterances skipped so far."""

@@ -19,6 +19,7 @@ from selection.study.reporting import compare_report, tune_report
 from selection.study.storage import DEFINITION, create, load, open_storage
 from selection.study.tune_runner import TuneRunner
 from selection.study.work import TrialRunner, work
+from supernet.commands.options import numbers
 from supernet.console.front import command, say_next
 from supernet.console.screen import console
 from supernet.console.text import fail
@@ -129,11 +130,6 @@ def fitting(data: Data, method: str | None) -> Data:
         return {key: value for key, value in values.items() if not key.startswith("method.") or key in known}
 
     return {**data, "space": fits(data["space"]), "trials": [fits(values) for values in data["trials"]]}
-
-
-def numbers(text: str) -> list[int | str]:
-    """Whole numbers, or the words themselves for the validation to complain about."""
-    return [int(part) if part.strip().lstrip("-").isdigit() else part for part in text.split(",")]
 
 
 def _storage(args: argparse.Namespace, must_exist: bool = False) -> Any:

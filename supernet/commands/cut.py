@@ -16,7 +16,7 @@ from supernet.system.files import refusal
 
 
 def _check_free(folder: Path) -> None:
-    """Cutting again replaces what was cut; a run, whose weights have the same names, stays."""
+    """Raise ``RunError`` if ``folder`` is a run: a cut replaces an earlier cut, but never a run's weights."""
     if folder.exists() and (why := refusal(folder, "folder")):
         raise RunError(f"`--out` must be a folder, but {why}.")
     if Run(folder).config_file.exists():
@@ -24,7 +24,7 @@ def _check_free(folder: Path) -> None:
 
 
 def cut(args: argparse.Namespace) -> None:
-    """The command ``cut``."""
+    """Run the command ``cut``."""
     run = Run.open(args.run)
     _check_free(args.out)
     model = load(run.model_stem)

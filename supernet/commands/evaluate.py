@@ -1,4 +1,4 @@
-"""Score a trained run again."""
+"""Score the sizes of a trained run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _GROUPS: dict[str, Callable[[SplitTranscripts], Mapping[str, Mapping[str, Score]
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """The command ``evaluate``."""
+    """Run the command ``evaluate``."""
     title, groups, found = _score(args)
     for split in found.transcripts:
         results = {"title": f"{title}, {split}", "sizes": found.sizes}
@@ -49,7 +49,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def _some_of(names: Sequence[str], text: str, option: str) -> list[str]:
-    """Those of ``names`` that ``text`` lists."""
+    """The ``names`` that ``text`` lists. Raises ``RunError`` about ``option`` for others."""
     wanted = [part.strip() for part in text.split(",")]
     if unknown := [part for part in wanted if part not in names]:
         raise RunError(f"`{option}` must be some of {', '.join(names)}, but has '{unknown[0]}' instead.")
@@ -57,13 +57,14 @@ def _some_of(names: Sequence[str], text: str, option: str) -> list[str]:
 
 
 def _condition(args: argparse.Namespace, data: Data) -> list[Data]:
-    """What ``--set`` changes for this evaluation of the run with the configuration ``data``."""
+    """The changes of ``--set``, checked against the run's configuration ``data``."""
     changes = corpus_changes(args.settings)
     moved = bool(changes) and all(_has_moved(change["task"], data.get("task")) for change in changes)
     if bool(changes) != (args.name is not None) and not moved:
         raise RunError(
             "`--set` and `--name` must come together, but one is missing: transcripts of another condition "
-            "or corpus need a name of their own, such as --name noisy (a corpus that has moved needs none)."
+            "or corpus need a name of their own, such as --name noisy (a corpus that has only moved needs "
+            "none)."
         )
     if args.name is not None:
         safe_name(args.name, "--name")
@@ -71,14 +72,14 @@ def _condition(args: argparse.Namespace, data: Data) -> list[Data]:
 
 
 def _has_moved(new: Any, old: Any) -> bool:
-    """Whether ``new`` says nothing but where a file or folder of ``old`` is that is gone from its place."""
+    """Whether ``new`` only gives new places of files or folders of ``old`` that no longer exist."""
     if isinstance(new, Mapping) and isinstance(old, Mapping):
         return all(_has_moved(value, old.get(key)) for key, value in new.items())
     return isinstance(new, str) and isinstance(old, str) and os.sep in old and not Path(old).exists()
 
 
 def _score(args: argparse.Namespace) -> tuple[str, list[str], Evaluation]:
-    """The title, the groups of utterances that are asked for, and what was found."""
+    """The title, the requested groups of utterances, and the results."""
     run, checks = Run.open(args.run), Checks()
     data = run.config_data()
     with checks:

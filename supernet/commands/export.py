@@ -1,4 +1,4 @@
-"""Sizes of a trained run for people's own machines."""
+"""Export sizes of a trained run to other runtimes."""
 
 from __future__ import annotations
 
@@ -33,35 +33,35 @@ from supernet.task import Batch, ProgressCallback, Task, TaskError
 
 FORMATS: dict[str, type[Format]] = {
     "sherpa-onnx": Onnx,
-    "onnx": Onnx,  # the same file: sherpa-onnx asks for nothing that onnxruntime would mind
+    "onnx": Onnx,  # the same file: onnxruntime ignores what sherpa-onnx needs
     "torch": Torch,
     "executorch": ExecuTorch,
 }
 
 
 def export_sizes(args: argparse.Namespace) -> list[str]:
-    """The command ``export``; what went wrong, a line each."""
+    """Run the command ``export``; returns its failures, one line each."""
     _check(args)
     return _export_all(args)
 
 
 def _check(args: argparse.Namespace) -> None:
     if args.all and args.size is not None:
-        raise RunError(f"`--all` must stand without `--size`, but stands beside `--size {args.size}`.")
+        raise RunError(f"`--all` must be given without `--size`, but is given with `--size {args.size}`.")
     if args.int8_margin < 0:
         raise RunError(f"`--int8-margin` must be at least 0 points, but is {args.int8_margin:g} instead.")
     FORMATS[args.format]().check(args.int8)
 
 
 def _export_all(args: argparse.Namespace) -> list[str]:
-    """Export what was asked for; returns what went wrong, a line each."""
+    """Export the requested sizes; returns the failures, one line each."""
     run = Run.open(args.run)
     model = load(run.model_stem)
     if model.recognizer.input is not LOG_MEL:
         raise RunError(
-            f"`RUN` must hold a network that reads log-mel features, but '{run.folder}' holds one that began "
-            f"as `model.init` and reads samples, which no export does. `{program('cut')}` writes it for "
-            "PyTorch."
+            f"`RUN` must hold a network that reads log-mel features, but '{run.folder}' holds one that was "
+            f"initialized from `model.init` and reads samples, which no export format supports. "
+            f"`{program('cut')}` writes it for PyTorch."
         )
     selection = open_selection(run, model, args.selection)
     choices = selection.choices if args.all else (choose(selection, args.size),)
@@ -99,11 +99,11 @@ RECOGNIZE = (
     "s = r.create_stream(); a, rate = soundfile.read('speech.wav', dtype='float32'); "
     "s.accept_waveform(rate, a); r.decode_stream(s); print(s.result.text)"
 )
-"""A program that reads an export as phones do."""
+"""A program that uses an export as a phone does."""
 
 
 def _say_what_next(args: argparse.Namespace, folder: Path) -> None:
-    suggestions = [(command("latency", args.run), "what it costs on this machine")]
+    suggestions = [(command("latency", args.run), "its latency on this machine")]
     if FORMATS[args.format] is Onnx:
         files = {"model": f"{folder}/model{'.int8' * args.int8}.onnx", "tokens": f"{folder}/tokens.txt"}
         suggestions.append((f"python -c {shlex.quote(RECOGNIZE.format(**files))}", ""))
@@ -125,18 +125,18 @@ def _test_split(run: Run, model: Model, changes: Sequence[Data], report: Progres
         return task.eval_batches("test", model.tokens)
     except (ConfigError, TaskError) as e:
         raise RunError(
-            f"the test split of '{run.folder}' must be at hand to compare what is written for it, but is not:"
-            f" {'; '.join(str(e).splitlines())} `--set task.path=PATH` "
-            "says where it is now; `--unchecked` compares numbers only, and the export says so."
+            f"the test split of '{run.folder}' must be available to compare its transcripts, but is not: "
+            f"{'; '.join(str(e).splitlines())} `--set task.path=PATH` says where it is now; `--unchecked` "
+            "compares log-probabilities only, and the export records that."
         ) from None
 
 
 def _table(run: Run, unchecked: bool) -> Fitted:
-    caption = "Unchecked: what the files write for the test split was not compared."
+    caption = "Unchecked: transcripts of the test split were not compared."
     table = Fitted(f"{run.name}, exported", caption * unchecked, boxed=True)
     table.add_column("size")
     table.add_column("file", left=True)
-    for name in ("MB", "difference", "test errors", "of the cut model", "other texts"):
+    for name in ("MB", "difference", "test errors", "of the cut model", "different texts"):
         table.add_column(name)
     return table
 

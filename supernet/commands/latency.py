@@ -1,4 +1,4 @@
-"""What each size costs on this machine."""
+"""Measure the latency and memory of each size on this machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from supernet.system.timing import BUSY
 
 
 def latency(args: argparse.Namespace) -> None:
-    """The command ``latency``."""
+    """Run the command ``latency``."""
     with tempfile.TemporaryDirectory() as place:
         _check(args)
         figures = _measure(args, Path(place))
@@ -37,18 +37,18 @@ def latency(args: argparse.Namespace) -> None:
 
 
 def suggestions(run: Run) -> list[tuple[str, str]]:
-    """What to do with the figures; what is exported already has to be replaced."""
+    """Suggestions after a measurement; existing exports have to be replaced."""
     again = ["--force"] * run.exports.is_dir()
     export = command("export", run.folder, "--all", "--int8", *again)
     return [
-        (export, "all sizes as files; then measure them, too"),
-        (command("select", run.folder, "--budget", "latency=20ms"), "the units for a latency"),
+        (export, "all sizes as files, to measure them as well"),
+        (command("select", run.folder, "--budget", "latency=20ms"), "units for a given latency"),
     ]
 
 
 def _check(args: argparse.Namespace) -> None:
     if (args.run is None) == (args.preset is None):
-        raise RunError("`RUN` or `--preset` must be given, and not both.")
+        raise RunError("either `RUN` or `--preset` must be given, but not both.")
     for name in ("threads", "rounds"):
         if getattr(args, name) < 1:
             raise RunError(f"`--{name}` must be at least 1, but is {getattr(args, name)} instead.")
@@ -100,9 +100,9 @@ def _table(latency: dict[str, Any]) -> Fitted:
     base, threads = latency["compared_with"], latency["threads"]
     title = f"{latency['title']}: {latency['machine']}, {threads} thread{'' if threads == 1 else 's'}"
     caption = (
-        "RTF: seconds of computation per second of audio, the best of several runs, by the length of the "
-        f"utterance; in brackets the ratio to size {base['label']}, {base['runtime']}. "
-        f"MB of memory: the peak up to {MEMORY_AT} s."
+        "RTF: seconds of computation per second of audio, the best of several runs, by the duration of the "
+        f"utterance; in parentheses, the ratio to size {base['label']}, {base['runtime']}. "
+        f"Memory: the peak up to {MEMORY_AT} s of audio."
     )
     table = Fitted(title, caption + f"\n{BUSY}" * latency["busy"], boxed=True)
     table.add_column("size")

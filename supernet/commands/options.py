@@ -1,4 +1,4 @@
-"""What options of several commands ask for: a beam search, a corpus that has changed."""
+"""The beam search and the changes of the corpus that options of several commands ask for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from supernet.settings.presets import Data, parse_set
 
 
 def open_beam(args: argparse.Namespace) -> BeamConfig | None:
-    """The beam search that the options ask for, if they do."""
+    """The configuration of beam search that the options ask for, if they do."""
     given = {"size": args.beam, "lm": args.lm, "lexicon": args.lexicon}
     given |= {"lm_weight": args.lm_weight, "word_score": args.word_score}
     given = {name: value for name, value in given.items() if value is not None}
@@ -25,7 +25,7 @@ def open_beam(args: argparse.Namespace) -> BeamConfig | None:
 
 
 def corpus_changes(settings: Iterable[str]) -> list[Data]:
-    """What ``--set`` changes of the task of a trained run."""
+    """The layers of settings in which ``--set`` changes the task of a trained run."""
     changes = [parse_set(text) for text in settings]
     if other := [key for change in changes for key in change if key != "task"]:
         raise ConfigError(
@@ -35,6 +35,17 @@ def corpus_changes(settings: Iterable[str]) -> list[Data]:
 
 
 def note_left_out(decoder: Decoder) -> None:
-    """Say on standard error which words a beam search cannot find."""
+    """Note which words of the vocabulary beam search cannot output."""
     if isinstance(decoder, BeamSearch) and (words := decoder.left_out):
-        note(f"{len(words)} words are left out: the tokens cannot spell them, e.g. '{words[0]}'.")
+        note(f"{len(words)} words are ignored because the tokens cannot spell them, e.g. '{words[0]}'.")
+
+
+def number_or_text(text: str) -> int | str:
+    """A whole number, or the text itself, which validation then reports."""
+    text = text.strip()
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
+def numbers(text: str) -> list[int | str]:
+    """A comma-separated list, of which each part is as in ``number_or_text``."""
+    return [number_or_text(part) for part in text.split(",") if part.strip()]

@@ -1,4 +1,4 @@
-"""Train a supernet, choose its subnets, score every size, end with a table."""
+"""Train a supernet, choose its subnets, and score every size."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from supernet import engine
 from supernet.budget import parse_budgets
 from supernet.commands.advice import left_out, say_what_next, unlearned
 from supernet.commands.dry_run import dry_run
+from supernet.commands.options import number_or_text, numbers
 from supernet.console.front import command, say_next
 from supernet.console.option_names import option_problems
 from supernet.console.progress import ProgressDisplay, progress
@@ -40,17 +41,17 @@ from supernet.training.price import unit_steps, unit_weights
 from supernet.training.schedule import Schedule
 
 Validated = Callable[[int, Measure, Mapping[str, float]], None]
-"""``validated(step, measure, rates)``: what the texts are judged by, and the validation error rates
-``wer/SIZE`` and ``cer/SIZE``, as fractions. What it raises ends the training.
+"""Called as ``validated(step, measure, rates)`` with the measure that texts are judged by and the validation
+error rates ``wer/SIZE`` and ``cer/SIZE``, as fractions. An exception that it raises ends the training.
 """
 
 
 class Stopped(KeyboardInterrupt):
-    """A training was interrupted, with everything saved; the message says where."""
+    """An interrupted training, with its state saved; the message says where."""
 
 
 def train(args: argparse.Namespace) -> None:
-    """The command ``train``."""
+    """Run the command ``train``."""
     if args.listed is not None:
         say(listing(settings(merged(layers(args, []))), args.listed))
         return
@@ -76,7 +77,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def _saved(folder: Path | None) -> Data | None:
-    """The configuration of the run that is continued, where a folder is given."""
+    """The saved configuration of the run in ``folder``, if there is one."""
     if folder is None or not Run(folder).config_file.is_file():
         return None
     check_closed(folder)
@@ -84,21 +85,19 @@ def _saved(folder: Path | None) -> Data | None:
 
 
 def layers(args: argparse.Namespace, problems: list[str]) -> list[Data]:
-    """Configuration layers of a command line, the later over the earlier; what cannot be read goes to
-    ``problems``.
-    """
+    """The settings of a command line, in layers of increasing priority; adds to ``problems``."""
     options: Data = {}
     if args.sizes is not None:
-        options["sizes"] = [_number(part) for part in args.sizes.split(",") if part.strip()]
+        options["sizes"] = numbers(args.sizes)
     if args.budget is not None:
         options["budgets"] = parse_budgets(args.budget)
     for name in ("method", "granularity", "device"):
         if (value := getattr(args, name)) is not None:
             options[name] = value
     if args.seed is not None:
-        options["seed"] = _number(args.seed)
+        options["seed"] = number_or_text(args.seed)
     if args.steps is not None:
-        options["train"] = {"num_steps": _number(args.steps)}
+        options["train"] = {"num_steps": number_or_text(args.steps)}
     if args.task is not None:
         options["task"] = task_setting(args.task)
     found: list[Data] = [{"preset": args.preset}] if args.preset else []
@@ -115,13 +114,8 @@ def _read(read: Callable[[Any], Data], given: Any, problems: list[str]) -> list[
         return []
 
 
-def _number(text: str) -> int | str:
-    """A whole number, or the text itself for the validation to complain about."""
-    text = text.strip()
-    return int(text) if text.lstrip("-").isdigit() else text
-
-
 def default_folder(resolved: Resolved) -> Path:
+    """The run folder under ``runs/`` that is named after the configuration."""
     c = resolved.config
     unit = "" if c.granularity == "layer" else f"-{c.granularity}"
     sizes = "-".join(name if i == 0 else name.rpartition("=")[2] for i, name in enumerate(c.names))
@@ -158,10 +152,19 @@ def _folders(resolved: Resolved, out: Path | None) -> list[Path]:
 
 
 def train_one(resolved: Resolved, folder: Path, validated: Validated | None = None) -> Mapping[str, Any]:
-    """Train (or continue, or just read again) one run; returns its results.
+    """Train one run, continue it, or read the results of a finished one.
 
-    Raises ``Stopped`` after an interruption, ``Divergence``, and whatever
-    ``validated`` raises.
+    Args:
+        resolved: The configuration.
+        folder: The run folder.
+        validated: Called after each validation; an exception that it raises ends the training.
+
+    Returns:
+        The results, as in ``results.json``.
+
+    Raises:
+        Stopped: The training was interrupted.
+        Divergence: The loss stayed non-finite.
     """
     run, task, config = Run(folder), resolved.task, resolved.config
     if folder.is_dir():
@@ -215,12 +218,12 @@ def _priced(resolved: Resolved, run: Run, num_tokens: int) -> Resolved:
 
 
 def _refuse_more_steps(run: Run, num_steps: int) -> None:
-    """The learning rate has come to its end in a finished run: more updates are another training."""
+    """Raise ``RunError`` if a finished run is asked for more updates: its learning rate has decayed."""
     done = run.results().get("steps")
     if isinstance(done, int) and num_steps > done:
         raise RunError(
-            f"'{run.folder}' is finished with {done:,} updates. To train on, begin a new run from it: the "
-            f"same command with --set model.init={run.folder} --out FOLDER."
+            f"'{run.folder}' is finished after {done:,} updates. To train further, start a new run from it: "
+            f"the same command with --set model.init={run.folder} --out FOLDER."
         )
 
 
@@ -232,7 +235,7 @@ def _finish(
     seconds: float,
     report: ProgressCallback,
 ) -> Mapping[str, Any]:
-    """Save the weights and subnets, score every size, write the page."""
+    """Save the weights and subnets, score every size, and write the report."""
     net = trained.model.eval()
     model = Model(net, tokens, resolved.task.train_lengths(tokens))
     subnets = {name: net.table.subnet(kept) for name, kept in trained.schedule.subnets().items()}
@@ -256,7 +259,7 @@ def _finish(
 
 
 class Follower:
-    """Follows a training: the bar, and the scores over time."""
+    """An observer of a training that displays progress and records scores."""
 
     def __init__(
         self, run: Run, resolved: Resolved, display: ProgressDisplay, validated: Validated | None
@@ -274,8 +277,8 @@ class Follower:
     def on_step(self, step: int) -> None:
         if not self._begun:
             self._begun = True
-            how = "begins" if step == 1 else f"goes on from update {step:,}"
-            remark(f"Training {how}: {self._config.train.num_steps:,} updates in all.")
+            how = "starts" if step == 1 else f"continues from update {step:,}"
+            remark(f"Training {how}: {self._config.train.num_steps:,} updates in total.")
         self._display("training", step, self._config.train.num_steps)
 
     def on_publish(

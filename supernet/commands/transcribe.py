@@ -1,4 +1,4 @@
-"""Text, or subtitles, for any audio."""
+"""Transcribe recordings to text or subtitles."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from supernet.system.files import write_whole
 from supernet.text.plain import plain
 
 STDIN = "-"
-Form = Callable[[str, Transcript], str]
-"""What is written of a recording's name and transcript."""
+TranscriptFormat = Callable[[str, Transcript], str]
+"""Formats a recording's name and transcript."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A recording as the user named it."""
+    """A recording, as named by the user."""
 
     name: str
     seconds: float
-    """As far as its header tells."""
+    """According to its header; 0 if that is unknown."""
 
     def blocks(self) -> Iterator[Tensor]:
         return audio.read_audio(sys.stdin.buffer if self.name == STDIN else Path(self.name))
 
 
 def transcribe(args: argparse.Namespace) -> int:
-    """The command ``transcribe``; how many recordings could not be read."""
+    """Run the command ``transcribe``; returns the number of recordings that could not be read."""
     names = list(_names(args.recordings))
     write = _writer(args, names)
     recognizer = Recognizer.load(args.run, selection=args.selection, beam=open_beam(args), device=args.device)
@@ -51,8 +51,8 @@ def transcribe(args: argparse.Namespace) -> int:
     sources = [Source(name, 0.0 if name == STDIN else audio.seconds(Path(name))) for name in names]
     if recognizer.lengths is None and any(source.seconds > CHUNK_SECONDS for source in sources):
         note(
-            f"'{args.run}' does not say how long its training utterances were. Where they were much shorter "
-            "than these recordings, errors will be many."
+            f"'{args.run}' does not record how long its training utterances were. If they were much shorter "
+            "than these recordings, expect many errors."
         )
     failed = _transcribe(recognizer, sources, args.batch, write)
     if failed and len(sources) > 1:
@@ -61,7 +61,7 @@ def transcribe(args: argparse.Namespace) -> int:
 
 
 def _names(recordings: list[str]) -> Iterator[str]:
-    """Folders as the audio files in them, at any depth."""
+    """The recordings, with folders replaced by the audio files in them at any depth."""
     known = audio.extensions()
     for name in recordings:
         if name == STDIN or not Path(name).is_dir():
@@ -69,12 +69,12 @@ def _names(recordings: list[str]) -> Iterator[str]:
             continue
         inside = sorted(str(file) for file in Path(name).rglob("*") if file.suffix.lower() in known)
         if not inside:
-            raise RunError(f"`RECORDING` must be audio or a folder with some, but '{name}' has none.")
+            raise RunError(f"`RECORDING` must be an audio file or a folder of them, but '{name}' has none.")
         yield from inside
 
 
 def _writer(args: argparse.Namespace, names: list[str]) -> Callable[[str, Transcript], None]:
-    """What to do with each transcript."""
+    """A function that writes each transcript."""
     form = _as_json if args.format == "jsonl" else _harmless(FORMATS[args.format])
     if args.out is None:
         if args.format in SUBTITLES and len(names) > 1:
@@ -84,13 +84,13 @@ def _writer(args: argparse.Namespace, names: list[str]) -> Callable[[str, Transc
         return lambda name, result: put(form(name, result))
     files = {name: args.out / f"{_stem(name)}.{SUFFIXES[args.format]}" for name in names}
     if len(set(files.values())) < len(set(names)):
-        raise RunError("`--out` must get recordings of different names, but some of these share theirs.")
+        raise RunError("`--out` must be given recordings with different names, but some share theirs.")
     args.out.mkdir(parents=True, exist_ok=True)
     return lambda name, result: write_whole(files[name], form(name, result))
 
 
-def _harmless(form: Form) -> Form:
-    """``form`` of texts in which control characters are shown: a model's tokens may hold any."""
+def _harmless(form: TranscriptFormat) -> TranscriptFormat:
+    """``form`` with control characters escaped: a model's tokens may contain any."""
 
     def written(name: str, result: Transcript) -> str:
         words = tuple(replace(word, text=plain(word.text)) for word in result.words)
@@ -100,7 +100,7 @@ def _harmless(form: Form) -> Form:
 
 
 def _as_json(name: str, result: Transcript) -> str:
-    r"""JSON has escapes of its own: ``\u001b``, and ``\u00e4`` where standard output has no such letter."""
+    r"""A line with JSON escapes: ``\u001b``, and ``\u00e4`` if standard output cannot encode that letter."""
     return json_encodable(FORMATS["jsonl"](name, result), sys.stdout.encoding or "utf-8")
 
 
@@ -111,7 +111,7 @@ def _stem(name: str) -> str:
 def _transcribe(
     recognizer: Recognizer, sources: list[Source], batch: int, write: Callable[[str, Transcript], None]
 ) -> int:
-    """Write each transcript, name what could not be read, and return how many those were."""
+    """Write each transcript; returns the number of recordings that could not be read."""
     failed, total = 0, round(sum(source.seconds for source in sources))
     with progress() as report:
         recordings = _counted(sources, lambda seconds: report("seconds of audio", round(seconds), total))
@@ -126,7 +126,7 @@ def _transcribe(
 
 
 def _counted(sources: list[Source], report: Callable[[float], None]) -> Iterator[Iterator[Tensor]]:
-    """The blocks of each recording; reports how many seconds have been read of all."""
+    """The blocks of each recording; ``report`` gets the total number of seconds read."""
     done = 0.0
 
     def blocks(source: Source) -> Iterator[Tensor]:

@@ -1,1 +1,1 @@
-"""How the commands speak: text made harmless, options, progress, tables, and the command to type next."""
+"""The command line: options, progress, tables, messages, and the next commands to type."""

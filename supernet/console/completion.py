@@ -1,4 +1,4 @@
-"""Scripts that complete commands and options in a shell."""
+"""Shell completion of commands and options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def completion(shell: str, parsers: Mapping[str, argparse.ArgumentParser]) -> str:
-    """The script for the program ``supernet`` with the commands ``parsers``."""
+    """The completion script of the program ``supernet``, whose commands have ``parsers``."""
     try:
         import shtab
     except ImportError:

@@ -1,5 +1,7 @@
-"""A table that fits the console: cells break between words, columns that matter less give way, and what is
-still too wide goes on under itself.
+"""Tables that fit the width of the console.
+
+Cells wrap between words and less important columns are dropped; a table that is still too wide is split into
+several, one below the other.
 """
 
 from __future__ import annotations
@@ -17,26 +19,26 @@ from supernet.console.text import encodable
 from supernet.text.plain import plain
 
 _BETWEEN_PIECES = re.compile(r"(?<=[-_/,=])(?=[^\W\d_])")
-"""Where a word that is too long for its column may break, as names and paths do."""
+"""Positions at which a word too long for its column may break, as names and paths do."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column, and how it gives way."""
+    """A column, and how it adapts to a narrow console."""
 
     name: str
     left: bool
-    """Whether it stands at the left, as texts do; numbers stand at the right."""
+    """Whether it is aligned left, like text; numbers are aligned right."""
     wraps: bool
-    """Whether its cells may take several lines."""
+    """Whether its cells may wrap."""
     lesser: bool
-    """Whether it is left out where there is no room."""
+    """Whether it is dropped if there is no room."""
     note: str = ""
-    """An explanation for under the table, where the column is shown."""
+    """An explanation printed below the table if the column is shown."""
 
 
 class Fitted:
-    """A table, filled like Rich's, for whatever console it is printed on."""
+    """A table, filled like Rich's, that fits whatever console prints it."""
 
     def __init__(
         self, title: str | None = None, caption: str = "", *, boxed: bool = False, header: bool = True
@@ -72,7 +74,7 @@ class Fitted:
             yield _lines(caption, width)
 
     def _parts(self, width: int, encoding: str) -> Iterator[list[int]]:
-        """The columns of each table there must be: one, where they fit."""
+        """The columns of each table to draw: a single table if they fit."""
         shown = list(range(len(self._columns)))
         if sum(self._natural(i, encoding) for i in shown) + self._overhead(len(shown)) > width:
             shown = [i for i in shown if not self._columns[i].lesser]
@@ -87,7 +89,7 @@ class Fitted:
         return sum(self._least(i, encoding) for i in shown) + self._overhead(len(shown)) <= width
 
     def _overhead(self, number: int) -> int:
-        """A space behind each cell, and the lines between them."""
+        """The width of the space after each cell and of the lines between cells."""
         return 2 * number + 1 if self._boxed else 2 * number - 1
 
     def _cells(self, i: int, encoding: str) -> list[str]:
@@ -97,18 +99,18 @@ class Fitted:
         return max(_widest(self._columns[i].name), *map(_widest, self._cells(i, encoding)), 1)
 
     def _least(self, i: int, encoding: str) -> int:
-        """The width below which words would break, or cells that may not wrap."""
+        """The width below which words, or cells that may not wrap, would break."""
         cells, column = self._cells(i, encoding), self._columns[i]
         inside = max(map(_longest_word if column.wraps else _widest, cells), default=1)
         return max(_longest_word(column.name), inside, 1)
 
     def _widths(self, shown: Sequence[int], width: int, encoding: str) -> dict[int, int]:
-        """Natural widths, of which the widest give way."""
+        """Natural widths, the widest reduced until the table fits."""
         widths = {i: self._natural(i, encoding) for i in shown}
         least = {i: self._least(i, encoding) for i in shown}
         while sum(widths.values()) + self._overhead(len(shown)) > width:
             wide = [i for i in shown if widths[i] > least[i]]
-            if not wide:  # one word is wider than the console: it has to break
+            if not wide:  # a word is wider than the console and has to break
                 wide = [i for i in shown if widths[i] > 8]
             if not wide:
                 break
@@ -154,8 +156,9 @@ def _lines(text: str, width: int) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Lines of at most ``width``, broken between words; a longer word after a hyphen, a slash or the like,
-    and only one that has none, anywhere.
+    """Lines of at most ``width``, wrapped between words.
+
+    A word that is longer breaks after a hyphen, slash or the like, or anywhere if it has none.
     """
     return [line for part in text.split("\n") for line in _wrapped_line(part, width)]
 

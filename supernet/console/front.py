@@ -1,4 +1,4 @@
-"""How the user called a command, so that others are named in the same form; and which to type next."""
+"""The form in which the user called a command, and suggestions of commands in the same form."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from importlib.metadata import entry_points
 from supernet.console.text import is_main_process, is_quiet, say
 
 GROUP = "supernet.commands"
-"""The entry-point group of the commands."""
+"""Entry-point group of commands."""
 
 _front: str | None = None
 
 
 def called_through(front: str | None) -> None:
-    """Remember ``supernet`` or ``python -m supernet``; None: a command's own module."""
+    """Remember the program, ``supernet`` or ``python -m supernet``; None for a command's own module."""
     global _front
     _front = front
 
 
 def program(name: str) -> str:
-    """The words that begin the command ``name``: ``supernet train``, or ``python -m supernet.train``."""
+    """The program of the command ``name``: ``supernet train`` or ``python -m supernet.train``."""
     if _front is not None:
         return f"{_front} {name}"
     for entry in entry_points(group=GROUP):
@@ -31,14 +31,14 @@ def program(name: str) -> str:
 
 
 def command(name: str, *arguments: object) -> str:
-    """A line to copy: ``name`` with ``arguments``, quoted for a shell."""
+    """The command line of ``name`` with ``arguments``, quoted for a shell."""
     return " ".join([program(name), *(shlex.quote(str(argument)) for argument in arguments)])
 
 
 def say_next(*suggestions: tuple[str, str]) -> None:
-    """Print command lines, each with what it is for, where somebody may want them.
+    """Suggest command lines, each with its purpose as a comment, unless ``--quiet`` is given.
 
-    Where one would not fit the width beside its line, all purposes stand above theirs.
+    The purposes are printed above the lines if one does not fit beside its line.
     """
     if is_quiet() or not is_main_process():
         return

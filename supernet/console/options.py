@@ -1,4 +1,4 @@
-"""Options that several commands share. Imports nothing heavy, so that help comes at once."""
+"""Options that several commands share. Imports nothing heavy, so that ``--help`` is instant."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from supernet.console.parser import number, whole
 
 LM = "pip install -e '.[lm]'"
-"""What beam search with a language model needs."""
+"""Installs what beam search with a language model needs."""
 
 
 def add_subnet_options(parser: argparse.ArgumentParser) -> None:
-    """``--size`` and ``--selection``: which subnet of a run a command line is about."""
+    """Add ``--size`` and ``--selection``, which choose a subnet of a run."""
     parser.add_argument(
         "--size",
         "--budget",
@@ -28,12 +28,12 @@ def add_selection_option(parser: argparse.ArgumentParser) -> None:
         "--selection",
         type=Path,
         metavar="FILE",
-        help="a selection, e.g. RUN/selections/greedy.json, instead of the run's own subnets",
+        help="a selection, e.g. RUN/selections/greedy.json, in place of the run's own subnets",
     )
 
 
 def add_set_option(parser: argparse.ArgumentParser, what: str, metavar: str = "a.b=c") -> None:
-    """``--set``, for any number of settings; they are in ``settings``."""
+    """Add ``--set``, which collects any number of settings in ``settings``."""
     parser.add_argument(
         "--set",
         metavar=metavar,
@@ -49,12 +49,12 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_corpus_option(parser: argparse.ArgumentParser) -> None:
-    """``--set task.a=b``, for a run whose corpus lies elsewhere now."""
+    """Add ``--set task.a=b``, for a run whose corpus has moved."""
     add_set_option(parser, "where the corpus is now, e.g. task.path=/data/speech", "task.a=b")
 
 
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
-    """``--beam`` and what a language model needs; greedy decoding where none is given."""
+    """Add ``--beam`` and the options of a language model; greedy decoding if none is given."""
     group = parser.add_argument_group(f"beam search (needs {LM})")
     group.add_argument("--beam", type=whole(), metavar="50", help="paths followed at once")
     group.add_argument(

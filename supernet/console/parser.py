@@ -1,4 +1,4 @@
-"""Options parsed before anything heavy is imported, with all that is wrong with them said at once."""
+"""Parse options before anything heavy is imported, and report all their problems together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DISTRIBUTION = "supernet-asr"
 
 @dataclass(frozen=True)
 class Wrong:
-    """An argument that cannot be used: ``must …, but is … instead``."""
+    """A value that cannot be used; ``rule`` reads ``must …, but is … instead``."""
 
     rule: str
 
@@ -29,7 +29,7 @@ Type = Callable[[str], Any]
 
 
 def whole(least: int | None = None) -> Type:
-    """The type of whole numbers, of at least ``least``."""
+    """The type of whole numbers that are at least ``least``."""
 
     def parse(text: str) -> int | Wrong:
         if re.fullmatch(r"\s*[+-]?\d{1,18}\s*", text) is None:
@@ -51,7 +51,7 @@ def number(text: str) -> float | Wrong:
 
 
 class OneOf:
-    """The type of some names, which completion offers."""
+    """The type of a fixed set of names, which shell completion offers."""
 
     def __init__(self, *names: str) -> None:
         self.names = names
@@ -64,23 +64,23 @@ class OneOf:
 
 
 class Parser(argparse.ArgumentParser):
-    """Options with the errors of this project, and with those that every command has."""
+    """An argument parser with this project's messages and the options that every command has."""
 
     def __init__(self, *, name: str | None = None, **options: Any) -> None:
         if name is not None:
             options["prog"] = program(name)
-        options.setdefault("allow_abbrev", False)  # a typing error is none of another option's
+        options.setdefault("allow_abbrev", False)  # a typo must not abbreviate another option
         super().__init__(**options)
         self.add_argument("--version", action=_Version, help="print the version, and end")
         self.add_argument(
             "--quiet",
             action="store_true",
-            default=argparse.SUPPRESS,  # a subcommand's parser must not undo what stands before it
-            help="print results and errors only: no bars, no notes",
+            default=argparse.SUPPRESS,  # a subcommand's parser must not reset what precedes it
+            help="print results and errors only, without bars and notes",
         )
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
-        """An empty word, as an unset variable of a shell leaves it, is not the current folder."""
+        """Reject an empty word, as an unset shell variable leaves it: it is not the current folder."""
         if not arg_string.strip() and arg_string != action.const and action.choices is None:
             return Wrong("must not be empty, but is.")
         return super()._get_value(action, arg_string)
@@ -90,11 +90,11 @@ class Parser(argparse.ArgumentParser):
         put(encodable(message, stream.encoding or "utf-8"), stream)
 
     def error(self, message: str) -> NoReturn:
-        fail(f"{_in_our_words(message, self._option_string_actions)} See {self.prog} --help.")
+        fail(f"{_reworded(message, self._option_string_actions)} See {self.prog} --help.")
 
 
 class _Version(argparse._VersionAction):
-    """Looked up when it is asked for."""
+    """Print the version, which is looked up only now."""
 
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
         from importlib.metadata import version
@@ -108,10 +108,15 @@ def parse(
     arguments: Sequence[str] | None,
     check: Callable[[argparse.Namespace], Iterable[str]] = lambda args: (),
 ) -> argparse.Namespace:
-    """The arguments of a command line; ``words`` are they as they were given. Ends with status
-    2 and a line for each thing that is wrong.
+    """Parse a command line. Exits with status 2 and one line per problem if there are any.
 
-    ``check`` gives more problems; arguments that are wrong in themselves are not given, to it.
+    Args:
+        parser: The options.
+        arguments: The words of the command line; those of the process if None.
+        check: Yields further problems; it sees only arguments that are valid by themselves.
+
+    Returns:
+        The arguments, and in ``words`` the unparsed command line.
     """
     args = parser.parse_args(arguments)
     args.words = sys.argv[1:] if arguments is None else list(arguments)
@@ -141,7 +146,7 @@ def _without_wrong(args: argparse.Namespace) -> argparse.Namespace:
 
 
 def _label(parser: argparse.ArgumentParser, name: str) -> str:
-    """What the user calls an argument."""
+    """The name by which the user knows an argument."""
     for one in parsers_in(parser):
         for action in one._actions:
             if action.dest == name:
@@ -150,7 +155,7 @@ def _label(parser: argparse.ArgumentParser, name: str) -> str:
 
 
 def parsers_in(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    """A parser and those of its subcommands."""
+    """A parser and the parsers of its subcommands, recursively."""
     inner = [
         sub
         for action in parser._actions
@@ -160,28 +165,28 @@ def parsers_in(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]
     return [parser, *(each for sub in inner for each in parsers_in(sub))]
 
 
-def _in_our_words(message: str, options: Iterable[str]) -> str:
-    """A message of argparse as the project's others are."""
+def _reworded(message: str, options: Iterable[str]) -> str:
+    """A message of argparse in the wording of this project."""
     if found := re.fullmatch(r"the following arguments are required: (.*)", message):
         return " ".join(f"`{name}` must be given, but is not." for name in found[1].split(", "))
     if found := re.fullmatch(r"unrecognized arguments: (.*)", message):
         name = found[1].split(" ")[0].partition("=")[0]
         if name.startswith("-"):
             return f"`{name}` must be an option that exists, but is not.{nearest(name, options)}"
-        return f"'{found[1]}' must be left out, or belongs to an option."
+        return f"'{found[1]}' must be omitted or follow an option."
     if found := re.fullmatch(r"argument ([^:]+): invalid choice: '?(.*?)'? \(choose from (.*)\)", message):
         known = found[3].replace("'", "")
-        return f"`{_last(found[1])}` must be one of {known}, but is '{found[2]}' instead."
+        return f"`{_first(found[1])}` must be one of {known}, but is '{found[2]}' instead."
     if found := re.fullmatch(r"argument ([^:]+): expected (.*?) arguments?", message):
         count = "a value" if found[2] == "one" else f"{found[2]} value" + "s" * ("one" not in found[2])
-        return f"`{_last(found[1])}` must have {count}, but has none."
+        return f"`{_first(found[1])}` must have {count}, but has none."
     if found := re.fullmatch(r"argument ([^:]+): (?:ignored explicit argument (.*))", message):
-        return f"`{_last(found[1])}` must stand without a value, but has {found[2]}."
+        return f"`{_first(found[1])}` must not have a value, but has {found[2]}."
     if found := re.fullmatch(r"argument ([^:]+): (.*)", message):
-        return f"`{_last(found[1])}`: {found[2]}."
+        return f"`{_first(found[1])}`: {found[2]}."
     return f"{message}."
 
 
-def _last(name: str) -> str:
+def _first(name: str) -> str:
     """``--size`` of ``--size/--budget``."""
     return name.split("/")[0]

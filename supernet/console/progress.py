@@ -1,4 +1,4 @@
-"""Progress of slow work: bars on a terminal, elsewhere a line now and then."""
+"""Progress of slow work: bars on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -23,21 +23,23 @@ from supernet.console.text import is_main_process, is_quiet, put
 from supernet.text.plain import plain
 
 LINE_SECONDS, SHARE_SECONDS, SHARE = 30.0, 5.0, 0.1
-"""Away from a terminal, a line is written after so long, or earlier if so much more is done."""
+"""Without a terminal, a line is written after ``LINE_SECONDS``, or after ``SHARE_SECONDS`` if another
+``SHARE`` of the work is done.
+"""
 
 
 class ProgressDisplay:
-    """How far each kind of work has come: ``shown(what, done, total)``."""
+    """A display of progress, called like a ``ProgressCallback``; this one displays nothing."""
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """``total`` is 0 where nobody knows it."""
+        """Update the progress of ``what``; ``total`` is 0 if it is unknown."""
 
     def tell(self, text: str) -> None:
-        """Say how the work at hand is going."""
+        """Describe the state of the current work."""
 
 
 class Bars(ProgressDisplay):
-    """A bar for each kind of work, and a line under them."""
+    """A bar for each kind of work, and a status line below them."""
 
     def __init__(self, bars: _Bars) -> None:
         self._bars = bars
@@ -49,26 +51,26 @@ class Bars(ProgressDisplay):
         self._bars.update(self._known[what], completed=done, total=total or None)
 
     def tell(self, text: str) -> None:
-        self._bars.told = text
+        self._bars.status = text
 
 
 class _Bars(Progress):
-    told = ""
+    status = ""
 
     def get_renderables(self) -> Iterator[RenderableType]:
         yield self.make_tasks_table(self.tasks)
-        if self.told:
-            yield self.console.render_str(self.told, overflow="ellipsis")
+        if self.status:
+            yield self.console.render_str(self.status, overflow="ellipsis")
 
 
 class Lines(ProgressDisplay):
-    """A line on standard error now and then; nothing about work that is done in a moment."""
+    """Occasional lines on standard error, none for work that finishes quickly."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._told = ""
+        self._status = ""
         self._last: dict[str, tuple[float, int]] = {}
-        """By kind of work, when it was spoken of, and how much was done."""
+        """For each kind of work, the time of its last line, and the amount done then."""
         self._begun: dict[str, tuple[float, int]] = {}
 
     def __call__(self, what: str, done: int, total: int) -> None:
@@ -78,19 +80,19 @@ class Lines(ProgressDisplay):
         much = total > 0 and done - before >= SHARE * total and now - then >= SHARE_SECONDS
         if much or (now - then >= LINE_SECONDS and done > before):
             self._last[what] = now, done
-            put(plain(_line(what, done, total, begun, now, self._told)) + "\n", sys.stderr)
+            put(plain(_line(what, done, total, begun, now, self._status)) + "\n", sys.stderr)
 
     def tell(self, text: str) -> None:
-        self._told = text
+        self._status = text
 
 
-def _line(what: str, done: int, total: int, begun: tuple[float, int], now: float, told: str) -> str:
+def _line(what: str, done: int, total: int, begun: tuple[float, int], now: float, status: str) -> str:
     if not total:
         return f"{what}: {done:,}"
     start, first = begun
     left = (now - start) / max(1, done - first) * (total - done)
     parts = [f"{what}: {done:,} of {total:,} ({done / total:.0%})", f"{duration(left)} left" * (done < total)]
-    return ", ".join(part for part in (*parts, told) if part)
+    return ", ".join(part for part in (*parts, status) if part)
 
 
 def duration(seconds: float) -> str:
@@ -106,7 +108,7 @@ def progress(screen: Screen = console) -> Iterator[ProgressDisplay]:
     if is_quiet() or not is_main_process():
         yield ProgressDisplay()
         return
-    # What is printed meanwhile goes where it should: redirected output is left alone, without a bar in it.
+    # Output printed meanwhile goes where it should: redirected output contains no bars.
     where = screen if screen.is_terminal else Screen(stderr=True)
     if not where.is_terminal:
         yield Lines()

@@ -1,4 +1,4 @@
-"""Where tables and bars are drawn: a console to which every string is text, whatever is in it."""
+"""The console for tables and bars, which prints every string literally."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from supernet.text.plain import plain
 
 
 class Screen(Console):
-    """Rich's console without its markup, emoji codes and guesses at what to color.
+    """Rich's console without markup, emoji codes and highlighting.
 
-    All strings on their way into tables, titles and captions pass ``render_str``: control characters are
-    shown, brackets stay. Sentences break between words on a terminal, and not at all elsewhere, so that
-    paths in them remain whole.
+    All strings in tables, titles and captions pass through ``render_str``: control characters become visible
+    escapes, and brackets are kept. Sentences wrap between words on a terminal and not at all elsewhere, so
+    that paths in them stay intact.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Rich calls it for every string that is not yet a ``Text``."""
+        """Convert a string to ``Text``; Rich calls this for every string."""
         options |= {"markup": False, "emoji": False, "highlight": False}
         return super().render_str(encodable(plain(text, lines=True), self.encoding), **options)
 
@@ -39,7 +39,7 @@ class Screen(Console):
             return text
         return "\n".join(
             textwrap.fill(line, self.width, break_long_words=False, break_on_hyphens=False)
-            if not line.startswith(" ")  # a command to be copied
+            if not line.startswith(" ")  # a command to copy
             else line
             for line in text.split("\n")
         )

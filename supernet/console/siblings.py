@@ -1,4 +1,4 @@
-"""The project's other packages, whatever lies in the current folder."""
+"""Import the project's other packages regardless of the current folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAMES = ("selection", "tasks")
 
 
 class _Siblings(MetaPathFinder):
-    """Finds our packages of common names beside ``supernet``, not a user's ``tasks.py``."""
+    """Finds ``selection`` and ``tasks`` beside ``supernet`` instead of a user's ``tasks.py``."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -29,10 +29,10 @@ class _Siblings(MetaPathFinder):
 
 
 def find_siblings() -> None:
-    """Let a command import the project's packages from where ``supernet`` lies.
+    """Make a command import the project's packages from the folder of ``supernet``.
 
-    ``python -m`` puts the current folder before all others on the path. Only commands do this: a program
-    that uses the Python API has modules of its own, and may call them as it likes.
+    ``python -m`` puts the current folder first on the path. Only commands do this: a program that uses the
+    Python API may have modules of these names.
     """
     if not any(isinstance(finder, _Siblings) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Siblings())

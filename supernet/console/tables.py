@@ -1,4 +1,4 @@
-"""Tables of results on the console, and how kept units are written in them."""
+"""Tables of results on the console."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from supernet.text.unit_names import SHORT_NAMES, short_names
 
 
 def results_table(results: Mapping[str, Any], split: str = "test") -> Fitted:
-    """Sizes (or a selection's budgets) in rows, with error rates and what they cost."""
+    """Error rates and costs, one row per size (or budget of a selection)."""
     rows = results["sizes"].values()
     notes = [SHORT_NAMES] * any(":" in short_names(row["kept"]) for row in rows)
     notes += [f"RTF: {BUSY[0].lower()}{BUSY[1:]}"] * any(row.get("rtf_busy") for row in rows)
@@ -37,7 +37,7 @@ def results_table(results: Mapping[str, Any], split: str = "test") -> Fitted:
 
 
 def groups_table(title: str, what: str, groups: Mapping[str, Mapping[str, Score]]) -> Fitted:
-    """Groups of utterances in rows, with the error rates of each size."""
+    """Error rates of each size, one row per group of utterances."""
     table = Fitted(title, boxed=True)
     labels = list(next(iter(groups.values())))
     table.add_column(what, left=True, wraps=True)
@@ -53,7 +53,7 @@ def groups_table(title: str, what: str, groups: Mapping[str, Mapping[str, Score]
 
 
 def _measures(measure: Measure) -> list[Measure]:
-    """The error rates to show: of words that nothing sets apart there is none."""
+    """The error rates to show: there is no WER for text without word boundaries."""
     return ["wer", "cer"] if measure == "wer" else ["cer"]
 
 

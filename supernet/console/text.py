@@ -1,4 +1,4 @@
-"""Text on its way to the terminal: what comes from files is shown, never obeyed. Imports nothing heavy."""
+"""Text output to the terminal, in which control characters are escaped. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ STOPPED = 130
 
 
 def encodable(text: str, encoding: str) -> str:
-    """``text`` as far as ``encoding`` has its characters; the rest as escapes, dashes and the like as their
-    nearest kin.
-    """
+    """``text`` with characters that ``encoding`` lacks replaced by similar ones, or else by escapes."""
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
@@ -39,7 +37,7 @@ def _nearest(character: str, encoding: str) -> str:
 
 
 def json_encodable(line: str, encoding: str) -> str:
-    r"""A line of JSON with JSON's own escapes for what ``plain`` escapes and ``encoding`` lacks."""
+    r"""A line of JSON with JSON escapes for what ``plain`` escapes and for what ``encoding`` lacks."""
     line, end = (line[:-1], "\n") if line.endswith("\n") else (line, "")
     line = UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], line)
     try:
@@ -50,7 +48,7 @@ def json_encodable(line: str, encoding: str) -> str:
 
 
 def put(text: str, stream: TextIO | None = None) -> None:
-    """Write ``text``, harmless already, as far as the stream can show it; what it cannot is escaped."""
+    """Write ``text``, which is already sanitized; characters that the stream cannot encode are escaped."""
     stream = stream or sys.stdout
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
@@ -58,7 +56,7 @@ def put(text: str, stream: TextIO | None = None) -> None:
 
 
 def say(text: str) -> None:
-    """A line, or lines, on standard output."""
+    """Print one or more lines on standard output."""
     put(plain(text, lines=True) + "\n")
 
 
@@ -66,7 +64,7 @@ _quiet = False
 
 
 def be_quiet(quiet: bool) -> None:
-    """Whether to leave out bars, notes and what to do next: results and errors remain."""
+    """Set whether to omit bars, notes and suggestions; results and errors remain."""
     global _quiet
     _quiet = quiet
 
@@ -76,35 +74,35 @@ def is_quiet() -> bool:
 
 
 def remark(text: str) -> None:
-    """A line on standard output about how the work goes on; no result."""
+    """Print a line about the progress of the work, not a result, on standard output."""
     if not _quiet and is_main_process():
         say(text)
 
 
 def is_main_process() -> bool:
-    """Whether this process speaks for the run: the first, where there are several."""
+    """Whether this process prints for the run: the first one, if there are several."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def complain(message: str) -> None:
-    """A line for each problem on standard error."""
+    """Print one line per problem on standard error."""
     for line in message.split("\n"):
         put(plain(f"error: {line}") + "\n", sys.stderr)
 
 
 def fail(message: str, status: int = 2) -> NoReturn:
-    """End with a line for each problem on standard error."""
+    """Exit with one line per problem on standard error."""
     complain(message)
     raise SystemExit(status)
 
 
 def halt(message: str, status: int = STOPPED) -> NoReturn:
-    """End because the user wished so, which is no error."""
+    """Exit at the user's request, which is not an error."""
     put(plain(message, lines=True) + "\n", sys.stderr)
     raise SystemExit(status)
 
 
 def note(message: str) -> None:
-    """Something worth knowing, on standard error."""
+    """Print a note on standard error."""
     if not _quiet:
         put(plain(f"note: {message}", lines=True) + "\n", sys.stderr)

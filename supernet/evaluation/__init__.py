@@ -1,1 +1,1 @@
-"""Trained sizes scored on a corpus."""
+"""Evaluation of trained sizes on a corpus."""

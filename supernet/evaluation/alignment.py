@@ -1,5 +1,6 @@
-"""Texts laid beside each other word by word (by characters, where no spaces set words apart): what was
-written wrongly, as a page, and as the trn files that sclite (NIST's SCTK) reads.
+"""Alignments of references and hypotheses by words, or by characters in scripts without word boundaries.
+
+They are rendered as a page of errors, and as the trn files that sclite (of NIST's SCTK) reads.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _NO_ID, _NO_SPEAKER = re.compile(r"[()\s]+"), re.compile(r"[\W_]+")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A word (or character) of the reference and the one written for it; empty where there is none."""
+    """An aligned pair of words (or characters); one side is empty for an insertion or a deletion."""
 
     kind: str
     """``equal``, ``replace``, ``delete`` or ``insert``."""
@@ -31,50 +32,50 @@ class Pair:
 
 @dataclass(frozen=True)
 class Aligned:
-    """An utterance, aligned with the fewest errors."""
+    """The alignment of an utterance with the fewest errors."""
 
     id: str
     pairs: tuple[Pair, ...]
 
     @property
     def errors(self) -> Counter[str]:
-        """How many pairs there are of each kind but the equal ones."""
+        """The number of errors of each kind."""
         return Counter(pair.kind for pair in self.pairs if pair.kind != "equal")
 
     @property
     def rate(self) -> float:
-        """Errors by words (or characters) of the reference (1 where it has none)."""
+        """Errors per word (or character) of the reference, taken as one word if it is empty."""
         return self.errors.total() / max(1, sum(pair.kind != "insert" for pair in self.pairs))
 
 
 def align(id: str, reference: str, hypothesis: str, measure: Measure = "wer") -> Aligned:
-    """The words (or characters) of both texts in pairs."""
+    """Align two texts by words (or characters)."""
     ours, theirs = (
         text.split() if measure == "wer" else list(" ".join(text.split())) for text in (reference, hypothesis)
     )
     pairs: list[Pair] = []
     for step in Levenshtein.opcodes(ours, theirs):
-        before, behind = ours[step.src_start : step.src_end], theirs[step.dest_start : step.dest_end]
-        # Blocks of equal and replaced words are equally long; of the others one side is empty.
-        before, behind = before or [""] * len(behind), behind or [""] * len(before)
-        pairs += [Pair(step.tag, a, b) for a, b in zip(before, behind, strict=True)]
+        before, after = ours[step.src_start : step.src_end], theirs[step.dest_start : step.dest_end]
+        # Equal and replaced blocks have the same length on both sides; of the others, one side is empty.
+        before, after = before or [""] * len(after), after or [""] * len(before)
+        pairs += [Pair(step.tag, a, b) for a, b in zip(before, after, strict=True)]
     return Aligned(id, tuple(pairs))
 
 
 def worst(aligned: Sequence[Aligned], number: int = NUM_WORST) -> list[Aligned]:
-    """Those with most errors, the higher rate first among equals; none without errors."""
+    """The utterances with the most errors, ties broken by rate; only those with errors."""
     ranked = sorted(aligned, key=lambda a: (-a.errors.total(), -a.rate, a.id))
     return [a for a in ranked[:number] if a.errors]
 
 
 def confusions(aligned: Sequence[Aligned], number: int = NUM_CONFUSIONS) -> list[tuple[Pair, int]]:
-    """The errors that are made most often, with how often."""
+    """The most frequent errors and their counts."""
     counts = Counter(pair for a in aligned for pair in a.pairs if pair.kind != "equal")
     return sorted(counts.items(), key=lambda item: (-item[1], item[0].reference, item[0].hypothesis))[:number]
 
 
 def page(title: str, rows: TranscriptRows, score: Score, speakers: Mapping[str, str]) -> str:
-    """A page of HTML that needs nothing else: the most frequent errors, the worst utterances in pairs."""
+    """A self-contained HTML page of the most frequent errors and the worst utterances."""
     environment = page_environment("supernet")
     aligned = [align(*row, score.measure) for row in rows]
     return environment.get_template("evaluation/alignment.html.jinja").render(
@@ -90,10 +91,11 @@ def page(title: str, rows: TranscriptRows, score: Score, speakers: Mapping[str, 
 
 
 def trn(rows: TranscriptRows, speakers: Mapping[str, str]) -> tuple[str, str]:
-    """References and hypotheses as sclite's trn files: words and ``(speaker-utterance)`` in each line.
+    """References and hypotheses as sclite's trn files, with the words and ``(speaker-utterance)`` in each
+    line.
 
-    sclite takes what stands before the first - or _ as the speaker (``-i rm``), who is therefore written
-    without.
+    sclite (``-i rm``) takes the text before the first - or _ as the speaker, so speakers are written without
+    these characters.
     """
     names = [f"({_speaker(speakers.get(id, ''))}-{_NO_ID.sub('_', id)})" for id, _, _ in rows]
     references, hypotheses = ([row[side] for row in rows] for side in (1, 2))

@@ -1,4 +1,4 @@
-"""Score every size of a trained supernet on a split."""
+"""Score the sizes of a trained supernet on splits of a corpus."""
 
 from __future__ import annotations
 
@@ -23,21 +23,25 @@ from supernet.units import Kept, Subnet
 
 @dataclass(frozen=True)
 class SplitTranscripts:
-    """What each subnet, by its label, wrote for a split, and what is known of the utterances."""
+    """The transcripts of a split by each subnet, and facts about its utterances."""
 
     rows: dict[str, TranscriptRows]
+    """By label of the subnet."""
     seconds: dict[str, float]
+    """Durations by utterance id."""
     speakers: Mapping[str, str]
+    """By utterance id; unknown speakers are missing."""
 
     def by_speaker(self) -> dict[str, dict[str, Score]]:
-        """A score for each speaker and label, the worst of the first label first; speakers of whom nothing
-        is known share one.
+        """The score of each speaker and label, worst first by the first label.
+
+        Unknown speakers are scored together.
         """
         found = self._by(lambda id: self.speakers.get(id, UNKNOWN))
         return dict(sorted(found.items(), key=lambda item: -next(iter(item[1].values())).rate))
 
     def by_length(self) -> dict[str, dict[str, Score]]:
-        """A score for each length and label, the short ones first."""
+        """The score of each duration group and label, shortest first."""
         return self._by(lambda id: length_group(self.seconds[id]))
 
     def _by(self, group: Callable[[str], str]) -> dict[str, dict[str, Score]]:
@@ -51,10 +55,12 @@ class SplitTranscripts:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``sizes`` is what ``results.json`` holds under this name."""
+    """The results of an evaluation."""
 
     sizes: dict[str, Any]
+    """As under this name in ``results.json``."""
     transcripts: dict[str, SplitTranscripts]
+    """By split."""
 
 
 @torch.inference_mode()
@@ -65,15 +71,15 @@ def recognize(
     report: ProgressCallback,
     decoder: Decoder = GREEDY,
 ) -> dict[str, TranscriptRows]:
-    """What each subnet writes for every utterance, all subnets in one walk through the supernet."""
+    """Transcribe every utterance by each subnet, all in one walk through the supernet."""
     recognizer = model.recognizer
     kept = {label: recognizer.table.kept(subnet) for label, subnet in subnets.items()}
     rows: dict[Kept, TranscriptRows] = {k: [] for k in kept.values()}
     for i, batch in enumerate(batches):
         batch.to(recognizer.device)
         for k, log_probs_BSV, lengths, _ in recognizer.score_all(batch, rows):
-            said = texts(decoder, log_probs_BSV, lengths, model.tokens)
-            rows[k] += zip(batch.ids, batch.texts, said, strict=True)
+            hypotheses = texts(decoder, log_probs_BSV, lengths, model.tokens)
+            rows[k] += zip(batch.ids, batch.texts, hypotheses, strict=True)
         report("recognizing", i + 1, 0)
     return {label: rows[k] for label, k in kept.items()}
 
@@ -88,10 +94,17 @@ def score_sizes(
     marks: Sequence[str] = (),
     decoder: Decoder = GREEDY,
 ) -> Evaluation:
-    """What each subnet costs and how well it does on ``splits`` (or parts of them), by its label.
+    """Measure costs and error rates of subnets, and save their transcripts in the run folder.
 
-    Transcripts go into the run folder. ``marks`` tell them apart: the condition, the strategy that chose the
-    subnets. So does the ``decoder``, where it is not the usual.
+    Args:
+        run: The run, whose folder gets the transcripts.
+        model: Its network.
+        task: The corpus.
+        subnets: Subnets by label.
+        splits: Splits, or parts of splits, to score.
+        report: Called as the work progresses.
+        marks: Added to the names of transcripts, such as the condition or the strategy of a selection.
+        decoder: Finds the hypotheses; named in transcripts unless greedy.
     """
     suffix = [] if decoder == GREEDY else [decoder.name]
     names = {(s, label): "-".join([s, *marks, label, *suffix]) for s in splits for label in subnets}
@@ -106,8 +119,8 @@ def score_sizes(
             result = score(references, hypotheses)
             found.sizes[label][split] = result.as_json()
             name = names[split, label]
-            shown = page(f"{run.name}, {name}", rows, result, transcripts.speakers)
-            run.save_transcripts(name, rows, trn(rows, transcripts.speakers), shown)
+            errors_page = page(f"{run.name}, {name}", rows, result, transcripts.speakers)
+            run.save_transcripts(name, rows, trn(rows, transcripts.speakers), errors_page)
     return found
 
 
@@ -119,7 +132,7 @@ def transcribe_split(
     report: ProgressCallback,
     decoder: Decoder = GREEDY,
 ) -> SplitTranscripts:
-    """What each subnet writes for ``split``."""
+    """Transcribe ``split`` by each subnet."""
     seconds: dict[str, float] = {}
 
     def measured() -> Iterator[Batch]:
@@ -132,7 +145,7 @@ def transcribe_split(
 
 
 def costs(model: Model, task: Task, subnets: Mapping[str, Subnet], split: str = "test") -> dict[str, Any]:
-    """Parameters, MACs and, on utterances of ``split``, real-time factor of each subnet's cut model."""
+    """Parameters, MACs and real-time factor (on utterances of ``split``) of each subnet, cut out."""
     sample = list(islice(task.eval_batches(split, model.tokens), 1))
     result = {}
     for label, subnet in subnets.items():

@@ -1,1 +1,1 @@
-"""From audio to text with a trained network."""
+"""Speech recognition with a trained network: chunking, decoding, transcripts."""

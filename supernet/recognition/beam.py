@@ -1,8 +1,8 @@
-"""Beam search with an n-gram language model: flashlight's decoder (arXiv 2201.12465) with KenLM, which come
-with the extra ``lm``.
+"""Beam search with an n-gram language model: flashlight's decoder (arXiv 2201.12465) with KenLM.
 
-Without a language model a text's score is the sum over all of its alignments (prefix beam search, arXiv
-1408.2873), of which the likeliest is the path; with one, it is that of the likeliest.
+Both come with the extra ``lm``. Without a language model, the score of a text is the sum over all its
+alignments (prefix beam search, arXiv 1408.2873), and the most likely alignment is the path; with one, it is
+the score of the most likely alignment.
 
 Shapes: B utterances, S stream frames, V tokens.
 """
@@ -31,30 +31,41 @@ from supernet.text.tokens import Tokens
 INSTALL = "pip install -e '.[lm]'"
 _UNLIKELY = -1e4
 _ARGUMENTS = ("beam", "lm", "lexicon", "lm_weight", "word_score")
-_NO_WORDS = ("<s>", "</s>", "<unk>", "<UNK>")
+_SPECIAL_WORDS = ("<s>", "</s>", "<unk>", "<UNK>")
 
 
 @dataclass(frozen=True)
 class BeamConfig:
-    """How to search. Without a language model or a lexicon any sequence of tokens may be found, and the one
-    that is likeliest over all of its alignments is.
+    """Configuration of beam search.
+
+    Without a language model or a lexicon, the output may be any sequence of tokens.
     """
 
     size: int = 50
-    """Paths that are followed at once."""
+    """Beam width: the number of hypotheses kept."""
     lm: Path | None = None
     """An n-gram model over words, ARPA or KenLM's binary."""
     lexicon: Path | None = None
-    """The words there are, one a line. None: those of the ARPA file."""
+    """A file with the vocabulary, one word per line. None: the words of the ARPA file."""
     lm_weight: float = 1.0
-    """Factor on the language model's natural-log probabilities."""
+    """Weight of the language model's natural-log probabilities."""
     word_score: float = 0.0
-    """Added for each word; above 0 there will be more of them."""
+    """Bonus for each word; positive values favor more words."""
 
 
 class BeamSearch:
-    """A decoder. With words (from a lexicon or an ARPA file) it writes nothing else; they are spelled in the
-    model's own tokens. Raises ``ArgumentError`` where ``beam`` cannot be used.
+    """A beam-search decoder.
+
+    With a vocabulary, from a lexicon or an ARPA file, the output contains only its words, spelled in the
+    model's tokens.
+
+    Args:
+        beam: The configuration.
+        tokens: The output tokens of the model.
+
+    Raises:
+        ArgumentError: ``beam`` cannot be used with this model.
+        UserError: The extra ``lm`` is not installed.
     """
 
     def __init__(self, beam: BeamConfig, tokens: Tokens) -> None:
@@ -63,10 +74,10 @@ class BeamSearch:
             raise ArgumentError(_ARGUMENTS, *problems)
         make = _ctc_decoder()
         self.left_out: list[str] = []
-        """Words that the tokens cannot spell."""
+        """Words of the vocabulary that the tokens cannot spell."""
         self._end = self._end_of_words() if self._has_words else None
         self._search = self._searches_words(make) if self._has_words else self._searches_tokens(make)
-        self._lock = threading.Lock()  # a search is kept inside the decoder while it runs
+        self._lock = threading.Lock()  # the decoder keeps the state of a search
 
     @property
     def name(self) -> str:
@@ -80,14 +91,14 @@ class BeamSearch:
 
     @property
     def _sums(self) -> bool:
-        """Whether alignments are summed up; not where words have an end of the search's own, which would
-        count some of them twice.
-        """
+        """Whether to sum over alignments; an artificial end of words would count some twice."""
         return self._beam.lm is None and self._end != len(self._tokens)
 
     def _end_of_words(self) -> int:
-        """What stands behind each word, so that its last token may last: the space, or else a sign of the
-        search's own, for it leaves a word with the first frame of its last token.
+        """The token after each word: the space, or an artificial one beyond the model's tokens.
+
+        It lets the last token of a word last several frames, since the search leaves a word with the first
+        frame of its last token.
         """
         tokens = self._tokens
         return len(tokens) if tokens.kind == "pieces" else tokens.symbols.index(" ")
@@ -99,16 +110,16 @@ class BeamSearch:
     def _path(self, log_probs_SV: Tensor) -> list[int]:
         num_frames = len(log_probs_SV)
         if self._end == len(self._tokens):
-            log_probs_SV = torch.cat([log_probs_SV, nothing_new(log_probs_SV)[:, None]], dim=1)
+            log_probs_SV = torch.cat([log_probs_SV, silence_or_repeat(log_probs_SV)[:, None]], dim=1)
         elif self._end is not None:
-            # Words are spelled with the space behind them; the last one finds its own here.
+            # Words are spelled with a trailing space; this is the one of the last word.
             end_1V = log_probs_SV.new_full((1, log_probs_SV.size(1)), _UNLIKELY)
             end_1V[0, self._end] = 0.0
             log_probs_SV = torch.cat([log_probs_SV, end_1V])
         log_probs_SV = log_probs_SV.contiguous()
         with self._lock:
             found = self._search.decode(log_probs_SV.data_ptr(), *log_probs_SV.shape)
-        # Before the first frame and behind the last stand states of the search itself.
+        # The first and the last entries are states of the search itself.
         path = found[0].tokens[1 : 1 + num_frames]
         return [token if token < len(self._tokens) else BLANK_ID for token in path]
 
@@ -119,7 +130,7 @@ class BeamSearch:
         self.left_out = sorted(unknown)
         if not known:
             raise UserError(self._no_word(words))
-        # Ids instead of symbols, which the file's format cannot all hold.
+        # Ids instead of symbols, not all of which the file format can represent.
         lines = [f"{word} {' '.join(map(str, ids))}" for word in known for ids in self._spellings(word)]
         is_apart = self._end == len(self._tokens)
         names = [str(i) for i in range(len(self._tokens) + is_apart)]
@@ -135,7 +146,7 @@ class BeamSearch:
 
     def _searches_tokens(self, make: Any) -> Any:
         names = list(self._tokens.symbols)
-        with _file(names) as lm_dict:  # else the model's words are not numbered as the tokens are
+        with _file(names) as lm_dict:  # else the language model's words are not numbered like the tokens
             known = lm_dict if self._beam.lm is not None else None
             return self._made(make, None, names, sil_token=names[BLANK_ID], lm_dict=known)
 
@@ -150,7 +161,7 @@ class BeamSearch:
         except (RuntimeError, ValueError) as e:
             reason = str(e).strip().splitlines()[-1]
             raise ArgumentError(
-                ["lm"], f"`lm` must be an ARPA file or KenLM's binary, but '{lm}' is not: {reason}."
+                ["lm"], f"`lm` must be an ARPA file or a KenLM binary, but '{lm}' is not: {reason}."
             ) from None
 
     def _no_word(self, words: Sequence[str]) -> str:
@@ -164,14 +175,12 @@ class BeamSearch:
 
 
 def decoder_for(beam: BeamConfig | None, tokens: Tokens) -> Decoder:
-    """Greedy decoding where no beam search is wanted. Raises as ``BeamSearch``."""
+    """The decoder for ``beam``; greedy if None. Raises as ``BeamSearch``."""
     return GREEDY if beam is None else BeamSearch(beam, tokens)
 
 
-def nothing_new(log_probs_SV: Tensor) -> Tensor:
-    """How likely each frame (S,) says nothing after a token: it is blank, or the last of those that the
-    token takes.
-    """
+def silence_or_repeat(log_probs_SV: Tensor) -> Tensor:
+    """Log-probability that each frame (S,) ends or follows a token: blank, or the end of a repetition."""
     best_S = log_probs_SV.argmax(dim=1)
     is_last_S = torch.ones_like(best_S, dtype=torch.bool)
     is_last_S[:-1] = best_S[:-1] != best_S[1:]
@@ -182,18 +191,18 @@ def nothing_new(log_probs_SV: Tensor) -> Tensor:
 
 def _problems(beam: BeamConfig, tokens: Tokens) -> Iterator[str]:
     if beam.size < 1:
-        yield f"`beam` must follow at least 1 path, but follows {beam.size} instead."
+        yield f"`beam` must be at least 1, but is {beam.size} instead."
     for name, path in (("lm", beam.lm), ("lexicon", beam.lexicon)):
         if path is not None and (why := refusal(path)):
             yield f"`{name}` must be a readable file, but {why}."
             return
         if path is not None and not path.is_file():
-            yield f"`{name}` must be a file that can be read more than once, but '{path}' is none."
+            yield f"`{name}` must be a regular file, but '{path}' is not."
             return
     if tokens.kind == "words" and (beam.lexicon is not None or beam.word_score):
-        yield "`lexicon` and `word_score` must not be given where tokens are words, but are."
+        yield "`lexicon` and `word_score` must not be given for a model whose tokens are words, but are."
     if tokens.kind == "characters" and (beam.lm or beam.lexicon) and " " not in tokens.symbols:
-        yield "`lm` must be used with a model that writes spaces between words, but this one has none."
+        yield "`lm` must be used with a model whose tokens include the space, but this one has none."
     if beam.lm is not None and _begins_with_mark(beam.lm):
         yield (
             f"`lm` must begin with \\data\\, but '{beam.lm}' begins with a byte order mark, which KenLM "
@@ -201,14 +210,14 @@ def _problems(beam: BeamConfig, tokens: Tokens) -> Iterator[str]:
         )
     elif beam.lm is not None and beam.lexicon is None and tokens.kind != "words" and not _is_arpa(beam.lm):
         yield (
-            f"`lm` must be an ARPA file where no `lexicon` says which words there are, but '{beam.lm}' "
-            "is not. Give the words, one a line, as `lexicon`."
+            f"`lm` must be an ARPA file if no `lexicon` gives the vocabulary, but '{beam.lm}' is not. "
+            "Give the words, one per line, as `lexicon`."
         )
 
 
 def _ctc_decoder() -> Any:
     try:
-        import flashlight.lib.text.decoder.kenlm  # noqa: F401  # else a model fails long after
+        import flashlight.lib.text.decoder.kenlm  # noqa: F401  # else loading a language model fails much later
         from torchaudio.models.decoder import ctc_decoder
     except (ImportError, RuntimeError):
         raise UserError(f"Beam search must have the extra 'lm', but it is not installed: {INSTALL}") from None
@@ -226,7 +235,7 @@ def _is_arpa(path: Path) -> bool:
 
 
 def _arpa_words(path: Path | None) -> list[str]:
-    """The words of an ARPA file: second column of its first section."""
+    """The words of an ARPA file: the second column of its unigram section."""
     assert path is not None
     words, inside = [], False
     with path.open(encoding="utf-8", errors="replace") as file:
@@ -237,15 +246,15 @@ def _arpa_words(path: Path | None) -> list[str]:
                 inside = line.strip() == "\\1-grams:"
             elif inside and len(columns := line.split()) > 1:
                 words.append(columns[1])
-    return [word for word in words if word not in _NO_WORDS]
+    return [word for word in words if word not in _SPECIAL_WORDS]
 
 
 def _word_list(path: Path) -> list[str]:
-    """The first column of each line, so that a lexicon with spellings serves, too."""
+    """The first column of each line, so that a lexicon with pronunciations also works."""
     try:
         lines = read_text(path).splitlines()
     except UserError as e:
-        raise ArgumentError(["lexicon"], f"`lexicon` must be a list of words, but is none: {e}") from None
+        raise ArgumentError(["lexicon"], f"`lexicon` must be a list of words, but is not: {e}") from None
     return list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
 
 
@@ -259,7 +268,7 @@ def _file(lines: Iterable[str]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """KenLM draws a progress bar of its own on the process's standard error."""
+    """Silence KenLM, which draws a progress bar on the process's standard error."""
     sys.stderr.flush()
     before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

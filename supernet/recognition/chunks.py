@@ -1,8 +1,8 @@
-"""Long recordings in overlapping chunks, and one stream of log-probabilities made of them again.
+"""Split long recordings into overlapping chunks, and stitch the log-probabilities of chunks together.
 
-Two neighboring chunks both hear what lies in their overlap. The seam, where the second takes over from the
-first, is put where they agree on the tokens before and behind, so that nothing is lost or said twice. What
-lies between two seams at word boundaries is a passage; passages are decoded one by one.
+Two neighboring chunks share their overlap. The seam, where the second takes over from the first, is placed
+where both agree on the tokens before and after it, so that nothing is lost or repeated. The frames between
+two seams at word boundaries are a passage; passages are decoded one by one.
 
 Shapes: S samples or stream frames, V tokens.
 """
@@ -22,38 +22,45 @@ from supernet.text.tokens import Tokens
 CHUNK_SECONDS = 20.0
 OVERLAP_SECONDS = 4.0
 _LONGEST_PASSAGE = 3000
-"""Frames (of 40 ms: two minutes) after which a passage ends, boundary or not: nets that write no spaces must
-not fill memory.
+"""Frames (of 40 ms: two minutes) after which a passage ends even within a word, to bound memory for networks
+that output no spaces.
 """
 _AGREED = 3
-"""Tokens on each side of a seam; more agreement is not worth leaving the middle for."""
+"""Tokens on each side of a seam that must agree; beyond these, the middle of the overlap is preferred."""
 _TOLERANCE = 5
-"""Frames by which two chunks may place the same token differently."""
+"""Frames by which the position of a token may differ between two chunks."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A stretch of a recording; ``start`` is the stream frame it begins with."""
+    """A section of a recording; ``start`` is its first stream frame."""
 
     samples: Tensor
     start: int
     is_last: bool
     length: int | None = None
-    """Samples of the whole recording, with its last chunk, where that does not end with it."""
+    """With the last chunk: samples of the whole recording, if it does not end with the chunk."""
 
 
 @dataclass(frozen=True)
 class Passage:
-    """Log-probabilities (S, V) from one seam at a word boundary to the next."""
+    """Log-probabilities (S, V) between two seams at word boundaries; ``start`` is the first stream frame."""
 
     log_probs_SV: Tensor
     start: int
 
 
 def chunks(blocks: Iterable[Tensor], length: int, overlap: int, frame: int) -> Iterator[Chunk]:
-    """``blocks`` (S,) at 16 kHz cut anew into chunks of ``length`` stream frames of ``frame`` samples, each
-    sharing ``overlap`` with the next; one chunk where all fits into it. Raises ``ValueError`` where
-    nothing would advance.
+    """Split a recording into overlapping chunks; a short recording is a single chunk.
+
+    Args:
+        blocks: Samples (S,) at 16 kHz.
+        length: Stream frames of a chunk.
+        overlap: Stream frames that a chunk shares with the next.
+        frame: Samples of a stream frame.
+
+    Raises:
+        ValueError: ``overlap`` is not between 0 and ``length``.
     """
     if not 0 < overlap < length:
         raise ValueError(f"`overlap` must be between 0 and {length} frames, but is {overlap} instead.")
@@ -77,13 +84,13 @@ class Stitcher:
         self._open: tuple[int, Tensor] | None = None
 
     def add(self, log_probs_SV: Tensor, start: int) -> Iterator[Passage]:
-        """The next chunk, which begins at ``start``; yields the passage that it completes, if it does."""
+        """Add the chunk whose first stream frame is ``start``; yields the passage it completes, if any."""
         if self._open is None:
             self._open, self._start = (start, log_probs_SV), start
             return
         first, previous_SV = self._open
         overlap = first + len(previous_SV) - start
-        if overlap <= 0:  # there is a pause between them
+        if overlap <= 0:  # a pause was cut out between them
             self._held.append(previous_SV)
             yield self._release()
             self._open, self._start = (start, log_probs_SV), start
@@ -96,7 +103,7 @@ class Stitcher:
             yield self._release()
 
     def finish(self) -> Passage:
-        """What remains."""
+        """The last passage."""
         assert self._open is not None
         self._held.append(self._open[1])
         return self._release()
@@ -107,14 +114,17 @@ class Stitcher:
         return passage
 
 
-def find_seam(before: Sequence[int], behind: Sequence[int], overlap: int, tokens: Tokens) -> tuple[int, bool]:
-    """From which frame of the path ``behind`` on it is followed, and whether two words part there.
+def find_seam(before: Sequence[int], after: Sequence[int], overlap: int, tokens: Tokens) -> tuple[int, bool]:
+    """Find the seam of two paths whose overlap is the end of ``before`` and the beginning of ``after``.
 
-    The last ``overlap`` frames of ``before`` are the first of ``behind``. Among the frames that break no
-    token, those count with most agreement around them, among these the ends of words, among these the one
-    with most context on both sides.
+    Only frames that split no token are candidates. Preferred are, in this order: more tokens around the seam
+    on which both paths agree, word boundaries, and the middle of the overlap, which has most context on both
+    sides.
+
+    Returns:
+        The first frame taken from ``after``, and whether it is a word boundary.
     """
-    pair = _Pair(before, behind, len(before) - overlap)
+    pair = _Pair(before, after, len(before) - overlap)
     whole = [frame for frame in range(overlap + 1) if pair.is_whole(frame)]
     if not whole:
         return overlap // 2, False
@@ -124,50 +134,52 @@ def find_seam(before: Sequence[int], behind: Sequence[int], overlap: int, tokens
 
 
 class _Pair:
-    """Two paths, the first of which has ``offset`` frames before the second begins."""
+    """Two overlapping paths; the second begins ``offset`` frames after the first."""
 
-    def __init__(self, before: Sequence[int], behind: Sequence[int], offset: int) -> None:
-        self._before, self._behind, self._offset = before, behind, offset
-        self._all_before, self._all_behind = spans(before), spans(behind)
-        self._first, self._second = spans(before[offset:]), spans(behind[: len(before) - offset])
+    def __init__(self, before: Sequence[int], after: Sequence[int], offset: int) -> None:
+        self._before, self._after, self._offset = before, after, offset
+        self._spans_before, self._spans_after = spans(before), spans(after)
+        self._overlap_before = spans(before[offset:])
+        self._overlap_after = spans(after[: len(before) - offset])
 
     def is_whole(self, frame: int) -> bool:
-        """Whether the joined path begins a token at ``frame`` where, and only where, the second path does."""
+        """Whether the joined path starts a token at ``frame`` if and only if the second path does."""
         if self._token(frame) == BLANK_ID:
             return True
-        begins = frame == 0 or self._token(frame) != self._behind[frame - 1]
+        begins = frame == 0 or self._token(frame) != self._after[frame - 1]
         return begins != self._goes_on(frame)
 
     def is_boundary(self, frame: int, tokens: Tokens) -> bool:
-        """Whether a word ends at ``frame``, as far as either path tells."""
+        """Whether ``frame`` is a word boundary according to both paths."""
         if self._goes_on(frame):
             return False
-        last = self._all_before[: _num_before(self._all_before, self._offset + frame)][-1:]
-        following = self._all_behind[_num_before(self._all_behind, frame) :][:1]
+        last = self._spans_before[: _num_before(self._spans_before, self._offset + frame)][-1:]
+        following = self._spans_after[_num_before(self._spans_after, frame) :][:1]
         inside = all(beside and not tokens.is_space(beside[0].token) for beside in (last, following))
         return not inside or tokens.starts_word(following[0].token)
 
     def agreement(self, frame: int) -> int:
-        """Tokens on which both agree on the worse side of ``frame``, at most ``_AGREED``."""
-        i, j = _num_before(self._first, frame), _num_before(self._second, frame)
-        left = _agreeing(self._first[:i][::-1], self._second[:j][::-1])
-        return min(left, _agreeing(self._first[i:], self._second[j:]))
+        """The number of tokens on which both paths agree on each side of ``frame``, at most ``_AGREED``."""
+        i, j = _num_before(self._overlap_before, frame), _num_before(self._overlap_after, frame)
+        left = _agreeing(self._overlap_before[:i][::-1], self._overlap_after[:j][::-1])
+        return min(left, _agreeing(self._overlap_before[i:], self._overlap_after[j:]))
 
     def _token(self, frame: int) -> int:
-        return self._behind[frame] if frame < len(self._behind) else BLANK_ID
+        return self._after[frame] if frame < len(self._after) else BLANK_ID
 
     def _goes_on(self, frame: int) -> bool:
-        """Whether the joined path is within one token here."""
+        """Whether ``frame`` of the joined path continues the token of the frame before it."""
         at, token = self._offset + frame, self._token(frame)
         return at > 0 and token != BLANK_ID and token == self._before[at - 1]
 
 
 def _num_before(found: list[Span], frame: int) -> int:
+    """The number of tokens that start before ``frame``."""
     return bisect_left(found, frame, key=lambda span: span.start)
 
 
 def _agreeing(first: list[Span], second: list[Span]) -> int:
-    """How many tokens agree from the beginning on; all that are asked for where both say no more."""
+    """The number of leading tokens that agree, at most ``_AGREED``; ``_AGREED`` if both end in agreement."""
     for count in range(_AGREED):
         if count >= len(first) or count >= len(second):
             return _AGREED if len(first) == len(second) else count

@@ -1,7 +1,9 @@
-"""From CTC log-probabilities to paths, tokens and texts.
+"""CTC decoding: from log-probabilities to paths, tokens and texts.
 
-A decoder finds a path, one token id for each frame; what a path says and when is read in one way, whichever
-decoder found it. Shapes: B utterances, S stream frames, V tokens.
+A decoder finds a path, one token id per frame; tokens and their times are derived from paths in the same way
+for all decoders.
+
+Shapes: B utterances, S stream frames, V tokens.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ BLANK_ID = 0
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A token of a path, in the frames from ``start`` up to, but without, ``stop``."""
+    """A token of a path, in the frames from ``start`` up to, but excluding, ``stop``."""
 
     token: int
     start: int
@@ -27,19 +29,27 @@ class Span:
 
 
 class Decoder(Protocol):
-    """Finds paths; may be asked by several threads."""
+    """The interface of decoders. Implementations are thread-safe."""
 
     @property
     def name(self) -> str:
-        """How it differs from others, for file names and titles."""
+        """A name that distinguishes this decoder in file names and titles."""
 
     def paths(self, log_probs_BSV: Tensor, lengths: Sequence[int]) -> list[list[int]]:
-        """For each utterance the token id of each of its ``lengths`` frames."""
+        """Find the best path of each utterance.
+
+        Args:
+            log_probs_BSV: Log-probabilities of the tokens, natural logarithm.
+            lengths: The number of frames of each utterance.
+
+        Returns:
+            For each utterance, the token id of each of its frames; 0 is the blank.
+        """
 
 
 @dataclass(frozen=True)
 class BestPath:
-    """Greedy decoding: the best token of each frame."""
+    """Greedy decoding: the most likely token of each frame."""
 
     name: str = "greedy"
 
@@ -52,25 +62,25 @@ GREEDY = BestPath()
 
 
 def spans(path: Sequence[int]) -> list[Span]:
-    """The tokens of a path: repetitions collapsed, blanks removed."""
+    """The tokens of a path, with repetitions collapsed and blanks removed."""
     starts = [i for i, token in enumerate(path) if i == 0 or token != path[i - 1]]
     stops = [*starts[1:], len(path)] if starts else []
     return [Span(path[a], a, b) for a, b in zip(starts, stops, strict=True) if path[a] != BLANK_ID]
 
 
 def texts(decoder: Decoder, log_probs_BSV: Tensor, lengths: Sequence[int], tokens: Tokens) -> list[str]:
-    """What each utterance says, as the tokens spell it."""
+    """The text of each utterance."""
     paths = decoder.paths(log_probs_BSV, lengths)
     return [tokens.decode([span.token for span in spans(path)]) for path in paths]
 
 
 def greedy(log_probs_BSV: Tensor, lengths: Sequence[int], tokens: Tokens) -> list[str]:
-    """Texts of the best paths."""
+    """The text of each utterance by greedy decoding."""
     return texts(GREEDY, log_probs_BSV, lengths, tokens)
 
 
 def words(found: Sequence[Span], tokens: Tokens) -> list[list[Span]]:
-    """The tokens of each word; spaces belong to none."""
+    """The tokens of each word; spaces belong to no word."""
     groups: list[list[Span]] = [[]]
     for span in found:
         is_space = tokens.is_space(span.token)

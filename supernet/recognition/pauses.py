@@ -1,7 +1,7 @@
-"""Long recordings cut at their pauses, into stretches as long as the utterances that a net was trained on.
+"""Split long recordings at pauses, into segments as long as the utterances that a network was trained on.
 
-A net that has heard single short sentences alone writes nonsense from the second one of a recording on. Where
-speech goes on for longer than the longest utterance, there is no pause to cut at: such chunks overlap.
+A network trained on single short sentences outputs nonsense from the second sentence of a recording on.
+Speech that continues for longer than the longest utterance has no pause to split at: such chunks overlap.
 
 Shapes: S samples, N frames of 10 ms.
 """
@@ -22,27 +22,34 @@ from supernet.recognition.chunks import Chunk
 
 _HOP = SAMPLE_RATE // 100
 _QUIET_DB = 20.0
-"""How far below the loudest sound within a second a frame must be to be part of a pause."""
+"""How far below the loudest frame within a second a frame must be to be part of a pause."""
 _MEMORY_DB = 10.0
-"""By how much less than what was said before a sound may count as the loudest: noise alone is a pause."""
+"""How far below the earlier speech the loudest frame within a second may be: noise alone is a pause."""
 _AROUND = 100
 """Frames: a second."""
 _LONG = 30
-"""Frames of a pause that is worth a cut in a stretch of more than typical length."""
+"""Frames of a pause at which a segment of more than typical length is split."""
 _LEAST = 30
-"""Frames of the shortest stretch."""
+"""Frames of the shortest segment."""
 _MARGIN = 15
-"""Frames of a pause that stay on each side: more would be unlike the utterances of a training."""
+"""Frames of a pause that are kept on each side; more would be unlike training utterances."""
 
 
 def chunks_at_pauses(
     blocks: Iterable[Tensor], typical: int, longest: int, overlap: int, frame: int
 ) -> Iterator[Chunk]:
-    """``blocks`` (S,) at 16 kHz as chunks of at most ``longest`` stream frames of ``frame`` samples.
+    """Split a recording at pauses.
 
-    A recording that fits into one chunk is one, as it is. Others are cut at pauses, the longest first, of
-    which little stays; what has more than ``typical`` frames also at every pause of 0.3 s. Chunks share
-    ``overlap`` frames where nobody pauses.
+    A recording that fits into one chunk is left as it is. Others are split at pauses, the longest first, of
+    which only the edges are kept; segments of more than ``typical`` frames also at every pause of 0.3 s.
+    Without pauses, chunks overlap.
+
+    Args:
+        blocks: Samples (S,) at 16 kHz.
+        typical: Stream frames of a typical training utterance.
+        longest: The most stream frames of a chunk.
+        overlap: Stream frames shared by chunks without a pause between them.
+        frame: Samples of a stream frame.
     """
     cutter = _Cutter(typical, longest, overlap, frame)
     held, position, last = torch.zeros(0), 0, None
@@ -69,7 +76,7 @@ def chunks_at_pauses(
 
 
 class _Cutter:
-    """Finds stretches of a recording, one part after the other; remembers how loud it was."""
+    """Finds the segments of a recording part by part; remembers its loudness."""
 
     def __init__(self, typical: int, longest: int, overlap: int, frame: int) -> None:
         self._frame, self._size, self._step = frame, longest * frame, (longest - overlap) * frame
@@ -77,7 +84,7 @@ class _Cutter:
         self._loudest = -120.0
 
     def first(self, held: Tensor) -> tuple[list[tuple[int, Tensor]], int]:
-        """The stretches in the first part of ``held``, which ends at a pause, and the length of that part."""
+        """The segments of the first part of ``held``, which ends at a pause, and the length of that part."""
         quiet_N = self._quiet(held)
         pauses = [(a, b) for a, b in _runs(quiet_N[: self._longest + _AROUND]) if a <= self._longest]
         if pauses and pauses[0][0] == 0 and (before := self._whole(pauses[0][1] - _MARGIN)) > 0:
@@ -86,10 +93,10 @@ class _Cutter:
         if not pauses:
             return [(0, held[: self._size])], self._step
         stop = _middle(max(pauses, key=lambda run: (run[1] - run[0], run[1])))
-        return self._stretches(held, quiet_N, 0, stop), self._whole(stop)
+        return self._segments(held, quiet_N, 0, stop), self._whole(stop)
 
     def rest(self, held: Tensor) -> list[tuple[int, Tensor]]:
-        """The stretches of what is left."""
+        """The segments of the end of the recording."""
         quiet_N = self._quiet(held)
         if not len(quiet_N):
             return []
@@ -102,12 +109,12 @@ class _Cutter:
         quiet_N = self._quiet(held[position:])
         found += [
             (position + start, samples)
-            for start, samples in self._stretches(held[position:], quiet_N, 0, len(quiet_N))
+            for start, samples in self._segments(held[position:], quiet_N, 0, len(quiet_N))
         ]
         return found
 
     def _whole(self, frame: int) -> int:
-        """The samples before ``frame``, in whole stream frames."""
+        """The number of samples before ``frame``, rounded down to stream frames."""
         return frame * _HOP // self._frame * self._frame
 
     def _quiet(self, held: Tensor) -> NDArray[np.bool_]:
@@ -121,10 +128,10 @@ class _Cutter:
         quiet_N: NDArray[np.bool_] = (level_N < reference_N - _QUIET_DB).numpy()
         return quiet_N
 
-    def _stretches(
+    def _segments(
         self, held: Tensor, quiet_N: NDArray[np.bool_], start: int, stop: int
     ) -> list[tuple[int, Tensor]]:
-        """The stretches between two frames, cut at the longest pause again and again, without its silence."""
+        """The segments between two frames, split recursively at the longest pause, without its silence."""
         loud = np.flatnonzero(~quiet_N[start:stop])
         if not len(loud):
             return []
@@ -138,8 +145,8 @@ class _Cutter:
             if b - a >= _LONG or last - first > self._longest:
                 middle = first + _middle((a, b))
                 return [
-                    *self._stretches(held, quiet_N, first, middle),
-                    *self._stretches(held, quiet_N, middle, last),
+                    *self._segments(held, quiet_N, first, middle),
+                    *self._segments(held, quiet_N, middle, last),
                 ]
         begin = self._whole(first)
         end = len(held) if last >= len(quiet_N) else last * _HOP
@@ -157,7 +164,7 @@ def _levels(held: Tensor) -> Tensor:
 
 
 def _runs(quiet_N: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Where pauses begin and end."""
+    """The first frame of each pause, and the one after its last."""
     edges = np.flatnonzero(np.diff(np.r_[False, quiet_N, False].astype(np.int8)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 

@@ -1,6 +1,8 @@
-"""From recordings to transcripts: chunks of all recordings in batches through a network, stitched again.
+"""The pipeline from recordings to transcripts: chunks of all recordings run in batches and are stitched.
 
-At most a batch of chunks is held, however many and long the recordings are. Shapes: S samples or stream
+Memory holds at most one batch of chunks, however many and long the recordings are.
+
+Shapes: S samples or stream
 frames, V tokens.
 """
 
@@ -25,19 +27,28 @@ from supernet.text.tokens import Tokens
 from supernet.units import Kept
 
 Recording = Iterable[Tensor]
-"""Blocks (S,) at 16 kHz; raises ``AudioError`` where there are none to be had."""
+"""Blocks (S,) of mono samples at 16 kHz; iterating raises ``AudioError`` if they cannot be read."""
 
 LogProbs = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-"""From the samples (S,) of some chunks to the log-probabilities (S, V) of each."""
+"""Maps the samples (S,) of several chunks to the log-probabilities (S, V) of each."""
 
 _LEEWAY = 1.2
-"""A net knows what to do a little beyond the utterances of its training."""
-_SHORTEST = 25
-"""Stream frames of a chunk, at least."""
+"""How much longer than the longest training utterance a chunk may be: networks generalize a little."""
+_MIN_FRAMES = 25
+"""Least length of a chunk in stream frames."""
 
 
 class Transcriber:
-    """Turns recordings into transcripts; keeps nothing between two calls."""
+    """Transcribes recordings; stateless between calls.
+
+    Args:
+        log_probs: Runs the network.
+        decoder: Finds paths.
+        tokens: The output tokens of the network.
+        longest: The most stream frames that the network takes at once.
+        input: The input of the network.
+        lengths: Durations of the training utterances, if known.
+    """
 
     def __init__(
         self,
@@ -48,31 +59,28 @@ class Transcriber:
         input: Input = LOG_MEL,
         lengths: Lengths | None = None,
     ) -> None:
-        """``longest`` is the number of stream frames that the network takes at once, ``input`` what it
-        reads; ``lengths`` are those of the utterances that it was trained on, as far as they are known.
-        """
         self._log_probs, self._decoder, self._tokens, self._input = log_probs, decoder, tokens, input
         self._length = min(round(CHUNK_SECONDS / input.stream_seconds), longest)
         self._typical: int | None = None
         if lengths is not None:
-            heard = max(_SHORTEST, math.ceil(_LEEWAY * lengths.longest / input.stream_seconds))
-            self._length = min(self._length, heard)
+            trained = max(_MIN_FRAMES, math.ceil(_LEEWAY * lengths.longest / input.stream_seconds))
+            self._length = min(self._length, trained)
             self._typical = math.ceil(lengths.typical / input.stream_seconds)
         self._overlap = min(round(OVERLAP_SECONDS / input.stream_seconds), self._length // 3)
 
     def run(self, recordings: Iterable[Recording], batch: int) -> Iterator[Transcript | AudioError]:
-        """A transcript for each of ``recordings``, in their order, or why there is none."""
-        items, open_ = self._items(recordings), _Open(self._tokens, self._input)
+        """Yield the transcript of each recording, in order, or the error that prevents it from being read."""
+        items, current = self._items(recordings), _RecordingInProgress(self._tokens, self._input)
         while group := list(islice(items, batch)):
             log_probs = iter(self._log_probs([item.samples for item in group if isinstance(item, Chunk)]))
             for item in group:
                 if isinstance(item, AudioError):
                     yield item
-                elif (done := open_.add(item, next(log_probs), self._decoder)) is None:
+                elif (done := current.add(item, next(log_probs), self._decoder)) is None:
                     continue
                 else:
                     yield done
-                open_ = _Open(self._tokens, self._input)
+                current = _RecordingInProgress(self._tokens, self._input)
 
     def _items(self, recordings: Iterable[Recording]) -> Iterator[Chunk | AudioError]:
         for recording in recordings:
@@ -88,8 +96,8 @@ class Transcriber:
         return chunks_at_pauses(recording, self._typical, length, overlap, frame)
 
 
-class _Open:
-    """The recording that is being put together."""
+class _RecordingInProgress:
+    """A recording of which some chunks are still to come."""
 
     def __init__(self, tokens: Tokens, input: Input) -> None:
         self._tokens, self._input, self._stitcher = tokens, input, Stitcher(tokens)
@@ -97,10 +105,10 @@ class _Open:
         self._error: AudioError | None = None
 
     def add(self, chunk: Chunk, log_probs_SV: Tensor, decoder: Decoder) -> Transcript | AudioError | None:
-        """The outcome with the last chunk; None before."""
+        """Add a chunk; returns the outcome after the last chunk, and None before."""
         if self._error is None and not bool(log_probs_SV.isfinite().all()):
             loudest = float(chunk.samples.abs().max())
-            self._error = AudioError(f"what is computed of samples up to {loudest:.3g} is not finite")
+            self._error = AudioError(f"the output for samples of up to {loudest:.3g} is not finite")
         if self._error is None:
             for complete in self._stitcher.add(log_probs_SV, chunk.start):
                 self._decode(complete, decoder)
@@ -120,7 +128,7 @@ class _Open:
 
 @torch.inference_mode()
 def log_probs(model: SupernetCTC, kept: Kept, samples: Sequence[Tensor]) -> list[Tensor]:
-    """Log-probabilities (S, V) of each of ``samples`` (S,), in one batch; certain blanks for silence."""
+    """Log-probabilities (S, V) of each of ``samples`` (S,), run as one batch; blanks for silence."""
     device, input = model.device, model.input
     loud = [i for i, x in enumerate(samples) if not is_silent(x)]
     features = [input.of(_at_least_a_window(samples[i])) for i in loud]
@@ -131,7 +139,7 @@ def log_probs(model: SupernetCTC, kept: Kept, samples: Sequence[Tensor]) -> list
         for i, row, length in zip(loud, out_BSV, lengths, strict=True):
             found[i] = row[
                 : input.num_stream_frames(length)
-            ].clone()  # else a chunk would keep its whole batch
+            ].clone()  # a view would keep the whole batch in memory
     return found
 
 

@@ -11,11 +11,11 @@ from supernet.text.tokens import Tokens
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A word or token, in seconds from the recording's beginning.
+    """A word or token with its start and end, in seconds from the beginning of the recording.
 
-    Times are the frames (40 ms; 20 ms where a network reads samples) in which the network writes the tokens.
-    CTC writes a token somewhere within its sound, so a word's start is usually late, its end early, by a few
-    frames.
+    Times are those of the frames (40 ms, or 20 ms if the network reads samples) at which the network emits
+    the tokens. CTC emits a token somewhere within its sound, so a word's start is usually a few frames late,
+    and its end a few frames early.
     """
 
     text: str
@@ -25,18 +25,23 @@ class Timed:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What a recording says: its words, parted by single spaces in ``text``, and its tokens."""
+    """The transcript of a recording: its words, joined by single spaces in ``text``, and its tokens."""
 
     text: str
     words: tuple[Timed, ...]
     tokens: tuple[Timed, ...]
     seconds: float
-    """The recording's length."""
+    """Duration of the recording."""
 
 
 def passage(path: Sequence[int], start: int, tokens: Tokens, frame: float) -> tuple[list[Timed], list[Timed]]:
-    """Words and tokens of a passage's path that begins with the stream frame ``start``; one takes ``frame``
-    seconds.
+    """The words and tokens of a passage.
+
+    Args:
+        path: The token id of each frame.
+        start: The first stream frame of the passage in the recording.
+        tokens: The output tokens of the model.
+        frame: The duration of a stream frame in seconds.
     """
     found = spans(path)
     timed = [_timed([span], start, tokens, frame) for span in found]
@@ -44,10 +49,10 @@ def passage(path: Sequence[int], start: int, tokens: Tokens, frame: float) -> tu
 
 
 def transcript(found: Sequence[tuple[list[Timed], list[Timed]]], seconds: float) -> Transcript:
-    """Of the passages of a recording, in their order."""
-    heard = tuple(word for words_, _ in found for word in words_)
+    """The transcript of a recording from those of its passages, in order."""
+    all_words = tuple(word for words_, _ in found for word in words_)
     tokens = tuple(token for _, tokens_ in found for token in tokens_)
-    return Transcript(" ".join(word.text for word in heard), heard, tokens, seconds)
+    return Transcript(" ".join(word.text for word in all_words), all_words, tokens, seconds)
 
 
 def _timed(part: Sequence[Span], start: int, tokens: Tokens, frame: float) -> Timed:

@@ -9,17 +9,17 @@ from dataclasses import asdict
 from supernet.recognition.transcript import Timed, Transcript
 
 _CUE_SECONDS, _CUE_CHARACTERS, _CUE_PAUSE = 6.0, 84, 1.0
-"""A subtitle is at most so long, fills two lines at most, and ends before so long a pause."""
+"""Limits of a subtitle: duration, characters (two lines), and the pause that ends it."""
 _CUE_SHORTEST = 1.0
 
 
 def as_text(name: str, result: Transcript) -> str:
-    """A line: the recording's name, a tab, the text."""
+    """A line of text: the recording's name, a tab, the transcript."""
     return f"{name}\t{result.text}\n"
 
 
 def as_json(name: str, result: Transcript) -> str:
-    """A line of JSON."""
+    """A line of JSON with the text and the times of words."""
     data = {"file": name, "seconds": round(result.seconds, 3), "text": result.text}
     data["words"] = [asdict(word) for word in result.words]
     return json.dumps(data, ensure_ascii=False) + "\n"
@@ -35,7 +35,7 @@ def as_srt(name: str, result: Transcript) -> str:
 
 
 def as_vtt(name: str, result: Transcript) -> str:
-    """WebVTT subtitles, with each word's start inside."""
+    """WebVTT subtitles with the start of each word."""
     blocks = [
         f"{_clock(start, '.')} --> {_clock(end, '.')}\n{' '.join(map(_vtt_word, cue, range(len(cue))))}\n"
         for cue, start, end in cues(result)
@@ -54,7 +54,7 @@ SUBTITLES = ("srt", "vtt")
 
 
 def cues(result: Transcript) -> list[tuple[list[Timed], float, float]]:
-    """The words of each subtitle with its start and end; none is too short to be read, none overlap."""
+    """The words of each subtitle with its start and end; long enough to read, without overlap."""
     groups: list[list[Timed]] = []
     for word in result.words:
         if not groups or _is_full(groups[-1], word):

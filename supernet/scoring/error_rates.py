@@ -1,4 +1,4 @@
-"""Error rates and their intervals.
+"""Word and character error rates with confidence intervals.
 
 Shapes: N utterances; an axis of 2 is words and characters.
 """
@@ -19,31 +19,31 @@ from supernet.scoring.statistics import interval
 from supernet.text.spelling import normal
 
 _EDGES = (2, 5, 10, 15, 20, 30)
-"""Seconds at which one length of utterances ends and the next begins."""
+"""Boundaries, in seconds, between groups of utterances by duration."""
 
 Measure = Literal["wer", "cer"]
-"""What texts are judged by: word errors, or character errors where words are not set apart."""
+"""The error rate that texts are judged by: of words, or of characters in scripts without word boundaries."""
 COLUMN: dict[Measure, int] = {"wer": 0, "cer": 1}
-"""Where its counts stand in the axis of 2."""
+"""Index of its counts in the axis of 2."""
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
 )
-"""Thai, Lao, Tibetan, Burmese, Khmer, kana and Han: scripts that put no space between words."""
+"""Scripts without spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, kana and Han."""
 _LONGEST_WORD = 20
-"""Characters: words of no language are as long as this on average."""
+"""Characters per word, more than the average of any language."""
 
 UNKNOWN = "unknown"
-"""The speaker of whom nothing is known."""
+"""The name of unknown speakers."""
 
 TranscriptRows = list[tuple[str, str, str]]
-"""Utterance, reference, hypothesis."""
+"""Rows of utterance id, reference and hypothesis."""
 
 
 def count_errors(references: Sequence[str], hypotheses: Sequence[str]) -> NDArray[np.int64]:
-    """Word errors and character errors of each utterance, (N, 2): substitutions, insertions, deletions.
+    """The word and character errors of each utterance, (N, 2): substitutions, insertions and deletions.
 
-    A space between words is a character; those at the edges, and all but the first of several, are none.
+    Runs of white space count as one space, and leading and trailing white space is ignored.
     """
     pairs = [(normal(r).split(), normal(h).split()) for r, h in zip(references, hypotheses, strict=True)]
     errors = [(Levenshtein.distance(r, h), Levenshtein.distance(" ".join(r), " ".join(h))) for r, h in pairs]
@@ -51,15 +51,17 @@ def count_errors(references: Sequence[str], hypotheses: Sequence[str]) -> NDArra
 
 
 def count_words(references: Sequence[str]) -> NDArray[np.int64]:
-    """Words and characters of each utterance, (N, 2)."""
+    """The number of words and characters of each utterance, (N, 2)."""
     words = [normal(r).split() for r in references]
     counts = [(len(w), len(" ".join(w))) for w in words]
     return np.array(counts, dtype=np.int64).reshape(-1, 2)
 
 
 def measure_of(texts: Iterable[str]) -> Measure:
-    """What ``texts`` are judged by, all of them alike: characters where those of scripts without spaces are
-    more than the words of others, or where hardly any space is found; words else.
+    """The measure for a set of texts.
+
+    It is CER if characters of scripts without spaces outnumber the words of other scripts, or if there are
+    hardly any spaces, and WER otherwise.
     """
     words = [word for text in texts for word in text.split()]
     unspaced = [len(_UNSPACED.findall(word)) for word in words]
@@ -68,14 +70,14 @@ def measure_of(texts: Iterable[str]) -> Measure:
 
 
 def judged_by(results: Mapping[str, Any]) -> Measure:
-    """The same of saved results, by size and split; those of earlier versions were judged by words."""
+    """The measure of saved results; WER if they do not record it."""
     scores = (score for row in results["sizes"].values() for score in row.values())
     return next((s["measure"] for s in scores if isinstance(s, Mapping) and "measure" in s), "wer")
 
 
 @dataclass(frozen=True)
 class Score:
-    """Error rates of one subnet on one split, as fractions, with 95 % bootstrap intervals over utterances."""
+    """Error rates of a subnet on a split, as fractions, with 95 % bootstrap intervals over utterances."""
 
     wer: float
     wer_ci95: tuple[float, float]
@@ -87,11 +89,12 @@ class Score:
 
     @property
     def rate(self) -> float:
-        """The error rate that the texts are judged by."""
+        """The error rate that ``measure`` names."""
         return self.wer if self.measure == "wer" else self.cer
 
     @property
     def rate_ci95(self) -> tuple[float, float]:
+        """The confidence interval of ``rate``."""
         return self.wer_ci95 if self.measure == "wer" else self.cer_ci95
 
     def as_json(self) -> dict[str, object]:
@@ -99,7 +102,7 @@ class Score:
 
 
 def score(references: Sequence[str], hypotheses: Sequence[str], seed: int = 0) -> Score:
-    """Compare texts. Raises ``ValueError`` where there is no reference word to compare with."""
+    """Score hypotheses against references. Raises ``ValueError`` if the references contain no word."""
     counts = count_errors(references, hypotheses), count_words(references)
     return score_counts(*counts, measure_of(references), seed)
 
@@ -107,7 +110,7 @@ def score(references: Sequence[str], hypotheses: Sequence[str], seed: int = 0) -
 def score_counts(
     errors_N2: NDArray[np.int64], words_N2: NDArray[np.int64], measure: Measure, seed: int = 0
 ) -> Score:
-    """The same from what ``count_errors``, ``count_words`` and ``measure_of`` give."""
+    """As ``score``, from the outputs of ``count_errors``, ``count_words`` and ``measure_of``."""
     (word_errors, char_errors), (words, chars) = errors_N2.T, words_N2.T
     if words.sum() == 0:
         raise ValueError("`references` must hold at least one word, but are empty instead.")
@@ -125,7 +128,7 @@ def score_counts(
 def score_groups(
     groups: Sequence[str], references: Sequence[str], hypotheses: Sequence[str]
 ) -> dict[str, Score]:
-    """The same for each group of utterances, in the order in which the groups first occur."""
+    """As ``score``, for each group of utterances, in order of first occurrence."""
     errors_N2, words_N2 = count_errors(references, hypotheses), count_words(references)
     member_of, measure = np.array(groups), measure_of(references)
     return {
@@ -135,7 +138,7 @@ def score_groups(
 
 
 def length_group(seconds: float) -> str:
-    """Which of a few lengths an utterance has, in words."""
+    """The name of the duration group of an utterance."""
     place = bisect_right(_EDGES, seconds)
     if place == len(_EDGES):
         return f"{_EDGES[-1]} s and longer"

@@ -1,5 +1,7 @@
-"""Bootstrap intervals and permutation tests, drawn in blocks: what they hold in memory does not grow with the
-number of utterances, and the size of a block changes no result.
+"""Bootstrap intervals and permutation tests.
+
+Samples are drawn in blocks, so that memory does not grow with the number of utterances; the size of a block
+does not affect results.
 
 Shapes: N utterances, R resamples.
 """
@@ -17,19 +19,26 @@ Floats = NDArray[np.float64]
 NUM_RESAMPLES = 2000
 NUM_SHUFFLES = 10_000
 BLOCK = 1 << 18
-"""Numbers that are drawn at once."""
+"""Random numbers drawn at once."""
 
 
 def interval(errors_N: Ints, words_N: Ints, seed: int = 0, num: int = NUM_RESAMPLES) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of an error rate, or of a difference of two where ``errors_N`` are
-    differences: utterances are resampled, for errors within one are not independent.
+    """95 % percentile bootstrap interval of an error rate.
+
+    Utterances are resampled, because errors within an utterance are not independent.
+
+    Args:
+        errors_N: Errors of each utterance, or differences in errors between two systems.
+        words_N: Reference words of each utterance.
+        seed: Seed of the samples.
+        num: The number of samples.
     """
     low, high = np.quantile(resampled_rates(errors_N, words_N, seed, num), [0.025, 0.975])
     return float(low), float(high)
 
 
 def resampled_rates(errors_N: Ints, words_N: Ints, seed: int = 0, num: int = NUM_RESAMPLES) -> Floats:
-    """Errors by words in each of ``num`` samples of N utterances drawn with replacement, (R,)."""
+    """Error rates (R,) of ``num`` samples of N utterances drawn with replacement."""
     rng, size = np.random.default_rng(seed), len(errors_N)
     errors_R, words_R = np.zeros(num, np.int64), np.zeros(num, np.int64)
     for rows, edges, places in _blocks(num, size):
@@ -40,8 +49,10 @@ def resampled_rates(errors_N: Ints, words_N: Ints, seed: int = 0, num: int = NUM
 
 
 def permutation_p(errors_N: Ints, other_N: Ints, seed: int = 0, num: int = NUM_SHUFFLES) -> float:
-    """The two-sided p of "both make as many errors": how often exchanging the two systems' results, utterance
-    by utterance, gives a difference as large (approximate randomization).
+    """Two-sided p-value of a paired permutation test of two systems (approximate randomization).
+
+    The null hypothesis is that both make the same number of errors; the results of the two systems are
+    exchanged at random for each utterance.
     """
     change_N = (errors_N - other_N)[errors_N != other_N]
     if len(change_N) == 0:
@@ -55,8 +66,11 @@ def permutation_p(errors_N: Ints, other_N: Ints, seed: int = 0, num: int = NUM_S
 
 
 def _blocks(num_rows: int, size: int) -> Iterator[tuple[slice, NDArray[np.intp], NDArray[np.intp]]]:
-    """``num_rows`` rows of ``size`` numbers, one behind the other, in blocks: which rows a block has a part
-    of, where in the block each of them begins, and the place of every number in its row.
+    """Split ``num_rows`` concatenated rows of ``size`` numbers into blocks.
+
+    Yields:
+        The rows that a block overlaps, the position in the block at which each of them begins, and the
+        position of every number within its row.
     """
     for start in range(0, num_rows * size, BLOCK):
         stop = min(start + BLOCK, num_rows * size)

@@ -100,7 +100,7 @@ def test_the_version_is_the_installed_one() -> None:
     [
         ({"device": "cuda:99"}, "`device` must be a GPU of this machine, which has "),
         ({"device": "gpu"}, "`device` must be cpu, cuda or cuda:N, but is 'gpu'"),
-        ({"beam": BeamConfig(0)}, "`beam` must follow at least 1 path, but follows 0"),
+        ({"beam": BeamConfig(0)}, "`beam` must be at least 1, but is 0"),
         (
             {"beam": BeamConfig(lm=Path("gone"))},
             "`lm` must be a readable file, but there is no such file: 'gone'",

@@ -286,7 +286,7 @@ def test_samples_too_large_for_features_are_an_error(
     assert end.value.code == 1
     captured = capsys.readouterr()
     assert (
-        "loud.wav' must be readable audio, but is not: what is computed of samples up to 1e+25 is"
+        "loud.wav' must be readable audio, but is not: the output for samples of up to 1e+25 is"
         in captured.err
     )
     first, second = captured.out.splitlines()
@@ -404,7 +404,7 @@ def test_a_name_that_is_no_utf8_leaves_the_others_alone(
         (
             transcribe.main,
             ["runs/finished", "a.wav", "--beam", "0"],
-            "`--beam` must follow at least 1 path",
+            "`--beam` must be at least 1",
         ),
         (
             transcribe.main,
@@ -419,12 +419,12 @@ def test_a_name_that_is_no_utf8_leaves_the_others_alone(
         (
             evaluate.main,
             ["runs/finished", "--beam", "0"],
-            "`--beam` must follow at least 1 path",
+            "`--beam` must be at least 1",
         ),
         (
             evaluate.main,
             ["runs/finished", "--lm", "runs/finished/model.json"],
-            "must be an ARPA file where no",
+            "must be an ARPA file if no",
         ),
         (
             cut.main,

@@ -102,7 +102,7 @@ def test_a_folder_that_is_a_file_is_said_to_be_that(
         with pytest.raises(SystemExit), main_guard():
             folder.mkdir(parents=True, exist_ok=True)
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"error: '{folder}' must be a folder, but it or what it lies in is a file.")
+        assert line.startswith(f"error: '{folder}' must be a folder, but it or one of its parents is a file.")
 
 
 def test_a_reader_that_has_gone_is_no_error() -> None:

@@ -55,7 +55,7 @@ def test_killed_and_started_again_it_ends_bit_by_bit_the_same(
     assert stop_at(step, command, place / out, place, signal.SIGKILL) == -signal.SIGKILL
     assert not Run(place / out).is_finished
     printed, _ = run(*command, cwd=place)
-    assert "Training goes on from update" in printed
+    assert "Training continues from update" in printed
     assert_the_same_run(Run(place / out), whole)
 
 
@@ -79,7 +79,7 @@ def test_audio_that_vanishes_is_named_and_once_it_is_back_the_same_command_conti
     assert "Traceback" not in err
     (tmp_path / "elsewhere.flac").rename(gone)
     printed, err = run(*command, cwd=tmp_path)
-    assert "Training goes on from update" in printed + err
+    assert "Training continues from update" in printed + err
 
 
 def test_ctrl_c_says_what_remains_and_the_same_command_continues(

@@ -217,11 +217,11 @@ def test_without_the_test_split_numbers_are_compared_on_request_only(
     arguments = [str(mine.folder), "--format", "torch"]
     error = complaint(arguments, capsys)
     assert "the test split of" in error
-    assert "must be at hand" in error
+    assert "must be available" in error
     assert "`--unchecked`" in error
     command.main([*arguments, "--unchecked"])
     assert record(mine.export_folder("2"))["compared_on_test"] is False
-    assert "was not compared" in capsys.readouterr().out
+    assert "were not compared" in capsys.readouterr().out
     command.main([*arguments, "--force", "--set", f"task.path={tones}"])
     assert record(mine.export_folder("2"))["compared_on_test"] is True
 
@@ -231,7 +231,7 @@ def test_without_the_test_split_numbers_are_compared_on_request_only(
     [
         (["runs/nowhere"], "`RUN` must be a run folder"),
         (["runs/finished", "--size", "3"], "`--size` must be one of 2, 4"),
-        (["runs/finished", "--all", "--size", "2"], "`--all` must stand without `--size`"),
+        (["runs/finished", "--all", "--size", "2"], "`--all` must be given without `--size`"),
         (["runs/finished", "--int8-margin", "-1"], "`--int8-margin` must be at least 0 points"),
         (["runs/finished", "--int8-margin", "nan"], "`--int8-margin` must be a number, but is 'nan'"),
         (["runs/finished", "--int8-margin", "inf"], "`--int8-margin` must be a number, but is 'inf'"),

@@ -85,7 +85,7 @@ def test_a_file_that_does_not_run_is_named(mine: Run, capsys: pytest.CaptureFixt
     [
         (["runs/finished", "--device", "cuda:97"], "`--device` must be a GPU of this machine, which has "),
         ([], "`RUN` or `--preset` must be given"),
-        (["runs/finished", "--preset", "tiny"], "and not both"),
+        (["runs/finished", "--preset", "tiny"], "but not both"),
         (["runs/nowhere"], "`RUN` must be a run folder"),
         (["runs/finished", "--threads", "0"], "`--threads` must be at least 1"),
         (["runs/finished", "--rounds", "0"], "`--rounds` must be at least 1"),

@@ -272,17 +272,21 @@ def likely(path: list[int]) -> Tensor:
 @pytest.mark.parametrize(
     ("wrong", "tokens", "words"),
     [
-        ({"size": 0}, TOKENS, "`beam` must follow at least 1 path, but follows 0 instead"),
+        ({"size": 0}, TOKENS, "`beam` must be at least 1, but is 0 instead"),
         (
             {"lm": Path("gone.arpa")},
             TOKENS,
             "`lm` must be a readable file, but there is no such file: 'gone.arpa'",
         ),
         ({"lexicon": Path("gone")}, TOKENS, "`lexicon` must be a readable file"),
-        ({"lm": Path(__file__)}, TOKENS, "must be an ARPA file where no `lexicon` says which words"),
-        ({"lm": Path(__file__)}, PIECES, "must be an ARPA file where no `lexicon` says which words"),
-        ({"lexicon": Path(__file__)}, WORDS, "must not be given where tokens are words"),
-        ({"lm": Path(__file__)}, Tokens(("<blk>", "a")), "must be used with a model that writes spaces"),
+        ({"lm": Path(__file__)}, TOKENS, "must be an ARPA file if no `lexicon` gives the vocabulary"),
+        ({"lm": Path(__file__)}, PIECES, "must be an ARPA file if no `lexicon` gives the vocabulary"),
+        ({"lexicon": Path(__file__)}, WORDS, "must not be given for a model whose tokens are words"),
+        (
+            {"lm": Path(__file__)},
+            Tokens(("<blk>", "a")),
+            "must be used with a model whose tokens include the",
+        ),
     ],
 )
 def test_wrong_options_are_named(wrong: dict[str, object], tokens: Tokens, words: str) -> None:

@@ -175,4 +175,4 @@ def test_long_recordings_of_a_run_that_does_not_know_get_a_word(
     soundfile.write(tmp_path / "long.wav", speech(21.0, 1, 0.1).numpy(), 16_000)
     for run, is_said in ((tmp_path / "old", True), (finished[0].folder, False)):
         transcribe.main([str(run), str(tmp_path / "long.wav")])
-        assert ("does not say how long its training utterances were" in capsys.readouterr().err) == is_said
+        assert ("does not record how long its training utterances were" in capsys.readouterr().err) == is_said

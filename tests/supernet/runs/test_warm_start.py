@@ -274,6 +274,6 @@ class TestTraining:
         assert end.value.code == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(
-            "error: 'new' is finished with 8 updates. To train on, begin a new run from it"
+            "error: 'new' is finished after 8 updates. To train further, start a new run from it"
         )
         assert "--set model.init=new --out" in line
