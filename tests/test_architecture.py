@@ -156,6 +156,13 @@ def test_only_commands_interfaces_and_data_lie_directly_under_a_package(package:
     )
 
 
+def test_the_page_on_the_architecture_names_what_there_is() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    places = set(re.findall(r"`((?:supernet|selection|tasks|configs|tests)/[\w/.]*)`", page))
+    assert len(places) > 20
+    assert {place for place in places if not (ROOT / place).exists()} == set()
+
+
 INTERFACE = "budget config method plan scorer units"
 
 
