@@ -1,1 +1,1 @@
-"""Which units to keep: strategies, their evidence, and how good their choices are."""
+"""Selection of units: strategies, their evidence, and the comparison of their choices."""

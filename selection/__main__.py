@@ -1,4 +1,4 @@
-"""``python -m selection RUN``: choose the units of every size or budget by every strategy, and compare."""
+"""``python -m selection RUN``: choose units by every strategy for every size or budget, and compare."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="A,B",
         help=f"default: all that fit, of {', '.join(plugin_names('strategy'))}",
     )
-    add("--sizes", metavar="4,6,8", help="default: the run's, unless there is a --budget")
+    add("--sizes", metavar="4,6,8", help="default: the run's sizes, unless there is a --budget")
     add(
         "--budget",
         metavar="KIND=LIMIT",
@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         dest="settings",
-        help="a strategy's option, e.g. evolution.population=32, or where the corpus is now, "
+        help="an option of a strategy, e.g. evolution.population=32, or the corpus's new location, "
         "task.path=/data/speech (repeatable)",
     )
     add("--utterances", type=whole(1), default=300, help="validation utterances to choose on (default 300)")
@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments, problems_of)
-    kept = f"What was measured is kept in {args.run}. The same command continues."
+    kept = f"All measurements so far are kept in {args.run}. The same command continues."
     with main_guard(kept, "Copy the run into a folder of your own."):
         from selection.commands.select import select
 

@@ -1,4 +1,4 @@
-"""``python -m selection.worth RUN``: is one supernet worth it, or is each size alone cheaper?"""
+"""``python -m selection.worth RUN``: is one supernet cheaper than training each size alone?"""
 
 from __future__ import annotations
 

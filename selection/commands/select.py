@@ -1,4 +1,4 @@
-"""Choose the units of every size or budget by every strategy, and compare."""
+"""Choose units for every size or budget by every strategy, and compare the choices."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def select(args: argparse.Namespace) -> None:
     data, subnets = run.config_data(), run.subnets()
     if not subnets or not run.is_finished:
         raise RunError(f"`RUN` must have been trained to the end, but '{run.folder}' has not.")
-    # What the page needs, and where it goes, is looked at before anything is computed.
+    # Check the inputs and the place of the page before anything is computed.
     results_of(run), scores_of(run)
     run.prepare(run.folder, run.pictures, run.evidence_file.parent)
     problems: list[str] = []
     settings = _settings(args.settings, problems)
     change = {"task": settings.pop("task")} if "task" in settings else {}
     request = _request(args, list(subnets), settings, problems)
-    logging.getLogger("optuna").setLevel(logging.WARNING)  # it speaks of studies that nobody asked for
+    logging.getLogger("optuna").setLevel(logging.WARNING)  # it logs studies that the user did not ask for
     resolved = resolve_trained(data, change)
     model = open_model(run, args.device)
     with progress() as report:
@@ -62,13 +62,13 @@ def select(args: argparse.Namespace) -> None:
     for strategy, budgets, reason in comparison.unfit_together():
         console.print(f"{strategy} did not choose for {budgets}: {reason}.")
     console.print(
-        f"{run.report_file} shows it all; selections/STRATEGY.json hold the choices.", highlight=False
+        f"The report is {run.report_file}; the choices are in selections/STRATEGY.json.", highlight=False
     )
     _say_what_next(run, comparison)
 
 
 def _say_what_next(run: Run, comparison: Comparison) -> None:
-    """What to do with the best choice for the smallest budget."""
+    """Suggest commands for the best choice for the smallest budget."""
     known = plugin_names("strategy")
     best = [
         (contest.budget, row.strategy)
@@ -90,7 +90,7 @@ def _say_what_next(run: Run, comparison: Comparison) -> None:
 def _request(
     args: argparse.Namespace, sizes: Sequence[str], settings: Mapping[str, Any], problems: list[str]
 ) -> SelectionRequest:
-    """The options, checked; raises ``ConfigError`` with everything that is wrong."""
+    """The request of the options; raises ``ConfigError`` with all problems."""
     names = plugin_names("strategy") if args.strategies is None else words(args.strategies)
     strategies = _strategies(names, settings, problems)
     texts = [] if args.sizes is None else words(args.sizes)
@@ -124,7 +124,7 @@ def _strategies(
     names: Sequence[str], settings: Mapping[str, Any], problems: list[str]
 ) -> dict[str, Strategy]:
     for name in set(settings) - set(names):
-        problems.append(f"`--set` {name}.… must be about a strategy that is asked, but is about '{name}'.")
+        problems.append(f"`--set` {name}.… must be about a strategy in use, but is about '{name}'.")
     found: dict[str, Strategy] = {}
     for name in names:
         options = settings.get(name, {})

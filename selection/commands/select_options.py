@@ -1,4 +1,4 @@
-"""What the options of ``select`` ask for, as far as it can be read without importing a strategy."""
+"""The options of ``select``, checked as far as possible without importing a strategy."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from supernet.settings.names import nearest, plugin_names
 
 
 def words(text: str) -> list[str]:
-    """The parts of ``text`` between commas, each once."""
+    """The comma-separated parts of ``text`` without repetitions."""
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def wishes(texts: Sequence[str], option: str, problems: list[str]) -> list[Wish]:
-    """Budgets, each once; what is wrong goes to ``problems``."""
+    """Budgets without repetitions; problems are added to ``problems``."""
     found: dict[str, Wish] = {}
     for text in texts:
         if option == "--sizes" and not text.isdigit():
@@ -32,7 +32,7 @@ def wishes(texts: Sequence[str], option: str, problems: list[str]) -> list[Wish]
 
 
 def problems_of(args: argparse.Namespace) -> Iterator[str]:
-    """What is wrong with names and budgets."""
+    """Problems with names, budgets and numbers."""
     known, problems = plugin_names("strategy"), list[str]()
     names = known if args.strategies is None else words(args.strategies)
     if not names:

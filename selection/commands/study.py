@@ -1,4 +1,4 @@
-"""Compare methods, tune a training, report what is stored."""
+"""Run or report studies: comparisons of methods, and searches for settings."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def study(args: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _storage_guard() -> Iterator[None]:
-    """A storage that goes away ends in one clear line; what was trained remains in the run folders."""
+    """End with one clear message if the storage disappears; finished trainings stay in the run folders."""
     try:
         yield
     except SQLAlchemyError as e:
@@ -63,7 +63,7 @@ def _run(args: argparse.Namespace) -> None:
         study.pruner = definition.new_pruner()
     try:
         work(study, job)
-    except KeyboardInterrupt:  # whatever a single training says about itself
+    except KeyboardInterrupt:  # without the message of the single training
         raise KeyboardInterrupt from None
     except Divergence as e:
         fail(str(e), 1)
@@ -71,18 +71,19 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def complete(kind: str, definition: Definition) -> Data:
-    """The study as it is stored: with every setting of its trainings."""
+    """The study in its stored form, with every setting of its trainings."""
     data = {"kind": kind, **definition.model_dump(mode="json")}
     return _anywhere(data | {"settings": as_data(definition.resolved().config)})
 
 
 def _anywhere(data: Data) -> Data:
-    """A study without the device of this worker: others have their own."""
+    """The study without a device, which each worker chooses for itself."""
     settings = data.get("settings")
     return data | {"settings": {**settings, "device": None}} if isinstance(settings, Mapping) else data
 
 
 def completed(data: Data) -> Data:
+    """A stored study with the defaults of settings that did not exist when it was stored."""
     data = _anywhere(data)
     kind = data.pop("kind", None)
     return complete(kind, checked(KINDS[kind], data)) if kind in KINDS else data
@@ -98,7 +99,7 @@ def _job(definition: Definition, args: argparse.Namespace) -> TrialRunner:
 
 
 def definition_data(args: argparse.Namespace) -> Data:
-    """The study of a command line: file, then options."""
+    """The study's definition from a command line: the file, overridden by options."""
     data: Data = load_shipped(f"study_{args.command}") if args.config is None else load_file(args.config)
     settings: Data = {}
     if args.task is not None:
@@ -122,7 +123,7 @@ def definition_data(args: argparse.Namespace) -> Data:
 
 
 def fitting(data: Data, method: str | None) -> Data:
-    """The search that comes with the project, without what ``method`` has no setting for."""
+    """The default search, without settings that ``method`` does not have."""
     kls, _ = load_plugin("method", method or "simple-top-k", [])
     known = [] if kls is None else [f"method.{name}" for name in kls.Options.model_fields]
 
@@ -144,7 +145,7 @@ def _name(args: argparse.Namespace) -> str:
 
 
 def _report(study: Study, folder: Path) -> None:
-    """Write tables, pictures and the page of a study into its folder, and print the tables."""
+    """Write the tables, pictures and page of a study into its folder, and print the tables."""
     folder.mkdir(parents=True, exist_ok=True)
     data = _anywhere(study.user_attrs[DEFINITION])
     kind, best = data.pop("kind"), None
@@ -153,19 +154,21 @@ def _report(study: Study, folder: Path) -> None:
     else:
         best = best_settings(study, folder)
         tune_report.write(study, data["objectives"], folder, best)
-    console.print(f"{folder / 'report.html'} shows it all; results.csv has every number.")
+    console.print(f"The report is {folder / 'report.html'}; results.csv has all numbers.")
     if kind == "compare":
         joint = [run for run in sorted(folder.glob("runs/*")) if not run.name.startswith("individual")]
         say_next(
-            (command("study", "report", folder), "tables and page again, from what is stored"),
-            *((command("worth", run), "is one supernet worth it?") for run in joint[:1]),
+            (command("study", "report", folder), "write tables and page again from the stored results"),
+            *((command("worth", run), "compare its cost with sizes alone") for run in joint[:1]),
         )
     elif best is not None:
-        say_next((command("train", "--config", best, "--out", folder / "best"), "with the best settings"))
+        say_next(
+            (command("train", "--config", best, "--out", folder / "best"), "train with the best settings")
+        )
 
 
 def best_settings(study: Study, folder: Path) -> Path | None:
-    """The settings of the best trial as a file for ``--config``; None where its run is not in ``folder``."""
+    """Write the best trial's settings as a file for ``--config``; None if its run is not in ``folder``."""
     for trial in tune_report.completed(study)[:1]:
         run = Run(folder / "runs" / safe_name(str(trial.user_attrs.get("run")), "run"))
         if run.config_file.is_file():

@@ -1,4 +1,4 @@
-"""Is one supernet worth it, or is each size alone cheaper?"""
+"""Compare the cost of one supernet with that of training each size alone."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from supernet.training.price import alone as alone_price
 from supernet.training.price import price
 
 COMMON = ("task", "granularity", "model")
-"""Settings that two runs must share to be compared."""
+"""Settings that two runs must share to be comparable."""
 
 
 def bill_note() -> str:
     return (
-        "What suffices: the cheapest known trainings alone that are not worse than the supernet's nets.\n"
-        f"Not known: no such training was found beside this run; see `{program('study')} compare`."
+        "Enough: the cheapest known trainings alone that are no worse than the supernet's nets.\n"
+        f"Unknown: no such training was found next to this run; see `{program('study')} compare`."
     )
 
 
 @dataclass(frozen=True)
 class Alone:
-    """A size trained alone, against the supernet's net of this size on the same test utterances."""
+    """A size trained alone, compared with the supernet's net of this size on the same test utterances."""
 
     name: str
     size: int
     updates: int
     cost: float
-    """Units run by a row, summed over the updates; see ``supernet.training.price``."""
+    """Unit-steps: units run by a row, summed over updates; see ``supernet.training.price``."""
     rate: float
     gain: float
-    """Its error rate less the supernet's: negative where the size is better alone."""
+    """Its error rate minus the supernet's: negative if training alone is better."""
     ci95: tuple[float, float]
 
     @property
@@ -53,25 +53,25 @@ class Alone:
 
 @dataclass(frozen=True)
 class Bill:
-    """What one set of sizes costs, in units run by a row."""
+    """The cost of one set of sizes, in unit-steps."""
 
     sizes: tuple[int, ...]
     joint: float
-    """One supernet of these sizes, for as many updates as the run made."""
+    """One supernet of these sizes, trained for as many updates as the run."""
     as_long: float
-    """Each size alone, for as many updates."""
+    """Each size trained alone for as many updates."""
     enough: float | None
-    """The cheapest known trainings alone that are not worse than the run's nets. None: not known of all."""
+    """The cheapest known trainings alone that are no worse than the run's nets. None: unknown for a size."""
 
     @property
     def cheaper(self) -> str:
         if self.enough is None:
-            return "not known"
-        return "apart" if self.enough < self.joint else "one supernet"
+            return "unknown"
+        return "alone" if self.enough < self.joint else "one supernet"
 
 
 def found_alone(run: Run, folders: Iterable[Path]) -> list[Alone]:
-    """The finished trainings of one size alone among ``folders`` that can be compared with ``run``."""
+    """Finished trainings of one size alone among ``folders`` that are comparable with ``run``."""
     mine = brought_up_to_date(run.config_data())
     found = []
     for folder in sorted(folders):
@@ -107,7 +107,7 @@ def _against(run: Run, other: Run, size: int, updates: int) -> Alone:
 
 
 def bills(resolved: Resolved, alone: Sequence[Alone]) -> list[Bill]:
-    """A bill for each set of the run's sizes, small sets first."""
+    """The costs of each set of the run's sizes, small sets first."""
     enough: dict[int, float] = {}
     for one in alone:
         if one.verdict != "worse alone":
@@ -127,17 +127,17 @@ def bills(resolved: Resolved, alone: Sequence[Alone]) -> list[Bill]:
 
 
 def _with_sizes(resolved: Resolved, sizes: tuple[int, ...]) -> Resolved:
-    """The same training for fewer sizes; shares that name others give way to the default ones."""
+    """The same training for fewer sizes, with default shares, as those of the run name other sizes."""
     passes = resolved.config.passes.model_copy(update={"shares": None})
     config = resolved.config.model_copy(update={"passes": passes})
     return Resolved(config, resolved.method, resolved.task).with_sizes(sizes)
 
 
 def _results(run: Run) -> dict[str, Any]:
-    """What a run reached and what its training cost, which runs of old did not note."""
+    """The results of a run, which must include the cost of its training; very old runs have none."""
     results = run.results()
     if missing := [name for name in ("steps", "unit_steps") if results.get(name) is None]:
-        raise RunError(f"'{run.results_file}' must say `{missing[0]}`, but does not: train anew.")
+        raise RunError(f"'{run.results_file}' must say `{missing[0]}`, but does not: train it again.")
     return results
 
 
@@ -154,8 +154,8 @@ def worth(args: argparse.Namespace) -> None:
 
 
 def missing(run: Run, resolved: Resolved, alone: Sequence[Alone]) -> Iterator[tuple[str, str]]:
-    """The trainings that would tell, where no size alone is known to be as good: as long, or twice as long as
-    what was too short.
+    """Suggest trainings for sizes of which none alone is known to be as good: for as many updates as the run,
+    or twice as many as the longest training that was worse.
     """
     for size in sorted(resolved.config.sizes):
         mine = [one for one in alone if one.size == size]
@@ -168,7 +168,7 @@ def missing(run: Run, resolved: Resolved, alone: Sequence[Alone]) -> Iterator[tu
 
 
 def reach_table(run: Run, alone: Sequence[Alone]) -> Fitted:
-    """What each size reaches in the supernet and alone."""
+    """Error rates of each size in the supernet and alone, with their costs."""
     results = _results(run)
     measure = judged_by(results)
     made = Fitted(f"{run.name}: {results['unit_steps']:,} unit-steps in {results['steps']:,} updates")
@@ -195,12 +195,12 @@ def reach_table(run: Run, alone: Sequence[Alone]) -> Fitted:
 
 
 def bill_table(run: Run, found: Sequence[Bill]) -> Fitted:
-    """Which sets of sizes are cheaper together."""
+    """Costs of each set of sizes in one supernet and alone."""
     made = Fitted("Unit-steps for each set of sizes", bill_note())
-    for name in ("sizes", "one supernet", "apart, as many updates", "apart, what suffices", "cheaper"):
+    for name in ("sizes", "one supernet", "alone, as many updates", "alone, enough updates", "cheaper"):
         made.add_column(name, left=name in ("sizes", "cheaper"), wraps=True)
     for bill in found:
-        enough = "not known" if bill.enough is None else f"{bill.enough:,.0f}"
+        enough = "unknown" if bill.enough is None else f"{bill.enough:,.0f}"
         sizes = ", ".join(map(str, bill.sizes))
         made.add_row(sizes, f"{bill.joint:,.0f}", f"{bill.as_long:,.0f}", enough, bill.cheaper)
     return made

@@ -1,1 +1,1 @@
-"""Choices of several selections in one comparison."""
+"""From a trained run to a comparison of all choices: choosing, judging, and choices of earlier selections."""

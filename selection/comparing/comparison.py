@@ -1,4 +1,4 @@
-"""How good each choice is: distance to the best, error rates with intervals, and paired tests.
+"""The data of a comparison, and its statistics: regrets, error rates with intervals, paired tests.
 
 Shapes: N test utterances.
 """
@@ -18,39 +18,39 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Row:
-    """What one strategy chose for one budget."""
+    """One strategy's choice for one budget, judged on the test split."""
 
     strategy: str
     kept: tuple[str, ...]
     costs: dict[str, float]
-    """``units``, ``params``, ``macs``, and ``latency`` (seconds) where units were timed: their sum, or in a
-    contest for milliseconds the subnet timed as a whole.
+    """``units``, ``params``, ``macs``, and ``latency`` in seconds if units were timed: the sum over the
+    units; for a latency budget, the time of the whole subnet.
     """
     head: str
-    """The head that read the subnet for all of these numbers."""
+    """The head through which the subnet was read for all of these numbers."""
     loss: float
     """Validation CTC loss per frame."""
     regret: float
-    """By how much the loss is above the best one known for the budget."""
+    """Loss above the lowest one known for the budget."""
     wer: float
     cer: float
     rate: float
-    """The one of them that the texts are judged by."""
+    """The one of ``wer`` and ``cer`` by which the texts are judged."""
     rate_ci95: tuple[float, float]
     evaluations: int
-    """How many subnets the strategy had scored for this choice."""
+    """Number of subnets that the strategy had scored for this choice."""
     seconds: float
-    """The computing time of everything it asked for, also of what others had asked before."""
+    """Computing time of all evidence it asked for, including what was cached from other strategies."""
     difference: Difference
-    """Against the yardstick of the budget."""
+    """Comparison with the budget's yardstick."""
     beats: float | None = None
-    """The share of all subnets of this budget that have a higher loss, where all were scored."""
+    """Share of all subnets of this budget with a higher loss, if all were scored."""
     over: float = 0.0
-    """By how much of the budget the choice costs more than the budget, where nothing was found that meets it
-    as measured; 0 where it is met.
+    """Cost beyond the budget, as a share of it, if no subnet was found that meets the budget as measured;
+    else 0.
     """
     num_valid: int = 0
-    """Validation utterances that the choice was made on; its loss is of those of the comparison."""
+    """Number of validation utterances that the choice was made on. Its loss is on those of the comparison."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Difference:
     """A paired comparison of two choices on the same test utterances."""
 
     rate: float
-    """Difference of the error rates; positive where the first is worse."""
+    """Difference of the error rates, positive if the first choice is worse."""
     ci95: tuple[float, float]
     p: float
-    """Of a paired permutation test, corrected for the number of different choices compared (Holm)."""
+    """p value of a paired permutation test, with Holm's correction for the number of distinct choices."""
     same: bool
     """Whether both keep the same units."""
 
@@ -84,20 +84,19 @@ class Contest:
     limit: float
     rows: tuple[Row, ...]
     yardstick: str
-    """The strategy with the lowest validation loss; its choice is what ``difference`` compares with. It was
-    not chosen by the test utterances of the comparison, which are the same for all: those with it are as many
-    as there are others.
+    """The strategy with the lowest validation loss, with whose choice ``difference`` compares. Since the test
+    utterances had no part in picking it, only the comparisons with it are corrected for.
     """
     num_scored: int | None = None
-    """How many subnets there are, where every one was scored, so that regrets are distances to the true
-    best. None: the best may not be known.
+    """Number of subnets if all were scored, so that regrets are distances to the true optimum. None: a better
+    subnet may exist.
     """
     spread: tuple[float, ...] = ()
-    """Where it is exact: minimum, quartiles and maximum of all subnets' losses."""
+    """Minimum, quartiles and maximum of all subnets' losses, if all were scored."""
     pairs: dict[str, dict[str, float]] = field(default_factory=dict)
-    """By two strategies, the corrected p of their difference."""
+    """Corrected p value of the difference between any two strategies."""
     measure: Measure = "wer"
-    """What rates and differences are of."""
+    """The measure of rates and differences."""
 
     @property
     def is_exact(self) -> bool:
@@ -106,53 +105,54 @@ class Contest:
 
 @dataclass(frozen=True)
 class UnitFacts:
-    """Why a unit stays or goes."""
+    """Evidence about one unit: why it is kept or dropped."""
 
     name: str
     score: float | None
-    """As learned in training."""
+    """Score learned in training, if there is one."""
     loss_without: float
-    """By how much the full net's validation loss rises without this unit alone."""
+    """Rise of the full net's validation loss without this unit."""
     taylor: float
-    """Mean squared gradient of the unit's gate."""
+    """Mean squared gradient with respect to the unit's gate."""
     similarity: dict[str, float]
-    """By measure, how alike the stream is before and behind the unit."""
+    """Similarity of the stream before and after the unit, by measure."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that the report shows, as plain data."""
+    """All choices, judged, as plain data for reports."""
 
     run: str
     machine: str
-    """Processor or GPU, and threads."""
+    """Processor with its number of threads, or GPU."""
     seconds_of_audio: float
-    """The input length at which MACs and latency are given."""
+    """Input length for MACs and latency."""
     num_valid: int
     num_test: int
-    """Utterances that choices were made and reported on."""
+    """Number of test utterances; ``num_valid``: of validation utterances to choose on."""
     full_costs: dict[str, float]
     full_loss: float
     full_rate: float
-    """What the full net costs, its validation loss and its test error rate."""
+    """Test error rate of the full net, as ``full_loss`` is its validation loss and ``full_costs`` its costs.
+    """
     units: tuple[str, ...]
     contests: tuple[Contest, ...]
     facts: tuple[UnitFacts, ...] = ()
     similarities: dict[str, list[list[float]]] = field(default_factory=dict)
-    """By measure, the matrix (U + 1, U + 1)."""
+    """Similarity matrix (U + 1, U + 1) of the stream, by measure."""
     latency_error: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
-    """By budget and strategy: seconds as the sum of its units, and as measured as a whole."""
+    """Latency by budget and strategy, in seconds: the sum over the units, and measured as a whole."""
     busy: bool = False
-    """Whether the machine had other work while subnets were timed."""
+    """Whether the machine was busy with other work while subnets were timed."""
     unfit: tuple[tuple[str, str, str], ...] = ()
-    """Strategy, budget, and why it could not choose."""
+    """Strategies that could not choose: strategy, budget and reason."""
     measure: Measure = "wer"
-    """What rates and differences are of: words or characters."""
+    """The measure of rates and differences: of words or of characters."""
     network: str = ""
-    """Fingerprint of the weights that were chosen from."""
+    """Fingerprint of the supernet's weights."""
 
     def unfit_together(self) -> list[tuple[str, str, str]]:
-        """Strategy, all of its budgets with one reason, and the reason."""
+        """``unfit`` with all budgets of a strategy that share a reason in one entry."""
         budgets: dict[tuple[str, str], list[str]] = {}
         for strategy, budget, reason in self.unfit:
             budgets.setdefault((strategy, reason), []).append(budget)
@@ -165,13 +165,13 @@ class Comparison:
 def paired_difference(
     errors_N: Ints, other_N: Ints, words_N: Ints, seed: int = 0
 ) -> tuple[float, float, float]:
-    """The difference of two error rates, and its 95 % interval, by resampling utterances in pairs."""
+    """Difference of two error rates with its 95 % interval, by a paired bootstrap over utterances."""
     change_N = errors_N - other_N
     return float(change_N.sum() / words_N.sum()), *interval(change_N, words_N, seed)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The same p values, corrected for being several (Holm, 1979), in their order."""
+    """p values with the correction for multiple comparisons by Holm (1979), in the order given."""
     corrected, largest = [0.0] * len(p_values), 0.0
     for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
@@ -180,21 +180,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def against(best: str, errors: Mapping[str, Ints]) -> dict[str, float]:
-    """The corrected p of each of ``errors`` against that of ``best``."""
+    """Corrected p value of the difference between each of ``errors`` and ``errors[best]``."""
     found = _corrected([(name, best) for name in errors], errors)
     return {name: found[name, best] for name in errors}
 
 
 def all_pairs(errors: Mapping[str, Ints]) -> dict[str, dict[str, float]]:
-    """The corrected p of every pair of ``errors``."""
+    """Corrected p value of the difference between every two of ``errors``."""
     names = list(errors)
     found = _corrected([(a, b) for i, a in enumerate(names) for b in names[i:]], errors)
     return {a: {b: found[(a, b) if (a, b) in found else (b, a)] for b in names} for a in names}
 
 
 def _corrected(pairs: Sequence[tuple[str, str]], errors: Mapping[str, Ints]) -> dict[tuple[str, str], float]:
-    """Holm's correction over the comparisons that these pairs really are: strategies with equal results are
-    one, and comparing them with each other is none.
+    """Holm's correction over distinct comparisons: strategies with equal results count as one, and a
+    comparison between equal results counts as none.
     """
     results = {name: counts.tobytes() for name, counts in errors.items()}
     kinds = {pair: frozenset(results[name] for name in pair) for pair in pairs}

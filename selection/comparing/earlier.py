@@ -1,4 +1,4 @@
-"""Choices of earlier selections from the same network, which a new comparison takes in."""
+"""Choices of earlier selections from the same network, to be judged together with new ones."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _COMPARISON = TypeAdapter(Comparison)
 
 
 def stored(path: Path, network: str) -> Comparison | None:
-    """The comparison at ``path``, where there is one of the network with this fingerprint.
+    """Load the comparison at ``path``; None if there is none, or if it is of another network or format.
 
-    Raises ``RunError`` where the file is something else.
+    Raises:
+        RunError: The file is something else.
     """
     if not path.is_file():
         return None
@@ -47,7 +48,7 @@ def stored(path: Path, network: str) -> Comparison | None:
 
 
 def _is_older(path: Path) -> bool:
-    """Whether it is a comparison of a version that named error rates otherwise: nothing is taken in."""
+    """Whether an older version wrote the file, with other names for error rates; it is not taken in."""
     try:
         data = read_json(path)
     except UserError:
@@ -57,12 +58,12 @@ def _is_older(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Earlier:
-    """What an earlier comparison adds to the new one."""
+    """The part of an earlier comparison that is taken into a new one."""
 
     budgets: tuple[Budget, ...] = ()
     candidates: tuple[tuple[Budget, Candidate], ...] = ()
     unfit: tuple[tuple[str, str, str], ...] = ()
-    """Strategy, budget, and why its choice is not taken in, or why it had not chosen."""
+    """Strategy, budget, and the reason why there is no choice, or why it is not taken in."""
 
 
 def taken_in(
@@ -72,10 +73,12 @@ def taken_in(
     valid: Oracle,
     store: EvidenceStore,
 ) -> Earlier:
-    """Every choice of ``found`` that still meets its budget at these prices, judged on the validation sample
-    of now; nothing that is known is scored again.
+    """Take in every choice of ``found`` that meets its budget at the current prices.
 
-    Raises ``RunError`` where a choice is not of this network.
+    Losses are of the current validation sample; those in the store are not computed again.
+
+    Raises:
+        RunError: A choice does not fit this network.
     """
     candidates: list[tuple[Budget, Candidate]] = []
     unfit = list(found.unfit)
@@ -96,7 +99,7 @@ def taken_in(
 def merged(
     fresh: Mapping[str, Sequence[Candidate]], earlier: Earlier, budgets: Sequence[Budget]
 ) -> dict[str, list[Candidate]]:
-    """By budget, all choices: of the same strategy for the same budget, the fresh one."""
+    """All choices by budget; a fresh choice replaces an earlier one by the same strategy."""
     found: dict[str, dict[str, Candidate]] = {budget.name: {} for budget in budgets}
     for budget, candidate in earlier.candidates:
         found[budget.name][candidate.strategy] = candidate
@@ -108,7 +111,7 @@ def merged(
 def without_choice(
     reasons: Sequence[tuple[str, str, str]], candidates: Mapping[str, Sequence[Candidate]]
 ) -> Iterator[tuple[str, str, str]]:
-    """The last reason of each strategy and budget for which there is no choice."""
+    """The last of ``reasons`` for each strategy and budget without a choice."""
     chosen = {(c.strategy, name) for name, found in candidates.items() for c in found}
     last = {(strategy, budget): reason for strategy, budget, reason in reasons}
     for (strategy, budget), reason in sorted(last.items()):
@@ -117,7 +120,7 @@ def without_choice(
 
 
 def _budget(contest: Contest, prices: Mapping[Quantity, Prices]) -> Budget | None:
-    """The budget as it is priced now; None where its limit is another one than when it was chosen for."""
+    """The budget at the current prices; None if its limit has changed since the choice."""
     try:
         wish = Wish.parse(contest.budget)
         if wish.quantity not in prices:
@@ -144,5 +147,5 @@ def _candidate(row: Row, kept: Kept, budget: Budget, valid: Oracle, store: Evide
 
 
 def scored_name(strategy: str, budget: Budget) -> str:
-    """Names in the store the losses of all subnets of a budget, which an exact strategy has scored."""
+    """The name in the store under which an exact strategy's losses of all subnets of a budget are kept."""
     return f"scored/{strategy}/{budget.name}/{budget.limit:.9g}"

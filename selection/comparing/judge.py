@@ -1,4 +1,4 @@
-"""From choices to contests: costs, error rates, regrets and paired tests of all choices for a budget."""
+"""Judging of choices: costs, error rates, regrets and paired tests of all choices for a budget."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from supernet.units import Kept
 
 @dataclass(frozen=True)
 class Candidate:
-    """What one strategy chose for one budget, and what that took."""
+    """One strategy's choice for one budget and the effort that it took, before it is judged."""
 
     strategy: str
     kept: Kept
@@ -27,16 +27,16 @@ class Candidate:
     seconds: float
     is_exact: bool
     scored: tuple[float, ...]
-    """The losses of all subnets of the budget, where the strategy is exact."""
+    """Losses of all subnets of the budget, if the strategy is exact."""
     num_valid: int = 0
-    """Validation utterances that the choice was made on."""
+    """Number of validation utterances that the choice was made on."""
 
     def with_loss(self, loss: float) -> Candidate:
         return replace(self, loss=loss)
 
 
 class Judge:
-    """Judges choices on the test split."""
+    """Judges choices by their losses on the validation split and their errors on the test split."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Judge:
         prices: Sequence[Prices],
         whole: Callable[[Kept], float],
     ) -> None:
-        """``whole``: the measured seconds of a subnet."""
+        """Judge choices from ``model``; ``whole`` measures the latency of a subnet in seconds."""
         self._model, self._valid, self._test, self._prices = model, valid, test, prices
         self._whole = whole
 
@@ -57,9 +57,9 @@ class Judge:
         return self._valid.loss(judged), score_counts(self._errors([full])[0], self._words, self.measure).rate
 
     def contest(self, budget: Budget, candidates: Sequence[Candidate]) -> Contest:
-        """All ``candidates`` for ``budget``, the lowest validation loss first."""
-        # Among equal losses the exact strategy leads: it is the yardstick. Then names decide, so that the
-        # order in which strategies were asked does not.
+        """Compare all ``candidates`` for ``budget``; the rows are ordered by validation loss."""
+        # Ties go to the exact strategy, which becomes the yardstick, and then by name, so that the order in
+        # which strategies were asked has no effect.
         ordered = sorted(candidates, key=lambda c: (c.loss, not c.is_exact, c.strategy))
         errors = dict(
             zip((c.strategy for c in ordered), self._errors([c.kept for c in ordered]), strict=True)
@@ -118,7 +118,7 @@ class Judge:
 
     @property
     def measure(self) -> Measure:
-        """What the test texts are judged by."""
+        """The measure by which the test texts are judged."""
         return self._test.sample.facts.measure
 
     @property

@@ -1,5 +1,5 @@
-"""Budgets in milliseconds are kept by what is measured: prices of units add up to an estimate, and a subnet
-that was chosen by it is cut out and timed as a whole.
+"""Latency budgets, met as measured: the sum of the units' prices is an estimate, so a subnet that was chosen
+by it is cut out and timed as a whole.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from supernet.network.supernet_ctc import SupernetCTC
 from supernet.units import Kept
 
 ROUNDS = 8
-"""How often a strategy chooses anew, for less each time, until the measured whole meets the budget."""
+"""Most choices of a strategy, each for a lower limit, until the measured latency meets the budget."""
 
 
 class WholeTimer:
-    """Seconds of subnets, each cut out and timed as a whole, once: choices can be repeated."""
+    """Latency of subnets in seconds, each cut out and timed once, so that choices are reproducible."""
 
     def __init__(
         self,
@@ -32,12 +32,21 @@ class WholeTimer:
         name: str,
         anew: bool,
     ) -> None:
-        """``name``: of the machine and the length, in the store; ``anew``: whatever the store knows."""
+        """Time subnets of ``recognizer``.
+
+        Args:
+            recognizer: The supernet.
+            seconds: Length of the audio.
+            store: Where times are kept.
+            network: Fingerprint of the weights.
+            name: Name of the machine and the length of the audio in the store.
+            anew: Whether to ignore times in the store.
+        """
         self._recognizer, self._seconds, self._anew = recognizer, seconds, anew
         self._store, self._network, self._name = store, network, name
         self._known: dict[Kept, float] = {}
         self.is_busy = False
-        """Whether the machine had other work while any of them was timed."""
+        """Whether the machine was busy with other work while any subnet was timed."""
 
     def __call__(self, kept: Kept) -> float:
         if kept not in self._known:
@@ -59,8 +68,16 @@ class WholeTimer:
 def fit_measured(
     choose: Callable[[Budget], Kept], budget: Budget, whole: Callable[[Kept], float]
 ) -> tuple[Kept, Budget]:
-    """What ``choose`` keeps for a budget in milliseconds so that the measured ``whole`` meets it, and the
-    budget, smaller or not, that it was asked for in the end; what comes nearest where nothing meets it.
+    """Choose a subnet whose measured latency meets a budget.
+
+    Args:
+        choose: A strategy, which meets budgets by the sum of the units' prices.
+        budget: The latency budget.
+        whole: Measures the latency of a whole subnet in seconds.
+
+    Returns:
+        The subnet, and the budget, perhaps a lower one, for which it was chosen. If no choice meets the
+        budget, the one that comes closest.
     """
     asked, nearest = budget, None
     for left in reversed(range(ROUNDS)):
@@ -73,7 +90,7 @@ def fit_measured(
         price, cheapest = budget.prices.of(kept), budget.prices.cheapest
         if price <= cheapest * SLACK:
             break
-        # Less by as much as it took too long, and less than this subnet costs; at last a unit alone.
+        # Lower by the excess, and below the price of this subnet; in the last round, a single unit.
         limit = min(asked.limit, price * min(1 - 1e-6, budget.limit / took))
         asked = replace(budget, limit=max(cheapest, limit if left > 1 else cheapest))
     assert nearest is not None
@@ -83,9 +100,10 @@ def fit_measured(
 def sums_and_wholes(
     budgets: Iterable[Budget], chosen: Mapping[str, Mapping[str, Kept]], whole: Callable[[Kept], float]
 ) -> dict[str, dict[str, tuple[float, float]]]:
-    """For budgets in milliseconds, by strategy: the sum over the units of its choice, and the measured whole.
+    """For latency budgets, by strategy: the sum over the chosen units and the measured latency, in seconds.
 
-    Beside them the full net: where it differs, too, the machine is not as fast as when units were timed.
+    The full net is included: if its two times differ as well, the speed of the machine has changed since the
+    units were timed.
     """
     found: dict[str, dict[str, tuple[float, float]]] = {}
     for budget in (b for b in budgets if b.is_measured):

@@ -1,1 +1,1 @@
-"""Evidence measured on a trained run, and kept on disk."""
+"""Evidence that is measured on a trained run and kept on disk."""

@@ -1,4 +1,4 @@
-"""What was measured, kept on disk, so that nothing is measured twice and interrupted work continues."""
+"""Measurements kept on disk, so that nothing is measured twice and interrupted work can continue."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class Judged:
-    """What one subnet does to each utterance of a sample. Shapes: N utterances."""
+    """Losses and errors of one subnet on each utterance of a sample. Shapes: N utterances."""
 
     losses_N: NDArray[np.float64]
     """CTC loss, summed over frames."""
     errors_N2: NDArray[np.int64] | None
-    """Word errors and character errors; None where nobody asked."""
+    """Word errors and character errors; None if not asked for."""
     seconds: float
-    """Computing time: the subnet's share of the walk that scored it."""
+    """Computing time: the subnet's share of the walk in which it was scored."""
 
 
 class EvidenceStore:
-    """An SQLite file. ``context`` says which network and data a number belongs to."""
+    """An SQLite file of measurements. Their ``context`` names the network and the data."""
 
     def __init__(self, path: Path | None) -> None:
-        """``path`` None: in memory alone. Raises ``RunError`` where the file is something else."""
+        """Open the file at ``path``, or a store in memory. ``RunError`` if it is something else."""
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -57,8 +57,8 @@ class EvidenceStore:
     def judged(
         self, context: str, subnets: Iterable[str], num: int, *, with_errors: bool
     ) -> dict[str, Judged]:
-        """What is known of ``subnets`` on ``num`` utterances; those without error rates are left out where
-        these are wanted, and so is what is damaged.
+        """The stored results of ``subnets`` on ``num`` utterances. Damaged ones are left out, and with
+        ``with_errors`` those without errors.
         """
         names, found = list(subnets), dict[str, Judged]()
         for start in range(0, len(names), _BATCH):
@@ -71,6 +71,7 @@ class EvidenceStore:
         return found
 
     def add_judged(self, context: str, rows: Mapping[str, Judged]) -> None:
+        """Store results by the names of subnets."""
         data = [
             (context, name, _blob(j.losses_N), None if j.errors_N2 is None else _blob(j.errors_N2), j.seconds)
             for name, j in rows.items()
@@ -81,8 +82,8 @@ class EvidenceStore:
     def fact(
         self, context: str, name: str, shape: tuple[int | None, ...]
     ) -> tuple[NDArray[np.float64], float] | None:
-        """An array of ``shape``, with None for any length, that was measured before, and the seconds it took;
-        None where there is none such.
+        """A stored array and the seconds that it took to measure; None if there is none of this ``shape``, in
+        which None stands for any length.
         """
         query = "SELECT value, seconds FROM facts WHERE context = ? AND name = ?"
         for value, seconds in self._rows(query, [context, name])[:1]:
@@ -99,6 +100,7 @@ class EvidenceStore:
             ) from None
 
     def add_fact(self, context: str, name: str, value: NDArray[np.float64], seconds: float) -> None:
+        """Store an array and the seconds that it took to measure."""
         row = (context, name, _blob(value), seconds)
         with self._connection:
             self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", row)
@@ -111,12 +113,12 @@ def _blob(array: NDArray[np.float64] | NDArray[np.int64]) -> bytes:
 
 
 def _array(blob: object, shape: tuple[int | None, ...], kind: type = np.float64) -> Any:
-    """The array in ``blob``; None where it holds something else."""
+    """The array in ``blob``; None if it holds something else."""
     if not isinstance(blob, bytes):
         return None
     try:
         array = np.lib.format.read_array(io.BytesIO(blob), allow_pickle=False)
-    except Exception:  # NumPy fails in many ways on bytes that are none of its own
+    except Exception:  # on foreign bytes, NumPy raises many kinds of errors
         return None
     fits = array.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
     return array if fits and array.dtype == kind and not np.isnan(array).any() else None

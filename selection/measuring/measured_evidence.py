@@ -1,4 +1,4 @@
-"""Evidence measured on a trained supernet, and what each answer cost."""
+"""Evidence measured on a trained supernet, with the cost of each answer."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ from supernet.units import Kept
 
 @dataclass
 class Account:
-    """What somebody asked for. Answers that were known already count with what they took when measured."""
+    """The cost of the evidence that a strategy asked for. A cached answer costs what measuring it took."""
 
     losses: dict[Kept, float] = field(default_factory=dict)
-    """Of every subnet asked for."""
+    """Loss of every subnet asked for."""
     seconds_by_name: dict[str, float] = field(default_factory=dict)
 
     @property
     def evaluations(self) -> int:
-        """How many subnets were scored."""
+        """Number of subnets scored."""
         return len(self.losses)
 
     @property
     def seconds(self) -> float:
+        """Computing time."""
         return sum(self.seconds_by_name.values())
 
 
 class MeasuredEvidence(Evidence):
-    """A run's supernet on a sample of its validation split. Every answer is kept in the store."""
+    """Evidence about a run's supernet on a sample of its validation split; answers are kept in the store."""
 
     def __init__(
         self,
@@ -51,14 +52,14 @@ class MeasuredEvidence(Evidence):
         prices: Callable[[Quantity], Prices],
         report: ProgressCallback,
     ) -> None:
-        """``train_batches`` starts an endless stream of training data, for scores on frozen weights."""
+        """``train_batches`` starts an endless stream of training data for score learning."""
         self.table = recognizer.table
         self._recognizer, self._oracle, self._store, self._report = recognizer, oracle, store, report
         self._train_batches, self._frozen_steps, self._prices = train_batches, frozen_steps, prices
         self.account = Account()
 
     def open_account(self) -> Account:
-        """A new account, for everything asked for from now on."""
+        """Start a new account for all further questions."""
         self.account = Account()
         return self.account
 
@@ -96,7 +97,7 @@ class MeasuredEvidence(Evidence):
             batches = self._train_batches()
             return np.array(learn_scores(self._recognizer, method, size, batches, steps, self._report))
 
-        if size == len(self.table):  # nothing is to be left out
+        if size == len(self.table):  # all units are kept, so there is nothing to learn
             return (0.0,) * size
         name = f"frozen-by-travel/{method}/{size}/{steps}"
         return tuple(float(x) for x in self._fact(name, (len(self.table),), learn))

@@ -1,7 +1,7 @@
 """The losses and error rates of any number of subnets on one sample of utterances.
 
-All subnets of a supernet are branches of one tree: a depth-first walk runs every distinct beginning once (see
-``Encoder.outputs``). What was scored is kept in a store by network, sample, head and subnet.
+All subnets of a supernet form a prefix tree: a depth-first walk runs every shared prefix once (see
+``Encoder.outputs``). Results are kept in a store by network, sample, head and subnet.
 Shapes: N utterances, B utterances of a batch.
 """
 
@@ -25,12 +25,12 @@ from supernet.task import Batch, ProgressCallback
 from supernet.units import Kept
 
 CHUNK = 512
-"""Subnets scored before their results are saved: at most so much is lost when work is interrupted."""
+"""Number of subnets scored before results are saved, and the most that an interruption can lose."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The utterances that subnets are scored on; iterated once for each walk."""
+    """The utterances on which subnets are scored; iterated once per walk."""
 
     batches: Iterable[Batch]
 
@@ -49,11 +49,11 @@ class Sample:
 
 @dataclass
 class Facts:
-    """What is known of a sample without listening, by utterance in the order of the batches."""
+    """Properties of a sample that need no network, by utterance in the order of the batches."""
 
     num_batches: int = 0
     frames: list[int] = field(default_factory=list)
-    """Stream frames, by which losses are divided."""
+    """Stream frames, the unit of losses."""
     texts: list[str] = field(default_factory=list)
     fingerprint: str = ""
 
@@ -64,7 +64,7 @@ class Facts:
 
     @cached_property
     def measure(self) -> Measure:
-        """What the texts are judged by."""
+        """The measure by which the texts are judged."""
         return measure_of(self.texts)
 
 
@@ -74,22 +74,22 @@ class Oracle:
     def __init__(
         self, model: Model, sample: Sample, store: EvidenceStore, network: str, report: ProgressCallback
     ) -> None:
-        """``network`` tells this model's weights from any others, see ``checkpoint.fingerprint``."""
+        """``network``: the fingerprint of the model's weights, see ``checkpoint.fingerprint``."""
         self._model, self.sample, self._store, self._report = model, sample, store, report
         self._network = network
 
     @cached_property
     def context(self) -> str:
-        """Names the network and the sample in the store."""
+        """The key of this network and sample in the store."""
         return f"{self._network}/{self.sample.facts.fingerprint}"
 
     def judge(self, subnets: Sequence[Kept], *, with_errors: bool = False) -> list[Judged]:
-        """What each subnet does to each utterance, in the order of ``subnets``."""
+        """Losses, and with ``with_errors`` recognition errors, of each subnet on each utterance."""
         names = {kept: self.name(kept) for kept in dict.fromkeys(subnets)}
         known = self._store.judged(
             self.context, names.values(), len(self.sample.facts.frames), with_errors=with_errors
         )
-        # In lexicographic order the subnets of a chunk begin alike.
+        # In lexicographic order, the subnets of a chunk share prefixes.
         missing = sorted((kept for kept, name in names.items() if name not in known), reverse=True)
         starts = range(0, len(missing), CHUNK)
         for i, start in enumerate(starts):
@@ -104,7 +104,7 @@ class Oracle:
         return float(judged.losses_N.sum()) / sum(self.sample.facts.frames)
 
     def name(self, kept: Kept) -> str:
-        """Names a subnet, and the head that reads it, in the store."""
+        """The key of a subnet, and of the head that reads it, in the store."""
         units = "".join("1" if keep else "0" for keep in kept)
         return f"{self._model.recognizer.head(sum(kept))}:{units}"
 
@@ -134,7 +134,7 @@ class Oracle:
                 texts = greedy(log_probs_BSV, lengths, self._model.tokens)
                 yield kept, losses_B.double().cpu().numpy(), count_errors(batch.texts, texts)
             else:
-                waiting.append((kept, losses_B))  # asking the device once for all does not wait for each
+                waiting.append((kept, losses_B))  # one transfer for all of them
         if waiting:
             losses_KB = torch.stack([losses_B for _, losses_B in waiting]).double().cpu().numpy()
             yield from ((kept, row_B, None) for (kept, _), row_B in zip(waiting, losses_KB, strict=True))
@@ -147,9 +147,9 @@ def _joined(parts: list[tuple[NDArray[np.float64], NDArray[np.int64] | None]], s
 
 
 def thinned(batches: Iterable[Batch], most: int) -> list[Batch]:
-    """At most ``most`` utterances, evenly spread over ``batches``, in batches as before.
+    """At most ``most`` utterances, evenly spread over ``batches``, still in their batches.
 
-    Goes through ``batches`` twice, so that no more than the result is held in memory.
+    Iterates over ``batches`` twice, so that only the result is held in memory.
     """
     total = sum(len(batch) for batch in batches)
     if total <= most:

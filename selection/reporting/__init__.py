@@ -1,1 +1,1 @@
-"""How a comparison looks: the table on the console, and a page of HTML with pictures."""
+"""Reports of a comparison: the console table, and a part of the run's page with pictures."""

@@ -1,4 +1,4 @@
-"""The pictures of a comparison: what each strategy keeps and how well it does, and choices against cost."""
+"""Pictures of a comparison: the units that each strategy keeps, how good the choices are, and their costs."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from supernet.reporting.picture import Picture, picture
 from supernet.reporting.pictures import name_units
 
 LEARNED = "learned"
-"""The strategy that takes the scores from training: what the others are there to question."""
+"""The strategy by the scores from training, which the others put to the test."""
 BLUE, ORANGE = SERIES[:2]
 AXES = {
     "macs": ("MACs for {seconds:g} s of audio (G)", SCALES["g"]),
     "params": ("parameters (M)", SCALES["m"]),
     "latency": ("latency for {seconds:g} s of audio (ms)", SCALES["ms"]),
 }
-"""By quantity, the label of its axis and the unit in which it is shown."""
+"""Axis label and scale by quantity."""
 
 
 def draw_all(comparison: Comparison) -> dict[str, Picture]:
-    """All pictures that there is data for, by name: ``choices-1`` is of the first budget."""
+    """Draw all pictures for which there is data, by name; ``choices-1`` is for the first budget."""
     drawn: dict[str, Picture] = {}
     contests = [contest for contest in comparison.contests if is_open(contest, comparison.units)]
     with look():
@@ -59,18 +59,18 @@ def draw_all(comparison: Comparison) -> dict[str, Picture]:
 
 
 def is_open(contest: Contest, units: Sequence[str]) -> bool:
-    """Whether there is a choice to make, which the full net's budget does not leave."""
+    """Whether there is a choice to make, which is not so for a budget that the full net meets."""
     return len(contest.rows) > 1 or set(contest.rows[0].kept) != set(units)
 
 
 def quantities(contests: Sequence[Contest]) -> list[str]:
-    """What costs can be drawn in: the quantities that are known of every choice."""
+    """The quantities that are known for every choice, and so can be an axis of costs."""
     rows = [row for contest in contests for row in contest.rows]
     return [name for name in AXES if rows and all(name in row.costs for row in rows)]
 
 
 def kept_by_best(contests: Sequence[Contest]) -> dict[str, float]:
-    """By unit, for which share of the budgets the yardstick keeps it."""
+    """For each unit, the share of budgets whose yardstick keeps it."""
     best = [row.kept for contest in contests for row in contest.rows if row.strategy == contest.yardstick]
     return {
         unit: sum(unit in kept for kept in best) / len(best) for unit in {u for kept in best for u in kept}
@@ -78,7 +78,7 @@ def kept_by_best(contests: Sequence[Contest]) -> dict[str, float]:
 
 
 def alike_together(contest: Contest) -> list[list[Row]]:
-    """The rows by what they keep; the groups and the rows in each by loss, the yardstick first."""
+    """Rows grouped by the units that they keep, ordered by loss, the yardstick first."""
     groups: dict[frozenset[str], list[Row]] = {}
     for row in sorted(contest.rows, key=lambda row: (row.strategy != contest.yardstick, row.loss)):
         groups.setdefault(frozenset(row.kept), []).append(row)
@@ -86,7 +86,7 @@ def alike_together(contest: Contest) -> list[list[Row]]:
 
 
 def choices(comparison: Comparison, contest: Contest, name: str) -> Picture:
-    """Strategies in rows: the units that each keeps, its validation loss, and its test error rate."""
+    """A row per strategy: the units that it keeps, its validation loss and its test error rate."""
     groups, units = alike_together(contest), comparison.units
     rows = [row for group in groups for row in group]
     wide = 0.24 if len(units) <= 24 else 0.15
@@ -105,7 +105,9 @@ def choices(comparison: Comparison, contest: Contest, name: str) -> Picture:
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
     return picture(
-        figure, name, f"What each strategy keeps for the budget {label(contest.budget)}, and how well it does"
+        figure,
+        name,
+        f"Units kept by each strategy for the budget {label(contest.budget)}, and how good the choices are",
     )
 
 
@@ -134,7 +136,7 @@ def _draw_kept(axes: Any, rows: Sequence[Row], best: set[str], units: Sequence[s
 
 
 def _draw_losses(axes: Any, rows: Sequence[Row], contest: Contest, full: float) -> None:
-    """Behind the choices for an exact budget: quartiles and median of all its subnets."""
+    """Draw losses; where all subnets were scored, their quartiles and median in the background."""
     losses = [row.loss for row in rows]
     if len(contest.spread) == 5:
         low, first, median, third, _ = contest.spread
@@ -166,13 +168,13 @@ def _point(axes: Any, x: float, y: float, row: Row, contest: Contest) -> None:
 
 
 def _color(row: Row, contest: Contest) -> str:
-    """What keeps the units of the best choice is blue."""
+    """Blue for rows that keep the same units as the best choice."""
     best = next(other for other in contest.rows if other.strategy == contest.yardstick)
     return BLUE if set(row.kept) == set(best.kept) else ORANGE
 
 
 def trade_offs(comparison: Comparison, contests: Sequence[Contest], quantity: str) -> Picture:
-    """Loss and test error rate against cost: the best choices, the learned ones, and all others."""
+    """Validation loss and test error rate against cost: the best choices, the learned ones, all others."""
     (name, scale), rows = AXES[quantity], [row for contest in contests for row in contest.rows]
     figure, ((left, right),) = panels(1, 2, (11.0, 4.2))
     best = [row for contest in contests for row in contest.rows if row.strategy == contest.yardstick]

@@ -1,4 +1,4 @@
-"""The part of a run's page that a selection adds."""
+"""The part of a run's page about a selection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHAT = {"units": "units", "params": "parameters", "macs": "MACs", "latency": "of
 
 
 def section(comparison: Comparison, pictures: Mapping[str, Picture]) -> Markup:
-    """The part of the page, with ``pictures`` (of ``draw_all``) in it."""
+    """Render the part of the page, with ``pictures`` from ``draw_all``."""
     environment = page_environment("selection")
     texts = (
         percent,
@@ -49,13 +49,13 @@ def section(comparison: Comparison, pictures: Mapping[str, Picture]) -> Markup:
 
 
 def elsewhere(comparison: Comparison) -> list[str]:
-    """The strategies of which a choice was made on other validation utterances than those of now."""
+    """Strategies with a choice that was made on other validation utterances than the current ones."""
     rows = [row for contest in comparison.contests for row in contest.rows]
     return sorted({row.strategy for row in rows if row.num_valid not in (0, comparison.num_valid)})
 
 
 def summary(contests: Sequence[Contest]) -> list[tuple[str, list[tuple[float, str] | None]]]:
-    """By strategy, its regret and verdict for each budget; the lowest regrets first."""
+    """Regret and verdict of each strategy for each budget, the lowest mean regret first."""
     rows = [{row.strategy: row for row in contest.rows} for contest in contests]
     names = list(dict.fromkeys(row.strategy for contest in contests for row in tables.ordered(contest)))
     lines = [
@@ -85,7 +85,7 @@ def cost_text(amount: float, quantity: Quantity) -> str:
 
 
 def sentences(contest: Contest) -> list[str]:
-    """What came out, in plain words."""
+    """The outcome in sentences."""
     rows = tables.ordered(contest)
     best = next(row for row in rows if row.strategy == contest.yardstick)
     how = "was the only one to choose" if len(rows) == 1 else "did best"
@@ -112,7 +112,7 @@ def _certainty(contest: Contest) -> str:
 
 
 def _company(contest: Contest, rows: Sequence[Row]) -> list[str]:
-    """Who chose the same, who is tied, and who is not."""
+    """Strategies with the same choice, with a tie, and with a significant difference."""
     names: dict[str, list[str]] = {}
     for row in rows:
         names.setdefault(kind(contest, row), []).append(row.strategy)
@@ -125,7 +125,11 @@ def _company(contest: Contest, rows: Sequence[Row]) -> list[str]:
 
 _VERDICTS = {
     "same": ("keeps", "keep", "the same units."),
-    "tie": ("keeps", "keep", "other units, tied with it: the difference in test errors may be chance."),
+    "tie": (
+        "keeps",
+        "keep",
+        "other units, tied with it: the difference in test errors may be due to chance.",
+    ),
     "worse": ("makes", "make", "more errors on the test split."),
     "better": (
         "makes",
@@ -133,11 +137,11 @@ _VERDICTS = {
         "fewer errors on the test split, although the validation loss is higher.",
     ),
 }
-"""By kind of verdict, what is said of the strategies that share it."""
+"""Verb, singular and plural, and object of the sentence for each verdict."""
 
 
 def _about_learned(contest: Contest, rows: Sequence[Row]) -> list[str]:
-    """How far the scores from training are from the best choice."""
+    """The distance between the choice by learned scores and the best one."""
     learned = next((row for row in rows if row.strategy == LEARNED), None)
     if learned is None or learned.strategy == contest.yardstick:
         return []

@@ -1,4 +1,4 @@
-"""The table of a comparison on the console, and how its numbers are written there and in the report."""
+"""The console table of a comparison, and the text of its numbers there and in the report."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ COLUMNS = (
     "s",
 )
 LESSER = ("cost", "beats", "evals", "s")
-"""What is left out on a narrow console; the report has it."""
+"""Columns left out on a narrow console; the report has them."""
 TEXTS = ("budget", "strategy", "kept")
-"""The columns that are no numbers."""
+"""Columns of text."""
 WRAPPED = ("kept", "{measure} %, 95\u00a0%", "against best")
-"""Those whose cells may take several lines."""
+"""Columns whose cells may wrap."""
 NOTE = "loss, regret: validation; {measure}: test. against best: same units, a tie, or points more or fewer."
 NOTES = {
     "beats": "beats: % of all subnets of the budget with a higher loss",
@@ -38,9 +38,7 @@ NEW = "+: new; the other choices are those of earlier selections from this netwo
 
 
 def table(comparison: Comparison, earlier: Comparison | None = None) -> Fitted:
-    """All choices by budget, the lowest validation loss first; those that an ``earlier`` comparison lacks are
-    marked.
-    """
+    """All choices by budget, ordered by validation loss; those that are not in ``earlier`` are marked."""
     fresh = set() if earlier is None else _choices(comparison) - _choices(earlier)
     with_modules = any(unit.count(".") > 1 for unit in comparison.units)
     measure = comparison.measure.upper()
@@ -85,19 +83,17 @@ def _cells(contest: Contest, row: Row) -> list[str]:
 
 
 def ordered(contest: Contest) -> list[Row]:
-    """The rows by validation loss; among equals, the yardstick first."""
+    """The rows ordered by validation loss; ties go to the yardstick."""
     return sorted(contest.rows, key=lambda row: (row.loss, row.strategy != contest.yardstick))
 
 
 def kind(contest: Contest, row: Row) -> str:
-    """``best``, ``same``, ``tie``, ``worse`` or ``better``: how a choice compares with the yardstick."""
+    """The comparison with the yardstick: ``best``, ``same``, ``tie``, ``worse`` or ``better``."""
     return "best" if row.strategy == contest.yardstick else row.difference.verdict
 
 
 def verdict(contest: Contest, row: Row) -> str:
-    """``best``, ``same``, ``tie p=0.34``, or a difference in points that is no chance; nothing where there is
-    one choice only.
-    """
+    """``best``, ``same``, ``tie p=0.34``, or a significant difference in points; empty if alone."""
     if len(contest.rows) == 1:
         return ""
     found, p = kind(contest, row), p_text(row.difference.p)
@@ -107,7 +103,7 @@ def verdict(contest: Contest, row: Row) -> str:
 
 
 def cost(contest: Contest, row: Row) -> str:
-    """What the choice costs, in what its budget limits, and by how much that is too much."""
+    """The cost of a choice in the budget's quantity, and the excess over the budget, if any."""
     found = shown(contest.quantity, row.costs[contest.quantity])
     return f"{found} ({over_text(row.over)})" if row.over else found
 
@@ -136,9 +132,7 @@ def duration(seconds: float) -> str:
 
 
 def latency_lines(comparison: Comparison) -> list[str]:
-    """For budgets in milliseconds: how far the sum of the units is from the subnet timed as a whole, and
-    which choices are over the budget.
-    """
+    """For latency budgets: the sum over the units, the measured latency, and choices over the budget."""
     where = f"for {comparison.seconds_of_audio:g} s of audio on {comparison.machine}"
     rows = ((contest.budget, row) for contest in comparison.contests for row in contest.rows)
     over = {(budget, row.strategy): f", {over_text(row.over)}" for budget, row in rows if row.over}

@@ -1,4 +1,4 @@
-"""Pictures about units: what is known of each, and how alike the stream is along the network."""
+"""Pictures about units: evidence about each one, and similarities of the stream along the network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PLAIN = FuncFormatter(lambda value, _: f"{value:.3g}")
 
 
 def similarity_maps(similarities: Mapping[str, Sequence[Sequence[float]]], units: Sequence[str]) -> Picture:
-    """A map for each measure: how alike the stream is at any two points of the network."""
+    """A heat map per measure: similarity of the stream at any two points of the network."""
     figure, axes = panels(1, len(similarities), (5.2 * len(similarities), 4.4))
     for (measure, matrix), axis in zip(similarities.items(), axes.flat, strict=True):
         edge = len(matrix)
@@ -29,11 +29,11 @@ def similarity_maps(similarities: Mapping[str, Sequence[Sequence[float]]], units
         for one in (axis.xaxis, axis.yaxis):
             _name_points(one, units)
         figure.colorbar(drawn, ax=axis, shrink=0.85, label="1: the same")
-    return picture(figure, "similarities", "How alike the stream is at any two points of the network")
+    return picture(figure, "similarities", "Similarity of the stream at any two points of the network")
 
 
 def _name_points(axis: Any, units: Sequence[str]) -> None:
-    """Label an axis with the input and every unit, or with layers in the middle of their modules."""
+    """Label an axis with the input and each unit, or each layer in the middle of its modules."""
     layers: dict[str, list[int]] = {}
     for i, unit in enumerate(units):
         layers.setdefault(unit.split(".")[1], []).append(i + 1)
@@ -45,7 +45,7 @@ def _name_points(axis: Any, units: Sequence[str]) -> None:
 
 
 def unit_facts(facts: Sequence[UnitFacts], kept: Mapping[str, float]) -> Picture:
-    """Bars over units, a panel for each fact; darker where the best choices of more budgets keep the unit."""
+    """Bars by unit in a panel for each kind of evidence; darker if more of the best choices keep it."""
     shown = _panels(facts)
     figure, axes = panels(len(shown), 1, (9.0, 1.5 * len(shown) + 0.7), sharex=True)
     opacities = [0.25 + 0.75 * kept.get(fact.name, 0.0) for fact in facts]
@@ -54,14 +54,14 @@ def unit_facts(facts: Sequence[UnitFacts], kept: Mapping[str, float]) -> Picture
         axis.set_ylabel(name, fontsize=8)
         axis.tick_params(labelsize=8)
         axis.grid(axis="x", visible=False)
-    axes.flat[0].set_title("What is known of each unit (strong color: the best choices keep it)")
+    axes.flat[0].set_title("Evidence about each unit (strong color: the best choices keep it)")
     name_units(axes.flat[-1], [fact.name for fact in facts])
     axes.flat[-1].set(xlabel="unit", xlim=(-0.6, len(facts) - 0.4))
     return picture(figure, "facts", "Score, loss without it, gradient and similarity of each unit")
 
 
 def _panels(facts: Sequence[UnitFacts]) -> dict[str, dict[str, list[float]]]:
-    """By label, one or several values for each unit."""
+    """One or more values per unit, by the label of their panel."""
     found = {}
     scores = [fact.score for fact in facts if fact.score is not None]
     if len(scores) == len(facts):
@@ -89,7 +89,7 @@ def _draw_bars(axes: Any, bars: Mapping[str, list[float]], opacities: Sequence[f
 
 
 def _fit_bars(axes: Any, values: Any) -> None:
-    """Let small bars be seen beside large ones."""
+    """Choose a scale on which small bars are visible next to large ones."""
     sizes = np.abs(values)
     if values.min() > 0 and sizes.max() > 50 * np.quantile(sizes, 0.25):
         axes.set_yscale("log")

@@ -1,4 +1,4 @@
-"""``python -m selection.study``: compare methods, tune a training, report what is stored."""
+"""``python -m selection.study``: compare methods, tune settings, or report a stored study."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from supernet.settings.names import plugin_names
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         name="study",
-        description="Train many runs: which method is best (compare), or which settings (tune).",
-        epilog="Stop with Ctrl-C at any time; the same command continues. Run it in several places with one "
-        "--storage, and they share the work.",
+        description="Find out by many trainings which method is best (compare), or which settings (tune).",
+        epilog="Stop with Ctrl-C at any time; the same command continues. Run it in several places with the "
+        "same --storage to share the work.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="compare|tune|report")
     compare = commands.add_parser("compare", help="methods, strategies and seeds against each other")
@@ -58,13 +58,13 @@ def _add_storage_options(parser: argparse.ArgumentParser) -> None:
         type=whole(4),
         default=120,
         metavar="S",
-        help="seconds without a sign of life after which a worker's trial is given to another (default 120)",
+        help="seconds without a heartbeat after which another worker takes over a trial (default 120)",
     )
 
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments)
-    kept = f"What was done is kept in {args.out}. The same command continues."
+    kept = f"All work so far is kept in {args.out}. The same command continues."
     place = "Copy the study into a folder of your own." if args.command == "report" else OTHER_FOLDER
     with main_guard(kept, place, {"folder": "--out"}):
         from selection.commands.study import study

@@ -1,4 +1,4 @@
-"""``compare``: every method, strategy and seed trained and judged; each trial is a run."""
+"""The trials of ``compare``: each one trains a run of a method or variant, and judges all choices from it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from supernet.scoring.error_rates import COLUMN, count_errors, count_words, meas
 from supernet.settings.plugins import load_plugin
 
 TRAINING = "training"
-"""The one parameter of a trial: the name of its run."""
+"""The only parameter of a trial: the name of its run."""
 SubnetRecords = list[dict[str, Any]]
-"""What is known of each subnet that a trial has judged."""
+"""The notes about each subnet that a trial has judged."""
 
 
 class CompareRunner(TrialRunner):
-    """Trains each run that the comparison needs, lets the strategies choose, and keeps all errors."""
+    """Trains the runs of a comparison, lets strategies choose, and records the errors on each utterance."""
 
     directions = ("minimize",)
 
@@ -51,7 +51,7 @@ class CompareRunner(TrialRunner):
         return [{TRAINING: name} for name in self._trainings]
 
     def run(self, trial: Trial, original: int) -> float:
-        """Train one run and judge what was chosen from it; returns the mean test error of its own subnets."""
+        """Train one run and judge all choices from it; return the mean test error of its own subnets."""
         training = self._trainings[trial.suggest_categorical(TRAINING, list(self._trainings))]
         console.print(f"{training.name}  run {trial.number + 1}, {self.total} in all", highlight=False)
         run = self._run_of(training)
@@ -77,7 +77,7 @@ class CompareRunner(TrialRunner):
         results: Mapping[str, Any],
         rows: SubnetRecords,
     ) -> None:
-        """Everything a report needs, kept with the trial."""
+        """Record everything that reports need in the trial."""
         run = self._run_of(training)
         _, references, _ = zip(*run.transcripts(f"test-{rows[0]['label']}"), strict=True)
         measure = measure_of(references)
@@ -99,12 +99,12 @@ class CompareRunner(TrialRunner):
 
 
 def own_rows(run: Run, results: Mapping[str, Any]) -> SubnetRecords:
-    """The subnets that the run was trained with."""
+    """Notes about the subnets with which the run was trained."""
     return [_row(run, None, size, size, facts) for size, facts in results["sizes"].items()]
 
 
 def chosen_rows(run: Run, resolved: Resolved, strategies: Sequence[str]) -> SubnetRecords:
-    """What each strategy chooses from the run's network on the validation split, for each of its sizes."""
+    """Notes about each strategy's choices from the run's network on the validation split, for each size."""
     model = open_model(run, resolved.config.device)
     request = SelectionRequest(
         {name: load_plugin("strategy", name, [])[0]() for name in strategies},
@@ -122,7 +122,7 @@ def chosen_rows(run: Run, resolved: Resolved, strategies: Sequence[str]) -> Subn
         scored = score_sizes(run, model, resolved.task, labeled, ["test"], report).sizes
     effort = {(row.strategy, contest.budget): row for contest in comparison.contests for row in contest.rows}
     rows = [_row(run, name, size, f"{name}-{size}", scored[f"{name}-{size}"]) for name, size in chosen]
-    for row in rows:  # the full net is no choice
+    for row in rows:  # the full net was not chosen by a strategy
         found = effort.get((row["strategy"], str(row["size"])))
         row["evaluations"], row["seconds"] = (found.evaluations, found.seconds) if found else (0, 0.0)
     return rows
@@ -149,7 +149,7 @@ def _row(run: Run, strategy: str | None, size: str, label: str, facts: Mapping[s
 
 def training_macs(run: Run, resolved: Resolved, unit_steps: float) -> float:
     """Multiply-accumulates of a training's units, forward and (twice as many) backward, for the seconds of
-    speech that its batches hold. The frontend and the heads are left out, as in ``unit_steps``.
+    speech in its batches. Frontend and heads are not counted, as in ``unit_steps``.
     """
     config = resolved.config
     seconds = seconds_a_step(config)

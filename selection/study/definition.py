@@ -1,4 +1,4 @@
-"""What a study is, as its YAML file says it; checked whole before anything is trained."""
+"""Definitions of studies, as in their YAML files; validated as a whole before anything is trained."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from supernet.settings.presets import Data
 from supernet.system.files import safe_name
 
 Regime = Literal["updates", "compute", "compute-each"]
-"""What trainings are given equally much of; see ``steps_of``."""
+"""The quantity that is equal for all trainings; see ``steps_of``."""
 
 METHODS: Mapping[str, tuple[str, ...]] = {
     "simple-top-k": (),
@@ -31,22 +31,23 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "on-demand": ("tail", "greedy", "every-other", "similarity"),
     "individual": (),
 }
+"""The default comparison: methods, and strategies for each."""
 
 ERRORS = ("errors", "wer", "cer")
-"""Objectives that are error rates; the first is of what the texts are judged by."""
+"""Objectives that are error rates; the first is that by which the texts are judged."""
 
 THE_SAME_FOR_ALL = ("sizes", "seed", "train.num_steps")
-"""What no variant may set, lest trainings not be compared at equal cost."""
+"""Settings that no variant may change, so that trainings are compared at equal cost."""
 
 
 class Definition(Section):
-    """What all studies have in common."""
+    """Settings that all studies have in common."""
 
     settings: Data = Field(default_factory=dict)
-    """Settings of every training, as in a run's configuration: task, sizes, preset and so on."""
+    """Settings of every training, as in a run's configuration: task, sizes, preset etc."""
 
     def problems(self) -> list[str]:
-        """What is wrong with this study, in words for the user."""
+        """Problems with this study, as messages for the user."""
         return _problems(self.settings, [{}])
 
     def resolved(self, *changes: Mapping[str, Any]) -> Resolved:
@@ -58,8 +59,8 @@ D = TypeVar("D", bound=Definition)
 
 @dataclass(frozen=True)
 class Contender:
-    """A way of training, and the strategy that chooses from what it has trained. None: the subnets it was
-    trained with.
+    """A way of training, and the strategy that chooses units of the trained network. None: the subnets with
+    which it was trained.
     """
 
     way: str
@@ -71,31 +72,31 @@ class Contender:
 
 
 class CompareDefinition(Definition):
-    """Methods against each other, and against each size trained alone."""
+    """A comparison of methods with each other, and with each size trained alone."""
 
     methods: dict[str, tuple[str, ...]] = Field(default_factory=lambda: dict(METHODS), min_length=1)
-    """Methods of training, and the strategies that choose from what each of them has trained. None: the
-    subnets it was trained with.
+    """Training methods, and for each the strategies that choose units of the trained network. None: the
+    subnets with which it was trained.
     """
     variants: dict[str, Data] = Field(default_factory=dict)
-    """Other settings of a training, by a name of their own: what differs from ``settings``. Each is judged by
-    the subnets it was trained with.
+    """Named differences from ``settings``, each of them a contender, judged by the subnets with which it was
+    trained.
     """
     against: str | None = None
-    """The contender that all others are compared with, by its name in the tables. None: the best of each
+    """Name, as in the tables, of the contender with which all others are compared. None: the best for each
     size.
     """
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of every training."""
     regimes: tuple[Regime, ...] = ("updates", "compute")
-    """What trainings are given equally much of: updates, compute, or compute-each."""
+    """Quantities to hold equal, each in a comparison of its own: updates, compute, compute-each."""
     reference_wer: Annotated[float, Field(gt=0)] = 0.2
-    """Hypervolumes are measured from this word error rate and 1.1 times the MACs of the full net."""
+    """Error rate at the reference point of hypervolumes; its MACs are 1.1 times those of the full net."""
 
     @field_validator("methods", "variants", mode="before")
     @classmethod
     def _without_null(cls, data: Any) -> Any:
-        """``--set variants.NAME=null`` leaves out what a file names."""
+        """Let ``--set variants.NAME=null`` remove an entry of a file."""
         if not isinstance(data, Mapping):
             return data
         return {name: value for name, value in data.items() if value is not None}
@@ -112,11 +113,12 @@ class CompareDefinition(Definition):
 
     @property
     def ways(self) -> dict[str, Data]:
-        """All ways of training, methods and variants, and how their settings differ from ``settings``."""
+        """All ways of training (methods and variants), with their differences from ``settings``."""
         return {**{name: {"method": name} for name in self.methods}, **self.variants}
 
     @property
     def contenders(self) -> list[Contender]:
+        """All ways of training, each with each of its strategies."""
         return [
             Contender(way, strategy) for way in self.ways for strategy in self.methods.get(way) or (None,)
         ]
@@ -130,7 +132,7 @@ class CompareDefinition(Definition):
         ]
 
     def _about_variant(self, name: str, known: Sequence[str]) -> list[str]:
-        """What is wrong with this variant beyond what is ``known`` to be wrong without it."""
+        """Problems with this variant, except those ``known`` without it."""
         where, settings = f"`variants.{name}`", self.variants[name]
         found = [f"{where}: {line}" for line in _problems(self.settings, [settings]) if line not in known]
         try:
@@ -138,14 +140,14 @@ class CompareDefinition(Definition):
         except UserError as e:
             found.append(str(e))
         if name in self.methods:
-            found.append(f"{where} must have a name of its own, but is called like a method.")
+            found.append(f"{where} must have a name of its own, but has that of a method.")
         fixed = [key for key in THE_SAME_FOR_ALL if _sets(settings, key)]
         if not found and not known and self._corpus(settings) != self._corpus():
             fixed.append("task")
         return found + [f"{where} must leave `{key}` to the comparison, but sets it." for key in fixed]
 
     def _corpus(self, *changes: Data) -> tuple[str, object]:
-        """What decides the test words of a training, also where a preset brings it."""
+        """The part of the task that determines the test utterances, whether set or taken from a preset."""
         task = self.resolved(*changes).config.task
         return task.name, task.options.get("path")
 
@@ -154,16 +156,16 @@ class TuneDefinition(Definition):
     """A search for the best settings of a training."""
 
     space: Annotated[dict[str, Dimension], Field(min_length=1)]
-    """What is searched, by the dotted key of the setting."""
+    """The search space: a dimension for each dotted key of a setting."""
     trials: tuple[dict[str, Any], ...] = ()
-    """Values of the first trials; what one does not name is sampled."""
+    """Parameters of the first trials; keys that a trial does not name are sampled."""
     objectives: tuple[str, ...] = ("errors",)
-    """``errors``: the error rate that the texts are judged by, the mean over the sizes; ``errors/6``: of one
-    size; ``wer``, ``cer``: of words, of characters, likewise; ``compute``: units x updates of the training.
-    With several, the outcome is a Pareto front, and no trial is pruned.
+    """Values to minimize. ``errors``: mean over the sizes of the error rate by which the texts are judged;
+    ``errors/6``: that of size 6; likewise ``wer`` and ``cer`` for words and characters; ``compute``: unit-
+    steps of the training. Several objectives result in a Pareto front, and no trial is pruned.
     """
     reference: dict[int, Annotated[float, Field(gt=0)]] | None = None
-    """Error rates by size that those of a trial are divided by before their mean is taken. None: 1."""
+    """Reference error rates by size, by which those of a trial are divided before averaging. None: 1."""
     sampler: Named = Named(name="TPESampler")
     """One of ``optuna.samplers``, and its options."""
     pruner: Named = Named(name="MedianPruner")
@@ -172,7 +174,7 @@ class TuneDefinition(Definition):
     @model_validator(mode="before")
     @classmethod
     def _by_name(cls, data: Any) -> Any:
-        """A sampler or pruner may be given by its name alone."""
+        """Accept a sampler or pruner given only by its name."""
         if not isinstance(data, Mapping):
             return data
         return {
@@ -190,7 +192,7 @@ class TuneDefinition(Definition):
         return found + samplers.problems("pruner", self.pruner.name, self.pruner.options)
 
     def _changes(self) -> list[Data]:
-        """Each dimension at each of its ends or choices."""
+        """Settings with each dimension at each of its bounds or choices."""
         return [
             nested({key: value}) for key, dimension in self.space.items() for value in dimension.extremes()
         ]
@@ -221,8 +223,8 @@ class TuneDefinition(Definition):
         return found
 
     def new_pruner(self) -> BasePruner:
-        """The pruner; it waits for a third of the steps unless its options say else: until then a CTC net
-        may write nothing, whatever its settings.
+        """Create the pruner. By default it starts after a third of the updates: until then a CTC model may be
+        in the blank plateau, whatever its settings.
         """
         kls = getattr(optuna.pruners, self.pruner.name)
         waits = "n_warmup_steps" in inspect.signature(kls).parameters
@@ -232,7 +234,7 @@ class TuneDefinition(Definition):
 
 
 def checked(kls: type[D], data: Mapping[str, Any]) -> D:
-    """``data`` as a study. Raises ``ConfigError`` with everything that is wrong."""
+    """Validate ``data`` as a study. Raises ``ConfigError`` with all problems."""
     problems: list[str] = []
     definition = validated(kls, data, "", problems, partial(_names, data))
     if definition is not None:
@@ -243,7 +245,7 @@ def checked(kls: type[D], data: Mapping[str, Any]) -> D:
 
 
 def _names(data: Mapping[str, Any]) -> list[str]:
-    """The settings of trainings, as a study's file has them."""
+    """Names of the settings of trainings as they appear in a study's file."""
     settings = data.get("settings")
     return [f"settings.{name}" for name in setting_names(settings if isinstance(settings, Mapping) else {})]
 
@@ -259,7 +261,7 @@ def _sets(settings: Data, key: str) -> bool:
 
 
 def _problems(settings: Data, changes: Sequence[Data]) -> list[str]:
-    """What is wrong with the settings under any of these changes, each line once."""
+    """Problems with the settings under any of these changes, without repetitions."""
     found: dict[str, None] = {}
     for change in changes:
         try:

@@ -1,4 +1,4 @@
-"""``tune``: trials of a search, each an ordinary run, judged on the validation split."""
+"""The trials of ``tune``: each one is a run with sampled settings, judged on the validation split."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from supernet.runs.run import Run
 from supernet.scoring.error_rates import Measure, judged_by
 
 Rates = Mapping[str, Mapping[int, float]]
-"""Error rates by name, as in ``ERRORS``, and size."""
+"""Error rates by name (see ``ERRORS``) and size."""
 
 
 class TuneRunner(TrialRunner):
-    """Samples settings, trains with them, and reports how good every size is."""
+    """Samples settings, trains with them, and reports the error rates of all sizes."""
 
     def __init__(self, definition: TuneDefinition, folder: Path, num_trials: int) -> None:
         super().__init__(folder)
@@ -47,7 +47,7 @@ class TuneRunner(TrialRunner):
         return [{key: written(value) for key, value in values.items()} for values in listed]
 
     def before(self, study: Study) -> None:
-        """A fresh seed for each trial: a search that is continued does not draw the same values again."""
+        """Use a new seed for each trial, so that a continued search does not draw the same values again."""
         sampler, seed = self.definition.sampler, self._seed + len(study.get_trials(deepcopy=False))
         study.sampler = make_sampler(sampler.name, sampler.options, seed)
 
@@ -57,23 +57,23 @@ class TuneRunner(TrialRunner):
         said = "  ".join(f"{key}={setting_text(value)}" for key, value in values.items())
         console.print(f"trial {trial.number}, {self.total} in all   {said}")
         if (known := self._known(trial)) is not None:
-            return self._again(trial, known)
+            return self._reuse(trial, known)
         try:
             resolved = self.definition.resolved(nested(values))
-        except ConfigError as e:  # each value is possible, but not all of them together
+        except ConfigError as e:  # each value is valid, but not their combination
             trial.set_user_attr("pruned", str(e))
             raise optuna.TrialPruned(str(e)) from None
         return self._train(trial, resolved, Run(self.folder / "runs" / f"trial-{original:04}"))
 
     def _known(self, trial: Trial) -> FrozenTrial | None:
-        """Another trial of the same values, which is not trained twice."""
+        """A finished trial with the same values, which need not be trained twice."""
         others = trial.study.get_trials(deepcopy=False, states=(*ENDED, TrialState.RUNNING))
         same = [t for t in others if t.number != trial.number and t.params == trial.params]
         if any(t.state == TrialState.RUNNING and t.number < trial.number for t in same):
             raise Surplus
         return next((t for t in same if t.state in ENDED), None)
 
-    def _again(self, trial: Trial, known: FrozenTrial) -> Sequence[float]:
+    def _reuse(self, trial: Trial, known: FrozenTrial) -> Sequence[float]:
         console.print(f"the same settings as trial {known.number}")
         trial.set_user_attr("same_as", known.number)
         for name, note in known.user_attrs.items():
@@ -105,24 +105,24 @@ class TuneRunner(TrialRunner):
         return self._say(trial, self.values(valid, results["unit_steps"]))
 
     def values(self, rates: Rates, unit_steps: float) -> list[float]:
-        """A value for each objective, from the validation error rates and the training's cost."""
+        """The value of each objective, from validation error rates and the training's cost."""
         known = {"compute": float(unit_steps)}
         for name, by_size in rates.items():
             known |= {name: self.mean(by_size)} | {f"{name}/{size}": rate for size, rate in by_size.items()}
         return [known[name] for name in self.definition.objectives]
 
     def mean(self, rates: Mapping[int, float]) -> float:
-        """The mean over the sizes, relative to the reference where there is one."""
+        """Mean over the sizes, relative to the reference if there is one."""
         relative = self.relative(rates)
         return sum(relative) / len(relative)
 
     def relative(self, rates: Mapping[int, float]) -> list[float]:
-        """By size, relative to the reference where there is one."""
+        """Error rates of the sizes, relative to the reference if there is one."""
         reference = self.definition.reference or dict.fromkeys(rates, 1.0)
         return [rate / reference[size] for size, rate in rates.items()]
 
     def _say(self, trial: Trial, values: list[float]) -> list[float]:
-        """Say how good the trial was, and how good the best is."""
+        """Print the values of the trial, and the best value so far."""
         text = "  ".join(
             f"{n} {setting_text(v)}" for n, v in zip(self.definition.objectives, values, strict=True)
         )
@@ -138,12 +138,12 @@ class TuneRunner(TrialRunner):
 
 
 class Follow:
-    """Reports the best size at each validation to Optuna, whose pruner may end the training. Others may train
-    later (`passes.smallest_first`), and say nothing until then.
+    """Reports the error rate of the best size at each validation to Optuna, whose pruner may end the
+    training. Larger sizes may start later (`passes.smallest_first`), and are uninformative until then.
     """
 
     def __init__(self, trial: Trial, job: TuneRunner, last: int) -> None:
-        """``last``: the step behind which there is nothing left to save by pruning."""
+        """``last``: the last step, at which pruning would save nothing."""
         self._trial, self._job, self._last = trial, job, last
 
     def __call__(self, step: int, measure: Measure, rates: Mapping[str, float]) -> None:

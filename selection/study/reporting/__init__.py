@@ -1,1 +1,1 @@
-"""How the results of a study look."""
+"""Reports of studies: tables, pictures and pages."""

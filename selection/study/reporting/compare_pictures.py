@@ -1,4 +1,4 @@
-"""The picture of a comparison: every contender's test errors, a panel for each size."""
+"""The picture of a comparison: test error rates of all contenders, with a panel per size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BLUE, ORANGE, GREEN = SERIES[:3]
 
 
 def errors(outcome: RegimeOutcome) -> Picture:
-    """Contenders in rows, the lowest rates on top; in each panel means, and every seed as a tick."""
+    """A row per contender, the lowest rates on top: means, and a tick for each seed."""
     order = sorted(
         outcome.results,
         key=lambda contender: sum(r.mean for r in outcome.results[contender].values()),
@@ -49,7 +49,7 @@ def _draw_size(axes: Any, outcome: RegimeOutcome, size: int, order: list[Contend
 
 
 def _color(outcome: RegimeOutcome, contender: Contender, size: int) -> str:
-    """Blue: not told apart from the yardstick; orange: clearly worse; green: clearly better."""
+    """Blue: no clear difference from the yardstick; orange: clearly worse; green: clearly better."""
     gap = outcome.gaps[size].get(contender)
     if gap is None or not gap.is_clear:
         return BLUE

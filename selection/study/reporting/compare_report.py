@@ -25,11 +25,11 @@ from supernet.system.files import write_whole
 
 NOTE = (
     "test {measure}, %: mean over the seeds, lowest and highest;\n"
-    "below it, points behind {yardstick}, with an interval\n"
-    "(95 % for all of a size together; * where it leaves out 0)."
+    "below it, points behind {yardstick}, with its interval\n"
+    "(95 % for all of a size together; * where it excludes 0)."
 )
 COST_NOTE = (
-    "s: training; evals, search s: subnets that the strategy had scored, and computing time of its search;\n"
+    "s: training; evals, search s: subnets scored by the strategy, and computing time of its search;\n"
     "hypervolume: % of the plane of MACs and errors that the sizes dominate."
 )
 
@@ -51,11 +51,11 @@ def write(study: Study, definition: CompareDefinition, folder: Path) -> None:
         for sentence in conclusions(outcome):
             console.print(sentence)
     if unfinished:
-        console.print(f"{len(unfinished)} runs are not finished, e.g. {unfinished[0]}.")
+        console.print(f"{len(unfinished)} runs have not finished, e.g. {unfinished[0]}.")
 
 
 def error_table(outcome: RegimeOutcome) -> Fitted:
-    """Contenders in rows, sizes in columns."""
+    """Error rates, with a row per contender and a column per size."""
     made = Fitted(
         f"{TITLES[outcome.regime].capitalize()} (seeds {', '.join(map(str, outcome.seeds))})",
         NOTE.format(measure=outcome.measure.upper(), yardstick=outcome.against or "the best of the size"),
@@ -70,8 +70,8 @@ def error_table(outcome: RegimeOutcome) -> Fitted:
 
 
 def cost_table(outcome: RegimeOutcome) -> Fitted:
-    """Contenders in rows, what each took in columns."""
-    made = Fitted("What all sizes took (mean over the seeds), and what they are worth together", COST_NOTE)
+    """Costs, with a row per contender."""
+    made = Fitted("Cost of all sizes together (mean over the seeds), and their hypervolume", COST_NOTE)
     made.add_column("contender", left=True, wraps=True)
     for name in ("runs", "updates", "unit-steps", "MACs", "s", "evals", "search s", "hyper-\nvolume"):
         made.add_column(name)
@@ -88,7 +88,7 @@ def rates(result: SizeResult) -> str:
 
 
 def behind(outcome: RegimeOutcome, contender: Contender, size: int) -> str:
-    """``+0.34 [0.10, 0.60]*``, in points of the error rate; a word for the yardstick itself."""
+    """``+0.34 [0.10, 0.60]*``, in percentage points; ``best`` or ``yardstick`` for the yardstick itself."""
     if contender == outcome.yardstick(size):
         return "yardstick" if outcome.against else "best"
     gap = outcome.gaps[size][contender]
@@ -120,7 +120,7 @@ COLUMNS = (
 
 
 def as_csv(outcomes: Sequence[RegimeOutcome]) -> str:
-    """A line for each contender, size and seed."""
+    """A CSV table with a line per contender, size and seed."""
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS)
     writer.writeheader()
@@ -141,7 +141,7 @@ def _lines(outcome: RegimeOutcome) -> Iterator[dict[str, Any]]:
 def page(
     name: str, outcomes: Sequence[RegimeOutcome], missing: Sequence[str], pictures: Sequence[Picture] = ()
 ) -> str:
-    """The page, with a picture for each of ``outcomes`` in it, where there are some."""
+    """The page, with a picture for each of ``outcomes``, if there are any."""
     environment = page_environment("selection")
     functions = (rates, behind, volume, cost_cells, conclusions)
     environment.globals.update({function.__name__: function for function in functions})

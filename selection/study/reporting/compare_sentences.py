@@ -1,4 +1,4 @@
-"""What a comparison says, in words: what can be concluded, and what cannot."""
+"""The conclusions of a comparison in sentences, with their limits."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TITLES = {
     "compute": "at the same compute for all sizes together",
     "compute-each": "at the same compute, each size alone with all of it",
 }
-"""By regime, what trainings are given equally much of."""
+"""The quantity that is equal for all trainings, by regime."""
 
 
 def conclusions(outcome: RegimeOutcome) -> list[str]:
-    """A sentence for each size, then what the numbers do not show."""
+    """A sentence for each size, then one about the limits of the numbers."""
     return [*(_about_size(outcome, size) for size in reversed(outcome.sizes)), *_limits(outcome)]
 
 
@@ -50,7 +50,7 @@ def _limits(outcome: RegimeOutcome) -> list[str]:
     units = "words" if outcome.measure == "wer" else "characters"
     num_seeds, result = len(outcome.seeds), next(iter(next(iter(outcome.results.values())).values()))
     few = (
-        "With one seed nothing is said about other trainings."
+        "One seed says nothing about other trainings."
         if num_seeds == 1
         else f"{num_seeds} seeds say little about how much trainings differ, so intervals are wide."
         if num_seeds < 5

@@ -1,4 +1,4 @@
-"""The pictures of a search: how it went, which settings mattered, and what values were good."""
+"""The pictures of a search: its history, the importance of settings, and their good values."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from supernet.reporting.picture import Picture, picture
 
 BLUE, ORANGE = SERIES[:2]
 MOST_SLICES = 6
-"""Settings whose values are shown, those that mattered most."""
+"""Most settings with a panel of their own, the most important ones."""
 
 
 class Drawing:
-    """Draws a study whose completed trials are given, the best first."""
+    """Draws a study from its completed trials, the best first."""
 
     def __init__(
         self,
@@ -42,13 +42,13 @@ class Drawing:
         measure: str,
         is_rate: bool,
     ) -> None:
-        """``measure``: WER or CER. ``is_rate``: whether errors are rates, and not relative to a reference."""
+        """``measure``: WER or CER. ``is_rate``: whether errors are rates, not relative to a reference."""
         self._measure = measure
         self._study, self._objectives, self._trials = study, objectives, trials
         self._importances, self._is_rate = importances, is_rate
 
     def all(self) -> dict[str, Picture]:
-        """All pictures that there is data for, by name."""
+        """Draw all pictures for which there is data, by name."""
         if not self._trials:
             return {}
         with look():
@@ -72,7 +72,7 @@ class Drawing:
         (rate_axis if rates else value_axis)(axis, values)
 
     def _named(self, which: int = 0) -> str:
-        """An objective as the label of an axis, with its unit."""
+        """The axis label of an objective, with its unit."""
         name = label(self._objectives[which])
         if name == "compute":
             return "compute (unit-steps)"

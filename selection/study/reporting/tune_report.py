@@ -1,4 +1,4 @@
-"""The report of a search: the best trials, which settings mattered, and what to do with them."""
+"""The report of a search: the best trials, the importance of settings, and commands to continue with."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ FEWEST_FOR_IMPORTANCES = 4
 
 
 def write(study: Study, objectives: Sequence[str], folder: Path, best: Path | None = None) -> None:
-    """Print the best trials and what mattered, and write CSV, pictures and page. ``best``: the file of the
-    best settings, where there is one.
+    """Print the best trials and the importances of settings, and write CSV, pictures and page.
+
+    ``best``: the file with the best settings, if there is one.
     """
     trials = completed(study)
     is_rate = not study.user_attrs.get(DEFINITION, {}).get("reference")
@@ -44,9 +45,9 @@ def write(study: Study, objectives: Sequence[str], folder: Path, best: Path | No
 
 
 def next_commands(folder: Path, best: Path | None) -> list[tuple[str, str]]:
-    """What can be done with a search, as commands to type."""
+    """Commands to continue with after a search, each with its purpose."""
     again = f"python -m selection.study report {quote(str(folder))}"
-    found = [("Write this page again, from what is stored", again)]
+    found = [("Write this page again from the stored results", again)]
     if best is not None:
         train = f"python -m supernet.train --config {quote(str(best))} --out {quote(str(folder / 'best'))}"
         found.insert(0, ("Train with the best settings", train))
@@ -54,26 +55,26 @@ def next_commands(folder: Path, best: Path | None) -> list[tuple[str, str]]:
 
 
 def completed(study: Study) -> list[FrozenTrial]:
-    """Completed trials, the best first: by the first objective, those of the Pareto front before others."""
+    """Completed trials, the best first: those on the Pareto front, then by the first objective."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     front = {trial.number for trial in study.best_trials} if trials and len(study.directions) > 1 else set()
     return sorted(trials, key=lambda trial: (trial.number not in front, trial.values))
 
 
 def counts(study: Study) -> str:
-    """How many trials ended how."""
+    """Numbers of trials by state."""
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     return ", ".join(f"{states.count(state)} {state.name.lower()}" for state in TrialState if state in states)
 
 
 def table(study: Study, objectives: Sequence[str]) -> Fitted:
-    """The best trials, and the first, which others are to beat."""
+    """The best trials, and the first one as the baseline."""
     trials = completed(study)
     first = min((trial.number for trial in trials), default=0)
     listed = [trial for i, trial in enumerate(trials) if i < MOST_SHOWN or trial.number == first]
     made = Fitted(
         f"Trials of {study.study_name}: {counts(study)}",
-        f"{measure(study)} by size in %: validation, and test beside it, which decides nothing.",
+        f"{measure(study)} by size in %: validation, and test for information only.",
     )
     for name in ("trial", *objectives, *(f"{split} {measure(study)}" for split in SPLITS), "settings"):
         made.add_column(name, left=name == "settings", wraps=True)
@@ -96,18 +97,18 @@ def cells(trial: FrozenTrial) -> list[str]:
 
 
 def by_size(rates: Mapping[str, float]) -> str:
-    """``12: 2.70  6: 3.16``, the largest size first."""
+    """Error rates by size, the largest first: ``12: 2.70  6: 3.16``."""
     return "  ".join(f"{size}: {100 * rates[size]:.2f}" for size in sorted(rates, key=int, reverse=True))
 
 
 def measure(study: Study) -> str:
-    """``WER`` or ``CER``: what the texts are judged by."""
+    """The measure by which the texts are judged: ``WER`` or ``CER``."""
     found = (trial.user_attrs.get("measure") for trial in study.get_trials(deepcopy=False))
     return str(next((name for name in found if name), "wer")).upper()
 
 
 def importances(study: Study) -> dict[str, float]:
-    """How much of the first objective's differences each setting explains (PED-ANOVA, arXiv 2304.10255)."""
+    """Importance of each setting for the first objective (PED-ANOVA, arXiv 2304.10255)."""
     trials = completed(study)
     if len(trials) < FEWEST_FOR_IMPORTANCES or len({trial.values[0] for trial in trials}) == 1:
         return {}
@@ -120,7 +121,7 @@ def _first_value(trial: FrozenTrial) -> float:
 
 
 def as_csv(study: Study, objectives: Sequence[str]) -> str:
-    """A line for each trial, whatever became of it."""
+    """A CSV table with a line per trial, whatever its state."""
     trials = study.get_trials(deepcopy=False)
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
     sizes = sorted({size for trial in trials for size in trial.user_attrs.get("valid", {})}, key=int)
@@ -149,7 +150,7 @@ def page(
     drawn: Mapping[str, Picture],
     commands: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """The page, with the pictures in it."""
+    """The page with its pictures."""
     environment = page_environment("selection")
     environment.globals.update(
         {"cells": cells, "counts": counts, "measure": measure, "setting_text": setting_text}

@@ -280,7 +280,7 @@ def test_ctrl_c_keeps_what_was_trained(desk: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, complaints = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "Stopped. What was done is kept in studies/stopped. The same command continues." in complaints
+    assert "Stopped. All work so far is kept in studies/stopped. The same command continues." in complaints
     assert "Traceback" not in complaints
     run(*command, cwd=desk)
     assert Run(trained).is_finished

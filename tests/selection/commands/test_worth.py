@@ -41,12 +41,12 @@ def test_bills_by_hand() -> None:
     assert found[4,].enough == 300  # a tie, and the cheapest
     assert found[2,].enough == 250  # the one of 100 is clearly worse
     assert (found[2, 4].enough, found[2, 4].cheaper) == (550, "one supernet")
-    assert found[4,].cheaper == "apart"
+    assert found[4,].cheaper == "alone"
 
 
 def test_what_nobody_has_trained_alone_is_not_known() -> None:
     found = {bill.sizes: bill for bill in bills(resolve([SETTINGS]), [alone(4, 300, 0.3)])}
-    assert all(bill.enough is None and bill.cheaper == "not known" for bill in found.values())
+    assert all(bill.enough is None and bill.cheaper == "unknown" for bill in found.values())
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def test_ties_are_said_as_ties(layers: Comparison) -> None:
     assert len(ties) > 1
     (about,) = [sentence for sentence in said if "tied" in sentence]
     assert all(name in about for name in ties)
-    assert "may be chance" in about
+    assert "may be due to chance" in about
     for name in ties:
         assert verdict(contest, row_of(contest, name)).startswith("tie p=")
 

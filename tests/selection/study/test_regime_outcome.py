@@ -100,7 +100,7 @@ def test_the_yardstick_of_the_study_may_be_worse_than_others() -> None:
 def test_what_makes_the_same_errors_is_named_together() -> None:
     found = outcome([{2: 20, 4: 12}], [{2: 80, 4: 12}])
     assert "4 units: lowest WER with simple-top-k = individual, 3.00 % on average." in conclusions(found)
-    assert "With one seed" in conclusions(found)[-1]
+    assert "One seed says nothing" in conclusions(found)[-1]
 
 
 def test_texts_without_spaces_are_compared_by_characters() -> None:
