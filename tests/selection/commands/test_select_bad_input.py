@@ -9,14 +9,8 @@ import pytest
 
 from selection import __main__ as command
 from supernet.runs.run import Run
-from tests.selection.commands.test_select import QUICK
+from tests.selection.commands.selecting import QUICK
 from tests.tasks.folders import write_folder
-
-
-@pytest.fixture
-def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(place)
-    return place
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """A study whose trials only count how often they run, for several workers in processes of their own.
 
-Run: ``python -m tests.selection.study.counting FOLDER STORAGE TOTAL SECONDS``; each trial takes ``SECONDS``
-and adds a line to ``FOLDER/ran``: its number, and of the trial that it retries.
+Run: ``python -m tests.selection.study.counting FOLDER STORAGE TOTAL [dies]``. Each trial adds a line to
+``FOLDER/ran``: its number, and that of the trial which it retries; a worker that ``dies`` is killed in
+its first.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
-import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,9 +26,9 @@ GRACE = 4
 class Counting(TrialRunner):
     directions = ("minimize",)
 
-    def __init__(self, folder: Path, total: int, seconds: float) -> None:
+    def __init__(self, folder: Path, total: int, *, dies: bool = False) -> None:
         super().__init__(folder)
-        self._total, self._seconds = total, seconds
+        self._total, self._dies = total, dies
 
     @property
     def total(self) -> int:
@@ -40,17 +41,18 @@ class Counting(TrialRunner):
         x = trial.suggest_float("x", 0.0, 1.0)
         with (self.folder / "ran").open("a") as file:
             file.write(f"{trial.number} {original}\n")
-        time.sleep(self._seconds)
+        if self._dies:
+            signal.raise_signal(signal.SIGKILL)
         return x**2
 
 
 def main() -> None:
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    folder, storage, total, seconds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
-    job = Counting(folder, total, seconds)
-    study = create(open_storage(storage, folder, GRACE), "counting", job.directions, job.first(), {"kind": 1})
-    work(study, job)
+    folder, storage, total, *dies = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), *sys.argv[4:]
+    runner = Counting(folder, total, dies=bool(dies))
+    opened = open_storage(storage, folder, GRACE)
+    work(create(opened, "counting", runner.directions, runner.first(), {"kind": 1}), runner)
 
 
 if __name__ == "__main__":

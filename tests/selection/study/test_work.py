@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
+import signal
 import subprocess
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,17 +41,9 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def worker(folder: Path, storage: str, seconds: float) -> subprocess.Popen[str]:
+def worker(folder: Path, storage: str, *dies: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tests.selection.study.counting",
-            str(folder),
-            storage,
-            str(TOTAL),
-            str(seconds),
-        ],
+        [sys.executable, "-m", "tests.selection.study.counting", str(folder), storage, str(TOTAL), *dies],
         env=environment(folder),
         cwd=REPOSITORY,
         stderr=subprocess.PIPE,
@@ -66,13 +58,9 @@ def trials(storage: str, folder: Path) -> list[FrozenTrial]:
 
 def test_a_killed_workers_trial_is_run_by_another_and_none_is_run_twice(storage: str, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
-    victim = worker(tmp_path, storage, seconds=600)
-    while not ran.exists():
-        assert victim.poll() is None, victim.communicate()[1]
-        time.sleep(0.05)
-    victim.kill()  # -9, in the middle of its first trial
-    victim.wait()
-    others = [worker(tmp_path, storage, seconds=0.2) for _ in range(2)]
+    victim = worker(tmp_path, storage, "dies")
+    assert victim.wait(timeout=300) == -signal.SIGKILL, victim.communicate()[1]
+    others = [worker(tmp_path, storage) for _ in range(2)]
     for other in others:
         assert other.wait(timeout=300) == 0, other.communicate()[1]
 
@@ -91,7 +79,7 @@ def test_a_killed_workers_trial_is_run_by_another_and_none_is_run_twice(storage:
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")
 def test_a_worker_killed_before_its_first_sign_of_life_loses_no_trial(storage: str, tmp_path: Path) -> None:
-    job = Counting(tmp_path, 3, 0.0)
+    job = Counting(tmp_path, 3)
     opened = open_storage(storage, tmp_path, GRACE)
     study = create(opened, "counting", job.directions, job.first(), {"kind": 1})
     lost = study.ask()  # taken as a worker takes it, and never heard of again
@@ -104,7 +92,7 @@ def test_a_worker_killed_before_its_first_sign_of_life_loses_no_trial(storage: s
 
 
 def counting(tmp_path: Path, total: int = 3) -> tuple[Counting, optuna.Study]:
-    job = Counting(tmp_path, total, 0.0)
+    job = Counting(tmp_path, total)
     storage = open_storage(None, tmp_path, GRACE)
     return job, create(storage, "counting", job.directions, job.first(), {"kind": 1})
 
@@ -114,7 +102,7 @@ def test_a_study_that_is_done_runs_nothing_more_and_can_be_asked_for_more(tmp_pa
     work(study, job)
     work(study, job)
     assert len((tmp_path / "ran").read_text().splitlines()) == 3
-    work(study, Counting(tmp_path, 5, 0.0))
+    work(study, Counting(tmp_path, 5))
     assert len((tmp_path / "ran").read_text().splitlines()) == 5
 
 
@@ -127,7 +115,7 @@ def test_an_interrupted_trial_is_queued_again(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     _, study = counting(tmp_path)
-    job = Interrupted(tmp_path, 3, 0.0)
+    job = Interrupted(tmp_path, 3)
     with pytest.raises(KeyboardInterrupt):
         work(study, job)
     work(study, job)
@@ -156,7 +144,7 @@ def test_a_worker_that_was_taken_for_dead_goes_on_with_other_trials(
             return value
 
     _, study = counting(tmp_path)
-    work(study, Silent(tmp_path, 3, 0.0))
+    work(study, Silent(tmp_path, 3))
     assert "taken for dead" in capsys.readouterr().out
     states = [trial.state for trial in study.get_trials()]
     assert states.count(TrialState.COMPLETE) == 3
@@ -207,7 +195,7 @@ def test_an_error_ends_the_worker_and_the_trial_is_asked_for_again(tmp_path: Pat
 
     job, study = counting(tmp_path)
     with pytest.raises(MemoryError):
-        work(study, Broken(tmp_path, 3, 0.0))
+        work(study, Broken(tmp_path, 3))
     work(study, job)
     completed = study.get_trials(states=(TrialState.COMPLETE,))
     assert len(completed) == 3

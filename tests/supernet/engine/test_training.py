@@ -230,7 +230,7 @@ def test_two_processes_train_one_model_and_draw_the_same_plans(place: Path) -> N
         "runs/ranks",
     ]
     run(
-        "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29543", "-m",
+        "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m",
         "tests.supernet.spy", *train_options, cwd=place, extra={"PLANS": str(place)},
     )  # fmt: skip
     ranks: list[dict[str, list[Any]]] = [

@@ -1,0 +1,35 @@
+"""Working folders for commands on finished runs and on studies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from supernet.console.screen import console
+from tests.selection.commands.studies import COMPARE, TUNE
+
+
+@pytest.fixture(scope="session")
+def desk(place: Path) -> Path:
+    """The working folder, with two studies' files in it."""
+    for name, study in (("compare", COMPARE), ("tune", TUNE)):
+        (place / f"{name}.yaml").write_text(yaml.safe_dump(study))
+    return place
+
+
+@pytest.fixture
+def at_desk(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of studies as the current one, and a wide console."""
+    monkeypatch.chdir(desk)
+    monkeypatch.setattr(console, "width", 160)
+    return desk
+
+
+@pytest.fixture
+def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of runs as the current one, and a wide console."""
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(console, "width", 200)
+    return place

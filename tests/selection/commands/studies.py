@@ -1,0 +1,37 @@
+"""Studies whose trainings take seconds, and the reading of their results."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from tests.supernet.processes import NET, TRAIN
+
+SETTINGS = {
+    "task": {"name": "manifest", "path": "tones", "batch_seconds": 8},
+    "sizes": [2, 4],
+    "device": "cpu",
+    "model": NET,
+    "train": TRAIN,
+}
+COMPARE: dict[str, Any] = {
+    "settings": SETTINGS,
+    "methods": {"simple-top-k": [], "on-demand": ["tail", "greedy"], "individual": []},
+    "variants": {"hot": {"train": {"lr": 0.01}}},
+    "seeds": [0],
+    "regimes": ["updates"],
+}
+TUNE: dict[str, Any] = {
+    "settings": SETTINGS,
+    "space": {
+        "train.lr": {"low": 0.0005, "high": 0.02, "log": True},
+        "model.intermediate": {"choices": [[2], [1, 3]]},
+    },
+    "trials": [{"train.lr": 0.002, "model.intermediate": [2]}],
+}
+
+
+def lines(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open() as file:
+        return list(csv.DictReader(file))

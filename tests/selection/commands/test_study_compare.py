@@ -1,0 +1,104 @@
+"""``python -m selection.study compare`` from its options to its reports, on trainings of seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.artifacts import get_all_artifact_meta
+
+from selection.study.__main__ import main
+from supernet.runs.run import Run
+from supernet.scoring.error_rates import score
+from supernet.settings.presets import load_file
+from tests.selection.commands.studies import lines
+from tests.supernet.processes import run
+from tests.supernet.reporting.html import Page
+
+pytestmark = pytest.mark.usefixtures("at_desk")
+
+
+@pytest.fixture(scope="session")
+def compared(desk: Path) -> tuple[Path, str]:
+    """A finished comparison, and what it printed."""
+    out, _ = run("selection.study", "compare", "--config", "compare.yaml", "--out", "studies/all", cwd=desk)
+    return desk / "studies" / "all", out
+
+
+def test_a_comparison_trains_each_run_once_and_judges_every_contender(compared: tuple[Path, str]) -> None:
+    folder, out = compared
+    runs = {path.name for path in (folder / "runs").iterdir()}
+    assert runs == {
+        "simple-top-k-24-seed0", "on-demand-24-seed0", "individual-2-24-seed0", "individual-4-24-seed0",
+        "hot-24-seed0",
+    }  # fmt: skip
+    rates = {name: load_file(folder / "runs" / name / "config.yaml")["train"]["lr"] for name in runs}
+    assert rates["hot-24-seed0"] == 0.01
+    assert rates["simple-top-k-24-seed0"] != 0.01
+    found = lines(folder)
+    contenders = {line["contender"] for line in found}
+    assert contenders == {"simple-top-k", "on-demand, tail", "on-demand, greedy", "individual", "hot"}
+    assert {line["size"] for line in found} == {"2", "4"}
+    for line in found:
+        assert line["contender"] in out
+        assert len(line["kept"].split()) == int(line["size"])
+    assert (folder / "errors-updates.png").read_bytes().startswith(b"\x89PNG")
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert page.outside == []
+    (picture,) = page.pictures
+    assert contenders <= set(picture.texts)
+    assert {"test WER (MACs: 10 s)", "Test WER at the same number of updates"} <= set(picture.texts)
+    assert [text for text in picture.texts if text.startswith(("2 units", "4 units"))]
+    assert "At the same number of updates" in out
+
+
+def test_its_error_rates_are_those_of_the_runs_transcripts(compared: tuple[Path, str]) -> None:
+    folder, _ = compared
+    for line in lines(folder):
+        name = "-".join([line["contender"].split(",")[0], "24-seed0"])
+        label = line["size"]
+        if line["contender"] == "individual":
+            name = f"individual-{line['size']}-24-seed0"
+        elif "," in line["contender"]:
+            label = f"{line['contender'].split(', ')[1]}-{label}"
+        _, references, hypotheses = zip(
+            *Run(folder / "runs" / name).transcripts(f"test-{label}"), strict=True
+        )
+        assert float(line["wer"]) == pytest.approx(score(references, hypotheses).wer)
+
+
+def test_results_and_selections_are_kept_as_artifacts(compared: tuple[Path, str]) -> None:
+    folder, _ = compared
+    study = optuna.load_study(study_name="all", storage=f"sqlite:///{folder / 'study.db'}")
+    kept = {
+        trial.params["training"]: {
+            meta.filename for meta in get_all_artifact_meta(trial, storage=study._storage)
+        }
+        for trial in study.trials
+    }
+    assert kept["on-demand-24-seed0"] == {"results.json", "tail.json", "greedy.json"}
+    assert kept["individual-2-24-seed0"] == {"results.json"}
+
+
+def test_the_same_command_trains_nothing_again_and_reports_the_same(compared: tuple[Path, str]) -> None:
+    folder, _ = compared
+    before = (folder / "results.csv").read_text(), (folder / "report.html").read_text()
+    times = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/model.safetensors")}
+    main(["compare", "--config", "compare.yaml", "--out", str(folder)])
+    (folder / "report.html").unlink()
+    main(["report", str(folder)])
+    assert (folder / "results.csv").read_text() == before[0]
+    assert (folder / "report.html").read_text() == before[1]
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_a_comparison_of_another_shape_is_refused(
+    compared: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = compared
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", "--config", "compare.yaml", "--out", str(folder), "--seeds", "0,1"])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "seeds was [0], is [0, 1]" in line

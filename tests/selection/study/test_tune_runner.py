@@ -1,0 +1,52 @@
+"""What a search tells Optuna about a training while it runs, and about its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from selection.study.definition import TuneDefinition, checked
+from selection.study.tune_runner import Follow, TuneRunner
+from supernet.scoring.error_rates import Measure
+from tests.selection.commands.studies import SETTINGS
+
+
+def rates(two: float, four: float) -> dict[str, float]:
+    """Validation error rates of words; of characters half as many."""
+    return {"wer/2": two, "wer/4": four, "cer/2": two / 2, "cer/4": four / 2}
+
+
+def test_sizes_that_train_later_do_not_get_a_trial_pruned(tmp_path: Path) -> None:
+    """With `passes.smallest_first` the larger ones write nothing for most of the run."""
+    space = {"train.lr": {"low": 0.0005, "high": 0.02}}
+    definition = checked(
+        TuneDefinition, {"settings": {**SETTINGS, "task": "generated-speech"}, "space": space}
+    )
+    study = optuna.create_study(pruner=optuna.pruners.ThresholdPruner(upper=0.5))
+    trial = study.ask()
+    follow = Follow(trial, TuneRunner(definition, tmp_path, 1), last=24)
+    follow(8, "wer", rates(0.4, 1.0))
+    with pytest.raises(optuna.TrialPruned):
+        follow(12, "wer", rates(0.6, 1.0))
+    assert study.trials[0].intermediate_values == {8: 0.4, 12: 0.6}
+
+
+@pytest.mark.parametrize(
+    ("objective", "measure", "value"),
+    [("errors", "wer", 0.4), ("errors", "cer", 0.2), ("cer", "wer", 0.2), ("wer/4", "cer", 0.4)],
+)
+def test_a_search_follows_what_texts_are_judged_by(
+    objective: str, measure: Measure, value: float, tmp_path: Path
+) -> None:
+    settings = {"settings": {**SETTINGS, "task": "generated-speech"}, "objectives": [objective]}
+    space = {"train.lr": {"low": 0.0005, "high": 0.02}}
+    job = TuneRunner(checked(TuneDefinition, {**settings, "space": space}), tmp_path, 1)
+    study = optuna.create_study()
+    Follow(study.ask(), job, last=24)(8, measure, rates(0.4, 1.0))
+    assert study.trials[0].intermediate_values == {8: value}
+    judged = {"wer": {2: 0.4, 4: 1.0}, "cer": {2: 0.2, 4: 0.5}}
+    (found,) = job.values({"errors": judged[measure], **judged}, 10)
+    mean = {"errors": sum(judged[measure].values()) / 2, "cer": 0.35, "wer/4": 1.0}
+    assert found == pytest.approx(mean[objective])
