@@ -15,7 +15,7 @@ from supernet.settings.names import plugin_names
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         name="select",
-        description="Choose which units of a trained supernet to keep, and say how good each choice is.",
+        description="Choose which units of a trained supernet to keep, and rate every choice.",
         epilog="Choices are made on the validation split and reported on the test split. "
         "Stop with Ctrl-C at any time; the same command continues.",
     )
@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--strategies",
         metavar="A,B",
-        help=f"default: all that fit, of {', '.join(plugin_names('strategy'))}",
+        help=f"default: all that apply, of {', '.join(plugin_names('strategy'))}",
     )
     add("--sizes", metavar="4,6,8", help="default: the run's sizes, unless there is a --budget")
     add(
@@ -43,10 +43,32 @@ def build_parser() -> argparse.ArgumentParser:
         help="an option of a strategy, e.g. evolution.population=32, or the corpus's new location, "
         "task.path=/data/speech (repeatable)",
     )
-    add("--utterances", type=whole(1), default=300, help="validation utterances to choose on (default 300)")
-    add("--seconds", type=number, default=10.0, help="audio by which MACs and latency count (default 10)")
-    add("--frozen-steps", type=whole(1), default=120, help="updates of score learning on frozen weights")
-    add("--retime", action="store_true", help="measure milliseconds again; else once for each machine")
+    add(
+        "--utterances",
+        type=whole(1),
+        default=300,
+        metavar="N",
+        help="validation utterances to choose on (default 300)",
+    )
+    add(
+        "--seconds",
+        type=number,
+        default=10.0,
+        metavar="S",
+        help="length of the audio at which MACs and latency are measured (default 10)",
+    )
+    add(
+        "--frozen-steps",
+        type=whole(1),
+        default=120,
+        metavar="N",
+        help="updates of score learning on frozen weights (default 120)",
+    )
+    add(
+        "--retime",
+        action="store_true",
+        help="measure milliseconds again, which is done once per machine otherwise",
+    )
     add_device_option(parser)
     return parser
 

@@ -12,7 +12,7 @@ from supernet.console.parser import Parser, parse
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         name="worth",
-        description="Is one supernet worth it? What it cost and reaches, against each size trained alone.",
+        description="Compare the cost and error rates of a supernet with those of each size trained alone.",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished supernet")
     parser.add_argument(
@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="runs of one size alone (default: all that fit, in the same folder)",
+        help="runs of one size alone (default: all that match, in the same folder)",
     )
     return parser
 

@@ -51,39 +51,39 @@ class ModelConfig(Section):
     2407.18930.
     """
     num_layers: Positive | None = None
-    """Encoder layers of the supernet. None: as many as the largest size asks for."""
+    """Number of encoder layers of the supernet. None: as many as the largest size needs."""
     dim: Annotated[int, Field(ge=8)] = 96
-    """Width of the stream; even and a multiple of `model.num_heads`."""
+    """Model dimension; even and a multiple of `model.num_heads`."""
     num_heads: Positive = 4
-    """Attention heads."""
+    """Number of attention heads."""
     ffn_dim: Annotated[int, Field(ge=8)] = 384
-    """Inner width of the feed-forward modules."""
+    """Inner dimension of the feed-forward modules."""
     kernel: Annotated[int, Field(ge=1)] = 15
-    """Frames that the depthwise convolution sees; odd."""
+    """Kernel size of the depthwise convolution in frames; odd."""
     convolution_bias: bool = False
     """Whether the convolutions of a Conformer layer have biases."""
     positions: Literal["relative", "sinusoidal", "none"] = "relative"
-    """How attention knows where a frame is: relative (arXiv 1901.02860), added sinusoids, or not at all."""
+    """Position encoding of the attention: relative (arXiv 1901.02860), added sinusoids, or none."""
     max_frames: Annotated[int, Field(ge=256, le=100_000)] = 3000
-    """The longest input after subsampling (25 a second)."""
+    """Maximum length of an input in frames after the frontend (25 per second)."""
     dropout: Probability = 0.0
-    """Dropout of the frontend's output and of every branch's."""
+    """Dropout of the outputs of the frontend and of every residual branch."""
     ffn_dropout: Probability = 0.0
-    """Inside the feed-forward; on a CPU its random numbers cost as much as the layer's products."""
+    """Dropout inside the feed-forward modules; on a CPU it takes as long as their matrix products."""
     attention_dropout: Probability = 0.0
-    """Not with relative positions: fairseq2's relative attention has none."""
+    """Dropout of the attention weights; must be 0 with relative positions, where fairseq2 has none."""
     frontend_channels: Positive = 16
-    """Channels of the two convolutions; kept narrow, because no subnet can drop them."""
+    """Channels of the frontend's two convolutions; few, because no subnet can drop them."""
     start_scale: Annotated[float, Field(gt=0, le=1)] = 0.3
-    """Factor on every branch's output projection at the start."""
+    """Factor on the initial output projection of every residual branch."""
     heads: Literal["shared", "per-size"] = "shared"
     """One CTC head for all sizes, or one for each."""
     intermediate: tuple[Positive, ...] | None = None
-    """Layers (1 is the first) that intermediate CTC reads. None: after each quarter of the depth."""
+    """Layers (1 is the first) with an intermediate CTC loss. None: after each quarter of the depth."""
     self_conditioning: bool = False
     """Feed the posteriors of the intermediate layers back into the stream (arXiv 2104.02724)."""
     init: str | None = None
-    """Begin as another network: the folder of a finished run or of a cut model, or a pretrained fairseq2
+    """Network to start from: the folder of a finished run or of a cut model, or a pretrained fairseq2
     wav2vec 2.0 encoder that reads samples (the name of an asset card, a card's YAML file, or a folder of
     fairseq2's checkpoints). It decides dimensions and layers.
     """
@@ -92,8 +92,8 @@ class ModelConfig(Section):
     wav2vec2: dict[str, Any] | None = None
     """The encoder's configuration in fairseq2's words; filled in from `model.init`."""
     freeze_frontend_steps: Annotated[int, Field(ge=0)] | None = None
-    """Updates for which the frontend of `model.init` stays as it is. None: the whole run where it reads
-    samples, else none.
+    """Number of updates during which the frontend of `model.init` stays frozen. None: the whole run if it
+    reads samples, else none.
     """
 
     @model_validator(mode="after")
@@ -154,31 +154,31 @@ class ModelConfig(Section):
 
 
 class PassesConfig(Section):
-    """Which passes a step runs, and how much each counts."""
+    """The passes of a training step, and the weights of their losses."""
 
     sharing: Literal["rows", "batch"] = "rows"
     """``rows``: each utterance of a batch runs one size. ``batch``: every size runs on the whole batch
     (arXiv 2407.18930).
     """
     shares: dict[Annotated[str, BeforeValidator(str)], float] | None = None
-    """With ``rows``: the share of the utterances for each size or budget in joint training. None: 0.6 for the
-    smallest, 0.3 for the largest, the rest for those between.
+    """With ``rows``: the share of the utterances of each size or budget in joint training. None: 0.6 for the
+    smallest, 0.3 for the largest, the rest for those in between.
     """
     smallest_first: Fraction = 0.75
     """Share of the updates after score learning in which the smallest size trains alone. It is cheap, and the
-    larger sizes, which hold all of it, begin with what it has learned.
+    larger sizes, which contain it, start from what it has learned.
     """
     gated_share: Fraction = 0.5
-    """With ``rows``: the share of the utterances that run gated while scores are learned."""
+    """With ``rows``: the share of the utterances in the gated pass of score learning."""
     small_weight: Annotated[float, Field(gt=0)] = 1.0
-    """Loss weight of every pass but the full net's."""
+    """Loss weight of every pass other than the full net's."""
     intermediate_weight: Fraction = 0.5
-    """Share of the intermediate layers in a pass's loss (arXiv 2102.03216)."""
+    """Weight of the intermediate losses in the loss of a pass (arXiv 2102.03216)."""
     intermediate_on: Literal["every-pass", "full"] = "every-pass"
-    """``full``: only in the largest pass of a step."""
+    """Passes with intermediate losses: all of them, or only the largest of a step (``full``)."""
     layer_drop: Probability = 0.1
-    """Stochastic depth in joint training: only units outside the smallest subnet, only in the full net's
-    pass.
+    """Stochastic depth in joint training: the probability that an utterance skips a unit outside the smallest
+    subnet, in the full net's pass.
     """
 
 
@@ -195,11 +195,11 @@ class TrainConfig(Section):
         (1.0, 0.01),
     )
     """Learning-rate factor over the run, linear between (share of the steps, factor) points. It rises over
-    half of the run, as in 1cycle (arXiv 1708.07120): at a rate this high a CTC net that has heard little yet
-    may never begin to write.
+    half of the run, as in 1cycle (arXiv 1708.07120): if so high a rate is reached early, a CTC net
+    may never leave the blank plateau.
     """
     scores_lr: Annotated[float, Field(gt=0)] | None = None
-    """Rate of the scores, times the schedule's factor; at least what a method needs. None: that, or 0.03."""
+    """Peak learning rate of the scores; raised to what the method needs. None: that, or 0.03."""
     scores_weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay of the scores."""
     betas: tuple[Probability, Probability] = (0.9, 0.98)
@@ -207,21 +207,21 @@ class TrainConfig(Section):
     eps: Annotated[float, Field(gt=0)] = 1e-8
     """AdamW's addend to the denominator."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    """Of matrices; biases and norms have none, and scores their own."""
+    """Weight decay of matrices; biases and norms have none, scores have their own."""
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 5.0
-    """Norm to which larger gradients are scaled down. None: never."""
+    """Maximum norm of the gradient; larger ones are scaled down. None: no limit."""
     accumulate: Positive = 1
-    """Batches per update."""
+    """Number of batches per update (gradient accumulation)."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Autocast on a GPU; a CPU always runs float32."""
     publish_every: Positive = 50
-    """Updates between two entries of metrics and scores."""
+    """Number of updates between two log entries of metrics and scores."""
     validate_every: Positive = 250
-    """Updates between two validations; a multiple of `train.publish_every`."""
+    """Number of updates between two validations; a multiple of `train.publish_every`."""
     checkpoint_every: Positive = 250
-    """Updates between two checkpoints; a multiple of `train.publish_every`."""
+    """Number of updates between two checkpoints; a multiple of `train.publish_every`."""
     num_threads: Positive | None = None
-    """CPU threads of this process. None: all cores, shared among the local processes."""
+    """Number of CPU threads of this process. None: all cores, shared among the local processes."""
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
@@ -247,23 +247,23 @@ class Config(Section):
     method: Named = Named(name="simple-top-k")
     """How the supernet is trained: the name of a method, whose options follow."""
     granularity: str = "layer"
-    """What a unit is, which sizes count: the name of a granularity, such as `layer`, or `module` for a
-    residual branch of one.
+    """The kind of unit that sizes count: the name of a granularity, such as `layer`, or `module` for one
+    residual branch of a layer.
     """
     sizes: tuple[Positive, ...] = (6, 9, 12)
-    """Units of each subnet; the largest is the supernet unless `model.num_layers` says more."""
+    """Number of units of each subnet; the largest is the supernet unless `model.num_layers` is larger."""
     budgets: tuple[str, ...] | None = None
-    """Costs of the subnets instead of `sizes`, such as [macs=50%, macs=100%]: units, params, macs or latency.
-    `model.num_layers` is the depth, by default 12.
+    """Limits on the costs of the subnets instead of `sizes`, such as [macs=50%, macs=100%]: units, params,
+    macs or latency. The depth is `model.num_layers`, by default 12.
     """
     seed: int = 0
-    """Seed of everything that is drawn."""
+    """Random seed."""
     device: str | None = None
-    """``cpu``, ``cuda``, ``cuda:1``. None: a GPU if there is one. A run goes on, and is read, on any."""
+    """``cpu``, ``cuda`` or ``cuda:1``; a run can be continued on any. None: a GPU if there is one."""
     model: ModelConfig = ModelConfig()
     """The network."""
     passes: PassesConfig = PassesConfig()
-    """What a step runs."""
+    """The passes of a training step."""
     train: TrainConfig = TrainConfig()
     """The optimization."""
 

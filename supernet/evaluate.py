@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--split",
         metavar="test",
         default="test",
-        help="some of train,valid,test, or parts such as test-clean (default: test)",
+        help="one or more of train,valid,test, or parts such as test-clean (default: test)",
     )
     parser.add_argument(
         "--by",
@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     condition = "another corpus or condition, e.g. task.eval_noise.folder=musan (needs --name)"
     add_set_option(parser, condition, "task.a=b")
-    parser.add_argument("--name", metavar="noisy", help="of the condition, for titles and transcripts")
+    parser.add_argument("--name", metavar="noisy", help="name of the condition, for titles and transcripts")
     add_selection_option(parser)
     add_device_option(parser)
     add_decoding_options(parser)

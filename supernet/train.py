@@ -24,15 +24,15 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--sizes",
         metavar="6,9,12",
-        help="units of each size; the largest is the supernet unless a preset is deeper",
+        help="number of units of each size; the largest is the supernet unless a preset is deeper",
     )
     add(
         "--budget",
         metavar="macs=50%,100%",
-        help="instead of --sizes: what each subnet may cost, in params, macs, latency or units",
+        help="instead of --sizes: limits on what each subnet costs, in params, macs, latency or units",
     )
-    add("--method", metavar="NAME", help=f"how to train: {', '.join(plugin_names('method'))}")
-    add("--granularity", metavar="UNIT", help="what sizes count: layer, module, or another by name")
+    add("--method", metavar="NAME", help=f"training method: {', '.join(plugin_names('method'))}")
+    add("--granularity", metavar="UNIT", help="the unit that sizes count: layer, module, or another by name")
     add(
         "--task",
         metavar="NAME|PATH",
@@ -40,9 +40,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--preset", metavar="NAME", help=f"settings to start from: {', '.join(presets())}")
     add("--steps", metavar="N", help="number of updates")
-    add("--seed", metavar="N", help="seed of everything that is drawn")
+    add("--seed", metavar="N", help="random seed")
     add("--device", metavar="NAME", help="cpu, cuda, cuda:1; default: a GPU if there is one")
-    add("--out", metavar="DIR", type=Path, help="run folder; default: runs/ and a name made of the options")
+    add("--out", metavar="DIR", type=Path, help="run folder; default: in runs/, named after the options")
     add("--config", metavar="FILE", type=Path, help="YAML settings, e.g. runs/X/config.yaml to repeat a run")
     add_set_option(parser, "any setting")
     add(
@@ -51,9 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="?",
         const="",
         metavar="PART",
-        help="list all settings, or those with PART in their names, and end; --task and --method add theirs",
+        help="list all settings, or those with PART in their names, and exit; --task and --method add theirs",
     )
-    add("--dry-run", action="store_true", help="print sizes and estimates of memory and time, and end")
+    add("--dry-run", action="store_true", help="print sizes and estimates of memory and time, and exit")
     return parser
 
 

@@ -15,10 +15,10 @@ FORMATS = ("text", "jsonl", "srt", "vtt")
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         name="transcribe",
-        description="Write what was said in each recording: any container that libsndfile reads, any rate, "
-        "any channels, any length. Exit status 1 where some could not be read.",
+        description="Transcribe recordings of any format that libsndfile reads, any sampling rate, "
+        "number of channels and length. The exit status is 1 if some could not be read.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, or one that supernet.cut wrote")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, or the folder of a cut model")
     parser.add_argument(
         "recordings",
         nargs="+",
@@ -26,12 +26,21 @@ def build_parser() -> argparse.ArgumentParser:
         help="audio file, folder of them, or - for standard input",
     )
     add_subnet_options(parser)
-    parser.add_argument("--batch", type=whole(1), default=8, metavar="8", help="chunks (of 20 s) run at once")
+    parser.add_argument(
+        "--batch",
+        type=whole(1),
+        default=8,
+        metavar="8",
+        help="number of chunks (of 20 s) per batch (default 8)",
+    )
     parser.add_argument(
         "--format", type=OneOf(*FORMATS), default="text", metavar="|".join(FORMATS), help="default: text"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="a file for each recording, instead of standard output"
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for one file per recording, instead of standard output",
     )
     add_device_option(parser)
     add_decoding_options(parser)

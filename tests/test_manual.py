@@ -213,10 +213,11 @@ def test_a_run_folder_holds_what_its_page_says(finished: tuple[Run, str]) -> Non
 
 def test_the_page_of_settings_has_every_setting() -> None:
     page = settings.page()
-    for kind in GROUPS:
-        for plugin, kls in plugins.plugins(kind).items():
-            assert f"### {kind.capitalize()} `{plugin}`" in page
-            assert [s.name for s in settings_of(kls.Options) if not s.doc] == []
+    for kind, prefix in (("task", "task."), ("method", "method."), ("strategy", None)):
+        for plugin, kls in plugins.plugins(kind).items():  # type: ignore[arg-type]
+            for option in settings_of(kls.Options, f"{plugin}." if prefix is None else prefix):
+                assert option.doc
+                assert f"| `{option.name}` |" in page
     for setting in settings_of(Config):
         if setting.name not in ("task.name", "method.name"):
             assert f"| `{setting.name}` |" in page
@@ -225,6 +226,16 @@ def test_the_page_of_settings_has_every_setting() -> None:
         in page
     )
     assert "| `passes.sharing` | `rows` or `batch` | `rows` |" in page
+
+
+def test_options_of_a_plugin_that_differ_from_the_usual_ones_are_with_it() -> None:
+    page = settings.page()
+    sections = dict(re.findall(r"^### (.*)\n\n((?:\|.*\n)+)", page, re.MULTILINE))
+    assert "| `task.tokens` | `characters` or `words`" in sections["Every task"]
+    assert "| `characters` | Output tokens" in sections["Every task"]
+    assert "| `words` | Output tokens" in sections["Task `digits`"]
+    assert "`task.tokens`" not in sections["Task `manifest`"]
+    assert "`task.vocab_size`" not in sections["Task `digits`"]
 
 
 def test_the_page_of_presets_has_each_with_its_settings() -> None:

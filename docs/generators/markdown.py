@@ -61,8 +61,10 @@ def type_words(annotation: Any, constraints: Sequence[Any] = ()) -> str:
     if get_origin(annotation) is Annotated:
         inner, *more = get_args(annotation)
         return type_words(inner, [*more, *constraints])
-    limits = _limits(constraints)
-    return f"{_unlimited(annotation)} {limits}".rstrip()
+    if get_origin(annotation) in (Union, types.UnionType):  # limits are not those of null
+        parts = [type_words(part, () if part is type(None) else constraints) for part in get_args(annotation)]
+        return " or ".join(parts)
+    return f"{_unlimited(annotation)} {_limits(constraints)}".rstrip()
 
 
 def _unlimited(annotation: Any) -> str:
@@ -73,8 +75,6 @@ def _unlimited(annotation: Any) -> str:
         return "null"
     if origin is Literal:
         return " or ".join(code(str(value)) for value in inner)
-    if origin in (Union, types.UnionType):
-        return " or ".join(type_words(part) for part in inner)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return f"mapping of {_plural(type_words(inner[0]))} to {_plural(type_words(inner[1]))}"
     if origin in (tuple, list):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from docs.generators.markdown import prose
-from docs.generators.options import PREFIX, options_table, settings_table
+from pydantic import BaseModel
+
+from docs.generators.markdown import code, prose
+from docs.generators.options import PREFIX, settings_table
 from docs.generators.plugins import plugins
 from supernet.config import Config
 from supernet.runs.resolve import settings as settings_of_training
-from supernet.settings.listing import Setting
-from supernet.settings.names import GROUPS
+from supernet.settings.listing import Setting, settings_of
+from supernet.settings.names import GROUPS, PluginKind
 
 INTRODUCTION = """\
 # Settings
@@ -45,9 +47,39 @@ def _section(setting: Setting) -> str:
 
 def _plugins() -> Iterable[str]:
     for kind in GROUPS:
-        found = {name: kls.Options for name, kls in plugins(kind).items() if hasattr(kls, "Options")}
+        configurable = {name: kls for name, kls in plugins(kind).items() if hasattr(kls, "Options")}
+        found = {name: _options(kind, name, kls.Options) for name, kls in configurable.items()}
         if found:
             yield f"## Options of each {kind}\n\n"
+        common = _common(list(found.values()))
+        if common:
+            yield f"### Every {kind}\n\n{settings_table(common)}"
+        usual = {_key(option) for option in common}
         for name, options in found.items():
-            yield f"### {kind.capitalize()} `{name}`\n\n"
-            yield options_table(options, PREFIX.get(kind, f"{name}."))
+            own = [option for option in options if _key(option) not in usual]
+            if own:
+                yield f"### {kind.capitalize()} `{name}`\n\n{settings_table(own)}"
+        if without := [code(name) for name, options in found.items() if not options]:
+            yield f"Without options: {', '.join(without)}.\n\n"
+
+
+def _options(kind: PluginKind, name: str, options: type[BaseModel]) -> list[Setting]:
+    return list(settings_of(options, PREFIX.get(kind, f"{name}.")))
+
+
+def _common(found: list[list[Setting]]) -> list[Setting]:
+    """Options that all plug-ins of a kind have, with the defaults of most of them."""
+    variants: dict[str, list[Setting]] = {}
+    for option in (option for options in found for option in options):
+        variants.setdefault(option.name, []).append(option)
+    shared = [same for same in variants.values() if len(same) == len(found) > 1]
+    return [_most_usual(same) for same in shared]
+
+
+def _most_usual(options: list[Setting]) -> Setting:
+    keys = [_key(option) for option in options]
+    return max(options, key=lambda option: keys.count(_key(option)))
+
+
+def _key(option: Setting) -> tuple[str, str, str]:
+    return option.name, option.default, option.doc

@@ -19,15 +19,21 @@ def build_parser() -> argparse.ArgumentParser:
         "same --storage to share the work.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="compare|tune|report")
-    compare = commands.add_parser("compare", help="methods, strategies and seeds against each other")
-    tune = commands.add_parser("tune", help="search the best settings of a method")
-    report = commands.add_parser("report", help="tables, pictures and pages again, from what is stored")
+    compare = commands.add_parser("compare", help="compare methods, strategies and seeds")
+    tune = commands.add_parser("tune", help="search for the best settings of a method")
+    report = commands.add_parser(
+        "report", help="write tables, pictures and pages again from the stored results"
+    )
     for command in (compare, tune):
         _add_study_options(command)
     compare.add_argument("--seeds", metavar="0,1,2", help="seeds of every run")
     tune.add_argument("--method", metavar="NAME", help=f"how to train: {', '.join(plugin_names('method'))}")
-    tune.add_argument("--trials", type=whole(1), default=40, help="how many trials there are to be (40)")
-    tune.add_argument("--objectives", metavar="A,B", help="errors, errors/6, wer, cer, compute (errors)")
+    tune.add_argument(
+        "--trials", type=whole(1), default=40, metavar="N", help="number of trials (default 40)"
+    )
+    tune.add_argument(
+        "--objectives", metavar="A,B", help="errors, errors/6, wer, cer, compute (default: errors)"
+    )
     report.add_argument("out", type=Path, metavar="FOLDER", help="the study's folder")
     for command in (compare, tune, report):
         _add_storage_options(command)
@@ -37,9 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_study_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--config", type=Path, metavar="FILE", help="the study in YAML (default: configs/study_*.yaml)")
-    add("--out", type=Path, metavar="FOLDER", required=True, help="where runs, artifacts and reports go")
-    add("--task", metavar="NAME|PATH", help="as in supernet.train")
-    add("--sizes", metavar="6,9,12", help="as in supernet.train")
+    add("--out", type=Path, metavar="FOLDER", required=True, help="folder for runs, artifacts and reports")
+    add("--task", metavar="NAME|PATH", help="as for the command train")
+    add("--sizes", metavar="6,9,12", help="as for the command train")
     add("--steps", type=whole(1), metavar="N", help="updates of a run")
     add_device_option(parser)
     add_set_option(parser, "any key of the study, e.g. settings.train.lr=0.001")

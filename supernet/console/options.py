@@ -50,23 +50,25 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
 
 def add_corpus_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--set task.a=b``, for a run whose corpus has moved."""
-    add_set_option(parser, "where the corpus is now, e.g. task.path=/data/speech", "task.a=b")
+    add_set_option(parser, "current place of the corpus, e.g. task.path=/data/speech", "task.a=b")
 
 
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--beam`` and the options of a language model; greedy decoding if none is given."""
     group = parser.add_argument_group(f"beam search (needs {LM})")
-    group.add_argument("--beam", type=whole(), metavar="50", help="paths followed at once")
+    group.add_argument("--beam", type=whole(), metavar="50", help="beam size: number of paths followed")
     group.add_argument(
-        "--lm", type=Path, metavar="FILE", help="n-gram model over words: ARPA or KenLM's binary"
+        "--lm", type=Path, metavar="FILE", help="n-gram model over words, in ARPA or KenLM's binary format"
     )
     group.add_argument(
         "--lexicon",
         type=Path,
         metavar="FILE",
-        help="the words there are, one a line (default: the ARPA file's)",
+        help="vocabulary, one word per line (default: that of the ARPA file)",
     )
     group.add_argument(
-        "--lm-weight", type=number, metavar="1.0", help="factor on the model's log-probabilities"
+        "--lm-weight", type=number, metavar="1.0", help="weight of the language model (default 1)"
     )
-    group.add_argument("--word-score", type=number, metavar="0.0", help="added for each word")
+    group.add_argument(
+        "--word-score", type=number, metavar="0.0", help="score added for each word (default 0)"
+    )

@@ -71,7 +71,7 @@ class Parser(argparse.ArgumentParser):
             options["prog"] = program(name)
         options.setdefault("allow_abbrev", False)  # a typo must not abbreviate another option
         super().__init__(**options)
-        self.add_argument("--version", action=_Version, help="print the version, and end")
+        self.add_argument("--version", action=_Version, help="print the version and exit")
         self.add_argument(
             "--quiet",
             action="store_true",

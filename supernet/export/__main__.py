@@ -16,34 +16,36 @@ FORMATS = ("sherpa-onnx", "onnx", "torch", "executorch")
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         name="export",
-        description="Export sizes of a trained run. Only what computes what the cut model computes is kept.",
+        description="Export sizes of a trained run. An export must compute the same as the cut model.",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
     add_subnet_options(parser)
-    parser.add_argument("--all", action="store_true", help="every size, a folder each")
+    parser.add_argument("--all", action="store_true", help="export every size, each to its own folder")
     parser.add_argument(
         "--format",
         type=OneOf(*FORMATS),
         metavar="|".join(FORMATS),
         default="sherpa-onnx",
-        help="onnx is another name of sherpa-onnx: one file serves both",
+        help="default: sherpa-onnx, for which onnx is another name",
     )
-    parser.add_argument("--int8", action="store_true", help="a smaller, faster file beside the exact one")
+    parser.add_argument(
+        "--int8", action="store_true", help="also write a smaller, faster file with 8-bit weights"
+    )
     parser.add_argument(
         "--int8-margin",
         type=number,
         default=0.5,
         metavar="POINTS",
-        help="by how many points its test WER may be higher (default: 0.5)",
+        help="points by which the test WER of the int8 file may be higher (default 0.5)",
     )
     parser.add_argument(
         "--unchecked",
         action="store_true",
-        help="compare numbers only, not what is written for the test split",
+        help="compare numbers only, not the transcripts of the test split",
     )
     add_corpus_option(parser)
     parser.add_argument("--out", type=Path, help="folder (default: RUN/export/SIZE)")
-    parser.add_argument("--force", action="store_true", help="replace what is in the folder")
+    parser.add_argument("--force", action="store_true", help="replace the contents of the folder")
     return parser
 
 

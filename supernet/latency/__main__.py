@@ -13,18 +13,24 @@ from supernet.console.parser import Parser, parse, whole
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         name="latency",
-        description="Measure what each size costs here, in PyTorch and as exported: time, memory, loading.",
+        description="Measure each size on this machine, in PyTorch and as exported: time, memory, loading.",
     )
     parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="run folder")
-    parser.add_argument("--preset", help="instead of a run: a preset's net with random weights")
+    parser.add_argument("--preset", help="instead of a run: the network of a preset with random weights")
     parser.add_argument("--export", type=Path, metavar="DIR", help="exports (default: RUN/export)")
     add_selection_option(parser)
     parser.add_argument(
-        "--device", default="cpu", metavar="NAME", help="where PyTorch computes: cuda, cuda:1 (default: cpu)"
+        "--device", default="cpu", metavar="NAME", help="device of PyTorch: cuda, cuda:1 (default: cpu)"
     )
-    parser.add_argument("--threads", type=whole(1), default=1, metavar="N", help="default: 1")
-    parser.add_argument("--rounds", type=whole(1), default=3, metavar="N", help="processes for each file")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="figures (default: RUN/latency.json)")
+    parser.add_argument(
+        "--threads", type=whole(1), default=1, metavar="N", help="number of threads (default 1)"
+    )
+    parser.add_argument(
+        "--rounds", type=whole(1), default=3, metavar="N", help="number of processes per file (default 3)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="file for the figures (default: RUN/latency.json)"
+    )
     return parser
 
 

@@ -14,7 +14,7 @@ from supernet.units import Kept, Subnet
 
 class IndividualOptions(Section):
     kept: tuple[str, ...] | None = None
-    """Names of the units to train alone, such as what a supernet chose. None: the first ones."""
+    """Names of the units to train alone, such as a supernet's choice. None: the first ones."""
 
 
 class Individual(Method[IndividualOptions]):

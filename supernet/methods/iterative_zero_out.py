@@ -31,13 +31,13 @@ iterations. In 20 updates Adam's steps are so long that noise decides which gate
 
 class IterativeZeroOutOptions(Section):
     score_learning: Fraction = 0.5
-    """Share of all updates that learn scores."""
+    """Share of the updates spent on score learning."""
     iterations: Annotated[int, Field(ge=1)] | None = None
-    """None: one for every layer that goes, fewer where they would last less than 40 updates."""
+    """Number of iterations. None: one per layer to remove, fewer if they would be shorter than 40 updates."""
     first_share: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Share of the first iteration in score learning (published: the longest). None: all equal."""
+    """Share of score learning spent on the first iteration (published: the longest). None: all are equal."""
     penalty_weight: Annotated[float, Field(ge=0)] = 5.0
-    """Factor on the sparsity penalty."""
+    """Weight of the sparsity penalty."""
 
 
 class IterativeZeroOut(Method[IterativeZeroOutOptions]):

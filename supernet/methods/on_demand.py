@@ -16,7 +16,7 @@ from supernet.units import Kept
 
 class OnDemandOptions(Section):
     max_drop: Probability = 0.3
-    """Stochastic depth grows linearly with depth to this probability at the last layer."""
+    """Probability of skipping the last layer; it grows linearly with depth."""
 
 
 class OnDemand(Method[OnDemandOptions]):

@@ -44,11 +44,11 @@ def hard_top_k(scores_U: Tensor, k: int) -> Tensor:
 
 class SimpleTopKOptions(Section):
     score_learning: Fraction = 0.1
-    """Share of all updates that learn scores (published: about 0.6)."""
+    """Share of the updates spent on score learning (published: about 0.6)."""
     reduce_by: Annotated[int, Field(ge=1)] | None = None
-    """How many units k falls by at a time. None: 1 for layers, 4 for modules."""
+    """Number of units by which k is reduced at a time. None: 1 for layers, 4 for modules."""
     hard: bool = False
-    """Gates of 0 and 1 forward, and the gradient of the relaxed ones (straight-through)."""
+    """Use gates of 0 and 1 in the forward pass, with the gradient of the relaxed ones (straight-through)."""
 
 
 class SimpleTopK(Method[SimpleTopKOptions]):
