@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from supernet.runs.checkpoint import load
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Selection
 from supernet.text.tokens import Tokens
@@ -20,7 +21,7 @@ SOURCE = Path(__file__).with_name("plugins")
 def path(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment variables with which the installed packages are found."""
     place = tmp_path_factory.mktemp("plugins")
-    for name in ("beeps", "shapley", "halves"):
+    for name in ("beeps", "shapley", "halves", "uncertain"):
         shutil.copytree(SOURCE / name, place / name)  # building writes into the source folder
         run(
             "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
@@ -136,6 +137,30 @@ def test_a_third_party_granularity_is_trained_cut_and_selected_from(
     asked = ("--strategies", "greedy", "--budget", "params=80%")
     run("selection", "run", *asked, cwd=tmp_path, extra=path)
     assert (tmp_path / "run" / "selections" / "greedy.json").is_file()
+
+
+def test_a_third_party_scorer_is_trained_saved_and_cut_by(path: dict[str, str], tmp_path: Path) -> None:
+    """Two parameters for each unit, gates and penalties of them, and weights that shrink after each step."""
+    budgets = ("--budget", "macs=60%,100%", "--granularity", "module", "--set", "model.num_layers=2")
+    asked = [word for word in options("--method", "uncertain", *budgets, "--out", "run")]
+    asked[asked.index("--sizes") : asked.index("--sizes") + 2] = []
+    run("supernet.train", *asked, cwd=tmp_path, extra=path)
+    found = Run(tmp_path / "run")
+    small, large = found.subnets().values()
+    assert list(found.subnets()) == ["macs=60%", "macs=100%"]
+    assert set(small.kept) < set(large.kept)
+    results = found.results()["sizes"]
+    assert results["macs=60%"]["macs"] <= 0.6 * results["macs=100%"]["macs"]
+    learned = [line for line in found.scores() if line["phase"] == "uncertain"]
+    assert learned
+    assert all(0 < gate < 1 for line in learned for gate in line["gates"])
+    assert any("penalty/cost" in line for line in found.metrics("train"))
+    # A model that is handed on needs no plug-in: it has the units' importance, as one score per unit.
+    importance = load(found.model_stem).recognizer.scorer.importance()
+    assert importance.tolist() == pytest.approx(found.scores()[-1]["scores"], abs=0.1)
+    run("supernet.cut", "run", "--size", "macs=60%", "--out", "small", cwd=tmp_path)
+    run("selection", "run", "--strategies", "learned", cwd=tmp_path, extra=path)
+    assert Selection.load(found.selection_file("learned")).choice("macs=60%").subnet
 
 
 WRONG = """

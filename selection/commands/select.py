@@ -94,9 +94,8 @@ def _request(
     names = plugin_names("strategy") if args.strategies is None else words(args.strategies)
     strategies = _strategies(names, settings, problems)
     texts = [] if args.sizes is None else words(args.sizes)
-    if args.sizes is None and not args.budget:
-        texts = list(sizes)
-    asked = [*wishes(texts, "--sizes", problems), *wishes(args.budget, "--budget", problems)]
+    budgets = list(sizes) if args.sizes is None and not args.budget else args.budget
+    asked = [*wishes(texts, "--sizes", problems), *wishes(budgets, "--budget", problems)]
     if problems:
         raise ConfigError(problems)
     return SelectionRequest(
