@@ -5,152 +5,21 @@ defaults.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from supernet.audio.features import InputName
 from supernet.budget import Wish, budgets_problem
+from supernet.model_config import Fraction, ModelConfig, Named, Positive, Probability, Section
 from supernet.settings.plugins import find_plugin
-from supernet.units import MODULES, LayerType, Module, Unit, UnitTable
+from supernet.units import Unit, UnitTable
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
-KINDS = {"self_attn": "attention", "conv": "convolution"}
-"""The kinds of modules that are not feed-forwards."""
+__all__ = ["Config", "Fraction", "ModelConfig", "Named", "PassesConfig", "Positive", "Probability", "Section"]
+
 NUM_LAYERS = 12
 """The depth where neither a setting nor sizes say it."""
 DEVICE_NAME = r"cpu|cuda(:\d+)?"
-
-
-class Section(BaseModel):
-    """A part of the configuration; unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Named(BaseModel):
-    """A part that a plug-in defines: its name, and options which the plug-in's own model checks."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
-    name: str
-    """Which plug-in it is."""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-
-class ModelConfig(Section):
-    """The network. All defaults are the `tiny` preset's."""
-
-    layer_type: LayerType = "conformer"
-    """Kind of encoder layer; `conformer-conv-first` has the convolution before the attention, as arXiv
-    2407.18930.
-    """
-    num_layers: Positive | None = None
-    """Number of encoder layers of the supernet. None: as many as the largest size needs."""
-    dim: Annotated[int, Field(ge=8)] = 96
-    """Model dimension; even and a multiple of `model.num_heads`."""
-    num_heads: Positive = 4
-    """Number of attention heads."""
-    ffn_dim: Annotated[int, Field(ge=8)] = 384
-    """Inner dimension of the feed-forward modules."""
-    kernel: Annotated[int, Field(ge=1)] = 15
-    """Kernel size of the depthwise convolution in frames; odd."""
-    convolution_bias: bool = False
-    """Whether the convolutions of a Conformer layer have biases."""
-    positions: Literal["relative", "sinusoidal", "none"] = "relative"
-    """Position encoding of the attention: relative (arXiv 1901.02860), added sinusoids, or none."""
-    max_frames: Annotated[int, Field(ge=256, le=100_000)] = 3000
-    """Maximum length of an input in frames after the frontend (25 per second)."""
-    dropout: Probability = 0.0
-    """Dropout of the outputs of the frontend and of every residual branch."""
-    ffn_dropout: Probability = 0.0
-    """Dropout inside the feed-forward modules; on a CPU it takes as long as their matrix products."""
-    attention_dropout: Probability = 0.0
-    """Dropout of the attention weights; must be 0 with relative positions, where fairseq2 has none."""
-    frontend_channels: Positive = 16
-    """Channels of the frontend's two convolutions; few, because no subnet can drop them."""
-    start_scale: Annotated[float, Field(gt=0, le=1)] = 0.3
-    """Factor on the initial output projection of every residual branch."""
-    heads: Literal["shared", "per-size"] = "shared"
-    """One CTC head for all sizes, or one for each."""
-    intermediate: tuple[Positive, ...] | None = None
-    """Layers (1 is the first) with an intermediate CTC loss. None: after each quarter of the depth."""
-    self_conditioning: bool = False
-    """Feed the posteriors of the intermediate layers back into the stream (arXiv 2104.02724)."""
-    init: str | None = None
-    """Network to start from: the folder of a finished run or of a cut model, or a pretrained fairseq2
-    wav2vec 2.0 encoder that reads samples (the name of an asset card, a card's YAML file, or a folder of
-    fairseq2's checkpoints). It decides dimensions and layers.
-    """
-    init_weights: str | None = None
-    """Fingerprint of the run's weights that `model.init` names; filled in from there."""
-    wav2vec2: dict[str, Any] | None = None
-    """The encoder's configuration in fairseq2's words; filled in from `model.init`."""
-    freeze_frontend_steps: Annotated[int, Field(ge=0)] | None = None
-    """Number of updates during which the frontend of `model.init` stays frozen. None: the whole run if it
-    reads samples, else none.
-    """
-
-    @model_validator(mode="after")
-    def _check(self) -> ModelConfig:
-        problems = []
-        if self.dim % self.num_heads or self.dim % 2:
-            problems.append(
-                f"`model.dim` must be even and a multiple of `model.num_heads` ({self.num_heads}), "
-                f"but is {self.dim} instead"
-            )
-        if self.attention_dropout and self.positions == "relative" and not (self.init or self.wav2vec2):
-            problems.append(
-                "`model.attention_dropout` must be 0 with `model.positions` relative, "
-                f"but is {self.attention_dropout:g} instead"
-            )
-        if self.kernel % 2 == 0:
-            problems.append(f"`model.kernel` must be odd, but is {self.kernel} instead")
-        if self.self_conditioning and self.heads != "shared":
-            problems.append(
-                "`model.heads` must be 'shared' with `model.self_conditioning`, but is 'per-size' instead"
-            )
-        if self.init is None and (self.wav2vec2, self.init_weights) != (None, None):
-            problems.append(
-                "`model.wav2vec2` and `model.init_weights` must be left to `model.init`, but are not"
-            )
-        if self.init is not None and self.wav2vec2 is None and self.init_weights is None:
-            problems.append("`model.init` must have been looked up, but has not")
-        if self.init is None and self.freeze_frontend_steps is not None:
-            problems.append(
-                "`model.freeze_frontend_steps` must go with `model.init`, but stands alone instead"
-            )
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
-
-    @property
-    def input(self) -> InputName:
-        """What the frontend reads."""
-        return "log-mel" if self.wav2vec2 is None else "samples"
-
-    @property
-    def modules(self) -> tuple[Module, ...]:
-        """The residual branches of a layer, in the order in which they run."""
-        divisions = {"feed-forward": self.ffn_dim, "attention": self.num_heads}
-        kinds = {name: KINDS.get(name, "feed-forward") for name in MODULES[self.layer_type]}
-        return tuple(Module(name, kind, divisions.get(kind, 1)) for name, kind in kinds.items())
-
-    def freezes_frontend(self, step: int) -> bool:
-        """Whether the frontend stays as it is in the 0-based ``step``."""
-        steps = self.freeze_frontend_steps
-        return self.wav2vec2 is not None if steps is None else step < steps
-
-    def positions_read(self, num_layers: int) -> tuple[int, ...]:
-        """The intermediate layers of a net of this depth, without the last."""
-        if self.intermediate is not None:
-            return tuple(sorted({p for p in self.intermediate if p < num_layers}))
-        return tuple(sorted({round(num_layers * q / 4) for q in (1, 2, 3)} - {0, num_layers}))
 
 
 class PassesConfig(Section):
@@ -260,7 +129,7 @@ class Config(Section):
     """Random seed."""
     device: str | None = None
     """``cpu``, ``cuda`` or ``cuda:1``; a run can be continued on any. None: a GPU if there is one."""
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = Field(default_factory=ModelConfig)
     """The network."""
     passes: PassesConfig = PassesConfig()
     """The passes of a training step."""
@@ -308,7 +177,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Config:
-        if problems := self._budget_problems() or [*self._size_problems(), *self._share_problems()]:
+        checks = (self._size_problems, self._share_problems, self._granularity_problems)
+        if problems := self._budget_problems() or [problem for check in checks for problem in check()]:
             raise ValueError("; ".join(problems))
         return self
 
@@ -363,13 +233,22 @@ class Config(Section):
         changes = {"sizes": (int(name),)} if self.budgets is None else {"budgets": (name,)}
         return self.model_copy(update=changes)
 
-    def _units(self, layer: int) -> Sequence[Unit]:
-        granularity = find_plugin("granularity", self.granularity)()
-        return granularity.units(layer, self.model.modules)  # type: ignore[no-any-return]
+    def _granularity_problems(self) -> list[str]:
+        if find_plugin("granularity", self.granularity).drops_layers or self.model.family.drops_modules:
+            return []
+        return [
+            "`granularity` must be 'layer' with this encoder, whose layers normalize after each module so "
+            f"that none can be left out, but is '{self.granularity}' instead"
+        ]
+
+    def _units(self, layers: Iterable[int]) -> Iterator[Unit]:
+        granularity, modules = find_plugin("granularity", self.granularity)(), self.model.modules
+        for layer in layers:
+            yield from granularity.units(layer, modules)
 
     @property
     def units_per_layer(self) -> int:
-        return len(self._units(0))
+        return len(list(self._units([0])))
 
     @property
     def num_layers(self) -> int:
@@ -380,5 +259,4 @@ class Config(Section):
     @property
     def table(self) -> UnitTable:
         """All units of the supernet."""
-        layers = range(self.num_layers)
-        return UnitTable(self.granularity, tuple(unit for i in layers for unit in self._units(i)))
+        return UnitTable(self.granularity, tuple(self._units(range(self.num_layers))))

@@ -98,10 +98,11 @@ errors
 system
 text units
 audio budget scoring settings
+model_config
 config task
 scorer
 plan
-granularity method network
+granularity encoder_family method network
 training
 recognition
 methods engine
@@ -141,7 +142,7 @@ def test_there_is_a_layer_for_everything() -> None:
 
 DIRECTLY = {
     "supernet": "__init__ __main__ train evaluate transcribe cut "
-    "budget config errors granularity method plan recognizer scorer task units",
+    "budget config encoder_family errors granularity method model_config plan recognizer scorer task units",
     "selection": "__init__ __main__ worth contract evidence strategy",
     "tasks": "__init__ prepare "
     "converted corpus options digits generated_speech librispeech manifest tedlium2",

@@ -6,7 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from supernet.runs.checkpoint import load
 from supernet.runs.run import Run
@@ -21,7 +23,7 @@ SOURCE = Path(__file__).with_name("plugins")
 def path(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment variables with which the installed packages are found."""
     place = tmp_path_factory.mktemp("plugins")
-    for name in ("beeps", "shapley", "halves", "uncertain"):
+    for name in sorted(file.parent.name for file in SOURCE.glob("*/pyproject.toml")):
         shutil.copytree(SOURCE / name, place / name)  # building writes into the source folder
         run(
             "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
@@ -116,8 +118,11 @@ def test_the_contract_catches_what_is_wrong(path: dict[str, str], tmp_path: Path
     assert "test_it_does_not_draw_from_the_common_generators" in out
 
 
-def test_the_laws_hold_for_a_third_party_granularity(path: dict[str, str], tmp_path: Path) -> None:
-    test = shutil.copy(SOURCE / "halves" / "test_halves.py", tmp_path)
+@pytest.mark.parametrize("plugin", ["halves", "neighbors"])
+def test_the_laws_hold_for_third_party_units_and_encoders(
+    plugin: str, path: dict[str, str], tmp_path: Path
+) -> None:
+    test = shutil.copy(SOURCE / plugin / f"test_{plugin}.py", tmp_path)
     out, _ = run("pytest", "-q", "-p", "no:cacheprovider", test, cwd=tmp_path, extra=path)
     assert " passed" in out
 
@@ -161,6 +166,26 @@ def test_a_third_party_scorer_is_trained_saved_and_cut_by(path: dict[str, str], 
     run("supernet.cut", "run", "--size", "macs=60%", "--out", "small", cwd=tmp_path)
     run("selection", "run", "--strategies", "learned", cwd=tmp_path, extra=path)
     assert Selection.load(found.selection_file("learned")).choice("macs=60%").subnet
+
+
+def test_a_third_party_encoder_is_trained_cut_and_transcribes(path: dict[str, str], tmp_path: Path) -> None:
+    encoder = ("--set", "model.encoder=neighbors", "--set", "model.encoder.reach=2", "--sizes", "3,8")
+    run(
+        "supernet.train",
+        *options("--granularity", "module", *encoder, "--out", "run"),
+        cwd=tmp_path,
+        extra=path,
+    )
+    found = Run(tmp_path / "run")
+    assert found.config_data()["model"]["encoder"] == {"name": "neighbors", "reach": 2}
+    assert found.subnets()["8"].kept == tuple(
+        f"layers.{i}.{name}" for i in range(4) for name in ("mix", "mlp")
+    )
+    run("supernet.cut", "run", "--size", "3", "--out", "small", cwd=tmp_path, extra=path)
+    soundfile.write(tmp_path / "a.wav", np.sin(np.arange(16000) / 5).astype(np.float32) / 4, 16000)
+    for folder in ("run", "small"):
+        out, _ = run("supernet.transcribe", folder, "a.wav", cwd=tmp_path, extra=path)
+        assert "a.wav" in out
 
 
 WRONG = """

@@ -7,13 +7,13 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from supernet.audio.features import LOG_MEL
 from supernet.commands.options import corpus_changes
 from supernet.console.fitted import Fitted
 from supernet.console.front import command, program, say_next
 from supernet.console.option_names import option_problems
 from supernet.console.progress import progress
 from supernet.console.screen import console
+from supernet.encoder_family import family_of
 from supernet.errors import ConfigError
 from supernet.export.acceptance import FileCheck
 from supernet.export.eager import Torch
@@ -57,7 +57,7 @@ def _export_all(args: argparse.Namespace) -> list[str]:
     """Export the requested sizes; returns the failures, one line each."""
     run = Run.open(args.run)
     model = load(run.model_stem)
-    if model.recognizer.input is not LOG_MEL:
+    if not family_of(model.recognizer.config.model).exports:
         raise RunError(
             f"`RUN` must hold a network that reads log-mel features, but '{run.folder}' holds one that was "
             f"initialized from `model.init` and reads samples, which no export format supports. "

@@ -5,12 +5,12 @@ Shapes: N rows, S frames, D model dimension.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from fairseq2.models.transformer import AttentionBiasCache
+from fairseq2.models.transformer import AttentionBiasCache, IdentityBias
 from fairseq2.nn import BatchLayout
 from torch import Tensor, nn
 
@@ -25,6 +25,16 @@ class Rows(NamedTuple):
 
     layout: BatchLayout
     cache: AttentionBiasCache
+
+
+def rows_of(lengths: Sequence[int], width: int, device: torch.device, dtype: torch.dtype) -> Rows:
+    """The layout and cache of rows of these lengths in streams of ``width`` frames."""
+    layout, cache = BatchLayout((len(lengths), width), lengths, device=device), AttentionBiasCache()
+    if layout.padded:  # broadcasts over heads and queries; the engine's own is (N, S, S), made row by row
+        bias_NS = torch.zeros(layout.position_indices.shape, dtype=dtype, device=device)
+        bias_NS.masked_fill_(layout.position_indices < 0, -torch.inf)
+        cache.set(IdentityBias(), "tensor", bias_NS[:, None, None, :])
+    return Rows(layout, cache)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The encoder: layers of fairseq2's modules, and the one loop over their units.
+"""The encoder: the layers of a family, and the one loop over their units.
 
 Shapes: B batch rows, S frames, D model dimension, U units.
 """
@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from fairseq2.models.transformer.sdpa.relative import RelativePositionalEncoding
-from fairseq2.nn import BatchLayout, SinusoidalPositionEncoder, StandardLayerNorm
 from torch import Tensor, nn
 
 from supernet.config import ModelConfig
+from supernet.encoder_family import family_of
 from supernet.granularity import granularity_named
 from supernet.network.branches import Branches
 from supernet.network.lanes import Lane, LaneWalk, Padding
-from supernet.network.layers import branches_of, build_layer
 from supernet.network.walk import FINAL, Walk
-from supernet.network.wav2vec2 import normalizes_behind
-from supernet.units import MODULES, Kept, Subnet, UnitTable
+from supernet.units import Kept, Subnet, UnitTable
 
 Condition = Callable[[Tensor], Tensor]
 
@@ -36,20 +33,14 @@ class Encoder(nn.Module):
         super().__init__()
         self.table = table if subnet is None else table.restricted(subnet)
         self.num_layers, self._granularity = num_layers, granularity_named(table.granularity)
-        relative = (
-            RelativePositionalEncoding(config.dim, config.max_frames)
-            if config.positions == "relative" and config.wav2vec2 is None
-            else None
-        )
-        sinusoidal = config.positions == "sinusoidal" and config.wav2vec2 is None
-        self.positions = SinusoidalPositionEncoder(config.dim, config.max_frames) if sinusoidal else None
-        self._order = MODULES[config.layer_type]
+        self._family = family_of(config)
+        self.positions, shared = self._family.positions(), self._family.shared()
         self.layers = nn.ModuleDict()
         for i in range(num_layers):
             if self.table.of_layer(i) or not self._granularity.drops_layers:
-                self.layers[str(i)] = build_layer(config, relative)
+                self.layers[str(i)] = self._family.layer(i, shared)
                 self.reduce(self.layers[str(i)], i, table)
-        self.norm = StandardLayerNorm(config.dim, bias=True) if _ends_in_norm(config) else nn.Identity()
+        self.norm = self._family.norm()
 
     def forward(
         self,
@@ -65,7 +56,7 @@ class Encoder(nn.Module):
         ``condition`` is added to every stream after the layers ``condition_at`` (self-conditioned CTC).
         """
         x_BSD = self.place(x_BSD)
-        walk = LaneWalk(x_BSD, Padding(lengths, x_BSD), lanes)
+        walk = LaneWalk(x_BSD, self.padding(lengths, x_BSD), lanes)
         self.run(walk, condition, condition_at)
         return walk.readings
 
@@ -83,7 +74,7 @@ class Encoder(nn.Module):
         runs once, and what is in memory grows with the depth, not with the number of subnets.
         """
         x_BSD = self.place(x_BSD)
-        padding = Padding(lengths, x_BSD)
+        padding = self.padding(lengths, x_BSD)
 
         def descend(x_BSD: Tensor, layer: int, members: list[Kept]) -> Iterator[tuple[Kept, Tensor]]:
             if layer > self.num_layers:
@@ -110,9 +101,13 @@ class Encoder(nn.Module):
         """By the name of each unit, its parameters; the parts of a module share those of the module."""
         return {unit.name: self.branches(unit.layer).weights(unit.module) for unit in self.table.units}
 
-    def place(self, x_BSD: Tensor, layout: BatchLayout | None = None) -> Tensor:
-        """The stream that enters the first layer: with sinusoidal positions, if that is the kind."""
-        return x_BSD if self.positions is None else self.positions(x_BSD, layout or BatchLayout.of(x_BSD))
+    def place(self, x_BSD: Tensor) -> Tensor:
+        """The stream that enters the first layer: with positions, where the family adds some."""
+        return x_BSD if self.positions is None else self.positions(x_BSD)
+
+    def padding(self, lengths: Sequence[int], x_BSD: Tensor) -> Padding:
+        """What branches are told of the rows of ``x_BSD``, which are so long."""
+        return Padding(lengths, x_BSD, self._family.rows)
 
     def run(self, walk: Walk, condition: Condition | None = None, condition_at: Sequence[int] = ()) -> None:
         """Take ``walk`` through all layers to the output."""
@@ -130,7 +125,7 @@ class Encoder(nn.Module):
 
     def branches(self, layer: int) -> Branches:
         """What the 0-based ``layer`` still has."""
-        return branches_of(self.layers[str(layer)], self._order)
+        return self._family.branches(self.layers[str(layer)])
 
     def reduce(self, layer: nn.Module, number: int, table: UnitTable) -> None:
         """Leave in ``layer``, which has all units of ``table`` in its 0-based ``number``, those that this
@@ -138,9 +133,4 @@ class Encoder(nn.Module):
         """
         units, kept = tuple(table.of_layer(number)), self.table.of_layer(number).keys()
         if len(kept) < len(units):
-            self._granularity.cut(branches_of(layer, self._order), units, kept)
-
-
-def _ends_in_norm(config: ModelConfig) -> bool:
-    """Layers that normalize behind their branches leave nothing to be normalized."""
-    return config.layer_type == "transformer" and not (config.wav2vec2 and normalizes_behind(config.wav2vec2))
+            self._granularity.cut(self._family.branches(layer), units, kept)

@@ -11,16 +11,15 @@ units.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 import torch
-from fairseq2.models.transformer import AttentionBiasCache, IdentityBias
-from fairseq2.nn import BatchLayout
 from torch import Tensor
 
-from supernet.network.branches import Rows
+from supernet.network.branches import rows_of
 from supernet.network.walk import FINAL, Body, Map, Running
 from supernet.units import Kept
 
@@ -142,35 +141,29 @@ def rows_by_unit(lanes: Sequence[Lane], groups: Sequence[Sequence[int]]) -> dict
     return counts
 
 
-class Padding:
-    """How long each batch row is, and the engine's layouts for any choice of rows.
+MakeRows = Callable[[Sequence[int], int, torch.device, torch.dtype], Any]
+"""Describes rows to the branches, see ``EncoderFamily.rows``."""
 
-    A layout and an attention-bias cache belong to one choice of rows: the cache ignores layouts, and
-    sharing one between two choices of equal count is silently wrong.
+
+class Padding:
+    """How long each batch row is, and what branches are told of any choice of rows.
+
+    What is told, such as a layout and an attention-bias cache, belongs to one choice of rows: the cache
+    ignores layouts, and sharing one between two choices of equal count is silently wrong.
     """
 
-    def __init__(self, lengths: Sequence[int], x_BSD: Tensor) -> None:
+    def __init__(self, lengths: Sequence[int], x_BSD: Tensor, make: MakeRows = rows_of) -> None:
         self._lengths, self._width, self._device = list(lengths), x_BSD.size(1), x_BSD.device
         autocast = torch.is_autocast_enabled(x_BSD.device.type)
         self._dtype = torch.get_autocast_dtype(x_BSD.device.type) if autocast else x_BSD.dtype
-        self._known: dict[tuple[int, ...], Rows] = {}
+        self._make, self._known = make, dict[tuple[int, ...], Any]()
 
-    def of(self, rows: tuple[int, ...]) -> Rows:
-        """The context of these batch rows."""
+    def of(self, rows: tuple[int, ...]) -> Any:
+        """What branches are told of these batch rows; the same object for the same rows."""
         if rows not in self._known:
-            self._known[rows] = self._make([self._lengths[row] for row in rows])
+            lengths = [self._lengths[row] for row in rows]
+            self._known[rows] = self._make(lengths, self._width, self._device, self._dtype)
         return self._known[rows]
-
-    def _make(self, lengths: list[int]) -> Rows:
-        layout, cache = (
-            BatchLayout((len(lengths), self._width), lengths, device=self._device),
-            AttentionBiasCache(),
-        )
-        if layout.padded:  # broadcasts over heads and queries; the engine's own is (N, S, S), made row by row
-            bias_NS = torch.zeros(layout.position_indices.shape, dtype=self._dtype, device=self._device)
-            bias_NS.masked_fill_(layout.position_indices < 0, -torch.inf)
-            cache.set(IdentityBias(), "tensor", bias_NS[:, None, None, :])
-        return Rows(layout, cache)
 
 
 class LaneWalk:

@@ -27,33 +27,21 @@ from fairseq2.nn import BatchLayout, StandardLayerNorm
 from torch import Tensor, nn
 
 from supernet.config import ModelConfig
-from supernet.network.branches import Branch, Branches, Call, Rows
-from supernet.network.wav2vec2 import wav2vec2_layer
+from supernet.network.branches import Branch, Call, Rows
 
 
 def build_layer(config: ModelConfig, relative: RelativePositionalEncoding | None) -> nn.Module:
     """A layer of ``config.layer_type``; all layers share one table of positions."""
-    layer: nn.Module
-    if config.wav2vec2 is not None:
-        layer = wav2vec2_layer(config)
-    elif config.layer_type != "transformer":
-        layer = _conformer(config, _attention(config, relative))
-    else:
-        layer = _transformer(config, _attention(config, relative))
-    return layer
+    attention = _attention(config, relative)
+    if config.layer_type != "transformer":
+        return _conformer(config, attention)
+    return _transformer(config, attention)
 
 
-def branches_of(layer: nn.Module, order: Sequence[str]) -> Branches:
-    """The adapter for ``layer``, whose branches run in ``order``."""
-    if isinstance(layer, ConformerBlock):
-        return Branches(layer, _named(layer, order), layer.layer_norm)
-    if layer.norm_order != TransformerNormOrder.POST:
-        return Branches(layer, _named(layer, order))
-    after = {name: getattr(layer, f"{name}_layer_norm") for name in order}
-    return Branches(layer, _named(layer, order, normalize=False), None, after)
-
-
-def _named(layer: Any, order: Sequence[str], normalize: bool = True) -> dict[str, Branch]:
+def named_branches(layer: Any, order: Sequence[str], normalize: bool = True) -> dict[str, Branch]:
+    """The branches that ``layer`` still has of those that run in ``order``; ``normalize`` says whether each
+    normalizes its input.
+    """
     return {name: _branch(layer, name, normalize) for name in order if hasattr(layer, name)}
 
 

@@ -18,13 +18,12 @@ from torch import Tensor, nn
 from supernet.audio.features import INPUTS, Input
 from supernet.budget import Prices, Quantity
 from supernet.config import Config
+from supernet.encoder_family import family_of
 from supernet.granularity import granularity_named
 from supernet.network.encoder import Condition, Encoder
-from supernet.network.frontend import Frontend
 from supernet.network.lanes import Lane, Padding
 from supernet.network.passes import IntermediateCTC, Job, jobs_of
 from supernet.network.walk import FINAL, Walk
-from supernet.network.wav2vec2 import Wav2Vec2Frontend
 from supernet.plan import Learning, Step
 from supernet.scorer import Context, Scorer, Scores
 from supernet.task import Batch
@@ -83,9 +82,7 @@ class SupernetCTC(nn.Module):
         # First among the parameters, as the sum of their gradients' squares depends on their order.
         self.register_module("scorer", None)
         c, self.config, self.num_tokens = config.model, config, num_tokens
-        self.frontend = (
-            Frontend(c.frontend_channels, c.dim, c.dropout) if c.wav2vec2 is None else Wav2Vec2Frontend(c)
-        )
+        self.frontend = family_of(c).frontend()
         self.encoder = Encoder(c, config.num_layers, config.table, subnet)
         self.sizes = tuple(sorted(config.sizes)) or (len(self.table),)
         self.heads = nn.ModuleDict({name: nn.Linear(c.dim, num_tokens) for name in self._head_names()})
@@ -181,7 +178,8 @@ class SupernetCTC(nn.Module):
     ) -> tuple[Tensor, list[int]]:
         """The stream (B, S, D) and its lengths; run once, shared by all passes."""
         lengths = [self.input.num_stream_frames(n) for n in num_frames]
-        return self.frontend.embed(features_BTF, num_frames, hidden_BTF), lengths
+        frontend: Any = self.frontend
+        return frontend.embed(features_BTF, num_frames, hidden_BTF), lengths
 
     def log_probs(
         self, features_BTF: Tensor, num_frames: Sequence[int], kept: Kept, size: int | None = None
@@ -199,7 +197,7 @@ class SupernetCTC(nn.Module):
         """All of ``lanes`` through the encoder, by your kind of walk: a subclass sees every unit run."""
         x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames, batch.hidden_BTF)
         x_BSD = self.encoder.place(x_BSD)
-        walk = start(x_BSD, Padding(lengths, x_BSD), lanes)
+        walk = start(x_BSD, self.encoder.padding(lengths, x_BSD), lanes)
         self.run(walk)
         return walk
 

@@ -1,5 +1,4 @@
-"""The parts of fairseq2's wav2vec 2.0 encoders (arXiv 2006.11477): the frontend that reads samples, and the
-layers, which are its Transformer layers.
+"""fairseq2's wav2vec 2.0 encoders (arXiv 2006.11477): a frontend that reads samples, and Transformer layers.
 
 Shapes: B utterances, T samples, S stream frames, D model dimension.
 """
@@ -8,68 +7,138 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch.nn.functional as F
 from fairseq2.models.transformer import TransformerNormOrder
 from fairseq2.models.wav2vec2 import Wav2Vec2EncoderConfig, Wav2Vec2EncoderFactory
-from fairseq2.nn import BatchLayout
-from pydantic import TypeAdapter
+from fairseq2.nn import BatchLayout, StandardLayerNorm
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor, nn
 
 from supernet.audio.features import SAMPLES
 from supernet.config import ModelConfig
+from supernet.encoder_family import Decided, EncoderFamily
+from supernet.network.branches import Branches
+from supernet.network.builtin import modules_of
+from supernet.network.layers import named_branches
+from supernet.network.wav2vec2_checkpoint import CONFIGURATION, configuration_of, weights_of
+from supernet.units import MODULES, Module
 
-_ADAPTER = TypeAdapter(Wav2Vec2EncoderConfig)
-
-
-def as_data(encoder: Wav2Vec2EncoderConfig) -> dict[str, Any]:
-    """What `model.wav2vec2` holds."""
-    data: dict[str, Any] = _ADAPTER.dump_python(encoder, mode="json")
-    return data
-
-
-def from_data(data: Mapping[str, Any]) -> Wav2Vec2EncoderConfig:
-    """The same again. Raises ``ValueError`` where it is something else."""
-    return _ADAPTER.validate_python(data)
+_MEANINGLESS = ("layer_type", "kernel", "convolution_bias", "positions", "frontend_channels", "start_scale")
+"""Settings of networks that begin with random weights."""
 
 
-def normalizes_behind(data: Mapping[str, Any]) -> bool:
-    """Whether the layers normalize behind each branch instead of before."""
-    return from_data(data).norm_order == TransformerNormOrder.POST
+class Wav2Vec2Options(BaseModel):
+    """A wav2vec 2.0 encoder."""
 
-
-def wav2vec2_layer(config: ModelConfig) -> nn.Module:
-    """A Transformer layer as the pretrained ones."""
-    encoder = replace(_encoder(config), num_encoder_layers=1)
-    layer: nn.Module = Wav2Vec2EncoderFactory(encoder).create_encoder().layers[0]
-    return layer
-
-
-def _encoder(config: ModelConfig) -> Wav2Vec2EncoderConfig:
-    """The encoder, with the dropout of this run."""
-    assert config.wav2vec2 is not None
-    return replace(
-        from_data(config.wav2vec2),
-        dropout_p=config.dropout,
-        ffn_inner_dropout_p=config.ffn_dropout,
-        attn_dropout_p=config.attention_dropout,
+    model_config = ConfigDict(extra="forbid")
+    configuration: dict[str, Any] = Field(
+        default_factory=dict,
+        description="The encoder's configuration in fairseq2's words; filled in from `model.init`.",
     )
+
+    @field_validator("configuration")
+    @classmethod
+    def _check(cls, configuration: dict[str, Any]) -> dict[str, Any]:
+        try:
+            CONFIGURATION.validate_python(configuration)
+        except ValidationError:
+            raise ValueError(
+                "`model.encoder.configuration` must describe a wav2vec 2.0 encoder in fairseq2's words, but "
+                "does not"
+            ) from None
+        return configuration
+
+
+class Wav2Vec2(EncoderFamily[Wav2Vec2Options]):
+    """The published architecture in any width and depth, begun as a checkpoint."""
+
+    Options = Wav2Vec2Options
+    input = "samples"
+    pretrains = True
+
+    @cached_property
+    def _encoder(self) -> Wav2Vec2EncoderConfig:
+        """The encoder, with the dropout of this run."""
+        return replace(
+            CONFIGURATION.validate_python(self.options.configuration),
+            dropout_p=self.config.dropout,
+            ffn_inner_dropout_p=self.config.ffn_dropout,
+            attn_dropout_p=self.config.attention_dropout,
+        )
+
+    @property
+    def _normalizes_after(self) -> bool:
+        return self._encoder.norm_order == TransformerNormOrder.POST
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        return modules_of(MODULES["transformer"], self.config.ffn_dim, self.config.num_heads)
+
+    @property
+    def drops_modules(self) -> bool:
+        return not self._normalizes_after
+
+    def problems(self) -> list[str]:
+        if self.config.init is None:
+            return ["`model.init` must be set with `model.encoder` 'wav2vec2', but is not"]
+        return []
+
+    def frontend(self) -> nn.Module:
+        return Wav2Vec2Frontend(self._encoder)
+
+    def layer(self, number: int, shared: None) -> nn.Module:
+        encoder = replace(self._encoder, num_encoder_layers=1)
+        layer: nn.Module = Wav2Vec2EncoderFactory(encoder).create_encoder().layers[0]
+        return layer
+
+    def branches(self, layer: nn.Module) -> Branches:
+        order = MODULES["transformer"]
+        if not self._normalizes_after:
+            return Branches(layer, named_branches(layer, order))
+        after = {name: getattr(layer, f"{name}_layer_norm") for name in order}
+        return Branches(layer, named_branches(layer, order, normalize=False), None, after)
+
+    def norm(self) -> nn.Module:
+        """Layers that normalize after their branches leave nothing to be normalized."""
+        return nn.Identity() if self._normalizes_after else StandardLayerNorm(self.config.dim, bias=True)
+
+    @classmethod
+    def decide(cls, init: str, known: Mapping[str, Any] | None) -> Decided:
+        encoder = configuration_of(init, None if known is None else known.get("configuration"))
+        settings = {name: ModelConfig.model_fields[name].default for name in _MEANINGLESS} | {
+            "layer_type": "transformer",
+            "num_layers": encoder["num_encoder_layers"],
+            "dim": encoder["model_dim"],
+            "num_heads": encoder["num_encoder_attn_heads"],
+            "ffn_dim": encoder["ffn_inner_dim"],
+        }
+        dropout = {
+            "dropout": encoder["dropout_p"],
+            "ffn_dropout": encoder["ffn_inner_dropout_p"],
+            "attention_dropout": encoder["attn_dropout_p"],
+        }
+        return Decided({"configuration": encoder}, settings, dropout)
+
+    @classmethod
+    def weights(cls, init: str) -> Mapping[str, Tensor]:
+        return weights_of(init)
 
 
 class Wav2Vec2Frontend(nn.Module):
     """Convolutions over the samples, 320 of which become a frame, and convolutional positions.
 
-    Every utterance runs alone: group normalization sees all frames, and with others beside it an utterance
-    would hear their padding.
+    Every utterance runs alone: group normalization sees all frames, and in a batch an utterance would hear
+    the padding.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, encoder: Wav2Vec2EncoderConfig) -> None:
         super().__init__()
-        encoder = _encoder(config)
         self.body = Wav2Vec2EncoderFactory(encoder).create_encoder_frontend()
-        # Not said by checkpoints: fairseq trains one kind on normalized samples, the other on samples as they
-        # are (its issue 4687).
+        # Checkpoints do not say it: fairseq trains one kind on normalized samples, the other on samples as
+        # they are (its issue 4687).
         self._normalizes = encoder.feature_extractor_layer_norm_convs
 
     def embed(
@@ -93,15 +162,3 @@ class Wav2Vec2Frontend(nn.Module):
         x_1SD, _ = self.body(x_1T, BatchLayout.of(x_1T))
         row_SD: Tensor = x_1SD[0]
         return row_SD
-
-
-def is_supported(encoder: Wav2Vec2EncoderConfig) -> bool:
-    """Whether it is the published architecture, in any width and depth."""
-    strides = tuple((kernel, stride) for _, kernel, stride in encoder.feature_extractor_layer_descs)
-    return (
-        not (encoder.use_fbank or encoder.use_conformer)
-        and encoder.pos_encoder_type == "conv"
-        and encoder.pos_encoder_depth == 1
-        and strides == SAMPLES.convolutions
-        and encoder.norm_order in (TransformerNormOrder.PRE, TransformerNormOrder.POST)
-    )

@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from supernet.audio.features import LOG_MEL
 from supernet.budget import BudgetError, Prices, Quantity
-from supernet.config import Config
+from supernet.config import Config, ModelConfig
+from supernet.encoder_family import family_of
 from supernet.errors import ConfigError
 from supernet.method import Method
 from supernet.network.prices import NetworkPrices
@@ -21,11 +22,12 @@ from supernet.runs.pretrained import completed
 from supernet.settings.listing import Setting, settings_of
 from supernet.settings.names import PluginKind
 from supernet.settings.plugins import find_plugin, load_plugin, validated
-from supernet.settings.presets import Data, merge, with_preset
+from supernet.settings.presets import Data, merge, named, with_preset
 from supernet.system.devices import device_problem
 from supernet.task import Task
 
-_PLUGINS: dict[str, PluginKind] = {"task.name": "task", "method.name": "method"}
+_PLUGINS: dict[str, PluginKind] = {"task": "task", "method": "method", "model.encoder": "encoder"}
+"""By the name of its setting, the kind of a plug-in."""
 
 ASSUMED_TOKENS = 30
 """Where the corpus that has them is not prepared yet."""
@@ -99,16 +101,18 @@ def settings(data: Mapping[str, Any]) -> list[Setting]:
     """All settings of a configuration with the task and method of ``data``."""
     found = list[Setting]()
     for setting in settings_of(Config):
-        kind = _PLUGINS.get(setting.name)
-        if kind is None:
+        path = setting.name.removesuffix(".name")
+        if path == setting.name or path not in _PLUGINS:
             found.append(setting)
             continue
-        field = Config.model_fields[kind]
-        found.append(Setting(kind, field.default.name, field.description or "", field))
-        plugin = data.get(kind)
+        section, _, leaf = path.rpartition(".")
+        fields = ModelConfig.model_fields if section == "model" else Config.model_fields
+        field, part = fields[leaf], data.get(section, {}) if section else data
+        found.append(Setting(path, field.default.name, field.description or "", field))
+        plugin = part.get(leaf, field.default.name) if isinstance(part, Mapping) else None
         with contextlib.suppress(ValueError):  # which the validation says
             name = plugin.get("name") if isinstance(plugin, Mapping) else plugin
-            found += settings_of(find_plugin(kind, str(name)).Options, f"{kind}.")
+            found += settings_of(find_plugin(_PLUGINS[path], str(name)).Options, f"{path}.")
     return found
 
 
@@ -134,7 +138,7 @@ def _known(data: Data, saved: Mapping[str, Any]) -> Data:
         return data
     if Path(before).exists() or Path(init).expanduser().absolute() != Path(before):
         return data
-    return merge({"model": saved["model"]}, merge(data, {"model": {"init": before}}))
+    return merge({"model": named(saved["model"])}, merge(data, {"model": {"init": before}}))
 
 
 def _validated(data: Data, problems: list[str]) -> Resolved:
@@ -162,9 +166,10 @@ def _validated(data: Data, problems: list[str]) -> Resolved:
 
 
 def _length_problem(config: Config, max_seconds: float | None) -> str | None:
-    if max_seconds is None or config.model.wav2vec2 is not None:  # whose positions have no end
+    longest = family_of(config.model).max_frames
+    if max_seconds is None or longest is None:
         return None
-    frames, longest = round(max_seconds * LOG_MEL.rate), config.model.max_frames
+    frames = round(max_seconds * LOG_MEL.rate)
     needed = LOG_MEL.num_stream_frames(frames)
     if needed <= longest:
         return None

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from supernet.audio.features import LOG_MEL, InputName
 from supernet.config import ModelConfig
 from supernet.errors import UserError
 from supernet.granularity import granularity_named
@@ -119,7 +120,8 @@ def completed(data: Data, problems: list[str]) -> Data:
     found = origin(str(model["init"]))
     data = {**data, "granularity": data.get("granularity") or found.granularity}
     num_layers = _num_layers(data, found, problems)
-    decided = {name: getattr(found.model, name) for name in _DECIDED} | {"wav2vec2": found.model.wav2vec2}
+    decided = {name: getattr(found.model, name) for name in _DECIDED}
+    decided["encoder"] = found.model.encoder.model_dump(mode="json")
     problems += [
         f"`model.{name}` must be {value!r}, as in `model.init` ('{found.init}'), or left out, but is "
         f"{model[name]!r} instead."
@@ -138,9 +140,12 @@ def completed(data: Data, problems: list[str]) -> Data:
     result = {**data, "model": {**taken_over, **model, **decided, **known}}
     if data.get("sizes") is None and not data.get("budgets") and data["granularity"] == found.granularity:
         result["sizes"] = list(found.sizes)
-    if found.model.wav2vec2 is not None:
-        result["task"] = {"input": "samples", **data.get("task", {})}
-    return result
+    return reading(result, found.model.input)
+
+
+def reading(data: Data, input: InputName) -> Data:
+    """``data`` whose task gives what the network reads, unless it says something else."""
+    return data if input == LOG_MEL.name else {**data, "task": {"input": input, **data.get("task", {})}}
 
 
 def _num_layers(data: Mapping[str, Any], found: Origin, problems: list[str]) -> int:

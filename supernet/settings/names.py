@@ -8,13 +8,14 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Literal
 
-PluginKind = Literal["task", "method", "strategy", "granularity"]
+PluginKind = Literal["task", "method", "strategy", "granularity", "encoder"]
 
 GROUPS: dict[PluginKind, str] = {
     "task": "supernet.tasks",
     "method": "supernet.methods",
     "strategy": "supernet.strategies",
     "granularity": "supernet.granularities",
+    "encoder": "supernet.encoders",
 }
 """The entry-point group of each kind of plug-in."""
 
@@ -31,7 +32,8 @@ def unknown(kind: PluginKind, name: str) -> str:
             f"`task` must be one of {', '.join(names)}, or the path of a corpus, but there is no such task, "
             f"file or folder: '{name}'.{nearest(name, names)}"
         )
-    return f"`{kind}` must be one of {', '.join(names)}, but is '{name}' instead.{nearest(name, names)}"
+    setting = f"model.{kind}" if kind == "encoder" else kind
+    return f"`{setting}` must be one of {', '.join(names)}, but is '{name}' instead.{nearest(name, names)}"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -15,6 +15,8 @@ from supernet.system.files import parse_yaml, read_yaml, refusal
 
 Data = dict[str, Any]
 """Settings as nested mappings, not validated."""
+PLUGINS = ("task", "method", "encoder")
+"""The settings that name a plug-in, whose options stand beside its name."""
 
 
 _EITHER = (("sizes", "budgets"), ("budgets", "sizes"))
@@ -76,24 +78,36 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Data:
     again, and of sizes and budgets those stand that were given last.
     """
     again = [name for name, other in _EITHER if over.get(other) and not over.get(name)]
-    if over.get("init", base.get("init")) != base.get("init"):
-        again += ["init_weights", "wav2vec2"]
+    before = base.get("init")
+    if before not in (None, over.get("init", before)):
+        again += ["init_weights", "encoder"]
     result = {key: value for key, value in base.items() if key not in again}
     for key, value in over.items():
         old = result.get(key)
         if isinstance(old, Mapping) and isinstance(value, Mapping):
-            renamed = key in ("task", "method") and value.get("name", old.get("name")) != old.get("name")
+            renamed = key in PLUGINS and value.get("name", old.get("name")) != old.get("name")
             result[key] = dict(value) if renamed else merge(old, value)
         else:
             result[key] = value
     return result
 
 
+def named(section: Mapping[str, Any]) -> Data:
+    """``section`` with plug-ins given by name alone as mappings, and as it is written today."""
+    result = dict(section)
+    if (wav2vec2 := result.pop("wav2vec2", None)) is not None:  # before there were other encoders
+        result["encoder"] = {"name": "wav2vec2", "configuration": wav2vec2}
+    for key in PLUGINS:
+        if isinstance(result.get(key), str):
+            result[key] = {"name": result[key]}
+    return result
+
+
 def with_preset(layer: Mapping[str, Any]) -> Data:
     """``layer`` merged into the preset that it names; plug-ins given by name alone become mappings."""
     data = {key: value for key, value in layer.items() if key != "preset"}
-    for key in ("task", "method"):
-        if isinstance(data.get(key), str):
-            data[key] = {"name": data[key]}
+    data = named(data)
+    if isinstance(data.get("model"), Mapping):
+        data["model"] = named(data["model"])
     preset = layer.get("preset")
     return data if preset is None else merge(with_preset(load_preset(str(preset))), data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,8 +12,8 @@ from fairseq2.nn import BatchLayout
 from torch import Tensor, nn
 
 from supernet.config import ModelConfig
-from supernet.network.branches import Rows
-from supernet.network.layers import branches_of, build_layer
+from supernet.network.branches import Branches, Rows
+from supernet.network.layers import build_layer, named_branches
 from supernet.units import MODULES
 from tests.supernet.tiny import tiny_model, units_of
 
@@ -56,13 +58,13 @@ def by_hand(layer: nn.Module, x_BSD: Tensor, num_heads: int) -> Tensor:
 def test_the_published_block_is_what_its_weights_say() -> None:
     torch.manual_seed(0)
     config = tiny_model(**PUBLISHED)
-    layer = build_layer(config, None).double().eval()
+    layer: Any = build_layer(config, None).double().eval()
     x_BSD = torch.randn(2, 9, config.dim, dtype=torch.float64)
-    whole = branches_of(layer, MODULES["conformer-conv-first"]).whole
+    whole = Branches(layer, named_branches(layer, MODULES["conformer-conv-first"]), layer.layer_norm).whole
     with torch.inference_mode():
         found = whole(x_BSD, Rows(BatchLayout.of(x_BSD), AttentionBiasCache()))
         expected = by_hand(layer, x_BSD, config.num_heads)
-        other = branches_of(layer, MODULES["conformer"]).whole(
+        other = Branches(layer, named_branches(layer, MODULES["conformer"]), layer.layer_norm).whole(
             x_BSD, Rows(BatchLayout.of(x_BSD), AttentionBiasCache())
         )
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
@@ -83,7 +85,7 @@ def test_attention_drops_weights_in_training_alone() -> None:
     x_BSD = torch.randn(1, 9, 16)
 
     def output() -> Tensor:
-        attention = branches_of(layer, MODULES["conformer-conv-first"]).named["self_attn"]
+        attention = named_branches(layer, MODULES["conformer-conv-first"])["self_attn"]
         return attention(x_BSD, Rows(BatchLayout.of(x_BSD), AttentionBiasCache()))
 
     assert not torch.equal(output(), output())

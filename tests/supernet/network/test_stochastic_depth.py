@@ -12,14 +12,15 @@ from torch import Tensor
 
 from supernet.network.branches import Rows
 from supernet.network.lanes import Lane
-from supernet.network.layers import branches_of
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.walk import FINAL
+from supernet.network.wav2vec2 import Wav2Vec2, Wav2Vec2Options
+from supernet.network.wav2vec2_checkpoint import CONFIGURATION
 from supernet.units import MODULES, LayerType
 from tests.supernet import encoders, tiny
 from tests.supernet.encoders import Kind
 from tests.supernet.network.test_laws import ALL, FRAMES, assert_equal, exact_attention
-from tests.supernet.tiny import output, recognizer, run_lanes, tiny_config
+from tests.supernet.tiny import output, recognizer, run_lanes, tiny_config, tiny_model
 
 __all__ = ["exact_attention"]  # a fixture that holds here, too
 
@@ -83,5 +84,7 @@ def test_a_layer_that_survives_scales_its_branches_before_it_normalizes(
     else:
         expected = x + s * attend(layer.self_attn_layer_norm(x))
         expected = expected + s * ffn(layer.ffn_layer_norm(expected))
-    assert_equal(branches_of(layer, MODULES["transformer"]).whole(x, context, s), expected)
-    assert_equal(branches_of(layer, MODULES["transformer"]).whole(x, context), layer(x, layout, cache))
+    data = CONFIGURATION.dump_python(encoders.encoder_config(kind), mode="json")
+    branches = Wav2Vec2(Wav2Vec2Options(configuration=data), tiny_model()).branches(layer)
+    assert_equal(branches.whole(x, context, s), expected)
+    assert_equal(branches.whole(x, context), layer(x, layout, cache))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from torch import Tensor
 
 from supernet.audio.features import SAMPLES
 from supernet.config import Config
+from supernet.encoder_family import PretrainedError
 from supernet.errors import ConfigError
 from supernet.network.costs import macs
 from supernet.network.cutting import cut
 from supernet.network.lanes import Lane
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.walk import FINAL
+from supernet.network.wav2vec2 import Wav2Vec2
 from supernet.runs.checkpoint import Model, load, save
-from supernet.runs.pretrained import PretrainedError, load_into
+from supernet.runs.pretrained import load_into
 from supernet.runs.resolve import resolve
 from supernet.task import Batch
 from supernet.text.tokens import Tokens
@@ -99,14 +102,15 @@ def test_the_full_net_is_fairseq2s_own_encoder(
 @pytest.mark.parametrize("kind", ["base", "large_lv60k"])
 @torch.no_grad()
 def test_samples_are_hidden_once_they_are_normalized(kind: Kind, folders: dict[Kind, Path]) -> None:
-    frontend, data = supernet(folders[kind], "layer").frontend, speech([1600, 900])
+    frontend: Any = supernet(folders[kind], "layer").frontend
+    data = speech([1600, 900])
     hidden = torch.zeros(2, 1600, 1, dtype=torch.bool)
     hidden[0, 300:700] = hidden[1, 100:200] = True
     expected = []
     for samples_T1, hidden_T1, n in zip(data.features_BTF, hidden, data.num_frames, strict=True):
         x_T = samples_T1[:n, 0] if kind == "base" else F.layer_norm(samples_T1[:n, 0], (n,))
         x_1T = x_T.masked_fill(hidden_T1[:n, 0], 0)[None]
-        expected.append(frontend.body(x_1T, BatchLayout.of(x_1T))[0][0])  # type: ignore[operator]
+        expected.append(frontend.body(x_1T, BatchLayout.of(x_1T))[0][0])
     for actual_SD, expected_SD in zip(
         frontend.embed(data.features_BTF, [1600, 900], hidden), expected, strict=True
     ):
@@ -127,6 +131,23 @@ def test_a_cut_and_saved_net_is_its_subnet(net: SupernetCTC, tmp_path: Path) -> 
     again = load(tmp_path / "model").recognizer.double()  # needs no checkpoint of fairseq2's
     assert again.input is SAMPLES
     assert_equal(again.log_probs(data.features_BTF, data.num_frames, again.table.full), expected)
+
+
+def test_models_from_before_there_were_other_encoders_are_read(
+    folders: dict[Kind, Path], tmp_path: Path
+) -> None:
+    save(Model(supernet(folders["base"]).float(), Tokens(("<blk>", *"abcde"))), tmp_path / "model")
+    file = tmp_path / "model.json"
+    data = json.loads(file.read_text(encoding="utf-8"))
+    data["model"]["wav2vec2"] = data["model"].pop("encoder")["configuration"]
+    file.write_text(json.dumps(data), encoding="utf-8")
+    assert load(tmp_path / "model").recognizer.input is SAMPLES
+    saved = config(folders["base"]).model_dump(mode="json")
+    saved["model"]["wav2vec2"] = saved["model"].pop("encoder")["configuration"]
+    assert resolve([saved]).config == config(folders["base"])
+    saved = resolve([]).config.model_dump(mode="json")
+    saved["model"] |= {"wav2vec2": None}
+    assert resolve([saved]).config == resolve([]).config
 
 
 @torch.no_grad()
@@ -259,7 +280,7 @@ def test_what_cannot_be_used_gets_one_clear_line(
 
 def test_weights_that_do_not_fit_are_named(folders: dict[Kind, Path], tmp_path: Path) -> None:
     net = SupernetCTC(config(folders["base"]), NUM_TOKENS)
-    with pytest.raises(PretrainedError, match=r"`model\.init` must be a wav2vec 2\.0 encoder, but .* is not"):
+    with pytest.raises(PretrainedError, match=r"`model\.init` must have weights that fit .*, but .* has not"):
         load_into(net, str(encoders.write(tmp_path / "wider", "base", ffn_inner_dim=40)))
     damaged = encoders.write(tmp_path / "damaged", "base")
     (damaged / "checkpoints/step_200/model/pp_00/tp_00/sdp_00.pt").write_bytes(b"no tensors")
@@ -279,13 +300,13 @@ def test_no_code_in_weights_is_run_whatever_the_card_says(
     torch.save({"model": _Payload()}, "weights.pt")
     card = encoders.write_card(Path("card.yaml"), "weights.pt", model_arch="base", restrict=False)
     with pytest.raises(PretrainedError, match=r"`model\.init` must be a wav2vec"):
-        load_into(SupernetCTC(resolve([]).config, NUM_TOKENS), str(card))
+        Wav2Vec2.weights(str(card))
     assert not Path("executed").exists()
 
 
 def test_another_encoder_than_the_saved_one_is_told(folders: dict[Kind, Path]) -> None:
     saved, other = (config(folders[kind]).model_dump(mode="json") for kind in ("base", "large_lv60k"))
-    saved["model"]["wav2vec2"] = other["model"]["wav2vec2"]
+    saved["model"]["encoder"] = other["model"]["encoder"]
     with pytest.raises(ConfigError, match=r"`model\.init` must be what"):
         resolve([saved])
 
@@ -293,4 +314,4 @@ def test_another_encoder_than_the_saved_one_is_told(folders: dict[Kind, Path]) -
 def test_another_name_is_another_encoder(folders: dict[Kind, Path]) -> None:
     saved, other = (config(folders[kind]) for kind in ("base", "large_lv60k"))
     layers = [saved.model_dump(mode="json"), {"model": {"init": str(folders["large_lv60k"])}}]
-    assert resolve(layers).config.model.wav2vec2 == other.model.wav2vec2
+    assert resolve(layers).config.model.encoder == other.model.encoder

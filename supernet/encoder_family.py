@@ -1,0 +1,189 @@
+"""The interface of a family of encoders: its frontend, its layers, and what a checkpoint decides.
+
+Shapes: B utterances, T input frames, F values per frame, S stream frames, D model dimension.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from supernet.audio.features import InputName
+from supernet.config import ModelConfig
+from supernet.errors import UserError
+from supernet.network.branches import Branches, rows_of
+from supernet.network.tracing import traced_rows
+from supernet.units import Module
+
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
+
+
+class PretrainedError(UserError):
+    """`model.init` cannot be used; the message says why."""
+
+
+class Frontend(Protocol):
+    """Turns input frames into the encoder's stream: a module of PyTorch."""
+
+    def embed(
+        self, features_BTF: Tensor, num_frames: Sequence[int], hidden_BTF: Tensor | None = None
+    ) -> Tensor:
+        """Compute the stream.
+
+        Args:
+            features_BTF: What the family reads; padding may hold anything, and must not matter.
+            num_frames: The input frames of each utterance.
+            hidden_BTF: What training hides of the normalized features, boolean.
+
+        Returns:
+            The stream (B, S, D), with as many frames for each utterance as the family's input says.
+        """
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a checkpoint decides, its weights aside."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The options of `model.encoder`."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of `model` that must be as the checkpoint has them."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of `model` that are as the checkpoint has them unless they are set."""
+
+
+class EncoderFamily(ABC, Generic[OptionsT]):
+    """A family of encoders. Found through the entry-point group ``supernet.encoders``.
+
+    Keeps no weights: it builds the modules that do. Everything that draws random numbers is built in the
+    order frontend, layers, final norm.
+
+    Args:
+        options: The validated options of `model.encoder`.
+        config: The network's settings, of which a family uses those that it likes.
+    """
+
+    Options: ClassVar[type[BaseModel]]
+    """A pydantic model (``extra="forbid"``) of the options of `model.encoder`."""
+    input: ClassVar[InputName] = "log-mel"
+    """What the frontend reads. Its frames are subsampled as that input's description says."""
+    pretrains: ClassVar[bool] = False
+    """Whether `model.init` may be a checkpoint of this family."""
+    exports: ClassVar[bool] = False
+    """Whether a network can be traced as one graph, see ``trace``."""
+
+    def __init__(self, options: OptionsT, config: ModelConfig) -> None:
+        self.options, self.config = options, config
+
+    @property
+    @abstractmethod
+    def modules(self) -> tuple[Module, ...]:
+        """The residual branches of a layer, in the order in which they run; the same in every layer."""
+
+    @property
+    def drops_modules(self) -> bool:
+        """Whether a layer still works where some of its branches are left out. Not so where it normalizes the
+        stream after each branch.
+        """
+        return True
+
+    @property
+    def max_frames(self) -> int | None:
+        """The longest stream, in frames. None: any."""
+        return None
+
+    def problems(self) -> list[str]:
+        """What is wrong with these options and settings, in words for the user."""
+        return []
+
+    @abstractmethod
+    def frontend(self) -> nn.Module:
+        """Build the ``Frontend``, with random weights.
+
+        A family that ``exports`` gives it a ``forward`` from features (B, T, F) and a mask (B, T), false
+        where padded, to the stream (B, S, D).
+        """
+
+    def positions(self) -> nn.Module | None:
+        """Build what is added to the stream before the first layer: a module from streams to streams."""
+        return None
+
+    def shared(self) -> Any:
+        """Build what all layers of one encoder share, such as a table of positions."""
+        return None
+
+    @abstractmethod
+    def layer(self, number: int, shared: Any) -> nn.Module:
+        """Build a layer, with random weights.
+
+        Args:
+            number: Its 0-based number.
+            shared: What ``shared`` has built for this encoder.
+        """
+
+    @abstractmethod
+    def branches(self, layer: nn.Module) -> Branches:
+        """See a layer of this family, or what is left of it, as its residual branches."""
+
+    def norm(self) -> nn.Module:
+        """Build what every reading goes through after the layers."""
+        return nn.Identity()
+
+    def rows(self, lengths: Sequence[int], width: int, device: torch.device, dtype: torch.dtype) -> Any:
+        """Describe rows of streams to the branches, which get it with every call: lengths, masks, attention
+        biases, caches of one walk. By default a layout and an attention-bias cache for modules of fairseq2.
+
+        Args:
+            lengths: The valid frames of each row.
+            width: The frames of the padded streams, S.
+            device: Where the streams are.
+            dtype: What attention computes in.
+        """
+        return rows_of(lengths, width, device, dtype)
+
+    def trace(self, encoder: nn.Module) -> None:
+        """Replace in place what holds sizes fixed that a graph has to compute from its input."""
+
+    def traced_rows(self, x_BSD: Tensor, lengths_B: Tensor) -> Any:
+        """What ``rows`` says, for a graph: in tensors, for any number of rows and frames."""
+        return traced_rows(x_BSD, lengths_B)
+
+    @classmethod
+    def decide(cls, init: str, known: Mapping[str, Any] | None) -> Decided:
+        """Read what a checkpoint decides.
+
+        Args:
+            init: What `model.init` says.
+            known: The options of a saved configuration, which stand should the checkpoint be gone.
+
+        Raises:
+            PretrainedError: It cannot be used.
+        """
+        raise PretrainedError(
+            "`model.init` must be the folder of a finished run or of a cut model with this `model.encoder`, "
+            f"but '{init}' is not."
+        )
+
+    @classmethod
+    def weights(cls, init: str) -> Mapping[str, Tensor]:
+        """Read the weights of a checkpoint, by the names ``frontend.*`` and ``encoder.*`` that the network
+        gives them: ``encoder.layers.0.*``, ``encoder.norm.*``. Never runs code that comes with it.
+
+        Raises:
+            PretrainedError: It cannot be used.
+        """
+        raise PretrainedError(
+            f"`model.init` must be a checkpoint of this `model.encoder`, but '{init}' is not."
+        )
+
+
+def family_of(config: ModelConfig) -> EncoderFamily[Any]:
+    """The family that `model.encoder` names, with its options."""
+    found: EncoderFamily[Any] = config.family
+    return found

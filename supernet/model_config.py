@@ -1,0 +1,160 @@
+"""The settings of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from supernet.audio.features import InputName
+from supernet.settings.plugins import find_plugin, load_plugin
+from supernet.settings.presets import named
+from supernet.units import LayerType, Module
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Named(BaseModel):
+    """A part that a plug-in defines: its name, and options which the plug-in's own model checks."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+    name: str
+    """Which plug-in it is."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class ModelConfig(Section):
+    """The network. All defaults are the `tiny` preset's."""
+
+    encoder: Named = Named(name="built-in")
+    """The family of encoders: its name, whose options follow. With a pretrained `model.init` it is wav2vec2
+    unless another is named.
+    """
+    layer_type: LayerType = "conformer"
+    """Kind of encoder layer, in the built-in family; `conformer-conv-first` has the convolution before the
+    attention, as arXiv 2407.18930.
+    """
+    num_layers: Positive | None = None
+    """Encoder layers of the supernet. None: as many as the largest size asks for."""
+    dim: Annotated[int, Field(ge=8)] = 96
+    """Width of the stream; even and a multiple of `model.num_heads`."""
+    num_heads: Positive = 4
+    """Attention heads."""
+    ffn_dim: Annotated[int, Field(ge=8)] = 384
+    """Inner width of the feed-forward modules."""
+    kernel: Annotated[int, Field(ge=1)] = 15
+    """Frames that the depthwise convolution sees; odd."""
+    convolution_bias: bool = False
+    """Whether the convolutions of a Conformer layer have biases."""
+    positions: Literal["relative", "sinusoidal", "none"] = "relative"
+    """How attention knows where a frame is: relative (arXiv 1901.02860), added sinusoids, or not at all."""
+    max_frames: Annotated[int, Field(ge=256, le=100_000)] = 3000
+    """The longest input after subsampling (25 a second)."""
+    dropout: Probability = 0.0
+    """Dropout of the frontend's output and of every branch's."""
+    ffn_dropout: Probability = 0.0
+    """Inside the feed-forward; on a CPU its random numbers cost as much as the layer's products."""
+    attention_dropout: Probability = 0.0
+    """Not with relative positions: fairseq2's relative attention has none."""
+    frontend_channels: Positive = 16
+    """Channels of the two convolutions; kept narrow, because no subnet can drop them."""
+    start_scale: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """Factor on every branch's output projection at the start."""
+    heads: Literal["shared", "per-size"] = "shared"
+    """One CTC head for all sizes, or one for each."""
+    intermediate: tuple[Positive, ...] | None = None
+    """Layers (1 is the first) that intermediate CTC reads. None: after each quarter of the depth."""
+    self_conditioning: bool = False
+    """Feed the posteriors of the intermediate layers back into the stream (arXiv 2104.02724)."""
+    init: str | None = None
+    """Begin as another network: the folder of a finished run or of a cut model, or a pretrained fairseq2
+    wav2vec 2.0 encoder that reads samples (the name of an asset card, a card's YAML file, or a folder of
+    fairseq2's checkpoints). It decides dimensions and layers.
+    """
+    init_weights: str | None = None
+    """Fingerprint of the run's weights that `model.init` names; filled in from there."""
+    freeze_frontend_steps: Annotated[int, Field(ge=0)] | None = None
+    """Number of updates during which the frontend of `model.init` stays frozen. None: the whole run if it
+    reads samples, else none.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_today(cls, data: Any) -> Any:
+        return named(data) if isinstance(data, Mapping) else data
+
+    @field_validator("encoder")
+    @classmethod
+    def _check_plugin(cls, given: Named, info: ValidationInfo) -> Named:
+        kind: Any = info.field_name
+        problems: list[str] = []
+        _, options = load_plugin(kind, given.model_dump(), problems, f"model.{kind}")
+        if problems:
+            raise ValueError("; ".join(problem.removesuffix(".") for problem in problems))
+        return Named(name=given.name, **options.model_dump(mode="json"))
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        problems = []
+        if self.dim % self.num_heads or self.dim % 2:
+            problems.append(
+                f"`model.dim` must be even and a multiple of `model.num_heads` ({self.num_heads}), "
+                f"but is {self.dim} instead"
+            )
+        if self.kernel % 2 == 0:
+            problems.append(f"`model.kernel` must be odd, but is {self.kernel} instead")
+        if self.self_conditioning and self.heads != "shared":
+            problems.append(
+                "`model.heads` must be 'shared' with `model.self_conditioning`, but is 'per-size' instead"
+            )
+        problems += self.family.problems()
+        if self.init is None and self.init_weights is not None:
+            problems.append("`model.init_weights` must be left to `model.init`, but is not")
+        if self.init is not None and self.init_weights is None and not self.family.pretrains:
+            problems.append("`model.init` must have been looked up, but has not")
+        if self.init is None and self.freeze_frontend_steps is not None:
+            problems.append(
+                "`model.freeze_frontend_steps` must go with `model.init`, but stands alone instead"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def family(self) -> Any:
+        """The family of encoders, see ``encoder_family.family_of``."""
+        kls = find_plugin("encoder", self.encoder.name)
+        return kls(kls.Options.model_validate(self.encoder.options), self)
+
+    @property
+    def input(self) -> InputName:
+        """What the frontend reads."""
+        return self.family.input  # type: ignore[no-any-return]
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        """The residual branches of a layer, in the order in which they run."""
+        return self.family.modules  # type: ignore[no-any-return]
+
+    def freezes_frontend(self, step: int) -> bool:
+        """Whether the frontend stays as it is in the 0-based ``step``."""
+        steps = self.freeze_frontend_steps
+        return self.input == "samples" if steps is None else step < steps
+
+    def positions_read(self, num_layers: int) -> tuple[int, ...]:
+        """The intermediate layers of a net of this depth, without the last."""
+        if self.intermediate is not None:
+            return tuple(sorted({p for p in self.intermediate if p < num_layers}))
+        return tuple(sorted({round(num_layers * q / 4) for q in (1, 2, 3)} - {0, num_layers}))

@@ -1,0 +1,93 @@
+"""The encoders that come with the project: Conformers and Transformers on log-mel features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fairseq2.models.transformer.sdpa.relative import RelativePositionalEncoding
+from fairseq2.nn import BatchLayout, SinusoidalPositionEncoder, StandardLayerNorm
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from supernet.encoder_family import EncoderFamily
+from supernet.network.branches import Branches
+from supernet.network.frontend import Frontend
+from supernet.network.layers import build_layer, named_branches
+from supernet.network.tracing import trace
+from supernet.units import MODULES, Module
+
+KINDS = {"self_attn": "attention", "conv": "convolution"}
+"""The kinds of modules that are not feed-forwards."""
+
+
+class NoOptions(BaseModel):
+    """Everything is set by the settings of the network."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class BuiltIn(EncoderFamily[NoOptions]):
+    """Layers of the kind `model.layer_type` behind two convolutions over log-mel features."""
+
+    Options = NoOptions
+    exports = True
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        return modules_of(MODULES[self.config.layer_type], self.config.ffn_dim, self.config.num_heads)
+
+    @property
+    def max_frames(self) -> int:
+        return self.config.max_frames
+
+    def problems(self) -> list[str]:
+        c = self.config
+        if c.attention_dropout and c.positions == "relative" and c.init is None:
+            return [
+                "`model.attention_dropout` must be 0 with `model.positions` relative, "
+                f"but is {c.attention_dropout:g} instead"
+            ]
+        return []
+
+    def frontend(self) -> nn.Module:
+        return Frontend(self.config.frontend_channels, self.config.dim, self.config.dropout)
+
+    def positions(self) -> nn.Module | None:
+        c = self.config
+        return Sinusoids(c.dim, c.max_frames) if c.positions == "sinusoidal" else None
+
+    def shared(self) -> RelativePositionalEncoding | None:
+        c = self.config
+        return RelativePositionalEncoding(c.dim, c.max_frames) if c.positions == "relative" else None
+
+    def layer(self, number: int, shared: RelativePositionalEncoding | None) -> nn.Module:
+        return build_layer(self.config, shared)
+
+    def branches(self, layer: Any) -> Branches:
+        norm = layer.layer_norm if self.config.layer_type != "transformer" else None
+        return Branches(layer, named_branches(layer, MODULES[self.config.layer_type]), norm)
+
+    def norm(self) -> nn.Module:
+        is_normalized = self.config.layer_type != "transformer"
+        return nn.Identity() if is_normalized else StandardLayerNorm(self.config.dim, bias=True)
+
+    def trace(self, encoder: nn.Module) -> None:
+        trace(encoder)
+
+
+def modules_of(names: tuple[str, ...], ffn_dim: int, num_heads: int) -> tuple[Module, ...]:
+    """The modules of a layer made of attentions, convolutions and feed-forwards."""
+    divisions = {"feed-forward": ffn_dim, "attention": num_heads}
+    kinds = {name: KINDS.get(name, "feed-forward") for name in names}
+    return tuple(Module(name, kind, divisions.get(kind, 1)) for name, kind in kinds.items())
+
+
+class Sinusoids(nn.Module):
+    """Sinusoidal positions, added to streams whose rows all begin at position 0."""
+
+    def __init__(self, dim: int, max_frames: int) -> None:
+        super().__init__()
+        self.table = SinusoidalPositionEncoder(dim, max_frames)
+
+    def forward(self, x_BSD: Tensor) -> Tensor:
+        return self.table(x_BSD, BatchLayout.of(x_BSD))

@@ -1,0 +1,89 @@
+"""What a graph of tensors, with any number of rows and frames, needs instead of tables and host data.
+
+fairseq2's `BatchLayout` and tables of positions hold sizes fixed when they are made; what stands here says
+the same in tensors. Shapes: B utterances, T feature frames, S stream frames, D model dimension, H heads, K
+features of a head.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from fairseq2.models.transformer import AttentionBiasCache, IdentityBias
+from torch import Tensor, nn
+
+from supernet.network.branches import Rows
+
+_MASKED = -1e9
+"""Attention to padding. Not minus infinity, which some runtimes turn into not-a-number."""
+
+
+def mask(x_BTF: Tensor, lengths_B: Tensor) -> Tensor:
+    """The valid frames (B, T)."""
+    return torch.arange(x_BTF.size(1), device=x_BTF.device)[None] < lengths_B[:, None]
+
+
+def traced_rows(x_BSD: Tensor, lengths_B: Tensor) -> Rows:
+    """What ``EncoderFamily.rows`` says by default, in tensors."""
+    layout: Any = _Layout(x_BSD, lengths_B)
+    cache = AttentionBiasCache()
+    mask_BS = mask(x_BSD, lengths_B)
+    bias_BS = torch.zeros_like(mask_BS, dtype=x_BSD.dtype).masked_fill(~mask_BS, _MASKED)
+    cache.set(IdentityBias(), "tensor", bias_BS[:, None, None, :])
+    return Rows(layout, cache)
+
+
+class _Layout:
+    """What the layers ask of a `BatchLayout`, always padded."""
+
+    packed, padded = False, True
+
+    def __init__(self, x_BSD: Tensor, lengths_B: Tensor) -> None:
+        self.width = self.max_seq_len = x_BSD.size(1)
+        self.seq_lens_pt = lengths_B
+        self.position_indices = torch.where(mask(x_BSD, lengths_B), torch.arange(x_BSD.size(1))[None], -1)
+
+
+def trace(encoder: Any) -> None:
+    """Give ``encoder`` angles instead of tables of angles, which have a longest input and do not shrink with
+    the layers.
+    """
+    if encoder.positions is not None:
+        encoder.positions = _Sinusoids(encoder.positions.table.encoding_dim)
+    for layer in encoder.layers.values():
+        if hasattr(layer, "self_attn") and hasattr(layer.self_attn.sdpa, "pos_encoding"):
+            layer.self_attn.sdpa.pos_encoding = _Relative(layer.self_attn.sdpa.pos_encoding.encoding_dim)
+
+
+class _Sinusoids(nn.Module):
+    """`SinusoidalPositionEncoder` without its table: all sines, then all cosines."""
+
+    rates: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        half = dim // 2
+        rates = torch.exp(torch.arange(half) * -math.log(10_000.0) / (half - 1))
+        self.register_buffer("rates", rates, persistent=False)
+
+    def forward(self, x_BSD: Tensor) -> Tensor:
+        angles = torch.arange(x_BSD.size(1), dtype=torch.float32)[:, None] * self.rates
+        return x_BSD + torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+class _Relative(nn.Module):
+    """`RelativePositionalEncoding` without its table: sines and cosines in turn, from the farthest ahead."""
+
+    rates: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        rates = torch.exp(torch.arange(0, dim, 2) * -math.log(10_000.0) / dim)
+        self.register_buffer("rates", rates, persistent=False)
+
+    def forward(self, x_BHSK: Tensor) -> Tensor:
+        farthest = x_BHSK.size(-2) - 1
+        angles = torch.arange(farthest, -farthest - 1, -1, dtype=torch.float32)[:, None] * self.rates
+        return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)

@@ -1,0 +1,132 @@
+"""What checkpoints of fairseq2's wav2vec 2.0 encoders decide, and their weights. No code in them is run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from fairseq2.assets import AssetCard, get_asset_store
+from fairseq2.models.transformer import TransformerNormOrder
+from fairseq2.models.wav2vec2 import Wav2Vec2EncoderConfig, get_wav2vec2_model_hub
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from supernet.audio.features import SAMPLES
+from supernet.encoder_family import PretrainedError
+from supernet.system.files import read_yaml
+
+Data = dict[str, Any]
+T = TypeVar("T")
+
+CONFIGURATION = TypeAdapter(Wav2Vec2EncoderConfig)
+"""Reads and writes an encoder's configuration in fairseq2's words."""
+
+
+def configuration_of(init: str, known: Data | None) -> Data:
+    """The configuration of the encoder that ``init`` names. A saved one, ``known``, stands should it be gone.
+
+    Raises ``PretrainedError``.
+    """
+    try:
+        card = _card(init)
+        config = _attempt(init, lambda: get_wav2vec2_model_hub().get_model_config(card).encoder_config)
+    except PretrainedError:
+        if known is None:
+            raise
+        return known
+    if not _is_supported(config):
+        raise PretrainedError(
+            "`model.init` must be a wav2vec 2.0 encoder that reads samples through the published convolutions"
+            f" and has Transformer layers, but '{init}' is of another architecture instead."
+        )
+    data: Data = CONFIGURATION.dump_python(config, mode="json")
+    return data
+
+
+def weights_of(init: str) -> Mapping[str, Tensor]:
+    """The encoder's weights by our names. Raises ``PretrainedError``."""
+    card = _card(init)
+    model = _attempt(
+        init,
+        lambda: get_wav2vec2_model_hub().load_model(card, device=torch.device("cpu"), dtype=torch.float32),
+    )
+    return {
+        name.replace("encoder_frontend.", "frontend.body.").replace("encoder.layer_norm.", "encoder.norm."): x
+        for name, x in model.state_dict().items()
+        if name.startswith(("encoder_frontend.", "encoder."))
+    }
+
+
+def _is_supported(encoder: Wav2Vec2EncoderConfig) -> bool:
+    """Whether it is the published architecture, in any width and depth."""
+    strides = tuple((kernel, stride) for _, kernel, stride in encoder.feature_extractor_layer_descs)
+    return (
+        not (encoder.use_fbank or encoder.use_conformer)
+        and encoder.pos_encoder_type == "conv"
+        and encoder.pos_encoder_depth == 1
+        and strides == SAMPLES.convolutions
+        and encoder.norm_order in (TransformerNormOrder.PRE, TransformerNormOrder.POST)
+    )
+
+
+def _card(init: str) -> AssetCard:
+    """What fairseq2 knows of ``init``."""
+    path = Path(init)
+    if path.is_dir():
+        return _card_of_checkpoints(init, path)
+    if path.is_file():
+        return _card_of_file(init, path)
+    if os.sep in init:
+        raise PretrainedError(
+            "`model.init` must be a run folder, a cut model, or a card of fairseq2's, its YAML file or a "
+            f"folder of checkpoints, but there is no such file or folder: '{init}'."
+        )
+    return _attempt(init, lambda: get_asset_store().retrieve_card(init))
+
+
+def _card_of_checkpoints(init: str, folder: Path) -> AssetCard:
+    """The newest checkpoint of a training with fairseq2; ``folder`` is its output or its checkpoints."""
+    if (folder / "checkpoints").is_dir():
+        folder = folder / "checkpoints"
+    steps = [
+        int(found.name[5:]) for found in folder.glob("step_*") if found.name[5:].isdigit() and found.is_dir()
+    ]
+    if not steps or not (folder / "model.yaml").is_file():
+        raise PretrainedError(
+            "`model.init` must be a folder with fairseq2's checkpoints, model.yaml and step_N, but "
+            f"'{init}' has none."
+        )
+    model = (folder / f"step_{max(steps)}" / "model").resolve()
+    return AssetCard(init, {**_metadata(init, folder / "model.yaml"), "checkpoint": str(model)})
+
+
+def _card_of_file(init: str, file: Path) -> AssetCard:
+    if file.suffix not in (".yaml", ".yml"):
+        raise PretrainedError(
+            f"`model.init` must be a card, which says what the weights belong to, but '{init}' is a file of "
+            "weights alone. Write a YAML file with `name`, `model_family: wav2vec2`, `model_arch: base` (or "
+            "large, large_lv60k) and `checkpoint: PATH`, and give that."
+        )
+    # A relative path in a card begins where the card is.
+    return AssetCard(init, {**_metadata(init, file), "__base_path__": file.resolve().parent})
+
+
+def _metadata(init: str, file: Path) -> Data:
+    data = _attempt(init, lambda: read_yaml(file))
+    if not isinstance(data, dict):
+        raise PretrainedError(f"`model.init` must be a card of one model, but '{file}' holds none.")
+    return {**data, "restrict": True}  # a stranger's card may not ask for code in its weights to be run
+
+
+def _attempt(init: str, work: Callable[[], T]) -> T:
+    try:
+        return work()
+    # fairseq2, PyTorch, YAML and the file system each have their own exceptions for what cannot be used.
+    except Exception as e:
+        reason = " ".join(str(e.__cause__ or e).split())[:300] or type(e).__name__
+        raise PretrainedError(
+            f"`model.init` must be a wav2vec 2.0 encoder, but '{init}' is not: {reason}"
+        ) from e
