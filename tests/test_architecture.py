@@ -183,6 +183,7 @@ COMMANDS = {
     "worth",
     "work",
     "compare_runner",
+    "trial_runner",
     "tune_runner",
 }
 """Files that write to a terminal; those of ``reporting``, and of a study's reports, print tables."""

@@ -17,8 +17,9 @@ from selection.study.compare_runner import CompareRunner
 from selection.study.definition import CompareDefinition, Definition, TuneDefinition, checked
 from selection.study.reporting import compare_report, tune_report
 from selection.study.storage import DEFINITION, create, load, open_storage
+from selection.study.trial_runner import TrialRunner
 from selection.study.tune_runner import TuneRunner
-from selection.study.work import TrialRunner, work
+from selection.study.work import work
 from supernet.commands.options import numbers
 from supernet.console.front import command, say_next
 from supernet.console.screen import console

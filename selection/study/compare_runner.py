@@ -12,7 +12,7 @@ from selection.comparing.compare import compare
 from selection.comparing.session import SelectionRequest, Session
 from selection.study.contenders import Lineup, Training, seconds_a_step
 from selection.study.definition import CompareDefinition
-from selection.study.work import TrialRunner, train_alone
+from selection.study.trial_runner import TrialRunner, train_exclusively
 from supernet.budget import Wish
 from supernet.console.progress import progress
 from supernet.console.screen import console
@@ -56,7 +56,7 @@ class CompareRunner(TrialRunner):
         console.print(f"{training.name}  run {trial.number + 1}, {self.total} in all", highlight=False)
         run = self._run_of(training)
         resolved = self.definition.resolved(self.definition.ways[training.way], training.changes())
-        results = train_alone(resolved, run.folder)
+        results = train_exclusively(resolved, run.folder)
         rows = own_rows(run, results)
         if strategies := self._strategies(training):
             rows += chosen_rows(run, resolved, strategies)

@@ -1,4 +1,4 @@
-"""Who competes in a comparison, and which trainings that takes."""
+"""The contenders of a comparison, and the trainings that they need."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from supernet.training.price import alone, price
 
 @dataclass(frozen=True)
 class Training:
-    """One run."""
+    """One run of a comparison."""
 
     way: str
-    """How: the name of a method or of a variant."""
+    """Name of a method or of a variant."""
     sizes: tuple[int, ...]
     steps: int
     seed: int
     is_alone: bool
+    """Whether its one size is trained alone."""
 
     @property
     def label(self) -> str:
-        """The way, and the size where it is trained alone."""
+        """The way of training, with the size if it is trained alone."""
         return f"{self.way} {self.sizes[0]}" if self.is_alone else self.way
 
     @property
     def name(self) -> str:
-        """Of the run's folder."""
+        """Name of the run's folder."""
         return f"{self.label.replace(' ', '-')}-{self.steps}-seed{self.seed}"
 
     def changes(self) -> Data:
-        """What makes it differ from other trainings of the same way."""
+        """The settings in which it differs from other trainings of the same way."""
         return {
             "sizes": list(self.sizes),
             "seed": self.seed,
@@ -43,7 +44,7 @@ class Training:
 
 
 class Lineup:
-    """All contenders, and the training that each needs for a regime, size and seed."""
+    """All contenders, and the training that each one needs for a regime, size and seed."""
 
     def __init__(self, definition: CompareDefinition) -> None:
         self.definition = definition
@@ -58,13 +59,13 @@ class Lineup:
         }
 
     def training(self, regime: Regime, contender: Contender, size: int, seed: int) -> Training:
-        """The run that gives ``contender`` its net of ``size``."""
+        """The training that produces the contender's net of ``size``."""
         alone = self._ways[contender.way].method.separate_runs
         sizes = (size,) if alone else self.sizes
         return Training(contender.way, sizes, self._steps[regime, contender.way][size], seed, alone)
 
     def trainings(self) -> list[Training]:
-        """All runs, each once; seed by seed, so that a first verdict is there early."""
+        """All trainings without repetitions, seed by seed, so that first results are available early."""
         return list(dict.fromkeys(self._all()))
 
     def _all(self) -> Iterator[Training]:
@@ -78,17 +79,21 @@ class Lineup:
                 yield self.training(regime, contender, size, seed)
 
     def needed(self, regime: Regime) -> list[str]:
-        """The names of the runs of a regime, each once."""
+        """Names of the runs that a regime needs, without repetitions."""
         seeds = self.definition.seeds
         return list(dict.fromkeys(run.name for seed in seeds for run in self._needed(regime, seed)))
 
 
 def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, int]:
-    """By size, the updates of a way of training where the full net alone gets those of ``base``.
+    """The number of updates by size.
 
-    ``updates``: as many. ``compute``: as many as cost no more units run forward and backward by a row (see
-    ``supernet.training.price``), times the speech in a batch, than the full net's; where sizes are trained
-    alone, all of them together. ``compute-each``: the same, but each size alone for the whole of it.
+    Args:
+        regime: ``updates``: the updates of ``base``. ``compute``: as many as fit the compute budget of the
+            full net trained alone for the updates of ``base``, counted in units run forward and backward by
+            a row (see ``supernet.training.price``) times the speech in a batch; sizes trained alone share
+            the budget. ``compute-each``: the same, with the whole budget for each size trained alone.
+        resolved: The way of training.
+        base: The training that sets the budget.
     """
     sizes, full_steps = resolved.config.sizes, base.config.train.num_steps
     budget = full_steps * alone(base.config, max(sizes)) * seconds_a_step(base.config)
@@ -103,10 +108,10 @@ def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, in
 
 
 def seconds_a_step(config: Config) -> float:
-    """Speech that an update hears; 1 for tasks that do not count it."""
+    """Seconds of speech per update; 1 for tasks that do not count it."""
     return float(config.task.options.get("batch_seconds", 1.0)) * config.train.accumulate
 
 
 def whole_hundreds(steps: float) -> int:
-    """``steps`` rounded down, so that tables read well; fewer than a hundred as they are."""
+    """``steps`` rounded down to a multiple of 100 for readable tables; numbers below 100 only to an integer."""
     return int(steps // 100 * 100) or int(steps)

@@ -1,4 +1,4 @@
-"""What a comparison says: error rates over seeds, differences with intervals, fronts, and costs.
+"""The outcome of a comparison: error rates over seeds, differences with intervals, hypervolumes, costs.
 
 Shapes: R seeds, N test utterances.
 """
@@ -6,14 +6,13 @@ Shapes: R seeds, N test utterances.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 import numpy as np
-from optuna._hypervolume import compute_hypervolume
 
 from selection.study.compare_runner import TRAINING
 from selection.study.contenders import Lineup
@@ -24,12 +23,12 @@ from supernet.scoring.error_rates import Measure
 from supernet.scoring.statistics import Ints
 
 COST_MARGIN = 1.1
-"""The reference point of hypervolumes lies at so many times the MACs of the full net."""
+"""MACs at the reference point of hypervolumes, as a multiple of those of the full net."""
 
 
 @dataclass(frozen=True)
 class SizeResult:
-    """One contender's nets of one size, a seed each."""
+    """The nets of one contender and size, one per seed."""
 
     rates: tuple[float, ...]
     errors_RN: Ints
@@ -43,22 +42,24 @@ class SizeResult:
 
 @dataclass(frozen=True)
 class Gap:
-    """How far a contender is behind another, which is the yardstick."""
+    """The difference between a contender and the yardstick."""
 
     points: float
-    """Difference of the mean error rates, as a fraction; below 0 it is ahead."""
+    """Difference of the mean error rates, as a fraction; negative where the contender is better."""
     interval: tuple[float, float]
-    """95 %, for all contenders of the size together, over seeds and utterances; see ``simultaneous``."""
+    """Simultaneous 95 % confidence interval over seeds and utterances, for all contenders of the size
+    together; see ``simultaneous``.
+    """
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the interval excludes 0."""
         return self.interval[0] > 0 or self.interval[1] < 0
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What it took to get all sizes, the mean over the seeds."""
+    """The cost of obtaining all sizes, as a mean over the seeds."""
 
     runs: int
     updates: float
@@ -70,23 +71,23 @@ class Cost:
 
 
 class RegimeOutcome:
-    """One regime of a finished comparison."""
+    """The outcome of one regime of a comparison whose runs are complete."""
 
     def __init__(self, lineup: Lineup, regime: Regime, trials: Mapping[str, Mapping[str, Any]]) -> None:
-        """``trials``: what each run noted, by its name."""
+        """``trials``: the notes of each run, by its name."""
         self.lineup, self.regime, self.trials = lineup, regime, trials
         self.seeds, self.sizes = lineup.definition.seeds, lineup.sizes
         self.against = lineup.definition.against
 
     @cached_property
     def results(self) -> dict[Contender, dict[int, SizeResult]]:
-        """By contender and size, largest size first. Raises ``ConfigError``."""
+        """Results by contender and size, the largest size first; ``ConfigError`` if test texts differ."""
         return {c: {s: self._result(c, s) for s in reversed(self.sizes)} for c in self.lineup.contenders}
 
     def found(
         self, contender: Contender, size: int, seed: int
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """What the run of ``contender`` noted, and of its net of ``size``."""
+        """The notes of the contender's run, and among them those of its net of ``size``."""
         notes = self.trials[self.lineup.training(self.regime, contender, size, seed).name]
         return notes, _row(notes, contender, size)
 
@@ -102,13 +103,13 @@ class RegimeOutcome:
 
     @property
     def measure(self) -> Measure:
-        """What all error rates are of."""
+        """Whether error rates are of words or of characters."""
         measure: Measure = next(iter(self.trials.values())).get("measure", "wer")
         return measure
 
     @cached_property
     def _words(self) -> Ints:
-        """The words (or characters) of the test utterances, which have to be the same for all."""
+        """Words (or characters) of each test utterance, which must be the same for all runs."""
         first, *others = self.lineup.needed(self.regime)
         words = self.trials[first]["words"]
         for name in others:
@@ -117,16 +118,17 @@ class RegimeOutcome:
         return np.array(words, np.int64)
 
     def best(self, size: int) -> Contender:
+        """The contender with the lowest mean error rate."""
         return min(self.results, key=lambda contender: self.results[contender][size].mean)
 
     def yardstick(self, size: int) -> Contender:
-        """Whom the others are compared with: the one that the study names, or the best."""
+        """The contender to compare with: the one that the study names, or the best."""
         named = [contender for contender in self.results if contender.name == self.against]
         return named[0] if named else self.best(size)
 
     @cached_property
     def gaps(self) -> dict[int, dict[Contender, Gap]]:
-        """By size, how far every other contender is behind the yardstick."""
+        """The gap between every other contender and the yardstick, by size."""
         return {size: self._gaps(size) for size in reversed(self.sizes)}
 
     def _gaps(self, size: int) -> dict[Contender, Gap]:
@@ -134,20 +136,20 @@ class RegimeOutcome:
         return gaps(results, self.yardstick(size), is_named=bool(self.against))
 
     def hypervolumes(self, contender: Contender) -> list[float]:
-        """By seed, the share of the MACs and errors, up to the reference point, that the sizes dominate."""
+        """For each seed, the hypervolume that the sizes dominate in the plane of MACs and error rates, as a
+        share of the rectangle up to the reference point.
+        """
         results = self.results[contender].values()
         full = max(result.macs for mine in self.results.values() for result in mine.values())
-        corner = np.array([COST_MARGIN, self.lineup.definition.reference_wer])
-        found = []
-        for i in range(len(self.seeds)):
-            points = np.array([[result.macs / full, result.rates[i]] for result in results])
-            inside = points[(points < corner).all(axis=1)]
-            volume = compute_hypervolume(inside, corner) if len(inside) else 0.0
-            found.append(float(volume / corner.prod()))
-        return found
+        corner = COST_MARGIN, self.lineup.definition.reference_wer
+        return [
+            hypervolume([(result.macs / full, result.rates[i]) for result in results], corner)
+            / (corner[0] * corner[1])
+            for i in range(len(self.seeds))
+        ]
 
     def cost(self, contender: Contender) -> Cost:
-        """What all sizes took, with the strategy's search in it."""
+        """The cost of all sizes, including the strategy's search."""
         by_seed = [self._cost(contender, seed) for seed in self.seeds]
         means = np.mean(by_seed, axis=0)
         return Cost(round(means[0]), *(float(mean) for mean in means[1:]))
@@ -195,13 +197,23 @@ def _gap(result: SizeResult, yardstick: SizeResult, half_width: float) -> Gap:
     return Gap(points, (points - half_width, points + half_width))
 
 
+def hypervolume(points: Iterable[tuple[float, float]], corner: tuple[float, float]) -> float:
+    """The area of the plane between any of ``points`` and ``corner``; lower is better in both coordinates."""
+    area, ceiling = 0.0, corner[1]
+    for x, y in sorted(points):
+        if x < corner[0] and y < ceiling:
+            area += (corner[0] - x) * (ceiling - y)
+            ceiling = y
+    return area
+
+
 def missing(lineup: Lineup, regime: Regime, trials: Mapping[str, Any]) -> list[str]:
-    """The runs of a regime that are not there yet."""
+    """The runs of a regime that have not finished."""
     return [name for name in lineup.needed(regime) if name not in trials]
 
 
 def notes_of(trials: Sequence[Any]) -> dict[str, Mapping[str, Any]]:
-    """What completed trials noted, by the names of their runs."""
+    """The notes of completed trials, by the names of their runs."""
     return {trial.params[TRAINING]: trial.user_attrs for trial in trials if "rows" in trial.user_attrs}
 
 

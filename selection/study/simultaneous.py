@@ -1,12 +1,13 @@
-"""Intervals for the differences of several trainings' error rates that hold all at once, also where the one
-that all are compared with was chosen because it looks best on the same test set.
+"""Simultaneous confidence intervals for differences between error rates, valid also where the yardstick was
+chosen because it looks best on the same test set.
 
-Where the yardstick is the best of k, each of the k (k - 1) / 2 differences might have been the one looked at,
-so they have to hold for all of them (the multiple comparisons of Tukey and Hsu; Hsu, 1996); a yardstick named
-beforehand needs those with itself alone (Dunnett, 1955). Two things are left to chance: the test utterances,
-which are the same for all, and the seeds. Few seeds say little about how far trainings stray: the variance is
-one for all contenders, as in those procedures, and is drawn from what so few leave possible (generalized
-confidence intervals; Weerahandi, 1993), which is Student's t where seeds are all there is.
+If the yardstick is the best of k contenders, any of the k (k - 1) / 2 differences might have been the one to
+look at, so the intervals have to cover all of them (multiple comparisons with the best: Tukey; Hsu, 1996). A
+yardstick that was named beforehand needs the comparisons with itself only (Dunnett, 1955). There are two
+sources of randomness: the test utterances, which all contenders share, and the seeds. A few seeds say little
+about the variance between trainings. As in those procedures it is assumed equal for all contenders, and it is
+drawn from its generalized pivotal quantity (Weerahandi, 1993). Without variance between utterances this
+reduces to Student's t.
 
 Shapes: K contenders, R seeds, N test utterances, D draws, P pairs.
 """
@@ -27,10 +28,17 @@ Pairs = Sequence[tuple[int, int]]
 
 
 def half_widths(errors: Sequence[Ints], words_N: Ints, pairs: Pairs, seed: int = 0) -> Floats:
-    """What to add to, and take from, the difference of each of ``pairs`` (P,), so that with 95 % all of these
-    intervals hold the truth. ``errors``: (R, N) of each contender, on the same utterances.
+    """Half-widths of simultaneous 95 % confidence intervals for the differences of pairs of contenders.
 
-    With one seed it is the truth about these trainings, not about others.
+    Args:
+        errors: Errors (R, N) of each contender on the same utterances.
+        words_N: Words of each utterance.
+        pairs: The pairs to compare, by their indices in ``errors``.
+        seed: Seed of the draws.
+
+    Returns:
+        The half-width of the interval around each difference (P,). With one seed the intervals are about
+        these trainings only, and say nothing about other seeds.
     """
     spread, rng = _Spread.of(errors, words_N), np.random.default_rng(seed)
     first, second = np.array(pairs).T
@@ -43,14 +51,14 @@ def half_widths(errors: Sequence[Ints], words_N: Ints, pairs: Pairs, seed: int =
 
 @dataclass(frozen=True)
 class _Spread:
-    """How far the contenders' mean error rates may be from the truth."""
+    """Sampling distribution of the contenders' mean error rates."""
 
     utterances_KK: Floats
-    """Covariance, with what utterances do in one training only."""
+    """Covariance due to utterances, including their interaction with single trainings."""
     seeds: float
-    """Variance."""
+    """Variance due to seeds."""
     shared: float
-    """The part of ``seeds`` that ``utterances_KK`` holds as well."""
+    """The part of ``seeds`` that ``utterances_KK`` contains as well."""
     freedom: int
     """Degrees of freedom of ``seeds``."""
 
@@ -73,20 +81,20 @@ class _Spread:
         return cls(mean_KN @ mean_KN.T / free, float(np.mean(seeds)), float(np.mean(shared)), freedom)
 
     def standard_errors(self, first: Ints, second: Ints) -> Floats:
-        """Of the differences (P,)."""
+        """Standard errors of the differences (P,)."""
         c = self.utterances_KK
         by_utterance_P = c[first, first] + c[second, second] - 2 * c[first, second]
         by_seed = 2 * max(0.0, self.seeds - self.shared) if self.freedom else 0.0
         return np.asarray(np.sqrt(np.maximum(by_utterance_P, 0) + by_seed))
 
     def by_utterance(self, rng: np.random.Generator) -> Floats:
-        """Draws (D, K)."""
+        """Draws (D, K) of the deviation due to utterances."""
         values, vectors = np.linalg.eigh(self.utterances_KK)
         drawn_DK = rng.standard_normal((NUM_DRAWS, len(values)))
         return np.asarray(drawn_DK * np.sqrt(np.maximum(values, 0)) @ vectors.T)
 
     def by_seed(self, rng: np.random.Generator) -> Floats:
-        """Draws (D, K); nothing where there is one seed."""
+        """Draws (D, K) of the deviation due to seeds; 0 if there is only one."""
         size = NUM_DRAWS, len(self.utterances_KK)
         if not self.freedom:
             return np.zeros(size)

@@ -1,4 +1,4 @@
-"""The search space of a study: a dimension for each setting that is tuned."""
+"""The search space of a study: one dimension for each setting that is tuned."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ Scalar = str | int | float | bool | None
 
 
 class Dimension(Section):
-    """The values of one setting: from ``low`` to ``high`` (whole numbers where both are), or ``choices``."""
+    """The values of one setting: a range from ``low`` to ``high``, or ``choices``. A range holds integers if
+    its bounds and ``step`` are integers.
+    """
 
     low: int | float | None = None
-    """The smallest value."""
+    """Lower bound of the range, included."""
     high: int | float | None = None
-    """The largest value."""
+    """Upper bound of the range, included."""
     log: bool = False
-    """Whether values are spread over orders of magnitude."""
+    """Whether values are drawn from a logarithmic scale."""
     step: int | float | None = None
-    """Distance between two neighboring values. None: any value."""
+    """Step between neighboring values. None: 1 for integers, otherwise continuous."""
     choices: tuple[Any, ...] | None = None
-    """The values, where they are no range."""
+    """The values, if they are not a range."""
 
     @model_validator(mode="after")
     def _check(self) -> Dimension:
@@ -43,7 +45,7 @@ class Dimension(Section):
         return self
 
     def problems(self, key: str) -> list[str]:
-        """What Optuna does not accept about it."""
+        """Reasons for which Optuna rejects the dimension."""
         try:
             self.distribution()
         except ValueError as e:
@@ -51,6 +53,7 @@ class Dimension(Section):
         return []
 
     def distribution(self) -> BaseDistribution:
+        """The dimension as Optuna's distribution. Raises ``ValueError`` if it is empty."""
         if self.choices is not None:
             return CategoricalDistribution([written(choice) for choice in self.choices])
         assert self.low is not None
@@ -64,17 +67,22 @@ class Dimension(Section):
         return all(isinstance(x, int) for x in (self.low, self.high, self.step) if x is not None)
 
     def extremes(self) -> list[Any]:
-        """The values that show whether a setting takes all of them."""
+        """Values to validate: if a setting accepts these, it accepts the whole dimension."""
         return [self.low, self.high] if self.choices is None else list(self.choices)
 
     def holds(self, value: Any) -> bool:
         """Whether ``value`` can be drawn."""
         if self.choices is not None:
             return value in self.choices
+        assert self.low is not None
+        assert self.high is not None
         try:
-            return bool(self.distribution()._contains(float(value)))
+            number = float(value)
         except (TypeError, ValueError):
             return False
+        step = self.step or (1 if self._is_whole else None)
+        steps = 0.0 if step is None else (number - self.low) / step
+        return self.low <= number <= self.high and abs(steps - round(steps)) < 1e-8
 
     def suggest(self, trial: Trial, key: str) -> Any:
         """The trial's value."""
@@ -88,22 +96,22 @@ class Dimension(Section):
 
 
 def written(value: Any) -> Scalar:
-    """A choice as a storage can keep it: lists and mappings as JSON."""
+    """A choice in a form that storages accept: lists and mappings as JSON."""
     return value if isinstance(value, str | int | float | bool | None) else json.dumps(value)
 
 
 def read(value: Scalar) -> Any:
-    """What ``written`` wrote; a text is never a list or a mapping otherwise."""
+    """The inverse of ``written``: a string that begins like a JSON list or mapping is one."""
     return json.loads(value) if isinstance(value, str) and value[:1] in ("[", "{") else value
 
 
 def setting_text(value: Any) -> str:
-    """A value as people read it."""
+    """The value of a setting as text."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def nested(values: Mapping[str, Any]) -> Data:
-    """Values by dotted keys as nested mappings."""
+    """Nested mappings from dotted keys."""
     data: Data = {}
     for key, value in values.items():
         for part in reversed(key.split(".")):

@@ -1,5 +1,7 @@
-"""Where a study is kept: Optuna's storages, each with a heartbeat, so that no trial is lost with its
-worker.
+"""Storages of studies: Optuna's, each with a heartbeat, so that no trial is lost with its worker.
+
+Optuna has no public way to add a heartbeat to a journal, or to replace a worker that died before its first
+heartbeat. Its private names are used in this file alone, and pyproject.toml pins its minor version.
 """
 
 from __future__ import annotations
@@ -32,21 +34,24 @@ from supernet.settings.presets import Data
 
 Direction = Literal["minimize", "maximize"]
 JOURNAL = "journal:"
-"""A storage ``journal:PATH`` is a file that several machines may append to, such as on a network drive."""
+"""Prefix of a journal storage, ``journal:PATH``: a file that several machines can append to, such as on a
+network drive.
+"""
 DEFINITION = "definition"
+"""The attribute of a study that holds its definition."""
 PATIENCE = 30.0
-"""Seconds to wait for another worker that is making the study."""
+"""Seconds to wait for another worker that is creating the study."""
 _BEATS = 4
-"""Signs of life within the time after which a worker is given up."""
+"""Heartbeats per grace period, after which a worker is taken for dead."""
 
-with warnings.catch_warnings():  # it has been called experimental since 2021
+with warnings.catch_warnings():  # marked experimental since 2021
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     RETRY = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
-    """Queues a trial again that has lost its worker."""
+    """Queues a trial again after its worker has died."""
 
 
 class BeatingJournal(JournalStorage, BaseHeartbeat):
-    """A journal that notes signs of life, which Optuna's own does in databases only."""
+    """A journal with heartbeats, which Optuna itself records only in databases."""
 
     def __init__(self, path: str, interval: int) -> None:
         super().__init__(JournalFileBackend(path))
@@ -58,7 +63,7 @@ class BeatingJournal(JournalStorage, BaseHeartbeat):
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         oldest = time.time() - _BEATS * self._interval
         running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
-        return [trial._trial_id for trial in running if _last_sign(trial) < oldest]
+        return [trial._trial_id for trial in running if _last_heartbeat(trial) < oldest]
 
     def get_heartbeat_interval(self) -> int:
         return self._interval
@@ -67,17 +72,19 @@ class BeatingJournal(JournalStorage, BaseHeartbeat):
         return RETRY
 
 
-def _last_sign(trial: FrozenTrial) -> float:
+def _last_heartbeat(trial: FrozenTrial) -> float:
     started = trial.datetime_start
     return float(trial.system_attrs.get("heartbeat", started.timestamp() if started else time.time()))
 
 
 class BeatingDatabase(RDBStorage):
-    """A database in which a worker that died before its first sign of life is given up as well."""
+    """A database in which a worker that died before its first heartbeat is replaced as well."""
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         for trial in self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
-            if not self._has_beaten(trial._trial_id):  # Optuna would wait for ever: its grace begins now
+            if not self._has_beaten(
+                trial._trial_id
+            ):  # Optuna would wait forever: the grace period begins now
                 self.record_heartbeat(trial._trial_id)
         return super()._get_stale_trial_ids(study_id)
 
@@ -87,10 +94,18 @@ class BeatingDatabase(RDBStorage):
 
 
 def open_storage(text: str | None, folder: Path, grace: int) -> BaseStorage:
-    """The storage of the URL ``text``, or ``study.db`` in the study's folder. A trial whose worker gives no
-    sign of life for ``grace`` seconds is queued again.
+    """Open a storage.
 
-    Raises ``ArgumentError`` where it cannot be reached.
+    Args:
+        text: A URL of Optuna's, or ``journal:PATH``. None: ``study.db`` in ``folder``.
+        folder: The study's folder.
+        grace: Seconds without a heartbeat after which a trial is queued again.
+
+    Returns:
+        The storage; its tables are created if needed.
+
+    Raises:
+        ArgumentError: The storage cannot be reached.
     """
     file = folder.absolute() / "study.db" if text is None else None
     url = "sqlite:///study.db" if text is None else text
@@ -107,20 +122,19 @@ def open_storage(text: str | None, folder: Path, grace: int) -> BaseStorage:
 
 
 def _database(url: str, interval: int, file: Path | None, attempts: int = 3) -> BeatingDatabase:
-    """The database of ``url``, or SQLite's in ``file``: a path is no part of a URL, in which some of its
-    characters mean something. Of several workers that make its tables at the same time, all but one are
-    refused.
+    """The database at ``url``, or an SQLite file, given as a path because some characters of a path have a
+    meaning in a URL. Of several workers that create the tables at the same time, all but one fail and retry.
     """
     try:
         storage = BeatingDatabase(
-            url.replace("{", "{{").replace("}", "}}"),  # Optuna takes it for a template
+            url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it as a template
             engine_kwargs=_engine_options(url, file),
             heartbeat_interval=interval,
             grace_period=_BEATS * interval,
             heartbeat_stale_trial_callback=RETRY,
         )
         if storage.engine.dialect.name == "sqlite":
-            # SQLite knows no row locks: without this, two workers may take the same trial.
+            # SQLite has no row locks: without this, two workers can take the same trial.
             event.listen(storage.engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
         return storage
     except (IntegrityError, ProgrammingError, OperationalError):
@@ -131,7 +145,7 @@ def _database(url: str, interval: int, file: Path | None, attempts: int = 3) -> 
 
 
 def _engine_options(url: str, file: Path | None) -> dict[str, Any]:
-    """SQLite locks the whole file while somebody writes: wait for it. Its transactions are begun by us."""
+    """SQLite locks the whole file for each write, so wait for it; transactions are begun explicitly."""
     sqlite: dict[str, Any] = {"timeout": 60, "isolation_level": None}
     if file is not None:
         return {"creator": lambda: sqlite3.connect(file, check_same_thread=False, **sqlite)}
@@ -147,7 +161,7 @@ def _unreachable(url: str, error: Exception) -> str:
 
 
 def without_password(url: str) -> str:
-    """The address without its password."""
+    """The URL with its password hidden."""
     try:
         return make_url(url).render_as_string(hide_password=True)
     except NoUrl:
@@ -162,18 +176,28 @@ def create(
     definition: Data,
     completed: Callable[[Data], Data] = dict,
 ) -> Study:
-    """The study ``name``, new (with its ``first`` trials queued) or continued. ``completed`` adds to a stored
-    definition the defaults of settings that did not exist then.
+    """Create a study, or continue the one of this name.
 
-    Raises ``RunError`` where there is one of this name with another definition; it is left
-    as it is.
+    Args:
+        storage: Where the study is kept.
+        name: Its name in the storage.
+        directions: The direction of each objective.
+        first: Parameters of the trials that a new study queues.
+        definition: The study's definition.
+        completed: Adds to a stored definition the defaults of settings that did not exist then.
+
+    Returns:
+        The study.
+
+    Raises:
+        RunError: The existing study has another definition. It is left unchanged.
     """
     try:
         study = optuna.create_study(storage=storage, study_name=name, directions=directions)
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.load_study(storage=storage, study_name=name)
         _check_same(study, definition, completed)
-    else:  # others wait for the definition, so that nobody queues these trials twice
+    else:  # other workers wait for the definition, so that these trials are queued only once
         for values in first:
             study.enqueue_trial(values)
         study.set_user_attr(DEFINITION, definition)
@@ -181,9 +205,10 @@ def create(
 
 
 def load(storage: BaseStorage, name: str) -> Study:
-    """The study ``name``.
+    """Load the study of this name.
 
-    Raises ``ArgumentError`` where there is none of this project's.
+    Raises:
+        ArgumentError: The storage has no such study of this project.
     """
     names = optuna.get_all_study_names(storage)
     study = optuna.load_study(study_name=name, storage=storage) if name in names else None
@@ -199,26 +224,26 @@ def _check_same(study: Study, definition: Data, completed: Callable[[Data], Data
     old = completed(_defined(study, time.monotonic() + PATIENCE))
     if changed := differences(old, json.loads(json.dumps(definition))):
         raise RunError(
-            f"study '{study.study_name}' must be continued with the definition it was begun with, but these "
-            f"differ: {'; '.join(changed[:5])}{'; …' if len(changed) > 5 else ''}. "
+            f"study '{study.study_name}' must be continued with the definition it was created with, but "
+            f"these differ: {'; '.join(changed[:5])}{'; …' if len(changed) > 5 else ''}. "
             "Choose another folder with --out or another --name."
         )
 
 
 def _defined(study: Study, until: float) -> Data:
-    """The definition, which whoever made the study writes last."""
+    """The definition, which the worker that creates the study writes last."""
     while (found := study.user_attrs.get(DEFINITION)) is None:
         if time.monotonic() > until:
             raise RunError(
                 f"study '{study.study_name}' must have a definition, but has none: it is not this project's, "
-                "or whoever made it was cut off. Choose another --name."
+                "or the worker that created it was interrupted. Choose another --name."
             )
         time.sleep(0.2)
     return dict(found)
 
 
 def artifacts(folder: Path) -> FileSystemArtifactStore:
-    """What trials leave behind: results, selections, errors by utterance."""
+    """The store of the trials' artifacts: results and selections."""
     path = folder / "artifacts"
     path.mkdir(parents=True, exist_ok=True)
     return FileSystemArtifactStore(base_path=path)

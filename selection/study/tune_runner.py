@@ -14,7 +14,8 @@ from selection.strategies.samplers import make_sampler
 from selection.study.definition import ERRORS, TuneDefinition
 from selection.study.space import nested, setting_text, written
 from selection.study.storage import Direction
-from selection.study.work import ENDED, Surplus, TrialRunner, ended, train_alone
+from selection.study.trial_runner import Surplus, TrialRunner, train_exclusively
+from selection.study.work import ENDED, ended
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.engine import Divergence
@@ -87,7 +88,7 @@ class TuneRunner(TrialRunner):
         last = resolved.config.train.num_steps
         follow = Follow(trial, self, last) if len(self.directions) == 1 else None
         try:
-            results = train_alone(resolved, run.folder, follow)
+            results = train_exclusively(resolved, run.folder, follow)
         except Divergence as e:
             trial.set_user_attr("pruned", str(e))
             raise optuna.TrialPruned(str(e)) from None

@@ -1,149 +1,109 @@
-"""One worker of a study: takes a trial, runs it, tells the outcome, until there is none left. Others do the
-same elsewhere, and know of each other through the storage alone.
+"""The loop of a worker: it takes a trial, runs it and tells the outcome until all trials have ended. Workers
+elsewhere do the same; they know of each other only through the storage.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from optuna.artifacts import upload_artifact
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from selection.study.storage import RETRY, Direction, artifacts
-from supernet.commands.train import Validated, train_one
+from selection.study.storage import RETRY
+from selection.study.trial_runner import POLL_SECONDS, Surplus, TrialRunner
 from supernet.console.screen import console
-from supernet.runs.resolve import Resolved
-from supernet.system.folders import InUse
 
-POLL_SECONDS = 2.0
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
+ALREADY_ENDED = (ValueError, AssertionError, UpdateFinishedTrialError)
+"""Errors by which Optuna reports, each at another place, that the outcome of an ended trial is told."""
 
 
-class Surplus(Exception):
-    """A trial that another worker has taken meanwhile, or that nobody asked for."""
-
-
-class TrialRunner(ABC):
-    """What a study's trials do."""
-
-    directions: Sequence[Direction]
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @property
-    @abstractmethod
-    def total(self) -> int:
-        """How many trials there are to be."""
-
-    @abstractmethod
-    def first(self) -> Sequence[dict[str, Any]]:
-        """The values of the trials that are known before anything is sampled."""
-
-    @abstractmethod
-    def run(self, trial: Trial, original: int) -> float | Sequence[float]:
-        """Run a trial, or continue what ``original`` (its own number, or of the trial it retries) began."""
-
-    def before(self, study: Study) -> None:  # noqa: B027 (optional)
-        """Called before a trial is taken."""
-
-    def keep(self, trial: Trial, files: Sequence[Path]) -> None:
-        """Keep ``files`` as the trial's artifacts."""
-        store = artifacts(self.folder)
-        for file in files:
-            upload_artifact(study_or_trial=trial, file_path=str(file), artifact_store=store)
-
-
-def train_alone(resolved: Resolved, folder: Path, validated: Validated | None = None) -> Mapping[str, Any]:
-    """``train_one``, as soon as no other worker trains in ``folder``: one that was silent
-    for too long, and taken for dead, may be alive.
-    """
-    for attempt in itertools.count():
-        try:
-            return train_one(resolved, folder, validated)
-        except InUse:
-            if attempt == 0:
-                console.print(f"waiting for another worker that trains in {folder}", highlight=False)
-            time.sleep(POLL_SECONDS)
-    raise AssertionError("unreachable")
-
-
-def work(study: Study, job: TrialRunner) -> None:
+def work(study: Study, runner: TrialRunner) -> None:
     """Run trials until all of them have ended, here or elsewhere."""
-    for values in job.first():
-        if not any(_same(values, trial) for trial in _alive(study)):
-            study.enqueue_trial(values)
-    while len(ended(study)) < job.total:
-        if _is_open(study, job.total):
-            job.before(study)
-            _run_one(study, job)
+    for parameters in runner.first():
+        if not any(_has(trial, parameters) for trial in _alive(study)):
+            study.enqueue_trial(parameters)
+    while len(ended(study)) < runner.total:
+        if _is_open(study, runner.total):
+            runner.before(study)
+            _Attempt(study, runner).run()
         else:
-            _wait(study, job.total)
+            _wait(study, runner.total)
+
+
+def ended(study: Study) -> list[FrozenTrial]:
+    """Trials with an outcome."""
+    return study.get_trials(deepcopy=False, states=ENDED)
+
+
+class _Attempt:
+    """One trial that this worker takes from the study."""
+
+    def __init__(self, study: Study, runner: TrialRunner) -> None:
+        self._study, self._runner = study, runner
+        self._number: int | None = None
+        self._is_done = False
+
+    def run(self) -> None:
+        """Take a trial, run it and tell the outcome; an interrupted trial is queued again."""
+        try:
+            self._study.optimize(self._objective, n_trials=1, catch=(Surplus,))
+        except KeyboardInterrupt:
+            if self._number is not None:
+                RETRY(self._study, self._study.get_trials()[self._number])
+            raise
+        except ALREADY_ENDED:
+            if not self._is_lost():
+                raise
+            console.print("this worker was taken for dead, and its trial is run by another one")
+
+    def _objective(self, trial: Trial) -> float | Sequence[float]:
+        self._number = trial.number
+        if trial.number in _surplus(self._study, self._runner.total):
+            raise Surplus
+        original = RETRY.retried_trial_number(self._study.get_trials(deepcopy=False)[trial.number])
+        values = self._runner.run(trial, trial.number if original is None else original)
+        self._is_done = True
+        return values
+
+    def _is_lost(self) -> bool:
+        """Whether the trial was run to its end, but given to another worker in the meantime."""
+        if self._number is None or not self._is_done:
+            return False
+        return self._study.get_trials(deepcopy=False)[self._number].state.is_finished()
 
 
 def _wait(study: Study, total: int) -> None:
-    """Wait for the trials that others run: should one of their workers die, its trial is ours."""
+    """Wait for the trials of other workers, and for those of workers that die to be queued again."""
     console.print(f"waiting for {total - len(ended(study))} trials that other workers run")
     while len(ended(study)) < total and not _is_open(study, total):
         fail_stale_trials(study)
         time.sleep(POLL_SECONDS)
 
 
-def ended(study: Study) -> list[FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=ENDED)
-
-
 def _alive(study: Study) -> list[FrozenTrial]:
-    """Trials that have an outcome, or will have one; surplus and lost ones have failed."""
+    """Trials that have an outcome or can still get one; surplus and lost ones have failed."""
     return study.get_trials(deepcopy=False, states=(*ENDED, *OPEN))
 
 
 def _is_open(study: Study, total: int) -> bool:
+    """Whether there is a trial to take."""
     alive = _alive(study)
     return len(alive) < total or any(trial.state == TrialState.WAITING for trial in alive)
 
 
 def _surplus(study: Study, total: int) -> list[int]:
-    """The numbers of trials that workers began at once, beyond what is asked for; retries are none."""
+    """The numbers of trials beyond ``total``, begun by several workers at once; retries are never surplus."""
     alive = sorted(_alive(study), key=lambda t: (RETRY.retried_trial_number(t) is None, t.number))
     return [trial.number for trial in alive[total:]]
 
 
-def _run_one(study: Study, job: TrialRunner) -> None:
-    taken: list[Trial] = []
-    done: list[float | Sequence[float]] = []
-
-    def objective(trial: Trial) -> float | Sequence[float]:
-        taken.append(trial)
-        if trial.number in _surplus(study, job.total):
-            raise Surplus
-        original = RETRY.retried_trial_number(study.get_trials(deepcopy=False)[trial.number])
-        done.append(job.run(trial, trial.number if original is None else original))
-        return done[0]
-
-    try:
-        study.optimize(objective, n_trials=1, catch=(Surplus,))
-    except KeyboardInterrupt:
-        if taken:  # somebody goes on with it, perhaps we ourselves
-            RETRY(study, study.get_trials()[taken[0].number])
-        raise
-    except Exception:
-        # What was run cannot be told (Optuna says so in several ways): this worker was silent for too long,
-        # and another one has the trial.
-        if not (done and study.get_trials(deepcopy=False)[taken[0].number].state.is_finished()):
-            raise
-        console.print("this worker was taken for dead, and its trial is run by another one")
-
-
-def _same(values: dict[str, Any], trial: FrozenTrial) -> bool:
-    """Whether ``trial`` is, or will be, the one that ``values`` ask for."""
+def _has(trial: FrozenTrial, parameters: dict[str, Any]) -> bool:
+    """Whether ``trial`` has, or will be given, these parameters."""
     known = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    return all(key in known and known[key] == value for key, value in values.items())
+    return all(key in known and known[key] == value for key, value in parameters.items())

@@ -18,7 +18,8 @@ import optuna
 from optuna.trial import Trial
 
 from selection.study.storage import create, open_storage
-from selection.study.work import TrialRunner, work
+from selection.study.trial_runner import TrialRunner
+from selection.study.work import work
 
 GRACE = 4
 

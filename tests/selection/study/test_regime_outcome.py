@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from selection.study.contenders import Lineup
 from selection.study.definition import CompareDefinition, Contender, checked
-from selection.study.regime_outcome import Gap, RegimeOutcome, SizeResult, gaps, missing
+from selection.study.regime_outcome import Gap, RegimeOutcome, SizeResult, gaps, hypervolume, missing
 from selection.study.reporting.compare_report import behind, page
 from selection.study.reporting.compare_sentences import conclusions
 from supernet.errors import ConfigError
@@ -132,6 +132,13 @@ def test_hypervolume_by_hand() -> None:
     assert found.hypervolumes(JOINT) == pytest.approx([joint])
     # The small net alone is beyond the reference point and adds nothing.
     assert found.hypervolumes(ALONE) == pytest.approx([0.1 * 0.15 / (1.1 * 0.2)])
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=6))
+def test_hypervolume_counts_the_cells_that_any_point_dominates(points: list[tuple[int, int]]) -> None:
+    cells = ((x, y) for x in range(10) for y in range(8))
+    dominated = sum(any(a <= x and b <= y for a, b in points) for x, y in cells)
+    assert hypervolume(points, (10, 8)) == dominated
 
 
 def size_result(errors: list[list[int]]) -> SizeResult:

@@ -19,7 +19,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from selection.study.storage import RETRY, create, load, open_storage, without_password
-from selection.study.work import train_alone, work
+from selection.study.trial_runner import train_exclusively
+from selection.study.work import work
 from supernet.commands.train import layers
 from supernet.console.parser import parse
 from supernet.errors import ArgumentError
@@ -181,7 +182,7 @@ def test_a_worker_waits_for_another_one_that_trains_in_its_folder(
 
     with ThreadPoolExecutor(1) as pool, contextlib.redirect_stdout(out):
         pool.submit(end_when_heard)
-        results = train_alone(resolved, folder)
+        results = train_exclusively(resolved, folder)
     assert out.getvalue().count("waiting for another worker") == 1
     assert list(results["sizes"]) == list(finished[0].results()["sizes"])
     assert digest(folder / "model.safetensors") == digest(finished[0].folder / "model.safetensors")

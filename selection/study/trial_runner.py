@@ -1,0 +1,87 @@
+"""The interface between a study and its trials: what to run, how often, and what to keep."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.artifacts import upload_artifact
+from optuna.study import Study
+from optuna.trial import Trial
+
+from selection.study.storage import Direction, artifacts
+from supernet.commands.train import Validated, train_one
+from supernet.console.screen import console
+from supernet.runs.resolve import Resolved
+from supernet.system.folders import InUse
+
+POLL_SECONDS = 2.0
+
+
+class Surplus(Exception):
+    """Raised in a trial that another worker has taken as well, or that exceeds the number wanted."""
+
+
+class TrialRunner(ABC):
+    """Runs the trials of a study; ``work`` calls it until all of them have ended."""
+
+    directions: Sequence[Direction]
+    """The direction of each objective."""
+
+    def __init__(self, folder: Path) -> None:
+        """``folder``: the study's folder."""
+        self.folder = folder
+
+    @property
+    @abstractmethod
+    def total(self) -> int:
+        """Number of trials wanted."""
+
+    @abstractmethod
+    def first(self) -> Sequence[dict[str, Any]]:
+        """The parameters of the trials that are known before anything is sampled."""
+
+    @abstractmethod
+    def run(self, trial: Trial, original: int) -> float | Sequence[float]:
+        """Run a trial, or continue one whose worker died.
+
+        Args:
+            trial: The trial, whose parameters are sampled here.
+            original: The number of the trial that this one retries; its own number if it is no retry.
+
+        Returns:
+            A value for each objective.
+
+        Raises:
+            optuna.TrialPruned: The trial is ended early.
+            Surplus: The trial is not needed; it fails, and work goes on.
+        """
+
+    def before(self, study: Study) -> None:  # noqa: B027 (optional)
+        """Prepare ``study``, such as its sampler, before the next trial is taken."""
+
+    def keep(self, trial: Trial, files: Sequence[Path]) -> None:
+        """Keep ``files`` as the trial's artifacts."""
+        store = artifacts(self.folder)
+        for file in files:
+            upload_artifact(study_or_trial=trial, file_path=str(file), artifact_store=store)
+
+
+def train_exclusively(
+    resolved: Resolved, folder: Path, validated: Validated | None = None
+) -> Mapping[str, Any]:
+    """Call ``train_one`` once no other worker trains in ``folder``: one that was silent for too long, and
+    therefore replaced, may still be alive.
+    """
+    for attempt in itertools.count():
+        try:
+            return train_one(resolved, folder, validated)
+        except InUse:
+            if attempt == 0:
+                console.print(f"waiting for another worker that trains in {folder}", highlight=False)
+            time.sleep(POLL_SECONDS)
+    raise AssertionError("unreachable")
