@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar, Generic, cast
 
 from pydantic import BaseModel
+from typing_extensions import TypeVar
 
 from selection.evidence import Evidence
 from supernet.budget import Budget
@@ -18,12 +19,18 @@ class NoOptions(Section):
     """The options of a strategy that has none."""
 
 
-class Strategy(ABC):
+OptionsT = TypeVar("OptionsT", bound=BaseModel, default=NoOptions)
+
+
+class Strategy(ABC, Generic[OptionsT]):
     """Chooses the units of a subnet.
 
     Strategies are found through the entry-point group ``supernet.strategies``. One object is created per
     selection and asked once for each budget. It is stateless, and never sees the network: all it knows comes
-    from the evidence. ``selection.contract.StrategyContract`` tests every rule stated here.
+    from the evidence. A strategy with options names their class twice, for type checkers and for the command
+    line: ``class Mine(Strategy[MyOptions])``, ``Options = MyOptions``.
+
+    ``selection.contract.StrategyContract`` tests every rule stated here.
     """
 
     Options: ClassVar[type[BaseModel]] = NoOptions
@@ -33,14 +40,13 @@ class Strategy(ABC):
     regrets are distances to the true optimum. An exact strategy asks for the losses of all these subnets.
     """
 
-    def __init__(self, options: Any = None) -> None:
+    def __init__(self, options: OptionsT | None = None) -> None:
         """Create the strategy.
 
         Args:
-            options: An instance of ``Options``. None: the defaults. Annotate the attribute ``options`` in
-                your class with your own model, so that type checkers know the fields.
+            options: An instance of ``Options``. None: the defaults.
         """
-        self.options: Any = self.Options() if options is None else options
+        self.options: OptionsT = cast(OptionsT, self.Options()) if options is None else options
 
     @abstractmethod
     def select(self, evidence: Evidence, budget: Budget) -> Kept:
@@ -72,7 +78,7 @@ class Strategy(ABC):
         return None
 
 
-class Ranking(Strategy):
+class Ranking(Strategy[OptionsT]):
     """A strategy that ranks the units, then keeps them in that order as long as they fit.
 
     A unit that no longer fits is skipped, and cheaper ones after it may still be kept.

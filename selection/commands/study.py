@@ -25,7 +25,6 @@ from supernet.console.front import command, say_next
 from supernet.console.screen import console
 from supernet.console.text import fail
 from supernet.engine import Divergence
-from supernet.errors import ConfigError
 from supernet.runs.run import Run, RunError, as_data
 from supernet.settings.plugins import load_plugin
 from supernet.settings.presets import Data, load_file, load_shipped, merge, parse_set, task_setting
@@ -56,14 +55,14 @@ def _storage_guard() -> Iterator[None]:
 
 def _run(args: argparse.Namespace) -> None:
     definition = checked(KINDS[args.command], definition_data(args))
-    job = _job(definition, args)
+    runner = _runner(definition, args)
     args.out.mkdir(parents=True, exist_ok=True)
     data = complete(args.command, definition)
-    study = create(_storage(args), _name(args), job.directions, job.first(), data, completed)
-    if isinstance(definition, TuneDefinition) and len(job.directions) == 1:
+    study = create(_storage(args), _name(args), runner.directions, runner.first(), data, completed)
+    if isinstance(definition, TuneDefinition) and len(runner.directions) == 1:
         study.pruner = definition.new_pruner()
     try:
-        work(study, job)
+        work(study, runner)
     except KeyboardInterrupt:  # without the message of the single training
         raise KeyboardInterrupt from None
     except Divergence as e:
@@ -90,12 +89,10 @@ def completed(data: Data) -> Data:
     return complete(kind, checked(KINDS[kind], data)) if kind in KINDS else data
 
 
-def _job(definition: Definition, args: argparse.Namespace) -> TrialRunner:
+def _runner(definition: Definition, args: argparse.Namespace) -> TrialRunner:
     if isinstance(definition, CompareDefinition):
         return CompareRunner(definition, args.out)
     assert isinstance(definition, TuneDefinition)
-    if args.trials < 1:
-        raise ConfigError([f"`--trials` must be at least 1, but is {args.trials} instead."])
     return TuneRunner(definition, args.out, args.trials)
 
 

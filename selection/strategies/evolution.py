@@ -32,11 +32,10 @@ class EvolutionOptions(Section):
     """Seed of all random draws."""
 
 
-class Evolution(Strategy):
+class Evolution(Strategy[EvolutionOptions]):
     """Mutation and crossover of the best subnets of each generation; all of them fit the budget."""
 
     Options = EvolutionOptions
-    options: EvolutionOptions
 
     def select(self, evidence: Evidence, budget: Budget) -> Kept:
         rng = random.Random(f"{self.options.seed}/{budget.name}")

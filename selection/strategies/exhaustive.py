@@ -23,11 +23,10 @@ class ExhaustiveOptions(Section):
     """Most subnets to score; with more, the strategy does not choose."""
 
 
-class Exhaustive(Strategy):
+class Exhaustive(Strategy[ExhaustiveOptions]):
     """The subnet with the lowest loss of all that fit: for a size, of all with exactly that many units."""
 
     Options = ExhaustiveOptions
-    options: ExhaustiveOptions
     is_exact = True
 
     def select(self, evidence: Evidence, budget: Budget) -> Kept:

@@ -39,11 +39,10 @@ class OptunaSearchOptions(Section):
         return self
 
 
-class OptunaSearch(Strategy):
+class OptunaSearch(Strategy[OptunaSearchOptions]):
     """Sample an importance for each unit, keep the most important units that fit, report the loss."""
 
     Options = OptunaSearchOptions
-    options: OptunaSearchOptions
 
     def select(self, evidence: Evidence, budget: Budget) -> Kept:
         o = self.options

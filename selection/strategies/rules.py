@@ -49,11 +49,10 @@ class RandomOptions(Section):
     """Seed of the choice."""
 
 
-class Random(Ranking):
+class Random(Ranking[RandomOptions]):
     """Random units: the baseline for all other strategies."""
 
     Options = RandomOptions
-    options: RandomOptions
 
     def importance(self, evidence: Evidence, budget: Budget) -> Sequence[float]:
         rng = random.Random(f"{self.options.seed}/{budget.name}")

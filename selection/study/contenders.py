@@ -113,5 +113,5 @@ def seconds_a_step(config: Config) -> float:
 
 
 def whole_hundreds(steps: float) -> int:
-    """``steps`` rounded down to a multiple of 100 for readable tables; numbers below 100 only to an integer."""
+    """``steps`` rounded down to a multiple of 100, for readable tables; below 100, to an integer."""
     return int(steps // 100 * 100) or int(steps)

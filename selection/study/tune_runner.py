@@ -143,18 +143,18 @@ class Follow:
     training. Larger sizes may start later (`passes.smallest_first`), and are uninformative until then.
     """
 
-    def __init__(self, trial: Trial, job: TuneRunner, last: int) -> None:
+    def __init__(self, trial: Trial, runner: TuneRunner, last: int) -> None:
         """``last``: the last step, at which pruning would save nothing."""
-        self._trial, self._job, self._last = trial, job, last
+        self._trial, self._runner, self._last = trial, runner, last
 
     def __call__(self, step: int, measure: Measure, rates: Mapping[str, float]) -> None:
-        (objective,) = self._job.definition.objectives
+        (objective,) = self._runner.definition.objectives
         if objective == "compute":
             return
         wanted = objective.partition("/")[0]
         wanted = f"{measure if wanted == 'errors' else wanted}/"
         sizes = {int(k.removeprefix(wanted)): rate for k, rate in rates.items() if k.startswith(wanted)}
-        self._trial.report(min(self._job.relative(sizes)), step)
+        self._trial.report(min(self._runner.relative(sizes)), step)
         if step < self._last and self._trial.should_prune():
             self._trial.set_user_attr("pruned", f"at step {step}")
             console.print(f"trial {self._trial.number} pruned at step {step}")

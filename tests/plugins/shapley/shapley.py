@@ -13,7 +13,7 @@ class ShapleyOptions(Section):
     seed: int = 0
 
 
-class Shapley(Ranking):
+class Shapley(Ranking[ShapleyOptions]):
     Options = ShapleyOptions
 
     def importance(self, evidence: Evidence, budget: Budget) -> list[float]:

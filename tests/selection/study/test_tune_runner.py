@@ -42,11 +42,11 @@ def test_a_search_follows_what_texts_are_judged_by(
 ) -> None:
     settings = {"settings": {**SETTINGS, "task": "generated-speech"}, "objectives": [objective]}
     space = {"train.lr": {"low": 0.0005, "high": 0.02}}
-    job = TuneRunner(checked(TuneDefinition, {**settings, "space": space}), tmp_path, 1)
+    runner = TuneRunner(checked(TuneDefinition, {**settings, "space": space}), tmp_path, 1)
     study = optuna.create_study()
-    Follow(study.ask(), job, last=24)(8, measure, rates(0.4, 1.0))
+    Follow(study.ask(), runner, last=24)(8, measure, rates(0.4, 1.0))
     assert study.trials[0].intermediate_values == {8: value}
     judged = {"wer": {2: 0.4, 4: 1.0}, "cer": {2: 0.2, 4: 0.5}}
-    (found,) = job.values({"errors": judged[measure], **judged}, 10)
+    (found,) = runner.values({"errors": judged[measure], **judged}, 10)
     mean = {"errors": sum(judged[measure].values()) / 2, "cer": 0.35, "wer/4": 1.0}
     assert found == pytest.approx(mean[objective])

@@ -80,11 +80,11 @@ def test_a_killed_workers_trial_is_run_by_another_and_none_is_run_twice(storage:
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")
 def test_a_worker_killed_before_its_first_sign_of_life_loses_no_trial(storage: str, tmp_path: Path) -> None:
-    job = Counting(tmp_path, 3)
+    runner = Counting(tmp_path, 3)
     opened = open_storage(storage, tmp_path, GRACE)
-    study = create(opened, "counting", job.directions, job.first(), {"kind": 1})
+    study = create(opened, "counting", runner.directions, runner.first(), {"kind": 1})
     lost = study.ask()  # taken as a worker takes it, and never heard of again
-    work(study, job)
+    work(study, runner)
     found = {t.number: t.state for t in study.trials}
     assert found.pop(lost.number) == TrialState.FAIL
     assert list(found.values()) == [TrialState.COMPLETE] * 3
@@ -93,15 +93,15 @@ def test_a_worker_killed_before_its_first_sign_of_life_loses_no_trial(storage: s
 
 
 def counting(tmp_path: Path, total: int = 3) -> tuple[Counting, optuna.Study]:
-    job = Counting(tmp_path, total)
+    runner = Counting(tmp_path, total)
     storage = open_storage(None, tmp_path, GRACE)
-    return job, create(storage, "counting", job.directions, job.first(), {"kind": 1})
+    return runner, create(storage, "counting", runner.directions, runner.first(), {"kind": 1})
 
 
 def test_a_study_that_is_done_runs_nothing_more_and_can_be_asked_for_more(tmp_path: Path) -> None:
-    job, study = counting(tmp_path)
-    work(study, job)
-    work(study, job)
+    runner, study = counting(tmp_path)
+    work(study, runner)
+    work(study, runner)
     assert len((tmp_path / "ran").read_text().splitlines()) == 3
     work(study, Counting(tmp_path, 5))
     assert len((tmp_path / "ran").read_text().splitlines()) == 5
@@ -116,20 +116,20 @@ def test_an_interrupted_trial_is_queued_again(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     _, study = counting(tmp_path)
-    job = Interrupted(tmp_path, 3)
+    runner = Interrupted(tmp_path, 3)
     with pytest.raises(KeyboardInterrupt):
-        work(study, job)
-    work(study, job)
+        work(study, runner)
+    work(study, runner)
     assert [t.state for t in study.get_trials()].count(TrialState.COMPLETE) == 3
     assert (tmp_path / "ran").read_text().splitlines()[0] == "0 0"
     assert [line.split()[1] for line in (tmp_path / "ran").read_text().splitlines()].count("0") == 2
 
 
 def test_a_trial_that_nobody_asked_for_is_not_run(tmp_path: Path) -> None:
-    job, study = counting(tmp_path)
+    runner, study = counting(tmp_path)
     for _ in range(3):
         study.enqueue_trial({"x": 0.5})  # five trials are queued, three are wanted
-    work(study, job)
+    work(study, runner)
     assert len((tmp_path / "ran").read_text().splitlines()) == 3
 
 
@@ -194,20 +194,22 @@ def test_an_error_ends_the_worker_and_the_trial_is_asked_for_again(tmp_path: Pat
             trial.suggest_float("x", 0.0, 1.0)
             raise MemoryError
 
-    job, study = counting(tmp_path)
+    runner, study = counting(tmp_path)
     with pytest.raises(MemoryError):
         work(study, Broken(tmp_path, 3))
-    work(study, job)
+    work(study, runner)
     completed = study.get_trials(states=(TrialState.COMPLETE,))
     assert len(completed) == 3
     assert {0.25, 0.75} <= {t.params["x"] for t in completed}
 
 
 def test_a_study_of_another_shape_is_refused_and_left_alone(tmp_path: Path) -> None:
-    job, study = counting(tmp_path)
+    runner, study = counting(tmp_path)
     before = study.user_attrs
     with pytest.raises(RunError, match=r"must be continued with the definition.*kind was 1, is 2"):
-        create(open_storage(None, tmp_path, GRACE), "counting", job.directions, job.first(), {"kind": 2})
+        create(
+            open_storage(None, tmp_path, GRACE), "counting", runner.directions, runner.first(), {"kind": 2}
+        )
     assert study.user_attrs == before
     assert len(study.get_trials()) == 2
 
@@ -237,11 +239,11 @@ def test_a_storage_that_cannot_be_reached(url: str, reason: str, tmp_path: Path)
 @pytest.mark.parametrize("name", ["a?b", "a#b", "50%41 done", "tä st", "{x}", "a&b=c", "file:x", "x'y\"z"])
 def test_a_study_lies_in_its_folder_whatever_that_is_called(name: str, tmp_path: Path) -> None:
     (tmp_path / "here" / name).mkdir(parents=True)
-    job, study = counting(tmp_path / "here" / name)
+    runner, study = counting(tmp_path / "here" / name)
     assert [path.name for path in (tmp_path / "here").iterdir()] == [name]
     assert (tmp_path / "here" / name / "study.db").is_file()
     again = load(open_storage(None, tmp_path / "here" / name, GRACE), "counting")
-    assert len(again.get_trials()) == len(study.get_trials()) == len(job.first()) > 0
+    assert len(again.get_trials()) == len(study.get_trials()) == len(runner.first()) > 0
 
 
 def test_a_name_that_no_study_has(tmp_path: Path) -> None:
