@@ -72,7 +72,7 @@ class Format(ABC):
         return [path]
 
 
-def alone(listing: Path) -> Found:
+def single(listing: Path) -> Found:
     """Return a listing that the user has named."""
     return Found([Listing(listing, None)], [])
 
@@ -91,4 +91,4 @@ def choose(listings: Iterable[Path], is_listing: Callable[[Path], bool] = lambda
     if named:
         return Found(named, unread)
     only = unread or others
-    return alone(only[0]) if len(only) == 1 else Found([], unread)
+    return single(only[0]) if len(only) == 1 else Found([], unread)

@@ -15,7 +15,7 @@ from typing import Any
 from supernet.task import Split
 from tasks.files.problems import Problem
 from tasks.formats.columns import COLUMNS, KNOWN, entry_of
-from tasks.formats.format import NOTHING, Format, Found, alone, choose
+from tasks.formats.format import NOTHING, Format, Found, choose, single
 from tasks.listing.entries import Entries, numbered_lines, open_listing, split_of
 
 _SUFFIXES = (".json", ".jsonl")
@@ -28,7 +28,7 @@ class JsonLines(Format):
 
     def find(self, path: Path) -> Found:
         if path.is_file():
-            return alone(path) if path.suffix in _SUFFIXES else NOTHING
+            return single(path) if path.suffix in _SUFFIXES else NOTHING
         files = (file for file in path.iterdir() if file.suffix in _SUFFIXES and file.is_file())
         return choose(file for file in files if split_of(file.name) or _is_listing(file))
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from supernet.task import Split
 from tasks.files.problems import Kind, Problem, Unusable
-from tasks.formats.format import NOTHING, Format, Found, alone, choose
+from tasks.formats.format import NOTHING, Format, Found, choose, single
 from tasks.formats.pipes import combine_channels, parse_channel, parse_source
 from tasks.listing.entries import Entries, Entry, locate_audio, numbered_lines, parse_seconds
 
@@ -42,9 +42,9 @@ class Kaldi(Format):
     def find(self, path: Path) -> Found:
         """Try the folder itself, its subfolders and those of ``data``, or else of ESPnet's ``dump/raw``."""
         if path.is_file():
-            return alone(path.parent) if path.name == "wav.scp" else NOTHING
+            return single(path.parent) if path.name == "wav.scp" else NOTHING
         if (path / "wav.scp").is_file():
-            return alone(path)
+            return single(path)
         files = [*path.glob("*/wav.scp"), *path.glob("data/*/wav.scp")] or path.glob("dump/raw/*/wav.scp")
         return choose(file.parent for file in files)
 

@@ -17,7 +17,7 @@ from supernet.task import Split
 from tasks.audio.segments import is_inside
 from tasks.files.members import Member, members
 from tasks.files.problems import Kind, Problem, Unusable
-from tasks.formats.format import NOTHING, Format, Found, Listing, alone, choose
+from tasks.formats.format import NOTHING, Format, Found, Listing, choose, single
 from tasks.listing.entries import Entries, Entry, parse_seconds
 
 _NO_AUDIO = (".json", ".nodata", ".nometa")
@@ -33,7 +33,7 @@ class Shar(Format):
     def find(self, path: Path) -> Found:
         """Find the cuts of all shards in a folder, or in its subfolders named after splits."""
         if path.is_file():
-            return alone(path) if path in _cuts(path.parent) else NOTHING
+            return single(path) if path in _cuts(path.parent) else NOTHING
         if own := _cuts(path):
             return Found([Listing(file, None) for file in own], [])
         folders, unread = choose(folder for folder in path.iterdir() if folder.is_dir() and is_shar(folder))

@@ -9,7 +9,7 @@ from pathlib import Path
 from supernet.task import Split, TaskError
 from tasks.files.problems import Problem, Unusable, first_few
 from tasks.formats.columns import COLUMNS, KNOWN, entry_of
-from tasks.formats.format import NOTHING, Format, Found, alone, choose
+from tasks.formats.format import NOTHING, Format, Found, choose, single
 from tasks.listing.entries import Entries, numbered_lines
 
 _SUFFIXES = (".csv", ".tsv")
@@ -22,7 +22,7 @@ class Tables(Format):
 
     def find(self, path: Path) -> Found:
         if path.is_file():
-            return alone(path) if path.suffix.lower() in _SUFFIXES else NOTHING
+            return single(path) if path.suffix.lower() in _SUFFIXES else NOTHING
         files = (file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES and file.is_file())
         return choose(files, lambda file: _missing_column(_header(file)) is None)
 

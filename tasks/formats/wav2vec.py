@@ -9,7 +9,7 @@ from pathlib import Path
 
 from supernet.task import Split
 from tasks.files.problems import Problem
-from tasks.formats.format import NOTHING, Format, Found, alone, choose
+from tasks.formats.format import NOTHING, Format, Found, choose, single
 from tasks.listing.entries import Entries, Entry, locate_audio, make_id, open_listing
 
 
@@ -20,7 +20,7 @@ class Wav2Vec(Format):
 
     def find(self, path: Path) -> Found:
         if path.is_file():
-            return alone(path) if path.suffix == ".tsv" and path.with_suffix(".wrd").is_file() else NOTHING
+            return single(path) if path.suffix == ".tsv" and path.with_suffix(".wrd").is_file() else NOTHING
         return choose(file for file in path.glob("*.tsv") if file.with_suffix(".wrd").is_file())
 
     def read(self, path: Path, split: Split | None) -> Entries:

@@ -18,7 +18,7 @@ from supernet.task import Split, TaskError
 from tasks.files.members import Member, members, read_member
 from tasks.files.problems import Kind, Problem, Unusable, first_few, shorten
 from tasks.formats.columns import COLUMNS, entry_of
-from tasks.formats.format import NOTHING, Format, Found, Listing, alone
+from tasks.formats.format import NOTHING, Format, Found, Listing, single
 from tasks.formats.shar import is_shar
 from tasks.listing.entries import Entries, Entry, split_of
 
@@ -47,7 +47,7 @@ class WebDataset(Format):
         split; or else all.
         """
         if path.is_file():
-            return _readable(alone(path) if _is_tar(path) else NOTHING)
+            return _readable(single(path) if _is_tar(path) else NOTHING)
         files = sorted(file for pattern in ("*", "*/*") for file in path.glob(pattern) if _is_tar(file))
         found = [Listing(file, _split(file, path)) for file in files if not is_shar(file.parent)]
         named = [listing for listing in found if listing.split]
