@@ -6,6 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Protocol
 
 from supernet.task import Batch, BatchReader
@@ -31,7 +32,7 @@ class Prefetcher:
         self._pending: deque[tuple[Future[Batch], dict[str, object]]] = deque()
         self._position = reader.state_dict()
         # No thread may outlive the last reference to this object.
-        weakref.finalize(self, self._threads.shutdown, wait=True, cancel_futures=True)
+        weakref.finalize(self, _shut_down, self._threads)
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -53,3 +54,9 @@ class Prefetcher:
         self._pending.clear()
         self._reader.load_state_dict(state)
         self._position = state
+
+
+def _shut_down(threads: ThreadPoolExecutor) -> None:
+    # The garbage collector may run in one of the threads, which cannot wait for itself.
+    with suppress(RuntimeError):
+        threads.shutdown(wait=True, cancel_futures=True)
