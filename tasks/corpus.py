@@ -52,6 +52,7 @@ class CorpusTask(Task):
     """
 
     Options: ClassVar[type[BaseModel]] = CorpusOptions
+    options: CorpusOptions
 
     def __init__(self, options: CorpusOptions) -> None:
         super().__init__(options)
@@ -80,7 +81,7 @@ class CorpusTask(Task):
     @property
     def cache(self) -> Path:
         """The folder in which everything that is made is kept."""
-        return Path(self.options.cache_folder)
+        return self.options.cache_folder
 
     @cached_property
     def folder(self) -> ManifestFolder:
@@ -148,7 +149,7 @@ class CorpusTask(Task):
 
     @property
     def max_seconds(self) -> float:
-        return float(self.options.max_seconds)
+        return self.options.max_seconds
 
     def train_size(self) -> tuple[int, float] | None:
         # Computing other tokens than those on the disk would take too long.
@@ -211,7 +212,7 @@ class CorpusTask(Task):
     @property
     def _is_stored(self) -> bool:
         """Whether features are kept on the disk."""
-        return self._input is LOG_MEL and bool(self.folder.seconds <= self.options.store_hours * 3600)
+        return self._input is LOG_MEL and self.folder.seconds <= self.options.store_hours * 3600
 
     @property
     def _index_path(self) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,7 @@ from supernet.audio.resampling import resample
 from supernet.system.files import refusal
 from supernet.task import SPLITS, ProgressCallback, Split, TaskError
 from tasks.corpus import CorpusTask
-from tasks.files.cache import digest, make_once
+from tasks.files.cache import digest, file_hash, make_once
 from tasks.options import CorpusOptions
 from tasks.reading.vocabulary import TokenKind
 from tasks.store.manifest_folder import Clip, write_split
@@ -75,6 +74,7 @@ class Digits(CorpusTask):
 
     name = "digits"
     Options = DigitsOptions
+    options: DigitsOptions
 
     @property
     def path(self) -> Path:
@@ -85,16 +85,12 @@ class Digits(CorpusTask):
 
     @cached_property
     def _takes(self) -> list[Take]:
-        return find_takes(Path(self.options.path))
+        return find_takes(self.options.path)
 
     @cached_property
     def _digest(self) -> str:
         shape = self.options.model_dump(include={"num_train", "seed"})
-        return digest([VERSION, shape, [(take.path.name, _sha256(take.path)) for take in self._takes]])
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+        return digest([VERSION, shape, [(take.path.name, file_hash(take.path)) for take in self._takes]])
 
 
 def find_takes(path: Path) -> list[Take]:

@@ -96,6 +96,7 @@ class GeneratedSpeech(CorpusTask):
 
     name = "generated-speech"
     Options = GeneratedSpeechOptions
+    options: GeneratedSpeechOptions
 
     @property
     def path(self) -> Path:

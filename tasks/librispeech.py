@@ -40,12 +40,13 @@ class LibriSpeech(ConvertedTask):
 
     name = "librispeech"
     Options = LibriSpeechOptions
+    options: LibriSpeechOptions
 
     def parts(self) -> dict[str, Split]:
         return {part: split for split in SPLITS for part in getattr(self.options, split)}
 
     def find(self) -> Source:
-        root = Path(self.options.path)
+        root = self.options.path
         root = root / "LibriSpeech" if (root / "LibriSpeech").is_dir() else root
         parts: list[tuple[Split, Path]] = [
             (split, root / name) for split in SPLITS for name in getattr(self.options, split)

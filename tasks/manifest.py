@@ -50,10 +50,11 @@ class Manifest(ConvertedTask):
 
     name = "manifest"
     Options = ManifestOptions
+    options: ManifestOptions
 
     @property
     def path(self) -> Path:
-        return Path(self.options.path) if self.is_lhotse else super().path
+        return self.options.path if self.is_lhotse else super().path
 
     def make(self, report: ProgressCallback) -> None:
         if not self.is_lhotse:
@@ -69,10 +70,10 @@ class Manifest(ConvertedTask):
     @cached_property
     def is_lhotse(self) -> bool:
         """Whether the folder holds manifests of at least one split already."""
-        return any(manifest_path(Path(self.options.path), split).is_file() for split in SPLITS)
+        return any(manifest_path(self.options.path, split).is_file() for split in SPLITS)
 
     def find(self) -> Source:
-        path = Path(self.options.path)
+        path = self.options.path
         if not path.exists():
             raise TaskError(
                 "`path` must be a folder of manifests or a corpus in another format, but there is no such "

@@ -42,9 +42,10 @@ class Tedlium2(ConvertedTask):
 
     name = "tedlium2"
     Options = Tedlium2Options
+    options: Tedlium2Options
 
     def find(self) -> Source:
-        root = Path(self.options.path)
+        root = self.options.path
         if why := refusal(root, "folder"):
             raise TaskError(f"`path` must be the folder of TED-LIUM's train, dev and test, but {why}. {_GET}")
         root = root / "TEDLIUM_release2" if (root / "TEDLIUM_release2").is_dir() else root

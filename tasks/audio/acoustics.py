@@ -25,10 +25,9 @@ from supernet.config import Section
 from supernet.errors import AudioError
 from supernet.system.files import refusal
 from supernet.task import TaskError
+from tasks.files.problems import first_few
 
 _SUFFIXES = extensions() | {".sph"}
-_NAMED = 3
-"""Files in an error message."""
 
 
 class Reverb(Section):
@@ -184,10 +183,9 @@ def find_audio(folder: Path, option: str) -> list[Path]:
     if not files:
         raise TaskError(f"`task.{option}.folder` must hold recordings, but '{folder}' has none.")
     if broken := list(_broken(files)):
-        more = ", …" if len(broken) > _NAMED else ""
         raise TaskError(
             f"`task.{option}.folder` must hold readable recordings, but {len(broken)} of {len(files)} in "
-            f"'{folder}' are not: {', '.join(str(file) for file in broken[:_NAMED])}{more}. Remove them."
+            f"'{folder}' are not: {first_few([file.relative_to(folder) for file in broken])}. Remove them."
         )
     return files
 

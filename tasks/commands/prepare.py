@@ -56,7 +56,8 @@ def prepare(args: argparse.Namespace) -> None:
     for line in task.notes():
         note(line)
     if refused := preview.refusals or _refusals(summary, out, task.options.max_skipped):
-        raise TaskError("\n".join(f"{line} All of them: {_lists(out, preview)}." for line in refused))
+        lists = f"{out / PROBLEMS}{f' and {out / SKIPPED}' if preview.skipped else ''}"
+        raise TaskError("\n".join(f"{line} All of them: {lists}." for line in refused))
     say_next((command("train", "--task", out, *_training_options(args.settings)), "train on it"))
 
 
@@ -141,10 +142,6 @@ def _refusals(summary: Mapping[str, Any], out: Path, most: float) -> list[str]:
         except TaskError as error:
             refused.append(str(error))
     return refused
-
-
-def _lists(out: Path, preview: Preview) -> str:
-    return f"{out / PROBLEMS}{f' and {out / SKIPPED}' if preview.skipped else ''}"
 
 
 def summary_table(summary: Mapping[str, Any], title: str) -> Fitted:

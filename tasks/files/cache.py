@@ -174,6 +174,15 @@ def _rename(partial: Path, folder: Path) -> None:
             raise
 
 
+def file_hash(path: Path) -> str:
+    """SHA-256 of the content of a file."""
+    sha = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            sha.update(block)
+    return sha.hexdigest()
+
+
 def digest(content: object) -> str:
     """Hash JSON-like ``content`` to a short name."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

@@ -24,7 +24,7 @@ from torch import Tensor
 from supernet.audio.features import SAMPLE_RATE
 from supernet.task import SPLITS, NotPrepared, ProgressCallback, Skipped, Split, TaskError
 from tasks.audio.cuts import sources
-from tasks.files.cache import digest, make_once
+from tasks.files.cache import digest, file_hash, make_once
 from tasks.files.lines import Lines, write_lines
 from tasks.files.problems import FILE as PROBLEMS
 from tasks.files.problems import left_out, shorten
@@ -115,7 +115,7 @@ class ManifestFolder:
 
     @cached_property
     def _copy(self) -> Path:
-        manifests = [_sha256(_existing(self.path, split)) for split in SPLITS]
+        manifests = [file_hash(_existing(self.path, split)) for split in SPLITS]
         return self._cache / f"cuts-v{VERSION}-{digest(manifests)}"
 
 
@@ -208,14 +208,6 @@ def _existing(folder: Path, split: Split) -> Path:
             "Write each with Lhotse: `CutSet.to_file`."
         )
     return path
-
-
-def _sha256(path: Path) -> str:
-    sha = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            sha.update(block)
-    return sha.hexdigest()
 
 
 def _size_and_time(file: Path) -> list[int]:
