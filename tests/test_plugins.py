@@ -114,8 +114,8 @@ def test_the_contract_catches_what_is_wrong(path: dict[str, str], tmp_path: Path
     asked = ("-q", "-p", "no:cacheprovider", "test_wrong.py")
     out, _ = run("pytest", *asked, cwd=tmp_path, status=1, extra=path)
     assert "test_choices_are_deterministic" in out
-    assert "test_it_fits_the_budget_and_keeps_something" in out
-    assert "test_it_does_not_draw_from_the_common_generators" in out
+    assert "test_a_choice_fits_the_budget_and_keeps_a_unit" in out
+    assert "test_global_random_generators_are_left_alone" in out
 
 
 @pytest.mark.parametrize("plugin", ["halves", "neighbors"])
