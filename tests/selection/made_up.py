@@ -1,4 +1,4 @@
-"""Comparisons as they could be, without a network: every unit has a worth, and strategies see it dimly."""
+"""Synthetic comparisons without a network: every unit has a worth, which strategies see with noise."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BLURS = {
     "similarity-svcca": 1.0,
     "random": 9.0,
 }
-"""By strategy, how badly it sees what a unit is worth."""
+"""Noise with which each strategy sees the worth of units."""
 RULES = ("tail", "every-other")
 EVALUATIONS = {
     "exhaustive": 924,
@@ -44,11 +44,11 @@ UNFIT = "it would have to score 32,247,603,683,100 subnets, more than `exhaustiv
 
 @dataclass(frozen=True)
 class World:
-    """A supernet that exists only by its numbers."""
+    """A synthetic supernet: nothing but numbers."""
 
     units: tuple[str, ...]
     worth: tuple[float, ...]
-    """By unit, roughly how much the loss rises without it."""
+    """Approximate rise of the loss without each unit."""
     prices: tuple[dict[str, float], ...]
     base: dict[str, float]
 
@@ -101,7 +101,7 @@ def wer_of(loss: float) -> float:
 
 
 def difference(row: Row, best: Row) -> Difference:
-    """As if some hundred utterances had been paired."""
+    """A difference as from a paired test over some hundred utterances."""
     rate, same = row.rate - best.rate, row.kept == best.kept
     half = 0.004 + 0.15 * abs(rate)
     p = 1.0 if same else max(1e-4, math.erfc(abs(rate) / (half / 1.96) / math.sqrt(2)))
@@ -111,7 +111,7 @@ def difference(row: Row, best: Row) -> Difference:
 def contest(
     world: World, budget: str, quantity: Quantity, limit: float, num_subnets: int | None = None
 ) -> Contest:
-    """All strategies on one budget; exact where ``num_subnets`` is told."""
+    """All strategies on one budget; exact if ``num_subnets`` is given."""
     strategies = [*BLURS, *RULES] if num_subnets else [*list(BLURS)[1:], *RULES]
     choices = {name: world.fill(name, quantity, limit) for name in strategies}
     losses = {name: world.loss(kept) for name, kept in choices.items()}
@@ -209,7 +209,7 @@ def _comparison(world: World, contests: tuple[Contest, ...], budget: str) -> Com
 
 
 def layers() -> Comparison:
-    """12 layers: two sizes with all subnets scored, a time, and the full net."""
+    """12 layers: two sizes with all subnets scored, a latency budget, and the full net."""
     world = World.of("layer")
     contests = (
         contest(world, "6", "units", 6, 924),

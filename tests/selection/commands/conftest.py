@@ -13,7 +13,7 @@ from tests.selection.commands.studies import COMPARE, TUNE
 
 @pytest.fixture(scope="session")
 def desk(place: Path) -> Path:
-    """The working folder, with two studies' files in it."""
+    """The working folder with the definition files of two studies."""
     for name, study in (("compare", COMPARE), ("tune", TUNE)):
         (place / f"{name}.yaml").write_text(yaml.safe_dump(study))
     return place

@@ -1,4 +1,4 @@
-"""Quick selections, and the reading of their comparisons."""
+"""Options of quick selections, and functions to read their comparisons."""
 
 from __future__ import annotations
 

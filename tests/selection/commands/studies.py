@@ -1,4 +1,4 @@
-"""Studies whose trainings take seconds, and the reading of their results."""
+"""Definitions of studies whose trainings take seconds, and a function to read their results."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_interrupted_work_continues_and_ends_the_same(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Ctrl-C comes when the first subnets have been scored."""
+    """Interrupt after the first subnets have been scored."""
     shutil.copytree(finished[0].folder, here / "runs" / "interrupted")
     found, arguments = Run(here / "runs" / "interrupted"), ["runs/interrupted", "--sizes", "1,2,4", *QUICK]
     add = EvidenceStore.add_judged

@@ -24,7 +24,7 @@ def test_choices_for_other_budgets_stay(finished: tuple[Run, str], here: Path) -
 
 
 def choices_of(found: Run) -> dict[str, Any]:
-    """The comparison without computing times, which depend on who asked first."""
+    """The comparison without computing times, which depend on the order of the strategies."""
     data = comparison(found)
     for contest in data["contests"]:
         for row in contest["rows"]:

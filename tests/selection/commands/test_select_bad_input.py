@@ -1,4 +1,4 @@
-"""``python -m selection`` refuses what cannot be, in clear lines."""
+"""``python -m selection`` rejects invalid input with clear messages."""
 
 from __future__ import annotations
 

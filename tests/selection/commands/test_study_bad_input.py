@@ -1,4 +1,4 @@
-"""``python -m selection.study`` refuses what cannot be, in clear lines."""
+"""``python -m selection.study`` rejects invalid input with clear messages."""
 
 from __future__ import annotations
 

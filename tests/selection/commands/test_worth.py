@@ -1,4 +1,4 @@
-"""Whether a supernet is worth it: bills against hand counts, rivals against hand-made transcripts."""
+"""The cost of a supernet against sizes trained alone: hand-counted bills and hand-made transcripts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_what_nobody_has_trained_alone_is_not_known() -> None:
 
 @pytest.fixture
 def beside(finished: tuple[Run, str], tmp_path: Path) -> Path:
-    """The finished run, and beside it what stands for a size trained alone: it writes nothing."""
+    """The finished run, and next to it a stand-in for a size trained alone, whose output is empty."""
     shutil.copytree(finished[0].folder, tmp_path / "joint")
     shutil.copytree(finished[0].folder, tmp_path / "small")
     small = Run(tmp_path / "small")

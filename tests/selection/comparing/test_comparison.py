@@ -1,4 +1,4 @@
-"""The statistics of a comparison, against hand counts and slower ways."""
+"""The statistics of a comparison, checked against hand counts and slower algorithms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ints(*values: int) -> Ints:
 
 
 def exact_p(change: Ints) -> float:
-    """Every exchange of the two systems' results, counted."""
+    """The exact p value, by enumeration of all exchanges of the two systems' results."""
     sums = [abs(int(np.dot(signs, change))) for signs in itertools.product((-1, 1), repeat=len(change))]
     return sum(s >= abs(int(change.sum())) for s in sums) / len(sums)
 
@@ -57,7 +57,7 @@ def test_the_difference_is_of_error_rates() -> None:
 
 
 def test_pairs_make_the_interval_narrow() -> None:
-    """Both systems err in the same utterances: unpaired intervals would be ten times as wide."""
+    """Both systems make errors in the same utterances: unpaired intervals would be ten times as wide."""
     rng = np.random.default_rng(1)
     hard = rng.poisson(3, size=300)
     better = hard + (rng.random(300) < 0.05)
@@ -80,7 +80,7 @@ def test_holm_by_hand(raw: list[float], corrected: list[float]) -> None:
 
 
 def three(seed: int = 0) -> tuple[Ints, Ints, Ints]:
-    """Errors of three systems, each a little worse than the one before."""
+    """Errors of three systems, each slightly worse than the previous one."""
     rng = np.random.default_rng(seed)
     a = rng.integers(0, 3, size=100)
     b = a + (rng.random(100) < 0.08)

@@ -1,4 +1,4 @@
-"""Comparisons that lie there from before."""
+"""Stored comparisons of earlier selections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_comparison_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_one_of_an_older_version_is_left_aside(tmp_path: Path) -> None:
-    """Its error rates have other names: a selection begins anew instead of asking for it to be moved."""
+    """Its error rates have other names: a selection starts afresh instead of asking the user to move it."""
     data, path = made_up.layers().as_data(), tmp_path / "comparison.json"
     data |= {"network": "abc", "full_wer": data.pop("full_rate")}
     for contest in data["contests"]:

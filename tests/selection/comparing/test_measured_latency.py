@@ -1,4 +1,4 @@
-"""Budgets in milliseconds are kept by the measured whole, whatever the sum of the units says."""
+"""Latency budgets are met by the measured time of the whole subnet, however wrong the sum of its units is."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_what_is_kept_meets_the_budget_as_measured(budget: Budget, data: st.Data
 
 
 def test_a_choice_that_takes_44_percent_too_long_is_made_anew() -> None:
-    """By hand: six units of 2 ms and a base of 2 ms; as a whole everything takes 1.44 times as long."""
+    """Six units of 2 ms and a base of 2 ms; measured as a whole, every subnet takes 1.44 times its sum."""
     prices = Prices("latency", 0.002, (0.002,) * 6)
     budget = Budget("latency=10ms", 0.010, prices)
     kept, _ = fit_measured(lambda asked: asked.fill(range(6)), budget, lambda kept: 1.44 * prices.of(kept))

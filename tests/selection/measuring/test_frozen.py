@@ -1,4 +1,4 @@
-"""Scores are learned, nothing else is, and they tell a harmful unit from useful ones."""
+"""Only scores are learned, and they distinguish a harmful unit from useful ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def quiet(what: str, done: int, total: int) -> None:
 
 
 def several() -> Iterator[Batch]:
-    """Endless, and different from step to step."""
+    """An endless stream of batches that differ from step to step."""
     return itertools.cycle([batch(FRAMES, seed, torch.float32) for seed in range(3)])
 
 
@@ -170,7 +170,7 @@ def spoilt(request: pytest.FixtureRequest) -> tuple[SupernetCTC, int]:
 
 @torch.no_grad()
 def spoil(net: SupernetCTC) -> int:
-    """Let a unit say the opposite (a layer), or noise (a module); which one."""
+    """Invert one layer, or turn one module into noise; return the unit."""
     layer = net.encoder.layers["1"]
     if net.table.granularity == "layer":
         layer.layer_norm.weight.neg_()  # type: ignore[union-attr,operator]
@@ -181,7 +181,7 @@ def spoil(net: SupernetCTC) -> int:
 
 @torch.no_grad()
 def loss_without(net: SupernetCTC) -> list[float]:
-    """By unit, the loss of the net that keeps all others."""
+    """For each unit, the loss of the net without it."""
     others = [tuple(i != unit for i in range(len(net.table))) for unit in range(len(net.table))]
     found = {kept: float(losses.sum()) for kept, _, _, losses in net.score_all(LEARNING, others)}
     return [found[kept] for kept in others]

@@ -1,4 +1,4 @@
-"""Gradients of gates are the slopes that finite differences see, for each utterance by itself."""
+"""Gradients of gates agree with finite differences, for each utterance by itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONFIGS = {
 
 @pytest.fixture(autouse=True)
 def exact_attention(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the engine's attention weights be as precise as its inputs: it rounds all to float32."""
+    """Keep the engine's attention weights in the precision of its inputs, which it rounds to float32."""
     from fairseq2.models.transformer.sdpa import naive
 
     def softmax(x: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
@@ -43,7 +43,7 @@ def quiet(what: str, done: int, total: int) -> None:
 
 @torch.no_grad()
 def losses(net: SupernetCTC, data: Batch, gates_U: Tensor) -> Tensor:
-    """CTC loss per frame of each utterance, all with the same gates."""
+    """CTC loss per frame of each utterance, with the same gates for all."""
     rows = range(len(data))
     (reading,) = run_lanes(net, data, [Lane(rows, net.table.full, gates(gates_U))])
     lengths = [LOG_MEL.num_stream_frames(n) for n in data.num_frames]

@@ -1,4 +1,4 @@
-"""The oracle: what it says of a subnet is what that subnet does, and it says nothing twice."""
+"""The oracle: its losses and errors are those of the subnet by itself, and nothing is scored twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.supernet import tiny
 TOKENS = Tokens(("<blk>", "a", "b", "c", "d", "e"), "characters")
 DATA = [tiny.batch([60, 33, 47], seed=1), tiny.batch([52, 40], seed=2)]
 FRAMES = 14 + 7 + 11 + 12 + 9
-"""Behind the fourfold subsampling: (n - 1) // 2, twice over."""
+"""Frames after subsampling by four: (n - 1) // 2, applied twice."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def model() -> Model:
 
 
 class Walks:
-    """Counts what is reported: one report for each batch of each walk."""
+    """Counts progress reports: there is one for each batch of each walk."""
 
     def __init__(self) -> None:
         self.batches = 0

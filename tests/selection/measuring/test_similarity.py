@@ -1,4 +1,4 @@
-"""What the measures of similarity promise, and that they see the stream and nothing else."""
+"""Properties of the similarity measures, and that only the stream determines them."""
 
 from __future__ import annotations
 

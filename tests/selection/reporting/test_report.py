@@ -1,4 +1,4 @@
-"""What the page says about a made-up comparison, and its pictures."""
+"""The text and the pictures of the page about a synthetic comparison."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.selection import made_up
 from tests.supernet.reporting.html import Page
 
 NO_PICTURES: dict[str, Picture] = {}
-"""For pages whose words alone count: drawing takes seconds."""
+"""For tests that only look at the text of a page: drawing takes seconds."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The console table of a made-up comparison."""
+"""The console table of a synthetic comparison."""
 
 from __future__ import annotations
 

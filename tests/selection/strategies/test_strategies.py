@@ -1,4 +1,4 @@
-"""Every strategy keeps to the contract, and does what its name says."""
+"""Every strategy fulfills the contract, and makes the choices that its name promises."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def size(count: int, num_units: int = 12) -> Budget:
 
 
 class Paper(MadeUpEvidence):
-    """Losses by a formula of the test's own."""
+    """Evidence with losses by a given formula."""
 
     def __init__(self, formula: Callable[[Kept], float], num_units: int) -> None:
         super().__init__(table("layer", num_units))
@@ -142,7 +142,7 @@ def test_greedy_forward_adds_the_best() -> None:
 
 
 def test_greedy_falls_into_the_trap_that_exhaustive_sees() -> None:
-    """Units 0 and 1 replace each other, so either may go; without both all is lost."""
+    """Units 0 and 1 can replace each other, so either may go, but not both."""
     losses = {"0111": 1.0, "1011": 1.1, "1101": 2.0, "1110": 2.0, "0011": 9.0, "0101": 3.1, "0110": 3.0,
               "1010": 2.5, "1001": 2.0, "1100": 2.2}  # fmt: skip
     evidence = Paper(lambda kept: losses["".join(str(int(keep)) for keep in kept)], 4)
@@ -151,7 +151,7 @@ def test_greedy_falls_into_the_trap_that_exhaustive_sees() -> None:
 
 
 def test_greedy_uses_what_room_is_left() -> None:
-    """Removing the expensive unit leaves room for the cheap one that went before it."""
+    """Removing the expensive unit leaves room for a cheap one that was removed earlier."""
     prices = Prices("params", 0.0, (10.0, 1.0, 1.0))
     worth = (2.0, 0.5, 1.0)
     evidence = Paper(lambda kept: -sum(w for w, keep in zip(worth, kept, strict=True) if keep), 3)

@@ -1,4 +1,4 @@
-"""Storages of studies, each the real one."""
+"""Storages of studies: real ones of every kind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.selection.study.postgresql import Server, program
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
-    """A running server; the socket's path must be short, and the server's user must reach it."""
+    """A running server. The socket's path must be short, and accessible to the server's user."""
     pytest.importorskip("psycopg", reason="needs the postgresql extra")
     initdb, postgres = program("initdb"), program("postgres")
     if initdb is None or postgres is None:

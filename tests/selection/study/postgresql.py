@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, on a socket in a folder of its own."""
+"""A PostgreSQL server for the tests, on a socket in a temporary folder."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 SYSTEM = Path("/usr/lib/postgresql")
-"""Where Debian and its kin keep the programs of each version, most of them not on the search path."""
+"""The folder of PostgreSQL's programs on Debian and its derivatives, which is not on the search path."""
 
 
 def program(name: str) -> Path | None:
-    """A server program: on the search path, or the newest one of the system."""
+    """The path of a server program: on the search path, or the newest version of the system."""
     if found := shutil.which(name):
         return Path(found).resolve()
     versions = [path for path in SYSTEM.glob(f"*/bin/{name}") if path.parts[-3].isdecimal()]
@@ -26,7 +26,7 @@ def program(name: str) -> Path | None:
 
 
 def _user() -> dict[str, Any]:
-    """Whom to run the programs as: they refuse to run as root."""
+    """The user to run the programs as, since they refuse to run as root."""
     if os.geteuid() != 0:
         return {}
     users = {user.pw_name: user for user in pwd.getpwall()}
@@ -35,7 +35,7 @@ def _user() -> dict[str, Any]:
 
 
 class Server:
-    """A server with its data and its socket in ``folder``; it listens on no port."""
+    """A server with its data and its socket in ``folder``, without a TCP port."""
 
     def __init__(self, folder: Path, initdb: Path, postgres: Path) -> None:
         self._folder, self._postgres, self._numbers = folder, postgres, count()

@@ -1,4 +1,4 @@
-"""Which runs a comparison needs, against hand counts."""
+"""The runs that a comparison needs, checked against hand counts."""
 
 from __future__ import annotations
 

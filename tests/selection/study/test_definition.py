@@ -1,4 +1,4 @@
-"""Studies that make no sense: everything that is wrong is said at once, in words."""
+"""Invalid definitions of studies: all problems are reported at once, in plain messages."""
 
 from __future__ import annotations
 

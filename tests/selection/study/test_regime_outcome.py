@@ -1,4 +1,4 @@
-"""Error rates, intervals, fronts and costs of a comparison, against hand-made numbers."""
+"""Error rates, intervals, hypervolumes and costs of a comparison, checked against hand-computed values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALONE, JOINT = Contender("individual", None), Contender("simple-top-k", None)
 
 
 def notes(per_size: dict[int, int], updates: int = 1000, seconds: float = 60.0) -> dict[str, Any]:
-    """What a run noted whose nets make so many errors, spread evenly over the utterances."""
+    """The notes of a run whose nets make these numbers of errors, spread evenly over the utterances."""
     rows = []
     for size, wrong in per_size.items():
         errors = [(i + 1) * wrong // 40 - i * wrong // 40 for i in range(40)]
@@ -40,7 +40,7 @@ def notes(per_size: dict[int, int], updates: int = 1000, seconds: float = 60.0) 
 def outcome(
     joint: list[dict[int, int]], alone: list[dict[int, int]], against: str | None = None
 ) -> RegimeOutcome:
-    """Seeds in order: errors by size of the supernet, and of each size alone."""
+    """An outcome from errors by size, for each seed: of the supernet, and of each size alone."""
     seeds = list(range(len(joint)))
     definition = {"settings": SETTINGS, "seeds": seeds, "regimes": ["updates"], "against": against}
     lineup = Lineup(
@@ -158,7 +158,7 @@ def test_the_interval_of_equal_results_is_nothing() -> None:
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:
-    """As Student's t has it: where all utterances agree, nothing but the seeds strays."""
+    """Student's t: if all utterances agree, seeds are the only source of variance."""
     rng = np.random.default_rng(0)
     base = np.repeat(rng.binomial(5, 0.2, (1, 300)), 3, axis=0)
     low, high = gap_of(size_result((base + 1).tolist()), size_result(base.tolist())).interval

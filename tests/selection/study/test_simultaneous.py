@@ -1,4 +1,4 @@
-"""Intervals of several differences hold all at once: shares of false alarms, counted in simulated studies."""
+"""Coverage of simultaneous confidence intervals: false alarms counted in simulated studies."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ WORDS = np.full(200, 10)
 
 
 def study(rng: np.random.Generator, contenders: int, seeds: int, strays: float) -> list[Ints]:
-    """Errors (R, N) of contenders that are all as good: hard and easy utterances, which all share, and
-    trainings that stray by so much.
+    """Errors (R, N) of equally good contenders: they share hard and easy utterances, and the error rates of
+    their trainings have the standard deviation ``strays``.
     """
     hard_N = rng.beta(1, 19, len(WORDS))
     own_KR = rng.normal(0, strays, (contenders, seeds))
@@ -23,7 +23,7 @@ def study(rng: np.random.Generator, contenders: int, seeds: int, strays: float) 
 
 
 def alarms(errors: list[Ints], yardstick: int, pairs: Pairs) -> bool:
-    """Whether any contender is said to differ from the yardstick."""
+    """Whether any interval around a difference from the yardstick excludes 0."""
     rates = [e.sum() / (len(e) * WORDS.sum()) for e in errors]
     widths = half_widths(errors, WORDS, pairs)
     found = zip(pairs, widths, strict=True)
@@ -44,7 +44,7 @@ def test_the_best_of_equals_is_hardly_ever_said_to_be_better(seeds: int, strays:
 
 
 def test_a_best_that_the_same_data_chose_needs_wider_intervals_than_a_named_one() -> None:
-    """Without them, false alarms are many: what is looked at is the largest of ten differences."""
+    """Intervals for a named yardstick raise too many false alarms: the best is an extreme of ten pairs."""
     rng, named, num = np.random.default_rng(0), 0, 200
     for _ in range(num):
         errors = study(rng, 5, 1, 0.0)
@@ -65,7 +65,7 @@ def test_a_named_yardstick_needs_those_with_itself_alone() -> None:
 
 
 def test_three_seeds_cover_what_strays_between_trainings() -> None:
-    """Trainings that stray by 0.6 points: the interval holds the truth in 95 of 100 studies."""
+    """With a standard deviation of 0.6 points between trainings, coverage is 95 %."""
     rng, held, num = np.random.default_rng(3), 0, 200
     for _ in range(num):
         held += not alarms(study(rng, 2, 3, 0.006), 0, [(0, 1)])
@@ -81,7 +81,7 @@ def test_what_differs_is_found() -> None:
 
 
 def test_utterances_are_compared_in_pairs() -> None:
-    """Both err in the same utterances: the interval of their difference is far narrower than theirs."""
+    """Both make errors in the same utterances: the paired interval is far narrower than an unpaired one."""
     rng = np.random.default_rng(5)
     hard = rng.poisson(3, (1, len(WORDS)))
     better = hard - (rng.random(hard.shape) < 0.05) * (hard > 0)

@@ -1,4 +1,4 @@
-"""Storages that several workers share: tables made at the same time, trials taken once, lost connections."""
+"""Storages shared by several workers: tables created at once, trials taken once, lost connections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [
 
 
 def test_workers_that_begin_at_the_same_time_share_one_study(storage: str, tmp_path: Path) -> None:
-    """All find the storage empty and make its tables, the study and its first trials, or find them made."""
+    """Each finds an empty storage and creates tables, study and first trials, or finds them there."""
     together = threading.Barrier(4)
 
     def begin(_: int) -> int:

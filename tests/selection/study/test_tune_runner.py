@@ -1,4 +1,4 @@
-"""What a search tells Optuna about a training while it runs, and about its end."""
+"""Values that a search reports to Optuna during a training and at its end."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.selection.commands.studies import SETTINGS
 
 
 def rates(two: float, four: float) -> dict[str, float]:
-    """Validation error rates of words; of characters half as many."""
+    """Validation error rates of words, and half of them for characters."""
     return {"wer/2": two, "wer/4": four, "cer/2": two / 2, "cer/4": four / 2}
 
 
 def test_sizes_that_train_later_do_not_get_a_trial_pruned(tmp_path: Path) -> None:
-    """With `passes.smallest_first` the larger ones write nothing for most of the run."""
+    """With `passes.smallest_first`, larger sizes stay in the blank plateau for most of the run."""
     space = {"train.lr": {"low": 0.0005, "high": 0.02}}
     definition = checked(
         TuneDefinition, {"settings": {**SETTINGS, "task": "generated-speech"}, "space": space}

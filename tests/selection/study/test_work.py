@@ -1,4 +1,4 @@
-"""Workers that share a study: exactly as many trials as asked for, and none lost with a killed worker."""
+"""Workers that share a study: the number of trials is exact, and none is lost with a killed worker."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_worker_that_was_taken_for_dead_goes_on_with_other_trials(
 
 
 class Listening(io.StringIO):
-    """Standard output that tells when a worker says that it waits."""
+    """Standard output that sets an event when a worker reports that it waits."""
 
     def __init__(self) -> None:
         super().__init__()
