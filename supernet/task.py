@@ -115,7 +115,13 @@ class Task(ABC):
     """A pydantic model (``extra="forbid"``) of the settings ``task.*``."""
 
     def __init__(self, options: Any) -> None:
-        self.options = options
+        """Create the task.
+
+        Args:
+            options: An instance of ``Options``. Annotate the attribute ``options`` in your class with your
+                own model, so that type checkers know the fields.
+        """
+        self.options: Any = options
 
     @abstractmethod
     def prepare(self, report: ProgressCallback) -> None:

@@ -112,6 +112,8 @@ def bills(resolved: Resolved, alone: Sequence[Alone]) -> list[Bill]:
     for one in alone:
         if one.verdict != "worse alone":
             enough[one.size] = min(one.cost, enough.get(one.size, one.cost))
+    if not resolved.config.sizes:
+        raise RunError("`RUN` must have been trained for sizes, but was trained for budgets instead.")
     sizes, steps = sorted(resolved.config.sizes), resolved.config.train.num_steps
     each = {size: alone_price(resolved.config, size) for size in sizes}
     sets = (chosen for n in range(1, len(sizes) + 1) for chosen in itertools.combinations(sizes, n))

@@ -265,7 +265,11 @@ def _problems(settings: Data, changes: Sequence[Data]) -> list[str]:
     found: dict[str, None] = {}
     for change in changes:
         try:
-            resolve([settings, change])
+            resolved = resolve([settings, change])
+            if resolved.config.budgets is not None:
+                found[
+                    "`budgets` must be left out of a study, which compares sizes: give `sizes` instead."
+                ] = None
         except ConfigError as e:
             found |= dict.fromkeys(e.problems)
     return list(found)

@@ -48,6 +48,7 @@ class Beeps(Task):
 
     name = "beeps"
     Options = BeepsOptions
+    options: BeepsOptions
 
     def prepare(self, report: ProgressCallback) -> None:
         report("nothing", 1, 1)

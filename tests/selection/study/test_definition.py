@@ -178,3 +178,8 @@ def test_whole_numbers_stay_whole() -> None:
 
 def test_dotted_keys_become_nested() -> None:
     assert nested({"a.b": 1, "a.c": 2, "d": [3]}) == {"a": {"b": 1, "c": 2}, "d": [3]}
+
+
+def test_a_study_of_budgets_is_refused() -> None:
+    (problem,) = problems(CompareDefinition, settings={"budgets": ["macs=50%", "macs=100%"]})
+    assert problem.startswith("`budgets` must be left out of a study")
