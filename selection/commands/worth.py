@@ -14,7 +14,7 @@ from supernet.console.fitted import Fitted
 from supernet.console.front import command, program, say_next
 from supernet.console.screen import console
 from supernet.errors import UserError
-from supernet.runs.resolve import Resolved, brought_up_to_date, resolve_trained
+from supernet.runs.resolve import Resolved, resolve_trained, updated
 from supernet.runs.run import Run, RunError
 from supernet.scoring.error_rates import COLUMN, count_errors, count_words, judged_by, measure_of
 from supernet.training.price import alone as alone_price
@@ -72,14 +72,14 @@ class Bill:
 
 def found_alone(run: Run, folders: Iterable[Path]) -> list[Alone]:
     """Finished trainings of one size alone among ``folders`` that are comparable with ``run``."""
-    mine = brought_up_to_date(run.config_data())
+    mine = updated(run.config_data())
     found = []
     for folder in sorted(folders):
         other = Run(folder)
         if not (other.is_finished and other.config_file.is_file()):
             continue
         try:
-            data = brought_up_to_date(other.config_data())
+            data = updated(other.config_data())
         except UserError:  # damaged, or of another version
             continue
         alone = data["method"]["name"] == "individual" and len(data["sizes"]) == 1

@@ -28,7 +28,7 @@ from supernet.evaluation.score_sizes import score_sizes
 from supernet.reporting.run_page import write
 from supernet.runs.checkpoint import Model, save
 from supernet.runs.pretrained import begin
-from supernet.runs.resolve import Resolved, brought_up_to_date, merged, resolve, settings
+from supernet.runs.resolve import Resolved, merged, resolve, settings, updated
 from supernet.runs.run import Run, RunError
 from supernet.runs.warm_start import said
 from supernet.scoring.error_rates import COLUMN, Measure
@@ -171,7 +171,7 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
         check_closed(folder)
     if run.is_finished:
         _refuse_more_steps(run, config.train.num_steps)
-        run.begin(config, brought_up_to_date)
+        run.begin(config, updated)
         remark(f"'{folder}' is finished; these are its results.")
         return run.results()
     with progress() as report, contextlib.ExitStack() as stack:
@@ -185,7 +185,7 @@ def train_one(resolved: Resolved, folder: Path, validated: Validated | None = No
             stack.enter_context(held(folder))
             if run.is_finished:  # meanwhile
                 return run.results()
-            run.begin(config, brought_up_to_date)
+            run.begin(config, updated)
             run.keep_tokens(tokens)
             run.save_skipped(task.skipped())
             if config.model.init_weights is not None and not run.is_begun:

@@ -1,1 +1,1 @@
-"""Cut models for people's own machines: formats, and the check without which none is handed over."""
+"""Export of cut models to other runtimes, each verified against the cut model."""

@@ -1,4 +1,4 @@
-"""``python -m supernet.export RUN --size 6``: a size of a trained run for people's own machines."""
+"""``python -m supernet.export RUN --size 6``: export a size of a trained run."""
 
 from __future__ import annotations
 

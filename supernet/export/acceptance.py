@@ -1,4 +1,4 @@
-"""An export is accepted only if it computes what the cut model computes.
+"""Verification of exported files against the cut model.
 
 Shapes: B utterances, T feature frames, F mel bands.
 """
@@ -19,14 +19,14 @@ from supernet.task import Batch, ProgressCallback
 from supernet.text.tokens import Tokens
 
 TOLERANCE = 1e-4
-"""On log-probabilities."""
+"""Largest accepted difference of log-probabilities."""
 BATCHES = ([1], [7], [100], [160, 43, 6], [333, 332], [50, 1, 200, 120])
-"""Frames of the utterances of each batch of noise on which numbers are compared."""
+"""Frames of the utterances in each batch of noise on which log-probabilities are compared."""
 
 
 @dataclass(frozen=True)
 class Texts:
-    """What a runtime wrote for a split."""
+    """The hypotheses of a runtime for a split and their error rate."""
 
     hypotheses: list[str]
     rate: float
@@ -35,26 +35,27 @@ class Texts:
 
 @dataclass(frozen=True)
 class FileCheck:
-    """How one exported file compares with the cut model."""
+    """The comparison of an exported file with the cut model."""
 
     file: str
     num_bytes: int
     exact: bool
-    """Whether it must give the cut model's numbers."""
+    """Whether it must reproduce the cut model, unlike int8."""
     difference: float
-    """The largest of log-probabilities on noise."""
+    """Largest difference of log-probabilities on noise."""
     margin: float
-    """By how much its error rate may be higher, as a fraction."""
+    """Largest accepted increase of the error rate, as a fraction."""
     rate: float | None = None
-    """Of errors on the test split; None where that was not at hand."""
+    """Error rate on the test split, if that is available."""
     cut_rate: float | None = None
+    """Error rate of the cut model on the test split."""
     texts_that_differ: int | None = None
     measure: Measure = "wer"
-    """What the rates are of."""
+    """The measure of the rates."""
 
     @property
     def problem(self) -> str | None:
-        """Why it is not accepted."""
+        """The reason why the file is rejected, if it is."""
         if self.exact and not self.difference <= TOLERANCE:  # also not-a-number
             return (
                 f"`{self.file}` must equal the cut model within {TOLERANCE:g}, "
@@ -78,16 +79,15 @@ class FileCheck:
 
 
 def largest_difference(runtime: Runtime, reference: Runtime, seed: int = 0) -> float:
-    """Of log-probabilities, over the frames that count of several batches of noise; infinite where lengths
-    differ.
+    """Largest difference of log-probabilities over the valid frames of several batches of noise.
+
+    It is infinite if the lengths differ.
     """
     return max(_difference(runtime, reference, noise(lengths, seed), lengths) for lengths in BATCHES)
 
 
 def noise(num_frames: list[int], seed: int = 0) -> Tensor:
-    """Features (B, T, F) as loud as speech's; what stands in the padding must not matter, so it is noise,
-    too.
-    """
+    """Random features (B, T, F) at the level of speech, also in the padding, which must not matter."""
     rng = torch.Generator().manual_seed(seed)
     return torch.randn(len(num_frames), max(num_frames), NUM_BANDS, generator=rng) * 3 - 8
 
@@ -105,7 +105,7 @@ def _difference(runtime: Runtime, reference: Runtime, features_BTF: Tensor, num_
 def write_texts(
     runtime: Runtime, batches: Iterable[Batch], tokens: Tokens, report: ProgressCallback, what: str
 ) -> Texts:
-    """What greedy decoding of ``runtime`` writes, and its error rate."""
+    """Transcribe batches by greedy decoding with ``runtime``; ``what`` names the work in ``report``."""
     references, hypotheses = list[str](), list[str]()
     for i, batch in enumerate(batches):
         hypotheses += greedy(*runtime(batch.features_BTF, batch.num_frames), tokens)

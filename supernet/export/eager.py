@@ -1,4 +1,4 @@
-"""The cut model itself as a format: safetensors and JSON, to be read with nothing of this project."""
+"""The cut model itself as an export format: safetensors and JSON, readable without this project."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from supernet.runs.cut_model import Cut
 
 
 class Torch(Format):
-    """``model.safetensors``, ``model.json`` and ``tokens.txt``: what `python -m supernet.cut` writes."""
+    """``model.safetensors``, ``model.json`` and ``tokens.txt``, as `supernet cut` writes them."""
 
     name = "torch"
 
@@ -28,7 +28,7 @@ class Torch(Format):
 
 
 class Eager:
-    """A recognizer as it is, with all its units."""
+    """A network in PyTorch, run with all its units."""
 
     def __init__(self, recognizer: SupernetCTC) -> None:
         self._recognizer = recognizer

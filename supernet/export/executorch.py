@@ -1,6 +1,6 @@
 """ExecuTorch: one file for phones and boards without Python, on the XNNPACK backend.
 
-One utterance at a time; the length is free up to a limit, for memory is planned when the file is written.
+It processes one utterance at a time, of any length up to a limit, since memory is planned at export.
 
 Shapes: B utterances, T feature frames, F mel bands, V tokens.
 """
@@ -24,13 +24,14 @@ from supernet.runs.run import RunError
 
 MAX_SECONDS = 40
 STEP, REST = 4, 3
-"""The width must be a multiple of the one plus the other: then every shape is a plain multiple, too."""
+"""The width must be a multiple of ``STEP`` plus ``REST``, so that all inner shapes are multiples as well."""
 _MIN_STEPS, _MAX_STEPS = 2, MAX_SECONDS * FRAMES_PER_SECOND // STEP
 
 
 class ExecuTorch(Format):
-    """``model.pte`` and ``tokens.txt``. Its inputs are ``x`` (1, T, 80) with T = 4 k + 3, whatever stands
-    behind the utterance, and its length (1,).
+    """``model.pte`` and ``tokens.txt``.
+
+    The inputs are ``x`` (1, T, 80) with T = 4 k + 3, padded with anything, and the length (1,).
     """
 
     name = "executorch"
@@ -69,12 +70,12 @@ def _program(cut: Cut) -> bytes:
 
 
 def _find_compiler() -> None:
-    """ExecuTorch calls ``flatc``, which it brings, but which need not be on the path."""
+    """Let ExecuTorch find its own ``flatc``, which need not be on the path."""
     os.environ.setdefault("FLATC_EXECUTABLE", str(resources.files("executorch.data.bin") / "flatc"))
 
 
 class _Method:
-    """ExecuTorch's own runtime on one file."""
+    """A file run by ExecuTorch's runtime."""
 
     def __init__(self, file: Path) -> None:
         from executorch.runtime import Runtime as Engine
@@ -88,7 +89,7 @@ class _Method:
     def _one(self, features_TF: Tensor, num_frames: int) -> Tensor:
         if (seconds := num_frames / FRAMES_PER_SECOND) > MAX_SECONDS:
             raise RunError(
-                f"the format executorch must get at most {MAX_SECONDS} s at a time, but an utterance of the "
+                f"utterances must last at most {MAX_SECONDS} s for the format executorch, but one of the "
                 f"test split lasts {seconds:.1f} s."
             )
         padding = width(num_frames) - num_frames

@@ -1,4 +1,4 @@
-"""One size into one folder, if it is accepted."""
+"""Export a size into a folder if its files pass the verification."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from supernet.system.files import whole_folder, write_json
 from supernet.task import Batch, ProgressCallback
 
 RECORD = "export.json"
-"""What was written, from which weights, and how it compares with the cut model."""
+"""The record of the files, the weights they come from, and the comparison with the cut model."""
 
 
 class NotAccepted(ArgumentError):
-    """An export does not compute what the cut model computes; nothing is left of it."""
+    """An export that does not match the cut model; nothing is written."""
 
     def __init__(self, checks: list[FileCheck]) -> None:
         super().__init__(["int8_margin"], "; ".join(c.problem for c in checks if c.problem))
@@ -28,12 +28,12 @@ class NotAccepted(ArgumentError):
 
 @dataclass(frozen=True)
 class Examiner:
-    """Compares what was exported with what it was cut from."""
+    """Compares exported files with the cut model."""
 
     batches: Iterable[Batch] | None
-    """The test split. None: numbers are compared, texts are not."""
+    """The test split. None: only log-probabilities are compared."""
     int8_margin: float
-    """As a fraction."""
+    """Largest accepted increase of the error rate of int8 files, as a fraction."""
     report: ProgressCallback
 
     def examine(self, format: Format, cut: Cut, written: list[Written]) -> list[FileCheck]:
@@ -64,8 +64,20 @@ class Examiner:
 
 
 def export(cut: Cut, format: Format, folder: Path, int8: bool, examiner: Examiner) -> list[FileCheck]:
-    """Write ``cut`` into ``folder`` whole. Raises ``NotAccepted``, and leaves nothing, where a file is
-    not good enough.
+    """Export ``cut`` into ``folder`` atomically.
+
+    Args:
+        cut: The cut model.
+        format: The format.
+        folder: The folder to create or replace.
+        int8: Whether to write an int8 file as well.
+        examiner: Verifies the files.
+
+    Returns:
+        The check of each file.
+
+    Raises:
+        NotAccepted: A file does not match the cut model; nothing is written.
     """
     with whole_folder(folder) as temporary:
         written = format.write(cut, temporary, int8)

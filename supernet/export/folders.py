@@ -1,4 +1,4 @@
-"""Where exports may be written."""
+"""Check of the folders of exports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from supernet.export.export import RECORD
 
 
 def check_free(folder: Path, force: bool) -> None:
-    """Raise ``ArgumentError`` where ``folder`` may not be written."""
+    """Raise ``ArgumentError`` if ``folder`` must not be written."""
     if folder.exists() and not folder.is_dir():
         raise ArgumentError(["out"], f"`out` must be a folder, but '{folder}' is a file.")
     if folder.exists() and not force:

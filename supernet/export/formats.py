@@ -1,4 +1,4 @@
-"""What a format is: how a cut model is written, and how what was written runs."""
+"""The interface of export formats: writing cut models, and running the files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from supernet.runs.cut_model import Cut
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the exporters' advice, which is not for users."""
+    """Silence the exporters' advice, which is not for users."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -29,42 +29,42 @@ def quiet() -> Iterator[None]:
 
 
 class Runtime(Protocol):
-    """An opened file."""
+    """The interface of opened files."""
 
     def __call__(self, features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
-        """Log-probabilities (B, S, V), float32, and how many of the S frames of each utterance count."""
+        """Compute log-probabilities (B, S, V), float32, and the number of valid frames of each utterance."""
         ...
 
 
 @dataclass(frozen=True)
 class Written:
-    """A file that computes."""
+    """An exported network file."""
 
     file: Path
     exact: bool = True
-    """Whether it must give the cut model's numbers; one with rounded weights cannot."""
+    """Whether it must reproduce the cut model; quantized weights cannot."""
 
 
 class Format(ABC):
-    """One kind of export."""
+    """The base class of export formats."""
 
     name: ClassVar[str]
     extra: ClassVar[str | None] = None
-    """The optional dependencies that ``packages`` belong to."""
+    """The extra of this project that installs ``packages``."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """What must be importable."""
+    """Required packages."""
     has_int8: ClassVar[bool] = False
 
     @abstractmethod
     def write(self, cut: Cut, folder: Path, int8: bool) -> list[Written]:
-        """Write everything a user needs into the existing ``folder``; returns the files that compute."""
+        """Write all files into the existing ``folder``; returns those with the network."""
 
     @abstractmethod
     def open(self, file: Path) -> Runtime:
-        """Run what ``write`` wrote."""
+        """Open a file written by ``write``."""
 
     def check(self, int8: bool) -> None:
-        """Raise ``ArgumentError`` where this format cannot be written here."""
+        """Raise ``ArgumentError`` if this format cannot be written here."""
         missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
         if missing:
             raise ArgumentError(

@@ -22,13 +22,14 @@ from supernet.text.tokens import Tokens
 
 OPSET = 18
 IR_VERSION = 8
-"""What the onnxruntime inside older releases of sherpa-onnx reads; the exporter would write a newer one."""
+"""The version that the onnxruntime of older sherpa-onnx releases reads; the exporter's default is newer."""
 _EVERYTHING = 1 << 40
 
 
 class Onnx(Format):
-    """``model.onnx``, on demand ``model.int8.onnx`` beside it, and ``tokens.txt``; where tokens are pieces,
-    also their ``bpe.model`` and ``bpe.vocab``, which phrases to listen for are split with.
+    """``model.onnx``, optionally ``model.int8.onnx``, and ``tokens.txt``.
+
+    For pieces, also ``bpe.model`` and ``bpe.vocab``, which split hotwords.
     """
 
     name = "sherpa-onnx"
@@ -51,7 +52,7 @@ class Onnx(Format):
 
 
 def save_tokens(tokens: Tokens, folder: Path) -> None:
-    """Write the files of ``Onnx`` that say what its numbers mean."""
+    """Write the files of ``Onnx`` that give the meaning of token ids."""
     sherpa_tokens(tokens).save(folder / "tokens.txt")
     if tokens.kind == "pieces":
         lines = (f"{piece}\t{score}\n" for piece, score in tokens.scores())
@@ -59,7 +60,7 @@ def save_tokens(tokens: Tokens, folder: Path) -> None:
 
 
 def sherpa_tokens(tokens: Tokens) -> Tokens:
-    """What ``tokens.txt`` says to sherpa-onnx, which joins symbols as they are and reads ▁ as a space."""
+    """The symbols for sherpa-onnx, which concatenates them and reads ▁ as a space."""
     if tokens.kind != "words":
         return tokens
     blank, *words = tokens.symbols
@@ -91,7 +92,7 @@ def _export(cut: Cut, file: Path) -> None:
 
 
 def _finish(proto: Any, cut: Cut) -> None:
-    """Say what it is, and drop what the exporter noted of this machine: source lines with their paths."""
+    """Add metadata, and remove the exporter's source lines, which contain paths of this machine."""
     import onnx
 
     proto.ir_version = IR_VERSION
@@ -106,7 +107,7 @@ def _finish(proto: Any, cut: Cut) -> None:
 
 
 def _metadata(cut: Cut) -> dict[str, str]:
-    """sherpa-onnx's own keys, and what this is."""
+    """Metadata: the keys of sherpa-onnx, and a description of the model."""
     return {
         "model_type": "zipformer2_ctc",
         "version": "1",
@@ -121,14 +122,14 @@ def _metadata(cut: Cut) -> dict[str, str]:
 
 
 def _quantize(source: Path, target: Path) -> None:
-    """Weights of products in int8, activations rounded as they come."""
+    """Quantize the weights of matrix products to int8; activations are quantized dynamically."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(source, target, op_types_to_quantize=["MatMul"], weight_type=QuantType.QInt8)
 
 
 class _Session:
-    """onnxruntime on one file."""
+    """A file run by onnxruntime."""
 
     def __init__(self, file: Path) -> None:
         import onnxruntime

@@ -1,4 +1,4 @@
-"""``python -m supernet.latency RUN``: what each size costs on this machine."""
+"""``python -m supernet.latency RUN``: measure latency and memory of each size on this machine."""
 
 from __future__ import annotations
 

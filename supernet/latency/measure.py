@@ -1,4 +1,4 @@
-"""Files measured in turn, each time in a fresh process, and what their best times are beside one of them."""
+"""Measure files in turn, each in a new process, and compare their best times with those of one of them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from supernet.system.timing import Timing, together
 from supernet.task import ProgressCallback
 
 SECONDS = (1, 5, 10, 30)
-"""Lengths of the utterances, ascending: peak memory is noted as they grow."""
+"""Durations of the utterances, ascending, since peak memory is recorded as they grow."""
 MEMORY_AT = 10
-"""The length whose peak memory is shown."""
+"""The duration whose peak memory is displayed."""
 REPEATS = 5
-"""Runs that count, of each length in each process."""
+"""Timed runs of each duration in each process."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Subject:
 
     @property
     def kind(self) -> str:
-        """What opens it."""
+        """The kind of worker that opens the file."""
         return self.runtime.split()[0]
 
 
 @dataclass
 class Costs:
-    """All that was measured of a subject, over its processes."""
+    """The measurements of a subject over its processes."""
 
     import_s: list[float] = field(default_factory=list)
     load_s: list[float] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Costs:
     memory_mb: dict[int, list[float]] = field(default_factory=lambda: {s: [] for s in SECONDS})
 
     def add(self, measured: Any) -> None:
-        """What one process printed."""
+        """Add the output of a process."""
         self.import_s.append(measured["import_s"])
         self.load_s.append(measured["load_s"])
         for length in SECONDS:
@@ -63,10 +63,20 @@ class Costs:
 def measure(
     subjects: Sequence[Subject], threads: int, rounds: int, report: ProgressCallback, device: str = "cpu"
 ) -> list[dict[str, Any]]:
-    """A row for each subject: the best of all runs, and ratios to the largest in ONNX float32 (or else in
-    PyTorch, which computes on ``device``; exports are made for the CPU).
+    """Measure subjects in separate processes.
 
-    The subjects take turns, so that whatever slows the machine down for a while slows all of them.
+    They take turns, so that a temporary load on the machine affects all of them.
+
+    Args:
+        subjects: The files to measure.
+        threads: Threads of each process.
+        rounds: Processes for each file.
+        report: Called as the work progresses.
+        device: The device of PyTorch; exports run on the CPU.
+
+    Returns:
+        A row for each subject with the best of all runs, and ratios to the largest size in ONNX float32, or
+        in PyTorch if there is none.
     """
     costs = {subject: Costs() for subject in subjects}
     for i in range(rounds):
@@ -81,7 +91,7 @@ def measure(
 
 
 def base_of(subjects: Sequence[Subject]) -> Subject:
-    """What all others are compared with."""
+    """The subject with which all others are compared."""
     return max(subjects, key=lambda s: (s.runtime == "onnx", s.runtime == "eager", s.size))
 
 

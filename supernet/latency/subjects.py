@@ -1,4 +1,4 @@
-"""What there is to measure: a run's sizes, what was exported of them, or a preset's net of random weights."""
+"""Subjects of a measurement: the sizes and exports of a run, or a network with random weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RANDOM_TOKENS = Tokens((BLANK, " ", *"abcdefghijklmnopqrstuvwxyz'"))
 
 
 def of_run(run: Run, model: Model, selection: Selection, exports: Path, place: Path) -> list[Subject]:
-    """Every size of ``selection`` in PyTorch, cut into ``place``, and the ONNX files under ``exports``."""
+    """Every subnet of ``selection`` in PyTorch, cut into ``place``, and the ONNX files under ``exports``."""
     subjects = [
         _eager(Cut.of(run, model, selection, choice), choice.budget, place) for choice in selection.choices
     ]
@@ -34,8 +34,9 @@ def of_run(run: Run, model: Model, selection: Selection, exports: Path, place: P
 
 
 def of_random(config: Config, name: str, place: Path) -> list[Subject]:
-    """The sizes of a net with random weights, in PyTorch and exported, in ``place``: time does not depend on
-    what was learned.
+    """The sizes of a network with random weights, in PyTorch and ONNX, written to ``place``.
+
+    Latency does not depend on the weights.
     """
     torch.manual_seed(config.seed)
     recognizer = SupernetCTC(config, len(RANDOM_TOKENS)).eval()

@@ -1,6 +1,7 @@
-"""``python -m supernet.latency.worker KIND FILE DEVICE THREADS REPEATS SECONDS …``: one file, one process.
+"""``python -m supernet.latency.worker KIND FILE DEVICE THREADS REPEATS SECONDS …``: measure one file.
 
-Prints a line of JSON. Nothing is imported that the file does not need: memory and loading are its own.
+Prints a line of JSON. Imports nothing that the file does not need, so that memory and loading time are its
+own.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from supernet.system.timing import timed
 
 WARM_UP = 2
 NUM_BANDS, FRAMES_PER_SECOND = 80, 100
-"""As in supernet/features.py, which brings torch."""
+"""As in ``supernet.audio.features``, which imports torch."""
 
 Recognize = Callable[[float], object]
-"""Recognizes so many seconds of noise."""
+"""Recognizes noise of the given seconds."""
 Opener = Callable[[Path, int, str], Recognize]
 
 
@@ -88,10 +89,9 @@ OPENERS: dict[str, Callable[[], Opener]] = {"eager": eager, "onnx": onnx}
 
 
 def peak_memory_mb() -> float:
-    """The most memory that this process has held.
+    """The peak memory of this process.
 
-    Linux's `getrusage` also counts what its parent held when it was started, so the kernel's own account is
-    read where there is one.
+    On Linux, `getrusage` includes the memory of the parent at the start, so ``/proc`` is read if it exists.
     """
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []

@@ -1,1 +1,1 @@
-"""How runs and studies are shown: the look of pictures, and pages of HTML that need nothing else."""
+"""Reports of runs and studies: the style of pictures, and self-contained HTML pages."""

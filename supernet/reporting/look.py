@@ -1,4 +1,4 @@
-"""The look of all pictures: what colors and symbols mean, axes of rates, labels beside what they name.
+"""The style of all pictures: colors, markers, axes of error rates, and labels beside curves.
 
 A filled circle is a choice or a size, ★ the best choice, ■ the full net; a color is a size, the same one in
 all pictures of a run.
@@ -21,16 +21,16 @@ from supernet.text.plain import plain
 
 INK, SOFT, LINE, BACK = "#1c2530", "#5c6875", "#d9dfe6", "#fefefe"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#b8619a", "#b07d00", "#3a9bd9")
-"""Colors that color-blind people can tell apart (after Okabe and Ito), dark enough for lines on white."""
+"""Colors distinguishable with color blindness (after Okabe and Ito), dark enough for lines on white."""
 BEST, CHOICE, FULL = "*", "o", "s"
 """The markers of the best choice, of any other one, and of the full net."""
-_LEAST = 1e-4
-"""No axis of rates ends below this."""
+_MIN_END = 1e-4
+"""The least upper end of an axis of rates."""
 LONGEST = 40
-"""Characters of a name in a picture."""
+"""Most characters of a name in a picture."""
 _NO_XML = dict.fromkeys((0xFFFE, 0xFFFF), "\ufffd")
 _STYLE: dict[Any, Any] = {
-    "text.parse_math": False,  # names may hold dollar signs
+    "text.parse_math": False,  # names may contain dollar signs
     "text.usetex": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "supernet",
@@ -61,19 +61,19 @@ _STYLE: dict[Any, Any] = {
 
 @contextlib.contextmanager
 def look() -> Iterator[None]:
-    """Draw in the project's style. The settings of whoever calls are as before afterwards."""
+    """Draw in the project's style; the caller's settings of matplotlib are restored afterwards."""
     with matplotlib.rc_context(_STYLE):
         yield
 
 
 def panels(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, Any]:
-    """A figure of ``size`` in inches, and its axes (rows, columns); no window, no global state."""
+    """A figure of ``size`` in inches and its axes (rows, columns), without a window or global state."""
     figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def label(name: object) -> str:
-    """A name from a file as it may stand in a picture: one line, no control characters, not too long."""
+    """A name from a file for use in a picture: on one line, without control characters, and shortened."""
     text = plain(str(name)).translate(_NO_XML)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
@@ -84,7 +84,7 @@ def size_colors(sizes: Iterable[str]) -> dict[str, str]:
 
 
 def percent(share: float) -> str:
-    """``0.5 %``, with as many digits as it takes."""
+    """``0.5 %``, with up to three significant digits."""
     return f"{100 * share:.3g} %"
 
 
@@ -94,12 +94,14 @@ def number(value: float) -> str:
 
 
 def rate_axis(axis: Any, rates: Iterable[float]) -> None:
-    """An axis (``axes.xaxis`` or ``axes.yaxis``) of error rates in percent: logarithmic where they differ
-    much, with 0 at its end where it occurs; else cut to where they lie.
+    """Make ``axes.xaxis`` or ``axes.yaxis`` an axis of error rates in percent.
+
+    It is logarithmic if the rates differ much, with 0 at its end if it occurs, and otherwise linear and
+    limited to the rates.
     """
     known = [rate for rate in rates if math.isfinite(rate)]
-    high = max([_LEAST, *known])
-    known = sorted(rate if rate > high / 1e4 else 0.0 for rate in known)  # what cannot be seen is nothing
+    high = max([_MIN_END, *known])
+    known = sorted(rate if rate > high / 1e4 else 0.0 for rate in known)  # invisibly small rates count as 0
     positive = [rate for rate in known if rate > 0]
     low = positive[0] if positive else high
     if positive and (high > 3 * low or known[0] <= 0):
@@ -117,7 +119,7 @@ def rate_axis(axis: Any, rates: Iterable[float]) -> None:
 
 
 def _round_values(low: float, high: float, most: int) -> list[float]:
-    """Round numbers from ``low`` to ``high``, as many as there are up to ``most``."""
+    """Round numbers from ``low`` to ``high``, as many as possible up to ``most``."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     found: list[float] = []
     for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
@@ -144,7 +146,7 @@ def _set_ticks(axis: Any, ticks: Sequence[float]) -> None:
 
 
 def value_axis(axis: Any, values: Iterable[float]) -> None:
-    """An axis of losses: logarithmic where they differ much, with plain numbers at its ticks."""
+    """Make ``axis`` an axis of losses, logarithmic if they differ much, with plain numbers at ticks."""
     known = [value for value in values if math.isfinite(value)]
     positive = sorted(value for value in known if value > max(known) / 1e6 and value > 0)
     if positive and positive[-1] > 2.5 * positive[0]:
@@ -161,7 +163,7 @@ def _most_ticks(axis: Any) -> int:
 
 @dataclass(frozen=True)
 class Mark:
-    """A label for the height ``y`` of an axes."""
+    """A label at the height ``y`` of an axes."""
 
     y: float
     text: str
@@ -169,9 +171,13 @@ class Mark:
 
 
 def label_right(axes: Any, marks: Sequence[Mark], height: float = 4.0, size: float = 9.0) -> None:
-    """Write each mark at the right edge, at its height or as near as it fits; call when limits are set.
+    """Draw labels at the right edge, each at its height or as near as possible without overlap.
 
-    ``height``: of the axes, in inches, about.
+    Args:
+        axes: The axes, with final limits.
+        marks: The labels.
+        height: The approximate height of the axes in inches.
+        size: The font size in points.
     """
     gap = 1.25 * size / 72 / height
     places = [_fraction(axes, mark.y) for mark in marks]
@@ -192,10 +198,8 @@ def _fraction(axes: Any, y: float) -> float:
 
 
 def _apart(places: Sequence[float], gap: float) -> list[float]:
-    """Ascending places moved so that they are at least ``gap`` apart, and as near as can be to where they
-    were.
-    """
-    groups: list[list[float]] = []  # of each: the sum of its places and how many there are
+    """Ascending places moved as little as possible so that they are at least ``gap`` apart."""
+    groups: list[list[float]] = []  # of each, the sum of its places and their number
     for place in places:
         groups.append([place, 1.0])
         while len(groups) > 1 and _end(groups[-2], gap) > _start(groups[-1], gap):
@@ -213,11 +217,11 @@ def _end(group: Sequence[float], gap: float) -> float:
 
 
 def mark_phases(axes: Any, phases: Sequence[tuple[str, int]], *, named: bool = True) -> None:
-    """A line where a phase starts, and above the axes its name; phases of one name are one."""
+    """Draw a line at the start of each phase and its name above the axes; joins phases of the same name."""
     first, last = axes.get_xlim()
     starts = [(name, start) for i, (name, start) in enumerate(phases) if not i or phases[i - 1][0] != name]
     shown = [(name, max(start, first)) for name, start in starts if start < last]
-    ends = [0.0] * 4  # of each line of names, how far it is written
+    ends = [0.0] * 4  # the end of each line of names
     for i, (name, start) in enumerate(shown):
         if i:
             axes.axvline(start, color=SOFT, linestyle=(0, (4, 3)), linewidth=0.8)

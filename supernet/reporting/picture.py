@@ -1,4 +1,4 @@
-"""A finished picture: vector graphics for pages, which follow their colors, and PNG."""
+"""Rendered pictures: SVG for pages, whose colors it follows, and PNG."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ VARIABLES = {
     BACK: "--back",
     **{color: f"--series-{i + 1}" for i, color in enumerate(SERIES)},
 }
-"""By color, the property of style.css that a page sets in its place."""
-_COLOUR = re.compile("|".join(VARIABLES))
+"""The property of style.css that replaces each color in a page."""
+_COLOR = re.compile("|".join(VARIABLES))
 _REFERENCE = re.compile(r"#([\w.-]+)")
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
 @dataclass(frozen=True)
 class Picture:
-    """``svg`` is an element to stand in a page of HTML, with ``title`` in it for who does not see it."""
+    """A rendered picture.
+
+    ``svg`` is an element for a page of HTML; it contains ``title`` as its alternative text.
+    """
 
     title: str
     svg: str
@@ -36,16 +39,16 @@ class Picture:
 
 
 def picture(figure: Figure, name: str, title: str) -> Picture:
-    """Draw ``figure``. ``name`` tells its parts from those of other pictures of a page."""
+    """Render ``figure``. ``name`` distinguishes its ids from those of other pictures of a page."""
     file = io.BytesIO()
-    with warnings.catch_warnings():  # a page has letters that the font of the PNG lacks
+    with warnings.catch_warnings():  # the font of the PNG lacks some characters
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(file, format="png", dpi=120)
         return Picture(title, as_svg(figure, name, title), file.getvalue())
 
 
 def as_svg(figure: Figure, name: str, title: str) -> str:
-    """The element ``svg``: no names of XML, no references to elsewhere, colors by a page's properties."""
+    """The element ``svg`` without namespaces and external references, with colors as CSS properties."""
     file = io.BytesIO()
     figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
     root = ElementTree.fromstring(file.getvalue())
@@ -61,9 +64,9 @@ def as_svg(figure: Figure, name: str, title: str) -> str:
     for key in ("height", "version"):
         del root.attrib[key]
     root.attrib |= {"role": "img", "aria-label": title, "style": f"max-width: {width:.0f}px"}
-    said = ElementTree.Element("title")
-    said.text = title
-    root.insert(0, said)
+    alternative = ElementTree.Element("title")
+    alternative.text = title
+    root.insert(0, alternative)
     return ElementTree.tostring(root, encoding="unicode")
 
 
@@ -83,9 +86,9 @@ def _renamed(key: str, value: str, name: str) -> str:
 
 
 def _bound(value: str) -> str:
-    """Colors as properties of the page, fonts as the page's."""
+    """Replace colors by CSS properties, and fonts by those of the page."""
     value = re.sub(r"font: (?:[^;]*?(\d{3}) )?[^;]*?([\d.]+px)[^;]*", _font, value)
-    return _COLOUR.sub(lambda found: f"var({VARIABLES[found[0]]}, {found[0]})", value)
+    return _COLOR.sub(lambda found: f"var({VARIABLES[found[0]]}, {found[0]})", value)
 
 
 def _font(found: re.Match[str]) -> str:

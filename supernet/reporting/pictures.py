@@ -33,11 +33,11 @@ from supernet.units import Subnet
 
 Phases = Sequence[tuple[str, int]]
 MOST_NAMED = 16
-"""More units than these are not named at their curves."""
+"""The most units whose curves are labeled."""
 
 
 def draw_all(run: Run, results: ResultsRecord, units: Sequence[str]) -> dict[str, Picture]:
-    """All pictures a run has data for, by name; ``units``: all of the supernet."""
+    """The pictures of a run, by name, as far as it has data; ``units`` are all units of the supernet."""
     subnets, lines, rate = run.subnets(), scores_of(run), results.measures[0]
     phases = phases_of(results, lines)
     drawn: dict[str, Picture | None] = {}
@@ -51,7 +51,7 @@ def draw_all(run: Run, results: ResultsRecord, units: Sequence[str]) -> dict[str
 
 
 def _draw_sizes(results: ResultsRecord) -> Picture:
-    """Error rate against cost, a point with its 95 % interval for each size."""
+    """Plot error rates with their 95 % intervals against cost, a point per size."""
     rows, rate = sorted(results.by_size.items(), key=lambda item: item[1].macs), results.measures[0]
     colors = size_colors(results.by_size)
     figure, ((axes,),) = panels(1, 1, (6.6, 3.8))
@@ -70,7 +70,7 @@ def _draw_sizes(results: ResultsRecord) -> Picture:
             color=look["color"],
         )
     rate_axis(axes.yaxis, [value for pair in ends for value in pair] + rates)
-    axes.set_ylim(top=axes.get_ylim()[1] * 1.25)  # for the names of the sizes
+    axes.set_ylim(top=axes.get_ylim()[1] * 1.25)  # for the labels of sizes
     axes.set_xlim(0, max(macs) * 1.25)
     axes.set_xlabel(f"MACs for {MACS_SECONDS:g} s of audio (G)")
     axes.set_ylabel(f"test {rate.upper()} (95 % interval)")
@@ -79,7 +79,7 @@ def _draw_sizes(results: ResultsRecord) -> Picture:
 
 
 def _draw_kept(subnets: Mapping[str, Subnet], units: Sequence[str]) -> Picture | None:
-    """A row for each size: kept units filled, dropped ones hollow."""
+    """Kept units, filled, and dropped units, hollow, one row per size."""
     if not subnets:
         return None
     colors, wide = size_colors(subnets), 0.34 if len(units) <= 24 else 0.17
@@ -109,7 +109,7 @@ def short_name(unit: str) -> str:
 
 
 def name_units(axes: Any, units: Sequence[str]) -> None:
-    """Label the x axis with units, and draw where layers begin if units are modules."""
+    """Label the x axis with units, with lines between layers if units are modules."""
     layers = [".".join(unit.split(".")[:2]) for unit in units]
     thin = len(set(layers)) < len(layers)
     names = [short_name(unit) for unit in units]
@@ -168,14 +168,16 @@ def _draw_curves(
 
 
 def _room(phases: Phases) -> float:
-    """Points between the axes and the title, for the names of the phases."""
+    """Space in points between the axes and the title for the names of phases."""
     return 14.0 + 11.0 * min(2, len({name for name, _ in phases}) - 1) if phases else 6.0
 
 
 def _draw_scores(
     lines: Sequence[ScoresRecord], subnets: Mapping[str, Subnet], units: Sequence[str], phases: Phases
 ) -> Picture | None:
-    """Scores, and below them gates, over the updates in which they change, with the cut of each size."""
+    """Plot scores, and gates below them, over the updates in which they change, with the threshold of each
+    size.
+    """
     lines = [line for line in lines if len(line.scores) == len(units)]
     scores = np.array([line.scores for line in lines])
     if not lines or np.ptp(scores) == 0:
@@ -201,7 +203,8 @@ def _draw_scores(
     label_right(upper, marks + _draw_cuts(upper, steps, scores, subnets), height=height)
     upper.set_ylabel("score")
     upper.set_title(
-        "Scores while they are learned (dashed: the cut of a size; what is above it stays)", pad=_room(phases)
+        "Scores while they are learned (dashed: the threshold of a size, which keeps the units above)",
+        pad=_room(phases),
     )
     mark_phases(upper, phases)
     if gated:
@@ -211,7 +214,9 @@ def _draw_scores(
         lower.set_title("Gates", fontsize=10)
         mark_phases(lower, phases, named=False)
     grid[-1][0].set_xlabel("updates")
-    return picture(figure, "scores", "Scores and gates of all units while they are learned, and the cuts")
+    return picture(
+        figure, "scores", "Scores and gates of all units while they are learned, and the thresholds of sizes"
+    )
 
 
 def _draw_lines(axes: Any, steps: Sequence[int], values: Any, owners: Any, colors: Any) -> None:
@@ -220,7 +225,7 @@ def _draw_lines(axes: Any, steps: Sequence[int], values: Any, owners: Any, color
 
 
 def _draw_cuts(axes: Any, steps: Sequence[int], scores: Any, subnets: Mapping[str, Subnet]) -> list[Mark]:
-    """A line for each size midway between the last unit that stays and the first that goes."""
+    """Plot the threshold of each size, midway between its last kept and its first dropped unit."""
     ranked, marks = -np.sort(-scores, axis=1), []
     for size in (int(name) for name in subnets if name.isdecimal()):
         if size < scores.shape[1]:
@@ -231,7 +236,7 @@ def _draw_cuts(axes: Any, steps: Sequence[int], scores: Any, subnets: Mapping[st
 
 
 def smallest_keeping(subnets: Mapping[str, Subnet], units: Sequence[str]) -> dict[str, str | None]:
-    """By unit, the smallest size that keeps it."""
+    """The smallest size that keeps each unit."""
     return {unit: next((s for s, net in subnets.items() if unit in net.kept), None) for unit in units}
 
 

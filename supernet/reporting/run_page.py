@@ -1,4 +1,4 @@
-"""The page of a run: what was trained and how well every size does; a selection adds its part."""
+"""The page of a run: its configuration and the results of each size; a selection adds a section."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from supernet.text.unit_names import short_names
 
 
 def write(run: Run, config: Config, units: Sequence[str], selection: Markup | None = None) -> None:
-    """Draw the pictures of a finished run and write its page, with the part of a ``selection`` if given."""
+    """Draw the pictures of a finished run and write its page, with the section of a ``selection`` if any."""
     results = results_of(run)
     pictures = draw_all(run, results, units)
     run.save_pictures({name: found.png for name, found in pictures.items()})
@@ -37,7 +37,7 @@ def render(
     pictures: Mapping[str, Picture],
     selection: Markup | None = None,
 ) -> str:
-    """The page, which needs nothing else; its links lead to files of the run folder."""
+    """The self-contained page, with links to files of the run folder."""
     environment = page_environment("supernet")
     texts = (percent, interval, millions, billions, short_names)
     environment.filters.update({function.__name__: function for function in texts}, drawn=Markup)
@@ -63,7 +63,7 @@ def render(
 
 
 def facts(run: Run, config: Config, units: Sequence[str], results: ResultsRecord) -> list[tuple[str, str]]:
-    """What was trained, with what, and what it took."""
+    """Facts about the training: what was trained, on what data, and at what cost."""
     task, seconds, skipped = config.task, run.training_seconds(), results.skipped_updates
     test, path = next(iter(results.by_size.values())).test, task.options.get("path")
     memory = results.peak_memory_mb
@@ -76,7 +76,7 @@ def facts(run: Run, config: Config, units: Sequence[str], results: ResultsRecord
         ("Compute", "" if results.unit_steps is None else f"{results.unit_steps:,.0f} unit-steps"),
         ("Training time", duration(seconds) if seconds else ""),
         ("Peak memory", "" if memory is None else f"{memory:,.0f} MB"),
-        ("Left out", f"{skipped} updates whose gradients were not finite" if skipped else ""),
+        ("Skipped", f"{skipped} updates with non-finite gradients" if skipped else ""),
         ("Test", f"{test.utterances:,} utterances, {test.words:,} words"),
         ("Seed", str(config.seed)),
     ]
@@ -84,7 +84,7 @@ def facts(run: Run, config: Config, units: Sequence[str], results: ResultsRecord
 
 
 def next_commands(run: Run, sizes: Sequence[str], selected: bool) -> list[tuple[str, str]]:
-    """What can be done with a run, as commands to type."""
+    """Commands for further use of the run."""
     folder, smallest = shlex.quote(str(run.folder)), sizes[-1]
     choose = (
         "Choose again, for other sizes or budgets" if selected else "Choose the units by other strategies"

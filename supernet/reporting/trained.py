@@ -1,4 +1,4 @@
-"""What a finished training left in its folder, checked before anything is drawn from it."""
+"""Records of a finished training, validated for drawing."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from supernet.runs.run import Run
 from supernet.system.files import read_json
 
 Curve = list[tuple[int, float]]
-"""(step, value), with a gap (not a number) where there is none."""
+"""Points (step, value), with NaN for missing values."""
 
 
 def results_of(run: Run) -> ResultsRecord:
-    """Raises ``UserError`` where ``results.json`` holds something else."""
+    """The results of a run. Raises ``UserError`` if ``results.json`` is invalid."""
     return checked(ResultsRecord, read_json(run.results_file), run.results_file)
 
 
 def scores_of(run: Run) -> list[ScoresRecord]:
-    """Raises ``UserError`` where ``scores.jsonl`` holds something else."""
+    """The scores over the training. Raises ``UserError`` if ``scores.jsonl`` is invalid."""
     return [checked(ScoresRecord, line, run.scores_file) for line in run.scores()]
 
 
 def phases_of(results: ResultsRecord, lines: Iterable[ScoresRecord]) -> list[tuple[str, int]]:
-    """Names and first updates of the phases; of runs that did not note them, as far as the scores tell."""
+    """Names and first updates of the phases; for runs without a record of them, derived from scores."""
     if results.phases is not None:
         return results.phases
     found: list[tuple[str, int]] = []

@@ -1,1 +1,1 @@
-"""Runs on disk: configuration, models, selections, results."""
+"""Runs on disk: configurations, models, selections and results."""

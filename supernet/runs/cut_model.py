@@ -1,4 +1,4 @@
-"""A cut model that says which run and selection it comes from."""
+"""Cut models, with the run and selection from which they were cut."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from supernet.units import Subnet
 
 @dataclass(frozen=True)
 class Cut:
-    """A cut model that says where it comes from."""
+    """A cut model and its provenance."""
 
     model: Model
     subnet: Subnet
@@ -23,7 +23,7 @@ class Cut:
 
     @classmethod
     def of(cls, run: Run, model: Model, selection: Selection, choice: Choice) -> Cut:
-        """``choice`` of ``selection``, cut out of the ``model`` of ``run``."""
+        """Cut ``choice`` of ``selection`` out of ``model``, the network of ``run``."""
         provenance = {
             "run": run.folder.resolve().name,
             "network": fingerprint(run.model_stem),
@@ -41,5 +41,5 @@ class Cut:
         save(self.model, folder / "model", self.provenance)
 
     def description(self) -> dict[str, Any]:
-        """What ``model.json`` holds."""
+        """The contents of ``model.json``."""
         return description(self.model, self.provenance)

@@ -1,6 +1,4 @@
-"""A trained run, opened: its network where it is to compute, and the subnets that the run or a selection file
-offers, checked against the network.
-"""
+"""Open trained runs: the network on a device, and the subnets of the run or of a selection file."""
 
 from __future__ import annotations
 
@@ -15,9 +13,7 @@ from supernet.system.files import refusal
 
 
 def open_model(run: Run, device: str | None = None) -> Model:
-    """The run's network on ``device``, by default on a GPU where there is one; see
-    ``chosen_device``.
-    """
+    """Load the run's network onto ``device``; see ``chosen_device``."""
     place = chosen_device(device)
     model = load(run.model_stem)
     model.recognizer.to(place)
@@ -25,9 +21,15 @@ def open_model(run: Run, device: str | None = None) -> Model:
 
 
 def choose(selection: Selection, budget: str | None, name: str = "size") -> Choice:
-    """The choice for ``budget``, by default the smallest. ``name`` is what a caller calls the budget.
+    """Choose a subnet of a selection.
 
-    Raises ``ArgumentError`` where there is none.
+    Args:
+        selection: The subnets to choose from.
+        budget: A budget or a number of units; the smallest subnet if None.
+        name: The caller's name for the argument ``budget``.
+
+    Raises:
+        ArgumentError: There is no such subnet.
     """
     try:
         return selection.choice(budget)
@@ -36,9 +38,16 @@ def choose(selection: Selection, budget: str | None, name: str = "size") -> Choi
 
 
 def open_selection(run: Run, model: Model, path: Path | None) -> Selection:
-    """A selection file checked against the run's network, or else the run's own subnets.
+    """Load a selection file and check it against the run's network.
 
-    Raises ``ArgumentError`` and ``RunError``.
+    Args:
+        run: The run.
+        model: Its network.
+        path: The file; the run's own subnets if None.
+
+    Raises:
+        ArgumentError: The file cannot be read, or is of another network.
+        RunError: The network does not have these units.
     """
     selection = own_selection(run) if path is None else _selection_of(run, path)
     for choice in selection.choices:
@@ -50,12 +59,12 @@ def open_selection(run: Run, model: Model, path: Path | None) -> Selection:
 
 
 def own_selection(run: Run) -> Selection:
-    """The subnets that a run was trained with."""
+    """The subnets that the run was trained for."""
     choices = tuple(Choice(name, subnet) for name, subnet in run.subnets().items())
     if not choices:
         raise ArgumentError(
             ["folder"],
-            f"`folder` must have been trained to the end, but '{run.folder}' has no subnets yet.",
+            f"`folder` must be a finished run, but '{run.folder}' has no subnets yet.",
         )
     return Selection("run", choices)
 

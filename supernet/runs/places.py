@@ -1,4 +1,4 @@
-"""The one place that knows which file of a run folder holds what."""
+"""The layout of a run folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class RunPlaces:
         self.folder = folder
 
     @property
-    def name(self) -> str:  # also where the folder was given as ``.``
+    def name(self) -> str:  # also if the folder is given as ``.``
         return self.folder.resolve().name
 
     def beside(self, label: str) -> Path:
@@ -34,7 +34,7 @@ class RunPlaces:
 
     @property
     def model_stem(self) -> Path:
-        """The weights of the last step (``model.safetensors``), and what they are (``model.json``)."""
+        """The weights of the last step (``model.safetensors``) and their description (``model.json``)."""
         return self.folder / "model"
 
     def subnet_file(self, budget: str) -> Path:
@@ -53,7 +53,7 @@ class RunPlaces:
 
     @property
     def report_file(self) -> Path:
-        """The page of the run, which loads nothing from elsewhere."""
+        """The self-contained page of the run."""
         return self.folder / "report.html"
 
     @property
@@ -67,14 +67,14 @@ class RunPlaces:
         return self.folder / "pictures"
 
     def transcripts_file(self, name: str) -> Path:
-        """What was recognized: id, reference and hypothesis of each utterance; ``.trn`` files for sclite and
-        a page of the worst utterances are beside it.
+        """Transcripts: id, reference and hypothesis of each utterance; beside it, trn files for sclite and
+        a page of the worst utterances.
         """
         return self.folder / "transcripts" / f"{safe_name(name, 'transcripts')}.tsv"
 
     @property
     def skipped_file(self) -> Path:
-        """The utterances that were left out, with the reason."""
+        """The skipped utterances and the reasons."""
         return self.folder / "skipped.tsv"
 
     @property
@@ -93,7 +93,7 @@ class RunPlaces:
 
     @property
     def checkpoints(self) -> Path:
-        """What is needed to continue."""
+        """The state needed to continue the training."""
         return self.folder / "checkpoints"
 
     @property
@@ -107,7 +107,7 @@ class RunPlaces:
 
     @property
     def evidence_file(self) -> Path:
-        """What was measured while strategies chose, so that nothing is measured twice."""
+        """Measurements made for strategies, so that nothing is measured twice."""
         return self.folder / "selections" / "evidence.sqlite"
 
     @property
@@ -121,5 +121,5 @@ class RunPlaces:
 
     @property
     def latency_file(self) -> Path:
-        """What sizes and exports cost on the machine where they were measured."""
+        """Latency and memory of sizes and exports on the machine where they were measured."""
         return self.folder / "latency.json"

@@ -1,4 +1,4 @@
-"""What the JSON files of a run must hold to be read. They may be damaged, or a stranger's."""
+"""Schemas of the JSON files of a run, which may be damaged or untrusted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from supernet.system.files import safe_name
 R = TypeVar("R", bound="Record")
 
 Format = Literal[1]
-"""The one there has been so far."""
+"""The only version so far."""
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -24,20 +24,20 @@ Count = Annotated[int, Field(ge=0, le=1 << 40)]
 
 
 class Record(BaseModel):
-    """A part of a file; what is not named here is for people."""
+    """A part of a file; other keys are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, use_attribute_docstrings=True)
     what: ClassVar[str]
-    """What the file is that holds it, for messages."""
+    """A description of the file in messages."""
 
 
 class TokensRecord(Record):
     """The tokens of a network."""
 
     kind: Literal["characters", "words", "pieces"]
-    """How texts are split into them."""
+    """How texts are split into tokens."""
     symbols: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=2)]
-    """Each of them by its number; the first is the blank."""
+    """The symbol of each token id; the first is the blank."""
 
     @field_validator("symbols")
     @classmethod
@@ -48,12 +48,12 @@ class TokensRecord(Record):
 
 
 class LengthsRecord(Record):
-    """How long the utterances of a training were, in seconds."""
+    """Durations of training utterances in seconds."""
 
     typical: Seconds
     """The median."""
     longest: Seconds
-    """All but the longest few are no longer: the quantile 0.995."""
+    """The 0.995 quantile."""
 
     @model_validator(mode="after")
     def _check(self) -> LengthsRecord:
@@ -63,7 +63,7 @@ class LengthsRecord(Record):
 
 
 class ModelRecord(Record):
-    """``model.json``: what a network is, beside its tensors."""
+    """``model.json``: the description of a network apart from its tensors."""
 
     what = "a model"
 
@@ -128,7 +128,7 @@ class ScoreRecord(Record):
 
 
 class SizeRecord(Record):
-    """One size: what it keeps, what it costs, how well it does."""
+    """The units, costs and error rates of a size."""
 
     kept: Annotated[list[str], Field(min_length=1)]
     """Its units."""
@@ -199,7 +199,7 @@ class ResultsRecord(Record):
 
     @property
     def measures(self) -> tuple[Measure, Measure]:
-        """The rate that the texts are judged by, and the other."""
+        """The error rate that texts are judged by, and the other one."""
         judged = next(iter(self.sizes.values())).test.measure
         return ("wer", "cer") if judged == "wer" else ("cer", "wer")
 
@@ -207,7 +207,7 @@ class ResultsRecord(Record):
 class ScoresRecord(Record):
     """A line of ``scores.jsonl``."""
 
-    what = "what a training writes"
+    what = "a line of scores"
 
     step: Count
     phase: str
@@ -251,17 +251,19 @@ class ExportRecord(Record):
 
 
 def checked(kind: type[R], data: Mapping[str, Any], file: Path) -> R:
-    """``data``, which ``file`` holds, as a record. Raises ``UserError``, which names
-    the file and the first thing that is wrong with it.
+    """Validate ``data``, the contents of ``file``.
+
+    Raises:
+        UserError: The first problem of the file.
     """
     try:
         return kind.model_validate(data)
     except ValidationError as e:
-        problem = _said(e.errors()[0])
+        problem = _described(e.errors()[0])
         raise UserError(f"'{file}' must be {kind.what}, but is not: {problem}.") from None
 
 
-def _said(error: Any) -> str:
+def _described(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
         return f"`{where}` must be given, but is not"

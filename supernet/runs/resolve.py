@@ -1,4 +1,4 @@
-"""From presets, files and options to one validated configuration, with all that is wrong said at once."""
+"""Resolve layers of settings into a validated configuration, reporting all problems together."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ _PLUGINS: dict[str, PluginKind] = {"task": "task", "method": "method", "model.en
 
 ASSUMED_TOKENS = 30
 """Where the corpus that has them is not prepared yet."""
-BEFORE: Data = {"passes": {"smallest_first": 0}}
-"""What trainings did before there was a setting for it, where that is not its default."""
+FORMER_DEFAULTS: Data = {"passes": {"smallest_first": 0}}
+"""Behavior of trainings before a setting existed, if it differs from the setting's default."""
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A valid configuration, complete, and the plug-ins it names."""
+    """A valid, complete configuration and its plug-ins."""
 
     config: Config
     method: Method[Any]
     task: Task
 
     def with_sizes(self, sizes: tuple[int, ...]) -> Resolved:
-        """The same run for other sizes (of those already checked)."""
+        """The same run for some of its sizes."""
         return self._with_config(self.config.model_copy(update={"sizes": sizes}))
 
     def only(self, budget: str) -> Resolved:
@@ -70,10 +70,16 @@ def resolve(
     saved: Mapping[str, Any] | None = None,
     problems: Iterable[str] = (),
 ) -> Resolved:
-    """Merge ``layers``, the later over the earlier, and validate. Raises ``ConfigError``.
+    """Merge layers of settings and validate the result.
 
-    ``saved`` is the configuration of the run that is continued, if there is one: it knows what `model.init`
-    decided, should that be gone. ``problems`` are those found before, said together with the others.
+    Args:
+        layers: Settings in increasing priority; a layer may name a preset as its base.
+        saved: The configuration of the run to continue, if any: it records what `model.init` decided, in case
+            that no longer exists.
+        problems: Known problems, reported together with those found here.
+
+    Raises:
+        ConfigError: All problems.
     """
     found = list(problems)
     known = [_without_unknown_preset(layer, found) for layer in layers]
@@ -90,7 +96,7 @@ def _without_unknown_preset(layer: Mapping[str, Any], problems: list[str]) -> Ma
 
 
 def merged(layers: Iterable[Mapping[str, Any]]) -> Data:
-    """``layers`` with their presets, the later over the earlier, not validated yet."""
+    """Merge ``layers``, in increasing priority, with their presets; the result is not validated."""
     data: Data = {kind: {"name": Config.model_fields[kind].default.name} for kind in ("task", "method")}
     for layer in layers:
         data = merge(data, with_preset(layer))
@@ -110,7 +116,7 @@ def settings(data: Mapping[str, Any]) -> list[Setting]:
         field, part = fields[leaf], data.get(section, {}) if section else data
         found.append(Setting(path, field.default.name, field.description or "", field))
         plugin = part.get(leaf, field.default.name) if isinstance(part, Mapping) else None
-        with contextlib.suppress(ValueError):  # which the validation says
+        with contextlib.suppress(ValueError):  # validation reports it
             name = plugin.get("name") if isinstance(plugin, Mapping) else plugin
             found += settings_of(find_plugin(_PLUGINS[path], str(name)).Options, f"{path}.")
     return found
@@ -122,7 +128,7 @@ def setting_names(data: Mapping[str, Any]) -> list[str]:
 
 
 def _placed(data: Data) -> Data:
-    """`model.init` by a path that means the same from every folder, if it is one."""
+    """``data`` with an absolute path as `model.init`, if it is a path."""
     model = data.get("model")
     if not isinstance(model, Mapping) or not isinstance(model.get("init"), str):
         return data
@@ -131,7 +137,7 @@ def _placed(data: Data) -> Data:
 
 
 def _known(data: Data, saved: Mapping[str, Any]) -> Data:
-    """``data`` upon the network of ``saved``, where that began as the same `model.init`, which is gone."""
+    """``data`` with the network of ``saved`` if its `model.init` is the same and no longer exists."""
     models = [part.get("model") for part in (data, saved)]
     init, before = (model.get("init") if isinstance(model, Mapping) else None for model in models)
     if not (isinstance(init, str) and isinstance(before, str)):
@@ -142,7 +148,7 @@ def _known(data: Data, saved: Mapping[str, Any]) -> Data:
 
 
 def _validated(data: Data, problems: list[str]) -> Resolved:
-    """The plug-ins of ``data``, and all of it checked; ``problems`` are known already."""
+    """Validate ``data`` and load its plug-ins. Raises ``ConfigError`` if there are any ``problems``."""
     names = partial(setting_names, data)
     method_kls, method_options = load_plugin("method", data["method"], problems, names=names)
     task_kls, task_options = load_plugin("task", data["task"], problems, names=names)
@@ -159,7 +165,7 @@ def _validated(data: Data, problems: list[str]) -> Resolved:
     if problem := device_problem(config.device) or _input_problem(config):
         raise ConfigError([problem])
     _check_method(method)
-    task: Task = task_kls(task_options)  # with paths as they were given, for its messages
+    task: Task = task_kls(task_options)  # with paths as given, for its messages
     if problem := _length_problem(config, task.max_seconds):
         raise ConfigError([problem])
     return Resolved(config, method, task)
@@ -175,12 +181,12 @@ def _length_problem(config: Config, max_seconds: float | None) -> str | None:
         return None
     return (
         f"`task.max_seconds` must fit `model.max_frames`, which is {longest}, but {max_seconds:g} s are "
-        f"{needed} frames. Lower the one or raise the other."
+        f"{needed} frames. Lower the former or raise the latter."
     )
 
 
 def absolute(options: BaseModel) -> BaseModel:
-    """The options with paths that mean the same from every folder; ``~`` is the home folder."""
+    """The options with absolute paths; ``~`` is the home folder."""
     changed: Data = {}
     for name, value in options:
         if isinstance(value, BaseModel):
@@ -191,19 +197,19 @@ def absolute(options: BaseModel) -> BaseModel:
 
 
 def resolve_trained(data: Mapping[str, Any], *changes: Mapping[str, Any]) -> Resolved:
-    """The configuration of a trained run, for reading it anywhere: where it was trained is left out.
+    """Resolve the configuration of a trained run, for use on any machine.
 
-    So is where it kept its features: a stranger's run does not say where this user's commands write.
+    The device is dropped, and so is the feature cache: an untrusted run must not decide where commands write.
     """
     task = data.get("task")
     own = [{"task": {"cache": None}}] if isinstance(task, Mapping) and "cache" in task else []
-    # What `model.init` decided is known.
+    # The decisions of `model.init` are recorded.
     return _validated(merged([data, {"device": None}, *own, *changes]), [])
 
 
-def brought_up_to_date(data: Mapping[str, Any]) -> Data:
-    """A configuration that was saved, with what settings that did not exist then amounted to."""
-    return resolve_trained(merge(BEFORE, data)).config.model_dump(mode="json")
+def updated(data: Mapping[str, Any]) -> Data:
+    """A saved configuration with the former behavior of settings that did not exist then."""
+    return resolve_trained(merge(FORMER_DEFAULTS, data)).config.model_dump(mode="json")
 
 
 def _input_problem(config: Config) -> str | None:

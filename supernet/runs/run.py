@@ -24,19 +24,23 @@ from supernet.text.tokens import Kind, Tokens
 from supernet.units import Subnet
 
 _PLACES = ("device", "task.cache")
-"""Where a training computes and keeps its features, which is not what it is."""
+"""Settings of places, in which a continued run may differ."""
 
 
 class RunError(UserError):
-    """A run folder is missing, damaged, or another run's."""
+    """A run folder that is incomplete or damaged, or does not fit the request."""
 
 
 class Run(RunPlaces):
-    """A run folder, and what its files hold."""
+    """A run folder: reads and writes its files.
+
+    Args:
+        folder: The folder, which need not exist.
+    """
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """An existing run. Raises ``ArgumentError`` where there is none."""
+        """Open an existing run. Raises ``ArgumentError`` if there is none in ``folder``."""
         run = cls(folder)
         if not run.config_file.is_file():
             why = refusal(folder, "folder") or f"'{folder}' has no config.yaml"
@@ -46,6 +50,7 @@ class Run(RunPlaces):
 
     @property
     def is_finished(self) -> bool:
+        """Whether the training and its evaluation are complete."""
         return self.results_file.is_file()
 
     @property
@@ -54,15 +59,20 @@ class Run(RunPlaces):
         return any(self.checkpoints.glob("step_*"))
 
     def config_data(self) -> dict[str, Any]:
-        """What ``config.yaml`` holds."""
+        """The contents of ``config.yaml``."""
         if data := read_yaml(self.config_file):
             return data
         raise RunError(f"'{self.config_file}' must hold the settings of a run, but is empty.")
 
     def begin(self, config: Config, completed: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> None:
-        """Make the folder, or check that it belongs to the same configuration.
+        """Create the folder, or check that it belongs to the same configuration.
 
-        ``completed`` adds to a saved configuration the defaults of settings that did not exist then.
+        Args:
+            config: The configuration of the training.
+            completed: Adds settings that did not exist when a configuration was saved.
+
+        Raises:
+            ArgumentError: The folder belongs to another configuration.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.config_file.is_file() and (
@@ -73,11 +83,12 @@ class Run(RunPlaces):
                 f"'{self.folder}' must be continued with the settings it was started with, but these differ: "
                 f"{'; '.join(changed)}. Choose another `folder`, or delete this one.",
             )
-        if self.is_finished and self.config_file.is_file():  # what it was trained on stays on record
+        if self.is_finished and self.config_file.is_file():  # the device of the training stays on record
             config = config.model_copy(update={"device": self.config_data().get("device")})
         self.save_config(config)
 
     def save_config(self, config: Config) -> None:
+        """Write ``config.yaml``."""
         text = yaml.safe_dump(as_data(config), sort_keys=False, allow_unicode=True)
         write_whole(self.config_file, text)
 
@@ -107,7 +118,7 @@ class Run(RunPlaces):
         return {record.quantity: Prices(record.quantity, record.base, tuple(record.units))}
 
     def keep_tokens(self, tokens: Tokens) -> None:
-        """Save them, or check that they are those the run was begun with."""
+        """Save the tokens, or check that they are those that the run was started with."""
         if _tokens_at(self.tokens_file, tokens.kind) not in (None, tokens):
             raise ArgumentError(
                 ["folder"],
@@ -117,31 +128,34 @@ class Run(RunPlaces):
         tokens.save(self.tokens_file)
 
     def append_scores(self, line: Mapping[str, object]) -> None:
-        """One line of ``scores.jsonl``. After a kill a step may appear twice: readers keep the last."""
+        """Append a line to ``scores.jsonl``. After a kill a step may appear twice; readers keep the last."""
         with self.scores_file.open("a", encoding="utf-8") as f:
             f.write(json.dumps(line) + "\n")
 
     def scores(self) -> list[dict[str, Any]]:
+        """The lines of ``scores.jsonl`` by step."""
         return read_lines(self.scores_file, "step")
 
     def metrics(self, name: str) -> list[dict[str, Any]]:
-        """The engine's ``train`` or ``valid`` metrics, in the order of their steps."""
+        """The engine's ``train`` or ``valid`` metrics in order of steps."""
         return read_lines(self.metrics_file(name), "Step")
 
     def training_seconds(self) -> float:
-        """How long the steps took, over all sessions; validation and what comes after are not counted."""
+        """The total duration of training steps over all sessions, without validation and evaluation."""
         seconds = (line.get("Lapse Time", 0.0) for line in self.metrics("train"))
         return sum(float(value) for value in seconds if isinstance(value, (int, float)))
 
     def save_skipped(self, skipped: Iterable[Skipped]) -> None:
-        """The utterances that were left out, with reasons."""
+        """Write the skipped utterances and the reasons."""
         lines = [f"{s.split}\t{s.id}\t{s.reason}\n" for s in skipped]
         write_whole(self.skipped_file, "split\tid\treason\n" + "".join(lines))
 
     def save_results(self, results: Mapping[str, object]) -> None:
+        """Write ``results.json``, which marks the run as finished."""
         write_json(self.results_file, results)
 
     def results(self) -> dict[str, Any]:
+        """The contents of ``results.json``. Raises ``UserError`` if they are invalid."""
         data = read_json(self.results_file)
         checked(ResultsRecord, data, self.results_file)
         return data
@@ -150,11 +164,11 @@ class Run(RunPlaces):
         write_json(self.latency_file, latency)
 
     def save_comparison(self, comparison: Mapping[str, object]) -> None:
-        """What a selection adds to ``report.html``, as data."""
+        """Write what a selection adds to ``report.html`` as data."""
         write_json(self.comparison_file, comparison)
 
     def save_pictures(self, pictures: Mapping[str, bytes]) -> None:
-        """The pictures of ``report.html``, as PNG by name."""
+        """Write the pictures of ``report.html`` as PNG files."""
         self.pictures.mkdir(exist_ok=True)
         for name, picture in pictures.items():
             write_whole(self.pictures / f"{safe_name(name, 'picture')}.png", picture)
@@ -163,9 +177,10 @@ class Run(RunPlaces):
         write_whole(self.report_file, page)
 
     def prepare(self, *folders: Path) -> None:
-        """See to it that ``folders`` can be written in before anything is computed for them.
+        """Create ``folders`` and check that they are writable, before computing anything for them.
 
-        Raises ``OSError``.
+        Raises:
+            OSError: A folder cannot be created or written to.
         """
         for folder in folders:
             folder.mkdir(exist_ok=True)
@@ -176,12 +191,17 @@ class Run(RunPlaces):
                 raise
 
     def prepare_transcripts(self, names: Iterable[str]) -> None:
-        """The same for transcripts of these names. Raises ``UserError``, too."""
+        """As ``prepare``, for transcripts. Raises ``UserError`` for invalid names."""
         self.prepare(*{self.transcripts_file(name).parent for name in names})
 
     def save_transcripts(self, name: str, rows: TranscriptRows, trn: tuple[str, str], page: str) -> None:
-        """What one size recognized: id, reference, hypothesis; the same as sclite's files of references and
-        hypotheses; the worst utterances as a page.
+        """Write the transcripts of a split.
+
+        Args:
+            name: The name of the files.
+            rows: Id, reference and hypothesis of each utterance.
+            trn: The references and hypotheses as sclite's trn files.
+            page: The page of the worst utterances.
         """
         self.prepare_transcripts([name])
         file = self.transcripts_file(name)
@@ -191,13 +211,13 @@ class Run(RunPlaces):
         write_whole(file.with_name(f"{name}.html"), page)
 
     def transcripts(self, name: str) -> TranscriptRows:
-        """What ``save_transcripts`` saved. Raises ``RunError`` where there is nothing."""
+        """Read the rows that ``save_transcripts`` wrote. Raises ``RunError`` if they are malformed."""
         file = self.transcripts_file(name)
         rows = [line.split("\t") for line in read_text(file).removesuffix("\n").split("\n")]
         if bad := [number for number, row in enumerate(rows, 1) if len(row) != 3]:
             raise RunError(
-                f"'{file}' must have an utterance's id, reference and hypothesis in each line, but line "
-                f"{bad[0]} has not."
+                f"'{file}' must have an id, a reference and a hypothesis in each line, but line {bad[0]} "
+                "does not."
             )
         return [(id_, reference, hypothesis) for id_, reference, hypothesis in rows]
 
@@ -210,14 +230,14 @@ def _tokens_at(path: Path, kind: Kind) -> Tokens | None:
 
 
 def as_data(config: Config) -> dict[str, Any]:
-    """A configuration as plain data, complete."""
+    """The complete configuration as plain data."""
     return config.model_dump(mode="json")
 
 
 def differences(
     old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "", leave: Collection[str] = ()
 ) -> list[str]:
-    """Settings that differ, as ``a.b was 1, is 2``, but for those to ``leave`` out."""
+    """The settings that differ, as ``a.b was 1, is 2``, except those to ``leave`` out."""
     found = []
     for key in sorted({*old, *new}):
         a, b = old.get(key), new.get(key)
@@ -231,7 +251,7 @@ def differences(
 
 
 def read_lines(path: Path, key: str) -> list[dict[str, Any]]:
-    """JSON lines by ``key``, the last where it repeats; a line cut short by a kill is passed over."""
+    """JSON lines in order of ``key``; the last of duplicates is kept, and truncated lines are skipped."""
     rows: dict[int, dict[str, Any]] = {}
     for line in read_text(path).split("\n") if path.is_file() else []:
         try:

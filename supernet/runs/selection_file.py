@@ -1,4 +1,4 @@
-"""A selection on disk: one subnet for each budget, with where it came from. No torch here."""
+"""Selection files: a subnet for each budget, and its provenance. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ class Choice:
     """The subnet chosen for one budget."""
 
     budget: str
-    """As the user wrote it: ``6``, or ``params=50%``."""
+    """The budget as given by the user: ``6`` or ``params=50%``."""
     subnet: Subnet
     head: str = "shared"
-    """The head that reads the subnet, also when ``loss`` was measured."""
+    """The head of the subnet, also for ``loss``."""
     loss: float | None = None
-    """Validation CTC loss per frame."""
+    """Validation CTC loss per frame, if measured."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What a strategy chose for each budget."""
+    """The subnets that a strategy chose."""
 
     strategy: str
     choices: tuple[Choice, ...]
     network: str | None = None
-    """Fingerprint of the weights it was made for. None: any network that has these units."""
+    """Fingerprint of the weights that it was made for. None: any network with these units."""
 
     def choice(self, budget: str | None = None) -> Choice:
-        """The choice for ``budget``, or of that many units; by default the smallest.
+        """The choice for a budget, or with that many units; the smallest if None.
 
-        Raises ``ValueError`` where there is none, or more than one.
+        Raises:
+            ValueError: There is none, or more than one.
         """
         if budget is None:
             return min(self.choices, key=lambda c: c.subnet.size)
@@ -50,16 +51,17 @@ class Selection:
         raise ValueError(f"must be one of {names}, the budgets there are, but is {budget} instead")
 
     def save(self, path: Path) -> None:
-        """Write the file whole or not at all."""
+        """Write the file atomically."""
         data = {"format": FORMAT, "strategy": self.strategy, "network": self.network}
         data["choices"] = [_as_data(choice) for choice in self.choices]
         write_json(path, data)
 
     @classmethod
     def load(cls, path: Path) -> Selection:
-        """Read what ``save`` or ``Subnet.save`` wrote.
+        """Read a file written by ``save`` or ``Subnet.save``.
 
-        Raises ``UserError`` where it is something else.
+        Raises:
+            UserError: The file is neither.
         """
         data = read_json(path)
         if "choices" not in data:

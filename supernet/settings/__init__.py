@@ -1,1 +1,1 @@
-"""Settings before they are a configuration: names, presets, plug-ins, listings."""
+"""Settings before validation: names, presets, plug-ins, and their listing."""

@@ -1,4 +1,4 @@
-"""All settings, read from the models that check them: names, defaults, and the string under each."""
+"""List all settings, from the pydantic models that validate them: names, defaults and descriptions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ REQUIRED = "must be given"
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting."""
+    """A setting."""
 
     name: str
-    """With the sections that it is in, e.g. ``train.lr``."""
+    """The name including its sections, such as ``train.lr``."""
     default: str
     doc: str
     field: FieldInfo
@@ -36,7 +36,7 @@ class Setting:
 
 
 def settings_of(kls: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
-    """Every setting of a model, those of its sections in their places."""
+    """All settings of a model, including those of its sections."""
     for name, field in kls.model_fields.items():
         inner = section_of(field.annotation)
         if inner is None or (not field.is_required() and field.default is None):
@@ -46,7 +46,7 @@ def settings_of(kls: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The model that a value of this type is, or a value of a mapping of this type; None where it is none."""
+    """The pydantic model in a type (or in the values of a mapping type), if there is one."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     is_union = get_origin(annotation) in (Union, types.UnionType)
@@ -55,7 +55,7 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
 
 
 def is_mapping(annotation: Any) -> bool:
-    """Whether values of this type are mappings with any keys."""
+    """Whether a type is a mapping with arbitrary keys."""
     origin = get_origin(annotation)
     return isinstance(origin, type) and issubclass(origin, Mapping)
 
@@ -78,8 +78,15 @@ def _as_yaml(value: Any) -> str:
 
 
 def listing(settings: Sequence[Setting], part: str = "", width: int = 80) -> str:
-    """Names and defaults, with the first sentence about each; all of it where only some are asked for by
-    ``part`` of their names. Raises ``ArgumentError`` if there are none.
+    """A listing of names, defaults and descriptions.
+
+    Args:
+        settings: All settings.
+        part: List only settings whose names contain it, with full descriptions instead of first sentences.
+        width: Columns of the console.
+
+    Raises:
+        ArgumentError: No name contains ``part``.
     """
     found = [setting for setting in settings if part in setting.name]
     if not found:
@@ -100,7 +107,7 @@ def _lines(setting: Setting, is_whole: bool, width: int) -> list[str]:
 
 
 def elsewhere(path: str, names: Iterable[str], is_exact: bool = False) -> list[str]:
-    """Settings and sections elsewhere that may be meant by ``path``: called the same there, or nearly."""
+    """Settings and sections of the same or a similar name as ``path`` in other sections."""
     leaf, by_leaf = path.rpartition(".")[2], dict[str, list[str]]()
     for name in _with_sections(names):
         by_leaf.setdefault(name.rpartition(".")[2], []).append(name)

@@ -1,4 +1,4 @@
-"""Names that a user can give, of plug-ins and presets, found without importing what they stand for."""
+"""Names of plug-ins and presets, found without importing them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def plugin_names(kind: PluginKind) -> list[str]:
 
 
 def unknown(kind: PluginKind, name: str) -> str:
-    """What is wrong with ``name``, which no plug-in of this kind has."""
+    """The problem with ``name``, which is not a plug-in of this kind."""
     names = plugin_names(kind)
     if kind == "task":
         return (
@@ -37,13 +37,13 @@ def unknown(kind: PluginKind, name: str) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """`` Did you mean ...?``, or nothing where no name is near."""
+    """`` Did you mean ...?``, or an empty string if no name is similar."""
     found = difflib.get_close_matches(name, list(names), n=2, cutoff=0.5)
     return f" Did you mean {' or '.join(found)}?" if found else ""
 
 
 def presets() -> list[str]:
-    """The names of the presets that come with the project; a study's file is none."""
+    """The names of the presets that come with the project, without studies."""
     names = (f.name for f in _folder().iterdir() if f.name.endswith(".yaml"))
     return sorted(name.removesuffix(".yaml") for name in names if not name.startswith("study_"))
 
@@ -54,7 +54,7 @@ def shipped_text(name: str) -> str:
 
 
 def _folder() -> Path:
-    """Inside the package where that is installed from a wheel; in a checkout, ``configs/`` beside it."""
+    """The folder of presets: inside a package installed from a wheel, or ``configs/`` of a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "presets"
     return installed if installed.is_dir() else package.parent / "configs"

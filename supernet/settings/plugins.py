@@ -1,4 +1,4 @@
-"""Plug-ins by their entry points; their options, and whatever is wrong with a model's data, in words."""
+"""Load plug-ins and validate their options, with problems described in words."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from supernet.settings.listing import elsewhere, is_mapping, section_of
 from supernet.settings.names import GROUPS, PluginKind, nearest, plugin_names, unknown
 
 MOST_SHOWN = 80
-"""Of a wrong value, so many characters are shown."""
+"""Characters of a wrong value that messages show."""
 Names = Callable[[], Iterable[str]]
-"""All settings that may have been meant, asked for where one is unknown."""
+"""Returns the settings that an unknown one may be meant for; called only if there is one."""
 
 
 @lru_cache
 def find_plugin(kind: PluginKind, name: str) -> Any:
-    """The class of a plug-in. Raises ``ValueError``, with the reason in words, where there is none."""
+    """The class of a plug-in. Raises ``ValueError``, with the reason in words, if there is none."""
     names = plugin_names(kind)
     if name not in names:
         raise ValueError(unknown(kind, name))
@@ -36,9 +36,17 @@ def find_plugin(kind: PluginKind, name: str) -> Any:
 def load_plugin(
     kind: PluginKind, data: Any, problems: list[str], prefix: str | None = None, names: Names = tuple
 ) -> tuple[Any, Any]:
-    """The plug-in's class and its validated options; what is wrong goes to ``problems``.
+    """Load a plug-in and validate its options.
 
-    ``data`` is its name, or a mapping of ``name`` and options; ``prefix`` stands before options in messages.
+    Args:
+        kind: The kind of plug-in.
+        data: Its name, or a mapping with ``name`` and options.
+        problems: Gets a line for each problem.
+        prefix: Precedes options in messages.
+        names: As for ``validated``.
+
+    Returns:
+        The class and its options; each is None if there are problems with it.
     """
     try:
         kls = find_plugin(kind, str(data.get("name") if isinstance(data, Mapping) else data))
@@ -54,9 +62,17 @@ def load_plugin(
 def validated(
     kls: Any, data: Mapping[str, Any], prefix: str, problems: list[str], names: Names = tuple
 ) -> Any:
-    """``data`` as a ``kls``, or None, and a line for each thing that is wrong with it in ``problems``.
+    """Validate ``data`` as a ``kls``.
 
-    ``names`` are the settings that an unknown one may be meant for, beside those of its own section.
+    Args:
+        kls: A pydantic model.
+        data: The settings.
+        prefix: Precedes settings in messages.
+        problems: Gets a line for each problem.
+        names: Returns all settings, of which unknown ones may be misspellings.
+
+    Returns:
+        The validated model, or None if there are problems.
     """
     try:
         return kls.model_validate(data)
@@ -69,7 +85,7 @@ def validated(
                 problems.append(_unknown(kls, prefix, loc, names))
             elif error["type"] == "value_error":
                 problems += map(_sentence, str(error["ctx"]["error"]).split("; "))
-            else:  # of alternatives, each has something to say
+            else:  # each alternative of a union has its own rule
                 rules.setdefault(path, ([], error["input"]))[0].append(_rule(error))
         problems += [_wrong(path, found, value) for path, (found, value) in rules.items()]
         return None
@@ -117,13 +133,13 @@ _RULES = {
     "too_short": "have at least {min_length} parts",
     "too_long": "have at most {max_length} parts",
 }
-"""What each kind of error of the validation library asks for, as the end of a sentence with "must"."""
+"""The rule of each kind of validation error, as the continuation of "must"."""
 
 
 def _rule(error: Any) -> str:
     if (rule := _RULES.get(error["type"])) is not None:
         return rule.format(**error.get("ctx", {}))
-    return re.sub(r"^\w+ should ", "", str(error["msg"]))  # such as "be less than 1"
+    return re.sub(r"^\w+ should ", "", str(error["msg"]))  # e.g. "be less than 1"
 
 
 def _wrong(path: str, rules: Sequence[str], value: Any) -> str:
@@ -138,7 +154,7 @@ def _wrong(path: str, rules: Sequence[str], value: Any) -> str:
 
 
 def _named_part(kls: Any, loc: Sequence[Any]) -> list[Any]:
-    """``loc`` without the validation library's names for the alternatives of a type."""
+    """``loc`` without pydantic's names for the alternatives of a union."""
     kept: list[Any] = []
     here = kls
     for part in loc:

@@ -1,1 +1,1 @@
-"""The machine under it: files, folders, devices, time."""
+"""Services of the operating system: files, folders, devices, timing."""

@@ -1,4 +1,4 @@
-"""Where to compute: the one place that chooses a device, and how many threads share it."""
+"""Choice of the device and of the number of threads."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from supernet.errors import ArgumentError
 
 
 def chosen_device(name: str | None = None) -> torch.device:
-    """The device of this name: ``cpu``, ``cuda`` or ``cuda:1``; by default a GPU where there is one.
+    """The device on which to compute.
 
-    Of several processes on one machine each gets a GPU of its own, unless ``name`` has a number. Raises
-    ``ArgumentError`` where there is no such device here.
+    Each of several processes on a machine gets its own GPU, unless ``name`` has a number.
+
+    Args:
+        name: ``cpu``, ``cuda`` or ``cuda:N``; a GPU if None and there is one.
+
+    Raises:
+        ArgumentError: This machine has no such device.
     """
     if problem := device_problem(name):
         raise ArgumentError(["device"], problem)
@@ -26,7 +31,7 @@ def chosen_device(name: str | None = None) -> torch.device:
 
 
 def device_problem(name: str | None) -> str | None:
-    """Why ``name`` cannot be used on this machine, if it cannot."""
+    """The reason why ``name`` cannot be used on this machine, if any."""
     if name is None or name == "cpu":
         return None
     if re.fullmatch(r"cuda(:\d+)?", name) is None:
@@ -35,18 +40,18 @@ def device_problem(name: str | None) -> str | None:
     if int(name.partition(":")[2] or 0) < count:
         return None
     gpus = "none" if count == 0 else f"{count} of them"
-    return f"`device` must be a GPU of this machine, which has {gpus}, but is '{name}' instead. Or take cpu."
+    return f"`device` must be a GPU of this machine, which has {gpus}, but is '{name}' instead. Use cpu."
 
 
 def _local_rank() -> int:
-    """The number of this process among those of its machine, as torchrun gives it."""
+    """The rank of this process on its machine, as set by torchrun."""
     rank = os.environ.get("LOCAL_RANK", "0")
     return int(rank) if rank.isdigit() and int(rank) < torch.cuda.device_count() else 0
 
 
 @contextmanager
 def with_threads(number: int | None) -> Iterator[None]:
-    """Set PyTorch's threads, which are the whole process's, for a while; None leaves them as they are."""
+    """Set the number of PyTorch's threads, of the whole process, temporarily; None leaves it unchanged."""
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)
     try:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, names that become paths, and text that is read with care."""
+"""Atomic writes of files and folders, safe names, and safe reading of text, JSON and YAML."""
 
 from __future__ import annotations
 
@@ -19,35 +19,40 @@ import yaml
 from supernet.errors import UserError
 
 MAX_BYTES = 256 << 20
-"""The largest description or list that is read as a whole; those of real runs are far smaller."""
+"""The largest file that is read as a whole; those of real runs are far smaller."""
 _MAX_NODES = 1_000_000
 _NAME = re.compile(r"\w[\w.,=%+-]{0,199}")
 
 
 def safe_name(name: str, what: str) -> str:
-    """``name`` if it can be a part of a file's name and nothing else; ``what`` is what the user calls it.
+    """Return ``name`` if it is safe as a part of a file name.
 
-    Raises ``UserError``.
+    Args:
+        name: A name from a user or a file.
+        what: The user's term for it, for messages.
+
+    Raises:
+        UserError: The name contains other characters or is too long.
     """
     if _NAME.fullmatch(name) and len(os.fsencode(name)) <= 200:
         return name
     shown = name if len(name) <= 60 else f"{name[:60]}…"
     raise UserError(
-        f"`{what}` must be letters, digits and any of _ . , = % + -, beginning with a letter or digit, "
+        f"`{what}` must be letters, digits and any of _ . , = % + -, starting with a letter or digit, "
         f"but is {shown!r} instead."
     )
 
 
 def as_name(text: str) -> str:
-    """``text``, with what has no place in a ``safe_name`` replaced."""
+    """``text`` with characters that ``safe_name`` rejects replaced."""
     return re.sub(r"[^\w.,=%+-]|^\W", "_", text)[:60] or "_"
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place if all goes well; else nothing has changed.
+    """Yield a temporary file that replaces ``path`` on success; on failure nothing changes.
 
-    The file's mode is by the umask, whoever writes it and however.
+    The mode of the file follows the umask, however it is written.
     """
     temporary = _beside(path)
     with _speaking_of(path, temporary):
@@ -56,7 +61,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         try:
             _lock(lock)
             yield temporary
-            os.chmod(temporary, mode & 0o777)  # some libraries write another file under the name
+            os.chmod(temporary, mode & 0o777)  # some libraries replace the file
             _flush(temporary)
             os.replace(temporary, path)
         finally:
@@ -66,9 +71,11 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, *, replaces: bool = True) -> Iterator[Path]:
-    """A temporary folder beside ``folder`` that takes its place if all goes well; else nothing has changed.
+    """Yield a temporary folder that becomes ``folder`` on success; on failure nothing changes.
 
-    Where there is a ``folder`` by then, it is replaced, or else stays and the new one is thrown away.
+    Args:
+        folder: The folder to create.
+        replaces: Whether to replace an existing folder, or to keep it and discard the new one.
     """
     temporary = _beside(folder)
     with _speaking_of(folder, temporary):
@@ -99,7 +106,7 @@ def _take_place(temporary: Path, folder: Path, replaces: bool) -> None:
 
 @contextlib.contextmanager
 def _speaking_of(path: Path, temporary: Path) -> Iterator[None]:
-    """Errors name the file that was to be written, not its temporary name."""
+    """Make errors name the file to be written instead of its temporary file."""
     try:
         yield
     except OSError as e:
@@ -109,19 +116,19 @@ def _speaking_of(path: Path, temporary: Path) -> Iterator[None]:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all; text in UTF-8, with escapes for what is no character."""
+    """Write a file atomically; text is encoded in UTF-8, with escapes for surrogates."""
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     with whole_file(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON, readable, whole or not at all."""
+    """Write indented JSON atomically."""
     write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
 def _beside(path: Path) -> Path:
-    """A name nobody else uses, hidden; what a kill has left of earlier ones is removed."""
+    """A unique hidden name beside ``path``; removes temporary files that killed processes left behind."""
     for left in path.parent.glob(f".{_escaped(path.name)}.????????.partial"):
         if is_abandoned(left):
             with contextlib.suppress(OSError):
@@ -134,12 +141,12 @@ def _escaped(name: str) -> str:
 
 
 def _lock(descriptor: int) -> None:
-    with contextlib.suppress(OSError):  # some network file systems know no locks
+    with contextlib.suppress(OSError):  # some network file systems have no locks
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether no process holds the lock of what it writes: the kernel gives it up with the process."""
+    """Whether no process holds the lock of a temporary file; the kernel releases it with the process."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
@@ -154,7 +161,7 @@ def is_abandoned(path: Path) -> bool:
 
 
 def _flush(path: Path) -> None:
-    """See to it that the content is on the disk before the name is."""
+    """Flush the contents to disk before the file is renamed."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -163,7 +170,7 @@ def _flush(path: Path) -> None:
 
 
 def refusal(path: Path, wanted: Literal["file", "folder"] = "file") -> str | None:
-    """Why there is no file, or folder, to be read at ``path``, to stand behind "but"; None where there is."""
+    """The reason, to follow "but", why there is no file or folder at ``path``; None if there is one."""
     if not path.exists():
         return f"there is no such {wanted}: '{path}'"
     if path.is_dir() != (wanted == "folder"):
@@ -172,9 +179,10 @@ def refusal(path: Path, wanted: Literal["file", "folder"] = "file") -> str | Non
 
 
 def read_text(path: Path) -> str:
-    """A text in UTF-8, with or without a byte order mark.
+    """Read UTF-8 text with or without a byte order mark, with line ends normalized to ``\\n``.
 
-    Raises ``UserError``, which names the file, where it is something else.
+    Raises:
+        UserError: The file cannot be read, is too large, or is not text.
     """
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
@@ -200,21 +208,21 @@ def _decoded(content: bytes, path: Path) -> str:
 
 
 def other_encoding(content: bytes) -> str | None:
-    """The encoding of a text that begins like this, where it can be told that it is not UTF-8."""
+    """The encoding of text that starts with ``content`` if it is recognizably not UTF-8."""
     marks = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32"}
     marks |= {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
     found = next((name for mark, name in marks.items() if content.startswith(mark)), None)
-    # Latin letters have a zero beside them in UTF-16.
+    # In UTF-16, one byte of a Latin letter is zero.
     return found or ("UTF-16" if content[:2].count(0) == 1 and content[2:4].count(0) == 1 else None)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object in JSON. Raises ``UserError`` where the file is something else."""
+    """Read a JSON object. Raises ``UserError`` if the file is anything else."""
     return parse_json(read_text(path), str(path))
 
 
 def parse_json(text: str, where: str) -> dict[str, Any]:
-    """An object in JSON; ``where`` it comes from is for the message."""
+    """Parse a JSON object; ``where`` names the source in messages. Raises ``UserError``."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as e:
@@ -223,15 +231,12 @@ def parse_json(text: str, where: str) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A mapping in YAML; an empty file is an empty one.
-
-    Raises ``UserError`` where the file is something else.
-    """
+    """Read a YAML mapping; an empty file is an empty mapping. Raises ``UserError`` for anything else."""
     return parse_yaml(read_text(path), str(path))
 
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
-    """A mapping in YAML; ``where`` it comes from is for the message."""
+    """Parse a YAML mapping; ``where`` names the source in messages. Raises ``UserError``."""
     try:
         data = yaml.safe_load(text)
         size = _count(data)
@@ -243,7 +248,7 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
 
 
 def _count(data: object, so_far: int = 0) -> int:
-    """How many values there are when all references are followed, as far as it matters."""
+    """The number of values with all references expanded, counted up to just above the limit."""
     so_far += 1
     inner = [*data.keys(), *data.values()] if isinstance(data, dict) else data
     for value in inner if isinstance(inner, list) else ():

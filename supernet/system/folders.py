@@ -1,4 +1,4 @@
-"""Folders that one training at a time writes in, and that may be a stranger's."""
+"""Locks on folders, and checks of folders from untrusted sources."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ _LOCK = ".lock"
 
 
 class InUse(ArgumentError):
-    """Another process trains in a folder."""
+    """A folder in which another process is training."""
 
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep ``folder``, which is made if need be, from every other process that asks for it.
+    """Create ``folder`` if necessary and hold its lock.
 
-    The kernel ends it with the process, however that ends. Raises ``InUse``.
+    The kernel releases the lock when the process ends, however it ends.
+
+    Raises:
+        InUse: Another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -43,10 +46,10 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def check_closed(folder: Path) -> None:
-    """See to it that whatever is read or written under ``folder`` lies there.
+    """Check that nothing in ``folder`` leads outside of it, as in a malicious archive.
 
-    Raises ``UserError`` where a link leads out of it, or something is neither file nor
-    folder: an archive unpacked may have brought it.
+    Raises:
+        UserError: A link leads out of the folder, or an entry is neither a file nor a folder.
     """
     root = folder.resolve()
     for place, folders, files in os.walk(root):
@@ -55,12 +58,12 @@ def check_closed(folder: Path) -> None:
             try:
                 mode = path.lstat().st_mode
             except FileNotFoundError:
-                continue  # somebody is writing
+                continue  # another process is writing
             shown = folder / path.relative_to(root)
             if stat.S_ISLNK(mode) and not _stays(path, root):
                 raise UserError(
                     f"'{shown}' must not lead out of '{folder}', but is a link to '{os.readlink(path)}'. "
-                    "If that is meant, put a copy in its place."
+                    "If this is intended, replace the link by a copy."
                 )
             if not (stat.S_ISLNK(mode) or stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise UserError(f"'{shown}' must be a file or a folder, but is neither.")
@@ -69,5 +72,5 @@ def check_closed(folder: Path) -> None:
 def _stays(link: Path, root: Path) -> bool:
     try:
         return link.resolve().is_relative_to(root)
-    except (OSError, RuntimeError):  # it leads in a circle
+    except (OSError, RuntimeError):  # a cycle of links
         return False

@@ -1,4 +1,4 @@
-"""Make the libsndfile inside the `soundfile` wheel visible, so that no system package is needed."""
+"""Make the libsndfile of the `soundfile` wheel visible, so that no system package is needed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from pathlib import Path
 
 
 def load_libsndfile() -> None:
-    """Load the wheel's libsndfile for the whole process; where the wheel brings none, the system's is found
-    as usual.
-    """
+    """Load the wheel's libsndfile for the whole process; without one, the system's is found as usual."""
     spec = importlib.util.find_spec("_soundfile_data")
     if spec is None or spec.origin is None:
         return

@@ -1,5 +1,5 @@
-"""How long work takes, and whether the machine had other work meanwhile. No torch here: what is timed need
-not bring it.
+"""Timing of work, and detection of other load on the machine. Imports no torch, as timed work may not need
+it.
 """
 
 from __future__ import annotations
@@ -11,23 +11,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 SPREAD = 1.25
-"""The typical run takes at most so many times the best one where nothing else runs."""
-WAITED = 0.2
-"""The share of the time that a process may wait for a core."""
-BUSY = "The machine was busy while times were taken: they are too long. Measure again when it is idle."
+"""The greatest ratio of the median run to the best run on an idle machine."""
+WAIT_SHARE = 0.2
+"""The greatest share of the time that a process waits for a core on an idle machine."""
+BUSY = "The machine was busy during the measurement, so times are too long. Measure again when it is idle."
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Several runs of the same work: what disturbs one makes it longer, so the best is the nearest to what it
-    takes.
-    """
+    """Several runs of the same work; the best is the most accurate, since disturbances only add time."""
 
     seconds: tuple[float, ...]
     waited: float = 0.0
-    """The share of the time for which this process had no core."""
+    """The share of the time for which this process waited for a core."""
     crowd: float = 0.0
-    """Processes that wanted to run in the last minute, on average, by core."""
+    """The load average of the last minute per core."""
 
     @property
     def best(self) -> float:
@@ -35,18 +33,18 @@ class Timing:
 
     @property
     def is_busy(self) -> bool:
-        """Whether the machine is likely to have had other work, so that even the best run is too long."""
+        """Whether the machine was probably busy, so that even the best run is too long."""
         return (
             statistics.median(self.seconds) > SPREAD * self.best
-            or self.waited > WAITED
+            or self.waited > WAIT_SHARE
             or self.crowd > SPREAD
         )
 
 
 def timed(work: Callable[[], object], repeats: int, warm_up: int) -> Timing:
-    """``repeats`` runs of ``work``, which returns when its result is there.
+    """Time ``repeats`` runs of ``work``, which must be synchronous.
 
-    Runs before the first that counts are the warm-up: memory is not there yet, kernels are not chosen yet.
+    The first ``warm_up`` runs do not count: they allocate memory and choose kernels.
     """
     for _ in range(warm_up):
         work()
@@ -58,7 +56,7 @@ def timed(work: Callable[[], object], repeats: int, warm_up: int) -> Timing:
 
 
 def together(timings: Sequence[Timing]) -> Timing:
-    """The same work timed in several processes."""
+    """Combine timings of the same work from several processes."""
     return Timing(
         tuple(s for timing in timings for s in timing.seconds),
         max(timing.waited for timing in timings),
@@ -67,7 +65,7 @@ def together(timings: Sequence[Timing]) -> Timing:
 
 
 def crowd() -> float:
-    """The load of this machine by core; 0 where the system does not say."""
+    """The load average per core; 0 if the system does not report it."""
     return os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else 0.0
 
 

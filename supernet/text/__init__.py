@@ -1,1 +1,1 @@
-"""Tokens and the spelling of texts."""
+"""Text: tokens, normalization and names of units."""

@@ -1,4 +1,4 @@
-"""One spelling for what looks the same, as texts are compared sign by sign. Imports nothing heavy."""
+"""Unicode normalization, since texts are compared by code points. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import re
 import unicodedata
 
 _UNSEEN = re.compile(
-    "[\u00ad"  # where a word may be hyphenated
-    "\u200b\u2060\ufeff\u180e"  # spaces and marks without a width
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # directions, which the letters have, too
+    "[\u00ad"  # soft hyphen
+    "\u200b\u2060\ufeff\u180e"  # zero-width spaces and marks
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # directions, which letters imply
 )
 _JOINING = (
     "\u0600-\u0dff\u0f00-\u109f\u1780-\u18af\u1b00-\u1cff\ua840-\ua9df\uaa60-\uaaff\uabc0-\uabff"
     "\ufb50-\ufdff\ufe70-\ufefc\U00010a00-\U00010aff\U00011000-\U00011fff"
     "\u2600-\u27bf\ufe0f\U0001f000-\U0001faff"
 )
-"""Arabic, Indic and related scripts, and pictures: what joins two signs, or parts them, has a meaning there.
-"""
+"""Arabic, Indic and related scripts, and emoji, in which joiners and non-joiners are meaningful."""
 _MEANS_NOTHING = re.compile(f"(?<![{_JOINING}])[\u200c\u200d]+|[\u200c\u200d]+(?=\\s|$)")
 
 
 def unified(text: str) -> str:
-    """``text`` in Unicode's composed form (NFC, UAX #15), without signs that nobody sees or says; those that
-    join letters or keep them apart stay in the scripts that need them, such as Persian's. Idempotent.
+    """Normalize ``text`` to NFC (UAX #15) and remove invisible characters. Idempotent.
+
+    Joiners and non-joiners are kept in scripts that need them, such as Persian.
     """
     if text.isascii():
         return text
@@ -30,13 +30,18 @@ def unified(text: str) -> str:
 
 
 def control_characters(text: str, spaces: bool = False) -> list[str]:
-    """The control characters (Unicode's Cc) in ``text``, once each, as Python writes them: no transcript has
-    any but white space, which is among them with ``spaces`` alone.
+    """The distinct control characters (category Cc) of ``text``, as Python literals.
+
+    Transcripts contain none except white space, which is included only with ``spaces``.
     """
-    found = {sign for sign in text if unicodedata.category(sign) == "Cc" and (spaces or not sign.isspace())}
-    return [repr(sign) for sign in sorted(found)]
+    found = {
+        character
+        for character in text
+        if unicodedata.category(character) == "Cc" and (spaces or not character.isspace())
+    }
+    return [repr(character) for character in sorted(found)]
 
 
 def normal(text: str | None) -> str:
-    """The same with single spaces between words: a line break or a tab would become a token."""
+    """As ``unified``, with single spaces between words: a line break or tab would become a token."""
     return " ".join(unified(text or "").split())

@@ -1,4 +1,4 @@
-"""Tokens: what the recognizer can write. The blank is 0; the file is the one sherpa-onnx reads."""
+"""Output tokens of the recognizer. The blank is 0; the file format is that of sherpa-onnx."""
 
 from __future__ import annotations
 
@@ -19,28 +19,34 @@ from supernet.text.spelling import unified
 
 BLANK = "<blk>"
 MODEL_FILE = "bpe.model"
-"""The SentencePiece model beside ``tokens.txt``, where tokens are pieces; other programs call it so, too."""
+"""The SentencePiece model beside ``tokens.txt`` if tokens are pieces; other programs use this name, too."""
 
 _BLANKS = (BLANK, "<blank>", "<eps>")
 _BEGIN = "▁"
 """SentencePiece's sign for the space before a word."""
 _STAND_IN = "\ue581"
-"""In pieces, for that sign where a text has it itself; of the area for private use, as nobody says it."""
+"""Replaces that sign in texts that contain it; a private-use character, which transcripts never contain."""
 _FOREIGN = re.compile(
     r"<(unk|space|pad|mask|eps|s|/s|sos|eos|sos/eos|bos|blank|blk)>|\[(UNK|PAD)\]|#\d+|!SIL", re.IGNORECASE
 )
-"""What lists of tokens and words elsewhere hold besides what is said."""
+"""Special symbols in token lists of other programs."""
 _BEFORE_BYTES = ("<sos/eos>", "<unk>")
-"""Never written; sherpa-onnx takes the ids 3 to 258 for the bytes."""
+"""Never output; sherpa-onnx expects the bytes at ids 3 to 258."""
 
 Kind = Literal["characters", "words", "pieces"]
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Symbols by id. ``kind`` says how a text is split: into characters (the space is one), words, or pieces
-    of words, which ``model``, SentencePiece's (arXiv 1808.06226), finds. Raises ``ValueError`` where
-    the model has pieces that are no symbols.
+    """The output tokens of a model.
+
+    Args:
+        symbols: The symbol of each token id; the first is the blank.
+        kind: How texts are split: into characters (including the space), words, or subword pieces.
+        model: The SentencePiece model (arXiv 1808.06226) of pieces.
+
+    Raises:
+        ValueError: ``model`` is missing or given without pieces, or has pieces that are not symbols.
     """
 
     symbols: tuple[str, ...]
@@ -57,7 +63,7 @@ class Tokens:
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], kind: Literal["characters", "words"] = "characters") -> Tokens:
-        """The symbols that occur in ``texts``, sorted, behind the blank."""
+        """The blank, followed by the symbols of ``texts`` in sorted order."""
         found: set[str] = set()
         for text in texts:
             text = unified(text)
@@ -66,7 +72,7 @@ class Tokens:
 
     @classmethod
     def from_model(cls, model: bytes) -> Tokens:
-        """The pieces of a SentencePiece model. Raises ``ValueError`` where it is none."""
+        """The pieces of a SentencePiece model. Raises ``ValueError`` if it is not one."""
         return cls((BLANK, *_pieces(_opened(model))), "pieces", model)
 
     @cached_property
@@ -88,7 +94,7 @@ class Tokens:
         return text if self.kind == "characters" else text.split()
 
     def encode(self, text: str) -> list[int]:
-        """Ids of ``text``. Raises ``ValueError`` naming every symbol that is not a token."""
+        """Token ids of ``text``. Raises ``ValueError``, naming every symbol that is not a token."""
         try:
             return [self._ids[symbol] for symbol in self._split(text)]
         except KeyError:
@@ -98,48 +104,53 @@ class Tokens:
             ) from None
 
     def encode_known(self, text: str) -> list[int]:
-        """Ids of ``text`` without the symbols that are not tokens: these can only be got wrong."""
+        """Token ids of ``text`` without symbols that are not tokens, which count as errors."""
         return [self._ids[symbol] for symbol in self._split(text) if symbol in self._ids]
 
     def unknown(self, text: str) -> list[str]:
         """The symbols of ``text`` that are not tokens, sorted."""
         unknown = {symbol for symbol in self._split(text) if symbol not in self._ids}
-        if self.kind == "pieces":  # unknown characters in a row come as one
+        if self.kind == "pieces":  # consecutive unknown characters form one piece
             unknown = {_seen(char) for piece in unknown for char in piece}
         return sorted(unknown)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ``ids``; blanks are left out, nothing else is collapsed."""
+        """The text of ``ids``; blanks are removed, and repetitions are kept."""
         symbols = [self.symbols[i] for i in ids if i != 0]
         if self.kind == "pieces":
             return unified(_seen(str(self._processor.decode(symbols))))
         return unified(("" if self.kind == "characters" else " ").join(symbols))
 
     def is_space(self, token: int) -> bool:
-        """Whether this token only separates words."""
+        """Whether the token only separates words."""
         return self.symbols[token] == (_BEGIN if self.kind == "pieces" else " ")
 
     def starts_word(self, token: int) -> bool:
-        """Whether a word begins with this token, whatever stands before it."""
+        """Whether the token always starts a word."""
         return self.kind == "words" or (self.kind == "pieces" and self.symbols[token].startswith(_BEGIN))
 
     def scores(self) -> list[tuple[str, float]]:
-        """Every piece of the SentencePiece model and its score there, in the model's order."""
+        """The pieces of the SentencePiece model and their scores, in the model's order."""
         ids = range(self._processor.vocab_size())
         return [(self._processor.id_to_piece(i), self._processor.get_score(i)) for i in ids]
 
     def save(self, path: Path) -> None:
-        """Write ``symbol id`` lines, the space as a line with an id alone; a model goes beside them."""
+        """Write lines ``symbol id``, the space as a line with an id only; a model goes beside the file."""
         write_whole(path, "".join(f"{symbol} {i}\n" for i, symbol in enumerate(self.symbols)))
         if self.model is not None:
             write_whole(path.with_name(MODEL_FILE), self.model)
 
     @classmethod
     def load(cls, path: Path, kind: Kind | None = None) -> Tokens:
-        """Read what ``save`` wrote, or a SentencePiece ``.model``.
+        """Read a file written by ``save``, or a SentencePiece ``.model``.
 
-        Without ``kind`` it is pieces where their model lies beside the file, characters where each symbol is
-        one, and words otherwise. Raises ``ValueError`` where the file is something else.
+        Args:
+            path: The file.
+            kind: If None, it is pieces if their model lies beside the file, characters if each symbol is one
+                character, and words otherwise.
+
+        Raises:
+            ValueError: The file is neither.
         """
         if path.suffix == ".model":
             return cls.from_model(path.read_bytes())
@@ -151,7 +162,7 @@ class Tokens:
 
 
 def for_pieces(text: str) -> str:
-    """``text`` as SentencePiece must get it: its own sign would come back as a space."""
+    """``text`` as input for SentencePiece, which would decode its own sign as a space."""
     return text.replace(_BEGIN, _STAND_IN)
 
 
@@ -160,10 +171,10 @@ def _seen(text: str) -> str:
 
 
 def _opened(model: bytes) -> SentencePieceProcessor:
-    """What splits texts by a SentencePiece model. Raises ``ValueError`` where it is none."""
+    """The processor of a SentencePiece model. Raises ``ValueError`` if it is not one."""
     try:
         processor = SentencePieceProcessor(model_proto=model)
-        if _pieces(processor):  # each can be read
+        if _pieces(processor):  # every piece can be read
             return processor
     except (RuntimeError, UnicodeDecodeError):
         pass
@@ -171,7 +182,7 @@ def _opened(model: bytes) -> SentencePieceProcessor:
 
 
 def _pieces(processor: Any) -> list[str]:
-    """What the model can write, in its order, but the bytes first."""
+    """The output pieces of the model in its order, except that bytes come first."""
     ids = range(processor.vocab_size())
     written = [i for i in ids if not (processor.is_unknown(i) or processor.is_control(i))]
     names = {i: processor.id_to_piece(i) for i in written if not processor.is_unused(i)}
@@ -181,8 +192,9 @@ def _pieces(processor: Any) -> list[str]:
 
 
 def _read(path: Path, form: Literal["NFC"] | None = None) -> tuple[str, ...]:
-    """The symbols in a file; in Unicode's ``form`` if one is given, as pieces are what their model says they
-    are. A symbol is no text: one that joins letters may stand alone.
+    """The symbols of a file, normalized to the Unicode form ``form`` if given; pieces must match their model.
+
+    Symbols are not ``unified``: one may be a joiner alone.
     """
     lines = read_text(path).removesuffix("\n").split("\n")
     for i, line in enumerate(lines):
@@ -193,25 +205,25 @@ def _read(path: Path, form: Literal["NFC"] | None = None) -> tuple[str, ...]:
     if blank not in _BLANKS:
         raise ValueError(f"line 1 must be the blank, '{BLANK} 0', but is {lines[0]!r} instead.")
     if twice := [symbol for symbol, count in Counter(symbols).items() if count > 1]:
-        raise ValueError(f"every symbol must stand there once, but {twice[0]!r} stands there twice.")
+        raise ValueError(f"every symbol must occur once, but {twice[0]!r} occurs twice.")
     return BLANK, *symbols
 
 
 def _kind(symbols: Sequence[str]) -> Literal["characters", "words"]:
     if any(len(symbol) > 1 and symbol.startswith(_BEGIN) for symbol in symbols):
         raise ValueError(
-            f"symbols with {_BEGIN} are pieces, which only their SentencePiece model finds. Put it beside "
-            f"the file as {MODEL_FILE}, or give it instead."
+            f"symbols with {_BEGIN} are pieces, which need their SentencePiece model. Put it beside the file "
+            f"as {MODEL_FILE}, or give it instead."
         )
     if foreign := [symbol for symbol in symbols[1:] if _FOREIGN.fullmatch(symbol)]:
         raise ValueError(
-            f"it is another program's list, as {', '.join(foreign[:4])} are signs of its own, which nobody "
-            "says. Leave these lines out and number the others anew, the space as a line with an id alone; "
-            "or let tokens be made of the training texts: characters, words, unigram or bpe."
+            f"it is a list of another program, whose special symbols {', '.join(foreign[:4])} are never "
+            "spoken. Remove these lines and renumber the others, with the space as a line with an id only; "
+            "or derive tokens from the training texts: characters, words, unigram or bpe."
         )
     return "characters" if all(len(symbol) == 1 for symbol in symbols[1:]) else "words"
 
 
 def min_ctc_frames(ids: Sequence[int]) -> int:
-    """The fewest frames that CTC needs for ``ids``: one each, and a blank between equal neighbors."""
+    """The fewest frames that CTC needs for ``ids``: one each, plus a blank between equal neighbors."""
     return len(ids) + sum(a == b for a, b in itertools.pairwise(ids))

@@ -1,4 +1,4 @@
-"""How the units of a subnet are written in tables."""
+"""Short names of the units of a subnet, for tables."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 from supernet.units import MODULES
 
-SHORT_NAMES = (
-    "kept: whole layers by number; of others the initials of the modules, · for one that is dropped."
-)
+SHORT_NAMES = "kept: numbers of whole layers; for others, the initials of the modules, · for a dropped one."
 
 
 def short_names(kept: Sequence[str]) -> str:

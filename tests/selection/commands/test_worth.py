@@ -13,7 +13,7 @@ import yaml
 from selection.commands.worth import Alone, bills, found_alone
 from selection.worth import main
 from supernet.console.screen import console
-from supernet.runs.resolve import brought_up_to_date, resolve
+from supernet.runs.resolve import resolve, updated
 from supernet.runs.run import Run
 
 NET = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels": 2}
@@ -81,9 +81,9 @@ def test_a_training_from_before_a_setting_existed_is_found(beside: Path) -> None
 
 def test_a_supernet_from_before_the_smallest_size_came_first_is_priced_as_it_was_trained() -> None:
     data = resolve([SETTINGS]).config.model_dump(mode="json")
-    assert brought_up_to_date(data)["passes"]["smallest_first"] == 0.5
+    assert updated(data)["passes"]["smallest_first"] == 0.5
     del data["passes"]["smallest_first"]
-    assert brought_up_to_date(data)["passes"]["smallest_first"] == 0
+    assert updated(data)["passes"]["smallest_first"] == 0
 
 
 def test_a_training_of_another_network_is_passed_over(beside: Path) -> None:

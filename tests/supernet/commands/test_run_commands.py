@@ -354,7 +354,7 @@ def test_a_name_that_is_no_utf8_leaves_the_others_alone(
         (
             evaluate.main,
             ["runs/finished", "--set", "task.eval_noise.folder=none", "--name", "../x"],
-            "beginning with a letter or digit, but is '../x'",
+            "starting with a letter or digit, but is '../x'",
         ),
         (
             evaluate.main,

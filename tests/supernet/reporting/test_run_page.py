@@ -135,5 +135,5 @@ def test_results_that_are_something_else_are_named(tmp_path: Path, data: object)
 def test_scores_that_are_something_else_are_named(tmp_path: Path, line: str) -> None:
     run = Run(tmp_path)
     run.scores_file.write_text(line + "\n")
-    with pytest.raises(UserError, match=r"scores\.jsonl' must be what a training writes, but is not: `\w+"):
+    with pytest.raises(UserError, match=r"scores\.jsonl' must be a line of scores, but is not: `\w+"):
         scores_of(run)

@@ -176,7 +176,7 @@ def test_a_selection_looks_at_what_its_page_needs_before_it_computes(
 ) -> None:
     shutil.rmtree(folder / "selections", ignore_errors=True)  # other tests choose in the run it is a copy of
     (folder / "scores.jsonl").write_text('{"step": 2, "phase": "end", "scores": ["a"]}\n')
-    assert "scores.jsonl' must be what a training writes, but" in certain(select.main, [str(folder)], capsys)
+    assert "scores.jsonl' must be a line of scores, but" in certain(select.main, [str(folder)], capsys)
     assert not (folder / "selections").exists()
 
 

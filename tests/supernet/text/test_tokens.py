@@ -176,8 +176,8 @@ def test_the_files_of_others_are_read(
         ("", "line 1 must be a symbol and its id 0, but is '' instead"),
         ("<blk> 0\na 2\n", "line 2 must be a symbol and its id 1, but is 'a 2' instead"),
         ("a 0\nb 1\n", "line 1 must be the blank, '<blk> 0', but is 'a 0' instead"),
-        ("<blk> 0\na 1\na 2\n", "every symbol must stand there once, but 'a' stands there twice"),
-        ("<blk> 0\n▁the 1\na 2\n", "pieces, which only their SentencePiece model finds"),
+        ("<blk> 0\na 1\na 2\n", "every symbol must occur once, but 'a' occurs twice"),
+        ("<blk> 0\n▁the 1\na 2\n", "pieces, which need their SentencePiece model"),
     ],
 )
 def test_a_file_that_holds_no_tokens(content: str, words: str, tmp_path: Path) -> None:

@@ -78,9 +78,17 @@ def test_tokens_that_are_there_already(tmp_path: Path) -> None:
         ("a.txt", b"a 1", "line 1 must be"),
         ("a.txt", b"\xff", "must be text in UTF-8"),
         ("a.txt", "<blk> 0\na 1\n".encode("utf-16"), "must be text in UTF-8, but is UTF-16"),
-        ("a.txt", b"<eps> 0\n<s> 1\nmat 2\n#0 3\n", "another program's list, as <s>, #0 are signs"),
-        ("a.txt", b"<blk> 0\n<unk> 1\n<space> 2\na 3\n", "another program's list, as <unk>, <space> are"),
-        ("a.txt", "<blk> 0\n<unk> 1\n▁the 2\n".encode(), "are pieces, which only their SentencePiece"),
+        (
+            "a.txt",
+            b"<eps> 0\n<s> 1\nmat 2\n#0 3\n",
+            "a list of another program, whose special symbols <s>, #0 are",
+        ),
+        (
+            "a.txt",
+            b"<blk> 0\n<unk> 1\n<space> 2\na 3\n",
+            "a list of another program, whose special symbols <unk>, <space> are",
+        ),
+        ("a.txt", "<blk> 0\n<unk> 1\n▁the 2\n".encode(), "are pieces, which need their SentencePiece"),
         ("a.model", b"a", "must be a SentencePiece model"),
     ],
 )
