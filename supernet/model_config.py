@@ -47,39 +47,39 @@ class ModelConfig(Section):
     attention, as arXiv 2407.18930.
     """
     num_layers: Positive | None = None
-    """Encoder layers of the supernet. None: as many as the largest size asks for."""
+    """Number of encoder layers of the supernet. None: as many as the largest size needs."""
     dim: Annotated[int, Field(ge=8)] = 96
-    """Width of the stream; even and a multiple of `model.num_heads`."""
+    """Model dimension; even and a multiple of `model.num_heads`."""
     num_heads: Positive = 4
-    """Attention heads."""
+    """Number of attention heads."""
     ffn_dim: Annotated[int, Field(ge=8)] = 384
-    """Inner width of the feed-forward modules."""
+    """Inner dimension of the feed-forward modules."""
     kernel: Annotated[int, Field(ge=1)] = 15
-    """Frames that the depthwise convolution sees; odd."""
+    """Kernel size of the depthwise convolution in frames; odd."""
     convolution_bias: bool = False
     """Whether the convolutions of a Conformer layer have biases."""
     positions: Literal["relative", "sinusoidal", "none"] = "relative"
-    """How attention knows where a frame is: relative (arXiv 1901.02860), added sinusoids, or not at all."""
+    """Position encoding of the attention: relative (arXiv 1901.02860), added sinusoids, or none."""
     max_frames: Annotated[int, Field(ge=256, le=100_000)] = 3000
-    """The longest input after subsampling (25 a second)."""
+    """Maximum length of an input in frames after the frontend (25 per second)."""
     dropout: Probability = 0.0
-    """Dropout of the frontend's output and of every branch's."""
+    """Dropout of the outputs of the frontend and of every residual branch."""
     ffn_dropout: Probability = 0.0
-    """Inside the feed-forward; on a CPU its random numbers cost as much as the layer's products."""
+    """Dropout inside the feed-forward modules; on a CPU it takes as long as their matrix products."""
     attention_dropout: Probability = 0.0
-    """Not with relative positions: fairseq2's relative attention has none."""
+    """Dropout of the attention weights; must be 0 with relative positions, where fairseq2 has none."""
     frontend_channels: Positive = 16
-    """Channels of the two convolutions; kept narrow, because no subnet can drop them."""
+    """Channels of the frontend's two convolutions; few, because no subnet can drop them."""
     start_scale: Annotated[float, Field(gt=0, le=1)] = 0.3
-    """Factor on every branch's output projection at the start."""
+    """Factor on the initial output projection of every residual branch."""
     heads: Literal["shared", "per-size"] = "shared"
     """One CTC head for all sizes, or one for each."""
     intermediate: tuple[Positive, ...] | None = None
-    """Layers (1 is the first) that intermediate CTC reads. None: after each quarter of the depth."""
+    """Layers (1 is the first) with an intermediate CTC loss. None: after each quarter of the depth."""
     self_conditioning: bool = False
     """Feed the posteriors of the intermediate layers back into the stream (arXiv 2104.02724)."""
     init: str | None = None
-    """Begin as another network: the folder of a finished run or of a cut model, or a pretrained fairseq2
+    """Network to start from: the folder of a finished run or of a cut model, or a pretrained fairseq2
     wav2vec 2.0 encoder that reads samples (the name of an asset card, a card's YAML file, or a folder of
     fairseq2's checkpoints). It decides dimensions and layers.
     """

@@ -61,6 +61,12 @@ def anchor(heading: str) -> str:
     return re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower())
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    named = re.findall(r"`((?:supernet|selection|tasks|tests|configs)/[\w./-]+)`", read(page))
+    assert [file for file in named if not (ROOT / file).exists()] == []
+
+
 def generated_pages() -> list[str]:
     return re.findall(r'^    "([\w-]+)": ', read(DOCS / "generators" / "write.py"), re.MULTILINE)
 
@@ -85,7 +91,8 @@ def test_a_command_of_the_manual_can_be_typed(words: list[str], placeholders: Pa
         return  # the whole suite, or a file of the reader's own
     assert module in PROGRAM.values()
     args = parsed(module, arguments)
-    of_plugins = set(arguments) & {entry for entries in example_plugins().values() for entry in entries}
+    named = {part for word in arguments for part in word.split("=")}
+    of_plugins = named & {entry for entries in example_plugins().values() for entry in entries}
     if module in ("supernet.train", "selection.study") and not of_plugins and not needs_a_run(arguments):
         assert problems(module, args) == []
     for setting in getattr(args, "settings", None) or []:

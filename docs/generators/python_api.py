@@ -41,6 +41,11 @@ PUBLIC = {
         "supernet.task:BatchReader",
         "supernet.task:Skipped",
     ),
+    "Encoders": (
+        "supernet.encoder_family:EncoderFamily",
+        "supernet.encoder_family:Frontend",
+        "supernet.encoder_family:Decided",
+    ),
     "Granularities": (
         "supernet.granularity:Granularity",
         "supernet.network.granularities:ByModule",

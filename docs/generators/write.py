@@ -21,7 +21,8 @@ equations, and what differs from the papers. [Write a method](../how-to/write-a-
 
 OTHERS = """\
 Everything else that a package can add, and what comes with the project: [tasks](../how-to/write-a-task.md)
-turn corpora into batches, [granularities](../how-to/write-a-granularity.md) say what a unit is."""
+turn corpora into batches, [granularities](../how-to/write-a-granularity.md) say what a unit is,
+[encoders](../how-to/write-an-encoder.md) are frontends and layers."""
 
 PAGES = {
     "settings": settings.page(),

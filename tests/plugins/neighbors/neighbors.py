@@ -10,19 +10,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from supernet.audio.features import LOG_MEL, NUM_BANDS
+from supernet.config import Section
 from supernet.encoder_family import EncoderFamily
 from supernet.network.branches import Branch, Branches, Call
 from supernet.network.frontend import normalize
 from supernet.units import Module
 
 
-class NeighborsOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    reach: int = Field(default=1, ge=1, description="Frames to each side that a layer sees.")
+class NeighborsOptions(Section):
+    reach: int = Field(default=1, ge=1)
+    """Frames to each side that a layer sees."""
 
 
 class Neighbors(EncoderFamily[NeighborsOptions]):
