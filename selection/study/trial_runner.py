@@ -14,7 +14,8 @@ from optuna.study import Study
 from optuna.trial import Trial
 
 from selection.study.storage import Direction, artifacts
-from supernet.commands.train import Validated, train_one
+from supernet.commands.follower import Validated
+from supernet.commands.train import train_one
 from supernet.console.screen import console
 from supernet.runs.resolve import Resolved
 from supernet.system.folders import InUse

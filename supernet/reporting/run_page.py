@@ -48,6 +48,7 @@ def render(
         units=units,
         facts=facts(run, config, units, results),
         sizes=sizes,
+        kind="units" if config.sizes else "budget",
         rates=results.measures,
         busy=BUSY if any(row.rtf_busy for _, row in sizes) else "",
         transcripts={
@@ -67,9 +68,10 @@ def facts(run: Run, config: Config, units: Sequence[str], results: ResultsRecord
     task, seconds, skipped = config.task, run.training_seconds(), results.skipped_updates
     test, path = next(iter(results.by_size.values())).test, task.options.get("path")
     memory = results.peak_memory_mb
+    kind = "Sizes" if config.sizes else "Budgets"
     found = [
         ("Method", f"{config.method.name}, by {config.granularity}s"),
-        ("Sizes", f"{', '.join(config.names)} of {len(units)} {config.granularity}s"),
+        (kind, f"{', '.join(config.names)} of {len(units)} {config.granularity}s"),
         ("Corpus", task.name if path is None else f"{task.name}, {Path(path).name}"),
         ("Network", f"{config.model.layer_type}, {config.num_layers} layers, {config.model.dim} wide"),
         ("Updates", f"{results.steps or config.train.num_steps:,}"),

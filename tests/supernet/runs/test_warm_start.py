@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from supernet import train
-from supernet.commands.train import Follower
+from supernet.commands.follower import Follower
 from supernet.errors import ConfigError
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC

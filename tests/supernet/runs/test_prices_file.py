@@ -1,0 +1,42 @@
+"""What units cost when a training in budgets began is kept in its folder, and checked when it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from supernet.budget import Prices
+from supernet.errors import UserError
+from supernet.network.prices import NetworkPrices
+from supernet.runs.run import Run
+from tests.supernet import tiny
+
+PRICES = Prices("latency", 0.002, (0.001, 0.003, 0.002, 0.001))
+
+
+def test_measured_prices_are_those_of_the_first_session(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    assert run.prices() == {}
+    run.save_prices(PRICES)
+    again = NetworkPrices(tiny.tiny_config(), tiny.NUM_TOKENS, run.prices())
+    assert again["latency"] == PRICES
+    assert again["units"] == Prices.counting(4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        '{"quantity": "speed", "base": 0, "units": [1]}',
+        '{"quantity": "macs", "base": -1, "units": [1]}',
+        '{"quantity": "macs", "base": 0, "units": ["a"]}',
+        '{"quantity": "macs", "base": 0, "units": [NaN]}',
+        "not JSON",
+    ],
+)
+def test_damaged_prices_are_said(tmp_path: Path, text: str) -> None:
+    run = Run(tmp_path)
+    run.prices_file.write_text(text)
+    with pytest.raises(UserError, match=r"prices\.json'"):
+        run.prices()
