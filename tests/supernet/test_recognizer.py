@@ -22,52 +22,23 @@ import supernet
 from supernet import Recognizer, cut, transcribe
 from supernet.audio.features import LOG_MEL, fbank
 from supernet.errors import ArgumentError, AudioError
-from supernet.network.supernet_ctc import SupernetCTC
 from supernet.recognition.beam import BeamConfig
 from supernet.recognition.decoding import greedy
 from supernet.recognition.transcript import Transcript
 from supernet.runs import checkpoint
-from supernet.runs.run import Run, RunError
-from tests.supernet.tiny import tiny_config
-from tests.supernet.tones import TOKENS, speak
-
-TEXTS = ["ab c", "d", "bca ba dd c", "a a a b"]
+from supernet.runs.run import RunError
+from tests.supernet.talkative import TEXTS, make_run, recordings
+from tests.supernet.tones import TOKENS
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was not trained, but writes: random weights that are sure of themselves."""
-    run = Run(tmp_path_factory.mktemp("runs") / "random")
-    config = tiny_config(sizes=(2, 3, 4), model={"max_frames": 256})
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        net = talkative(SupernetCTC(config, len(TOKENS)).eval())
-    run.begin(config)
-    checkpoint.save(checkpoint.Model(net, TOKENS), run.model_stem)
-    run.save_subnets({str(size): net.table.subnet(net.table.first(size)) for size in (2, 3, 4)})
-    return run.folder
-
-
-@torch.no_grad()
-def talkative(net: SupernetCTC) -> SupernetCTC:
-    """What random weights answer to any sound is much the same: take that away, and what is left varies."""
-    features = fbank(torch.cat(recordings()))[None]
-    x_1SD, lengths = net.embed(features, [features.size(1)])
-    ((_, out_1SD),) = net.encoder.outputs(x_1SD, lengths, [net.table.full])
-    head = net.heads["shared"]
-    assert isinstance(head, torch.nn.Linear)
-    head.weight.mul_(20)
-    head.bias.copy_(-(out_1SD[0] @ head.weight.T).median(dim=0).values)
-    return net
+    return make_run(tmp_path_factory.mktemp("runs") / "random").folder
 
 
 @pytest.fixture(scope="module")
 def loaded(folder: Path) -> Recognizer:
     return Recognizer.load(folder)
-
-
-def recordings() -> list[torch.Tensor]:
-    return [speak(text, i) for i, text in enumerate(TEXTS)]
 
 
 def test_importing_the_package_imports_no_torch() -> None:

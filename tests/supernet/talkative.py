@@ -1,0 +1,46 @@
+"""A run that was not trained, but outputs text: random weights with confident outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from supernet.audio.features import fbank
+from supernet.network.supernet_ctc import SupernetCTC
+from supernet.runs import checkpoint
+from supernet.runs.run import Run
+from tests.supernet.tiny import tiny_config
+from tests.supernet.tones import TOKENS, speak
+
+TEXTS = ["ab c", "d", "bca ba dd c", "a a a b"]
+
+
+def recordings() -> list[torch.Tensor]:
+    return [speak(text, i) for i, text in enumerate(TEXTS)]
+
+
+def make_run(folder: Path) -> Run:
+    """A finished run of the sizes 2, 3 and 4 in ``folder``."""
+    run = Run(folder)
+    config = tiny_config(sizes=(2, 3, 4), model={"max_frames": 256})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = talkative(SupernetCTC(config, len(TOKENS)).eval())
+    run.begin(config)
+    checkpoint.save(checkpoint.Model(net, TOKENS), run.model_stem)
+    run.save_subnets({str(size): net.table.subnet(net.table.first(size)) for size in (2, 3, 4)})
+    return run
+
+
+@torch.no_grad()
+def talkative(net: SupernetCTC) -> SupernetCTC:
+    """What random weights answer to any sound is much the same: take that away, and what is left varies."""
+    features = fbank(torch.cat(recordings()))[None]
+    x_1SD, lengths = net.embed(features, [features.size(1)])
+    ((_, out_1SD),) = net.encoder.outputs(x_1SD, lengths, [net.table.full])
+    head = net.heads["shared"]
+    assert isinstance(head, torch.nn.Linear)
+    head.weight.mul_(20)
+    head.bias.copy_(-(out_1SD[0] @ head.weight.T).median(dim=0).values)
+    return net
