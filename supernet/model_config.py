@@ -72,10 +72,12 @@ class ModelConfig(Section):
     """Channels of the frontend's two convolutions; few, because no subnet can drop them."""
     start_scale: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Factor on the initial output projection of every residual branch."""
+    head: Named = Named(name="ctc")
+    """The kind of output head: its name, whose options follow."""
     heads: Literal["shared", "per-size"] = "shared"
-    """One CTC head for all sizes, or one for each."""
+    """One head for all sizes, or one for each."""
     intermediate: tuple[Positive, ...] | None = None
-    """Layers (1 is the first) with an intermediate CTC loss. None: after each quarter of the depth."""
+    """Layers (1 is the first) with an intermediate loss. None: after each quarter of the depth."""
     self_conditioning: bool = False
     """Feed the posteriors of the intermediate layers back into the stream (arXiv 2104.02724)."""
     init: str | None = None
@@ -95,7 +97,7 @@ class ModelConfig(Section):
     def _written_today(cls, data: Any) -> Any:
         return named(data) if isinstance(data, Mapping) else data
 
-    @field_validator("encoder")
+    @field_validator("encoder", "head")
     @classmethod
     def _check_plugin(cls, given: Named, info: ValidationInfo) -> Named:
         kind: Any = info.field_name
@@ -118,6 +120,11 @@ class ModelConfig(Section):
         if self.self_conditioning and self.heads != "shared":
             problems.append(
                 "`model.heads` must be 'shared' with `model.self_conditioning`, but is 'per-size' instead"
+            )
+        if self.self_conditioning and not find_plugin("head", self.head.name).is_framewise:
+            problems.append(
+                "`model.self_conditioning` must be false with a `model.head` that does not write frame by "
+                "frame, but is true instead"
             )
         problems += self.family.problems()
         if self.init is None and self.init_weights is not None:

@@ -182,6 +182,7 @@ class Recognizer:
         if batch < 1:
             raise ValueError(f"`batch` must be at least 1, but is {batch} instead.")
         network = self._model.recognizer
+        network.require_framewise("Transcribing recordings")
         run = partial(log_probs, network, self._kept)
         longest = network.config.model.max_frames
         transcriber = Transcriber(

@@ -102,7 +102,7 @@ model_config
 config task
 scorer
 plan
-granularity encoder_family method network
+granularity encoder_family head method network
 training
 recognition
 methods engine
@@ -142,7 +142,8 @@ def test_there_is_a_layer_for_everything() -> None:
 
 DIRECTLY = {
     "supernet": "__init__ __main__ train evaluate transcribe cut "
-    "budget config encoder_family errors granularity method model_config plan recognizer scorer task units",
+    "budget config encoder_family errors granularity head method model_config plan recognizer scorer "
+    "task units",
     "selection": "__init__ __main__ worth contract evidence strategy",
     "tasks": "__init__ prepare "
     "converted corpus options digits generated_speech librispeech manifest tedlium2",

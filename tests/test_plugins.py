@@ -118,8 +118,8 @@ def test_the_contract_catches_what_is_wrong(path: dict[str, str], tmp_path: Path
     assert "test_global_random_generators_are_left_alone" in out
 
 
-@pytest.mark.parametrize("plugin", ["halves", "neighbors"])
-def test_the_laws_hold_for_third_party_units_and_encoders(
+@pytest.mark.parametrize("plugin", ["halves", "neighbors", "slots"])
+def test_the_laws_hold_for_third_party_units_encoders_and_heads(
     plugin: str, path: dict[str, str], tmp_path: Path
 ) -> None:
     test = shutil.copy(SOURCE / plugin / f"test_{plugin}.py", tmp_path)
@@ -186,6 +186,24 @@ def test_a_third_party_encoder_is_trained_cut_and_transcribes(path: dict[str, st
     for folder in ("run", "small"):
         out, _ = run("supernet.transcribe", folder, "a.wav", cwd=tmp_path, extra=path)
         assert "a.wav" in out
+
+
+def test_a_third_party_head_is_trained_scored_and_cut(path: dict[str, str], tmp_path: Path) -> None:
+    head = ("--set", "model.head=slots", "--set", "model.head.count=6")
+    run("supernet.train", *options(*head, "--out", "run"), cwd=tmp_path, extra=path)
+    found = Run(tmp_path / "run")
+    assert found.config_data()["model"]["head"] == {"name": "slots", "count": 6}
+    assert {size: row["test"]["utterances"] for size, row in found.results()["sizes"].items()} == {
+        "2": 8,
+        "4": 8,
+    }
+    run("selection", "run", "--strategies", "greedy", "--sizes", "2", cwd=tmp_path, extra=path)
+    run("supernet.cut", "run", "--size", "2", "--out", "small", cwd=tmp_path, extra=path)
+    soundfile.write(tmp_path / "a.wav", np.zeros(16000, np.float32), 16000)
+    for command in (("supernet.transcribe", "small", "a.wav"), ("supernet.export", "run", "--size", "2")):
+        _, err = run(*command, cwd=tmp_path, status=2, extra=path)
+        (line,) = [line for line in err.splitlines() if line.startswith("error:")]
+        assert "must have a network with a `model.head` that writes frame by frame" in line
 
 
 WRONG = """

@@ -18,7 +18,7 @@ from supernet.method import Method
 from supernet.methods.iterative_zero_out import IterativeZeroOut, IterativeZeroOutOptions
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.network.lanes import Gates, Lane, LaneWalk
-from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.walk import FINAL
 from supernet.plan import Pass
 from supernet.scorer import Context, Scorer
@@ -142,5 +142,5 @@ def _gated_loss(recognizer: SupernetCTC, batch: Batch, gated: Pass, context: Con
     lane = Lane(rows, gated.kept, Gates(gated.gate, gated.gate(context)))
     walk = recognizer.walk(batch, [lane], LaneWalk)
     lengths = batch.stream_lengths
-    log_probs_BSV = recognizer.read(walk.readings[0][FINAL], int(gated.budget))
-    return ctc_loss(log_probs_BSV, lengths, batch, rows).sum() / sum(lengths)
+    losses_B = recognizer.losses(walk.readings[0][FINAL], int(gated.budget), lengths, batch, rows)
+    return losses_B.sum() / sum(lengths)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from selection.measuring.frozen import frozen
 from supernet.network.lanes import Gates, Lane, LaneWalk
-from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.walk import FINAL
 from supernet.task import Batch, ProgressCallback
 
@@ -46,8 +46,8 @@ def _of_batch(recognizer: SupernetCTC, batch: Batch) -> NDArray[np.float64]:
     lanes = [Lane(range(row, row + 1), full, Gates(row, gates_U)) for row, gates_U in enumerate(gates)]
     readings = recognizer.walk(ours, lanes, LaneWalk).readings
     lengths = ours.stream_lengths
-    log_probs_BSV = recognizer.read(torch.cat([reading[FINAL] for reading in readings]), len(full))
-    losses_B = ctc_loss(log_probs_BSV, lengths, ours, range(len(ours)))
+    x_BSD = torch.cat([reading[FINAL] for reading in readings])
+    losses_B = recognizer.losses(x_BSD, len(full), lengths, ours, range(len(ours)))
     per_frame_B = losses_B / losses_B.new_tensor(lengths)
     # An utterance's gates affect only its own loss, so the gradient of the sum holds every utterance's own.
     gradients_BU = torch.stack(torch.autograd.grad(per_frame_B.sum(), gates))

@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 
 from selection.measuring.evidence_store import EvidenceStore, Judged
-from supernet.recognition.decoding import greedy
 from supernet.runs.checkpoint import Model
 from supernet.scoring.error_rates import Measure, count_errors, count_words, measure_of
 from supernet.task import Batch, ProgressCallback
@@ -129,12 +128,12 @@ class Oracle:
         recognizer = self._model.recognizer
         batch.to(recognizer.device)
         waiting: list[tuple[Kept, torch.Tensor]] = []
-        for kept, log_probs_BSV, lengths, losses_B in recognizer.score_all(batch, subnets):
+        for scored in recognizer.score_all(batch, subnets):
             if with_errors:
-                texts = greedy(log_probs_BSV, lengths, self._model.tokens)
-                yield kept, losses_B.double().cpu().numpy(), count_errors(batch.texts, texts)
+                texts = [self._model.tokens.decode(ids) for ids in scored.decode()]
+                yield scored.kept, scored.losses_B.double().cpu().numpy(), count_errors(batch.texts, texts)
             else:
-                waiting.append((kept, losses_B))  # one transfer for all of them
+                waiting.append((scored.kept, scored.losses_B))  # one transfer for all of them
         if waiting:
             losses_KB = torch.stack([losses_B for _, losses_B in waiting]).double().cpu().numpy()
             yield from ((kept, row_B, None) for (kept, _), row_B in zip(waiting, losses_KB, strict=True))

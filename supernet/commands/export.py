@@ -63,6 +63,7 @@ def _export_all(args: argparse.Namespace) -> list[str]:
             f"initialized from `model.init` and reads samples, which no export format supports. "
             f"`{program('cut')}` writes it for PyTorch."
         )
+    model.recognizer.require_framewise("An export")
     selection = open_selection(run, model, args.selection)
     choices = selection.choices if args.all else (choose(selection, args.size),)
     folders = {choice: _folder(run, args, selection, choice) for choice in choices}

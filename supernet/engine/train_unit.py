@@ -15,7 +15,6 @@ from torcheval.metrics import Mean
 
 from supernet.engine.readers import StepBudget
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.recognition.decoding import greedy
 from supernet.scoring.error_rates import COLUMN, Measure, count_errors, count_words, measure_of
 from supernet.task import Batch
 from supernet.text.tokens import Tokens
@@ -120,7 +119,7 @@ class SupernetUnit(TrainUnit[Batch]):
 
 
 class Validation(EvalUnit[Batch]):
-    """CTC loss and greedy errors of every subnet on the validation split, all of them in one walk."""
+    """Loss and greedy errors of every subnet on the validation split, all of them in one walk."""
 
     def __init__(self, model: SupernetCTC, schedule: Schedule, tokens: Tokens, observer: Observer) -> None:
         self._model, self._schedule, self._tokens, self._observer = model, schedule, tokens, observer
@@ -139,8 +138,9 @@ class Validation(EvalUnit[Batch]):
 
     def process_batch(self, batch: Batch, metric_bag: MetricBag) -> None:
         self._texts += batch.texts
-        for kept, log_probs_BSV, lengths, losses_B in self._model.score_all(batch, self._subnets.values()):
-            texts = greedy(log_probs_BSV, lengths, self._tokens)
+        for scored in self._model.score_all(batch, self._subnets.values()):
+            kept, lengths, losses_B = scored.kept, scored.lengths, scored.losses_B
+            texts = [self._tokens.decode(ids) for ids in scored.decode()]
             errors, counts = count_errors(batch.texts, texts).sum(0), count_words(batch.texts).sum(0)
             for name in (name for name, k in self._subnets.items() if k == kept):
                 metric_bag.get(f"ctc/{name}", Mean).update(losses_B.sum() / sum(lengths), weight=sum(lengths))

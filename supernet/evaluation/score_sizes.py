@@ -73,13 +73,18 @@ def recognize(
 ) -> dict[str, TranscriptRows]:
     """Transcribe every utterance by each subnet, all in one walk through the supernet."""
     recognizer = model.recognizer
+    if decoder != GREEDY:
+        recognizer.require_framewise("A beam search")
     kept = {label: recognizer.table.kept(subnet) for label, subnet in subnets.items()}
     rows: dict[Kept, TranscriptRows] = {k: [] for k in kept.values()}
     for i, batch in enumerate(batches):
         batch.to(recognizer.device)
-        for k, log_probs_BSV, lengths, _ in recognizer.score_all(batch, rows):
-            hypotheses = texts(decoder, log_probs_BSV, lengths, model.tokens)
-            rows[k] += zip(batch.ids, batch.texts, hypotheses, strict=True)
+        for scored in recognizer.score_all(batch, rows):
+            if decoder == GREEDY:
+                hypotheses = [model.tokens.decode(ids) for ids in scored.decode()]
+            else:
+                hypotheses = texts(decoder, scored.emissions_BSE, scored.lengths, model.tokens)
+            rows[scored.kept] += zip(batch.ids, batch.texts, hypotheses, strict=True)
         report("recognizing", i + 1, 0)
     return {label: rows[k] for label, k in kept.items()}
 

@@ -6,24 +6,18 @@ from typing import Any
 
 from fairseq2.models.transformer.sdpa.relative import RelativePositionalEncoding
 from fairseq2.nn import BatchLayout, SinusoidalPositionEncoder, StandardLayerNorm
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from supernet.encoder_family import EncoderFamily
 from supernet.network.branches import Branches
 from supernet.network.frontend import Frontend
 from supernet.network.layers import build_layer, named_branches
+from supernet.network.options import NoOptions
 from supernet.network.tracing import trace
 from supernet.units import MODULES, Module
 
 KINDS = {"self_attn": "attention", "conv": "convolution"}
 """The kinds of modules that are not feed-forwards."""
-
-
-class NoOptions(BaseModel):
-    """Everything is set by the settings of the network."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class BuiltIn(EncoderFamily[NoOptions]):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from supernet.network.lanes import Gates, Lane
+from supernet.network.walk import FINAL
 from supernet.plan import Gate, Pass, Step
 from supernet.units import Kept
 
@@ -83,3 +84,36 @@ def depth_drops(
             drops[unit] = frozenset(row for row in rows if rng.random() < p)
             scale[unit] = 1 / (1 - p)
     return drops, scale
+
+
+@dataclass(frozen=True)
+class Term:
+    """One reading of one pass."""
+
+    name: str
+    budget: str
+    rows: range
+    weight: float
+    is_final: bool
+
+
+def terms_of(job: Job, reading: dict[int, Tensor], weight: float) -> list[tuple[Term, Tensor]]:
+    """L = (1 - w) L(final) + w mean L(intermediate) (arXiv 2102.03216, eq. 12), times the pass's weight."""
+    p, rows = job.pass_, job.lane.rows
+    num_intermediate = len(reading) - 1
+    share = weight if num_intermediate else 0.0
+    terms = []
+    for position, x_NSD in reading.items():
+        w = (1 - share) if position == FINAL else share / num_intermediate
+        terms.append((Term(p.name, p.budget, rows, p.weight * w, position == FINAL), x_NSD))
+    return terms
+
+
+def by_pass(losses_N: Tensor, lengths: list[int], terms: list[Term]) -> dict[str, tuple[Tensor, int]]:
+    start, result = 0, {}
+    for term in terms:
+        stop = start + len(term.rows)
+        if term.is_final:
+            result[term.name] = losses_N[start:stop].detach().sum(), sum(lengths[row] for row in term.rows)
+        start = stop
+    return result

@@ -1,7 +1,7 @@
-"""The recognizer: frontend, encoder, CTC heads, and what a schedule must remember.
+"""The recognizer: frontend, encoder, heads, and what a schedule must remember.
 
-Shapes: B utterances, T frames, S stream frames, D model dimension, V tokens, U units, N rows of all
-readings.
+Shapes: B utterances, T frames, S stream frames, D model dimension, V tokens, E emitted values, U units, N
+rows of all readings.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from supernet.audio.features import INPUTS, Input
 from supernet.budget import Prices, Quantity
 from supernet.config import Config
 from supernet.encoder_family import family_of
+from supernet.errors import UserError
 from supernet.granularity import granularity_named
+from supernet.head import Head, new_head
 from supernet.network.encoder import Condition, Encoder
 from supernet.network.lanes import Lane, Padding
-from supernet.network.passes import IntermediateCTC, Job, jobs_of
+from supernet.network.passes import IntermediateCTC, Job, Term, by_pass, jobs_of, terms_of
 from supernet.network.walk import FINAL, Walk
 from supernet.plan import Learning, Step
 from supernet.scorer import Context, Scorer, Scores
@@ -49,8 +50,25 @@ class StepLoss:
     penalties: dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What a subnet makes of a batch."""
+
+    kept: Kept
+    emissions_BSE: Tensor
+    """What its head emits: log-probabilities (B, S, V) where that is framewise."""
+    lengths: list[int]
+    """The stream frames of each utterance."""
+    losses_B: Tensor
+    head: Head
+
+    def decode(self) -> list[list[int]]:
+        """The token ids that the head writes greedily for each utterance."""
+        return self.head.decode(self.emissions_BSE, self.lengths)
+
+
 class SupernetCTC(nn.Module):
-    """A CTC recognizer whose encoder can run as any of its subnets.
+    """A recognizer, by CTC unless it has another head, whose encoder can run as any of its subnets.
 
     ``scorer`` ranks the units; the buffers ``masks`` (budgets, U) and ``phase`` are the schedule's memory,
     kept here because the engine saves models, not schedules.
@@ -85,7 +103,7 @@ class SupernetCTC(nn.Module):
         self.frontend = family_of(c).frontend()
         self.encoder = Encoder(c, config.num_layers, config.table, subnet)
         self.sizes = tuple(sorted(config.sizes)) or (len(self.table),)
-        self.heads = nn.ModuleDict({name: nn.Linear(c.dim, num_tokens) for name in self._head_names()})
+        self.heads = nn.ModuleDict({name: new_head(c, num_tokens) for name in self._head_names()})
         self.conditioning = nn.Linear(num_tokens, c.dim) if c.self_conditioning else None
         self.scorer: Scorer = Scores(len(self.table)) if scorer is None else scorer()
         self.prices = prices or {"units": Prices.counting(len(self.table))}
@@ -148,12 +166,12 @@ class SupernetCTC(nn.Module):
             jobs = jobs_of(step, self.reader, lambda gate: gate(context))
             readings = self._encode(x_BSD, lengths, [job.lane for job in jobs])
             penalties = {} if step.plan.penalties is None else dict(step.plan.penalties(context))
-            ctc_N, terms = self._losses(batch, lengths, jobs, readings)
-        weights_N = ctc_N.new_tensor([w for t in terms for w in [t.weight] * len(t.rows)])
+            losses_N, terms = self._losses(batch, lengths, jobs, readings)
+        weights_N = losses_N.new_tensor([w for t in terms for w in [t.weight] * len(t.rows)])
         num_frames = sum(lengths)
         # The engine divides gradients by the number of frames; penalties must not shrink with it.
-        total = (ctc_N * weights_N).sum() + num_frames * sum(penalties.values(), ctc_N.new_zeros(()))
-        return StepLoss(total, num_frames, _by_pass(ctc_N, lengths, terms), penalties)
+        total = (losses_N * weights_N).sum() + num_frames * sum(penalties.values(), losses_N.new_zeros(()))
+        return StepLoss(total, num_frames, by_pass(losses_N, lengths, terms), penalties)
 
     @contextmanager
     def _learning(self, learning: Learning) -> Iterator[None]:
@@ -184,8 +202,8 @@ class SupernetCTC(nn.Module):
     def log_probs(
         self, features_BTF: Tensor, num_frames: Sequence[int], kept: Kept, size: int | None = None
     ) -> Tensor:
-        """CTC log-probabilities (B, S, V) of one subnet; ``size`` names the head, by default the subnet's
-        own size.
+        """What the head emits for one subnet, log-probabilities (B, S, V) where it is framewise; ``size``
+        names the head, by default the subnet's own size.
         """
         x_BSD, lengths = self.embed(features_BTF, num_frames)
         (reading,) = self._encode(x_BSD, lengths, [Lane(range(x_BSD.size(0)), kept)])
@@ -205,25 +223,45 @@ class SupernetCTC(nn.Module):
         """Take ``walk`` through the encoder, conditioned as this network is."""
         self.encoder.run(walk, self._conditioned, self.reader.positions)
 
-    def score_all(
-        self, batch: Batch, subnets: Iterable[Kept]
-    ) -> Iterator[tuple[Kept, Tensor, list[int], Tensor]]:
-        """For each of ``subnets``, in any order: its log-probabilities (B, S, V) read through its own size's
-        head, their lengths, and its CTC losses (B,). Every distinct beginning of a subnet runs once.
+    def score_all(self, batch: Batch, subnets: Iterable[Kept]) -> Iterator[Scored]:
+        """Each of ``subnets``, in any order, read through its own size's head. Every distinct beginning of a
+        subnet runs once.
         """
         x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames, batch.hidden_BTF)
         outputs = self.encoder.outputs(x_BSD, lengths, subnets, self._conditioned, self.reader.positions)
         for kept, output_BSD in outputs:
-            log_probs_BSV = self.read(output_BSD, sum(kept))
-            yield kept, log_probs_BSV, lengths, ctc_loss(log_probs_BSV, lengths, batch, range(len(batch)))
+            head = self.head_of(sum(kept))
+            emissions_BSE = head(output_BSD)
+            losses_B = head.losses(emissions_BSE, lengths, batch, range(len(batch)))
+            yield Scored(kept, emissions_BSE, lengths, losses_B, head)
+
+    def head_of(self, size: int) -> Head:
+        """The head that reads ``size``."""
+        return self._head(self.head(size))
+
+    def _head(self, name: str) -> Head:
+        head = self.heads[name]
+        assert isinstance(head, Head)
+        return head
 
     def read(self, x_NSD: Tensor, size: int) -> Tensor:
-        """Log-probabilities of a reading, at least in float32."""
-        return self._read(x_NSD, self.head(size))
+        """What the head of ``size`` emits for readings: log-probabilities (N, S, V) where it is framewise."""
+        return self.head_of(size)(x_NSD)  # type: ignore[no-any-return]
 
-    def _read(self, x_NSD: Tensor, head: str) -> Tensor:
-        logits_NSV = self.heads[head](x_NSD)
-        return F.log_softmax(logits_NSV.to(torch.promote_types(logits_NSV.dtype, torch.float32)), dim=-1)
+    def losses(
+        self, x_NSD: Tensor, size: int, lengths: Sequence[int], batch: Batch, rows: Sequence[int]
+    ) -> Tensor:
+        """The loss (N,) of each reading through the head of ``size``, see ``Head.losses``."""
+        head = self.head_of(size)
+        return head.losses(head(x_NSD), lengths, batch, rows)
+
+    def require_framewise(self, what: str) -> None:
+        """Raise ``UserError`` where ``what`` is asked for and the head does not write frame by frame."""
+        if not self.head_of(self.sizes[-1]).is_framewise:
+            raise UserError(
+                f"{what} must have a network with a `model.head` that writes frame by frame, such as 'ctc', "
+                f"but this one has '{self.config.model.head.name}' instead."
+            )
 
     def _encode(self, x_BSD: Tensor, lengths: list[int], lanes: Sequence[Lane]) -> list[dict[int, Tensor]]:
         return self.encoder(x_BSD, lengths, lanes, self._conditioned, self.reader.positions)  # type: ignore[no-any-return]
@@ -239,66 +277,20 @@ class SupernetCTC(nn.Module):
 
     def _losses(
         self, batch: Batch, lengths: list[int], jobs: list[Job], readings: list[dict[int, Tensor]]
-    ) -> tuple[Tensor, list[_Term]]:
-        """CTC of every row of every reading, (N,), and what these rows are."""
+    ) -> tuple[Tensor, list[Term]]:
+        """The loss of every row of every reading, (N,), and what these rows are."""
         terms, parts = [], []
-        by_head: dict[str, list[tuple[_Term, Tensor]]] = {}
+        by_head: dict[str, list[tuple[Term, Tensor]]] = {}
         for job, reading in zip(jobs, readings, strict=True):
-            for term, x_NSD in _terms(job, reading, self.reader.weight):
+            for term, x_NSD in terms_of(job, reading, self.reader.weight):
                 head = term.budget if term.budget in self.heads else "shared"
                 by_head.setdefault(head, []).append((term, x_NSD))
         for head, members in by_head.items():
             rows = [row for term, _ in members for row in term.rows]
-            log_probs_NSV = self._read(torch.cat([x for _, x in members]), head)
-            parts.append(ctc_loss(log_probs_NSV, lengths, batch, rows))
+            emissions_NSE = self._head(head)(torch.cat([x for _, x in members]))
+            parts.append(self._head(head).losses(emissions_NSE, lengths, batch, rows))
             terms += [term for term, _ in members]
         return torch.cat(parts), terms
-
-
-@dataclass(frozen=True)
-class _Term:
-    """One reading of one pass."""
-
-    name: str
-    budget: str
-    rows: range
-    weight: float
-    is_final: bool
-
-
-def _terms(job: Job, reading: dict[int, Tensor], weight: float) -> list[tuple[_Term, Tensor]]:
-    """L = (1 - w) L(final) + w mean L(intermediate) (arXiv 2102.03216, eq. 12), times the pass's weight."""
-    p, rows = job.pass_, job.lane.rows
-    num_intermediate = len(reading) - 1
-    share = weight if num_intermediate else 0.0
-    terms = []
-    for position, x_NSD in reading.items():
-        w = (1 - share) if position == FINAL else share / num_intermediate
-        terms.append((_Term(p.name, p.budget, rows, p.weight * w, position == FINAL), x_NSD))
-    return terms
-
-
-def _by_pass(ctc_N: Tensor, lengths: list[int], terms: list[_Term]) -> dict[str, tuple[Tensor, int]]:
-    start, result = 0, {}
-    for term in terms:
-        stop = start + len(term.rows)
-        if term.is_final:
-            result[term.name] = ctc_N[start:stop].detach().sum(), sum(lengths[row] for row in term.rows)
-        start = stop
-    return result
-
-
-def ctc_loss(log_probs_NSV: Tensor, lengths: Sequence[int], batch: Batch, rows: Sequence[int]) -> Tensor:
-    """CTC loss of each reading row, (N,); ``rows`` says which utterance of ``batch`` each one reads."""
-    targets_NL = batch.targets_BL[rows] if list(rows) != list(range(len(batch))) else batch.targets_BL
-    return F.ctc_loss(
-        log_probs_NSV.transpose(0, 1),
-        targets_NL,
-        tuple(lengths[row] for row in rows),  # type: ignore[arg-type]  # host data: no wait for the device
-        tuple(batch.num_targets[row] for row in rows),  # type: ignore[arg-type]
-        reduction="none",
-        zero_infinity=True,
-    )
 
 
 def weights(model: SupernetCTC) -> set[str]:

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from supernet.errors import ArgumentError, UserError
-from supernet.recognition.decoding import BLANK_ID, GREEDY, Decoder
+from supernet.recognition.decoding import GREEDY, Decoder
 from supernet.system.files import as_name, read_text, refusal
-from supernet.text.tokens import Tokens
+from supernet.text.tokens import BLANK_ID, Tokens
 
 INSTALL = "pip install -e '.[lm]'"
 _UNLIKELY = -1e4

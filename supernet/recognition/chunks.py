@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from supernet.recognition.decoding import BLANK_ID, Span, spans
-from supernet.text.tokens import Tokens
+from supernet.recognition.decoding import Span, spans
+from supernet.text.tokens import BLANK_ID, Tokens
 
 CHUNK_SECONDS = 20.0
 OVERLAP_SECONDS = 4.0

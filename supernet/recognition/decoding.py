@@ -14,9 +14,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from supernet.text.tokens import Tokens
-
-BLANK_ID = 0
+from supernet.text.tokens import BLANK_ID, Tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ from supernet.audio.lengths import Lengths
 from supernet.errors import AudioError
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.recognition.chunks import CHUNK_SECONDS, OVERLAP_SECONDS, Chunk, Passage, Stitcher, chunks
-from supernet.recognition.decoding import BLANK_ID, Decoder
+from supernet.recognition.decoding import Decoder
 from supernet.recognition.pauses import chunks_at_pauses
 from supernet.recognition.transcript import Timed, Transcript, passage, transcript
-from supernet.text.tokens import Tokens
+from supernet.text.tokens import BLANK_ID, Tokens
 from supernet.units import Kept
 
 Recording = Iterable[Tensor]

@@ -26,7 +26,12 @@ from supernet.settings.presets import Data, merge, named, with_preset
 from supernet.system.devices import device_problem
 from supernet.task import Task
 
-_PLUGINS: dict[str, PluginKind] = {"task": "task", "method": "method", "model.encoder": "encoder"}
+_PLUGINS: dict[str, PluginKind] = {
+    "task": "task",
+    "method": "method",
+    "model.encoder": "encoder",
+    "model.head": "head",
+}
 """By the name of its setting, the kind of a plug-in."""
 
 ASSUMED_TOKENS = 30

@@ -181,7 +181,7 @@ def load_into(recognizer: SupernetCTC, tokens: Tokens, init: str) -> None:
     model = _load(init)
     new_tensors = recognizer.state_dict()
     taken = _body(model.recognizer, _whole_layers(init, model.recognizer))
-    if model.tokens == tokens:
+    if _has_same_head(model, recognizer, tokens):
         taken |= _heads(model.recognizer, recognizer)
     if wrong := [name for name, tensor in taken.items() if new_tensors[name].shape != tensor.shape]:
         raise WarmStartError(f"`model.init` must fit this network, but '{init}' does not, e.g. {wrong[0]}.")
@@ -192,6 +192,10 @@ def said(init: str, tokens: Tokens) -> str:
     """What ``load_into`` does, in a sentence."""
     head = "its head" if _load(init).tokens == tokens else "a new head, as its tokens are others"
     return f"begins as {init}, with {head}"
+
+
+def _has_same_head(old: Model, new: SupernetCTC, tokens: Tokens) -> bool:
+    return old.tokens == tokens and old.recognizer.config.model.head == new.config.model.head
 
 
 def _body(old: SupernetCTC, layers: tuple[int, ...]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Literal
 
-PluginKind = Literal["task", "method", "strategy", "granularity", "encoder"]
+PluginKind = Literal["task", "method", "strategy", "granularity", "encoder", "head"]
 
 GROUPS: dict[PluginKind, str] = {
     "task": "supernet.tasks",
@@ -16,6 +16,7 @@ GROUPS: dict[PluginKind, str] = {
     "strategy": "supernet.strategies",
     "granularity": "supernet.granularities",
     "encoder": "supernet.encoders",
+    "head": "supernet.heads",
 }
 """The entry-point group of each kind of plug-in."""
 
@@ -32,7 +33,7 @@ def unknown(kind: PluginKind, name: str) -> str:
             f"`task` must be one of {', '.join(names)}, or the path of a corpus, but there is no such task, "
             f"file or folder: '{name}'.{nearest(name, names)}"
         )
-    setting = f"model.{kind}" if kind == "encoder" else kind
+    setting = f"model.{kind}" if kind in ("encoder", "head") else kind
     return f"`{setting}` must be one of {', '.join(names)}, but is '{name}' instead.{nearest(name, names)}"
 
 

@@ -18,6 +18,7 @@ from supernet.system.files import read_text, write_whole
 from supernet.text.spelling import unified
 
 BLANK = "<blk>"
+BLANK_ID = 0
 MODEL_FILE = "bpe.model"
 """The SentencePiece model beside ``tokens.txt`` if tokens are pieces; other programs use this name, too."""
 

@@ -13,7 +13,8 @@ import torch
 from selection.strategies.exhaustive import all_subnets
 from supernet.budget import Budget, toggled
 from supernet.config import Config
-from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
+from supernet.network.ctc import ctc_loss
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.task import Batch
 from supernet.units import Kept
 from tests.benchmarks.conftest import Ratio

@@ -183,7 +183,7 @@ def spoil(net: SupernetCTC) -> int:
 def loss_without(net: SupernetCTC) -> list[float]:
     """For each unit, the loss of the net without it."""
     others = [tuple(i != unit for i in range(len(net.table))) for unit in range(len(net.table))]
-    found = {kept: float(losses.sum()) for kept, _, _, losses in net.score_all(LEARNING, others)}
+    found = {scored.kept: float(scored.losses_B.sum()) for scored in net.score_all(LEARNING, others)}
     return [found[kept] for kept in others]
 
 

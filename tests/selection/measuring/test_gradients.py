@@ -10,8 +10,9 @@ from torch import Tensor
 from selection.measuring.gradients import gate_gradients
 from supernet.audio.features import LOG_MEL
 from supernet.config import Config
+from supernet.network.ctc import ctc_loss
 from supernet.network.lanes import Lane
-from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.walk import FINAL
 from supernet.task import Batch
 from tests.supernet.tiny import batch, gates, part, recognizer, run_lanes, tiny_config

@@ -14,7 +14,7 @@ import torch
 from selection.measuring import oracle as module
 from selection.measuring.evidence_store import EvidenceStore, Judged
 from selection.measuring.oracle import Oracle, Sample, thinned
-from supernet.network.supernet_ctc import ctc_loss
+from supernet.network.ctc import ctc_loss
 from supernet.recognition.decoding import greedy
 from supernet.runs.checkpoint import Model
 from supernet.task import Batch
@@ -167,8 +167,8 @@ def test_thinning_keeps_what_is_heard(model: Model) -> None:
 
 
 def ctc(model: Model, batch: Batch) -> torch.Tensor:
-    ((_, _, _, losses_B),) = model.recognizer.score_all(batch, [mask("1011")])
-    return losses_B
+    (scored,) = model.recognizer.score_all(batch, [mask("1011")])
+    return scored.losses_B
 
 
 def test_a_sample_that_is_small_enough_stays_whole() -> None:

@@ -54,8 +54,8 @@ def test_texts_are_judged_as_everywhere_else(texts: list[str], measure: str) -> 
         validation.process_batch(batch, bag)
         values: dict[str, object] = {name: metric.compute() for name, metric in bag.metrics.items()}
         validation.process_metric_values(values)
-        ((_, log_probs_BSV, lengths, _),) = model.score_all(batch, [schedule.subnets()[config.names[-1]]])
-    expected = score(texts, greedy(log_probs_BSV, lengths, tokens))
+        (scored,) = model.score_all(batch, [schedule.subnets()[config.names[-1]]])
+    expected = score(texts, greedy(scored.emissions_BSE, scored.lengths, tokens))
     step, said, heard = listener.heard
     assert (step, said, heard) == (12, measure, values)
     assert float(heard[f"wer/{max(config.sizes)}"]) == pytest.approx(expected.wer)  # type: ignore[arg-type]

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from supernet.config import Config
 from supernet.network.branches import Branch, Residual
+from supernet.network.ctc import ctc_loss
 from supernet.network.cutting import cut
 from supernet.network.lanes import Gates, Lane, LaneWalk, Padding
-from supernet.network.supernet_ctc import SupernetCTC, ctc_loss
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.walk import FINAL
 from supernet.runs.checkpoint import Model, load, save
 from supernet.text.tokens import Tokens
@@ -252,7 +253,7 @@ def some_subnets(net: SupernetCTC) -> list[Kept]:
 
 def test_every_subset_of_a_walk_equals_that_subset_alone(net: SupernetCTC) -> None:
     data, subnets = tiny.batch(FRAMES), some_subnets(net)
-    found = {kept: (log_probs, losses) for kept, log_probs, _, losses in net.score_all(data, subnets)}
+    found = {scored.kept: (scored.emissions_BSE, scored.losses_B) for scored in net.score_all(data, subnets)}
     assert set(found) == set(subnets)
     for kept, (log_probs_BSV, losses_B) in found.items():
         alone_BSV = net.log_probs(data.features_BTF, data.num_frames, kept)
@@ -264,7 +265,7 @@ def test_every_subset_of_a_walk_equals_that_subset_alone(net: SupernetCTC) -> No
 
 def test_each_subset_comes_once(net: SupernetCTC) -> None:
     subnets = some_subnets(net)
-    found = [kept for kept, *_ in net.score_all(tiny.batch([20]), subnets)]
+    found = [scored.kept for scored in net.score_all(tiny.batch([20]), subnets)]
     assert sorted(found) == sorted(set(subnets))
 
 

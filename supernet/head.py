@@ -1,0 +1,87 @@
+"""The interface of a head: what a reading of the encoder writes, and how far that is from what was said.
+
+Shapes: N rows of readings, B utterances of a batch, S stream frames, D model dimension, E emitted values.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from supernet.config import ModelConfig
+from supernet.settings.plugins import find_plugin
+from supernet.task import Batch
+
+
+class Head(nn.Module, ABC):
+    """Writes tokens. Found through the entry-point group ``supernet.heads``.
+
+    A network has one head for all sizes, or one for each; it reads the encoder's output and, for intermediate
+    losses, the stream after some of the layers. Row by row, and whatever stands in the padding, what it gives
+    must be the same as for each utterance alone.
+
+    Args:
+        options: The validated options of `model.head`.
+        dim: The model dimension, D.
+        num_tokens: The number of tokens, of which 0 is the blank and is never spoken.
+    """
+
+    Options: ClassVar[type[BaseModel]]
+    """A pydantic model (``extra="forbid"``) of the options of `model.head`."""
+    is_framewise: ClassVar[bool] = False
+    """Whether ``forward`` gives log-probabilities of the tokens in each frame, as CTC does. Beam search, the
+    transcription of recordings, exports and self-conditioning need those.
+    """
+
+    def __init__(self, options: Any, dim: int, num_tokens: int) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, x_NSD: Tensor) -> Tensor:
+        """Compute what losses and decoding have in common.
+
+        Args:
+            x_NSD: Readings; what stands in the padding means nothing.
+
+        Returns:
+            Values for each frame (N, S, E), at least in float32.
+        """
+
+    @abstractmethod
+    def losses(
+        self, emissions_NSE: Tensor, lengths: Sequence[int], batch: Batch, rows: Sequence[int]
+    ) -> Tensor:
+        """Compare what was emitted with the targets.
+
+        Args:
+            emissions_NSE: What ``forward`` gave.
+            lengths: The stream frames of each utterance of the batch.
+            batch: The utterances, with their targets.
+            rows: For each reading, its utterance.
+
+        Returns:
+            A loss for each reading (N,), summed over the utterance, finite, on the scale of its frames.
+        """
+
+    @abstractmethod
+    def decode(self, emissions_NSE: Tensor, lengths: Sequence[int]) -> list[list[int]]:
+        """Write greedily.
+
+        Args:
+            emissions_NSE: What ``forward`` gave.
+            lengths: The stream frames of each of the rows.
+
+        Returns:
+            The token ids of each row, without blanks.
+        """
+
+
+def new_head(config: ModelConfig, num_tokens: int) -> Head:
+    """A head of the kind that `model.head` names, with random weights."""
+    kls = find_plugin("head", config.head.name)
+    found: Head = kls(kls.Options.model_validate(config.head.options), config.dim, num_tokens)
+    return found

@@ -1,0 +1,60 @@
+"""A head of one's own, without alignment: each slot of the text looks for its token in all frames.
+
+Shapes: N rows of readings, S stream frames, D model dimension, L slots, V tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from supernet.head import Head
+from supernet.task import Batch
+
+END = 0
+"""The blank, which is never spoken, says that the text has ended."""
+
+
+class SlotsOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    count: int = Field(default=8, ge=2, description="Tokens that an utterance may have, and one more.")
+
+
+class Slots(Head):
+    """Attention from learned queries to the frames, and the cross-entropy of the token that each finds."""
+
+    Options = SlotsOptions
+
+    def __init__(self, options: SlotsOptions, dim: int, num_tokens: int) -> None:
+        super().__init__(options, dim, num_tokens)
+        self.queries = nn.Parameter(torch.randn(options.count, dim))
+        self.keys, self.tokens = nn.Linear(dim, dim), nn.Linear(dim, num_tokens)
+
+    def forward(self, x_NSD: Tensor) -> Tensor:
+        return x_NSD.to(torch.promote_types(x_NSD.dtype, torch.float32))
+
+    def losses(
+        self, emissions_NSE: Tensor, lengths: Sequence[int], batch: Batch, rows: Sequence[int]
+    ) -> Tensor:
+        logits_NLV = self.logits(emissions_NSE, [lengths[row] for row in rows])
+        targets_NL = F.pad(batch.targets_BL[list(rows)], (0, len(self.queries)), value=END)
+        losses_NL = F.cross_entropy(
+            logits_NLV.transpose(1, 2), targets_NL[:, : len(self.queries)], reduction="none"
+        )
+        return losses_NL.sum(1)
+
+    def decode(self, emissions_NSE: Tensor, lengths: Sequence[int]) -> list[list[int]]:
+        found: list[list[int]] = self.logits(emissions_NSE, lengths).argmax(-1).tolist()
+        return [row[: row.index(END)] if END in row else row for row in found]
+
+    def logits(self, x_NSD: Tensor, lengths: Sequence[int]) -> Tensor:
+        """The tokens that the slots find (N, L, V) in the valid frames."""
+        scores_NLS = self.queries @ self.keys(x_NSD).transpose(1, 2)
+        ends_N11 = torch.tensor(lengths, device=x_NSD.device)[:, None, None]
+        is_padding_N1S = torch.arange(x_NSD.size(1), device=x_NSD.device) >= ends_N11
+        weights_NLS = scores_NLS.masked_fill(is_padding_N1S, -torch.inf).softmax(-1)
+        return self.tokens(weights_NLS @ x_NSD)  # type: ignore[no-any-return]
