@@ -89,12 +89,12 @@ from supernet.runs.run import Run
         (
             transcribe.main,
             ["runs/finished", "a.wav", "b/a.flac", "--out", "x"],
-            "`--out` must get recordings of different names",
+            "`--out` must be given recordings with different names",
         ),
         (
             transcribe.main,
             ["runs/finished", "runs"],
-            "must be audio or a folder with some, but 'runs' has none",
+            "must be an audio file or a folder of them, but 'runs' has none",
         ),
         (
             transcribe.main,
