@@ -109,7 +109,7 @@ methods engine
 runs
 reporting
 evaluation
-recognizer export latency
+recognizer trainer export latency
 console
 commands
 train evaluate transcribe cut __main__
@@ -143,7 +143,7 @@ def test_there_is_a_layer_for_everything() -> None:
 DIRECTLY = {
     "supernet": "__init__ __main__ train evaluate transcribe cut "
     "budget config encoder_family errors granularity head method model_config plan recognizer scorer "
-    "task units",
+    "task trainer units",
     "selection": "__init__ __main__ worth contract evidence strategy",
     "tasks": "__init__ prepare "
     "converted corpus options digits generated_speech librispeech manifest tedlium2",

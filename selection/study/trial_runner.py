@@ -14,9 +14,8 @@ from optuna.study import Study
 from optuna.trial import Trial
 
 from selection.study.storage import Direction, artifacts
-from supernet.commands.follower import Validated
-from supernet.commands.train import train_one
 from supernet.console.screen import console
+from supernet.console.training import ConsoleListener, train_on_console
 from supernet.runs.resolve import Resolved
 from supernet.system.folders import InUse
 
@@ -73,14 +72,14 @@ class TrialRunner(ABC):
 
 
 def train_exclusively(
-    resolved: Resolved, folder: Path, validated: Validated | None = None
+    resolved: Resolved, folder: Path, listener: ConsoleListener | None = None
 ) -> Mapping[str, Any]:
-    """Call ``train_one`` once no other worker trains in ``folder``: one that was silent for too long, and
-    therefore replaced, may still be alive.
+    """Call ``train_on_console`` once no other worker trains in ``folder``: one that was silent for too long,
+    and therefore replaced, may still be alive.
     """
     for attempt in itertools.count():
         try:
-            return train_one(resolved, folder, validated)
+            return train_on_console(resolved, folder, listener)
         except InUse:
             if attempt == 0:
                 console.print(f"waiting for another worker that trains in {folder}", highlight=False)

@@ -18,6 +18,7 @@ from selection.study.trial_runner import Surplus, TrialRunner, train_exclusively
 from selection.study.work import ENDED, ended
 from supernet.console.progress import progress
 from supernet.console.screen import console
+from supernet.console.training import ConsoleListener
 from supernet.engine import Divergence
 from supernet.errors import ConfigError
 from supernet.evaluation.score_sizes import score_sizes
@@ -138,7 +139,7 @@ class TuneRunner(TrialRunner):
         return values
 
 
-class Follow:
+class Follow(ConsoleListener):
     """Reports the error rate of the best size at each validation to Optuna, whose pruner may end the
     training. Larger sizes may start later (`passes.smallest_first`), and are uninformative until then.
     """
@@ -147,7 +148,7 @@ class Follow:
         """``last``: the last step, at which pruning would save nothing."""
         self._trial, self._runner, self._last = trial, runner, last
 
-    def __call__(self, step: int, measure: Measure, rates: Mapping[str, float]) -> None:
+    def validated(self, step: int, measure: Measure, rates: Mapping[str, float]) -> None:
         (objective,) = self._runner.definition.objectives
         if objective == "compute":
             return

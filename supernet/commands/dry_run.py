@@ -5,7 +5,6 @@ A few steps of each phase are measured on noise of the configured batch size, an
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.runs.resolve import Resolved
 from supernet.system.devices import chosen_device
+from supernet.system.processes import num_processes
 from supernet.task import Batch, ProgressCallback
 from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.price import typical_scorer
@@ -204,7 +204,7 @@ _WHOSE = {"cuda": "of the GPU", "cpu": "of the process"}
 def _epochs(resolved: Resolved, size: tuple[int, float] | None) -> str:
     if size is None:
         return "unknown: the corpus is not prepared yet"
-    train, ranks = resolved.config.train, int(os.environ.get("WORLD_SIZE", "1"))
+    train, ranks = resolved.config.train, num_processes()
     read = train.num_steps * train.accumulate * ranks * _batch_seconds(resolved)
     return f"about {_several(read / size[1])} of {size[0]:,} utterances, {size[1] / 3600:.2f} h"
 

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
-import resource
-import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +11,21 @@ from supernet import engine
 from supernet.budget import parse_budgets
 from supernet.commands.advice import left_out, say_what_next, unlearned
 from supernet.commands.dry_run import dry_run
-from supernet.commands.follower import Follower, Validated
 from supernet.commands.options import number_or_text, numbers
 from supernet.console.front import command, say_next
 from supernet.console.option_names import option_problems
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.console.tables import results_table
-from supernet.console.text import fail, is_main_process, note, remark, say
+from supernet.console.text import fail, say
+from supernet.console.training import train_on_console
 from supernet.errors import ConfigError
-from supernet.evaluation.score_sizes import score_sizes
-from supernet.reporting.run_page import write
-from supernet.runs.checkpoint import Model, save
-from supernet.runs.pretrained import begin
-from supernet.runs.resolve import Resolved, merged, resolve, settings, updated
-from supernet.runs.run import Run, RunError
-from supernet.runs.warm_start import said
+from supernet.runs.resolve import Resolved, merged, resolve, settings
+from supernet.runs.run import Run
 from supernet.settings.listing import listing
 from supernet.settings.presets import Data, load_file, parse_set, task_setting
-from supernet.system.folders import check_closed, held
-from supernet.task import SPLITS, ProgressCallback
-from supernet.text.tokens import Tokens
-from supernet.training.price import unit_steps, unit_weights
-
-
-class Stopped(KeyboardInterrupt):
-    """An interrupted training, with its state saved; the message says where."""
+from supernet.system.folders import check_closed
+from supernet.system.processes import is_main_process
 
 
 def train(args: argparse.Namespace) -> None:
@@ -120,11 +104,11 @@ def train_all(resolved: Resolved, out: Path | None) -> Mapping[str, Any]:
     """One run, or one run per budget where the method trains each separately; the results of all."""
     names, folders = resolved.config.names, _folders(resolved, out)
     if len(folders) == 1:
-        return train_one(resolved, folders[0])
+        return train_on_console(resolved, folders[0])
     merged: dict[str, Any] = {}
     skipped = steps = 0
     for name, folder in zip(names, folders, strict=True):
-        results = train_one(resolved.only(name), folder)
+        results = train_on_console(resolved.only(name), folder)
         merged.update(results["sizes"])
         skipped, steps = skipped + results.get("skipped_updates", 0), steps + results.get("steps", 0)
     return {
@@ -143,110 +127,3 @@ def _folders(resolved: Resolved, out: Path | None) -> list[Path]:
     if out is not None:
         return [out / name for name in names]
     return [default_folder(resolved.only(name)) for name in names]
-
-
-def train_one(resolved: Resolved, folder: Path, validated: Validated | None = None) -> Mapping[str, Any]:
-    """Train one run, continue it, or read the results of a finished one.
-
-    Args:
-        resolved: The configuration.
-        folder: The run folder.
-        validated: Called after each validation; an exception that it raises ends the training.
-
-    Returns:
-        The results, as in ``results.json``.
-
-    Raises:
-        Stopped: The training was interrupted.
-        Divergence: The loss stayed non-finite.
-    """
-    run, task, config = Run(folder), resolved.task, resolved.config
-    if folder.is_dir():
-        check_closed(folder)
-    if run.is_finished:
-        _refuse_more_steps(run, config.train.num_steps)
-        run.begin(config, updated)
-        remark(f"'{folder}' is finished; these are its results.")
-        return run.results()
-    with progress() as report, contextlib.ExitStack() as stack:
-        task.prepare(report)
-        for line in task.notes() if is_main_process() else ():
-            note(line)
-        tokens = task.tokens()
-        for line in task.remarks(SPLITS, tokens) if is_main_process() else ():
-            note(line)
-        if is_main_process():
-            stack.enter_context(held(folder))
-            if run.is_finished:  # meanwhile
-                return run.results()
-            run.begin(config, updated)
-            run.keep_tokens(tokens)
-            run.save_skipped(task.skipped())
-            if config.model.init_weights is not None and not run.is_begun:
-                console.print(said(str(config.model.init), tokens), highlight=False)
-        resolved = _priced(resolved, run, len(tokens))
-        start = time.monotonic()
-        follower = Follower(run, resolved, report, validated)
-        try:
-            # Checkpoints hold all weights.
-            start_weights = None if run.is_begun else partial(begin, tokens=tokens)
-            trained = engine.train(config, resolved.method, task, tokens, folder, follower, start_weights)
-        except KeyboardInterrupt:
-            raise Stopped(
-                f"Stopped. What was trained is kept in {folder}. The same command continues."
-            ) from None
-        if not trained.is_main:
-            return {"sizes": {}}
-        return _finish(run, resolved, trained, tokens, time.monotonic() - start, report)
-
-
-def _priced(resolved: Resolved, run: Run, num_tokens: int) -> Resolved:
-    """The run with the costs of its units, which a training that is continued has had from the beginning."""
-    quantity = resolved.config.wishes[0].quantity
-    if quantity == "latency" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise RunError("`budgets` in latency must be trained by one process, which measures it, but are not.")
-    resolved = resolved.priced(num_tokens, run.prices())
-    if quantity != "units" and is_main_process():
-        run.save_prices(resolved.method.prices[quantity])
-    return resolved
-
-
-def _refuse_more_steps(run: Run, num_steps: int) -> None:
-    """Raise ``RunError`` if a finished run is asked for more updates: its learning rate has decayed."""
-    done = run.results().get("steps")
-    if isinstance(done, int) and num_steps > done:
-        raise RunError(
-            f"'{run.folder}' is finished after {done:,} updates. To train further, start a new run from it: "
-            f"the same command with --set model.init={run.folder} --out FOLDER."
-        )
-
-
-def _finish(
-    run: Run,
-    resolved: Resolved,
-    trained: engine.Result,
-    tokens: Tokens,
-    seconds: float,
-    report: ProgressCallback,
-) -> Mapping[str, Any]:
-    """Save the weights and subnets, score every size, and write the report."""
-    net = trained.model.eval()
-    model = Model(net, tokens, resolved.task.train_lengths(tokens))
-    subnets = {name: net.table.subnet(kept) for name, kept in trained.schedule.subnets().items()}
-    save(model, run.model_stem)
-    run.save_subnets(subnets)
-    sizes = score_sizes(run, model, resolved.task, subnets, ["test"], report).sizes
-    skipped = resolved.task.skipped()
-    results = {
-        "sizes": sizes,
-        "title": run.name + (f" ({len(skipped)} utterances skipped, see skipped.tsv)" if skipped else ""),
-        "steps": resolved.config.train.num_steps,
-        "unit_steps": round(unit_steps(trained.schedule, unit_weights(net))),
-        "skipped_updates": int(net.skipped_updates),
-        "last_session_seconds": round(seconds, 1),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "phases": trained.schedule.boundaries(),
-    }
-    run.save_results(results)
-    write(run, resolved.config, [unit.name for unit in net.table.units])
-    return results

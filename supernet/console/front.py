@@ -6,7 +6,8 @@ import shlex
 import shutil
 from importlib.metadata import entry_points
 
-from supernet.console.text import is_main_process, is_quiet, say
+from supernet.console.text import is_quiet, say
+from supernet.system.processes import is_main_process
 
 GROUP = "supernet.commands"
 """Entry-point group of commands."""

@@ -19,7 +19,8 @@ from rich.progress import (
 )
 
 from supernet.console.screen import Screen, console
-from supernet.console.text import is_main_process, is_quiet, put
+from supernet.console.text import is_quiet, put
+from supernet.system.processes import is_main_process
 from supernet.text.plain import plain
 
 LINE_SECONDS, SHARE_SECONDS, SHARE = 30.0, 5.0, 0.1

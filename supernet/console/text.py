@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import NoReturn, TextIO
 
+from supernet.system.processes import is_main_process
 from supernet.text.plain import UNSEEN, escaped, plain
 
 _STAND_INS = str.maketrans(
@@ -77,11 +77,6 @@ def remark(text: str) -> None:
     """Print a line about the progress of the work, not a result, on standard output."""
     if not _quiet and is_main_process():
         say(text)
-
-
-def is_main_process() -> bool:
-    """Whether this process prints for the run: the first one, if there are several."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def complain(message: str) -> None:

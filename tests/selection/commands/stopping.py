@@ -16,13 +16,13 @@ from supernet.scoring.error_rates import Measure
 
 def stop_with(number: signal.Signals) -> None:
     """Let trainings send ``number`` to their process once Optuna knows of a validation."""
-    follow = Follow.__call__
+    follow = Follow.validated
 
     def stop(self: Follow, step: int, measure: Measure, rates: Mapping[str, float]) -> None:
         follow(self, step, measure, rates)
         signal.raise_signal(number)
 
-    Follow.__call__ = stop  # type: ignore[method-assign]
+    Follow.validated = stop  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

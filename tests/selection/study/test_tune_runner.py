@@ -27,9 +27,9 @@ def test_sizes_that_train_later_do_not_get_a_trial_pruned(tmp_path: Path) -> Non
     study = optuna.create_study(pruner=optuna.pruners.ThresholdPruner(upper=0.5))
     trial = study.ask()
     follow = Follow(trial, TuneRunner(definition, tmp_path, 1), last=24)
-    follow(8, "wer", rates(0.4, 1.0))
+    follow.validated(8, "wer", rates(0.4, 1.0))
     with pytest.raises(optuna.TrialPruned):
-        follow(12, "wer", rates(0.6, 1.0))
+        follow.validated(12, "wer", rates(0.6, 1.0))
     assert study.trials[0].intermediate_values == {8: 0.4, 12: 0.6}
 
 
@@ -44,7 +44,7 @@ def test_a_search_follows_what_texts_are_judged_by(
     space = {"train.lr": {"low": 0.0005, "high": 0.02}}
     runner = TuneRunner(checked(TuneDefinition, {**settings, "space": space}), tmp_path, 1)
     study = optuna.create_study()
-    Follow(study.ask(), runner, last=24)(8, measure, rates(0.4, 1.0))
+    Follow(study.ask(), runner, last=24).validated(8, measure, rates(0.4, 1.0))
     assert study.trials[0].intermediate_values == {8: value}
     judged = {"wer": {2: 0.4, 4: 1.0}, "cer": {2: 0.2, 4: 0.5}}
     (found,) = runner.values({"errors": judged[measure], **judged}, 10)

@@ -109,7 +109,7 @@ def test_ctrl_c_while_sizes_are_scored(
     monkeypatch.chdir(place)
     command = [*settings(), *LEARNING, "--out", "runs/unscored"]
     with monkeypatch.context() as patched:
-        patched.setattr("supernet.commands.train.score_sizes", interrupt)
+        patched.setattr("supernet.trainer.score_sizes", interrupt)
         with pytest.raises(SystemExit, match="130"):
             main(command)
     err = capsys.readouterr().err

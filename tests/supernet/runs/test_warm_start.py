@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from supernet import train
-from supernet.commands.follower import Follower
 from supernet.errors import ConfigError
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC
@@ -23,6 +22,7 @@ from supernet.runs.pretrained import begin
 from supernet.runs.resolve import Resolved, resolve
 from supernet.runs.run import Run, as_data
 from supernet.text.tokens import Tokens
+from supernet.trainer import Follower
 from supernet.training.step import supernet_of
 from supernet.units import LayerType
 from tests.supernet.processes import LEARNING, TRAIN

@@ -1,0 +1,217 @@
+"""The Python API of training: one run, from its corpus to scored subnets in a run folder."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from supernet import engine
+from supernet.evaluation.score_sizes import score_sizes
+from supernet.reporting.run_page import write
+from supernet.runs.checkpoint import Model, save
+from supernet.runs.pretrained import begin
+from supernet.runs.resolve import Resolved, updated
+from supernet.runs.run import Run, RunError
+from supernet.runs.warm_start import said
+from supernet.scoring.error_rates import COLUMN, Measure
+from supernet.system.folders import check_closed, held
+from supernet.system.processes import is_main_process, num_processes
+from supernet.task import SPLITS
+from supernet.text.tokens import Tokens
+from supernet.training.price import unit_steps, unit_weights
+from supernet.training.schedule import Schedule
+
+
+class Stopped(KeyboardInterrupt):
+    """An interrupted training, with its state saved; the message says where."""
+
+
+class FinishedError(RunError):
+    """A finished run is asked for more updates than it was trained for."""
+
+
+class TrainingListener:
+    """Follows a training on its first process. Methods that are not overridden do nothing."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Receive the progress of ``what``; ``total`` is 0 if it is unknown."""
+
+    def status(self, text: str) -> None:
+        """Receive the state of the current work, such as the loss."""
+
+    def event(self, text: str) -> None:
+        """Receive a line of the training's history, such as error rates on the validation split."""
+
+    def note(self, text: str) -> None:
+        """Receive something to know about the corpus or the weights."""
+
+    def validated(self, step: int, measure: Measure, rates: Mapping[str, float]) -> None:
+        """Receive the result of a validation; an exception that is raised here ends the training.
+
+        Args:
+            step: The number of updates so far.
+            measure: The measure that texts are judged by.
+            rates: The error rates ``wer/BUDGET`` and ``cer/BUDGET``, as fractions.
+        """
+
+
+def train_run(
+    resolved: Resolved, folder: Path, listener: TrainingListener | None = None
+) -> Mapping[str, Any]:
+    """Train one run, continue it, or read the results of a finished one.
+
+    Args:
+        resolved: The configuration.
+        folder: The run folder.
+        listener: Follows the training.
+
+    Returns:
+        The results, as in ``results.json``.
+
+    Raises:
+        Stopped: The training was interrupted.
+        Divergence: The loss stayed non-finite.
+        FinishedError: The run is finished, with fewer updates.
+        RunError: The folder belongs to another run.
+        InUse: Another process trains in the folder.
+    """
+    listener = listener if listener is not None and is_main_process() else TrainingListener()
+    run, task, config = Run(folder), resolved.task, resolved.config
+    if folder.is_dir():
+        check_closed(folder)
+    if run.is_finished:
+        _refuse_more_steps(run, config.train.num_steps)
+        run.begin(config, updated)
+        listener.event(f"'{folder}' is finished; these are its results.")
+        return run.results()
+    with contextlib.ExitStack() as stack:
+        task.prepare(listener.progress)
+        for line in task.notes() if is_main_process() else ():
+            listener.note(line)
+        tokens = task.tokens()
+        for line in task.remarks(SPLITS, tokens) if is_main_process() else ():
+            listener.note(line)
+        if is_main_process():
+            stack.enter_context(held(folder))
+            if run.is_finished:  # meanwhile
+                return run.results()
+            run.begin(config, updated)
+            run.keep_tokens(tokens)
+            run.save_skipped(task.skipped())
+            if config.model.init_weights is not None and not run.is_begun:
+                listener.event(said(str(config.model.init), tokens))
+        resolved = _priced(resolved, run, len(tokens))
+        start = time.monotonic()
+        follower = Follower(run, resolved, listener)
+        try:
+            # Checkpoints hold all weights.
+            start_weights = None if run.is_begun else partial(begin, tokens=tokens)
+            trained = engine.train(config, resolved.method, task, tokens, folder, follower, start_weights)
+        except KeyboardInterrupt:
+            raise Stopped(
+                f"Stopped. What was trained is kept in {folder}. The same command continues."
+            ) from None
+        if not trained.is_main:
+            return {"sizes": {}}
+        return _finish(run, resolved, trained, tokens, time.monotonic() - start, listener)
+
+
+def _priced(resolved: Resolved, run: Run, num_tokens: int) -> Resolved:
+    """The run with the costs of its units, which a training that is continued has had from the beginning."""
+    quantity = resolved.config.wishes[0].quantity
+    if quantity == "latency" and num_processes() > 1:
+        raise RunError("`budgets` in latency must be trained by one process, which measures it, but are not.")
+    resolved = resolved.priced(num_tokens, run.prices())
+    if quantity != "units" and is_main_process():
+        run.save_prices(resolved.method.prices[quantity])
+    return resolved
+
+
+def _refuse_more_steps(run: Run, num_steps: int) -> None:
+    """Raise ``FinishedError`` if a finished run is asked for more updates: its learning rate has decayed."""
+    done = run.results().get("steps")
+    if isinstance(done, int) and num_steps > done:
+        raise FinishedError(
+            f"'{run.folder}' is finished after {done:,} updates. To train further, start a new run from it"
+        )
+
+
+def _finish(
+    run: Run,
+    resolved: Resolved,
+    trained: engine.Result,
+    tokens: Tokens,
+    seconds: float,
+    listener: TrainingListener,
+) -> Mapping[str, Any]:
+    """Save the weights and subnets, score every size, and write the report."""
+    net = trained.model.eval()
+    model = Model(net, tokens, resolved.task.train_lengths(tokens))
+    subnets = {name: net.table.subnet(kept) for name, kept in trained.schedule.subnets().items()}
+    save(model, run.model_stem)
+    run.save_subnets(subnets)
+    sizes = score_sizes(run, model, resolved.task, subnets, ["test"], listener.progress).sizes
+    skipped = resolved.task.skipped()
+    results = {
+        "sizes": sizes,
+        "title": run.name + (f" ({len(skipped)} utterances skipped, see skipped.tsv)" if skipped else ""),
+        "steps": resolved.config.train.num_steps,
+        "unit_steps": round(unit_steps(trained.schedule, unit_weights(net))),
+        "skipped_updates": int(net.skipped_updates),
+        "last_session_seconds": round(seconds, 1),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "phases": trained.schedule.boundaries(),
+    }
+    run.save_results(results)
+    write(run, resolved.config, [unit.name for unit in net.table.units])
+    return results
+
+
+class Follower:
+    """The engine's observer: it records scores and tells the listener how the training goes."""
+
+    def __init__(self, run: Run, resolved: Resolved, listener: TrainingListener) -> None:
+        self._run, self._config, self._listener = run, resolved.config, listener
+        self._phases: list[tuple[str, int]] = []
+        self._begun, self._loss, self._rates = False, "", ""
+
+    def on_note(self, text: str) -> None:
+        self._listener.note(text)
+
+    def on_start(self, schedule: Schedule) -> None:
+        self._phases = schedule.boundaries()
+
+    def on_step(self, step: int) -> None:
+        if not self._begun:
+            self._begun = True
+            how = "starts" if step == 1 else f"continues from update {step:,}"
+            self._listener.event(f"Training {how}: {self._config.train.num_steps:,} updates in total.")
+        self._listener.progress("training", step, self._config.train.num_steps)
+
+    def on_publish(
+        self, step: int, scores: list[float], gates: list[float] | None, losses: Mapping[str, float]
+    ) -> None:
+        phase = self._phase(step)
+        self._run.append_scores({"step": step, "phase": phase, "scores": scores, "gates": gates})
+        ctc = [loss for name, loss in losses.items() if name.startswith("ctc/")]
+        self._loss = f", loss {sum(ctc) / len(ctc):.3f}" if ctc else ""
+        self._tell(step)
+
+    def _phase(self, step: int) -> str:
+        return [name for name, start in self._phases if start < step][-1]
+
+    def _tell(self, step: int) -> None:
+        self._listener.status(f"{self._phase(step)}{self._loss}{self._rates}")
+
+    def on_validated(self, step: int, measure: Measure, values: Mapping[str, object]) -> None:
+        rates = {k: float(v) for k, v in values.items() if k.partition("/")[0] in COLUMN}  # type: ignore[arg-type]
+        shown = "  ".join(f"{name}: {rates[f'{measure}/{name}']:.1%}" for name in self._config.names)
+        self._listener.event(f"step {step:>6}   validation {measure.upper()}   {shown}")
+        self._rates = f", validation {measure.upper()} {shown}"
+        self._tell(step)
+        self._listener.validated(step, measure, rates)
