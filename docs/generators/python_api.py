@@ -17,6 +17,11 @@ PUBLIC = {
         "supernet.recognition.transcript:Transcript",
         "supernet.recognition.beam:BeamConfig",
     ),
+    "Training": (
+        "supernet.trainer:train_run",
+        "supernet.trainer:TrainingListener",
+        "supernet.runs.resolve:resolve",
+    ),
     "Strategies": (
         "selection.strategy:Strategy",
         "selection.strategy:Ranking",

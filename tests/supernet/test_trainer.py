@@ -1,0 +1,72 @@
+"""A training run from Python: what its listener hears, and the folder that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from supernet import Recognizer
+from supernet.runs.resolve import Resolved, resolve
+from supernet.runs.run import Run
+from supernet.scoring.error_rates import Measure
+from supernet.trainer import FinishedError, Stopped, TrainingListener, train_run
+from tests.supernet.processes import NET
+
+STEPS = 6
+
+
+def tiny_training(tones: Path, steps: int = STEPS) -> Resolved:
+    train = {"num_steps": steps, "publish_every": 2, "checkpoint_every": 2, "validate_every": 2}
+    task = {"name": "manifest", "path": str(tones), "batch_seconds": 8}
+    return resolve([{"task": task, "sizes": [1, 2], "model": NET, "train": train, "device": "cpu"}])
+
+
+class Notebook(TrainingListener):
+    """Writes down what it is told."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at = stop_at
+        self.steps: list[int] = []
+        self.events: list[str] = []
+        self.validations: list[tuple[int, Measure, dict[str, float]]] = []
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        if what == "training":
+            self.steps.append(done)
+            if done == self.stop_at:
+                raise KeyboardInterrupt
+
+    def event(self, text: str) -> None:
+        self.events.append(text)
+
+    def validated(self, step: int, measure: Measure, rates: Mapping[str, float]) -> None:
+        self.validations.append((step, measure, dict(rates)))
+
+
+def test_a_stopped_training_continues_to_its_results(tones: Path, tmp_path: Path) -> None:
+    folder, first, second = tmp_path / "run", Notebook(stop_at=4), Notebook()
+    with pytest.raises(Stopped, match="kept"):
+        train_run(tiny_training(tones), folder, first)
+    assert first.steps == [1, 2, 3, 4]
+    results = train_run(tiny_training(tones), folder, second)
+    assert second.steps[-1] == STEPS
+    assert second.steps[0] in (3, 4, 5), "it goes on from a checkpoint"
+    assert [step for step, *_ in first.validations + second.validations][-1] == STEPS
+    assert {name for _, _, rates in second.validations for name in rates} == {
+        f"{measure}/{size}" for measure in ("wer", "cer") for size in (1, 2)
+    }
+    assert list(results["sizes"]) == ["1", "2"]
+    assert Run(folder).results() == results
+    assert Recognizer.load(folder).use(1)
+
+
+def test_a_finished_run_is_read_again_and_takes_no_more_updates(tones: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    results = train_run(tiny_training(tones, steps=2), folder)
+    again = Notebook()
+    assert train_run(tiny_training(tones, steps=2), folder, again) == results
+    assert (again.steps, len(again.events)) == ([], 1)
+    with pytest.raises(FinishedError, match="after 2 updates"):
+        train_run(tiny_training(tones, steps=4), folder)
