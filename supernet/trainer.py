@@ -169,7 +169,7 @@ def _finish(
     }
     run.save_results(results)
     write(run, resolved.config, [unit.name for unit in net.table.units])
-    return results
+    return run.results()
 
 
 class Follower:
