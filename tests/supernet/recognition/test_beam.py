@@ -182,7 +182,7 @@ class TestInstalled:
     def test_damaged_models_are_named(self, arpa: Path) -> None:
         arpa.write_text(arpa.read_text().replace("-2.0\t<s>", "much\t<s>"))
         with pytest.raises(
-            ArgumentError, match=r"`lm` must be an ARPA file or KenLM's binary, but '.*lm\.arpa'"
+            ArgumentError, match=r"`lm` must be an ARPA file or a KenLM binary, but '.*lm\.arpa'"
         ):
             BeamSearch(BeamConfig(lm=arpa), TOKENS)
         lexicon = arpa.with_name("words.txt")
