@@ -57,7 +57,9 @@ class Resolved:
         return self._with_config(self.config.only(budget))
 
     def _with_config(self, config: Config) -> Resolved:
-        return Resolved(config, type(self.method)(self.method.options, config, self.method.prices), self.task)
+        # A supernet as deep as its largest size has other units for other sizes, and other prices.
+        prices = self.method.prices if config.num_layers == self.config.num_layers else None
+        return Resolved(config, type(self.method)(self.method.options, config, prices), self.task)
 
     def priced(self, num_tokens: int, known: Mapping[Quantity, Prices] | None = None) -> Resolved:
         """The same run with prices for the tokens of its corpus; ``known`` are those of an earlier session.
