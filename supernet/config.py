@@ -1,4 +1,4 @@
-"""What a run is: one typed, validated configuration. Presets and files hold only the differences from these
+"""The typed, validated configuration of a run. Presets and files hold only the differences from these
 defaults.
 """
 

@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def typos(args: argparse.Namespace) -> Iterator[str]:
-    """What is wrong at first sight. Where there are other settings, the configuration says all at once."""
+    """Problems visible without importing plug-ins; with other settings, validation reports all of them."""
     if args.settings or args.config is not None:
         return
     if args.sizes is not None and args.budget is not None:

@@ -1,1 +1,1 @@
-"""What each size costs on this machine: time, memory, loading, in PyTorch and as exported."""
+"""Latency and memory of each size on this machine: time, memory, loading, in PyTorch and as exported."""

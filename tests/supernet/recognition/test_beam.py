@@ -1,6 +1,4 @@
-"""Beam search: with a beam of one it is greedy decoding, and a language model settles what the sound leaves
-open.
-"""
+"""Beam search: a beam of one is greedy decoding, and a language model resolves acoustic ambiguity."""
 
 from __future__ import annotations
 
