@@ -261,5 +261,10 @@ def _scale(units: Sequence[int], shares: Sequence[Share], x_NSD: Tensor) -> Tens
     scales = [[share.lane.survivor_scale.get(unit, 1.0) for unit in units] for share in shares]
     if all(scale == 1.0 for row in scales for scale in row):
         return None
+    # Filled on the device, which need not be waited for.
     counts = [len(share.rows) for share in shares]
-    return x_NSD.new_tensor([row for row, count in zip(scales, counts, strict=True) for _ in range(count)])
+    parts = (
+        [x_NSD.new_full((count,), scale) for count, scale in zip(counts, column, strict=True)]
+        for column in zip(*scales, strict=True)
+    )
+    return torch.stack([torch.cat(column) for column in parts], dim=1)

@@ -75,6 +75,8 @@ def test_modules_by_layer() -> None:
     assert short_names(["layers.1.conv"]) == "1:··c·"
     assert short_names(["layers.0.self_attn", "layers.0.ffn", "layers.1.ffn"]) == "0 1:·f"
     assert short_names(["layers.0", "layers.2", "layers.3", "layers.11"]) == "0 2-3 11"
+    parts = ["layers.0.mlp.0", "layers.0.mlp.1", "layers.0.mix", "layers.1.mlp.1", "layers.1.mix"]
+    assert short_names(parts) == "0 1:·mm", "parts and modules of other encoders, in the order of the units"
 
 
 def test_a_narrow_console_has_what_matters(layers: Comparison) -> None:
