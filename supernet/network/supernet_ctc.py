@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -23,6 +22,7 @@ from supernet.granularity import granularity_named
 from supernet.head import Head, new_head
 from supernet.network.encoder import Condition, Encoder
 from supernet.network.lanes import Lane, Padding
+from supernet.network.outputs import Scored, StepLoss
 from supernet.network.passes import IntermediateCTC, Job, Term, by_pass, jobs_of, terms_of
 from supernet.network.walk import FINAL, Walk
 from supernet.plan import Learning, Step
@@ -36,35 +36,6 @@ TRAINING_ONLY = ("masks", "phase", "skipped_updates", "skipped_in_a_row")
 """Buffers that only a training needs."""
 SCORES = "scorer.scores"
 """The units' importance in a saved model, whatever the scorer that it was trained with."""
-
-
-@dataclass
-class StepLoss:
-    """What a step's forward gives: the sum to minimize, and detached parts for the log."""
-
-    total: Tensor
-    """Summed over frames; the engine divides by their number."""
-    num_frames: int
-    by_pass: dict[str, tuple[Tensor, int]]
-    """By pass, the final readings' CTC loss summed over its rows, and the number of these rows' frames."""
-    penalties: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What a subnet makes of a batch."""
-
-    kept: Kept
-    emissions_BSE: Tensor
-    """What its head emits: log-probabilities (B, S, V) where that is framewise."""
-    lengths: list[int]
-    """The stream frames of each utterance."""
-    losses_B: Tensor
-    head: Head
-
-    def decode(self) -> list[list[int]]:
-        """The token ids that the head writes greedily for each utterance."""
-        return self.head.decode(self.emissions_BSE, self.lengths)
 
 
 class SupernetCTC(nn.Module):

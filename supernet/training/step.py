@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from supernet.method import Method
-from supernet.network.supernet_ctc import StepLoss, SupernetCTC
+from supernet.network.outputs import StepLoss
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.plan import Draw, Plan, Step
 from supernet.task import Batch
 from supernet.training.schedule import Schedule

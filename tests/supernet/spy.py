@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from supernet import engine, train
-from supernet.network.supernet_ctc import StepLoss, SupernetCTC
+from supernet.network.outputs import StepLoss
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.plan import Plan, Step
 from supernet.task import Batch
 from supernet.training.schedule import Schedule

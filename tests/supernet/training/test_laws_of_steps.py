@@ -15,7 +15,8 @@ from torch import Tensor
 from supernet.methods.iterative_zero_out import sparsity_penalty
 from supernet.methods.simple_top_k import relaxed_top_k
 from supernet.network.lanes import Lane
-from supernet.network.supernet_ctc import StepLoss, SupernetCTC
+from supernet.network.outputs import StepLoss
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.walk import FINAL
 from supernet.plan import Draw, Pass, Plan
 from supernet.scorer import Context
