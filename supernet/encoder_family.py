@@ -1,4 +1,4 @@
-"""The interface of a family of encoders: its frontend, its layers, and what a checkpoint decides.
+"""The interface of a family of encoders: frontend, layers, and checkpoints to start from.
 
 Shapes: B utterances, T input frames, F values per frame, S stream frames, D model dimension.
 """
@@ -48,7 +48,7 @@ class Frontend(Protocol):
 
 @dataclass(frozen=True)
 class Decided:
-    """What a checkpoint decides, its weights aside."""
+    """The settings that a checkpoint decides."""
 
     options: Mapping[str, Any] = field(default_factory=dict)
     """The options of `model.encoder`."""
@@ -66,13 +66,13 @@ class EncoderFamily(ABC, Generic[OptionsT]):
 
     Args:
         options: The validated options of `model.encoder`.
-        config: The network's settings, of which a family uses those that it likes.
+        config: The settings of the network, of which a family uses those that it needs.
     """
 
     Options: ClassVar[type[BaseModel]]
     """A pydantic model (``extra="forbid"``) of the options of `model.encoder`."""
     input: ClassVar[InputName] = "log-mel"
-    """What the frontend reads. Its frames are subsampled as that input's description says."""
+    """The input of the frontend, which subsamples its frames as the description of that input says."""
     pretrains: ClassVar[bool] = False
     """Whether `model.init` may be a checkpoint of this family."""
     exports: ClassVar[bool] = False
@@ -99,7 +99,7 @@ class EncoderFamily(ABC, Generic[OptionsT]):
         return None
 
     def problems(self) -> list[str]:
-        """What is wrong with these options and settings, in words for the user."""
+        """Check options and settings against each other; returns one sentence per problem, for the user."""
         return []
 
     @abstractmethod
@@ -111,11 +111,11 @@ class EncoderFamily(ABC, Generic[OptionsT]):
         """
 
     def positions(self) -> nn.Module | None:
-        """Build what is added to the stream before the first layer: a module from streams to streams."""
+        """Build the module that adds positions to the stream before the first layer, if there is one."""
         return None
 
     def shared(self) -> Any:
-        """Build what all layers of one encoder share, such as a table of positions."""
+        """Build an object that all layers of one encoder share, such as a table of positions."""
         return None
 
     @abstractmethod
@@ -129,15 +129,15 @@ class EncoderFamily(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def branches(self, layer: nn.Module) -> Branches:
-        """See a layer of this family, or what is left of it, as its residual branches."""
+        """List the residual branches that a layer of this family still has."""
 
     def norm(self) -> nn.Module:
-        """Build what every reading goes through after the layers."""
+        """Build the norm of every reading after the layers."""
         return nn.Identity()
 
     def rows(self, lengths: Sequence[int], width: int, device: torch.device, dtype: torch.dtype) -> Any:
-        """Describe rows of streams to the branches, which get it with every call: lengths, masks, attention
-        biases, caches of one walk. By default a layout and an attention-bias cache for modules of fairseq2.
+        """Make the context of some rows, which branches get with every call: masks, attention biases, caches
+        of one walk. By default a layout and an attention-bias cache for modules of fairseq2.
 
         Args:
             lengths: The valid frames of each row.
@@ -151,7 +151,7 @@ class EncoderFamily(ABC, Generic[OptionsT]):
         """Replace in place what holds sizes fixed that a graph has to compute from its input."""
 
     def traced_rows(self, x_BSD: Tensor, lengths_B: Tensor) -> Any:
-        """What ``rows`` says, for a graph: in tensors, for any number of rows and frames."""
+        """Describe rows in tensors, for a graph with any number of rows and frames; see ``rows``."""
         return traced_rows(x_BSD, lengths_B)
 
     @classmethod

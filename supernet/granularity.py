@@ -1,4 +1,4 @@
-"""The interface of a granularity: what a unit is, and how the units of a layer run and are cut away."""
+"""The interface of a granularity: the units of a layer, and how they run and are cut away."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from supernet.units import Module, Unit
 
 
 class Granularity(ABC):
-    """What a unit is. Found through the entry-point group ``supernet.granularities``.
+    """A kind of unit. Found through the entry-point group ``supernet.granularities``.
 
     It is made without arguments and keeps no state: weights live in the network, streams in a walk. Gates of
     1 must change nothing, a gate of 0 must be the unit not run, and a layer from which units were cut away
@@ -22,7 +22,7 @@ class Granularity(ABC):
     """
 
     drops_layers: ClassVar[bool] = False
-    """Whether nothing of a layer is left where none of its units is kept."""
+    """Whether a layer is left out entirely if none of its units is kept."""
 
     @abstractmethod
     def units(self, layer: int, modules: Sequence[Module]) -> Sequence[Unit]:
@@ -42,14 +42,14 @@ class Granularity(ABC):
         """Take a walk through a layer.
 
         Args:
-            walk: Runs groups of units, and what belongs to no unit.
-            layer: What the layer still has.
+            walk: Runs groups of units, and whatever belongs to no unit.
+            layer: The branches that the layer still has.
             units: The layer's units that the network still has, and their places in its table.
         """
 
     @abstractmethod
     def cut(self, layer: Branches, units: Sequence[Unit], kept: Set[Unit]) -> None:
-        """Leave in a layer, in place, what its ``kept`` units need, with the weights that it has.
+        """Reduce a layer in place to its ``kept`` units, without changing their weights.
 
         Args:
             layer: A layer with all of ``units``.

@@ -1,4 +1,4 @@
-"""The interface of a head: what a reading of the encoder writes, and how far that is from what was said.
+"""The interface of a head, which computes losses and decodes from readings of the encoder.
 
 Shapes: N rows of readings, B utterances of a batch, S stream frames, D model dimension, E emitted values.
 """
@@ -18,16 +18,16 @@ from supernet.task import Batch
 
 
 class Head(nn.Module, ABC):
-    """Writes tokens. Found through the entry-point group ``supernet.heads``.
+    """An output head. Found through the entry-point group ``supernet.heads``.
 
     A network has one head for all sizes, or one for each; it reads the encoder's output and, for intermediate
-    losses, the stream after some of the layers. Row by row, and whatever stands in the padding, what it gives
-    must be the same as for each utterance alone.
+    losses, the stream after some of the layers. Its outputs for an utterance must depend neither on the other
+    rows nor on padding.
 
     Args:
         options: The validated options of `model.head`.
         dim: The model dimension, D.
-        num_tokens: The number of tokens, of which 0 is the blank and is never spoken.
+        num_tokens: The number of tokens; 0 is the blank, which no target contains.
     """
 
     Options: ClassVar[type[BaseModel]]
@@ -42,10 +42,10 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x_NSD: Tensor) -> Tensor:
-        """Compute what losses and decoding have in common.
+        """Compute the emissions, from which losses are computed and tokens are decoded.
 
         Args:
-            x_NSD: Readings; what stands in the padding means nothing.
+            x_NSD: Readings; the values of padding are arbitrary.
 
         Returns:
             Values for each frame (N, S, E), at least in float32.
@@ -55,10 +55,10 @@ class Head(nn.Module, ABC):
     def losses(
         self, emissions_NSE: Tensor, lengths: Sequence[int], batch: Batch, rows: Sequence[int]
     ) -> Tensor:
-        """Compare what was emitted with the targets.
+        """Compute the losses of readings.
 
         Args:
-            emissions_NSE: What ``forward`` gave.
+            emissions_NSE: The output of ``forward``.
             lengths: The stream frames of each utterance of the batch.
             batch: The utterances, with their targets.
             rows: For each reading, its utterance.
@@ -69,10 +69,10 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, emissions_NSE: Tensor, lengths: Sequence[int]) -> list[list[int]]:
-        """Write greedily.
+        """Decode greedily.
 
         Args:
-            emissions_NSE: What ``forward`` gave.
+            emissions_NSE: The output of ``forward``.
             lengths: The stream frames of each of the rows.
 
         Returns:

@@ -28,7 +28,7 @@ class Named(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
     name: str
-    """Which plug-in it is."""
+    """The name of the plug-in."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class ModelConfig(Section):
 
     @property
     def input(self) -> InputName:
-        """What the frontend reads."""
+        """The input of the frontend."""
         return self.family.input  # type: ignore[no-any-return]
 
     @property

@@ -52,12 +52,12 @@ class Unit:
     module: str | None = None
     """The name of the residual branch. None: the whole layer."""
     part: int | None = None
-    """Which of the parallel parts of the branch. None: the whole branch."""
+    """The 0-based number of the parallel part of the branch. None: the whole branch."""
 
 
 @dataclass(frozen=True)
 class Subnet:
-    """Which units are kept, by name. Means the same with any checkpoint of its supernet."""
+    """The units that are kept, by name. Valid for any checkpoint of the supernet."""
 
     granularity: str
     kept: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""A layer seen as residual branches, each of which can run, be gated, be left out and be cut away by itself.
+"""A layer as residual branches, each of which can run, be gated, be left out and be cut away by itself.
 
 Shapes: N rows, S frames, D model dimension.
 """
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from supernet.network.walk import Running
 
 Call = Callable[[Tensor, Any], Tensor]
-"""What a module computes from its normalized input (N, S, D) and the rows' context."""
+"""The computation of a module on its normalized input (N, S, D) and the context of its rows."""
 
 
 class Rows(NamedTuple):
-    """What fairseq2's modules ask of the rows of a call. A cache belongs to one choice of rows."""
+    """The context of the rows of a call for modules of fairseq2. A cache belongs to one choice of rows."""
 
     layout: BatchLayout
     cache: AttentionBiasCache
@@ -39,7 +39,7 @@ def rows_of(lengths: Sequence[int], width: int, device: torch.device, dtype: tor
 
 @dataclass(frozen=True)
 class Branch:
-    """What a module adds to the stream: ``dropout(scale * call(norm(x)))``."""
+    """The residual branch of a module: ``dropout(scale * call(norm(x)))``, to be added to x."""
 
     module: nn.Module
     call: Call
@@ -59,15 +59,15 @@ class Branch:
 
 @dataclass(frozen=True)
 class Branches:
-    """A layer seen as named residual branches, ``x + branch(x)`` each, and what always follows them."""
+    """The named residual branches of a layer, ``x + branch(x)`` each, and its final norm."""
 
     layer: nn.Module
     named: Mapping[str, Branch]
     """Those that the layer still has, in the order in which they run."""
     norm: nn.Module | None = None
-    """What follows the last branch and belongs to none."""
+    """The final norm, which belongs to no branch."""
     norm_after: Mapping[str, nn.Module] = field(default_factory=dict)
-    """By branch, what follows it, in layers that normalize after each."""
+    """By branch, the norm after it, in layers that normalize after each."""
 
     def whole(self, x_NSD: Tensor, context: Any, scale_N11: Tensor | None = None) -> Tensor:
         """The whole layer, with every branch multiplied by ``scale_N11``."""

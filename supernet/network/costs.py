@@ -1,4 +1,4 @@
-"""What a subnet costs, read from the network: parameters, MACs, and time against real time."""
+"""The costs of a subnet, read from the network: parameters, MACs, and the real-time factor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cut a subnet out as a small ordinary model that computes exactly what the supernet computes with it."""
+"""Cutting a subnet out as an ordinary small model with the same outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from supernet.units import Subnet
 
 
 def cut(recognizer: SupernetCTC, subnet: Subnet) -> SupernetCTC:
-    """What ``subnet`` keeps of ``recognizer``, as a model of its own, read by the head of its size."""
+    """Cut ``subnet`` out of ``recognizer`` as a model of its own, with the head of its size."""
     small = SupernetCTC(_small_config(recognizer.config, subnet.size), recognizer.num_tokens, subnet=subnet)
     small.to(recognizer.device, recognizer.dtype)  # else copying rounds
     state = recognizer.state_dict() | _cut_layers(recognizer, small)

@@ -106,7 +106,7 @@ class Encoder(nn.Module):
         return x_BSD if self.positions is None else self.positions(x_BSD)
 
     def padding(self, lengths: Sequence[int], x_BSD: Tensor) -> Padding:
-        """What branches are told of the rows of ``x_BSD``, which are so long."""
+        """The contexts of the rows of ``x_BSD``, of which ``lengths`` frames are valid."""
         return Padding(lengths, x_BSD, self._family.rows)
 
     def run(self, walk: Walk, condition: Condition | None = None, condition_at: Sequence[int] = ()) -> None:
@@ -124,7 +124,7 @@ class Encoder(nn.Module):
             walk.apply(lambda x_RSD: x_RSD + condition(self.norm(x_RSD)))
 
     def branches(self, layer: int) -> Branches:
-        """What the 0-based ``layer`` still has."""
+        """The residual branches that the 0-based ``layer`` still has."""
         return self._family.branches(self.layers[str(layer)])
 
     def reduce(self, layer: nn.Module, number: int, table: UnitTable) -> None:

@@ -13,7 +13,7 @@ from supernet.units import Module, Unit
 
 
 class OneLayer(Granularity):
-    """A unit is an encoder layer, its last norm included."""
+    """A unit is an encoder layer, including its final norm."""
 
     drops_layers = True
 
@@ -28,7 +28,7 @@ class OneLayer(Granularity):
 
 
 class ByModule(Granularity):
-    """A unit is a residual branch or one of its parallel parts; what belongs to no branch always runs.
+    """A unit is a residual branch or one of its parallel parts; a final norm always runs.
 
     Granularities with parts say how these run and how they are cut away: ``parts`` and ``keep``.
     """

@@ -29,8 +29,8 @@ class Gates:
     """A gate for each unit."""
 
     key: Hashable
-    """What tells these gates from others: equal keys stand for equal gates, so that asking the device is not
-    needed.
+    """Identifies the gates: equal keys stand for equal gates, so that values need not be compared on the
+    device.
     """
     values_U: Tensor = field(compare=False)
 
@@ -50,7 +50,7 @@ class Lane:
     """Layers (1-based) to read beside the output."""
 
     def at(self, units: Sequence[int]) -> Hashable:
-        """What decides how this lane treats a group of units: lanes that agree may share a stream."""
+        """The treatment of a group of units: lanes for which it is equal may share a stream."""
         return tuple(
             (self.drops.get(unit), self.survivor_scale.get(unit)) if self.kept[unit] else None
             for unit in units
@@ -86,7 +86,7 @@ class Share:
 
 
 class Streams:
-    """Which lanes share which stacked rows, unit by unit; host data alone."""
+    """The assignment of lanes to stacked rows, unit by unit; data on the host only."""
 
     def __init__(self, lanes: Sequence[Lane]) -> None:
         self._lanes = lanes
@@ -131,7 +131,7 @@ class Streams:
 
 
 def rows_by_unit(lanes: Sequence[Lane], groups: Sequence[Sequence[int]]) -> dict[int, int]:
-    """How many rows run each unit when ``lanes`` walk together through ``groups`` of units."""
+    """The number of rows that run each unit when ``lanes`` walk together through ``groups`` of units."""
     streams, counts = Streams(lanes), dict[int, int]()
     for units in groups:
         streams.part(units)
@@ -146,10 +146,10 @@ MakeRows = Callable[[Sequence[int], int, torch.device, torch.dtype], Any]
 
 
 class Padding:
-    """How long each batch row is, and what branches are told of any choice of rows.
+    """The lengths of the batch rows, and the contexts of any choice of them.
 
-    What is told, such as a layout and an attention-bias cache, belongs to one choice of rows: the cache
-    ignores layouts, and sharing one between two choices of equal count is silently wrong.
+    A context, such as a layout and an attention-bias cache, belongs to one choice of rows: the cache ignores
+    layouts, and sharing one between two choices of equal count is silently wrong.
     """
 
     def __init__(self, lengths: Sequence[int], x_BSD: Tensor, make: MakeRows = rows_of) -> None:
@@ -159,7 +159,7 @@ class Padding:
         self._make, self._known = make, dict[tuple[int, ...], Any]()
 
     def of(self, rows: tuple[int, ...]) -> Any:
-        """What branches are told of these batch rows; the same object for the same rows."""
+        """The context of these batch rows; the same object for the same rows."""
         if rows not in self._known:
             lengths = [self._lengths[row] for row in rows]
             self._known[rows] = self._make(lengths, self._width, self._device, self._dtype)
@@ -172,7 +172,7 @@ class LaneWalk:
     def __init__(self, x_BSD: Tensor, padding: Padding, lanes: Sequence[Lane]) -> None:
         self._lanes, self._padding, self._streams = lanes, padding, Streams(lanes)
         self.readings: list[dict[int, Tensor]] = [{} for _ in lanes]
-        """By lane, what its rows held at its positions and at the end, (rows, S, D)."""
+        """By lane, the streams (rows, S, D) read at its positions and at the end."""
         unchanged = self._streams.rows == list(range(x_BSD.size(0)))
         parts = (x_BSD[s.rows.start : s.rows.stop] for s in self._streams.all)
         self.x_RSD = x_BSD if unchanged else torch.cat(list(parts))
@@ -203,7 +203,7 @@ class LaneWalk:
                     self.readings[i][position] = x_NSD
 
     def stream_of(self, lane: int) -> Tensor:
-        """What the rows of ``lane`` hold now, (rows, S, D)."""
+        """The current stream of ``lane``, (rows, S, D)."""
         return self.x_RSD[next(s for s in self._streams.all if lane in s.lanes).stacked]
 
 
@@ -229,7 +229,7 @@ def _contiguous(rows: list[int]) -> bool:
 
 
 def _running(units: Sequence[int], shares: Sequence[Share], x_NSD: Tensor) -> Running:
-    """What runs of a group in the rows of ``shares``, one after another."""
+    """The units of a group that run, for the concatenated rows of ``shares``."""
     active = [k for k in range(len(units)) if any(share.runs[k] for share in shares)]
     chosen = [units[k] for k in active]
     return Running(tuple(active), _gates(chosen, active, shares, x_NSD), _scale(chosen, shares, x_NSD))

@@ -68,9 +68,7 @@ def _branch(layer: Any, name: str, normalize: bool) -> Branch:
 
 
 def convolve(conv: ConformerConvolution, x_NTD: Tensor, layout: BatchLayout) -> Tensor:
-    """What ``conv`` computes, in the layout (N, T, D) throughout: on a CPU twice as fast as its own
-    forward.
-    """
+    """Run ``conv`` in the memory layout (N, T, D) throughout: on a CPU, twice as fast as its own forward."""
     first, depthwise, last = conv.pointwise_conv1, conv.depthwise_conv, conv.pointwise_conv2
     y_NTD = F.glu(F.linear(x_NTD, first.weight[..., 0], first.bias), dim=-1)
     if layout.padded:  # here, behind the bias, which would sound out of the padding

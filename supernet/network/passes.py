@@ -19,7 +19,7 @@ from supernet.units import Kept
 
 @dataclass(frozen=True)
 class IntermediateCTC:
-    """Where intermediate CTC reads, and how its losses are weighted; the same for every pass."""
+    """The positions and the weight of intermediate losses; the same for every pass."""
 
     positions: tuple[int, ...]
     """1-based layers of the full net."""
@@ -77,7 +77,7 @@ def jobs_of(step: Step, reader: IntermediateCTC, evaluate: Callable[[Gate], Tens
 def depth_drops(
     drop: Sequence[float], kept: Kept, rows: range, rng: random.Random
 ) -> tuple[dict[int, frozenset[int]], dict[int, float]]:
-    """Which rows skip which unit this time, and what the survivors are multiplied by."""
+    """Draw, by unit, the rows that skip it this time, and the factor on the others."""
     drops, scale = {}, {}
     for unit, p in enumerate(drop):
         if kept[unit] and p > 0:

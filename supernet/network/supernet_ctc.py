@@ -103,12 +103,12 @@ class SupernetCTC(nn.Module):
 
     @property
     def input(self) -> Input:
-        """What it reads."""
+        """The input of the frontend."""
         return INPUTS[self.config.model.input]
 
     @property
     def reader(self) -> IntermediateCTC:
-        """Where and with what weight intermediate CTC reads."""
+        """The positions and the weight of intermediate losses."""
         c = self.config
         positions = c.model.positions_read(c.num_layers)
         dedupe = granularity_named(c.granularity).drops_layers and not c.model.self_conditioning
@@ -173,7 +173,7 @@ class SupernetCTC(nn.Module):
     def log_probs(
         self, features_BTF: Tensor, num_frames: Sequence[int], kept: Kept, size: int | None = None
     ) -> Tensor:
-        """What the head emits for one subnet, log-probabilities (B, S, V) where it is framewise; ``size``
+        """The emissions of the head for one subnet, log-probabilities (B, S, V) if it is framewise; ``size``
         names the head, by default the subnet's own size.
         """
         x_BSD, lengths = self.embed(features_BTF, num_frames)
@@ -216,7 +216,7 @@ class SupernetCTC(nn.Module):
         return head
 
     def read(self, x_NSD: Tensor, size: int) -> Tensor:
-        """What the head of ``size`` emits for readings: log-probabilities (N, S, V) where it is framewise."""
+        """The emissions of the head of ``size``: log-probabilities (N, S, V) if it is framewise."""
         return self.head_of(size)(x_NSD)  # type: ignore[no-any-return]
 
     def losses(

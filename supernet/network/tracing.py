@@ -1,7 +1,7 @@
-"""What a graph of tensors, with any number of rows and frames, needs instead of tables and host data.
+"""Replacements for tables and host data in a graph of tensors, with any number of rows and frames.
 
-fairseq2's `BatchLayout` and tables of positions hold sizes fixed when they are made; what stands here says
-the same in tensors. Shapes: B utterances, T feature frames, S stream frames, D model dimension, H heads, K
+fairseq2's `BatchLayout` and position tables fix their sizes when they are made; these compute the same in
+tensors. Shapes: B utterances, T feature frames, S stream frames, D model dimension, H heads, K
 features of a head.
 """
 
@@ -26,7 +26,7 @@ def mask(x_BTF: Tensor, lengths_B: Tensor) -> Tensor:
 
 
 def traced_rows(x_BSD: Tensor, lengths_B: Tensor) -> Rows:
-    """What ``EncoderFamily.rows`` says by default, in tensors."""
+    """The default of ``EncoderFamily.rows``, in tensors."""
     layout: Any = _Layout(x_BSD, lengths_B)
     cache = AttentionBiasCache()
     mask_BS = mask(x_BSD, lengths_B)
@@ -36,7 +36,7 @@ def traced_rows(x_BSD: Tensor, lengths_B: Tensor) -> Rows:
 
 
 class _Layout:
-    """What the layers ask of a `BatchLayout`, always padded."""
+    """The parts of a `BatchLayout` that layers use, always padded."""
 
     packed, padded = False, True
 

@@ -1,4 +1,4 @@
-"""What an encoder asks of a walk, and what runs in one call of it.
+"""The interface between an encoder and a walk through it.
 
 Shapes: N rows of a call, K units of a group, S frames, D model dimension.
 """
@@ -20,7 +20,7 @@ Map = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Running:
-    """Which units of a group run in a call, and how much each counts in each of the call's rows."""
+    """The units of a group that run in a call, and their weights in each of its rows."""
 
     units: tuple[int, ...] = (0,)
     """Those that at least one row runs, by their places in the group; the others need not be computed."""
@@ -48,15 +48,15 @@ class Running:
 
 
 class Body(Protocol):
-    """What a group of units computes."""
+    """The computation of a group of units."""
 
     def __call__(self, x_NSD: Tensor, context: Any, running: Running, /) -> Tensor:
         """Run the group.
 
         Args:
             x_NSD: The streams of the rows that run at least one unit of the group.
-            context: What the encoder's family knows of these rows: their lengths, positions, caches.
-            running: Which of the group's units run, and how much each counts.
+            context: The context of these rows, see ``EncoderFamily.rows``: lengths, attention biases, caches.
+            running: The units of the group that run, and their weights.
 
         Returns:
             The streams (N, S, D) after the group.
@@ -72,16 +72,16 @@ class Walk(Protocol):
 
         Args:
             units: Their places in the table of units.
-            body: What they compute.
+            body: Their computation.
         """
 
     def apply(self, map: Map) -> None:
-        """Change all streams by what belongs to no unit and always runs, such as a layer's last norm."""
+        """Apply what belongs to no unit and always runs, such as a layer's final norm, to all streams."""
 
     def read(self, position: int, norm: Map) -> None:
         """Offer a reading.
 
         Args:
             position: The 1-based layer that has just run, or ``FINAL``.
-            norm: What a stream goes through before it is read.
+            norm: The norm of a stream before it is read.
         """

@@ -1,4 +1,4 @@
-"""What checkpoints of fairseq2's wav2vec 2.0 encoders decide, and their weights. No code in them is run."""
+"""Checkpoints of fairseq2's wav2vec 2.0 encoders: configuration and weights. No code in them is run."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _is_supported(encoder: Wav2Vec2EncoderConfig) -> bool:
 
 
 def _card(init: str) -> AssetCard:
-    """What fairseq2 knows of ``init``."""
+    """The asset card of ``init``."""
     path = Path(init)
     if path.is_dir():
         return _card_of_checkpoints(init, path)
