@@ -1,4 +1,4 @@
-"""The cost of units, and limits on the cost of subnets. Plain data, no torch here."""
+"""The cost of units, and limits on the cost of subnets: plain data without PyTorch."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Quantity = Literal["units", "params", "macs", "latency"]
 
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ms": 1e-3, "s": 1.0}
 SLACK = 1 + 1e-9
-"""Sums of measured seconds round; a subnet that costs exactly the limit fits."""
+"""Tolerance for the rounding of sums, so that a subnet that costs exactly the limit fits."""
 
 
 @dataclass(frozen=True)
 class Prices:
-    """One quantity, by unit; what is not a unit (frontend, head, norms) is ``base`` and always paid."""
+    """The cost of each unit in one quantity; ``base`` is the cost of all parts that always run."""
 
     quantity: Quantity
     base: float
@@ -32,7 +32,7 @@ class Prices:
         return cls("units", 0.0, (1.0,) * num_units)
 
     def of(self, kept: Kept) -> float:
-        """What the subnet costs."""
+        """The cost of a subnet."""
         return self.base + sum(price for price, keep in zip(self.units, kept, strict=True) if keep)
 
     @property
@@ -41,13 +41,13 @@ class Prices:
 
     @property
     def cheapest(self) -> float:
-        """What the cheapest subnet costs: one unit."""
+        """The cost of the cheapest subnet, which has one unit."""
         return self.base + min(self.units)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """An upper limit on what a subnet costs."""
+    """An upper limit on the cost of a subnet."""
 
     name: str
     """As the user wrote it: ``6``, or ``params=50%``."""
@@ -61,17 +61,17 @@ class Budget:
 
     @property
     def counts_units(self) -> bool:
-        """Whether this is a size: then a strategy keeps exactly that many units."""
+        """Whether this is a size, for which a strategy keeps exactly ``limit`` units."""
         return self.prices.quantity == "units"
 
     @property
     def is_measured(self) -> bool:
-        """Whether prices are an estimate, and a subnet has to be timed as a whole."""
+        """Whether the costs of units are estimates, so that a whole subnet must be timed."""
         return self.prices.quantity == "latency"
 
     @property
     def num_units(self) -> int:
-        """The units of the supernet, not of the subnet."""
+        """The number of units of the supernet, not of the subnet."""
         return len(self.prices.units)
 
     @property
@@ -79,13 +79,11 @@ class Budget:
         return (True,) * self.num_units
 
     def fits(self, kept: Kept) -> bool:
-        """Whether the subnet keeps anything and costs no more than the limit."""
+        """Whether the subnet has at least one unit and costs no more than the limit."""
         return any(kept) and self.prices.of(kept) <= self.limit * SLACK
 
     def fill(self, ranking: Iterable[int], start: Kept | None = None) -> Kept:
-        """Add the units of ``ranking`` to ``start`` (default: nothing) in that order, each one that still
-        fits.
-        """
+        """Add to ``start`` (default: no units) each unit of ``ranking``, in order, that still fits."""
         kept = list(start or (False,) * self.num_units)
         for unit in ranking:
             added = [*kept[:unit], True, *kept[unit + 1 :]]
@@ -94,10 +92,10 @@ class Budget:
         return tuple(kept)
 
     def fill_by_worth(self, importance: Sequence[float], start: Kept | None = None) -> Kept:
-        """Add to ``start`` the units of the highest importance per price, each one that still fits.
+        """Add to ``start`` the units of the highest importance per cost, skipping those that do not fit.
 
-        A unit's importance counts from that of the least important one. For a size, the most important units
-        are added; among equals, the earlier ones.
+        Importance is measured relative to the least important unit. For a size, the most important units are
+        added. Ties are broken in favor of earlier units.
         """
         least = min(importance)
         worth = [
@@ -107,24 +105,24 @@ class Budget:
         return self.fill(sorted(range(len(worth)), key=lambda unit: (-worth[unit], unit)), start)
 
     def addable(self, kept: Kept) -> list[int]:
-        """The dropped units that still fit beside ``kept``, one of them at a time."""
+        """The dropped units, each of which alone still fits in addition to ``kept``."""
         return [i for i, keep in enumerate(kept) if not keep and self.fits(toggled(kept, i))]
 
     @property
     def typical_size(self) -> int:
-        """How many units of average price fit, at least one: the size of a cost, for methods that count."""
+        """The number of units of average cost that fit, at least one, for methods that count units."""
         average = sum(self.prices.units) / self.num_units
         count = (self.limit * SLACK - self.prices.base) / average if average else self.num_units
-        return int(max(1.0, min(float(self.num_units), count)))  # the count may be infinite, either way
+        return int(max(1.0, min(float(self.num_units), count)))  # the count may be plus or minus infinity
 
 
 def toggled(kept: Kept, unit: int) -> Kept:
-    """``kept`` with ``unit`` dropped if it was kept, and kept if it was not."""
+    """``kept`` with ``unit`` flipped."""
     return (*kept[:unit], not kept[unit], *kept[unit + 1 :])
 
 
 class BudgetError(ArgumentError):
-    """A budget is malformed or impossible; the message is a sentence for the user."""
+    """A malformed or impossible budget; the message is a sentence for the user."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(["budget"], problem)
@@ -132,24 +130,24 @@ class BudgetError(ArgumentError):
 
 @dataclass(frozen=True)
 class Wish:
-    """A budget as asked for, before anybody knows what units cost."""
+    """A requested budget, before the cost of units is known."""
 
     name: str
     quantity: Quantity
     amount: float
     is_share: bool
-    """Whether ``amount`` is a fraction of what the full net costs."""
+    """Whether ``amount`` is a fraction of the supernet's cost."""
 
     @classmethod
     def parse(cls, text: str) -> Wish:
-        """``params=50%``, ``params=1.5M``, ``macs=1.2G``, ``latency=20ms``, ``units=6`` or a plain size.
+        """Parse ``params=50%``, ``params=1.5M``, ``macs=1.2G``, ``latency=20ms``, ``units=6`` or a size.
 
         Raises ``BudgetError``.
         """
         text = text.strip()
         quantity, _, amount = text.partition("=") if "=" in text else ("units", "=", text)
         match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(%|[a-z]*)", amount.strip().lower())
-        number, unit = (float(match[1]), match[2]) if match else (math.inf, "")  # 1e999 is infinite, too
+        number, unit = (float(match[1]), match[2]) if match else (math.inf, "")  # so is 1e999
         if quantity not in get_args(Quantity) or number == math.inf or not _fits_quantity(quantity, unit):
             raise BudgetError(
                 f"`budget` must look like params=50%, macs=1.2G, latency=20ms or units=6, "
@@ -166,7 +164,10 @@ class Wish:
         return self.quantity == "units" and not self.is_share
 
     def priced(self, prices: Prices) -> Budget:
-        """The budget, where some subnet meets it. Raises ``BudgetError`` with the cheapest possible."""
+        """The budget for units of these costs.
+
+        Raises ``BudgetError``, which names the lowest possible budget, if no subnet fits.
+        """
         limit = self.amount * prices.full if self.is_share else self.amount
         budget = Budget(self.name, limit, prices)
         if prices.quantity == "units":
@@ -178,9 +179,9 @@ class Wish:
             return Budget(self.name, float(int(limit * SLACK)), prices)
         if limit * SLACK < prices.cheapest:
             raise BudgetError(
-                f"`budget` {self.name} must leave room for one unit at least, but the cheapest subnet "
-                f"costs {shown(prices.quantity, prices.cheapest)}, of which "
-                f"{shown(prices.quantity, prices.base)} are the frontend and the head, which always run. "
+                f"`budget` {self.name} must leave room for at least one unit, but the cheapest subnet "
+                f"costs {shown(prices.quantity, prices.cheapest)}, including "
+                f"{shown(prices.quantity, prices.base)} for the frontend and the head, which always run. "
                 f"Ask for {self._enough(prices)} or more."
             )
         return budget
@@ -188,13 +189,13 @@ class Wish:
     def _enough(self, prices: Prices) -> str:
         if self.is_share:
             return f"{self.quantity}={100 * prices.cheapest / prices.full + 0.05:.1f}%"
-        # As much as `shown` may round away: what it writes is enough.
+        # Add as much as `shown` may round away, so that the amount in the message is enough.
         margin = 0.000005 if prices.quantity == "latency" else 0.0005 * prices.cheapest
         return f"{self.quantity}={shown(prices.quantity, prices.cheapest + margin).replace(' ', '')}"
 
 
 def budgets_problem(texts: Sequence[str]) -> str | None:
-    """Why ``texts`` cannot be the budgets of one training, in words for the user; None where they can."""
+    """The reason why ``texts`` cannot be the budgets of one training, for the user; None if they can."""
     wishes = []
     for text in texts:
         try:
@@ -203,7 +204,7 @@ def budgets_problem(texts: Sequence[str]) -> str | None:
             return str(e).rstrip(".")
     if len({(wish.quantity, wish.is_share) for wish in wishes}) != 1:
         return (
-            "`budgets` must limit one quantity, all by amounts or all by shares of the full net, such as "
+            "`budgets` must limit one quantity, all by amounts or all by shares of the supernet, such as "
             f"macs=50%,75%,100%, but are {', '.join(texts) or 'empty'} instead"
         )
     if len({wish.amount for wish in wishes}) < len(wishes):
@@ -212,7 +213,7 @@ def budgets_problem(texts: Sequence[str]) -> str | None:
 
 
 def parse_budgets(text: str) -> list[str]:
-    """The budgets that ``macs=50%,75%,macs=100%`` lists: a quantity holds until the next one."""
+    """Split a list such as ``macs=50%,75%,100%``, in which a quantity applies until the next one."""
     found, quantity = list[str](), ""
     for part in (part.strip() for part in text.split(",") if part.strip()):
         quantity, amount = part.split("=", 1) if "=" in part else (quantity, part)
@@ -221,7 +222,7 @@ def parse_budgets(text: str) -> list[str]:
 
 
 def budget_label(name: str) -> str:
-    """A budget in a sentence: ``6 units``, or ``macs=50%``."""
+    """A budget for use in a sentence: ``6 units`` or ``macs=50%``."""
     return f"{name} units" if name.isdecimal() else name
 
 
@@ -236,7 +237,7 @@ def _fits_quantity(quantity: str, unit: str) -> bool:
 
 
 def shown(quantity: Quantity, amount: float) -> str:
-    """An amount as users write it."""
+    """An amount in the user's notation."""
     if quantity == "units":
         return f"{amount:g}"
     if quantity == "latency":

@@ -18,7 +18,7 @@ from supernet.units import Unit, UnitTable
 __all__ = ["Config", "Fraction", "ModelConfig", "Named", "PassesConfig", "Positive", "Probability", "Section"]
 
 NUM_LAYERS = 12
-"""The depth where neither a setting nor sizes say it."""
+"""The default depth where neither a setting nor sizes determine it."""
 DEVICE_NAME = r"cpu|cuda(:\d+)?"
 
 
@@ -26,7 +26,7 @@ class PassesConfig(Section):
     """The passes of a training step, and the weights of their losses."""
 
     sharing: Literal["rows", "batch"] = "rows"
-    """``rows``: each utterance of a batch runs one size. ``batch``: every size runs on the whole batch
+    """``rows``: each utterance of a batch is used for one size. ``batch``: every size runs on the whole batch
     (arXiv 2407.18930).
     """
     shares: dict[Annotated[str, BeforeValidator(str)], float] | None = None
@@ -34,20 +34,20 @@ class PassesConfig(Section):
     smallest, 0.3 for the largest, the rest for those in between.
     """
     smallest_first: Fraction = 0.75
-    """Share of the updates after score learning in which the smallest size trains alone. It is cheap, and the
-    larger sizes, which contain it, start from what it has learned.
+    """Share of the updates after score learning in which only the smallest size is trained. This is cheap,
+    and the larger sizes, which contain it, start from what it has learned.
     """
     gated_share: Fraction = 0.5
     """With ``rows``: the share of the utterances in the gated pass of score learning."""
     small_weight: Annotated[float, Field(gt=0)] = 1.0
-    """Loss weight of every pass other than the full net's."""
+    """Loss weight of every pass except that of the full network."""
     intermediate_weight: Fraction = 0.5
     """Weight of the intermediate losses in the loss of a pass (arXiv 2102.03216)."""
     intermediate_on: Literal["every-pass", "full"] = "every-pass"
-    """Passes with intermediate losses: all of them, or only the largest of a step (``full``)."""
+    """Passes with intermediate losses: all, or only the largest of a step (``full``)."""
     layer_drop: Probability = 0.1
     """Stochastic depth in joint training: the probability that an utterance skips a unit outside the smallest
-    subnet, in the full net's pass.
+    subnet in the full network's pass.
     """
 
 
@@ -63,32 +63,32 @@ class TrainConfig(Section):
         (0.5, 1.0),
         (1.0, 0.01),
     )
-    """Learning-rate factor over the run, linear between (share of the steps, factor) points. It rises over
-    half of the run, as in 1cycle (arXiv 1708.07120): if so high a rate is reached early, a CTC net
-    may never leave the blank plateau.
+    """Learning-rate factor over the run, linear between points (share of the steps, factor). It rises
+    during the first half of the run, as in 1cycle (arXiv 1708.07120): if a rate this high is reached early,
+    a CTC model may never leave the blank plateau.
     """
     scores_lr: Annotated[float, Field(gt=0)] | None = None
-    """Peak learning rate of the scores; raised to what the method needs. None: that, or 0.03."""
+    """Peak learning rate of the scores, raised to what the method needs. None: what it needs, or 0.03."""
     scores_weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay of the scores."""
     betas: tuple[Probability, Probability] = (0.9, 0.98)
-    """AdamW's decay rates of the two moments."""
+    """Decay rates of AdamW's two moment estimates."""
     eps: Annotated[float, Field(gt=0)] = 1e-8
-    """AdamW's addend to the denominator."""
+    """Term added to AdamW's denominator."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    """Weight decay of matrices; biases and norms have none, scores have their own."""
+    """Weight decay of matrices. Biases and norms have none; scores have a separate setting."""
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 5.0
-    """Maximum norm of the gradient; larger ones are scaled down. None: no limit."""
+    """Maximum norm of the gradient; larger gradients are scaled down. None: no limit."""
     accumulate: Positive = 1
     """Number of batches per update (gradient accumulation)."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Autocast on a GPU; a CPU always runs float32."""
+    """Precision of autocast on a GPU; a CPU always computes in float32."""
     publish_every: Positive = 50
-    """Number of updates between two log entries of metrics and scores."""
+    """Number of updates between log entries of metrics and scores."""
     validate_every: Positive = 250
-    """Number of updates between two validations; a multiple of `train.publish_every`."""
+    """Number of updates between validations; a multiple of `train.publish_every`."""
     checkpoint_every: Positive = 250
-    """Number of updates between two checkpoints; a multiple of `train.publish_every`."""
+    """Number of updates between checkpoints; a multiple of `train.publish_every`."""
     num_threads: Positive | None = None
     """Number of CPU threads of this process. None: all cores, shared among the local processes."""
 
@@ -109,12 +109,12 @@ class TrainConfig(Section):
 
 
 class Config(Section):
-    """One run, complete."""
+    """The complete configuration of one run."""
 
     task: Named = Named(name="generated-speech")
-    """The corpus: the name of a task, whose options follow."""
+    """The corpus: the name of a task, followed by its options."""
     method: Named = Named(name="simple-top-k")
-    """How the supernet is trained: the name of a method, whose options follow."""
+    """The training method: its name, followed by its options."""
     granularity: str = "layer"
     """The kind of unit that sizes count: the name of a granularity, such as `layer`, or `module` for one
     residual branch of a layer.
@@ -122,13 +122,13 @@ class Config(Section):
     sizes: tuple[Positive, ...] = (6, 9, 12)
     """Number of units of each subnet; the largest is the supernet unless `model.num_layers` is larger."""
     budgets: tuple[str, ...] | None = None
-    """Limits on the costs of the subnets instead of `sizes`, such as [macs=50%, macs=100%]: units, params,
-    macs or latency. The depth is `model.num_layers`, by default 12.
+    """Limits on the cost of the subnets instead of `sizes`, such as [macs=50%, macs=100%], in units, params,
+    macs or latency. The depth is `model.num_layers`, 12 by default.
     """
     seed: int = 0
     """Random seed."""
     device: str | None = None
-    """``cpu``, ``cuda`` or ``cuda:1``; a run can be continued on any. None: a GPU if there is one."""
+    """``cpu``, ``cuda`` or ``cuda:1``; a run can be resumed on any device. None: a GPU if there is one."""
     model: ModelConfig = Field(default_factory=ModelConfig)
     """The network."""
     passes: PassesConfig = PassesConfig()
@@ -152,7 +152,7 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _without_sizes(cls, data: Any) -> Any:
-        """Budgets stand for sizes; those that are plain numbers of units are sizes."""
+        """Turn budgets that are plain numbers of units into sizes; others replace the default sizes."""
         budgets = data.get("budgets") if isinstance(data, dict) else None
         if not isinstance(budgets, (list, tuple)) or data.get("sizes"):
             return data
@@ -165,7 +165,7 @@ class Config(Section):
     @field_validator("budgets")
     @classmethod
     def _without_spaces(cls, budgets: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        """Their names are those of files."""
+        """Remove spaces, because names of files contain those of budgets."""
         return None if budgets is None else tuple("".join(text.split()) for text in budgets)
 
     @field_validator("sizes")
@@ -219,17 +219,17 @@ class Config(Section):
 
     @property
     def wishes(self) -> tuple[Wish, ...]:
-        """The budgets of the subnets, the smallest first; a size is one of so many units."""
+        """The requested budgets of the subnets, smallest first; a size is a budget in units."""
         found = map(Wish.parse, map(str, self.sizes) if self.budgets is None else self.budgets)
         return tuple(sorted(found, key=lambda wish: wish.amount))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the budgets, the smallest first: ``6``, or ``macs=50%``."""
+        """The names of the budgets, smallest first, such as ``6`` or ``macs=50%``."""
         return tuple(wish.name for wish in self.wishes)
 
     def only(self, name: str) -> Config:
-        """The same run for one of its budgets."""
+        """This configuration with only one of its budgets."""
         changes = {"sizes": (int(name),)} if self.budgets is None else {"budgets": (name,)}
         return self.model_copy(update=changes)
 
@@ -238,7 +238,7 @@ class Config(Section):
             return []
         return [
             "`granularity` must be 'layer' with this encoder, whose layers normalize after each module so "
-            f"that none can be left out, but is '{self.granularity}' instead"
+            f"that no module can be dropped, but is '{self.granularity}' instead"
         ]
 
     def _units(self, layers: Iterable[int]) -> Iterator[Unit]:
@@ -252,7 +252,7 @@ class Config(Section):
 
     @property
     def num_layers(self) -> int:
-        """Layers of the supernet."""
+        """The number of layers of the supernet."""
         asked = max(self.sizes) // self.units_per_layer if self.sizes else NUM_LAYERS
         return self.model.num_layers or asked
 

@@ -1,7 +1,7 @@
 """The interface of a training method: its phases, the scorer that ranks units, and how it chooses subnets.
 
-A phase sees its own progress, never the global step. It changes state only when a step begins or has ended,
-and beginning the same step again changes nothing more: a step whose gradients overflow is repeated.
+A phase sees its own progress, never the global step. It changes state only at the beginning and after the end
+of a step. Beginning a step is idempotent, because a step whose gradients overflow is repeated.
 
 Shapes: U units.
 """
@@ -25,14 +25,14 @@ from supernet.scorer import Context, Scorer, Scores
 from supernet.units import Kept, UnitTable
 
 Subnets = Mapping[str, Kept]
-"""The chosen subnet of every budget, by its name, the smallest first."""
+"""The chosen subnets by budget name, smallest first."""
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a phase is: ``step`` runs from 0 to ``num_steps - 1``."""
+    """The position within a phase: ``step`` runs from 0 to ``num_steps - 1``."""
 
     step: int
     num_steps: int
@@ -40,41 +40,41 @@ class Progress:
 
 @dataclass(frozen=True)
 class Moment:
-    """One step of a phase: plain data, the same on every rank."""
+    """One step of a phase, as plain data that is identical on every rank."""
 
     progress: Progress
     table: UnitTable
     subnets: Subnets
-    """Empty before they are chosen."""
+    """Empty until they are chosen."""
     rng: random.Random
     """Seeded by the run and the global step."""
 
 
 class Phase(ABC):
-    """A stretch of training with one kind of plan."""
+    """A stretch of training in which every step has the same kind of plan."""
 
     name: ClassVar[str]
     num_steps: int
     chooses: ClassVar[bool] = False
-    """Whether this phase needs the chosen subnets: they are chosen when the first such phase starts."""
+    """Whether this phase needs the chosen subnets. They are chosen when the first such phase starts."""
     travel: ClassVar[float | None] = None
-    """How far a score can go while the phase lasts, whether it has ten steps or ten thousand: sets their
-    rate. None: the rate does not depend on the number of steps.
+    """How far a score can move during the phase, regardless of its number of steps; determines the scores'
+    learning rate. None: the learning rate does not depend on the number of steps.
     """
 
     def begin(self, moment: Moment, context: Context) -> None:  # noqa: B027 (optional)
-        """Change the scorer as a step begins, without gradients. Must be idempotent.
+        """Change the scorer at the beginning of a step, without gradients. Must be idempotent.
 
         Args:
             moment: The step that begins.
-            context: The network, whose scorer may be changed in place.
+            context: The network; its scorer may be changed in place.
         """
 
     @abstractmethod
     def plan(self, moment: Moment) -> Plan:
-        """The passes of a step. Changes nothing.
+        """Plan the passes of a step, without side effects.
 
-        Called once for each micro-batch, and before the training for the names of its losses.
+        Called once per micro-batch, and before training to collect the names of the losses.
 
         Args:
             moment: The step; its random numbers are the same on every rank.
@@ -84,44 +84,45 @@ class Phase(ABC):
         """
 
     def gates(self, moment: Moment, context: Context) -> Tensor | None:
-        """The gates of a step, for the log. Draws no random numbers.
+        """Compute the gates of a step for the log, without drawing random numbers.
 
         Args:
             moment: The step.
             context: The network.
 
         Returns:
-            The gates (U,), or None in a phase without gates.
+            The gates (U,), or None if the phase has none.
         """
         return None
 
     def after_step(self, moment: Moment, context: Context, lr: float) -> None:  # noqa: B027 (optional)
-        """Change weights or the scorer once the optimizer has updated them, without gradients, e.g. by a
-        proximal step.
+        """Change weights or the scorer after the optimizer's update, without gradients.
 
-        Called once for each update, also where it was left out because its gradient was not finite.
+        A proximal step is an example.
+
+        Called once per update, even if the update was skipped because its gradient was not finite.
 
         Args:
             moment: The step that ends.
-            context: The network, whose scorer and weights may be changed in place.
-            lr: The learning rate that the network's weights had in this step.
+            context: The network; its scorer and weights may be changed in place.
+            lr: The learning rate of the network's weights in this step.
         """
 
 
 class Method(ABC, Generic[OptionsT]):
-    """How a supernet is trained. Found through the entry-point group ``supernet.methods``; a subclass names
-    the class of its options: ``class Mine(Method[MyOptions])``.
+    """A way to train a supernet, found through the entry-point group ``supernet.methods``.
 
-    The engine asks once for the scorer and the phases, and for ``choose`` when a phase that ``chooses``
-    starts; a method keeps no state of its own: what is learned lies in the scorer.
+    A subclass names the class of its options: ``class Mine(Method[MyOptions])``. The engine requests the
+    scorer and the phases once, and calls ``choose`` when a phase that ``chooses`` starts. A method is
+    stateless: everything that is learned is in the scorer.
     """
 
     Options: ClassVar[type[BaseModel]]
-    """A pydantic model (``extra="forbid"``) of what ``method.*`` may be set to."""
+    """A pydantic model (``extra="forbid"``) of the settings ``method.*``."""
     initial_score: ClassVar[float] = 0.0
-    """Where the scores of the default scorer start."""
+    """The initial value of the default scorer's scores."""
     separate_runs: ClassVar[bool] = False
-    """Whether each budget is a run of its own (the yardstick) instead of a subnet of one."""
+    """Whether each budget is trained in a separate run (as a baseline) instead of as a subnet."""
 
     def __init__(
         self, options: OptionsT, config: Config, prices: Mapping[Quantity, Prices] | None = None
@@ -130,8 +131,8 @@ class Method(ABC, Generic[OptionsT]):
         Args:
             options: The settings ``method.*``.
             config: The configuration of the run.
-            prices: The cost of each unit, by quantity, counted or measured when first asked for. None: units
-                are only counted, which is enough for sizes.
+            prices: The cost of each unit by quantity, computed or measured on first access. None: only the
+                number of units is available, which is enough for sizes.
         """
         self.options, self.config = options, config
         self.table = config.table
@@ -139,48 +140,63 @@ class Method(ABC, Generic[OptionsT]):
 
     @cached_property
     def budgets(self) -> tuple[Budget, ...]:
-        """The limits on the subnets, the smallest first. Raises ``BudgetError`` where one cannot be met."""
+        """The limits on the subnets, smallest first.
+
+        Raises:
+            BudgetError: No subnet fits one of them.
+        """
         return tuple(wish.priced(self.prices[wish.quantity]) for wish in self.config.wishes)
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many units of average price each budget holds, for methods that count."""
+        """The number of units of average cost that fit each budget, for methods that count units."""
         return tuple(budget.typical_size for budget in self.budgets)
 
     @abstractmethod
     def phases(self) -> Sequence[Phase]:
-        """The phases in order; their steps add up to ``config.train.num_steps``."""
+        """Make the phases of the training.
+
+        Returns:
+            The phases in order; their steps add up to ``config.train.num_steps``.
+        """
 
     def scorer(self) -> Scorer:
-        """A new module that ranks the units of ``table``: by default one score per unit.
+        """Make the module that ranks the units of ``table``.
 
-        Called after the rest of the network was made, with PyTorch's generator seeded.
+        Called once the rest of the network exists, with PyTorch's generator seeded.
+
+        Returns:
+            A new scorer, by default with one score per unit.
         """
         return Scores(len(self.table), self.initial_score)
 
     def travels(self) -> list[tuple[int, float | None]]:
-        """Of each phase: its steps, and how far a score can go in them."""
+        """The number of steps of each phase and how far a score can move in them."""
         return [(phase.num_steps, phase.travel) for phase in self.phases()]
 
     def problems(self) -> list[str]:
-        """What is wrong with these options for this configuration, in words for the user."""
+        """Check the options against the configuration.
+
+        Returns:
+            One sentence for the user per problem; empty if there is none.
+        """
         return []
 
     def choose(self, context: Context, budget: Budget) -> Kept:
-        """The subnet of a budget. Must not depend on what was chosen before, and draws no random numbers.
+        """Choose the subnet of a budget, independently of earlier choices and without random numbers.
 
         Args:
             context: The network.
             budget: The limit, one of ``budgets``.
 
         Returns:
-            The units to keep: by default those of the highest importance per price, begun from the subnet of
-            the next smaller budget, so that subnets are nested.
+            The units to keep. By default, units of the highest importance per cost are added to the subnet of
+            the next smaller budget, so that the subnets are nested.
         """
         return self.nested(budget, context.scorer.importance().tolist())
 
     def nested(self, budget: Budget, importance: Sequence[float]) -> Kept:
-        """The subnets of all budgets up to ``budget``, each filled by ``importance`` from the one before."""
+        """The subnet of ``budget``, grown by ``importance`` through the subnets of all smaller budgets."""
         kept: Kept | None = None
         for one in (*(smaller for smaller in self.budgets if smaller.limit < budget.limit), budget):
             kept = one.fill_by_worth(importance, kept)

@@ -1,4 +1,4 @@
-"""One training step as plain data: a plan of passes, and its passes over the rows of a batch.
+"""One training step as plain data: a plan of passes and the batch rows of each pass.
 
 Shapes: U units.
 """
@@ -16,29 +16,29 @@ from supernet.scorer import Context
 from supernet.units import Kept
 
 Gate = Callable[[Context], Tensor]
-"""Gates (U,) of a pass; differentiable, evaluated inside the model's forward."""
+"""The gates (U,) of a pass, differentiable; evaluated inside the model's forward."""
 
 Penalties = Callable[[Context], Mapping[str, Tensor]]
-"""Scalar loss terms by name; differentiable, evaluated inside the model's forward."""
+"""Scalar loss terms by name, differentiable; evaluated inside the model's forward."""
 
 Learning = Literal["everything", "weights", "scorer"]
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One run of (a subset of) the encoder over a share of the batch."""
+    """One run of a subnet over some or all rows of a batch."""
 
     budget: str
-    """Whose loss this is, by the budget's name: names the head that reads it."""
+    """The name of the budget that the loss belongs to; determines the head."""
     kept: Kept
     weight: float = 1.0
     share: float | None = None
-    """Share of the batch's rows. None: all rows. Passes with shares divide the batch among themselves."""
+    """Share of the batch's rows. None: all rows. Passes with shares split the batch among themselves."""
     gate: Gate | None = None
     drop: tuple[float, ...] | None = None
-    """Stochastic depth (arXiv 1603.09382): by unit, the probability that an utterance skips it."""
+    """Stochastic depth (arXiv 1603.09382): for each unit, the probability that an utterance skips it."""
     intermediate: bool = True
-    """Whether intermediate CTC reads this pass."""
+    """Whether this pass has intermediate losses."""
 
     @property
     def name(self) -> str:
@@ -47,19 +47,19 @@ class Pass:
 
 @dataclass(frozen=True)
 class Plan:
-    """The passes of a step. Every rank draws the same one."""
+    """The passes of a step, identical on every rank."""
 
     passes: tuple[Pass, ...]
     penalties: Penalties | None = None
     learning: Learning = "everything"
-    """The parameters that this step updates: those of the network and the scorer, or of one of them (as
-    bi-level methods do in turn).
+    """The parameters that this step updates: those of the network and the scorer, or only those of one.
+    Bi-level methods alternate between the two.
     """
 
 
 @dataclass(frozen=True)
 class Draw:
-    """The seed of one micro-batch of one rank: nothing else is random in a step but dropout."""
+    """The seed of one micro-batch on one rank: the only randomness in a step besides dropout."""
 
     seed: int = 0
     step: int = 0
@@ -76,5 +76,5 @@ class Step:
 
     plan: Plan
     rows: tuple[range, ...]
-    """By pass, its rows of the batch."""
+    """The batch rows of each pass."""
     draw: Draw = field(default_factory=Draw)

@@ -1,4 +1,4 @@
-"""The interface of a scorer, the module by which a training method ranks units, and a method's view of the
+"""The interface of a scorer, the module with which a training method ranks units, and a method's view of the
 network.
 
 Shapes: U units.
@@ -18,21 +18,21 @@ from supernet.units import UnitTable
 
 
 class Scorer(nn.Module, ABC):
-    """A module that ranks units by parameters of its own.
+    """A module that ranks units by its own parameters.
 
-    A method makes it for a new network. Its parameters and buffers lie in the training's checkpoints, and all
-    of its parameters learn at the rate of the scores, `train.scores_lr`, with their decay.
+    A method makes one for each new network. Its parameters and buffers are saved in the training's
+    checkpoints. All of its parameters use the learning rate and the weight decay of the scores,
+    `train.scores_lr` and `train.scores_weight_decay`.
     """
 
     @abstractmethod
     def importance(self) -> Tensor:
-        """The importance of each unit.
+        """Compute the importance of each unit, without drawing random numbers.
 
-        Asked for with and without gradients, and for logs, plots, selections and saved models; draws no
-        random numbers.
+        Called with and without gradients, for gates as well as for logs, plots, selections and saved models.
 
         Returns:
-            One number per unit (U,); units with higher ones are kept first.
+            One number per unit (U,); units with higher importance are kept first.
         """
 
 
@@ -49,13 +49,13 @@ class Scores(Scorer):
 
 @dataclass(frozen=True)
 class Context:
-    """The network as a training method sees it: gates, penalties and choices are functions of it."""
+    """A training method's view of the network, the argument of gates, penalties and choices."""
 
     scorer: Scorer
     table: UnitTable
     weights: Mapping[str, Sequence[Tensor]]
-    """By the name of each unit, its parameters in the network; they may be penalized, and changed in place
-    where a phase may change state.
+    """The network's parameters by unit name. Penalties may depend on them, and a phase may change them in
+    place wherever it may change state.
     """
     prices: Mapping[Quantity, Prices]
-    """By quantity, the cost of each unit; counted or measured when first asked for."""
+    """The cost of each unit by quantity, computed or measured on first access."""

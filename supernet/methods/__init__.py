@@ -1,1 +1,1 @@
-"""How a supernet is trained: one file per method."""
+"""The training methods, one file each."""

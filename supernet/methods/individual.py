@@ -1,4 +1,4 @@
-"""One size trained alone, the yardstick for supernets: a net of that depth, or a fixed choice of units."""
+"""Each size trained alone, as a baseline: a network of that depth, or a fixed choice of units."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from supernet.units import Kept, Subnet
 
 class IndividualOptions(Section):
     kept: tuple[str, ...] | None = None
-    """Names of the units to train alone, such as a supernet's choice. None: the first ones."""
+    """Names of the units to train alone, such as a supernet's choice. None: the first units."""
 
 
 class Individual(Method[IndividualOptions]):
-    """One run per size; every step runs that size on the whole batch."""
+    """Train each size in a separate run, in which every step uses the whole batch."""
 
     Options = IndividualOptions
     separate_runs = True
@@ -48,7 +48,7 @@ class Individual(Method[IndividualOptions]):
 
 
 class Alone(Phase):
-    """The one subnet on the whole batch."""
+    """The only subnet on the whole batch."""
 
     name = "alone"
     chooses = True

@@ -1,4 +1,4 @@
-"""Iterative-Zero-Out: sigmoid gates under a sparsity penalty; each iteration pushes the weakest units out
+"""Iterative-Zero-Out: sigmoid gates with a sparsity penalty; each iteration removes the weakest units
 (arXiv 2407.18930).
 """
 
@@ -20,12 +20,12 @@ from supernet.scorer import Context, Scores
 from supernet.training.phases import joint_training, learning_passes
 
 ZEROED = -5.0
-"""The score of a unit that was put out: a gate of 0.007, from which it can come back."""
+"""The score of a unit that was zeroed out: a gate of 0.007, from which it can recover."""
 TRAVEL = 15.0
-"""How far a score can go in an iteration: from 10, where every gate is open, to where a unit is put out."""
+"""How far a score can move in an iteration: from the initial 10, an open gate, to that of a zeroed unit."""
 MIN_ITERATION = 40
-"""The least updates of an iteration, unless their number is given: where there are few, there are fewer
-iterations. In 20 updates Adam's steps are so long that noise decides which gate closes first.
+"""Minimum number of updates per iteration unless the number of iterations is set; short trainings have fewer
+iterations. With 20 updates, Adam's steps are so large that noise decides which gate closes first.
 """
 
 
@@ -35,13 +35,13 @@ class IterativeZeroOutOptions(Section):
     iterations: Annotated[int, Field(ge=1)] | None = None
     """Number of iterations. None: one per layer to remove, fewer if they would be shorter than 40 updates."""
     first_share: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Share of score learning spent on the first iteration (published: the longest). None: all are equal."""
+    """Share of score learning spent on the first iteration (the longest in the paper). None: all equal."""
     penalty_weight: Annotated[float, Field(ge=0)] = 5.0
     """Weight of the sparsity penalty."""
 
 
 class IterativeZeroOut(Method[IterativeZeroOutOptions]):
-    """Put out a few more units in each iteration until the smallest size is left, then train all sizes."""
+    """Zero out a few more units in each iteration until the smallest size is left, then train all sizes."""
 
     Options = IterativeZeroOutOptions
     initial_score = 10.0
@@ -58,7 +58,7 @@ class IterativeZeroOut(Method[IterativeZeroOutOptions]):
         going = len(self.table) - self.sizes[0]
         wanted = self.options.iterations
         if wanted is not None and wanted > max(1, going):
-            rule = f"`method.iterations` must be at most {max(1, going)}, the units that go"
+            rule = f"`method.iterations` must be at most {max(1, going)}, the number of units to remove"
             return [f"{rule}, but is {wanted} instead"]
         return []
 
@@ -79,34 +79,32 @@ class IterativeZeroOut(Method[IterativeZeroOutOptions]):
         return [b - a for a, b in itertools.pairwise(ends)]
 
     def _targets(self) -> list[tuple[int, int]]:
-        """For each iteration, how many units are out when it begins and when it ends."""
+        """The number of zeroed units at the beginning and at the end of each iteration."""
         count, going = self._num_iterations, len(self.table) - self.sizes[0]
         out = [round(going * i / count) for i in range(count + 1)]
         return list(itertools.pairwise(out))
 
 
 def zero_out(scores_U: Tensor, count: int) -> None:
-    """Set the ``count`` lowest scores to ``ZEROED``, in place; among equals, the later unit.
-    Idempotent.
-    """
+    """Set the ``count`` lowest scores to ``ZEROED`` in place, the later of equal ones first. Idempotent."""
     if count:
         order = torch.sort(scores_U.flip(0), stable=True).indices[:count]
         scores_U[len(scores_U) - 1 - order] = ZEROED
 
 
 def sigmoid_gates(context: Context) -> Tensor:
-    """Gates (U,) between 0 and 1, each from its own score."""
+    """The gates (U,), each the sigmoid of its unit's score."""
     return torch.sigmoid(context.scorer.importance())
 
 
 def sparsity_penalty(context: Context, *, out: int, weight: float) -> Mapping[str, Tensor]:
-    """weight * |share of gates closed - share to be out|."""
+    """The penalty ``weight * |share of closed gates - share of units to remove|``."""
     share_out = 1 - sigmoid_gates(context).mean()
     return {"sparsity": weight * (share_out - out / len(context.table)).abs()}
 
 
 class ZeroOut(Phase):
-    """One iteration. What the previous one has put out is zeroed once, as its first step begins."""
+    """One iteration. Its first step begins by zeroing the units that the previous iteration removed."""
 
     name = "zero-out"
     travel = TRAVEL

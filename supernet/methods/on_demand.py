@@ -1,5 +1,5 @@
-"""On-demand pruning: one net with intermediate CTC and stochastic depth, cut anywhere afterwards (arXiv
-2106.09216).
+"""On-demand pruning: one network trained with intermediate CTC and stochastic depth, from which layers can be
+removed on demand (arXiv 2106.09216).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from supernet.units import Kept
 
 class OnDemandOptions(Section):
     max_drop: Probability = 0.3
-    """Probability of skipping the last layer; it grows linearly with depth."""
+    """Probability of skipping the last layer; the probability grows linearly with depth."""
 
 
 class OnDemand(Method[OnDemandOptions]):
-    """Train the full net; its subnets are the first k units until a strategy says otherwise."""
+    """Train the full network; its subnets are its first units until a strategy chooses others."""
 
     Options = OnDemandOptions
 
@@ -35,7 +35,7 @@ class OnDemand(Method[OnDemandOptions]):
 
 
 class FullNet(Phase):
-    """The full net alone."""
+    """Only the full network, on the whole batch."""
 
     name = "full net"
     chooses = True

@@ -1,5 +1,5 @@
-"""Simple-Top-k: relaxed top-k gates over one score per unit, with k annealed from all units down (arXiv
-2407.18930).
+"""Simple-Top-k: relaxed top-k gates over one score per unit, with k annealed from the number of all units to
+the smallest size (arXiv 2407.18930).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from supernet.training.phases import joint_training, learning_passes
 
 
 def relaxed_top_k(scores_U: Tensor, k: int) -> Tensor:
-    """Soft top-k gates (U,): non-negative, summing to exactly ``k``.
+    """Soft top-k gates (U,): non-negative, with a sum of exactly ``k``.
 
-    ``k`` successive softmaxes without noise (arXiv 1901.10517, section 3). A single gate can exceed 1 a
-    little.
+    ``k`` successive softmaxes without noise (arXiv 1901.10517, section 3). A single gate can slightly exceed
+    1.
     """
     logits_U, gates_U = scores_U, torch.zeros_like(scores_U)
     tiny = torch.finfo(scores_U.dtype).tiny
@@ -35,7 +35,9 @@ def relaxed_top_k(scores_U: Tensor, k: int) -> Tensor:
 
 
 def hard_top_k(scores_U: Tensor, k: int) -> Tensor:
-    """1 for the ``k`` highest gates of ``relaxed_top_k`` and 0 else, with the gradient of those gates."""
+    """Hard top-k gates (U,): 1 for the ``k`` highest of ``relaxed_top_k`` and 0 for the others, with the
+    gradient of the relaxed gates (straight-through).
+    """
     relaxed_U = relaxed_top_k(scores_U, k)
     hard_U = torch.zeros_like(relaxed_U)
     hard_U[relaxed_U.topk(k).indices] = 1.0
@@ -44,9 +46,9 @@ def hard_top_k(scores_U: Tensor, k: int) -> Tensor:
 
 class SimpleTopKOptions(Section):
     score_learning: Fraction = 0.1
-    """Share of the updates spent on score learning (published: about 0.6)."""
+    """Share of the updates spent on score learning (in the paper, about 0.6)."""
     reduce_by: Annotated[int, Field(ge=1)] | None = None
-    """Number of units by which k is reduced at a time. None: 1 for layers, 4 for modules."""
+    """Number of units by which k is reduced each time. None: 1 for layers, 4 for modules."""
     hard: bool = False
     """Use gates of 0 and 1 in the forward pass, with the gradient of the relaxed ones (straight-through)."""
 
@@ -64,14 +66,14 @@ class SimpleTopK(Method[SimpleTopKOptions]):
         return [learn, *joint_training(total - learning, self.config)]
 
     def _ladder(self) -> list[int]:
-        """k from one reduction below all units to the smallest size, the last step clamped."""
+        """The values of k, from one reduction below all units down to exactly the smallest size."""
         by = self.options.reduce_by or self.config.units_per_layer
         smallest = self.sizes[0]
         return [*range(len(self.table) - by, smallest, -by), smallest]
 
 
 class LearnTopK(Phase):
-    """The full net and its gated copy, trained together; each rung of the ladder lasts equally long."""
+    """The full network, trained both without gates and gated; each k lasts equally long."""
 
     name = "score learning"
 

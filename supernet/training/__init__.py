@@ -1,1 +1,1 @@
-"""A training as data: phases, plans, steps, and what they cost."""
+"""Training as data: phases, plans and steps, and their cost."""

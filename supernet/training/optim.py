@@ -1,4 +1,4 @@
-"""The optimizer and the learning-rate schedule; the engine registers them."""
+"""The optimizer and the learning-rate schedule, which the engine registers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from supernet.config import TrainConfig
 from supernet.network.supernet_ctc import is_scorer
 
 SCORES_LR = 3e-2
-"""Rate of the scores, times the schedule's factor, where neither a setting nor the phase says another."""
+"""Learning rate of the scores before the schedule's factor, unless a setting or the phase determines it."""
 
 Travels = Sequence[tuple[int, float | None]]
-"""Of each phase in order: its updates, and how far a score may go in them (None: no matter)."""
+"""The number of updates of each phase and how far a score can move in them (None: does not matter)."""
 
 _SCORER = 2
-"""The group of the scorer's parameters among those of ``parameter_groups``."""
+"""The index of the scorer's group in ``parameter_groups``."""
 
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """The scorer with its own rate and decay; no decay on biases and norms."""
+    """The optimizer's groups: the scorer with its own rate and decay, and biases and norms without decay."""
     groups: dict[str, list[nn.Parameter]] = {"scorer": [], "vectors": [], "matrices": []}
     for name, parameter in model.named_parameters():
         group = "scorer" if is_scorer(name) else "vectors" if parameter.ndim < 2 else "matrices"
@@ -42,9 +42,7 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
 
 
 class SkippingAdamW(AdamW):
-    """AdamW that leaves out an update whose gradient is not finite, without asking the device, and counts
-    it.
-    """
+    """AdamW that skips and counts updates with non-finite gradients, without waiting for the device."""
 
     def __init__(
         self,
@@ -58,8 +56,8 @@ class SkippingAdamW(AdamW):
         Args:
             params: The groups of ``parameter_groups``.
             config: The settings of the optimization.
-            skipped: Counts the updates left out; belongs to the model, so that checkpoints keep it.
-            in_a_row: Counts those left out last; likewise.
+            skipped: Counts the skipped updates; a buffer of the model, so that checkpoints contain it.
+            in_a_row: Counts the most recent consecutive ones; likewise a buffer of the model.
             after_step: Called after each update with the learning rate of the matrices.
         """
         super().__init__(params, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
@@ -69,7 +67,7 @@ class SkippingAdamW(AdamW):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         grads = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
         is_bad = ~torch.nn.utils.get_total_norm(grads).isfinite()
-        self.found_inf = is_bad.float()  # the fused kernel's own switch, else used by gradient scalers
+        self.found_inf = is_bad.float()  # makes the fused kernel skip the update; meant for gradient scalers
         super().step(closure)
         self._skipped.add_(is_bad)
         self._in_a_row.add_(1).mul_(is_bad)
@@ -77,14 +75,16 @@ class SkippingAdamW(AdamW):
 
 
 def piecewise_linear(points: Sequence[tuple[float, float]], share: float) -> float:
-    """A value that is linear between ``(share of the run, value)`` points and constant beyond them."""
+    """Interpolate linearly between points ``(share of the run, value)``, constant beyond them."""
     xs, ys = zip(*points, strict=True)
     return float(np.interp(share, xs, ys))
 
 
 def travel_rate(travels: Travels, step: int) -> float | None:
-    """The rate of the scores in the 0-based ``step``, flat in each phase, that lets a score go as far as its
-    phase wants: Adam moves a parameter by at most about its rate in an update (arXiv 1412.6980, section 2.1).
+    """The learning rate of the scores in the 0-based ``step``, constant within a phase, or None.
+
+    It lets a score move exactly as far as the phase requires: an update of Adam changes a parameter by at
+    most about the learning rate (arXiv 1412.6980, section 2.1).
     """
     for num_steps, way in travels:
         if step < num_steps:
@@ -94,11 +94,11 @@ def travel_rate(travels: Travels, step: int) -> float | None:
 
 
 class PiecewiseLinearLR(LRScheduler):
-    """Every group's base rate times a factor that depends on the share of the run that is over.
+    """Multiplies each group's base rate by a factor that depends on the completed share of the run.
 
-    In phases that say in ``travels`` how far scores must be able to go, scores have a flat rate instead; a
-    rate that the configuration sets for them counts there only where it is higher, as with a lower one the
-    phase would come to its end before the scores have moved. A checkpoint holds plain data only.
+    In phases for which ``travels`` states how far scores must be able to move, scores have a constant rate
+    instead. There, a rate set in the configuration applies only if it is higher: with a lower one, the phase
+    would end before the scores have moved far enough. Checkpoints contain only plain data.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, config: TrainConfig, travels: Travels = ()) -> None:

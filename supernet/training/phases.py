@@ -1,4 +1,4 @@
-"""The phases that methods have in common: all sizes trained together, and the passes that learn scores."""
+"""Phases shared by methods: joint training of all sizes, and the passes of score learning."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from supernet.units import Kept
 
 
 def joint_training(num_steps: int, config: Config) -> list[Phase]:
-    """All sizes trained with fixed masks for ``num_steps``: for a part of them the smallest alone."""
+    """Training of all sizes with fixed masks for ``num_steps``, at first only the smallest."""
     first = round(num_steps * config.passes.smallest_first) if len(config.names) > 1 else 0
     smallest = [Smallest(first)] if first else []
     return [*smallest, Joint(num_steps - first, config)]
 
 
 class Smallest(Phase):
-    """The smallest subnet on the whole batch. The larger ones hold all of it and grow from what it learns, as
-    nets do that are made deeper while they train (arXiv 2010.12562).
+    """The smallest subnet on the whole batch. The larger ones contain it and grow from what it has learned,
+    like networks whose depth grows during training (arXiv 2010.12562).
     """
 
     name = "smallest size"
@@ -61,16 +61,16 @@ class Joint(Phase):
 
 
 def _sandwich(names: list[str], rng: random.Random) -> list[str]:
-    """The largest, the smallest and one in between; all of them where there are three or fewer."""
+    """The largest, the smallest and a random one in between; all of them if there are at most three."""
     return names if len(names) <= 3 else [names[0], rng.choice(names[1:-1]), names[-1]]
 
 
 def default_shares(names: Sequence[str]) -> dict[str, float]:
-    """Six parts for the smallest of these budgets, three for the largest, which is the first, one for all
-    between.
+    """Shares of 6 : 3 : 1 for the smallest budget, the largest and all others together; ``names`` are ordered
+    from largest to smallest.
 
-    The smallest gets the most: larger sizes keep all its units and learn from its rows, too, and its rows are
-    the cheapest (docs/results/2026-11-21-row-shares.md).
+    The smallest has the largest share because its rows are the cheapest and the larger sizes, which contain
+    all its units, learn from them as well (docs/results/2026-11-21-row-shares.md).
     """
     largest, *between, smallest = names if len(names) > 1 else (*names, *names)
     parts = {smallest: 6.0, largest: 3.0} | {name: 1 / len(between) for name in reversed(between)}
@@ -78,13 +78,13 @@ def default_shares(names: Sequence[str]) -> dict[str, float]:
 
 
 def drop_outside(smallest: Kept, p: float) -> tuple[float, ...] | None:
-    """Stochastic depth of probability ``p`` for the units that the smallest subnet does not keep."""
+    """Stochastic depth with probability ``p`` for all units outside the smallest subnet."""
     return tuple(0.0 if keep else p for keep in smallest) if p else None
 
 
 def learning_passes(config: Config, full: Kept, gate: Gate) -> tuple[Pass, Pass]:
-    """Score learning: the full net, and the same net gated for the smallest size (both on the batch, or each
-    on its share of the rows).
+    """The passes of score learning: the full network without gates, and gated for the smallest size. Both run
+    on the whole batch, or each on its share of the rows.
     """
     c = config.passes
     by_rows = c.sharing == "rows"

@@ -1,9 +1,9 @@
-"""What a training costs, counted on the host in rows and units, which does not depend on the machine's mood.
+"""The compute cost of a training, counted in rows and units instead of measured, so that it is reproducible.
 
-The unit of cost is the unit-step: an average unit, run forward and backward by a row of the batch. Units
-count in proportion to their multiply-accumulates, so that a full net of U units costs U at any granularity:
-layers cost 1 each, a convolution module less than half of a feed-forward. The frontend and the heads, which
-every row runs once whatever its size, are left out.
+The unit of cost is the unit-step: one average unit, run forward and backward for one row of the batch. Units
+are weighted by their multiply-accumulates, so that a network of U units costs U at any granularity: each
+layer costs 1, a convolution module less than half as much as a feed-forward module. The frontend and the
+heads, which run once for every row regardless of its size, are not counted.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from supernet.training.shares import RowAccount
 from supernet.training.step import step_of
 
 ROWS = 60
-"""Rows of the batch that is counted; divisible by many numbers of sizes, so that shares come out even."""
+"""Number of rows of the simulated batch, divisible by most numbers of sizes so that shares are exact."""
 SAMPLES = 24
-"""Steps of each phase that are counted: plans and stochastic depth are drawn anew in each."""
+"""Number of sampled steps per phase; plans and stochastic depth differ from step to step."""
 MASKS = 192
-"""Steps of each phase that are priced beforehand, each with subnets of its own."""
+"""Number of sampled steps per phase before a training, each with different subnets."""
 
 _NOWHERE = IntermediateCTC((), (), 0.0)
 
 
 def unit_weights(recognizer: SupernetCTC) -> tuple[float, ...]:
-    """By unit, its multiply-accumulates relative to the mean unit's: 1 for each layer."""
+    """The multiply-accumulates of each unit relative to the mean over units: 1 for each layer."""
     table = recognizer.table
     nothing = (False,) * len(table)
-    # All layers are alike: the units of one tell what those of the others cost.
+    # All layers are alike, so that the units of one are enough to determine the cost of all.
     first = [i for i, unit in enumerate(table.units) if unit.layer == table.units[0].layer]
     if len(first) == 1:
         return (1.0,) * len(table)
@@ -55,17 +55,16 @@ def unit_weights(recognizer: SupernetCTC) -> tuple[float, ...]:
 
 
 def unit_steps(schedule: Schedule, weights_U: Sequence[float]) -> float:
-    """How many units a row of the batch ran forward and backward, on average, summed over all steps, each
-    counted by its weight.
+    """The cost of a training: the mean weighted number of units per row, summed over all steps.
 
-    Training a net of 12 units alone for 1,000 steps makes 12,000.
+    Training only a network of 12 units for 1,000 steps costs 12,000.
     """
     return _cost([schedule], weights_U, SAMPLES)
 
 
 def price(method: Method[Any]) -> float:
-    """The same before a training is made, when it is not known which units it will choose: the mean over
-    subnets that the method would choose by random scores.
+    """The expected cost in unit-steps before a training, when it is not known which units will be chosen: the
+    mean over subnets that the method would choose by random scores.
     """
     weights_U = unit_weights(SupernetCTC(method.config, num_tokens=2).eval())
     schedules = [_chosen(method, scorer) for scorer in _random_scorers(method, MASKS)]
@@ -73,7 +72,7 @@ def price(method: Method[Any]) -> float:
 
 
 def typical_scorer(method: Method[Any]) -> Scorer:
-    """A random scorer by which the method would choose subnets whose last step costs the median."""
+    """The random scorer for which the cost of the training's last step is the median."""
     weights_U = (1.0,) * len(method.table)
 
     def last_step(scorer: Scorer) -> float:
@@ -85,7 +84,7 @@ def typical_scorer(method: Method[Any]) -> Scorer:
 
 
 def _chosen(method: Method[Any], scorer: Scorer) -> Schedule:
-    """The schedule of a training that has learned ``scorer`` and chosen by it."""
+    """The schedule of a training that has learned ``scorer`` and chosen its subnets."""
     num_units = len(method.table)
     masks = torch.zeros(len(method.config.names), num_units, dtype=torch.uint8)
     context = Context(scorer, method.table, {}, method.prices)
@@ -96,7 +95,7 @@ def _chosen(method: Method[Any], scorer: Scorer) -> Schedule:
 
 
 def alone(config: Config, size: int) -> float:
-    """The same for an update of a net of the first ``size`` units, trained alone."""
+    """The cost in unit-steps of one update of a network of the first ``size`` units, trained alone."""
     if config.granularity == "layer":
         return float(size)
     return sum(unit_weights(SupernetCTC(config, num_tokens=2).eval())[:size])
@@ -104,9 +103,10 @@ def alone(config: Config, size: int) -> float:
 
 @torch.no_grad()
 def _random_scorers(method: Method[Any], count: int) -> Iterator[Scorer]:
-    """Random orders, each followed by its mirror image: where subnets part late in the one, they part early
-    in the other, so that few tell the mean. Scorers that learn more than a score per unit have random
-    parameters instead.
+    """Random scorers: for one score per unit, a random order followed by its reverse, else random parameters.
+
+    Subnets that diverge late in the one order diverge early in the other. Such antithetic pairs reduce the
+    variance of the mean.
     """
     num_units, rng = len(method.table), random.Random(f"{method.config.seed}/price")
     with torch.random.fork_rng(devices=[]):
@@ -161,11 +161,11 @@ def step_cost(
     owed: Mapping[str, float] | None = None,
     groups: Sequence[Sequence[int]] | None = None,
 ) -> float:
-    """How many units a row of the batch runs in a step, on average, each counted by its weight.
+    """The mean weighted number of units that a row of the batch runs in a step.
 
-    ``groups`` are the places of the units that run in one call (None: each by itself).
+    ``groups`` are the indices of units that run in one call (None: each unit separately).
     """
-    # Gates cost the same whatever they are; passes with different ones run apart.
+    # The cost does not depend on the values of gates, but passes with different gates share no computation.
     jobs = jobs_of(step_of(plan, num_rows, draw, owed), _NOWHERE, lambda gate: torch.ones(len(weights_U)))
     counts = rows_by_unit([job.lane for job in jobs], groups or [[unit] for unit in range(len(weights_U))])
     return sum(counts[unit] * weight for unit, weight in enumerate(weights_U)) / num_rows

@@ -1,4 +1,4 @@
-"""The walk of a training through the phases of its method, step by step."""
+"""The schedule of a training: the phase, plan and chosen subnets of each step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from supernet.units import Kept
 
 
 class ScheduleMemory(Protocol):
-    """The tensors of the model in which a schedule remembers where it is, and what methods see of it."""
+    """The model's buffers that hold the state of a schedule, and the context of its method."""
 
     masks: Tensor
     phase: Tensor
@@ -25,7 +25,7 @@ class ScheduleMemory(Protocol):
 
 
 class Schedule:
-    """Walks through a method's phases by the global step. Everything it must remember is in ``memory``."""
+    """Maps global steps to the phases of a method. All of its state is in ``memory``."""
 
     def __init__(self, method: Method[Any], memory: ScheduleMemory, seed: int) -> None:
         self.method, self._memory, self.seed = method, memory, seed
@@ -38,7 +38,9 @@ class Schedule:
         return sum(phase.num_steps for phase in self._phases)
 
     def at(self, step: int) -> tuple[int, Phase, Progress]:
-        """The phase of the 0-based global ``step``; the last one where it is beyond the end."""
+        """The phase of the 0-based global ``step``: its index, the phase and the progress in it. Steps beyond
+        the end belong to the last phase.
+        """
         for i, phase in enumerate(self._phases):
             if step < phase.num_steps or i == len(self._phases) - 1:
                 return i, phase, Progress(step, phase.num_steps)
@@ -46,7 +48,7 @@ class Schedule:
         raise AssertionError("a method has at least one phase")
 
     def boundaries(self) -> list[tuple[str, int]]:
-        """Each phase's name and the global step with which it starts."""
+        """The name of each phase and the global step at which it starts."""
         starts, start = [], 0
         for phase in self._phases:
             starts.append((phase.name, start))
@@ -55,7 +57,7 @@ class Schedule:
 
     @torch.no_grad()
     def loss_names(self) -> set[str]:
-        """The names of all loss terms that any phase can give."""
+        """The names of all loss terms in any phase."""
         names, candidates = {f"ctc/{name}" for name in self._names}, self._current()
         for phase in self._phases:
             subnets = candidates if phase.chooses else {}
@@ -68,7 +70,7 @@ class Schedule:
 
     @torch.no_grad()
     def begin(self, step: int) -> None:
-        """Called as each step begins; a repeated step calls it again."""
+        """Begin a step, choosing subnets if its phase is the first that needs them. Idempotent."""
         i, phase, _ = self.at(step)
         started = self._restored()
         if started < i:
@@ -80,7 +82,7 @@ class Schedule:
 
     @torch.no_grad()
     def end(self, step: int, lr: float) -> None:
-        """Called when the optimizer has updated the network at the rate ``lr``."""
+        """End a step, in which the optimizer updated the network with the learning rate ``lr``."""
         _, phase, _ = self.at(step)
         phase.after_step(self._moment(step), self._memory.context, lr)
 
@@ -100,7 +102,7 @@ class Schedule:
         return Moment(progress, self.method.table, subnets, random.Random(f"{self.seed}/{step}"))
 
     def _restored(self) -> int:
-        """The phase that has started last. Memory is read from the device once, after a start or a resume."""
+        """The index of the phase that started last, read from the device once after a start or a resume."""
         if self._started is None:
             self._started = int(self._memory.phase)
             if bool(self._memory.masks.any()):
@@ -108,7 +110,7 @@ class Schedule:
         return self._started
 
     def subnets(self) -> dict[str, Kept]:
-        """The chosen subnets by the names of their budgets; before they are chosen, today's candidates."""
+        """The chosen subnets by budget name; until they are chosen, those that would be chosen now."""
         self._restored()
         return self._current() if self._subnets is None else self._subnets
 

@@ -1,6 +1,4 @@
-"""Rows of batches divided among passes by their shares: every pass gets what it is due over a training,
-however few rows a batch has.
-"""
+"""Division of rows among passes by their shares, exact over a training whatever the size of the batches."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from typing import Protocol
 
 
 class Sharing(Protocol):
-    """A pass, as far as its rows are concerned."""
+    """The properties of a pass that determine its rows."""
 
     @property
     def share(self) -> float | None: ...
@@ -20,11 +18,18 @@ class Sharing(Protocol):
 
 
 def divide(shares: Sequence[float], count: int, owed: Sequence[float]) -> list[int]:
-    """``count`` rows divided in proportion to ``shares``, each of which is still ``owed`` so many rows from
-    before (negative: had too many). What it is owed afterwards stays below one row, for any counts.
+    """Divide ``count`` rows in proportion to ``shares``; the debt to each share stays below one row.
 
-    One row after the other goes, of those that are owed enough, to the one that must have a row soonest
+    Each row is assigned, among the shares that are owed enough, to the one with the earliest deadline
     (Tijdeman, "The chairman assignment problem", Discrete Mathematics 32, 1980).
+
+    Args:
+        shares: The shares, with any positive sum.
+        count: The number of rows.
+        owed: The rows that each share is owed from earlier batches; negative if it received too many.
+
+    Returns:
+        The number of rows of each share.
     """
     total = sum(shares)
     part = {i: share / total for i, share in enumerate(shares) if share > 0}
@@ -43,8 +48,8 @@ def divide(shares: Sequence[float], count: int, owed: Sequence[float]) -> list[i
 def assign_rows(
     passes: Sequence[Sharing], batch_size: int, owed: Mapping[str, float] | None = None
 ) -> list[range]:
-    """The batch rows of each pass. Passes with shares get neighboring slices, in their order; ``owed`` is
-    that of a ``RowAccount``.
+    """The batch rows of each pass. Passes with shares get adjacent slices, in order; ``owed`` is from a
+    ``RowAccount``.
     """
     shared = [(key, p.share) for key, p in zip(_keys(passes), passes, strict=True) if p.share is not None]
     before = [(owed or {}).get(key, 0.0) for key, _ in shared]
@@ -59,7 +64,7 @@ def assign_rows(
 
 
 def _keys(passes: Sequence[Sharing]) -> list[str]:
-    """A name for each pass that tells it from the others."""
+    """A unique name for each pass."""
     seen: Counter[str] = Counter()
     keys = []
     for p in passes:
@@ -69,8 +74,10 @@ def _keys(passes: Sequence[Sharing]) -> list[str]:
 
 
 class RowAccount:
-    """What each pass is owed, carried from batch to batch within a phase; one for each rank, saved with its
-    position in the data. A step that is repeated is counted once.
+    """The rows owed to each pass, carried over from batch to batch within a phase.
+
+    Each rank has its own account, which is saved with its position in the data. A repeated step is counted
+    only once.
     """
 
     def __init__(self) -> None:
@@ -80,7 +87,7 @@ class RowAccount:
         self._at_start: dict[str, float] = {}
 
     def begin(self, step: int, phase: int) -> None:
-        """A step begins, perhaps for the second time; in another phase other passes share the rows."""
+        """Begin a step. Idempotent; a new phase, which has other passes, clears the account."""
         if step == self._step:
             self.owed = dict(self._at_start)
         elif phase != self._phase:
@@ -88,7 +95,7 @@ class RowAccount:
         self._phase, self._step, self._at_start = phase, step, dict(self.owed)
 
     def settle(self, passes: Sequence[Sharing], batch_size: int) -> None:
-        """Note the rows that a batch gives to ``passes``."""
+        """Record the rows of a batch that ``passes`` receive."""
         total = sum(p.share for p in passes if p.share is not None)
         for key, p, rows in zip(
             _keys(passes), passes, assign_rows(passes, batch_size, self.owed), strict=True

@@ -1,4 +1,4 @@
-"""One training step: the rows of a batch divided among the passes of a plan, and the loss."""
+"""One training step: the division of a batch among the passes of a plan, and the loss."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from supernet.training.shares import RowAccount, assign_rows
 def step_of(
     plan: Plan, batch_size: int, draw: Draw | None = None, owed: Mapping[str, float] | None = None
 ) -> Step:
-    """``plan`` on a batch; ``owed`` are the rows that passes with shares are owed from the batches before, by
+    """Resolve ``plan`` for a batch; ``owed`` are the rows owed to its passes from earlier batches, from a
     ``RowAccount``.
     """
     return Step(plan, tuple(assign_rows(plan.passes, batch_size, owed)), draw or Draw())
 
 
 def supernet_of(method: Method[Any], num_tokens: int) -> SupernetCTC:
-    """The new network that ``method`` trains."""
+    """A new network, to be trained by ``method``."""
     return SupernetCTC(method.config, num_tokens, scorer=method.scorer, prices=method.prices)
 
 
 class StepLosses:
-    """The losses of a training, step by step, wherever it runs."""
+    """The losses of a training, step by step, independent of the engine."""
 
     def __init__(
         self, net: nn.Module, schedule: Schedule, rank: int = 0, rows: RowAccount | None = None
     ) -> None:
         """
         Args:
-            net: The network, or what wraps it for several processes.
-            schedule: The schedule of the training, which remembers where it is in the network.
-            rank: The process, which draws numbers of its own.
-            rows: The account of the rows that passes are owed. None: a new one.
+            net: The network, or a data-parallel wrapper around it.
+            schedule: The schedule of the training, whose state is in the network.
+            rank: The rank of this process, which seeds its random numbers.
+            rows: The account of the rows owed to passes. None: a new one.
         """
         self._net, self._schedule, self._rank = net, schedule, rank
         self._rows = rows or RowAccount()
         self._step, self._micro_batch = 0, 0
 
     def begin(self, step: int) -> None:
-        """Begin the 0-based ``step``, perhaps for the second time."""
+        """Begin the 0-based ``step``. Idempotent."""
         self._step, self._micro_batch = step, 0
         self._schedule.begin(step)
         self._rows.begin(step, self._schedule.at(step)[0])
 
     def loss(self, batch: Batch) -> StepLoss:
-        """The loss of one of the step's micro-batches; gradients are those of its sum over frames."""
+        """The loss of the step's next micro-batch; its gradients are those of the sum over frames."""
         draw = Draw(self._schedule.seed, self._step, self._rank, self._micro_batch)
         self._micro_batch += 1
         plan = self._schedule.plan(self._step)
@@ -64,5 +64,5 @@ class StepLosses:
         return loss
 
     def end(self, lr: float) -> None:
-        """End the step: the optimizer has updated the network at the rate ``lr``."""
+        """End the step, in which the optimizer updated the network with the learning rate ``lr``."""
         self._schedule.end(self._step, lr)

@@ -171,8 +171,8 @@ def test_a_share_of_units_lies_within_the_net(text: str) -> None:
 def test_an_impossible_budget_explains_the_cheapest() -> None:
     prices = Prices("params", 1.5e6, (2e6, 1e6))
     assert refusal(Wish.parse("params=2M"), prices) == (
-        "`budget` params=2M must leave room for one unit at least, but the cheapest subnet costs 2.500 M, "
-        "of which 1.500 M are the frontend and the head, which always run. Ask for params=2.501M or more."
+        "`budget` params=2M must leave room for at least one unit, but the cheapest subnet costs 2.500 M, "
+        "including 1.500 M for the frontend and the head, which always run. Ask for params=2.501M or more."
     )
 
 

@@ -154,7 +154,7 @@ def test_individual_names_a_choice_that_does_not_fit() -> None:
         ({"budgets": ["macs=50%"], "model": {"heads": "per-size"}}, "`model.heads` must be 'shared'"),
         ({"budgets": ["macs=50%"], "passes": {"shares": {"6": 1}}}, "must name the budgets [macs=50%]"),
         ({"sizes": []}, "must name at least one size"),
-        ({"budgets": ["macs=0.1%"]}, "must leave room for one unit at least"),
+        ({"budgets": ["macs=0.1%"]}, "must leave room for at least one unit"),
         ({"budgets": ["units=200%"]}, "must lie between 1 and 12"),
     ],
 )
