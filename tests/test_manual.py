@@ -19,6 +19,7 @@ from supernet.config import Config
 from supernet.runs.run import Run
 from supernet.settings.listing import settings_of
 from supernet.settings.names import GROUPS, plugin_names, presets
+from tests.supernet.processes import NET
 from tests.test_documents import PROGRAM, ROOT, name, parsed, problems, read, shown
 
 DOCS = ROOT / "docs"
@@ -199,11 +200,25 @@ def test_the_python_of_a_page_runs(
     (tmp_path / "runs" / "NAME").symlink_to(finished[0].folder.absolute())
     shutil.copy(next(tones.rglob("*.flac")), tmp_path / "speech.flac")
     monkeypatch.chdir(tmp_path)
-    ((_, code),) = blocks(page, "python")
+    _, code = next(blocks(page, "python"))
     scope: dict[str, Any] = {}
     exec(code.replace("use(6)", "use(2)").replace("latency_ms=20", "latency_ms=60_000"), scope)
     assert scope["small"].size == 2
     assert scope["fast_enough"].size == 4
+
+
+def test_training_from_python_works_as_shown(
+    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, (_, code) = blocks(DOCS / "tutorials" / "first-run.md", "python")
+    train = {"num_steps": 4, "publish_every": 2, "checkpoint_every": 4, "validate_every": 4}
+    task = {"name": "manifest", "path": str(tones), "batch_seconds": 8}
+    tiny = {"sizes": [1, 2], "model": NET, "train": train, "task": task, "device": "cpu"}
+    scope: dict[str, Any] = {}
+    exec(code.replace("resolve([settings])", f"resolve([settings, {tiny!r}])"), scope)
+    assert list(scope["results"]["sizes"]) == ["1", "2"]
+    assert (tmp_path / "runs" / "mine" / "results.json").is_file()
 
 
 def test_a_run_folder_holds_what_its_page_says(finished: tuple[Run, str]) -> None:

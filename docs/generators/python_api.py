@@ -51,6 +51,7 @@ PUBLIC = {
         "supernet.encoder_family:Frontend",
         "supernet.encoder_family:Decided",
     ),
+    "Heads": ("supernet.head:Head",),
     "Granularities": (
         "supernet.granularity:Granularity",
         "supernet.network.granularities:ByModule",

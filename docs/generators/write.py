@@ -22,7 +22,8 @@ equations, and what differs from the papers. [Write a method](../how-to/write-a-
 OTHERS = """\
 Everything else that a package can add, and what comes with the project: [tasks](../how-to/write-a-task.md)
 turn corpora into batches, [granularities](../how-to/write-a-granularity.md) say what a unit is,
-[encoders](../how-to/write-an-encoder.md) are frontends and layers."""
+[encoders](../how-to/write-an-encoder.md) are frontends and layers, [heads](../how-to/write-a-head.md) compute
+losses and tokens."""
 
 PAGES = {
     "settings": settings.page(),

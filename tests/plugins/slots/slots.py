@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from supernet.config import Section
 from supernet.head import Head
 from supernet.task import Batch
 
@@ -19,9 +20,9 @@ END = 0
 """The blank, which is never spoken, says that the text has ended."""
 
 
-class SlotsOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    count: int = Field(default=8, ge=2, description="Tokens that an utterance may have, and one more.")
+class SlotsOptions(Section):
+    count: int = Field(default=8, ge=2)
+    """Tokens that an utterance may have, and one more."""
 
 
 class Slots(Head):
