@@ -129,6 +129,14 @@ def test_links_lead_to_files(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).is_file()] == []
 
 
+def test_the_methods_page_names_every_paper_that_the_code_cites() -> None:
+    paper = re.compile(r"(?<![\w.])\d{4}\.\d{5}(?!\d)")
+    files = [file for folder in ("supernet", "selection", "tasks") for file in (ROOT / folder).rglob("*.py")]
+    cited = {found for file in files for found in paper.findall(read(file))}
+    assert len(cited) > 15
+    assert cited - {*paper.findall(read(ROOT / "docs" / "methods.md"))} == set()
+
+
 def commands(page: Path) -> Iterator[list[str]]:
     """The module and arguments of each command of the project on a page, in blocks and within lines."""
     text = read(page)
