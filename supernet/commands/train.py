@@ -12,6 +12,7 @@ from supernet.budget import parse_budgets
 from supernet.commands.advice import left_out, say_what_next, unlearned
 from supernet.commands.dry_run import dry_run
 from supernet.commands.options import number_or_text, numbers
+from supernet.config import Config
 from supernet.console.front import command, say_next
 from supernet.console.option_names import option_problems
 from supernet.console.progress import progress
@@ -95,7 +96,7 @@ def _read(read: Callable[[Any], Data], given: Any, problems: list[str]) -> list[
 def default_folder(resolved: Resolved) -> Path:
     """The run folder under ``runs/`` that is named after the configuration."""
     c = resolved.config
-    unit = "" if c.granularity == "layer" else f"-{c.granularity}"
+    unit = "" if c.granularity == Config.model_fields["granularity"].default else f"-{c.granularity}"
     sizes = "-".join(name if i == 0 else name.rpartition("=")[2] for i, name in enumerate(c.names))
     return Path("runs") / f"{c.task.name}-{c.method.name}{unit}-{sizes}-seed{c.seed}"
 

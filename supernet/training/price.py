@@ -96,7 +96,7 @@ def _chosen(method: Method[Any], scorer: Scorer) -> Schedule:
 
 def alone(config: Config, size: int) -> float:
     """The cost in unit-steps of one update of a network of the first ``size`` units, trained alone."""
-    if config.granularity == "layer":
+    if config.units_per_layer == 1:
         return float(size)
     return sum(unit_weights(SupernetCTC(config, num_tokens=2).eval())[:size])
 
