@@ -214,7 +214,7 @@ def parsed(module: str, arguments: list[str]) -> argparse.Namespace:
 
 
 def problems(module: str, args: argparse.Namespace) -> list[str]:
-    """What is wrong with the settings of a training or study; corpora need not be there."""
+    """The problems of the settings of a training or study, for which no corpus is needed."""
     from selection.commands.study import definition_data
     from selection.study.definition import CompareDefinition, TuneDefinition, checked
     from supernet.commands.train import layers

@@ -117,7 +117,7 @@ def example_plugins() -> dict[str, list[str]]:
 
 
 def known_settings(module: str) -> set[str]:
-    """What settings of a command may begin with."""
+    """The first words that settings of a command may have."""
     task = {s.name for kls in plugins.plugins("task").values() for s in settings_of(kls.Options)}
     if module == "tasks.prepare":
         return task
@@ -158,7 +158,7 @@ TINY = {
     "latency=20ms": "latency=90%",
     "recordings/": "speech.wav",
 }
-"""What the small run of the tests has instead of the manual's."""
+"""The values that the tests' small run uses instead of the manual's."""
 RUN_HERE = re.compile(r"supernet (transcribe|cut|evaluate|select run --strategies) ")
 """Commands of the tutorials that take seconds."""
 

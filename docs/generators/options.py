@@ -11,7 +11,7 @@ from supernet.settings.listing import Setting, settings_of
 from supernet.settings.names import PluginKind
 
 PREFIX: dict[PluginKind, str] = {"task": "task.", "method": "method."}
-"""What stands before the options of a plug-in; a strategy's stand after its own name."""
+"""The prefix of a plug-in's options; a strategy's options follow its name."""
 
 
 def settings_table(settings: Iterable[Setting]) -> str:

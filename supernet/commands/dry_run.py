@@ -1,6 +1,6 @@
-"""``python -m supernet.train --dry-run``: what a training would be, and about what it would cost.
+"""``python -m supernet.train --dry-run``: the sizes of a planned training and estimates of its cost.
 
-A few steps of each phase are measured on noise of the configured batch size, and multiplied. Nothing is kept.
+A few steps of each phase are timed on noise of the configured batch size and extrapolated.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ from supernet.training.step import StepLosses, supernet_of
 from supernet.units import Kept
 
 MEASURED = 2
-"""Steps of each phase, behind one that is not counted."""
+"""Number of timed steps per phase, after one that is not counted."""
 
 _NUM_TOKENS = 30
-"""Where the corpus that has them is not prepared yet."""
+"""Assumed if the corpus is not prepared yet."""
 _UTTERANCE_SECONDS = 10.0
 """Likewise."""
 _BATCH_SECONDS = 30.0
-"""Where the task does not say."""
+"""Assumed if the task has no such option."""
 _TOKENS_PER_SECOND = 10
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the run of one net would cost."""
+    """The cost of training one network."""
 
     sizes: tuple[tuple[str, int, int], ...]
     """Name, parameters and MACs of each size or budget."""
     seconds: float
     memory: int
-    """The most bytes at once: of the GPU, or else of this process."""
+    """Peak memory in bytes, of the GPU or else of this process."""
 
 
 def dry_run(resolved: Resolved, report: ProgressCallback) -> Fitted:
-    """The table to print."""
+    """Estimate the cost of a training, as a table to print."""
     size = resolved.task.train_size()
     num_tokens = _NUM_TOKENS if size is None else len(resolved.task.tokens())
     input = INPUTS[resolved.config.model.input]
@@ -71,7 +71,7 @@ def _batch_seconds(resolved: Resolved) -> float:
 
 
 def _noise(batch_seconds: float, size: tuple[int, float] | None, num_tokens: int, input: Input) -> Batch:
-    """A batch as the reader makes them, as far as it is known how long utterances are."""
+    """A batch like the reader's, with utterances of the corpus's mean length if it is known."""
     seconds = min(batch_seconds, _UTTERANCE_SECONDS if size is None else size[1] / size[0])
     number, frames = max(1, round(batch_seconds / seconds)), round(max(0.25, seconds) * input.rate)
     rng = torch.Generator().manual_seed(0)
@@ -96,7 +96,7 @@ def _estimate(
         net = supernet_of(method, num_tokens)
     schedule = Schedule(method, net, config.seed)
     sizes = tuple(_size(net, name, kept) for name, kept in schedule.subnets().items())
-    with torch.no_grad():  # subnets that share neither all nor nothing of what they compute
+    with torch.no_grad():  # so that subnets share a typical part of their computation
         net.scorer.load_state_dict(typical_scorer(method).state_dict())
     net.to(device).train()
     batch.to(device)
@@ -105,7 +105,7 @@ def _estimate(
 
 
 def _size(net: SupernetCTC, name: str, kept: Kept) -> tuple[str, int, int]:
-    """Before training, which units a size will keep is not known: today's candidates stand for them."""
+    """Name, parameters and MACs of a size. Its units are not known before training; candidates stand in."""
     return name, num_parameters(cut(net, net.table.subnet(kept))), macs(net, kept=kept)
 
 
@@ -128,14 +128,14 @@ class _Steps:
         self._optimizer = SkippingAdamW(groups, config.train, skipped, in_a_row, self._losses.end)
 
     def seconds(self, report: ProgressCallback) -> float:
-        """How long all steps would take."""
+        """Estimate the duration of all steps."""
         starts = [start for _, start in self._schedule.boundaries()]
         ends = [*starts[1:], self._schedule.num_steps]
         phases = [(start, end) for start, end in zip(starts, ends, strict=True) if end > start]
         total, counted = 0.0, len(phases) * (MEASURED + 1)
         for i, (start, end) in enumerate(phases):
             taken = []
-            # The first of a phase pays for what is made only once.
+            # The first step of a phase includes one-time costs.
             for k, step in enumerate(_spread(start, end)):
                 taken.append(self._timed(step))
                 report("measuring", i * (MEASURED + 1) + k + 1, counted)
@@ -168,7 +168,7 @@ class _Steps:
 
 
 def _spread(start: int, end: int) -> list[int]:
-    """The first step of a phase and some more, as far as there are that many."""
+    """Evenly spaced steps of a phase, beginning with its first."""
     count = min(MEASURED + 1, end - start)
     return [start + (end - start) * i // count for i in range(count)]
 
@@ -176,7 +176,7 @@ def _spread(start: int, end: int) -> list[int]:
 def _table(
     resolved: Resolved, estimates: Sequence[Estimate], size: tuple[int, float] | None, num_tokens: int
 ) -> Fitted:
-    """Two columns: what, and how much."""
+    """The table of estimates, of two columns."""
     c = resolved.config
     table = Fitted("dry run: nothing is trained or written", CAPTION, boxed=True, header=False)
     table.add_column("what", left=True)
@@ -185,7 +185,7 @@ def _table(
         cost = f"{parameters / 1e6:.2f} M parameters, {products / 1e9:.2f} G MACs at {MACS_SECONDS:g} s"
         table.add_row(f"size {name}" if name.isdecimal() else name, cost)
     table.add_row("tokens", f"{num_tokens}" if size else f"unknown; {num_tokens} assumed")
-    each = f" for each of {len(estimates)} nets" if len(estimates) > 1 else ""
+    each = f" for each of {len(estimates)} networks" if len(estimates) > 1 else ""
     table.add_row("updates", f"{c.train.num_steps:,}{each}")
     table.add_row("epochs", _epochs(resolved, size))
     device = chosen_device(c.device)
@@ -197,7 +197,7 @@ def _table(
     return table
 
 
-CAPTION = "Estimates: a few steps on noise, multiplied; without reading, validation and scoring."
+CAPTION = "Estimates from a few steps on noise, without reading, validation and scoring."
 _WHOSE = {"cuda": "of the GPU", "cpu": "of the process"}
 
 

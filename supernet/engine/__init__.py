@@ -1,8 +1,8 @@
-"""The only place that touches fairseq2's recipe and trainer: from a configuration to trained weights.
+"""Training with fairseq2's recipe and trainer ("the engine"), which no other package uses.
 
-The engine brings data parallelism, mixed precision, checkpoints, metrics and resuming; what a step does
-comes from the schedule and the model. A run is bounded by epochs, with a reader that ends at the step
-budget, because with a step bound the engine would ignore requests to stop.
+The engine provides data parallelism, mixed precision, checkpoints, metrics and resuming. The schedule and
+the model determine what a step does. The length of a run is set in epochs, with a reader that ends after the
+last step, because the engine ignores requests to stop when it is set in steps.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _DEVICE = "FAIRSEQ2_DEVICE"
 
 
 class Left(UserError):
-    """Another process of the same training has ended, and with it the training."""
+    """The training cannot continue because another of its processes has ended."""
 
 
 def train(
@@ -46,10 +46,14 @@ def train(
     observer: Observer,
     begin: Begin | None = None,
 ) -> Result:
-    """Train until the step budget is used up, continuing from the newest checkpoint in ``folder``.
+    """Train for the configured number of steps, resuming from the newest checkpoint in ``folder``.
 
-    Raises ``Divergence``, ``KeyboardInterrupt`` after a requested stop (everything saved), OSError,
-    ``CheckpointError`` where the training cannot be continued, and ``Left``.
+    Raises:
+        Divergence: Gradients were not finite in too many consecutive updates.
+        KeyboardInterrupt: A stop was requested; everything is saved.
+        CheckpointError: The training cannot be resumed.
+        Left: Another process of the training has ended.
+        OSError: A file cannot be read or written.
     """
     recipe = SupernetRecipe(config, method, task, tokens, folder, observer, begin)
     with quiet(), _on(config.device), with_threads(config.train.num_threads):
@@ -67,7 +71,7 @@ def train(
                 ) from None
             if isinstance(e, OperationalError):  # the engine hides a full disk behind an error of its own
                 raise (e.__cause__ if isinstance(e.__cause__, OSError) else e) from None
-            # Whatever fails while a stranger's numbers are put into their places.
+            # Restoring data of unknown origin can fail in any way.
             if recipe.reader.restoring is None:
                 raise
             raise CheckpointError(
@@ -78,7 +82,7 @@ def train(
 
 @contextlib.contextmanager
 def _on(device: str | None) -> Iterator[None]:
-    """The engine asks the environment which device is meant: it is told for as long as it runs."""
+    """Set the environment variable from which the engine reads its device, restoring it at the end."""
     before = os.environ.get(_DEVICE)
     if device is not None:
         os.environ[_DEVICE] = str(chosen_device(device))
@@ -91,7 +95,7 @@ def _on(device: str | None) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause, in one line: the engine wraps errors in its own, which name its own parts."""
+    """The innermost cause in one line; the engine wraps errors in its own, which name its internals."""
     while error.__cause__ is not None:
         error = error.__cause__
     return " ".join((str(error) or type(error).__name__).split())[:300]

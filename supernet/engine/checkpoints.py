@@ -1,5 +1,5 @@
-"""What the engine's checkpoints are written and read with. They may come from a stranger: they hold numbers,
-texts, lists and tensors, and nothing in them runs.
+"""Reading and writing of the engine's checkpoints. They may come from untrusted sources, so that they contain
+only numbers, strings, lists and tensors, and no code in them is ever run.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _PARTS = {
     "data_reader": "dp_*.pt",
 }
 _PROTOCOL = 2
-"""The newest that PyTorch's restricted unpickler reads."""
+"""The newest protocol that PyTorch's restricted unpickler supports."""
 _PLAIN = (Tensor, str, int, float, type(None))
 
 
 class CheckpointError(UserError):
-    """A training cannot be continued from a checkpoint."""
+    """A training cannot be resumed from a checkpoint."""
 
 
 class Damaged(CheckpointError):
-    """A file of a checkpoint is missing or cut short, as after a full disk or a loss of power."""
+    """A file of a checkpoint is missing or truncated, as after a full disk or a power failure."""
 
 
 class Writer(TensorFileDumper):
-    """Writes what ``Reader`` reads."""
+    """Writes files that ``Reader`` can read."""
 
     def dump(
         self, data: Mapping[str, object], file: Path, options: TensorFileDumpOptions | None = None
@@ -50,31 +50,29 @@ class Writer(TensorFileDumper):
 
 
 class Reader(TensorFileLoader):
-    """Reads tensors and plain data, whatever the engine asks for, and knows whether a training is being
-    restored.
-    """
+    """Reads only tensors and plain data, and keeps track of whether a training is being restored."""
 
     def __init__(self) -> None:
         self.restoring: Path | None = None
-        """The file that the training is being restored from."""
+        """The file from which the training is being restored. None: it is not being restored."""
 
     def load(self, file: Path, options: TensorFileLoadOptions | None = None) -> dict[str, object]:
         self.restoring = file
         return read(file)
 
     def end(self) -> None:
-        """Everything has been restored."""
+        """End the restoration."""
         self.restoring = None
 
 
 class NoYaml(YamlDumper):
-    """Writes nothing: the engine would put a configuration of its own over the run's."""
+    """Writes nothing; the engine would overwrite the run's configuration with its own."""
 
     def dump(self, obj: object, output: Path | IO[str]) -> None: ...
 
 
 def use(container: DependencyContainer, reader: Reader) -> None:
-    """Have the engine write and read with ours; it asks for unrestricted reading of all but the model."""
+    """Make the engine use our reader and writers; it would load all files but the model's unrestricted."""
     ours: dict[type[Any], object] = {TensorFileLoader: reader, TensorFileDumper: Writer()}
     for kls, instance in (ours | {YamlDumper: NoYaml()}).items():
         del container._registrations[kls, None]
@@ -82,10 +80,14 @@ def use(container: DependencyContainer, reader: Reader) -> None:
 
 
 def prepare(folder: Path, ranks: Gang) -> str | None:
-    """See to it that the newest checkpoint in ``folder`` can be read, on the first rank before all others.
+    """Ensure that the newest checkpoint in ``folder`` is readable, renaming damaged ones newer than an intact
+    one. Rank 0 does so while the others wait.
 
-    A damaged one is set aside where an older one is intact; then returns a sentence that says so. Raises
-    ``CheckpointError``.
+    Returns:
+        A sentence about the renamed checkpoints, if any.
+
+    Raises:
+        CheckpointError: There are only damaged checkpoints, or the newest is of another number of processes.
     """
     note = _set_damaged_aside(folder, ranks.size) if ranks.rank == 0 else None
     ranks.barrier()
@@ -103,10 +105,10 @@ def _set_damaged_aside(folder: Path, num_ranks: int) -> str | None:
         for bad in damaged:
             bad.rename(_free(bad.with_name(f"{bad.name}.damaged")))
         reasons = " ".join(map(str, damaged.values()))
-        return f"{reasons} The training goes on from the older '{step.name}'." if damaged else None
+        return f"{reasons} The training resumes from the older '{step.name}'." if damaged else None
     if damaged:
         reasons = "\n".join(map(str, damaged.values()))
-        raise CheckpointError(f"{reasons}\nThere is no other checkpoint: delete '{folder}' to begin anew.")
+        raise CheckpointError(f"{reasons}\nThere is no other checkpoint: delete '{folder}' to start over.")
     return None
 
 
@@ -129,17 +131,17 @@ def _check(step: Path, num_ranks: int) -> None:
             raise Damaged(f"The checkpoint '{step}' is damaged: '{part}' is missing.")
     if len(files["trainer"]) != num_ranks:
         raise CheckpointError(
-            f"The training in '{step.parents[1]}' must be continued by as many processes as before, which "
-            f"were {len(files['trainer'])}, but there are {num_ranks} now."
+            f"The training in '{step.parents[1]}' must be resumed with as many processes as before, "
+            f"{len(files['trainer'])}, but there are {num_ranks} now."
         )
     for file in (file for found in files.values() for file in found):
         read(file)
 
 
 def read(file: Path) -> dict[str, object]:
-    """A dictionary of tensors and plain data. Raises ``CheckpointError``, which names the file."""
+    """Read a dictionary of tensors and plain data. Raises ``CheckpointError``, which names the file."""
     if not _is_whole(file):
-        raise Damaged(f"The checkpoint '{file}' is damaged: it is cut short.")
+        raise Damaged(f"The checkpoint '{file}' is damaged: it is truncated.")
     data: object = None
     try:
         if _is_stored(file):
@@ -148,24 +150,24 @@ def read(file: Path) -> dict[str, object]:
             return data
     except pickle.UnpicklingError:
         pass
-    except Exception as e:  # the restricted unpickler fails in many ways on bytes that are none of ours
+    except Exception as e:  # the restricted unpickler fails in many ways on arbitrary bytes
         raise Damaged(f"The checkpoint '{file}' is damaged: {_first_line(e)}.") from None
     raise CheckpointError(
-        f"The checkpoint '{file}' is not trusted: it holds something else than numbers, texts and tensors. "
-        "Nothing in it was run. It is somebody else's, or an earlier version's: delete the folder "
-        "'checkpoints' to begin anew."
+        f"The checkpoint '{file}' is not trusted: it contains more than numbers, strings and tensors. "
+        "No code in it was run. It was written by another program or an earlier version: delete the folder "
+        "'checkpoints' to start over."
     )
 
 
 def _is_whole(file: Path) -> bool:
-    """Whether a file is what was written at all: not empty, blank or the first part of an archive."""
+    """Whether a file is complete: not empty, all zeros or a truncated archive."""
     with open(file, "rb") as opened:
         start = opened.read(1 << 16)
     return bool(start.strip(b"\0")) and (not start.startswith(b"PK") or zipfile.is_zipfile(file))
 
 
 def _is_stored(file: Path) -> bool:
-    """Whether a file is an archive as PyTorch writes it, which is not compressed: none grows in memory."""
+    """Whether a file is an uncompressed archive, like PyTorch's, which cannot expand in memory."""
     if not zipfile.is_zipfile(file):
         return False
     with zipfile.ZipFile(file) as archive:

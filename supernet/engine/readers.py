@@ -1,4 +1,4 @@
-"""What the engine reads: training batches until the budget is used up, and validation batches once."""
+"""The engine's data readers: training batches up to the last step, and one pass of validation batches."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from supernet.training.shares import RowAccount
 
 
 class StepBudget(DataReader[Batch]):
-    """The endless training reader, cut off after ``num_steps`` updates; then every further epoch is empty."""
+    """The endless training reader, ended after ``num_steps`` updates; all later epochs are empty."""
 
     def __init__(self, reader: BatchReader, num_steps: int, num_accumulate: int) -> None:
         self._reader, self._num_steps, self._num_accumulate = reader, num_steps, num_accumulate
         self._num_begun = 0
         self.rows = RowAccount()
-        """Here, because the engine saves a reader for each rank, and each rank has batches of its own."""
+        """Kept here because the engine saves one reader per rank, and each rank has different batches."""
 
     def begin(self, step_nr: int) -> None:
-        """Note the 1-based update that begins: one that overflows and is repeated counts once."""
+        """Record the 1-based update that begins; one that overflows and is repeated counts once."""
         self._num_begun = step_nr
 
     def __iter__(self) -> StepBudget:
@@ -33,7 +33,7 @@ class StepBudget(DataReader[Batch]):
         return [next(self._reader) for _ in range(self._num_accumulate)]
 
     def reset(self) -> None:
-        """The position stays: there is one pass through the budget."""
+        """Keep the position, as there is only one pass."""
 
     def state_dict(self) -> dict[str, object]:
         return {
@@ -44,7 +44,7 @@ class StepBudget(DataReader[Batch]):
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
         self._num_begun = int(state_dict["num_begun"])  # type: ignore[call-overload]
-        if "rows" in state_dict:  # checkpoints from before the account was kept have none
+        if "rows" in state_dict:  # older checkpoints have no account
             self.rows.load_state_dict(state_dict["rows"])  # type: ignore[arg-type]
         self._reader.load_state_dict(state_dict["reader"])  # type: ignore[arg-type]
 
@@ -54,9 +54,9 @@ class StepBudget(DataReader[Batch]):
 
 
 class Once(DataReader[Batch]):
-    """Validation batches from the start at every reset, in as many rounds on every rank.
+    """Validation batches, from the first at every reset, in the same number of rounds on every rank.
 
-    The engine talks between ranks in every round; a rank that has run out of batches takes part with none.
+    The engine communicates between ranks in every round. A rank without further batches takes part with none.
     """
 
     def __init__(self, start: Callable[[], Iterator[Batch]], ranks: Gang) -> None:

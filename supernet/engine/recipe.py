@@ -1,4 +1,4 @@
-"""The engine's recipe: model, optimizer, data and units wired together."""
+"""The engine's recipe, which connects model, optimizer, data and training unit."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ from supernet.training.step import supernet_of
 FAMILY = "supernet"
 
 Begin = Callable[[SupernetCTC], None]
-"""Gives a new network the weights that it begins with, in place of random ones."""
+"""Replaces the random weights of a new network by those from which the training starts."""
 
 
 @dataclass(kw_only=True)
 class _NoOptions:
-    """A component of ours is configured by the run itself."""
+    """The engine's options of our components, which have none: the run's configuration has their settings."""
 
 
 @dataclass(kw_only=True)
@@ -69,7 +69,7 @@ class _EngineConfig:
 
 @dataclass(frozen=True)
 class Result:
-    """What training leaves in memory."""
+    """The result of a training, in memory."""
 
     model: SupernetCTC
     schedule: Schedule
@@ -80,7 +80,7 @@ class Result:
 def engine_config(config: Config) -> _EngineConfig:
     t = config.train
     dtype = getattr(torch, t.precision)
-    # `train.num_threads` is set in `train`: the engine lets an environment variable win, and complains.
+    # `train` sets the number of threads: the engine gives precedence to this variable and warns about it.
     num_threads = None if "OMP_NUM_THREADS" in os.environ else t.num_threads
     on_cpu = chosen_device(config.device).type == "cpu"
     mixed = MixedPrecisionConfig(mode="off" if on_cpu or dtype == torch.float32 else "auto", dtype=dtype)
@@ -94,7 +94,7 @@ def engine_config(config: Config) -> _EngineConfig:
         optimizer=OptimizerSection(name=FAMILY, config=_NoOptions()),
         lr_scheduler=LRSchedulerSection(name=FAMILY, config=_NoOptions()),
         regime=RegimeSection(
-            num_data_epochs=2,  # one that holds the whole budget, and one that is empty: see StepBudget
+            num_data_epochs=2,  # one with all steps and an empty one, see StepBudget
             publish_metrics_every_n_steps=t.publish_every,
             validate_every_n_steps=t.validate_every,
             checkpoint_every_n_steps=t.checkpoint_every,
@@ -107,7 +107,7 @@ def engine_config(config: Config) -> _EngineConfig:
 
 
 class SupernetRecipe(Recipe):
-    """Wires model, optimizer, data and units together."""
+    """Connects model, optimizer, data and training unit."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class SupernetRecipe(Recipe):
         return _EngineConfig
 
     def has_static_autograd_graph(self, context: RecipeContext) -> bool:
-        return False  # the phases differ in what they use
+        return False  # phases use different parameters
 
     def result(self) -> Result:
         assert self._result is not None

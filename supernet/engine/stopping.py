@@ -1,4 +1,4 @@
-"""How a training ends early, and how quiet the engine is while it runs."""
+"""Stopping a training early, and the engine's logging."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from torch.distributed import DistError
 
 
 class StoppableTask(EngineTask):
-    """The trainer, with Ctrl-C as a request to stop at the end of the step, with everything saved."""
+    """The trainer, which Ctrl-C stops at the end of the current step after everything is saved."""
 
     def __init__(self, trainer: Trainer, checkpoints: CheckpointManager, gangs: Gangs) -> None:
         self._trainer, self._checkpoints, self._alone = trainer, checkpoints, gangs.root.size == 1
 
     def run(self) -> None:
-        # Ranks would stop at different steps: there the newest checkpoint is what remains.
+        # Several ranks would stop at different steps, so that the newest checkpoint remains their last.
         with self._on_interrupt() if self._alone else contextlib.nullcontext():
             self._trainer.run()
-        if self._alone:  # the trainer does not wait for its last one
+        if self._alone:  # the trainer does not wait until its last checkpoint is written
             self._checkpoints.maybe_complete_save_operation(blocking=True)
 
     @contextlib.contextmanager
     def _on_interrupt(self) -> Iterator[None]:
         def stop(signum: int, frame: object) -> None:
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # the second Ctrl-C is meant seriously
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C ends it at once
             self._trainer.request_stop()
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -55,14 +55,15 @@ class StoppableTask(EngineTask):
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the engine's start off the console and out of its log file, and close that file at the end.
+    """Suppress the engine's messages at its start, and close its log file at the end.
 
-    At its start it logs every environment variable with its value: not into a folder that travels.
+    At its start, it logs the values of all environment variables, which must not end up in a run folder that
+    may be shared.
     """
     logging.getLogger("fairseq2").setLevel(logging.WARNING)
     logging.getLogger("py.warnings").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():  # the engine turns on its own, about its own parts
+        with warnings.catch_warnings():  # the engine enables deprecation warnings about its internals
             logging.captureWarnings(True)
             yield
     finally:
@@ -75,7 +76,7 @@ def quiet() -> Iterator[None]:
 
 
 def log_to_file_only() -> None:
-    """From here on the engine's log goes to the run folder; the console is for progress and results."""
+    """Send the engine's log to the run folder from here on, and keep the console for progress and results."""
     for handler in logging.getLogger().handlers:
         if not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.ERROR)
@@ -83,7 +84,7 @@ def log_to_file_only() -> None:
 
 
 def tells_of_an_end(error: BaseException) -> bool:
-    """Whether ``error`` is what comes of waiting for another process of the training, which has ended."""
+    """Whether ``error`` is due to waiting for another process of the training that has ended."""
     cause = error.__cause__ if isinstance(error, OperationalError) else error
-    # Gradients are averaged behind the engine's back, and Gloo has no exception of its own.
+    # PyTorch averages gradients without the engine, and Gloo does not define an exception.
     return isinstance(cause, (GangError, DistError)) or "/gloo/" in str(cause)

@@ -1,4 +1,4 @@
-"""What the engine's trainer and validator call for each batch."""
+"""The units that the engine's trainer and validator call for each batch."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ MAX_SKIPPED_IN_A_ROW = 10
 
 
 class Divergence(RuntimeError):
-    """Too many updates in a row had gradients that are not finite."""
+    """Gradients were not finite in too many consecutive updates."""
 
 
 class Observer(Protocol):
-    """Who follows a training on rank 0."""
+    """Receives the events of a training on rank 0."""
 
     def on_start(self, schedule: Schedule) -> None: ...
 
     def on_note(self, text: str) -> None:
-        """Something that is not as it was left."""
+        """Report something unexpected, such as a damaged checkpoint."""
 
     def on_step(self, step: int) -> None: ...
 
     def on_publish(
         self, step: int, scores: list[float], gates: list[float] | None, losses: Mapping[str, float]
     ) -> None:
-        """``losses`` are those of the passes since the last time."""
+        """Report scores, gates and losses; ``losses`` are means since the previous call."""
 
     def on_validated(self, step: int, measure: Measure, values: Mapping[str, object]) -> None:
-        """``values``: ``wer/BUDGET`` and ``cer/BUDGET``; the texts are judged by ``measure``."""
+        """Report ``values`` ``wer/BUDGET`` and ``cer/BUDGET``; ``measure`` is the main one of the two."""
 
 
 class SupernetUnit(TrainUnit[Batch]):
-    """One training step: asks the schedule what to run and lets the (wrapped) model run it."""
+    """Trains one step: the schedule plans its passes, and the (wrapped) model runs them."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class SupernetUnit(TrainUnit[Batch]):
         observer: Observer,
         restored: Callable[[], None] = lambda: None,
     ) -> None:
-        """``restored`` is called when the state of an interrupted training is complete, before any step."""
+        """``restored`` is called once the state of a resumed training is restored, before its first step."""
         self._model, self._schedule, self._budget = model, schedule, budget
         self._rank, self._observer = rank, observer
         self._restored = restored
@@ -90,7 +90,7 @@ class SupernetUnit(TrainUnit[Batch]):
         return loss.total, loss.num_frames
 
     def after_step(self, lr: float) -> None:
-        """The optimizer has updated the network at the rate ``lr``."""
+        """End the step, in which the optimizer updated the network with the learning rate ``lr``."""
         self._losses.end(lr)
 
     def _update(self, metric_bag: MetricBag, name: str, value: Tensor, weight: float) -> None:
@@ -113,13 +113,13 @@ class SupernetUnit(TrainUnit[Batch]):
         if in_a_row >= MAX_SKIPPED_IN_A_ROW:
             raise Divergence(
                 f"The gradient must be finite, but was not in the last {in_a_row} updates, from step "
-                f"{self._step + 2 - in_a_row} on. Their updates were left out, and the newest checkpoint "
-                f"holds the weights from before. Lower `train.lr` or `train.max_grad_norm`, or use float32."
+                f"{self._step + 2 - in_a_row} on. These updates were skipped, and the newest checkpoint "
+                f"has the weights before them. Lower `train.lr` or `train.max_grad_norm`, or use float32."
             )
 
 
 class Validation(EvalUnit[Batch]):
-    """Loss and greedy errors of every subnet on the validation split, all of them in one walk."""
+    """Computes the loss and greedy error rates of every subnet on the validation split in one walk."""
 
     def __init__(self, model: SupernetCTC, schedule: Schedule, tokens: Tokens, observer: Observer) -> None:
         self._model, self._schedule, self._tokens, self._observer = model, schedule, tokens, observer

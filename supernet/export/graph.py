@@ -26,7 +26,7 @@ MARGIN = LOG_MEL.shortest + 1
 
 
 class Graph(nn.Module):
-    """What every exported file computes.
+    """The computation of every exported file.
 
     ``forward(x (B, T, F) float32, x_lens (B,) int64)`` gives log-probabilities (B, S, V) and their lengths
     (B,) int64, at least 1 each; what stands behind a length means nothing.
@@ -61,7 +61,7 @@ class _Straight:
     def __init__(self, x_BSD: Tensor, rows: Any) -> None:
         self._x_BSD, self._rows = x_BSD, rows
         self.output_BSD = x_BSD
-        """What was read at the end."""
+        """The encoder's final output."""
 
     def run(self, units: Sequence[int], body: Body) -> None:
         self._x_BSD = body(self._x_BSD, self._rows, Running(tuple(range(len(units)))))

@@ -1,4 +1,4 @@
-"""Models that are handed on: safetensors and JSON, a supernet's or a cut one's. Nothing is unpickled."""
+"""Saved models, supernets and cut ones, as safetensors and JSON. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -29,17 +29,21 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Model:
-    """A recognizer with what it needs to write text."""
+    """A recognizer with its tokens."""
 
     recognizer: SupernetCTC
     tokens: Tokens
     lengths: Lengths | None = None
-    """Of the utterances that it was trained on, as far as they are known."""
+    """The lengths of the utterances that it was trained on, if known."""
 
 
 def save(model: Model, stem: Path, provenance: Mapping[str, str] | None = None) -> None:
-    """Write ``STEM.safetensors`` and ``STEM.json``, and the tokens' files beside them; ``provenance`` says
-    where a cut model comes from.
+    """Write ``STEM.safetensors`` and ``STEM.json``, and the files of the tokens in the same folder.
+
+    Args:
+        model: The model.
+        stem: The path without extension.
+        provenance: The origin of a cut model.
     """
     recognizer = model.recognizer
     names, state = weights(recognizer), recognizer.state_dict()
@@ -52,7 +56,7 @@ def save(model: Model, stem: Path, provenance: Mapping[str, str] | None = None) 
 
 
 def description(model: Model, provenance: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Everything but the tensors that computing the same somewhere else needs."""
+    """The contents of ``STEM.json``: all that is needed, besides the tensors, to use the model elsewhere."""
     config = model.recognizer.config
     return {
         "format": FORMAT,
@@ -70,19 +74,19 @@ def description(model: Model, provenance: Mapping[str, str] | None = None) -> di
 
 
 def _network(model: ModelConfig) -> dict[str, Any]:
-    """The network's settings. Models travel: where `model.init` lay is nobody's business."""
+    """The network's settings, without the folder of `model.init`, as models are shared with others."""
     data = model.model_dump(mode="json")
     return data | {"init": data["init"] and Path(data["init"]).name}
 
 
 def fingerprint(stem: Path) -> str:
-    """What tells a model's weights from any others: selections and losses belong to one network."""
+    """A hash that identifies a model's weights, to which selections and losses belong."""
     path = stem.with_name(stem.name + ".safetensors")
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def load(stem: Path) -> Model:
-    """Read what ``save`` wrote. Raises ``RunError`` where it is missing or damaged."""
+    """Read a saved model. Raises ``RunError`` if it is missing or damaged."""
     described, file = stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".safetensors")
     try:
         record = checked(ModelRecord, read_json(described), described)
@@ -99,7 +103,7 @@ def load(stem: Path) -> Model:
         tokens = _tokens(record.tokens, stem.with_name(MODEL_FILE))
         recognizer = _built(record, len(tokens), shapes)
         recognizer.load_state_dict(_finite(load_file(file)), strict=False)
-    # Settings may be any numbers and names: PyTorch and the engine fail at them in their own ways.
+    # With arbitrary settings, PyTorch and the engine can fail in many ways.
     except Exception as e:
         reason = (str(e) or type(e).__name__).splitlines()[0][:300].rstrip(".")
         raise RunError(f"'{file}' and '{described}' must be a model, but are not: {reason}.") from None
@@ -109,14 +113,14 @@ def load(stem: Path) -> Model:
 
 def _tokens(record: TokensRecord, pieces: Path) -> Tokens:
     if record.kind == "pieces" and not pieces.is_file():
-        raise ValueError(f"its tokens are pieces, and '{pieces.name}' is not beside it")
+        raise ValueError(f"its tokens are pieces, but '{pieces.name}' is not in its folder")
     model = pieces.read_bytes() if record.kind == "pieces" else None
     return Tokens(tuple(record.symbols), record.kind, model)
 
 
 def _built(record: ModelRecord, num_tokens: int, shapes: Mapping[str, tuple[int, ...]]) -> SupernetCTC:
-    """The network that a description asks for, if it has tensors of these ``shapes``: nothing larger than
-    them is ever made.
+    """The described network, if its tensors have these ``shapes``. Checked first, so that a malicious
+    description cannot allocate more memory than the tensors.
     """
     if len(record.kept) > len(shapes):
         raise ValueError(f"`kept` names {len(record.kept)} units, but there are {len(shapes)} tensors")

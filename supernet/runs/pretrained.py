@@ -1,4 +1,4 @@
-"""Networks that begin as a pretrained encoder: what `model.init` decides, and its weights."""
+"""Training from a pretrained encoder: the settings that `model.init` determines, and its weights."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from supernet.text.tokens import Tokens
 Data = dict[str, Any]
 
 USUAL = "wav2vec2"
-"""The family of a checkpoint where `model.encoder` does not name one."""
+"""The family of a checkpoint unless `model.encoder` names one."""
 
 
 def completed(data: Data, problems: list[str]) -> Data:
-    """``data`` with all that `model.init` decides; what contradicts it goes to ``problems``."""
+    """Add the settings that `model.init` determines to ``data``, and contradictions to ``problems``."""
     model = data.get("model")
     if not isinstance(model, Mapping) or model.get("init") is None:
         return data
@@ -33,7 +33,7 @@ def completed(data: Data, problems: list[str]) -> Data:
         name, known = given.get("name", USUAL), {key: given[key] for key in given if key != "name"}
         family = find_plugin("encoder", str(name))
         decided: Decided = family.decide(init, known or None)
-    except ValueError as e:  # also from the look-up of a family
+    except ValueError as e:  # an unknown family, too
         problems.append(str(e))
         ours = ("init", "init_weights", "encoder", "freeze_frontend_steps")
         return {**data, "model": {name: value for name, value in model.items() if name not in ours}}
@@ -64,7 +64,7 @@ def begin(recognizer: SupernetCTC, tokens: Tokens) -> None:
 
 
 def load_into(recognizer: SupernetCTC, init: str) -> None:
-    """Give ``recognizer``, built for it, the weights of ``init``. Raises ``PretrainedError``."""
+    """Load the weights of ``init`` into ``recognizer``, built for it. Raises ``PretrainedError``."""
     found = family_of(recognizer.config.model).weights(init)
     try:
         missing, unexpected = recognizer.load_state_dict(found, strict=False)
@@ -74,5 +74,5 @@ def load_into(recognizer: SupernetCTC, init: str) -> None:
         reason = " ".join(str(e).split())[:300]
     if reason:
         raise PretrainedError(
-            f"`model.init` must have weights that fit its configuration, but '{init}' has not: {reason}"
+            f"`model.init` must have weights that fit its configuration, but '{init}' does not: {reason}"
         )

@@ -181,7 +181,7 @@ class ResultsRecord(Record):
     sizes: Annotated[dict[BudgetName, SizeRecord], Field(min_length=1)]
     """By number of units, or by the budget."""
     title: str
-    """What stands above the table."""
+    """The heading of the table."""
     steps: Count | None = None
     """Updates of the training."""
     unit_steps: Count | None = None

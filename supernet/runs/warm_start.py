@@ -1,4 +1,4 @@
-"""Trainings that begin from a network of one's own: a run, or a model that was cut out of one."""
+"""Training from a network of this project: a finished run, or a model cut from one."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ _DECIDED = (
     "frontend_channels",
     "self_conditioning",
 )
-"""Settings of the network that its weights decide."""
+"""Settings of the network that are determined by its weights."""
 _TAKEN_OVER = ("dropout", "ffn_dropout", "attention_dropout", "start_scale")
-"""Those that are as they were unless they are set."""
+"""Settings that are inherited unless they are set."""
 
 
 _LAYERS = "encoder.layers."
 
 
 class WarmStartError(UserError):
-    """A network that no training can begin from; the message says why."""
+    """No training can start from a network; the message says why."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of a network to begin from, without its weights."""
+    """The properties of a network to start from, without its weights."""
 
     init: str
     weights: str
     """Fingerprint of its weights."""
     model: ModelConfig
     layers: tuple[int, ...]
-    """The layers that it has, by the number that they have in its files."""
+    """The numbers of its layers in its files."""
     granularity: str
     sizes: tuple[int, ...]
 
@@ -62,7 +62,7 @@ def is_own(init: str) -> bool:
 
 
 def origin(init: str) -> Origin:
-    """What ``init`` holds. Raises ``WarmStartError``."""
+    """The properties of the network in ``init``. Raises ``WarmStartError``."""
     files = [Path(init) / name for name in ("model.json", "model.safetensors")]
     if missing := [file.name for file in files if not file.is_file()]:
         raise WarmStartError(
@@ -74,7 +74,7 @@ def origin(init: str) -> Origin:
 
 @lru_cache(maxsize=8)
 def _origin(init: str, states: tuple[tuple[int, int], ...]) -> Origin:
-    """Read once: a study asks for each of its trainings."""
+    """Cached because a study needs it for each of its trainings."""
     model = _load(init)
     config = model.recognizer.config
     return Origin(
@@ -96,7 +96,7 @@ def _load(init: str) -> Model:
 
 
 def _whole_layers(init: str, recognizer: SupernetCTC) -> tuple[int, ...]:
-    """The layers of a network, each of which must have all its modules."""
+    """The layers of a network. Raises ``WarmStartError`` if one lacks some of its modules."""
     config, units = recognizer.config, recognizer.table.units
     counts = {layer: sum(unit.layer == layer for unit in units) for layer in range(config.num_layers)}
     each = config.units_per_layer
@@ -106,15 +106,15 @@ def _whole_layers(init: str, recognizer: SupernetCTC) -> tuple[int, ...]:
         raise WarmStartError(
             f"`model.init` must have whole layers, but layer {partial[0]} of '{init}' has lost "
             f"{each - counts[partial[0]]} of its {each} {config.granularity}s. "
-            "Begin from the run that it was cut from."
+            "Start from the run that it was cut from."
         )
     return tuple(counts)
 
 
 def completed(data: Data, problems: list[str]) -> Data:
-    """``data`` with all that `model.init` decides; what contradicts it goes to ``problems``.
+    """Add the settings that `model.init` determines to ``data``, and contradictions to ``problems``.
 
-    Raises ``WarmStartError`` where it cannot be used.
+    Raises ``WarmStartError`` if it cannot be used.
     """
     model = data["model"]
     found = origin(str(model["init"]))
@@ -130,9 +130,9 @@ def completed(data: Data, problems: list[str]) -> Data:
     ]
     if model.get("init_weights") not in (None, found.weights):
         problems.append(
-            f"`model.init` must be the network that `model.init_weights` ({model['init_weights']}) tells, "
-            f"but '{found.init}' has changed and is {found.weights} now. Leave `model.init_weights` out to "
-            "begin with it as it is."
+            f"`model.init` must have the weights `model.init_weights` ({model['init_weights']}), but "
+            f"'{found.init}' has changed and now has {found.weights}. Leave out `model.init_weights` to "
+            "start from its current weights."
         )
     taken_over = {name: getattr(found.model, name) for name in _TAKEN_OVER}
     taken_over["max_frames"] = max(found.model.max_frames, ModelConfig().max_frames)
@@ -144,12 +144,12 @@ def completed(data: Data, problems: list[str]) -> Data:
 
 
 def reading(data: Data, input: InputName) -> Data:
-    """``data`` whose task gives what the network reads, unless it says something else."""
+    """Set the task's input to that of the network unless ``data`` sets it."""
     return data if input == LOG_MEL.name else {**data, "task": {"input": input, **data.get("task", {})}}
 
 
 def _num_layers(data: Mapping[str, Any], found: Origin, problems: list[str]) -> int:
-    """The layers of the new network: those of the old one, and more where they are asked for."""
+    """The number of layers of the new network: at least those of the old one, more if requested."""
     wanted, here = data["model"].get("num_layers"), len(found.layers)
     if isinstance(wanted, int) and wanted < here:
         problems.append(
@@ -167,14 +167,14 @@ def _asked_for(data: Mapping[str, Any], found: Origin) -> int:
     largest = max(numbers, default=0)
     try:
         per_layer = len(granularity_named(str(data.get("granularity"))).units(0, found.model.modules))
-    except ValueError:  # which the validation says
+    except ValueError:  # reported by the validation
         return largest
     return -(-largest // per_layer)
 
 
 def load_into(recognizer: SupernetCTC, tokens: Tokens, init: str) -> None:
-    """Give ``recognizer``, built for ``init`` and new otherwise, its frontend and layers, and its head where
-    it writes the same ``tokens``. Scores begin anew, and so do layers that it does not have.
+    """Load the frontend and the layers of ``init`` into a new ``recognizer``, and its head if the ``tokens``
+    are the same. Scores and additional layers keep their initial values.
 
     Raises ``WarmStartError``.
     """
@@ -189,9 +189,9 @@ def load_into(recognizer: SupernetCTC, tokens: Tokens, init: str) -> None:
 
 
 def said(init: str, tokens: Tokens) -> str:
-    """What ``load_into`` does, in a sentence."""
-    head = "its head" if _load(init).tokens == tokens else "a new head, as its tokens are others"
-    return f"begins as {init}, with {head}"
+    """A description of what ``load_into`` does, for the user."""
+    head = "its head" if _load(init).tokens == tokens else "a new head, because its tokens differ"
+    return f"starts from {init}, with {head}"
 
 
 def _has_same_head(old: Model, new: SupernetCTC, tokens: Tokens) -> bool:
@@ -199,7 +199,7 @@ def _has_same_head(old: Model, new: SupernetCTC, tokens: Tokens) -> bool:
 
 
 def _body(old: SupernetCTC, layers: tuple[int, ...]) -> dict[str, Tensor]:
-    """The frontend and the encoder; ``layers`` are numbered anew, without gaps."""
+    """The tensors of the frontend and the encoder, with ``layers`` renumbered without gaps."""
     numbers = {str(layer): str(i) for i, layer in enumerate(layers)}
     found: dict[str, Tensor] = {}
     for name, tensor in old.state_dict().items():
@@ -212,7 +212,7 @@ def _body(old: SupernetCTC, layers: tuple[int, ...]) -> dict[str, Tensor]:
 
 
 def _heads(old: SupernetCTC, new: SupernetCTC) -> dict[str, Tensor]:
-    """Every head of ``new`` from the one that read its size before."""
+    """The tensors for each head of ``new``, from the head for that size in ``old``."""
     found: dict[str, Tensor] = {}
     for name in new.heads:
         size = old.sizes[-1] if name == "shared" else int(name)

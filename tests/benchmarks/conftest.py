@@ -68,7 +68,7 @@ def wait() -> None:
 
 
 def activation_bytes(work: Work) -> int:
-    """What ``work`` keeps for its backward pass: every storage once. The same on any device."""
+    """The memory that ``work`` saves for its backward pass, each storage once; equal on any device."""
     kept: dict[int, torch.Tensor] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What recognizing costs: by layers kept, and the frontend's share of it.
+"""The cost of recognition by number of layers, and the frontend's share of it.
 
 Run: ``python -m pytest tests/benchmarks``.
 """

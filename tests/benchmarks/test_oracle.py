@@ -1,4 +1,4 @@
-"""What scoring many subnets costs, as ratios to the obvious ways, in one process.
+"""The cost of scoring many subnets, relative to the naive ways in the same process.
 
 Run: ``python -m pytest tests/benchmarks``.
 """

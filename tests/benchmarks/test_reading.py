@@ -1,4 +1,4 @@
-"""What reading costs: batches of a task against a training step, in threads, and from tar shards.
+"""The cost of reading batches of a task: relative to a training step, in threads, and from tar shards.
 
 Run: ``python -m pytest tests/benchmarks/test_reading.py``.
 """

@@ -1,4 +1,4 @@
-"""What a supernet's steps cost: against one step of the full net, and against a step of each size alone.
+"""The cost of a supernet's steps, relative to a step of the full network and to a step of each size alone.
 
 Run: ``python -m pytest tests/benchmarks``. Every figure is a ratio within one process.
 """
@@ -24,7 +24,7 @@ from tests.benchmarks.conftest import Ratio, activation_bytes
 NUM_TOKENS = 28
 UNITS = {"layers 6/9/12": ("layer", (6, 9, 12)), "modules 16/32/48": ("module", (16, 32, 48))}
 DIMS = {96: 5, 144: 3, 384: 1}
-"""By dimension of the model, the number of rounds: large nets are slow and even."""
+"""The number of rounds by model dimension: large networks are slow, and their times vary little."""
 LENGTHS = {"short": (16, 200), "long": (3, 1000)}
 """Utterances of a batch, and frames of the longest."""
 PHASES = ("phase 1", "smallest size", "phase 2")

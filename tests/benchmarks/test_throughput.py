@@ -1,4 +1,4 @@
-"""What a GPU makes of it: utterances a second while training, real-time factors, and how long it waits.
+"""Throughput on a GPU: utterances per second in training, real-time factors, and idle time.
 
 Run: ``python -m pytest tests/benchmarks/test_throughput.py``; without a GPU the preset `tiny` stands in.
 Utterances are 10 s of random features; precision is given where it is not float32.

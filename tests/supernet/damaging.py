@@ -21,7 +21,7 @@ a_few = settings(fuzz, max_examples=12)
 
 
 def complaint(main: Main, arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str | None:
-    """What a command says that ends with status 2; None where it does its work."""
+    """The message of a command that ends with status 2; None if it succeeds."""
     capsys.readouterr()
     status = 0
     try:
@@ -110,7 +110,7 @@ def yaml_like(file: Path) -> st.SearchStrategy[bytes]:
 
 @st.composite
 def byte_errors(draw: st.DrawFn, good: bytes) -> bytes:
-    """``good`` cut short, begun anew, or with a stretch of other bytes anywhere."""
+    """``good`` truncated, after other bytes, or with other bytes somewhere; or arbitrary bytes."""
     place = draw(st.integers(0, len(good)))
     kind = draw(st.sampled_from(["raw", "cut", "before", "flip", "other", "gone"]))
     if kind == "flip":

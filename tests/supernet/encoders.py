@@ -61,9 +61,7 @@ def model(kind: Kind, **changes: Any) -> tuple[Wav2Vec2Model, Wav2Vec2Config]:
 
 
 def write(folder: Path, kind: Kind, family: str = "wav2vec2", **changes: Any) -> Path:
-    """What a training with fairseq2 leaves in its output: the checkpoints of two steps, of which the second
-    counts.
-    """
+    """Write the output of a training with fairseq2: checkpoints of two steps, of which the second counts."""
     found, config = model(kind, **changes)
     checkpoints = folder / "checkpoints"
     dumper = get_dependency_resolver().resolve(ModelMetadataDumper)  # type: ignore[type-abstract]

@@ -61,7 +61,7 @@ def start(
 def run(
     *arguments: str | Path, cwd: Path, status: int = 0, extra: Mapping[str, str] | None = None
 ) -> tuple[str, str]:
-    """What ``python -m`` with ``arguments`` prints and complains; it must end with ``status``."""
+    """The standard output and error of ``python -m`` with ``arguments``; it must end with ``status``."""
     process = start(arguments, cwd, extra)
     out, err = process.communicate(timeout=300)
     assert process.returncode == status, f"{arguments} ended with {process.returncode}:\n{out}\n{err}"

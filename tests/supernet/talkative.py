@@ -35,7 +35,7 @@ def make_run(folder: Path) -> Run:
 
 @torch.no_grad()
 def talkative(net: SupernetCTC) -> SupernetCTC:
-    """What random weights answer to any sound is much the same: take that away, and what is left varies."""
+    """Center the head's outputs: those of random weights are almost the same for any input."""
     features = fbank(torch.cat(recordings()))[None]
     x_1SD, lengths = net.embed(features, [features.size(1)])
     ((_, out_1SD),) = net.encoder.outputs(x_1SD, lengths, [net.table.full])

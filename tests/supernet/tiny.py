@@ -107,7 +107,7 @@ def run_lanes(net: SupernetCTC, data: Batch, lanes: Sequence[Lane]) -> list[dict
 
 
 def output(net: SupernetCTC, data: Batch, lane: Lane) -> Tensor:
-    """What one lane gives at the end, zero where padded: what stands there means nothing."""
+    """The final output of one lane, zero in the padding, whose values are arbitrary."""
     (reading,) = run_lanes(net, data, [lane])
     return valid(net, data, lane, reading[FINAL])
 

@@ -32,7 +32,7 @@ def test_a_prepared_corpus(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Sizes are those of the nets that the same settings have trained."""
+    """Sizes are those of networks trained with the same settings."""
     monkeypatch.chdir(place)
     before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
     table = dry(capsys)
@@ -62,7 +62,7 @@ def test_nothing_is_prepared(
     assert [path.name for path in tmp_path.iterdir()] == ["tones"]
     assert table["tokens"] == "unknown; 30 assumed"
     assert table["epochs"] == "unknown: the corpus is not prepared yet"
-    assert table["updates"] == "24 for each of 2 nets"
+    assert table["updates"] == "24 for each of 2 networks"
     assert {"size 2", "size 4"} <= set(table)
 
 

@@ -60,7 +60,7 @@ def go_on(folder: Path) -> None:
 
 
 def refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """What a training that does not begin complains, with status 2."""
+    """The message of a training that refuses to start, with status 2."""
     with pytest.raises(SystemExit) as end:
         go_on(folder)
     err = capsys.readouterr().err
@@ -151,7 +151,7 @@ def test_where_no_checkpoint_is_intact_nothing_is_thrown_away(
     config = (unfinished / "config.yaml").read_bytes()
     message = refused(unfinished, capsys)
     assert "'optimizer' is missing" in message
-    assert "to begin anew" in message
+    assert "to start over" in message
     assert sorted((unfinished / "checkpoints").glob("step_*")) == steps
     assert (unfinished / "config.yaml").read_bytes() == config
 
@@ -180,7 +180,7 @@ def test_as_many_processes_as_before(unfinished: Path, capsys: pytest.CaptureFix
     for part, name in (("trainer", "rank_{:02}.pt"), ("data_reader", "dp_{:02}.pt")):
         folder = unfinished / "checkpoints" / "step_24" / part
         shutil.copy(folder / name.format(0), folder / name.format(1))
-    assert "as many processes as before, which were 2, but there are 1 now." in refused(unfinished, capsys)
+    assert "as many processes as before, 2, but there are 1 now." in refused(unfinished, capsys)
 
 
 def test_of_several_processes_one_says_why_and_none_shows_a_traceback(unfinished: Path, place: Path) -> None:
@@ -200,7 +200,7 @@ def test_of_several_processes_one_says_why_and_none_shows_a_traceback(unfinished
     assert [process.returncode for process in processes] == [2, 2], said
     errors = [[line for line in text.splitlines() if line.startswith("error: ")] for text in said]
     assert [len(lines) for lines in errors] == [1, 1]
-    assert "as many processes as before, which were 1, but there are 2 now." in errors[0][0]
+    assert "as many processes as before, 1, but there are 2 now." in errors[0][0]
     assert "process 1 must hear from the other processes of this training" in errors[1][0]
     assert not any("Traceback" in text for text in said)
 

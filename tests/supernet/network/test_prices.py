@@ -1,4 +1,4 @@
-"""What units cost: any sum of prices is what the model cut out costs."""
+"""The cost of units: its sum over a subnet is the cost of the model that is cut out."""
 
 from __future__ import annotations
 

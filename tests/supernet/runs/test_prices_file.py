@@ -1,4 +1,4 @@
-"""What units cost when a training in budgets began is kept in its folder, and checked when it is read."""
+"""The cost of units at the start of a training in budgets is saved in its folder, and checked when read."""
 
 from __future__ import annotations
 

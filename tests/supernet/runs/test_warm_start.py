@@ -245,7 +245,7 @@ class TestTraining:
             with pytest.raises(SystemExit) as end:
                 train.main(self.arguments("new"))
         assert end.value.code == 130
-        assert f"begins as {here / 'old'}, with its head" in capsys.readouterr().out.replace("\n", "")
+        assert f"starts from {here / 'old'}, with its head" in capsys.readouterr().out.replace("\n", "")
         model = Run(Path("new")).config_data()["model"]
         assert model["init"] == str(here / "old")
         assert model["init_weights"] == checkpoint.fingerprint(here / "old" / "model")

@@ -96,7 +96,7 @@ TEDLIUM: dict[str, Any] = {
     "task.batch_seconds": 150.0, "task.frequency_warp": 0.0, "task.speed_perturb": (),
     "task.spec_augment": {**MASKS, "freq_masks": 10, "min_freq_masks": 2, "max_freq_bands": 5},
 }  # fmt: skip
-"""What the authors set for TED-LIUM v2 and three sizes (arXiv 2407.18930 and their public code)."""
+"""The authors' settings for TED-LIUM v2 and three sizes (arXiv 2407.18930 and their public code)."""
 LIBRISPEECH = {
     **TEDLIUM,
     "model.dim": 512, "model.ffn_dim": 2048, "model.num_heads": 8, "model.dropout": 0.1,
@@ -118,7 +118,7 @@ OF_THE_AUTHORS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
 }
 """By preset, its settings, those of its method, and the updates that learn scores."""
 ELSEWHERE = ("frontend", "features", "normalization", "tokens", "masks", "decay", "batches", "precision")
-"""What does not follow the authors in any of these presets."""
+"""Settings that differ from the authors' in all of these presets."""
 NOT_OF_THE_PAPER = ("network", "optimization", "frontend", "features", "search")
 """The same of arXiv 2106.09216."""
 
@@ -147,7 +147,7 @@ def test_the_published_settings(name: str) -> None:
 
 
 def tiny_memory(resolved: Resolved) -> SupernetCTC:
-    """What a schedule remembers, in a net as deep, but narrow."""
+    """The state of a schedule, in a network of the same depth, but narrow."""
     narrow = {"dim": 8, "num_heads": 2, "ffn_dim": 8, "frontend_channels": 1, "kernel": 3}
     config = resolved.config
     config = config.model_copy(update={"model": config.model.model_copy(update=narrow)})

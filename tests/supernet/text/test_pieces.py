@@ -37,7 +37,7 @@ def test_a_run_keeps_its_pieces(spoken: Run) -> None:
 def test_a_model_without_its_pieces_is_named(spoken: Run, tmp_path: Path) -> None:
     for name in ("model.json", "model.safetensors"):
         shutil.copy(spoken.folder / name, tmp_path)
-    with pytest.raises(RunError, match=f"its tokens are pieces, and '{MODEL_FILE}' is not beside it"):
+    with pytest.raises(RunError, match=f"its tokens are pieces, but '{MODEL_FILE}' is not in its folder"):
         load(tmp_path / "model")
 
 

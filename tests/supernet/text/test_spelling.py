@@ -1,4 +1,4 @@
-"""What looks the same is spelled the same, and nothing that is seen or said is lost."""
+"""Text that looks the same is spelled the same, and nothing visible or audible is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each method does to scores, gates and plans: check values, hand-computed values, and properties."""
+"""The scores, gates and plans of each method: published values, hand-computed values, and properties."""
 
 from __future__ import annotations
 

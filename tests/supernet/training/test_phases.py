@@ -86,7 +86,7 @@ def test_the_smallest_size_trains_alone_on_the_whole_batch(sharing: str) -> None
 
 
 def test_subnets_are_chosen_once_before_the_smallest_trains() -> None:
-    """What it has learned would be lost on another choice; a resumed run keeps it, too."""
+    """Another choice would lose what the smallest size has learned; a resumed run keeps the choice, too."""
     config = tiny_config(train={"num_steps": 20}, passes={"smallest_first": 0.5})
     steps, net = schedule("simple-top-k", config, score_learning=0.2)
     assert steps.boundaries() == [("score learning", 0), ("smallest size", 4), ("joint", 12)]

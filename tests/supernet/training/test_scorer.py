@@ -1,4 +1,4 @@
-"""What ranks units is a module of a method's own: it is trained, saved and read as such."""
+"""A scorer is a module that a method provides, and is trained, saved and loaded as such."""
 
 from __future__ import annotations
 
