@@ -57,9 +57,7 @@ class Resolved:
         return self._with_config(self.config.only(budget))
 
     def _with_config(self, config: Config) -> Resolved:
-        # A supernet as deep as its largest size has other units for other sizes, and other prices.
-        prices = self.method.prices if config.num_layers == self.config.num_layers else None
-        return Resolved(config, type(self.method)(self.method.options, config, prices), self.task)
+        return Resolved(config, _with_config(self.method, config), self.task)
 
     def priced(self, num_tokens: int, known: Mapping[Quantity, Prices] | None = None) -> Resolved:
         """The same run with prices for the tokens of its corpus; ``known`` are those of an earlier session.
@@ -244,7 +242,15 @@ def _each_run(method: Method[Any]) -> list[Method[Any]]:
     if not method.separate_runs:
         return [method]
     config = method.config
-    return [type(method)(method.options, config.only(name), method.prices) for name in config.names]
+    return [_with_config(method, config.only(name)) for name in config.names]
+
+
+def _with_config(method: Method[Any], config: Config) -> Method[Any]:
+    """The same method for other sizes or budgets."""
+    # A supernet as deep as its largest size has other units for other sizes, and other prices.
+    is_same_net = config.num_layers == method.config.num_layers
+    prices = method.prices if is_same_net else NetworkPrices(config, ASSUMED_TOKENS)
+    return type(method)(method.options, config, prices)
 
 
 def _named(name: str, options: BaseModel) -> Any:

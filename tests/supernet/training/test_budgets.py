@@ -191,3 +191,15 @@ def test_cut_models_of_a_budget_are_ordinary() -> None:
     net = SupernetCTC(made, NUM_TOKENS).eval()
     small = cut(net, net.table.subnet(net.table.first(5)))
     assert small.config.names == ("5",)
+
+
+def test_sizes_trained_alone_are_as_deep_as_they_are_large_and_priced_so() -> None:
+    """Each run has units of its own, whose number the prices follow."""
+    kept = [f"layers.{i}" for i in range(3)]
+    resolved = resolve([{"method": "individual", "sizes": [2, 4]}])
+    for size, one in ((2, resolved.only("2")), (4, resolved.only("4"))):
+        assert len(one.method.table) == len(one.method.budgets[0].prices.units) == size
+        assert len(one.method.prices["params"].units) == size
+    with pytest.raises(ConfigError, match="must name 2 units, the size, but names 3") as error:
+        resolve([{"method": {"name": "individual", "kept": kept}, "sizes": [2, 4]}])
+    assert len(error.value.problems) == 2
