@@ -206,7 +206,7 @@ def test_the_encoder_is_the_engines_own_layers_in_a_row(
 
     layout = BatchLayout(x.shape[:2], lengths)
     if net.encoder.positions is not None:
-        x = net.encoder.positions(x, layout)
+        x = net.encoder.positions(x)
     cache = AttentionBiasCache()
     for layer in net.encoder.layers.values():
         x = layer(x, layout, cache)
