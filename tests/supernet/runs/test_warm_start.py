@@ -147,7 +147,7 @@ def test_a_deeper_net_begins_with_the_layers_there_are(tmp_path: Path) -> None:
             {"model": {"num_layers": 2}, "sizes": [2]},
             ["`model.num_layers` must be at least 4", "supernet.cut"],
         ),
-        ({"model": {"init_weights": "0123"}}, ["`model.init` must be the network", "0123"]),
+        ({"model": {"init_weights": "0123"}}, ["`model.init` must have the weights", "0123"]),
         ({"sizes": [2, 5], "model": {"num_layers": 4}}, ["`sizes` must be at most 4"]),
         ({"sizes": "many"}, ["`sizes`"]),
     ],
