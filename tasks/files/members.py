@@ -39,6 +39,8 @@ def members(file: BinaryIO) -> Iterator[Member | Unusable]:
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             empty = True
+            if tar.offset == 0:  # no member: Python 3.10 would seek to before the first byte
+                file.seek(0)
             while (info := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # or it would keep every one
                 empty = False

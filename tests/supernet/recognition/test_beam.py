@@ -186,7 +186,7 @@ class TestInstalled:
         lexicon = arpa.with_name("words.txt")
         lexicon.write_text("cat\n")
         arpa.write_bytes(b"\0" * 100)
-        with pytest.raises(ArgumentError, match="`lm` must be an ARPA file or KenLM's binary"):
+        with pytest.raises(ArgumentError, match="`lm` must be an ARPA file or a KenLM binary"):
             BeamSearch(BeamConfig(lm=arpa, lexicon=lexicon), TOKENS)
 
     def test_no_word_to_spell(self, arpa: Path) -> None:
