@@ -163,7 +163,7 @@ def _gzip(tar: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "used", "says"),
     [
-        (_cut_at(60), 1, "the tar is truncated or damaged: unexpected end of data"),
+        (_cut_at(60), 1, "the tar is truncated or damaged: "),
         (_scribble, 1, "the tar is truncated or damaged at byte"),
         (_gzip, 0, "is compressed with gzip: decompress it with `gzip -d`"),
         (_cut_at(0), 0, "must be a tar, but is an empty file"),
