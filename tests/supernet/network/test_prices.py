@@ -89,7 +89,7 @@ def test_multiply_accumulates_add_up_to_those_of_the_cut_model(
 def test_latencies_add_up_to_the_whole_run(
     granularity: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a clock that goes on by a second each time it is read: twice for each unit, and twice for the run."""
+    """The clock advances by a second each time it is read: twice for each unit, twice for the run."""
     ticks = itertools.count()
     monkeypatch.setattr("supernet.network.prices._Stopwatch.now", lambda watch: float(next(ticks)))
     net = net_of(granularity, "conformer", "relative", extra)
