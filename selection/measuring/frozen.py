@@ -23,7 +23,7 @@ from supernet.network.walk import FINAL
 from supernet.plan import Pass
 from supernet.scorer import Context, Scorer
 from supernet.task import Batch, ProgressCallback
-from supernet.training.optim import travel_rate
+from supernet.training.learning_rate import travel_rate
 from supernet.training.schedule import Schedule
 
 TRAVELS = {"simple-top-k": 6.0, "iterative-zero-out": 60.0}

@@ -41,7 +41,8 @@ from supernet.network.supernet_ctc import SupernetCTC
 from supernet.system.devices import chosen_device
 from supernet.task import Batch, Task
 from supernet.text.tokens import Tokens
-from supernet.training.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
+from supernet.training.learning_rate import PiecewiseLinearLR
+from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.schedule import Schedule
 from supernet.training.step import supernet_of
 

@@ -75,7 +75,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Share:
+class Cohort:
     """Rows of one stream that run the same units of a group."""
 
     lane: Lane
@@ -120,14 +120,14 @@ class Streams:
                 self._add(stream.rows, lanes)
         return copied
 
-    def running(self, units: Sequence[int]) -> Iterator[Share]:
+    def running(self, units: Sequence[int]) -> Iterator[Cohort]:
         """The stacked rows that run at least one of these units, by what they run of them."""
         for stream in self.all:
             lane = self._lanes[stream.lanes[0]]
             runs = [tuple(lane.runs(unit, row) for unit in units) for row in stream.rows]
             for pattern, members in groupby(range(len(runs)), key=runs.__getitem__):
                 if any(pattern):
-                    yield Share(lane, [stream.offset + i for i in members], pattern)
+                    yield Cohort(lane, [stream.offset + i for i in members], pattern)
 
 
 def rows_by_unit(lanes: Sequence[Lane], groups: Sequence[Sequence[int]]) -> dict[int, int]:
@@ -135,9 +135,9 @@ def rows_by_unit(lanes: Sequence[Lane], groups: Sequence[Sequence[int]]) -> dict
     streams, counts = Streams(lanes), dict[int, int]()
     for units in groups:
         streams.part(units)
-        shares = list(streams.running(units))
+        cohorts = list(streams.running(units))
         for k, unit in enumerate(units):
-            counts[unit] = sum(len(share.rows) for share in shares if share.runs[k])
+            counts[unit] = sum(len(cohort.rows) for cohort in cohorts if cohort.runs[k])
     return counts
 
 
@@ -181,13 +181,13 @@ class LaneWalk:
         """Run a group of units on the rows that keep at least one of them."""
         if copied := self._streams.part(units):
             self.x_RSD = torch.cat([self.x_RSD, *(self.x_RSD[stream.stacked] for stream in copied)])
-        shares = list(self._streams.running(units))
-        rows = [row for share in shares for row in share.rows]
+        cohorts = list(self._streams.running(units))
+        rows = [row for cohort in cohorts for row in cohort.rows]
         if not rows:
             return
         context = self._padding.of(tuple(self._streams.rows[row] for row in rows))
         x_NSD = _take(self.x_RSD, rows)
-        self.x_RSD = _put(self.x_RSD, rows, body(x_NSD, context, _running(units, shares, x_NSD)))
+        self.x_RSD = _put(self.x_RSD, rows, body(x_NSD, context, _running(units, cohorts, x_NSD)))
 
     def apply(self, map: Map) -> None:
         """Change all streams."""
@@ -228,41 +228,41 @@ def _contiguous(rows: list[int]) -> bool:
     return rows[-1] - rows[0] + 1 == len(rows)
 
 
-def _running(units: Sequence[int], shares: Sequence[Share], x_NSD: Tensor) -> Running:
-    """The units of a group that run, for the concatenated rows of ``shares``."""
-    active = [k for k in range(len(units)) if any(share.runs[k] for share in shares)]
+def _running(units: Sequence[int], cohorts: Sequence[Cohort], x_NSD: Tensor) -> Running:
+    """The units of a group that run, for the concatenated rows of ``cohorts``."""
+    active = [k for k in range(len(units)) if any(cohort.runs[k] for cohort in cohorts)]
     chosen = [units[k] for k in active]
-    return Running(tuple(active), _gates(chosen, active, shares, x_NSD), _scale(chosen, shares, x_NSD))
+    return Running(tuple(active), _gates(chosen, active, cohorts, x_NSD), _scale(chosen, cohorts, x_NSD))
 
 
 def _gates(
-    units: Sequence[int], active: Sequence[int], shares: Sequence[Share], x_NSD: Tensor
+    units: Sequence[int], active: Sequence[int], cohorts: Sequence[Cohort], x_NSD: Tensor
 ) -> Tensor | None:
     """The gate of each unit in each row, ``(N, K)``; None where that is 1 for all."""
-    runs = [[share.runs[k] for k in active] for share in shares]
+    runs = [[cohort.runs[k] for k in active] for cohort in cohorts]
     is_even = all(all(pattern) for pattern in runs)
-    if is_even and all(share.lane.gates is None for share in shares):
+    if is_even and all(cohort.lane.gates is None for cohort in cohorts):
         return None
     ones, parts = x_NSD.new_ones(len(units)), []
-    for share in shares:
-        gates = share.lane.gates
+    for cohort in cohorts:
+        gates = cohort.lane.gates
         gates_K = ones if gates is None else torch.stack([gates.values_U[unit] for unit in units])
-        parts.append(gates_K.expand(len(share.rows), -1))
+        parts.append(gates_K.expand(len(cohort.rows), -1))
     gates_NK = torch.cat(parts)
     if is_even:
         return gates_NK
-    counts = [len(share.rows) for share in shares]
+    counts = [len(cohort.rows) for cohort in cohorts]
     runs_NK = [pattern for pattern, count in zip(runs, counts, strict=True) for _ in range(count)]
     return gates_NK * gates_NK.new_tensor(runs_NK)
 
 
-def _scale(units: Sequence[int], shares: Sequence[Share], x_NSD: Tensor) -> Tensor | None:
+def _scale(units: Sequence[int], cohorts: Sequence[Cohort], x_NSD: Tensor) -> Tensor | None:
     """The survivors' scale of each unit in each row, ``(N, K)``; None where that is 1 for all."""
-    scales = [[share.lane.survivor_scale.get(unit, 1.0) for unit in units] for share in shares]
+    scales = [[cohort.lane.survivor_scale.get(unit, 1.0) for unit in units] for cohort in cohorts]
     if all(scale == 1.0 for row in scales for scale in row):
         return None
     # Filled on the device, which need not be waited for.
-    counts = [len(share.rows) for share in shares]
+    counts = [len(cohort.rows) for cohort in cohorts]
     parts = (
         [x_NSD.new_full((count,), scale) for count, scale in zip(counts, column, strict=True)]
         for column in zip(*scales, strict=True)

@@ -101,10 +101,10 @@ def terms_of(job: Job, reading: dict[int, Tensor], weight: float) -> list[tuple[
     """L = (1 - w) L(final) + w mean L(intermediate) (arXiv 2102.03216, eq. 12), times the pass's weight."""
     p, rows = job.pass_, job.lane.rows
     num_intermediate = len(reading) - 1
-    share = weight if num_intermediate else 0.0
+    intermediate = weight if num_intermediate else 0.0
     terms = []
     for position, x_NSD in reading.items():
-        w = (1 - share) if position == FINAL else share / num_intermediate
+        w = (1 - intermediate) if position == FINAL else intermediate / num_intermediate
         terms.append((Term(p.name, p.budget, rows, p.weight * w, position == FINAL), x_NSD))
     return terms
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from supernet.errors import ArgumentError
+from supernet.settings.names import did_you_mean
 
 REQUIRED = "must be given"
 
@@ -90,8 +91,7 @@ def listing(settings: Sequence[Setting], part: str = "", width: int = 80) -> str
     """
     found = [setting for setting in settings if part in setting.name]
     if not found:
-        near = elsewhere(part, [setting.name for setting in settings])
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(elsewhere(part, [setting.name for setting in settings]))
         raise ArgumentError(
             ["part"], f"`part` must be a part of a setting's name, but is '{part}' instead.{hint}"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Literal
@@ -39,7 +39,11 @@ def unknown(kind: PluginKind, name: str) -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """`` Did you mean ...?``, or an empty string if no name is similar."""
-    found = difflib.get_close_matches(name, list(names), n=2, cutoff=0.5)
+    return did_you_mean(difflib.get_close_matches(name, list(names), n=2, cutoff=0.5))
+
+
+def did_you_mean(found: Sequence[str]) -> str:
+    """The hint about ``found``, or an empty string if there is nothing."""
     return f" Did you mean {' or '.join(found)}?" if found else ""
 
 

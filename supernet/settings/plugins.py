@@ -12,7 +12,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from supernet.settings.listing import elsewhere, is_mapping, section_of
-from supernet.settings.names import GROUPS, PluginKind, nearest, plugin_names, unknown
+from supernet.settings.names import GROUPS, PluginKind, did_you_mean, nearest, plugin_names, unknown
 
 MOST_SHOWN = 80
 """Characters of a wrong value that messages show."""
@@ -95,15 +95,11 @@ def _sentence(problem: str) -> str:
     return problem if problem.endswith((".", "?")) else f"{problem}."
 
 
-def _meant(found: Sequence[str]) -> str:
-    return f" Did you mean {' or '.join(found)}?" if found else ""
-
-
 def _unknown(kls: Any, prefix: str, loc: Sequence[Any], names: Names) -> str:
     path = prefix + ".".join(str(part) for part in loc)
     known, siblings = list(names()), _siblings(kls, loc[:-1])
-    hint = _meant(elsewhere(path, known, is_exact=True)) or nearest(str(loc[-1]), siblings)
-    hint = hint or _meant(elsewhere(path, known))
+    hint = did_you_mean(elsewhere(path, known, is_exact=True)) or nearest(str(loc[-1]), siblings)
+    hint = hint or did_you_mean(elsewhere(path, known))
     return f"`{path}` must be a setting that exists, but is not.{hint}"
 
 

@@ -35,7 +35,7 @@ class Smallest(Phase):
 
 
 class Joint(Phase):
-    """All sizes trained together with fixed masks: the sandwich rule (arXiv 1908.09791, 2407.18930)."""
+    """All sizes trained together with fixed masks: the sandwich rule (arXiv 1903.05134, 2407.18930)."""
 
     name = "joint"
     chooses = True

@@ -13,7 +13,8 @@ import supernet
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.resolve import Resolved, resolve
 from supernet.settings.names import presets
-from supernet.training.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
+from supernet.training.learning_rate import PiecewiseLinearLR
+from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.schedule import Schedule
 from supernet.training.step import StepLosses, supernet_of
 from tests.supernet import tiny

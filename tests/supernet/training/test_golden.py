@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from supernet.runs.resolve import Resolved, resolve
-from supernet.training.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
+from supernet.training.learning_rate import PiecewiseLinearLR
+from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.schedule import Schedule
 from supernet.training.step import StepLosses, supernet_of
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from supernet.config import TrainConfig
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.training.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups, piecewise_linear
+from supernet.training.learning_rate import PiecewiseLinearLR, piecewise_linear
+from supernet.training.optim import SkippingAdamW, parameter_groups
 from tests.supernet.tiny import NUM_TOKENS, tiny_config
 
 CONFIG = TrainConfig(lr=1e-2, weight_decay=0.1, scores_lr=0.5, num_steps=100)

@@ -19,7 +19,8 @@ from supernet.methods.on_demand import OnDemand
 from supernet.methods.simple_top_k import SimpleTopK
 from supernet.runs.resolve import resolve
 from supernet.scorer import Context
-from supernet.training.optim import PiecewiseLinearLR, SkippingAdamW, parameter_groups
+from supernet.training.learning_rate import PiecewiseLinearLR
+from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.schedule import Schedule
 
 NEEDED = (1, 4, 5, 8, 10, 11)
