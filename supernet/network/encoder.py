@@ -5,7 +5,7 @@ Shapes: B batch rows, S frames, D model dimension, U units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -97,9 +97,9 @@ class Encoder(nn.Module):
             groups.setdefault(tuple(kept[i] for i in units), []).append(kept)
         return list(groups.values())
 
-    def weights(self) -> dict[str, list[nn.Parameter]]:
-        """By the name of each unit, its parameters; the parts of a module share those of the module."""
-        return {unit.name: self.branches(unit.layer).weights(unit.module) for unit in self.table.units}
+    def weights(self) -> UnitWeights:
+        """The parameters of each unit."""
+        return UnitWeights(self)
 
     def place(self, x_BSD: Tensor) -> Tensor:
         """The stream that enters the first layer: with positions, where the family adds some."""
@@ -134,3 +134,24 @@ class Encoder(nn.Module):
         units, kept = tuple(table.of_layer(number)), self.table.of_layer(number).keys()
         if len(kept) < len(units):
             self._granularity.cut(self._family.branches(layer), units, kept)
+
+
+class UnitWeights(Mapping[str, Sequence[nn.Parameter]]):
+    """The parameters of each unit of an encoder by its name; the parts of a module share those of the module.
+
+    They are collected on access, because a training asks for its context several times in every step.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    def __getitem__(self, name: str) -> list[nn.Parameter]:
+        table = self._encoder.table
+        unit = table.units[table.position[name]]
+        return self._encoder.branches(unit.layer).weights(unit.module)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._encoder.table.position)
+
+    def __len__(self) -> int:
+        return len(self._encoder.table)
