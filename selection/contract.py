@@ -49,7 +49,7 @@ class MadeUpEvidence(Evidence):
 
     def _loss(self, kept: Kept) -> float:
         assert len(kept) == len(self.table), "a subnet must say for each unit whether it is kept"
-        # Forward search starts from no units: frontend and head alone are a net, too.
+        # Forward search starts from no units: frontend and head alone are a network, too.
         gained = sum(worth for worth, keep in zip(self.worth, kept, strict=True) if keep)
         pairs = zip(self.overlap, kept, kept[1:], strict=False)
         return 10.0 - gained + sum(overlap for overlap, a, b in pairs if a and b)
@@ -83,8 +83,8 @@ def uneven(num_units: int, quantity: Quantity) -> Prices:
 
 
 def budgets(num_units: int) -> Iterator[Budget]:
-    """Every size below the full net, and limits in other quantities from the cheapest unit alone to almost
-    everything.
+    """Every size below the full network, and limits in other quantities from the cheapest unit alone to
+    almost all units.
     """
     for size in range(1, num_units):
         yield Budget.of_size(size, num_units)

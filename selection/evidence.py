@@ -49,7 +49,7 @@ class Evidence(ABC):
 
     @abstractmethod
     def similarity(self, measure: Measure) -> Floats:
-        """Compare the full net's residual stream before its first unit and after each unit.
+        """Compare the full network's residual stream before its first unit and after each unit.
 
         Args:
             measure: The similarity measure.

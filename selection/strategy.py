@@ -57,7 +57,7 @@ class Strategy(ABC, Generic[OptionsT]):
 
         Args:
             evidence: Everything that can be asked about the supernet.
-            budget: The limit. Never one that the full net meets, nor one for which ``obstacle`` gave a
+            budget: The limit. Never one that the full network meets, nor one for which ``obstacle`` gave a
                 reason.
 
         Returns:

@@ -161,7 +161,7 @@ class ModelConfig(Section):
         return self.input == "samples" if steps is None else step < steps
 
     def positions_read(self, num_layers: int) -> tuple[int, ...]:
-        """The intermediate layers of a net of this depth, without the last."""
+        """The intermediate layers of a network of this depth, without the last."""
         if self.intermediate is not None:
             return tuple(sorted({p for p in self.intermediate if p < num_layers}))
         return tuple(sorted({round(num_layers * q / 4) for q in (1, 2, 3)} - {0, num_layers}))

@@ -26,14 +26,14 @@ COMMON = ("task", "granularity", "model")
 
 def bill_note() -> str:
     return (
-        "Enough: the cheapest known trainings alone that are no worse than the supernet's nets.\n"
+        "Enough: the cheapest known trainings alone that are no worse than the supernet's networks.\n"
         f"Unknown: no such training was found next to this run; see `{program('study')} compare`."
     )
 
 
 @dataclass(frozen=True)
 class Alone:
-    """A size trained alone, compared with the supernet's net of this size on the same test utterances."""
+    """A size trained alone, compared with the supernet's network of this size on the same test utterances."""
 
     name: str
     size: int
@@ -61,7 +61,7 @@ class Bill:
     as_long: float
     """Each size trained alone for as many updates."""
     enough: float | None
-    """The cheapest known trainings alone that are no worse than the run's nets. None: unknown for a size."""
+    """The cheapest known trainings alone that are no worse than the run's networks, if known."""
 
     @property
     def cheaper(self) -> str:

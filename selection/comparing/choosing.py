@@ -18,7 +18,7 @@ from supernet.runs.selection_file import Choice, Selection
 from supernet.units import Kept
 
 ALL_UNITS = "all units"
-"""Stands for a strategy where the full net meets the budget, so that there is only one choice."""
+"""Stands for a strategy where the full network meets the budget, so that there is only one choice."""
 
 Unfit = tuple[str, str, str]
 """A strategy, a budget, and why the strategy cannot choose for it."""

@@ -111,7 +111,7 @@ class UnitFacts:
     score: float | None
     """Score learned in training, if there is one."""
     loss_without: float
-    """Rise of the full net's validation loss without this unit."""
+    """Rise of the full network's validation loss without this unit."""
     taylor: float
     """Mean squared gradient with respect to the unit's gate."""
     similarity: dict[str, float]
@@ -133,8 +133,7 @@ class Comparison:
     full_costs: dict[str, float]
     full_loss: float
     full_rate: float
-    """Test error rate of the full net, as ``full_loss`` is its validation loss and ``full_costs`` its costs.
-    """
+    """Test error rate of the full network; ``full_loss`` is its validation loss, ``full_costs`` its costs."""
     units: tuple[str, ...]
     contests: tuple[Contest, ...]
     facts: tuple[UnitFacts, ...] = ()

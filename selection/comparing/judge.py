@@ -51,7 +51,7 @@ class Judge:
         self._whole = whole
 
     def full(self) -> tuple[float, float]:
-        """Validation loss and test error rate of the full net."""
+        """Validation loss and test error rate of the full network."""
         full = self._model.recognizer.table.full
         (judged,) = self._valid.judge([full])
         return self._valid.loss(judged), score_counts(self._errors([full])[0], self._words, self.measure).rate

@@ -102,11 +102,11 @@ def sums_and_wholes(
 ) -> dict[str, dict[str, tuple[float, float]]]:
     """For latency budgets, by strategy: the sum over the chosen units and the measured latency, in seconds.
 
-    The full net is included: if its two times differ as well, the speed of the machine has changed since the
-    units were timed.
+    The full network is included: if its two times differ as well, the speed of the machine has changed since
+    the units were timed.
     """
     found: dict[str, dict[str, tuple[float, float]]] = {}
     for budget in (b for b in budgets if b.is_measured):
-        kept = {"full net": budget.full, **chosen[budget.name]}
+        kept = {"full network": budget.full, **chosen[budget.name]}
         found[budget.name] = {name: (budget.prices.of(k), whole(k)) for name, k in kept.items()}
     return found

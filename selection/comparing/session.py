@@ -94,7 +94,7 @@ class Session:
         return self._known_times() is not None
 
     def meets_whole(self, budget: Budget) -> bool:
-        """Whether the full net meets the budget, for latency also as measured in one piece."""
+        """Whether the full network meets the budget, for latency also as measured in one piece."""
         if not budget.fits(budget.full) or not budget.is_measured:
             return budget.fits(budget.full)
         limit: float = budget.limit * SLACK

@@ -25,7 +25,7 @@ def gate_gradients(
     """Derivatives (N, U) of each utterance's CTC loss per stream frame with respect to each unit's gate, at
     gates of 1; utterances in the order of ``batches``.
 
-    Runs the full net forward and backward once per batch; the network stays unchanged.
+    Runs the full network forward and backward once per batch; the network stays unchanged.
     """
     batches, parts = list(batches), []
     with frozen(recognizer):

@@ -56,7 +56,7 @@ def stream_similarities(
     *,
     max_frames: int = MAX_FRAMES,
 ) -> Floats:
-    """Pairwise similarities of the full net's stream before its first unit and after each unit.
+    """Pairwise similarities of the full network's stream before its first unit and after each unit.
 
     The stream is read directly after a unit, before what remains of its layer (a block's final norm, the
     posteriors that self-conditioning adds). A constant stream is similar only to other constant streams.
@@ -143,7 +143,7 @@ def _collect(
         for i, (batch, (rows, frames)) in enumerate(zip(batches, chosen, strict=True)):
             if len(rows):
                 parts.append(_streams_of(recognizer, batch, rows, frames))
-            report("running the full net", i + 1, len(batches))
+            report("running the full network", i + 1, len(batches))
     return [np.concatenate(stream) for stream in zip(*parts, strict=True)]
 
 

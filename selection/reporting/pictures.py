@@ -59,7 +59,7 @@ def draw_all(comparison: Comparison) -> dict[str, Picture]:
 
 
 def is_open(contest: Contest, units: Sequence[str]) -> bool:
-    """Whether there is a choice to make, which is not so for a budget that the full net meets."""
+    """Whether there is a choice to make, which is not so for a budget that the full network meets."""
     return len(contest.rows) > 1 or set(contest.rows[0].kept) != set(units)
 
 
@@ -159,7 +159,7 @@ def _draw_rates(axes: Any, rows: Sequence[Row], contest: Contest, full: float) -
     axes.axvline(full, color=INK, linewidth=1, linestyle=":")
     rate_axis(axes.xaxis, [full, *(rate for row in rows for rate in (row.rate, *row.rate_ci95))])
     axes.set_xlabel(f"test {contest.measure.upper()} (95 % interval)")
-    axes.set_title(f"{contest.measure.upper()} (dotted: full net)", fontsize=10)
+    axes.set_title(f"{contest.measure.upper()} (dotted: full network)", fontsize=10)
 
 
 def _point(axes: Any, x: float, y: float, row: Row, contest: Contest) -> None:
@@ -191,7 +191,7 @@ def trade_offs(comparison: Comparison, contests: Sequence[Contest], quantity: st
                   CHOICE, color=SOFT, markersize=4, alpha=0.6)  # fmt: skip
         axes.plot([full], [level], FULL, color=INK, markersize=7)
         axes.set_xlabel(name.format(seconds=comparison.seconds_of_audio))
-        marks = [Mark(level, "■ full net", INK)]
+        marks = [Mark(level, "■ full network", INK)]
         for some, marker, color, text in (
             (learned, CHOICE, ORANGE, "● learned scores"),
             (best, BEST, BLUE, "★ best choices"),

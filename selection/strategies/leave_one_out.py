@@ -10,7 +10,7 @@ from supernet.budget import Budget, toggled
 
 
 class LeaveOneOut(Ranking):
-    """Importance is the full net's loss without the unit. Blind to units that can replace each other."""
+    """Importance is the full network's loss without the unit. Blind to units that can replace each other."""
 
     def importance(self, evidence: Evidence, budget: Budget) -> Sequence[float]:
         if budget.num_units == 1:

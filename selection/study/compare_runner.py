@@ -122,7 +122,7 @@ def chosen_rows(run: Run, resolved: Resolved, strategies: Sequence[str]) -> Subn
         scored = score_sizes(run, model, resolved.task, labeled, ["test"], report).sizes
     effort = {(row.strategy, contest.budget): row for contest in comparison.contests for row in contest.rows}
     rows = [_row(run, name, size, f"{name}-{size}", scored[f"{name}-{size}"]) for name, size in chosen]
-    for row in rows:  # the full net was not chosen by a strategy
+    for row in rows:  # the full network was not chosen by a strategy
         found = effort.get((row["strategy"], str(row["size"])))
         row["evaluations"], row["seconds"] = (found.evaluations, found.seconds) if found else (0, 0.0)
     return rows

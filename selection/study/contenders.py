@@ -59,7 +59,7 @@ class Lineup:
         }
 
     def training(self, regime: Regime, contender: Contender, size: int, seed: int) -> Training:
-        """The training that produces the contender's net of ``size``."""
+        """The training that produces the contender's network of ``size``."""
         alone = self._ways[contender.way].method.separate_runs
         sizes = (size,) if alone else self.sizes
         return Training(contender.way, sizes, self._steps[regime, contender.way][size], seed, alone)
@@ -89,8 +89,8 @@ def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, in
 
     Args:
         regime: ``updates``: the updates of ``base``. ``compute``: as many as fit the compute budget of the
-            full net trained alone for the updates of ``base``, counted in units run forward and backward by
-            a row (see ``supernet.training.price``) times the speech in a batch; sizes trained alone share
+            full network trained alone for the updates of ``base``, counted in units run forward and backward
+            by a row (see ``supernet.training.price``) times the speech in a batch; sizes trained alone share
             the budget. ``compute-each``: the same, with the whole budget for each size trained alone.
         resolved: The way of training.
         base: The training that sets the budget.

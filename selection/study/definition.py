@@ -91,7 +91,7 @@ class CompareDefinition(Definition):
     regimes: tuple[Regime, ...] = ("updates", "compute")
     """Quantities to hold equal, each in a comparison of its own: updates, compute, compute-each."""
     reference_wer: Annotated[float, Field(gt=0)] = 0.2
-    """Error rate at the reference point of hypervolumes; its MACs are 1.1 times those of the full net."""
+    """Error rate at the reference point of hypervolumes; its MACs are 1.1 times those of the full network."""
 
     @field_validator("methods", "variants", mode="before")
     @classmethod

@@ -23,12 +23,12 @@ from supernet.scoring.error_rates import Measure
 from supernet.scoring.statistics import Ints
 
 COST_MARGIN = 1.1
-"""MACs at the reference point of hypervolumes, as a multiple of those of the full net."""
+"""MACs at the reference point of hypervolumes, as a multiple of those of the full network."""
 
 
 @dataclass(frozen=True)
 class SizeResult:
-    """The nets of one contender and size, one per seed."""
+    """The networks of one contender and size, one per seed."""
 
     rates: tuple[float, ...]
     errors_RN: Ints
@@ -87,7 +87,7 @@ class RegimeOutcome:
     def found(
         self, contender: Contender, size: int, seed: int
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """The notes of the contender's run, and among them those of its net of ``size``."""
+        """The notes of the contender's run, and among them those of its network of ``size``."""
         notes = self.trials[self.lineup.training(self.regime, contender, size, seed).name]
         return notes, _row(notes, contender, size)
 
@@ -171,7 +171,7 @@ def gaps(
     A yardstick that was not named beforehand (``is_named``) is the best on the very utterances on which it is
     compared, so that any pair might have been the one compared: the intervals hold for all pairs then.
     """
-    # Contenders with equal errors are the same nets: one of them stands for all, the yardstick for its own.
+    # Contenders with equal errors are the same networks: one represents them all, the yardstick its own.
     examples = {result.errors_RN.tobytes(): contender for contender, result in results.items()}
     examples[results[yardstick].errors_RN.tobytes()] = yardstick
     distinct = list(examples.values())

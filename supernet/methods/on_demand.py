@@ -27,17 +27,17 @@ class OnDemand(Method[OnDemandOptions]):
     def phases(self) -> Sequence[Phase]:
         depth = self.config.num_layers
         drop = tuple(self.options.max_drop * (unit.layer + 1) / depth for unit in self.table.units)
-        return [FullNet(self.config, drop)]
+        return [FullNetwork(self.config, drop)]
 
     def choose(self, context: Context, budget: Budget) -> Kept:
         smaller = [self.choose(context, one) for one in self.budgets if one.limit < budget.limit]
         return budget.fill(range(len(self.table)), smaller[-1] if smaller else None)
 
 
-class FullNet(Phase):
+class FullNetwork(Phase):
     """Only the full network, on the whole batch."""
 
-    name = "full net"
+    name = "full network"
     chooses = True
 
     def __init__(self, config: Config, drop: tuple[float, ...] | None) -> None:

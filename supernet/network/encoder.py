@@ -21,7 +21,7 @@ Condition = Callable[[Tensor], Tensor]
 
 
 class Encoder(nn.Module):
-    """A net of ``num_layers``, or what ``subnet`` keeps of it: the names of what is built stay the same."""
+    """A network of ``num_layers``, or the part of it that ``subnet`` keeps, under the same names."""
 
     def __init__(
         self,

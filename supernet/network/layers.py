@@ -132,7 +132,7 @@ def _attention(c: ModelConfig, relative: RelativePositionalEncoding | None) -> S
 
 @torch.no_grad()
 def _scale_start(c: ModelConfig, *projections: nn.Module) -> None:
-    """Shrink the branches' outputs at the start: deep CTC nets on little data else stay on the all-blank
+    """Shrink the branches' outputs at the start: deep CTC networks on little data else stay on the all-blank
     plateau.
     """
     for projection in projections:

@@ -22,7 +22,7 @@ class IntermediateCTC:
     """The positions and the weight of intermediate losses; the same for every pass."""
 
     positions: tuple[int, ...]
-    """1-based layers of the full net."""
+    """1-based layers of the full network."""
     layer_of_unit: tuple[int, ...]
     """By unit, its 0-based layer."""
     weight: float

@@ -91,7 +91,7 @@ def latency(
     """Seconds of computation for one utterance of ``seconds`` on this machine, the best of ``repeats`` runs
     after a warm-up.
 
-    Each unit is timed at its place in the full net; the base is the rest of the run.
+    Each unit is timed at its place in the full network; the base is the rest of the run.
     """
     batch, runs = _utterance(recognizer, seconds), list[_Times]()
     for i in range(WARM_UP + repeats):

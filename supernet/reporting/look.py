@@ -1,7 +1,7 @@
 """The style of all pictures: colors, markers, axes of error rates, and labels beside curves.
 
-A filled circle is a choice or a size, ★ the best choice, ■ the full net; a color is a size, the same one in
-all pictures of a run.
+A filled circle is a choice or a size, ★ the best choice, ■ the full network; a color is a size, the same in all
+pictures of a run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ INK, SOFT, LINE, BACK = "#1c2530", "#5c6875", "#d9dfe6", "#fefefe"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#b8619a", "#b07d00", "#3a9bd9")
 """Colors distinguishable with color blindness (after Okabe and Ito), dark enough for lines on white."""
 BEST, CHOICE, FULL = "*", "o", "s"
-"""The markers of the best choice, of any other one, and of the full net."""
+"""The markers of the best choice, of any other one, and of the full network."""
 _MIN_END = 1e-4
 """The least upper end of an axis of rates."""
 LONGEST = 40

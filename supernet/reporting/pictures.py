@@ -237,7 +237,7 @@ def _draw_cuts(axes: Any, steps: Sequence[int], scores: Any, subnets: Mapping[st
 
 def smallest_keeping(subnets: Mapping[str, Subnet], units: Sequence[str]) -> dict[str, str | None]:
     """The smallest size that keeps each unit."""
-    return {unit: next((s for s, net in subnets.items() if unit in net.kept), None) for unit in units}
+    return {unit: next((s for s, subnet in subnets.items() if unit in subnet.kept), None) for unit in units}
 
 
 def _color(size: str | None, colors: Mapping[str, str]) -> str:

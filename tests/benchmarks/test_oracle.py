@@ -46,7 +46,7 @@ def score(model: SupernetCTC, batch: Batch, subnets: list[Kept]) -> None:
 def passes_and_heads(
     model: SupernetCTC, batch: Batch, num_passes: int, frontends: int, num_heads: int
 ) -> None:
-    """Runs of the full net, so many of them with the frontend, and so many heads with their losses."""
+    """Runs of the full network, so many of them with the frontend, and so many heads with their losses."""
     for i in range(num_passes):
         if i < frontends:
             x_BSD, lengths = model.embed(batch.features_BTF, batch.num_frames)

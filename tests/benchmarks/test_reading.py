@@ -50,7 +50,7 @@ def test_share_of_loading(tmp_path: Path, ratio: Ratio) -> None:
         (loss.total / loss.num_frames).backward()
         net.zero_grad(set_to_none=True)
 
-    assert ratio(lambda: next(reader), step, 15, what="of a full-net step") < 1
+    assert ratio(lambda: next(reader), step, 15, what="of a full-network step") < 1
 
 
 @pytest.mark.parametrize("num_workers", [1, 2, 4])

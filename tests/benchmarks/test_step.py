@@ -48,7 +48,7 @@ def make_batch(num_utterances: int = 16, num_frames: int = 200, device: torch.de
 
 @dataclass
 class Bench:
-    """A net and a batch to take steps with."""
+    """A network and a batch to take steps with."""
 
     model: SupernetCTC
     schedule: Schedule
@@ -105,16 +105,16 @@ Make = Callable[[str, str, int, str], Bench]
 @pytest.mark.parametrize("sharing", ["rows", "batch"])
 @pytest.mark.parametrize("case", UNITS)
 @pytest.mark.parametrize("phase", PHASES)
-def test_step_against_one_of_the_full_net(
+def test_step_relative_to_one_of_the_full_network(
     phase: str, case: str, sharing: str, dim: int, length: str, bench: Make, ratio: Ratio
 ) -> None:
     here = bench(case, sharing, dim, length)
     plan = here.plan(phase)
     counted = step_cost(plan, (1.0,) * len(here.model.table), num_rows=len(here.batch)) / max(here.sizes)
-    found = ratio(lambda: here.step(plan), lambda: here.step(here.full), DIMS[dim], what="full-net steps")
+    found = ratio(lambda: here.step(plan), lambda: here.step(here.full), DIMS[dim], what="full-network steps")
     ratio.note(counted, "rows and units")
     assert found > 0
-    if sharing == "rows":  # no row runs more than the full net
+    if sharing == "rows":  # no row runs more than the full network
         assert counted <= 1
 
 
@@ -134,7 +134,9 @@ def test_step_against_separate_trainings(case: str, sharing: str, bench: Make, r
 @pytest.mark.parametrize("case", UNITS)
 @pytest.mark.parametrize("sharing", ["rows", "batch"])
 @pytest.mark.parametrize("phase", PHASES)
-def test_memory_against_the_full_net(case: str, sharing: str, phase: str, bench: Make, ratio: Ratio) -> None:
+def test_memory_relative_to_the_full_network(
+    case: str, sharing: str, phase: str, bench: Make, ratio: Ratio
+) -> None:
     here = bench(case, sharing, 96, "short")
     plan = here.plan(phase)
     theirs = activation_bytes(lambda: here.forward(here.full))

@@ -83,7 +83,7 @@ def test_training(way: str, where: str, preset: str, precision: str, ratio: Rati
     plan = here.plan()
     one_by_one = [Plan((replace(each, share=None),)) for each in plan.passes]
     work = partial(here.step, plan) if way == "joint" else partial(here.step, *one_by_one, wait=True)
-    found = ratio(work, lambda: here.step(full), 5, what="full-net steps")
+    found = ratio(work, lambda: here.step(full), 5, what="full-network steps")
     ratio.note(len(here.batch) / ratio.benchmark.stats.stats.median, "utterances a second")
     assert found > 0
 

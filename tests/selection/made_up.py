@@ -158,7 +158,7 @@ def _pairs(rows: list[Row]) -> dict[str, dict[str, float]]:
 
 
 def all_units(world: World, budget: str, quantity: Quantity, limit: float) -> Contest:
-    """A budget that the full net meets."""
+    """A budget that the full network meets."""
     kept = tuple(range(len(world.units)))
     row = _row(world, "all units", kept, 0.0, [])
     return Contest(budget, quantity, limit, (row,), row.strategy)
@@ -209,7 +209,7 @@ def _comparison(world: World, contests: tuple[Contest, ...], budget: str) -> Com
 
 
 def layers() -> Comparison:
-    """12 layers: two sizes with all subnets scored, a latency budget, and the full net."""
+    """12 layers: two sizes with all subnets scored, a latency budget, and the full network."""
     world = World.of("layer")
     contests = (
         contest(world, "6", "units", 6, 924),

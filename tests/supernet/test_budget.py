@@ -127,7 +127,7 @@ def test_any_text_is_understood_or_refused(text: str) -> None:
 
 
 @given(some_prices(), st.integers(1, 300))
-def test_a_percentage_is_of_the_full_net_with_what_always_runs(prices: Prices, percent: int) -> None:
+def test_a_percentage_is_of_the_full_network_with_what_always_runs(prices: Prices, percent: int) -> None:
     assume(percent / 100 * prices.full >= prices.cheapest)
     budget = Wish.parse(f"params={percent}%").priced(prices)
     assert budget.limit == pytest.approx(percent / 100 * (prices.base + sum(prices.units)))
@@ -135,7 +135,7 @@ def test_a_percentage_is_of_the_full_net_with_what_always_runs(prices: Prices, p
 
 
 @given(some_prices())
-def test_the_full_net_costs_100_percent(prices: Prices) -> None:
+def test_the_full_network_costs_100_percent(prices: Prices) -> None:
     budget = Wish.parse("params=100%").priced(prices)
     assert budget.fits(budget.full)
 
@@ -150,7 +150,7 @@ def test_a_percentage_of_units_is_rounded_down_to_whole_ones(num_units: int, per
 
 
 @given(st.integers(1, 30), st.integers(0, 60))
-def test_a_size_lies_within_the_net(num_units: int, size: int) -> None:
+def test_a_size_lies_within_the_network(num_units: int, size: int) -> None:
     wish, prices = Wish.parse(str(size)), Prices.counting(num_units)
     if 1 <= size <= num_units:
         assert wish.priced(prices) == Budget.of_size(size, num_units)
@@ -161,7 +161,7 @@ def test_a_size_lies_within_the_net(num_units: int, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["units=5%", "units=101%"])
-def test_a_share_of_units_lies_within_the_net(text: str) -> None:
+def test_a_share_of_units_lies_within_the_network(text: str) -> None:
     assert refusal(Wish.parse(text), Prices.counting(12)).endswith(f"but is {text} instead.")
 
 
@@ -270,7 +270,7 @@ def test_nothing_fits_no_budget() -> None:
 
 @given(some_prices(), st.floats(0, 3))
 @example(Prices("params", 1e6, (3e-308,)), 3.0)
-def test_the_typical_size_lies_within_the_net(prices: Prices, share: float) -> None:
+def test_the_typical_size_lies_within_the_network(prices: Prices, share: float) -> None:
     assert 1 <= Budget("b", share * prices.full, prices).typical_size <= len(prices.units)
 
 

@@ -189,7 +189,7 @@ def test_clicks_are_transcribed(loaded: Recognizer, num_samples: int) -> None:
     assert isinstance(loaded.transcribe(torch.full((num_samples,), 0.1), 16_000).text, str)
 
 
-def test_a_recording_longer_than_the_net_takes_is_chunked(loaded: Recognizer) -> None:
+def test_a_recording_longer_than_the_network_takes_is_chunked(loaded: Recognizer) -> None:
     result = loaded.use(4).transcribe(torch.cat(recordings() * 5), 16_000)  # 256 frames are 10 s
     assert result.seconds > 30
     assert result.words[-1].end > 20

@@ -54,7 +54,7 @@ def gates(values: Sequence[float] | Tensor) -> Gates:
 
 
 def recognizer(config: Config, seed: int = 0) -> SupernetCTC:
-    """A randomly initialized net in float64 and evaluation mode, with norms that do something."""
+    """A randomly initialized network in float64 and evaluation mode, with norms that do something."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = SupernetCTC(config, NUM_TOKENS)

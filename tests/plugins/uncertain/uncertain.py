@@ -42,7 +42,7 @@ def open_probability(context: Context) -> Tensor:
 
 
 def expected_cost(context: Context, weight: float, limit: float) -> Mapping[str, Tensor]:
-    """weight * |expected MACs - limit| / MACs of the full net."""
+    """weight * |expected MACs - limit| / MACs of the full network."""
     prices = context.prices["macs"]
     gates_U = open_probability(context)
     expected = prices.base + (gates_U * gates_U.new_tensor(prices.units)).sum()

@@ -30,7 +30,7 @@ def test_budgets_of_every_kind(
             assert contest["quantity"] == "latency" or not row["over"]
     assert len(rows(found, "units=75%")["learned"]["kept"]) == 3
     errors = comparison(found)["latency_error"]["latency=80%"]
-    assert set(errors) == {"full net", "learned", "exhaustive"}
+    assert set(errors) == {"full network", "learned", "exhaustive"}
     assert all(summed > 0 and whole > 0 for summed, whole in errors.values())
     # Measured milliseconds are kept, so that the same command chooses the same, until they are wanted anew.
     first = limits(found)

@@ -53,7 +53,7 @@ def test_every_unit_gets_a_finite_score(method: str, granularity: str) -> None:
 
 @each_method
 @pytest.mark.parametrize("model", [{}, {"heads": "per-size"}, {"self_conditioning": True}], ids=str)
-def test_the_net_stays_as_it_is(method: str, model: dict[str, Any]) -> None:
+def test_the_network_stays_as_it_is(method: str, model: dict[str, Any]) -> None:
     net = drawn(**model).train()
     net.frontend.requires_grad_(False)
     wanting = {name for name, p in net.named_parameters() if p.requires_grad}
@@ -155,8 +155,8 @@ LEARNING = batch(FRAMES, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module", params=["layer", "module"])
-def spoilt(request: pytest.FixtureRequest) -> tuple[SupernetCTC, int]:
-    """A net that has learned one batch until some units matter, and then a unit of it was made harmful."""
+def spoiled(request: pytest.FixtureRequest) -> tuple[SupernetCTC, int]:
+    """A network trained on one batch until some units matter; then one unit was made harmful."""
     net = drawn(request.param, dropout=0.0).train()
     step = step_of(Plan((Pass(str(len(net.table)), net.table.full),)), len(LEARNING))
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
@@ -181,15 +181,15 @@ def spoil(net: SupernetCTC) -> int:
 
 @torch.no_grad()
 def loss_without(net: SupernetCTC) -> list[float]:
-    """For each unit, the loss of the net without it."""
+    """For each unit, the loss of the network without it."""
     others = [tuple(i != unit for i in range(len(net.table))) for unit in range(len(net.table))]
     found = {scored.kept: float(scored.losses_B.sum()) for scored in net.score_all(LEARNING, others)}
     return [found[kept] for kept in others]
 
 
 @each_method
-def test_a_harmful_unit_is_last(method: str, spoilt: tuple[SupernetCTC, int]) -> None:
-    net, harmful = spoilt
+def test_a_harmful_unit_is_last(method: str, spoiled: tuple[SupernetCTC, int]) -> None:
+    net, harmful = spoiled
     losses, num_units = loss_without(net), len(net.table)
     assert min(losses) == losses[harmful]
     scores = learn_scores(net, method, num_units - 1, itertools.repeat(LEARNING), 60, quiet)

@@ -75,7 +75,7 @@ def test_an_utterance_in_a_batch_is_as_alone(config: Config) -> None:
     np.testing.assert_allclose(apart, together, rtol=1e-9, atol=1e-9)
 
 
-def test_the_net_stays_as_it_is() -> None:
+def test_the_network_stays_as_it_is() -> None:
     net, told = recognizer(tiny_config()), list[tuple[str, int, int]]()
     net.frontend.requires_grad_(False)
     wanting = {name for name, p in net.named_parameters() if p.requires_grad}

@@ -123,7 +123,7 @@ def test_channels_that_say_the_same_count_once_more(measure: Measure) -> None:
     assert twice == pytest.approx(1.0, abs=1e-9), "a covariance without full rank is no problem"
 
 
-# The streams of a net
+# The streams of a network
 
 
 @each_measure
@@ -143,7 +143,7 @@ def test_the_matrix_is_symmetric_with_ones_and_the_rest_below(
 
 @each_measure
 @pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
-def test_it_compares_the_streams_that_the_net_reads(measure: Measure, positions: str) -> None:
+def test_it_compares_the_streams_that_the_network_reads(measure: Measure, positions: str) -> None:
     config = tiny_config(model={"positions": positions, "self_conditioning": True, "intermediate": (4,)})
     net, data = recognizer(config), batch([60, 60])
     x_BSD, _ = net.embed(data.features_BTF, data.num_frames)
@@ -174,7 +174,7 @@ def test_a_unit_that_does_nothing_changes_nothing(measure: Measure) -> None:
 
 
 @each_measure
-def test_a_net_that_has_fallen_silent_gives_numbers(measure: Measure) -> None:
+def test_a_network_that_has_fallen_silent_gives_numbers(measure: Measure) -> None:
     net = recognizer(tiny_config())
     torch.nn.init.zeros_(net.encoder.layers["2"].layer_norm.weight)  # type: ignore[union-attr,arg-type]
     matrix = stream_similarities(net, [batch(FRAMES)], measure, quiet)
@@ -219,7 +219,7 @@ def test_memory_bounds_the_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == [10] * 5
 
 
-def test_the_net_stays_as_it_is() -> None:
+def test_the_network_stays_as_it_is() -> None:
     net = recognizer(tiny_config()).train()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     told: list[tuple[str, int, int]] = []
@@ -227,7 +227,7 @@ def test_the_net_stays_as_it_is() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert net.training
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
-    assert told[0] == ("running the full net", 1, 1)
+    assert told[0] == ("running the full network", 1, 1)
     assert told[-1] == ("comparing streams", 5, 5)
 
 

@@ -88,7 +88,7 @@ def test_pictures_name_strategies_units_axes_and_the_best(layers: Comparison, pa
     assert {"unit", "validation loss per frame", "test WER (95 % interval)"} <= set(picture.texts)
     assert any(text.endswith(" %") for text in picture.texts)
     against = page.pictures[3].texts
-    assert {"MACs for 10 s of audio (G)", "test WER", "■ full net", "★ best choices"} <= set(against)
+    assert {"MACs for 10 s of audio (G)", "test WER", "■ full network", "★ best choices"} <= set(against)
 
 
 def test_names_are_escaped(layers: Comparison) -> None:
@@ -166,9 +166,9 @@ def test_exact_only_where_all_were_scored(layers: Comparison) -> None:
     assert sentences(replace(inexact, num_scored=97))[1].startswith("All 97 subnets that fit the budget")
 
 
-def test_a_budget_that_the_full_net_meets_is_one_line(page: Page) -> None:
+def test_a_budget_that_the_full_network_meets_is_one_line(page: Page) -> None:
     assert (
-        "The full net meets this budget, so there is nothing to choose: all units (0-11), 12 units"
+        "The full network meets this budget, so there is nothing to choose: all units (0-11), 12 units"
         in page.text
     )
 

@@ -19,9 +19,9 @@ def lineup(**changes: Any) -> Lineup:
     return Lineup(checked(CompareDefinition, {"settings": SETTINGS, **changes}))
 
 
-def test_sizes_alone_share_the_price_of_the_full_net_or_get_all_of_it_each() -> None:
+def test_sizes_alone_share_the_price_of_the_full_network_or_get_all_of_it_each() -> None:
     base, alone = resolve([SETTINGS]), resolve([SETTINGS, {"method": "individual"}])
-    # The full net alone runs 4 units in each of 1,000 steps: 4,000.
+    # The full network alone runs 4 units in each of 1,000 steps: 4,000.
     assert steps_of("updates", alone, base) == {2: 1000, 4: 1000}
     assert steps_of("compute", alone, base) == {2: 667, 4: 667}  # 667 * (2 + 4) = 4,002
     assert steps_of("compute-each", alone, base) == {2: 2000, 4: 1000}
@@ -45,7 +45,7 @@ def test_each_run_is_listed_once_and_shared_by_strategies_and_regimes() -> None:
     )
     names = [training.name for training in found.trainings()]
     assert len(names) == len(set(names))
-    # The full net alone gets 1,000 updates under both regimes; its sizes of 2 units get 1,000 and 2,000.
+    # The full network alone gets 1,000 updates under both regimes; its sizes of 2 units get 1,000 and 2,000.
     alone = {name for name in names if name.startswith("individual") and name.endswith("seed3")}
     assert alone == {"individual-4-1000-seed3", "individual-2-1000-seed3", "individual-2-2000-seed3"}
     assert {name.rpartition("-")[2] for name in names} == {"seed3", "seed4"}

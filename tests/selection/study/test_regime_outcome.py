@@ -22,7 +22,7 @@ ALONE, JOINT = Contender("individual", None), Contender("simple-top-k", None)
 
 
 def notes(per_size: dict[int, int], updates: int = 1000, seconds: float = 60.0) -> dict[str, Any]:
-    """The notes of a run whose nets make these numbers of errors, spread evenly over the utterances."""
+    """The notes of a run whose networks make these numbers of errors, spread evenly over the utterances."""
     rows = []
     for size, wrong in per_size.items():
         errors = [(i + 1) * wrong // 40 - i * wrong // 40 for i in range(40)]
@@ -127,10 +127,10 @@ def test_costs_add_up_over_the_runs_of_all_sizes_and_are_means_over_seeds() -> N
 
 def test_hypervolume_by_hand() -> None:
     found = outcome([{2: 40, 4: 20}], [{2: 400, 4: 20}])
-    # Reference point: 1.1 times the MACs of the full net, WER 0.2. The sizes have 0.5 and 1.0 of the MACs.
+    # Reference point: 1.1 times the MACs of the full network, WER 0.2. The sizes have 0.5 and 1.0 of them.
     joint = (0.6 * (0.2 - 0.1) + 0.1 * (0.1 - 0.05)) / (1.1 * 0.2)
     assert found.hypervolumes(JOINT) == pytest.approx([joint])
-    # The small net alone is beyond the reference point and adds nothing.
+    # The small network alone is beyond the reference point and adds nothing.
     assert found.hypervolumes(ALONE) == pytest.approx([0.1 * 0.15 / (1.1 * 0.2)])
 
 

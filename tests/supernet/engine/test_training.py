@@ -60,7 +60,7 @@ def test_the_end_is_a_table_with_every_size(finished: tuple[Run, str]) -> None:
         assert f"{row['macs'] / 1e9:.2f} G" in line
 
 
-def test_who_ends_with_a_net_that_writes_nothing_right_hears_why_and_what_to_do(
+def test_a_network_that_gets_nothing_right_is_reported_with_its_cause_and_a_remedy(
     finished: tuple[Run, str], place: Path
 ) -> None:
     shutil.copytree(finished[0].folder, place / "runs" / "silent")

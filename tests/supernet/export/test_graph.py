@@ -33,7 +33,7 @@ def small_cut(
     tokens: Tokens = TOKENS,
     **model: Any,
 ) -> Cut:
-    """Some units of a random net in float32: two layers, or modules of every kind in different layers."""
+    """Some units of a random network in float32: two layers, or modules of every kind in different layers."""
     net = recognizer(tiny_config(granularity, layer_type, model=model)).float()
     every = 2 if granularity == "layer" else 5
     subnet = net.table.subnet([i % every == 0 for i in range(len(net.table))])

@@ -64,7 +64,7 @@ def expected_text(cut: Cut, wav: Path) -> str:
 
 
 def talkative(kind: Kind, wavs: list[Path]) -> Cut:
-    """A net of random weights whose tokens are all about as likely, so that every file is written another
+    """A network of random weights whose tokens are all about as likely, so that every file is written another
     way.
     """
     cut = small_cut(tokens=TOKENS[kind])
@@ -82,7 +82,7 @@ def recognize(folder: Path, wavs: list[Path]) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def folder(wavs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The net with characters, exported; with words it is the same one."""
+    """The network with characters, exported; with words it is the same one."""
     folder = tmp_path_factory.mktemp("exported")
     Onnx().write(talkative("characters", wavs), folder, int8=False)
     return folder

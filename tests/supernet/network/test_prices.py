@@ -28,7 +28,7 @@ def net_of(granularity: str, layer_type: LayerType, positions: str, extra: str) 
 
 
 def subsets(num_units: int, count: int) -> Iterator[Kept]:
-    """Every unit alone, the full net, and some that are drawn."""
+    """Every unit alone, the full network, and some that are drawn."""
     rng = random.Random(num_units)
     yield from (tuple(i == unit for i in range(num_units)) for unit in range(num_units))
     yield (True,) * num_units

@@ -84,7 +84,7 @@ def assert_equal(actual: Tensor, expected: Tensor, tolerance: float = 1e-12) -> 
 
 @pytest.mark.parametrize(("kind", "granularity"), NETS)
 @torch.no_grad()
-def test_the_full_net_is_fairseq2s_own_encoder(
+def test_the_full_network_is_fairseq2s_own_encoder(
     kind: Kind, granularity: str, folders: dict[Kind, Path]
 ) -> None:
     theirs, ours = encoders.model(kind)[0].double(), supernet(folders[kind], granularity)
@@ -118,7 +118,7 @@ def test_samples_are_hidden_once_they_are_normalized(kind: Kind, folders: dict[K
 
 
 @torch.no_grad()
-def test_a_cut_and_saved_net_is_its_subnet(net: SupernetCTC, tmp_path: Path) -> None:
+def test_a_cut_and_saved_network_is_its_subnet(net: SupernetCTC, tmp_path: Path) -> None:
     data = speech(LENGTHS)
     kept = tuple(i % 2 == 0 for i in range(len(net.table)))
     expected = net.log_probs(data.features_BTF, data.num_frames, kept)
@@ -204,7 +204,7 @@ def test_the_checkpoint_decides_dimensions_and_layers(folders: dict[Kind, Path])
     again = resolve([found.model_dump(mode="json")]).config
     assert again == found
     gone = found.model_copy(update={"model": m.model_copy(update={"init": "/gone"})})
-    assert resolve([gone.model_dump(mode="json")]).config == gone, "a trained net needs no checkpoint"
+    assert resolve([gone.model_dump(mode="json")]).config == gone, "a trained network needs no checkpoint"
 
 
 def test_a_card_may_name_the_weights_and_the_architecture(folders: dict[Kind, Path], tmp_path: Path) -> None:

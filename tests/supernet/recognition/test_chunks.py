@@ -197,7 +197,7 @@ def test_what_is_held_does_not_grow_with_the_recording(monkeypatch: pytest.Monke
     assert held[12] <= held[2] * 1.1
 
 
-def test_a_net_that_never_writes_a_space_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_never_writes_a_space_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks_module, "_LONGEST_PASSAGE", 100)
     stitcher = Stitcher(CHARACTERS)
     endless = sure(path("a_b_c_" * 10))

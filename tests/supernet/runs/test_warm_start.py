@@ -131,7 +131,7 @@ def test_a_cut_model_becomes_a_supernet_of_its_layers(tmp_path: Path) -> None:
     assert_same(net, whole.recognizer, kept)
 
 
-def test_a_deeper_net_begins_with_the_layers_there_are(tmp_path: Path) -> None:
+def test_a_deeper_network_begins_with_the_layers_there_are(tmp_path: Path) -> None:
     init = saved(tmp_path / "run")
     old, net = load(init / "model").recognizer, begun(init, TOKENS, {"sizes": [4, 6]})
     assert net.config.num_layers == 6

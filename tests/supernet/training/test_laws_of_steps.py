@@ -168,7 +168,7 @@ def test_passes_that_part_run_only_their_own_rows() -> None:
     plan = Plan(
         (Pass("4", (True,) * 4), Pass("2", (True, False, True, False)), Pass("2", (True, False, False, True)))
     )
-    # The small ones part from the full net at layer 1, and from each other at layer 2.
+    # The small ones part from the full network at layer 1, and from each other at layer 2.
     assert rows_run(net, plan, 5) == {0: [5], 1: [5], 2: [10], 3: [10]}
 
 

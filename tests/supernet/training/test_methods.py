@@ -107,7 +107,7 @@ def test_k_falls_to_the_smallest_size(
     assert {ks.count(k) for k in ladder} <= {len(ks) // len(ladder), -(-len(ks) // len(ladder))}
 
 
-def test_score_learning_runs_the_full_net_plain_and_gated() -> None:
+def test_score_learning_runs_the_full_network_plain_and_gated() -> None:
     config = tiny_config(
         train={"num_steps": 8}, passes={"sharing": "rows", "gated_share": 0.25, "small_weight": 0.3}
     )

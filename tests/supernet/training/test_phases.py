@@ -121,14 +121,14 @@ def test_up_to_three_sizes_are_all_in_the_sandwich(sizes: tuple[int, ...]) -> No
 
 
 @pytest.mark.parametrize("sharing", ["rows", "batch"])
-def test_only_units_outside_the_smallest_are_dropped_and_only_in_the_full_net(sharing: str) -> None:
+def test_only_units_outside_the_smallest_are_dropped_and_only_in_the_full_network(sharing: str) -> None:
     plan, subnets = joint_plan((4, 8, 16), sharing=sharing, layer_drop=0.3)
     full, *others = plan.passes
     assert full.drop == tuple(0.0 if keep else 0.3 for keep in subnets["4"])
     assert [p.drop for p in others] == [None, None]
 
 
-def test_intermediate_losses_can_be_left_to_the_full_net() -> None:
+def test_intermediate_losses_can_be_left_to_the_full_network() -> None:
     plan, _ = joint_plan((4, 8, 16), intermediate_on="full")
     assert [p.intermediate for p in plan.passes] == [True, False, False]
 

@@ -40,7 +40,7 @@ def config(num_steps: int = 100, **changes: Any) -> Config:
     return tiny.tiny_config(sizes=(2, 4), train={"num_steps": num_steps}, **changes)
 
 
-def test_a_net_alone_runs_all_its_units_in_every_step() -> None:
+def test_a_network_alone_runs_all_its_units_in_every_step() -> None:
     method = Individual(IndividualOptions(), tiny.tiny_config(sizes=(4,), train={"num_steps": 100}))
     made, _ = schedule(method)
     assert unit_steps(made, (1.0,) * 4) == 400
@@ -106,7 +106,7 @@ def test_the_price_of_every_size_on_the_batch_is_that_of_random_nested_masks(siz
     assert price(method) == pytest.approx(100 * exact, rel=0.03)
 
 
-def test_the_default_sizes_on_the_batch_cost_nearly_two_full_nets() -> None:
+def test_the_default_sizes_on_the_batch_cost_nearly_two_full_networks() -> None:
     """Not 1, as the first 6 and 9 layers do, which share all that they compute with all 12."""
     assert by_hand(12, (6, 9, 12)) / 12 == pytest.approx(1.9375)
 
@@ -144,7 +144,7 @@ def test_typical_subnets_cost_about_what_random_ones_do_on_average() -> None:
 
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
-def test_a_full_net_alone_is_priced_by_its_units(granularity: str) -> None:
+def test_a_full_network_alone_is_priced_by_its_units(granularity: str) -> None:
     units = 4 if granularity == "layer" else 16
     method = Individual(
         IndividualOptions(), tiny.tiny_config(granularity, sizes=(units,), train={"num_steps": 50})
