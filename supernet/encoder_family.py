@@ -37,12 +37,12 @@ class Frontend(Protocol):
         """Compute the stream.
 
         Args:
-            features_BTF: What the family reads; padding may hold anything, and must not matter.
-            num_frames: The input frames of each utterance.
-            hidden_BTF: What training hides of the normalized features, boolean.
+            features_BTF: The family's input; padding may hold anything, and must not affect the output.
+            num_frames: The number of input frames of each utterance.
+            hidden_BTF: A boolean mask of the normalized features that training hides. None: none.
 
         Returns:
-            The stream (B, S, D), with as many frames for each utterance as the family's input says.
+            The stream (B, S, D); the number of frames per utterance follows from the family's ``input``.
         """
 
 
@@ -53,26 +53,26 @@ class Decided:
     options: Mapping[str, Any] = field(default_factory=dict)
     """The options of `model.encoder`."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of `model` that must be as the checkpoint has them."""
+    """Settings of `model` that must be those of the checkpoint."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of `model` that are as the checkpoint has them unless they are set."""
+    """Settings of `model` that are those of the checkpoint unless they are set explicitly."""
 
 
 class EncoderFamily(ABC, Generic[OptionsT]):
     """A family of encoders. Found through the entry-point group ``supernet.encoders``.
 
-    Keeps no weights: it builds the modules that do. Everything that draws random numbers is built in the
-    order frontend, layers, final norm.
+    A family has no weights itself; it builds the modules that have them. Modules that draw random numbers are
+    built in the order frontend, layers, final norm.
 
     Args:
         options: The validated options of `model.encoder`.
-        config: The settings of the network, of which a family uses those that it needs.
+        config: The settings of the network. A family uses those that it needs.
     """
 
     Options: ClassVar[type[BaseModel]]
     """A pydantic model (``extra="forbid"``) of the options of `model.encoder`."""
     input: ClassVar[InputName] = "log-mel"
-    """The input of the frontend, which subsamples its frames as the description of that input says."""
+    """The input of the frontend. It also determines the subsampling, see ``supernet.audio.features``."""
     pretrains: ClassVar[bool] = False
     """Whether `model.init` may be a checkpoint of this family."""
     exports: ClassVar[bool] = False
@@ -84,18 +84,18 @@ class EncoderFamily(ABC, Generic[OptionsT]):
     @property
     @abstractmethod
     def modules(self) -> tuple[Module, ...]:
-        """The residual branches of a layer, in the order in which they run; the same in every layer."""
+        """The residual branches of a layer, in execution order; the same in every layer."""
 
     @property
     def drops_modules(self) -> bool:
-        """Whether a layer still works where some of its branches are left out. Not so where it normalizes the
-        stream after each branch.
+        """Whether a layer still works without some of its branches. Not so if it normalizes the stream after
+        each branch.
         """
         return True
 
     @property
     def max_frames(self) -> int | None:
-        """The longest stream, in frames. None: any."""
+        """The length of the longest stream in frames. None: unlimited."""
         return None
 
     def problems(self) -> list[str]:
@@ -106,8 +106,8 @@ class EncoderFamily(ABC, Generic[OptionsT]):
     def frontend(self) -> nn.Module:
         """Build the ``Frontend``, with random weights.
 
-        A family that ``exports`` gives it a ``forward`` from features (B, T, F) and a mask (B, T), false
-        where padded, to the stream (B, S, D).
+        If the family ``exports``, its ``forward`` computes the stream (B, S, D) from features (B, T, F) and a
+        mask (B, T), which is false in padding.
         """
 
     def positions(self) -> nn.Module | None:
@@ -124,7 +124,7 @@ class EncoderFamily(ABC, Generic[OptionsT]):
 
         Args:
             number: Its 0-based number.
-            shared: What ``shared`` has built for this encoder.
+            shared: The object that ``shared`` has built for this encoder.
         """
 
     @abstractmethod
@@ -136,34 +136,36 @@ class EncoderFamily(ABC, Generic[OptionsT]):
         return nn.Identity()
 
     def rows(self, lengths: Sequence[int], width: int, device: torch.device, dtype: torch.dtype) -> Any:
-        """Make the context of some rows, which branches get with every call: masks, attention biases, caches
-        of one walk. By default a layout and an attention-bias cache for modules of fairseq2.
+        """Make the context of some rows, an argument of every call of a branch: masks, attention biases,
+        caches of one walk. By default, a layout and an attention-bias cache for fairseq2 modules.
 
         Args:
-            lengths: The valid frames of each row.
-            width: The frames of the padded streams, S.
-            device: Where the streams are.
-            dtype: What attention computes in.
+            lengths: The number of valid frames of each row.
+            width: The number of frames of the padded streams, S.
+            device: The device of the streams.
+            dtype: The data type in which attention is computed.
         """
         return rows_of(lengths, width, device, dtype)
 
     def trace(self, encoder: nn.Module) -> None:
-        """Replace in place what holds sizes fixed that a graph has to compute from its input."""
+        """Replace in place modules with fixed sizes by modules that compute sizes from their input."""
 
     def traced_rows(self, x_BSD: Tensor, lengths_B: Tensor) -> Any:
-        """Describe rows in tensors, for a graph with any number of rows and frames; see ``rows``."""
+        """Make the context of rows, see ``rows``, from tensors: for a graph with any number of rows and
+        frames.
+        """
         return traced_rows(x_BSD, lengths_B)
 
     @classmethod
     def decide(cls, init: str, known: Mapping[str, Any] | None) -> Decided:
-        """Read what a checkpoint decides.
+        """Read the settings that a checkpoint decides.
 
         Args:
-            init: What `model.init` says.
-            known: The options of a saved configuration, which stand should the checkpoint be gone.
+            init: The value of `model.init`.
+            known: The options in a saved configuration, which are used if the checkpoint is gone.
 
         Raises:
-            PretrainedError: It cannot be used.
+            PretrainedError: The checkpoint cannot be used.
         """
         raise PretrainedError(
             "`model.init` must be the folder of a finished run or of a cut model with this `model.encoder`, "
@@ -172,11 +174,11 @@ class EncoderFamily(ABC, Generic[OptionsT]):
 
     @classmethod
     def weights(cls, init: str) -> Mapping[str, Tensor]:
-        """Read the weights of a checkpoint, by the names ``frontend.*`` and ``encoder.*`` that the network
-        gives them: ``encoder.layers.0.*``, ``encoder.norm.*``. Never runs code that comes with it.
+        """Read the weights of a checkpoint, by their names in the network: ``frontend.*``,
+        ``encoder.layers.0.*``, ``encoder.norm.*``. Never runs code from the checkpoint.
 
         Raises:
-            PretrainedError: It cannot be used.
+            PretrainedError: The checkpoint cannot be used.
         """
         raise PretrainedError(
             f"`model.init` must be a checkpoint of this `model.encoder`, but '{init}' is not."

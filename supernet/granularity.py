@@ -16,9 +16,9 @@ from supernet.units import Module, Unit
 class Granularity(ABC):
     """A kind of unit. Found through the entry-point group ``supernet.granularities``.
 
-    It is made without arguments and keeps no state: weights live in the network, streams in a walk. Gates of
-    1 must change nothing, a gate of 0 must be the unit not run, and a layer from which units were cut away
-    must compute what the whole layer computes without them.
+    Constructed without arguments and stateless: weights live in the network, streams in a walk. Gates of 1
+    must change nothing, a gate of 0 must equal skipping the unit, and a layer from which units were cut away
+    must have the same outputs as the whole layer with these units skipped.
     """
 
     drops_layers: ClassVar[bool] = False
@@ -30,11 +30,11 @@ class Granularity(ABC):
 
         Args:
             layer: The 0-based number of the layer.
-            modules: Its residual branches in the order in which they run.
+            modules: Its residual branches in execution order.
 
         Returns:
-            Its units in the order in which they run, those of a group side by side. A group is what runs in
-            one call: the parts of one module.
+            Its units in execution order, with the units of a group next to each other. The units of a group,
+            such as the parts of one module, run in one call.
         """
 
     @abstractmethod
@@ -42,9 +42,9 @@ class Granularity(ABC):
         """Take a walk through a layer.
 
         Args:
-            walk: Runs groups of units, and whatever belongs to no unit.
+            walk: Runs groups of units, and computations that belong to no unit.
             layer: The branches that the layer still has.
-            units: The layer's units that the network still has, and their places in its table.
+            units: The units of the layer that the network still has, with their indices in its unit table.
         """
 
     @abstractmethod
@@ -53,13 +53,13 @@ class Granularity(ABC):
 
         Args:
             layer: A layer with all of ``units``.
-            units: Its units before.
-            kept: Those that stay.
+            units: All units of the layer before.
+            kept: The units to keep.
         """
 
 
 @lru_cache
 def granularity_named(name: str) -> Granularity:
-    """The granularity that ``name`` stands for. Raises ``ValueError`` where there is none."""
+    """The granularity called ``name``. Raises ``ValueError`` if there is none."""
     found: Granularity = find_plugin("granularity", name)()
     return found

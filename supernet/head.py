@@ -1,4 +1,4 @@
-"""The interface of a head, which computes losses and decodes from readings of the encoder.
+"""The interface of an output head, which computes losses and decodes from readings of the encoder.
 
 Shapes: N rows of readings, B utterances of a batch, S stream frames, D model dimension, E emitted values.
 """
@@ -20,9 +20,9 @@ from supernet.task import Batch
 class Head(nn.Module, ABC):
     """An output head. Found through the entry-point group ``supernet.heads``.
 
-    A network has one head for all sizes, or one for each; it reads the encoder's output and, for intermediate
-    losses, the stream after some of the layers. Its outputs for an utterance must depend neither on the other
-    rows nor on padding.
+    A network has one head for all sizes, or one per size. A head reads the encoder's output and, for
+    intermediate losses, the stream after some of the layers. Its output for an utterance must depend neither
+    on the other rows nor on padding.
 
     Args:
         options: The validated options of `model.head`.
@@ -33,8 +33,8 @@ class Head(nn.Module, ABC):
     Options: ClassVar[type[BaseModel]]
     """A pydantic model (``extra="forbid"``) of the options of `model.head`."""
     is_framewise: ClassVar[bool] = False
-    """Whether ``forward`` gives log-probabilities of the tokens in each frame, as CTC does. Beam search, the
-    transcription of recordings, exports and self-conditioning need those.
+    """Whether ``forward`` returns log-probabilities of the tokens in each frame, as CTC does. They are
+    required for beam search, the transcription of recordings, exports, and self-conditioning.
     """
 
     def __init__(self, options: Any, dim: int, num_tokens: int) -> None:
@@ -48,7 +48,7 @@ class Head(nn.Module, ABC):
             x_NSD: Readings; the values of padding are arbitrary.
 
         Returns:
-            Values for each frame (N, S, E), at least in float32.
+            Values for each frame (N, S, E), in float32 or higher precision.
         """
 
     @abstractmethod
@@ -61,10 +61,11 @@ class Head(nn.Module, ABC):
             emissions_NSE: The output of ``forward``.
             lengths: The stream frames of each utterance of the batch.
             batch: The utterances, with their targets.
-            rows: For each reading, its utterance.
+            rows: The index of each reading's utterance in the batch.
 
         Returns:
-            A loss for each reading (N,), summed over the utterance, finite, on the scale of its frames.
+            A finite loss for each reading (N,): the total for its utterance, on the scale of its number of
+            frames, by which the engine divides.
         """
 
     @abstractmethod

@@ -203,7 +203,7 @@ def test_a_third_party_head_is_trained_scored_and_cut(path: dict[str, str], tmp_
     for command in (("supernet.transcribe", "small", "a.wav"), ("supernet.export", "run", "--size", "2")):
         _, err = run(*command, cwd=tmp_path, status=2, extra=path)
         (line,) = [line for line in err.splitlines() if line.startswith("error:")]
-        assert "must have a network with a `model.head` that writes frame by frame" in line
+        assert "must have a network with a framewise `model.head`" in line
 
 
 WRONG = """

@@ -1,4 +1,4 @@
-"""A layer as residual branches, each of which can run, be gated, be left out and be cut away by itself.
+"""A layer as residual branches, each of which can be run, gated, skipped, and cut away separately.
 
 Shapes: N rows, S frames, D model dimension.
 """
@@ -21,7 +21,7 @@ Call = Callable[[Tensor, Any], Tensor]
 
 
 class Rows(NamedTuple):
-    """The context of the rows of a call for modules of fairseq2. A cache belongs to one choice of rows."""
+    """The context of the rows in a call, for fairseq2 modules. A cache belongs to one choice of rows."""
 
     layout: BatchLayout
     cache: AttentionBiasCache
@@ -48,7 +48,7 @@ class Branch:
     scale: float = 1.0
     dropout: nn.Module | None = None
     attributes: tuple[str, ...] = ()
-    """The layer's attributes that serve this branch alone: they go where it is cut away."""
+    """The layer's attributes that serve only this branch; removed when it is cut away."""
 
     def __call__(self, x_NSD: Tensor, context: Any) -> Tensor:
         y_NSD = self.call(x_NSD if self.norm is None else self.norm(x_NSD), context)
@@ -63,11 +63,11 @@ class Branches:
 
     layer: nn.Module
     named: Mapping[str, Branch]
-    """Those that the layer still has, in the order in which they run."""
+    """The branches that the layer still has, in execution order."""
     norm: nn.Module | None = None
     """The final norm, which belongs to no branch."""
     norm_after: Mapping[str, nn.Module] = field(default_factory=dict)
-    """By branch, the norm after it, in layers that normalize after each."""
+    """The norm after each branch, in layers that normalize after their branches."""
 
     def whole(self, x_NSD: Tensor, context: Any, scale_N11: Tensor | None = None) -> Tensor:
         """The whole layer, with every branch multiplied by ``scale_N11``."""
@@ -79,14 +79,14 @@ class Branches:
         return x_NSD if self.norm is None else self.norm(x_NSD)
 
     def weights(self, name: str | None) -> list[nn.Parameter]:
-        """The parameters that serve the branch ``name`` alone; those of the whole layer for None."""
+        """The parameters that serve only the branch ``name``; for None, those of the whole layer."""
         if name is None:
             return list(self.layer.parameters())
         parts = (getattr(self.layer, attribute) for attribute in self.named[name].attributes)
         return [parameter for part in parts if part is not None for parameter in part.parameters()]
 
     def remove(self, name: str) -> None:
-        """Take the branch ``name`` out of the layer."""
+        """Remove the branch ``name`` from the layer."""
         for attribute in self.named[name].attributes:
             delattr(self.layer, attribute)
 
@@ -95,8 +95,8 @@ class Branches:
 class Interpolated:
     """The body of a unit that is a whole layer: ``lerp(x, layer(x), gate)``.
 
-    Survivors of stochastic depth are scaled inside, branch by branch, so that what the layer normalizes at
-    its end stays normalized.
+    Survivors of stochastic depth are scaled inside, branch by branch, so that the output of the layer's final
+    norm stays normalized.
     """
 
     layer: Branches

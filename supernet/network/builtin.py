@@ -1,4 +1,4 @@
-"""The encoders that come with the project: Conformers and Transformers on log-mel features."""
+"""The built-in encoders: Conformers and Transformers on log-mel features."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = {"self_attn": "attention", "conv": "convolution"}
 
 
 class BuiltIn(EncoderFamily[NoOptions]):
-    """Layers of the kind `model.layer_type` behind two convolutions over log-mel features."""
+    """Layers of the type `model.layer_type` after two convolutions over log-mel features."""
 
     Options = NoOptions
     exports = True
@@ -70,14 +70,14 @@ class BuiltIn(EncoderFamily[NoOptions]):
 
 
 def modules_of(names: tuple[str, ...], ffn_dim: int, num_heads: int) -> tuple[Module, ...]:
-    """The modules of a layer made of attentions, convolutions and feed-forwards."""
+    """The modules of a layer that consists of attention, convolutions, and feed-forwards."""
     divisions = {"feed-forward": ffn_dim, "attention": num_heads}
     kinds = {name: KINDS.get(name, "feed-forward") for name in names}
     return tuple(Module(name, kind, divisions.get(kind, 1)) for name, kind in kinds.items())
 
 
 class Sinusoids(nn.Module):
-    """Sinusoidal positions, added to streams whose rows all begin at position 0."""
+    """Sinusoidal positions, added to streams whose rows all start at position 0."""
 
     def __init__(self, dim: int, max_frames: int) -> None:
         super().__init__()

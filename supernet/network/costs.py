@@ -20,12 +20,12 @@ MACS_SECONDS = 10.0
 
 @torch.inference_mode()
 def macs(model: SupernetCTC, seconds: float = MACS_SECONDS, kept: Kept | None = None) -> int:
-    """Multiply-accumulates of products and convolutions for ``seconds`` of audio, counted while the model
-    (or what ``kept`` says of it) runs.
+    """Multiply-accumulates of matrix products and convolutions for ``seconds`` of audio, counted while the
+    model (or only its ``kept`` units) runs.
     """
     frames = round(seconds * model.input.rate)
     features = torch.zeros(1, frames, model.input.width, device=model.device)
-    # The counter knows attention in its plain form only.
+    # The counter recognizes only unfused attention.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model.log_probs(features, [frames], model.table.full if kept is None else kept)
     return int(counter.get_total_flops()) // 2
@@ -33,8 +33,8 @@ def macs(model: SupernetCTC, seconds: float = MACS_SECONDS, kept: Kept | None = 
 
 @torch.inference_mode()
 def real_time_factor(model: SupernetCTC, batches: Sequence[Batch], repeats: int = 5) -> tuple[float, bool]:
-    """Seconds of computation per second of audio, one utterance at a time: the best of ``repeats``, after a
-    warm-up; and whether the machine was busy meanwhile.
+    """Seconds of computation per second of audio, one utterance at a time: the best of ``repeats`` runs after
+    a warm-up, and whether the machine was busy during them.
     """
     utterances = [(b.features_BTF[i : i + 1, :n], n) for b in batches for i, n in enumerate(b.num_frames)]
     audio = sum(sum(b.seconds) for b in batches)

@@ -45,12 +45,12 @@ class CTC(Head, nn.Linear):
 
 
 def ctc_loss(log_probs_NSV: Tensor, lengths: Sequence[int], batch: Batch, rows: Sequence[int]) -> Tensor:
-    """CTC loss of each reading row, (N,); ``rows`` says which utterance of ``batch`` each one reads."""
+    """The CTC loss of each row of readings, (N,); ``rows`` holds the index of its utterance in ``batch``."""
     targets_NL = batch.targets_BL[rows] if list(rows) != list(range(len(batch))) else batch.targets_BL
     return F.ctc_loss(
         log_probs_NSV.transpose(0, 1),
         targets_NL,
-        tuple(lengths[row] for row in rows),  # type: ignore[arg-type]  # host data: no wait for the device
+        tuple(lengths[row] for row in rows),  # type: ignore[arg-type]  # on the host: no synchronization
         tuple(batch.num_targets[row] for row in rows),  # type: ignore[arg-type]
         reduction="none",
         zero_infinity=True,

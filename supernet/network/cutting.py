@@ -1,4 +1,4 @@
-"""Cutting a subnet out as an ordinary small model with the same outputs."""
+"""Cuts a subnet out of a supernet as an ordinary smaller model with the same outputs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from supernet.units import Subnet
 
 
 def cut(recognizer: SupernetCTC, subnet: Subnet) -> SupernetCTC:
-    """Cut ``subnet`` out of ``recognizer`` as a model of its own, with the head of its size."""
+    """Cut ``subnet`` out of ``recognizer`` as a separate model, with the head of its size."""
     small = SupernetCTC(_small_config(recognizer.config, subnet.size), recognizer.num_tokens, subnet=subnet)
-    small.to(recognizer.device, recognizer.dtype)  # else copying rounds
+    small.to(recognizer.device, recognizer.dtype)  # otherwise copying would round
     state = recognizer.state_dict() | _cut_layers(recognizer, small)
     head = f"heads.{recognizer.head(subnet.size)}."
     wanted = {name: state[name.replace("heads.shared.", head)] for name in weights(small)}

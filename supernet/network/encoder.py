@@ -50,8 +50,7 @@ class Encoder(nn.Module):
         condition: Condition | None = None,
         condition_at: Sequence[int] = (),
     ) -> list[dict[int, Tensor]]:
-        """Run all ``lanes``; return for each what its rows hold at its positions and at the end, (rows, S,
-        D).
+        """Run all ``lanes``; return for each its readings (rows, S, D) at its positions and at the end.
 
         ``condition`` is added to every stream after the layers ``condition_at`` (self-conditioned CTC).
         """
@@ -70,8 +69,8 @@ class Encoder(nn.Module):
     ) -> Iterator[tuple[Kept, Tensor]]:
         """Each of ``subnets`` once, in any order, with its output (B, S, D).
 
-        Subnets that begin alike are the branches of one tree, walked depth first: every distinct beginning
-        runs once, and what is in memory grows with the depth, not with the number of subnets.
+        The subnets form a prefix tree, which is walked depth first: every distinct prefix runs once, and
+        memory grows with the depth, not with the number of subnets.
         """
         x_BSD = self.place(x_BSD)
         padding = self.padding(lengths, x_BSD)
@@ -90,7 +89,7 @@ class Encoder(nn.Module):
             yield from descend(x_BSD, 1, members)
 
     def _parting(self, layer: int, members: list[Kept]) -> list[list[Kept]]:
-        """``members`` grouped by what they keep of this layer."""
+        """``members`` grouped by the units of this layer that they keep."""
         units = self.table.of_layer(layer - 1).values()
         groups: dict[tuple[bool, ...], list[Kept]] = {}
         for kept in members:
@@ -102,11 +101,11 @@ class Encoder(nn.Module):
         return UnitWeights(self)
 
     def place(self, x_BSD: Tensor) -> Tensor:
-        """The stream that enters the first layer: with positions, where the family adds some."""
+        """The stream that enters the first layer, with positions if the family adds any."""
         return x_BSD if self.positions is None else self.positions(x_BSD)
 
     def padding(self, lengths: Sequence[int], x_BSD: Tensor) -> Padding:
-        """The contexts of the rows of ``x_BSD``, of which ``lengths`` frames are valid."""
+        """The contexts of the rows of ``x_BSD``, whose first ``lengths`` frames are valid."""
         return Padding(lengths, x_BSD, self._family.rows)
 
     def run(self, walk: Walk, condition: Condition | None = None, condition_at: Sequence[int] = ()) -> None:
@@ -128,7 +127,7 @@ class Encoder(nn.Module):
         return self._family.branches(self.layers[str(layer)])
 
     def reduce(self, layer: nn.Module, number: int, table: UnitTable) -> None:
-        """Leave in ``layer``, which has all units of ``table`` in its 0-based ``number``, those that this
+        """Reduce ``layer``, the 0-based ``number`` with all of its units in ``table``, to the units that this
         encoder has there.
         """
         units, kept = tuple(table.of_layer(number)), self.table.of_layer(number).keys()
@@ -137,9 +136,9 @@ class Encoder(nn.Module):
 
 
 class UnitWeights(Mapping[str, Sequence[nn.Parameter]]):
-    """The parameters of each unit of an encoder by its name; the parts of a module share those of the module.
+    """The parameters of an encoder's units by unit name; the parts of a module share its parameters.
 
-    They are collected on access, because a training asks for its context several times in every step.
+    They are collected on access, because the context is requested several times in every training step.
     """
 
     def __init__(self, encoder: Encoder) -> None:

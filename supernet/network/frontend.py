@@ -1,4 +1,4 @@
-"""From log-mel features to the encoder's stream: normalization and 4x subsampling.
+"""The frontend from log-mel features to the encoder's stream: normalization and 4x subsampling.
 
 Shapes: B utterances, T feature frames, S = about T / 4 stream frames, F mel bands, C channels,
 D model dimension.
@@ -18,10 +18,10 @@ DEVIATION_FLOOR = 0.5
 
 
 def normalize(features_BTF: Tensor, mask_BT: Tensor) -> Tensor:
-    """Zero mean and unit deviation of each band over each utterance; 0 where padded."""
+    """Normalize each band of each utterance to zero mean and unit deviation; padding becomes 0."""
     weight_BT1 = mask_BT[..., None].to(features_BTF.dtype)
     count_B11 = weight_BT1.sum(1, keepdim=True)
-    # Padding may hold anything, also infinities, which 0 would not silence.
+    # Padding may hold anything, even infinities, which a factor of 0 would turn into NaN.
     features_BTF = features_BTF.masked_fill(~mask_BT[..., None], 0.0)
     mean_B1F = features_BTF.sum(1, keepdim=True) / count_B11
     centered_BTF = (features_BTF - mean_B1F) * weight_BT1
@@ -32,7 +32,7 @@ def normalize(features_BTF: Tensor, mask_BT: Tensor) -> Tensor:
 class Frontend(nn.Module):
     """Two unpadded 3 x 3 convolutions of stride 2 and a projection.
 
-    Without padding, a valid output frame sees valid input frames only: what stands behind an utterance in its
+    Without padding, a valid output frame sees only valid input frames, so the padding after an utterance in a
     batch cannot leak into it.
     """
 
@@ -48,14 +48,16 @@ class Frontend(nn.Module):
     def embed(
         self, features_BTF: Tensor, num_frames: Sequence[int], hidden_BTF: Tensor | None = None
     ) -> Tensor:
-        """The stream ``(B, S, D)`` of utterances of so many frames, some of which training hides."""
+        """Compute the stream ``(B, S, D)`` of utterances of ``num_frames`` frames; training may mask some."""
         lengths_B = torch.tensor(num_frames, device=features_BTF.device)
         mask_BT = torch.arange(features_BTF.size(1), device=features_BTF.device)[None] < lengths_B[:, None]
         return self(features_BTF, mask_BT, hidden_BTF)  # type: ignore[no-any-return]
 
     def forward(self, features_BTF: Tensor, mask_BT: Tensor, hidden_BTF: Tensor | None = None) -> Tensor:
-        """The stream ``(B, S, D)``. What is hidden counts for the normalization, so that the rest is as it is
-        when nothing is hidden, and becomes 0 behind it, the mean.
+        """Compute the stream ``(B, S, D)``.
+
+        Masked values count toward the normalization, so that masking does not change the others. After it,
+        they become 0, the mean.
         """
         x_BTF = normalize(features_BTF, mask_BT)
         if hidden_BTF is not None:

@@ -1,4 +1,4 @@
-"""The granularities that come with the project: a unit is a whole layer, or a residual branch of one."""
+"""The built-in granularities: a unit is a whole layer, or a residual branch of one."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ class OneLayer(Granularity):
         walk.run(tuple(units.values()), Interpolated(layer))
 
     def cut(self, layer: Branches, units: Sequence[Unit], kept: Set[Unit]) -> None:
-        """A layer goes whole."""
+        """Do nothing: a layer is kept or removed as a whole."""
 
 
 class ByModule(Granularity):
     """A unit is a residual branch or one of its parallel parts; a final norm always runs.
 
-    Granularities with parts say how these run and how they are cut away: ``parts`` and ``keep``.
+    A granularity with parts defines how they run (``parts``) and how they are cut away (``keep``).
     """
 
     @abstractmethod
     def units(self, layer: int, modules: Sequence[Module]) -> Sequence[Unit]: ...
 
     def parts(self, branch: Branch, count: int) -> Body:
-        """Run a branch that still has ``count`` equal parts, all or some of them.
+        """Make the computation of any parts of a branch that still has ``count`` equal ones.
 
         Args:
-            branch: What to run; its ``module`` holds the weights of these parts, in order.
-            count: How many there are.
+            branch: The branch to run; its ``module`` holds the weights of these parts, in order.
+            count: The number of parts that the branch still has.
 
         Returns:
-            A body that adds to each row the sum of its parts' outputs, each times its weight.
+            A body that adds to each row the weighted sum of its parts' outputs.
         """
         raise NotImplementedError(f"{type(self).__name__} has no parts of modules")
 
     def keep(self, branch: Branch, parts: Sequence[int], count: int) -> None:
-        """Leave in a branch's ``module``, in place, some of its equal parts as a dense smaller module.
+        """Reduce a branch's ``module`` in place to some of its equal parts, as a smaller dense module.
 
         Args:
             branch: A branch with ``count`` parts.
-            parts: Those that stay, in order; at least one, not all.
-            count: How many there are before.
+            parts: The indices of the parts to keep, in order; at least one, and not all.
+            count: The number of parts before.
         """
         raise NotImplementedError(f"{type(self).__name__} has no parts of modules")
 
@@ -84,5 +84,5 @@ class OneModule(ByModule):
 
 def _by_module(units: Iterable[Unit]) -> Iterator[tuple[str, list[Unit]]]:
     for name, group in groupby(units, key=lambda unit: unit.module):
-        assert name is not None, "units of this granularity lie in modules"
+        assert name is not None, "every unit of this granularity belongs to a module"
         yield name, list(group)

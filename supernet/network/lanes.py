@@ -1,9 +1,9 @@
 """Several passes through one encoder at once.
 
 A *lane* is one pass over some rows of the batch. Lanes over the same rows share one stream as long as they
-keep the same units with the same gates; where they part, the rows are copied and both streams go on,
-stacked as rows of one tensor. So a shared prefix is computed once, and each group of units runs at most once
-a step, on the rows that keep any of it.
+keep the same units with the same gates. Where they diverge, the rows are copied, and both streams continue,
+stacked as rows of one tensor. A shared prefix is thus computed once, and each group of units runs at most
+once per step, on the rows that keep any of its units.
 
 Shapes: B batch rows, R stacked rows, N rows that run a group, K units of it, S frames, D model dimension, U
 units.
@@ -29,28 +29,26 @@ class Gates:
     """A gate for each unit."""
 
     key: Hashable
-    """Identifies the gates: equal keys stand for equal gates, so that values need not be compared on the
-    device.
-    """
+    """Identifies the gates: equal keys mean equal gates, so that no values are compared on the device."""
     values_U: Tensor = field(compare=False)
 
 
 @dataclass(frozen=True)
 class Lane:
-    """One pass over the batch rows ``rows``; host data but for the gates."""
+    """One pass over the batch rows ``rows``; host data except for the gates."""
 
     rows: range
     kept: Kept
     gates: Gates | None = None
     drops: dict[int, frozenset[int]] = field(default_factory=dict)
-    """Stochastic depth: by unit, the batch rows that skip it this time."""
+    """Stochastic depth: the batch rows that skip each unit in this step."""
     survivor_scale: dict[int, float] = field(default_factory=dict)
-    """By unit, what its residual branches are multiplied by for the rows that do not skip it: 1 / (1 - p)."""
+    """By unit, the factor on its residual branches in the rows that do not skip it: 1 / (1 - p)."""
     positions: tuple[int, ...] = ()
-    """Layers (1-based) to read beside the output."""
+    """Layers (1-based) to read in addition to the output."""
 
     def at(self, units: Sequence[int]) -> Hashable:
-        """The treatment of a group of units: lanes for which it is equal may share a stream."""
+        """This lane's treatment of a group of units; lanes with the same treatment may share a stream."""
         return tuple(
             (self.drops.get(unit), self.survivor_scale.get(unit)) if self.kept[unit] else None
             for unit in units
@@ -63,7 +61,7 @@ class Lane:
 
 @dataclass
 class Stream:
-    """Lanes that have agreed so far, and where their rows stand in the stacked tensor."""
+    """Lanes that have not diverged so far, and the position of their rows in the stacked tensor."""
 
     offset: int
     rows: range
@@ -105,8 +103,8 @@ class Streams:
         self.rows.extend(rows)
 
     def part(self, units: Sequence[int]) -> list[Stream]:
-        """Split each stream whose lanes treat these units differently; returns the streams that were copied
-        to the end of the stack, in order.
+        """Split each stream whose lanes treat these units differently; return the streams that were copied to
+        the end of the stack, in order.
         """
         copied = []
         for stream in list(self.all):
@@ -121,7 +119,7 @@ class Streams:
         return copied
 
     def running(self, units: Sequence[int]) -> Iterator[Cohort]:
-        """The stacked rows that run at least one of these units, by what they run of them."""
+        """The stacked rows that run at least one of these units, grouped by the units that they run."""
         for stream in self.all:
             lane = self._lanes[stream.lanes[0]]
             runs = [tuple(lane.runs(unit, row) for unit in units) for row in stream.rows]
@@ -146,10 +144,10 @@ MakeRows = Callable[[Sequence[int], int, torch.device, torch.dtype], Any]
 
 
 class Padding:
-    """The lengths of the batch rows, and the contexts of any choice of them.
+    """The lengths of the batch rows, and the contexts of any selection of them.
 
-    A context, such as a layout and an attention-bias cache, belongs to one choice of rows: the cache ignores
-    layouts, and sharing one between two choices of equal count is silently wrong.
+    A context, such as a layout and an attention-bias cache, belongs to one selection of rows: the cache
+    ignores layouts, so sharing one between two selections of equal size gives wrong results silently.
     """
 
     def __init__(self, lengths: Sequence[int], x_BSD: Tensor, make: MakeRows = rows_of) -> None:
@@ -194,7 +192,7 @@ class LaneWalk:
         self.x_RSD = map(self.x_RSD)
 
     def read(self, position: int, norm: Map) -> None:
-        """Let the lanes that want it read the stream here."""
+        """Record the normalized stream for the lanes that read this position."""
         for stream in self._streams.all:
             wanting = [i for i in stream.lanes if position == FINAL or position in self._lanes[i].positions]
             if wanting:
@@ -238,7 +236,7 @@ def _running(units: Sequence[int], cohorts: Sequence[Cohort], x_NSD: Tensor) -> 
 def _gates(
     units: Sequence[int], active: Sequence[int], cohorts: Sequence[Cohort], x_NSD: Tensor
 ) -> Tensor | None:
-    """The gate of each unit in each row, ``(N, K)``; None where that is 1 for all."""
+    """The gate of each unit in each row, ``(N, K)``; None if all are 1."""
     runs = [[cohort.runs[k] for k in active] for cohort in cohorts]
     is_even = all(all(pattern) for pattern in runs)
     if is_even and all(cohort.lane.gates is None for cohort in cohorts):
@@ -257,11 +255,11 @@ def _gates(
 
 
 def _scale(units: Sequence[int], cohorts: Sequence[Cohort], x_NSD: Tensor) -> Tensor | None:
-    """The survivors' scale of each unit in each row, ``(N, K)``; None where that is 1 for all."""
+    """The scale of each unit in each surviving row, ``(N, K)``; None if all are 1."""
     scales = [[cohort.lane.survivor_scale.get(unit, 1.0) for unit in units] for cohort in cohorts]
     if all(scale == 1.0 for row in scales for scale in row):
         return None
-    # Filled on the device, which need not be waited for.
+    # Filled on the device, without synchronization.
     counts = [len(cohort.rows) for cohort in cohorts]
     parts = (
         [x_NSD.new_full((count,), scale) for count, scale in zip(counts, column, strict=True)]

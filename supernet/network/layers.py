@@ -1,8 +1,7 @@
-"""Encoder layers made of fairseq2's modules, and one adapter for each type that runs their branches one by
-one.
+"""Encoder layers built from fairseq2's modules, and adapters that run their residual branches separately.
 
-fairseq2's blocks run whole; a supernet must run, gate or skip each residual branch, so the adapter composes
-the blocks' public submodules. Shapes: N rows, T or S frames, D model dimension.
+fairseq2's blocks run only as a whole. A supernet must run, gate, or skip each residual branch, so the
+adapters compose the blocks' public submodules. Shapes: N rows, T or S frames, D model dimension.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from supernet.network.branches import Branch, Call, Rows
 
 
 def build_layer(config: ModelConfig, relative: RelativePositionalEncoding | None) -> nn.Module:
-    """A layer of ``config.layer_type``; all layers share one table of positions."""
+    """A layer of type ``config.layer_type``; all layers share one table of positions."""
     attention = _attention(config, relative)
     if config.layer_type != "transformer":
         return _conformer(config, attention)
@@ -39,9 +38,7 @@ def build_layer(config: ModelConfig, relative: RelativePositionalEncoding | None
 
 
 def named_branches(layer: Any, order: Sequence[str], normalize: bool = True) -> dict[str, Branch]:
-    """The branches that ``layer`` still has of those that run in ``order``; ``normalize`` says whether each
-    normalizes its input.
-    """
+    """The branches that ``layer`` still has, in ``order``; with ``normalize``, each normalizes its input."""
     return {name: _branch(layer, name, normalize) for name in order if hasattr(layer, name)}
 
 
@@ -68,13 +65,13 @@ def _branch(layer: Any, name: str, normalize: bool) -> Branch:
 
 
 def convolve(conv: ConformerConvolution, x_NTD: Tensor, layout: BatchLayout) -> Tensor:
-    """Run ``conv`` in the memory layout (N, T, D) throughout: on a CPU, twice as fast as its own forward."""
+    """Run ``conv`` in memory layout (N, T, D) throughout; on a CPU, twice as fast as its own ``forward``."""
     first, depthwise, last = conv.pointwise_conv1, conv.depthwise_conv, conv.pointwise_conv2
     y_NTD = F.glu(F.linear(x_NTD, first.weight[..., 0], first.bias), dim=-1)
-    if layout.padded:  # here, behind the bias, which would sound out of the padding
+    if layout.padded:  # after the bias, which would make padding nonzero
         y_NTD = y_NTD.masked_fill((layout.position_indices < 0)[..., None], 0.0)
-    # As an image of height 1, whose transposed view is channels-last memory, the fast path of depthwise
-    # kernels.
+    # An image of height 1, whose transposed view is channels-last in memory: the fast path of depthwise
+    # convolutions.
     weight_D11K, image_ND1T = depthwise.weight[:, :, None], y_NTD.transpose(1, 2)[:, :, None]
     y_ND1T = F.conv2d(image_ND1T, weight_D11K, depthwise.bias, padding="same", groups=y_NTD.size(-1))
     assert conv.layer_norm is not None
@@ -95,7 +92,7 @@ def _conformer(c: ModelConfig, attention: StandardMultiheadAttention) -> Conform
 
 
 def _add_biases(conv: ConformerConvolution) -> None:
-    """As PyTorch makes and draws its convolutions; fairseq2's have none."""
+    """Replace the convolutions by PyTorch's own with biases, initialized by default; fairseq2's have none."""
     for name in ("pointwise_conv1", "depthwise_conv", "pointwise_conv2"):
         old: nn.Conv1d = getattr(conv, name)
         sizes = old.in_channels, old.out_channels, old.kernel_size[0]
@@ -132,8 +129,8 @@ def _attention(c: ModelConfig, relative: RelativePositionalEncoding | None) -> S
 
 @torch.no_grad()
 def _scale_start(c: ModelConfig, *projections: nn.Module) -> None:
-    """Shrink the branches' outputs at the start: deep CTC networks on little data else stay on the all-blank
-    plateau.
+    """Scale down the initial outputs of the branches; otherwise deep CTC networks on little data stay on the
+    blank plateau.
     """
     for projection in projections:
         for parameter in projection.parameters():

@@ -19,21 +19,21 @@ from supernet.units import Kept
 
 @dataclass(frozen=True)
 class IntermediateCTC:
-    """The positions and the weight of intermediate losses; the same for every pass."""
+    """The positions and the weight of intermediate losses, the same for every pass."""
 
     positions: tuple[int, ...]
     """1-based layers of the full network."""
     layer_of_unit: tuple[int, ...]
-    """By unit, its 0-based layer."""
+    """The 0-based layer of each unit."""
     weight: float
     dedupe: bool = True
-    """Readings are equal where no unit lies between them; not so at module granularity or with self-
-    conditioning.
+    """Whether two readings with no kept unit between them are equal. Not so if units are modules, or with
+    self-conditioning.
     """
 
     def positions_for(self, kept: Kept) -> tuple[int, ...]:
-        """Positions with a kept unit before them, and (where that makes readings equal) one after the
-        previous.
+        """The positions to read: a kept unit lies before each and, with ``dedupe``, between it and the next
+        position or the output.
         """
         before = [self._kept_before(p, kept) for p in self.positions]
         last = sum(kept)
@@ -52,7 +52,7 @@ class IntermediateCTC:
 
 @dataclass(frozen=True)
 class Job:
-    """A pass on its rows: what the model runs and how the result counts."""
+    """A pass on its rows: the lane that the model runs, and the weight of its loss."""
 
     pass_: Pass
     lane: Lane
@@ -60,7 +60,7 @@ class Job:
 
 def jobs_of(step: Step, reader: IntermediateCTC, evaluate: Callable[[Gate], Tensor]) -> list[Job]:
     """Lanes for every pass of ``step`` that has rows, the largest first, so that nested subnets run on
-    leading slices; ``evaluate`` gives the gates (U,), once for passes that have the same.
+    leading slices. ``evaluate`` computes the gates (U,), once for all passes that share them.
     """
     rng, gates, jobs = step.draw.random(), dict[Gate, Gates](), []
     for p, rows in zip(step.plan.passes, step.rows, strict=True):
@@ -77,7 +77,7 @@ def jobs_of(step: Step, reader: IntermediateCTC, evaluate: Callable[[Gate], Tens
 def depth_drops(
     drop: Sequence[float], kept: Kept, rows: range, rng: random.Random
 ) -> tuple[dict[int, frozenset[int]], dict[int, float]]:
-    """Draw, by unit, the rows that skip it this time, and the factor on the others."""
+    """Draw the rows that skip each unit in this step; return them and the factor on the others, by unit."""
     drops, scale = {}, {}
     for unit, p in enumerate(drop):
         if kept[unit] and p > 0:

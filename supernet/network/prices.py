@@ -25,8 +25,8 @@ WARM_UP = 3
 
 
 class NetworkPrices(Mapping[Quantity, Prices]):
-    """The prices of the units of the network that a configuration describes, for 10 s of audio; counted or
-    measured on this machine's CPU when first asked for.
+    """The prices of the units of the network that a configuration describes, for 10 s of audio; computed, or
+    measured on this machine's CPU, on first access.
     """
 
     def __init__(
@@ -35,8 +35,8 @@ class NetworkPrices(Mapping[Quantity, Prices]):
         """
         Args:
             config: The configuration of a run.
-            num_tokens: The number of tokens that its heads write.
-            known: Prices that are known, such as those measured when the run began.
+            num_tokens: The number of output tokens.
+            known: Prices already known, such as those measured when the run started.
         """
         self._config, self._num_tokens, self._known = config, num_tokens, dict(known or {})
 
@@ -62,13 +62,13 @@ class NetworkPrices(Mapping[Quantity, Prices]):
 
 
 def parameters(recognizer: SupernetCTC) -> Prices:
-    """Parameters that are used in recognition. A cut model has a single head, so only one head is counted."""
+    """Parameters used in recognition. A cut model has a single head, so only one head is counted."""
     table, encoder = recognizer.table, recognizer.encoder
     counts = [0.0] * len(table)
     for group in table.groups:
         unit = table.units[group[0]]
         layer = encoder.branches(unit.layer)
-        # The parts of a module are equal.
+        # The parts of a module are equally large.
         count = sum(p.numel() for p in layer.weights(unit.module)) / len(group)
         for place in group:
             counts[place] = count
@@ -132,7 +132,7 @@ def _run_timed(recognizer: SupernetCTC, batch: Batch) -> _Times:
 
 @torch.inference_mode()
 def _run_whole(recognizer: SupernetCTC, batch: Batch) -> None:
-    """Run without synchronizing between units, as in use; making the list waits for the result."""
+    """Run without synchronizing between units, as in real use; ``tolist`` waits for the result."""
     recognizer.log_probs(batch.features_BTF, batch.num_frames, recognizer.table.full).argmax(-1).tolist()
 
 
@@ -159,7 +159,7 @@ class _Stopwatch:
 
 
 class _TimedWalk:
-    """Records how long each unit takes; the parts of a module, which run at once, share its time."""
+    """Records the time of each unit; the parts of a module run together and share its time equally."""
 
     def __init__(self, x_BSD: Tensor, padding: Padding, lanes: Sequence[Lane], watch: _Stopwatch) -> None:
         self._walk, self._watch = LaneWalk(x_BSD, padding, lanes), watch

@@ -1,4 +1,4 @@
-"""The recognizer: frontend, encoder, heads, and what a schedule must remember.
+"""The recognizer: frontend, encoder, heads, and the persistent state of a schedule.
 
 Shapes: B utterances, T frames, S stream frames, D model dimension, V tokens, E emitted values, U units, N
 rows of all readings.
@@ -33,16 +33,16 @@ from supernet.units import Kept, Subnet, UnitTable
 AnyWalk = TypeVar("AnyWalk", bound=Walk)
 
 TRAINING_ONLY = ("masks", "phase", "skipped_updates", "skipped_in_a_row")
-"""Buffers that only a training needs."""
+"""Buffers that are needed only in training."""
 SCORES = "scorer.scores"
-"""The units' importance in a saved model, whatever the scorer that it was trained with."""
+"""The name of the units' importance in a saved model, regardless of the scorer used in training."""
 
 
 class SupernetCTC(nn.Module):
-    """A recognizer, by CTC unless it has another head, whose encoder can run as any of its subnets.
+    """A recognizer whose encoder can run as any of its subnets; its head is CTC unless configured otherwise.
 
-    ``scorer`` ranks the units; the buffers ``masks`` (budgets, U) and ``phase`` are the schedule's memory,
-    kept here because the engine saves models, not schedules.
+    ``scorer`` ranks the units. The buffers ``masks`` (budgets, U) and ``phase`` are the schedule's state,
+    stored here because the engine saves models, not schedules.
     """
 
     masks: Tensor
@@ -62,13 +62,13 @@ class SupernetCTC(nn.Module):
         """
         Args:
             config: The configuration of the run.
-            num_tokens: The number of tokens that the heads write, V.
-            scorer: Makes the module that ranks the units, once all else is made. None: a score per unit.
-            prices: The cost of each unit, by quantity. None: units are only counted.
+            num_tokens: The number of output tokens, V.
+            scorer: Makes the module that ranks the units, after everything else. None: one score per unit.
+            prices: The cost of each unit by quantity. None: only the number of units is available.
             subnet: The units to build. None: all.
         """
         super().__init__()
-        # First among the parameters, as the sum of their gradients' squares depends on their order.
+        # First among the parameters: the rounding of the gradient norm depends on their order.
         self.register_module("scorer", None)
         c, self.config, self.num_tokens = config.model, config, num_tokens
         self.frontend = family_of(c).frontend()
@@ -119,7 +119,7 @@ class SupernetCTC(nn.Module):
         return ["shared"] if self.config.model.heads == "shared" else [str(size) for size in self.sizes]
 
     def head(self, size: int) -> str:
-        """The head that reads ``size``: its own, else the next larger one's."""
+        """The name of the head for ``size``: its own, or that of the next larger size."""
         if self.config.model.heads == "shared":
             return "shared"
         return str(min((s for s in self.sizes if s >= size), default=self.sizes[-1]))
@@ -127,7 +127,7 @@ class SupernetCTC(nn.Module):
     def forward(self, batch: Batch, step: Step) -> StepLoss:
         """The loss of a training step.
 
-        All of it is computed here, so that data-parallel wrappers see every use.
+        All of it is computed here, so that data-parallel wrappers see every use of the parameters.
         """
         with self._learning(step.plan.learning):
             learns = torch.is_grad_enabled() and not self.config.model.freezes_frontend(step.draw.step)
@@ -146,7 +146,7 @@ class SupernetCTC(nn.Module):
 
     @contextmanager
     def _learning(self, learning: Learning) -> Iterator[None]:
-        """Only the parameters that a step updates ask for gradients."""
+        """Require gradients only of the parameters that a step updates."""
         resting = [
             parameter
             for name, parameter in self.named_parameters()
@@ -165,7 +165,7 @@ class SupernetCTC(nn.Module):
     def embed(
         self, features_BTF: Tensor, num_frames: Sequence[int], hidden_BTF: Tensor | None = None
     ) -> tuple[Tensor, list[int]]:
-        """The stream (B, S, D) and its lengths; run once, shared by all passes."""
+        """Run the frontend: the stream (B, S, D) and its lengths, shared by all passes."""
         lengths = [self.input.num_stream_frames(n) for n in num_frames]
         frontend: Any = self.frontend
         return frontend.embed(features_BTF, num_frames, hidden_BTF), lengths
@@ -173,8 +173,8 @@ class SupernetCTC(nn.Module):
     def log_probs(
         self, features_BTF: Tensor, num_frames: Sequence[int], kept: Kept, size: int | None = None
     ) -> Tensor:
-        """The emissions of the head for one subnet, log-probabilities (B, S, V) if it is framewise; ``size``
-        names the head, by default the subnet's own size.
+        """The emissions of one subnet, which are log-probabilities (B, S, V) if its head is framewise;
+        ``size`` determines the head, by default the size of the subnet.
         """
         x_BSD, lengths = self.embed(features_BTF, num_frames)
         (reading,) = self._encode(x_BSD, lengths, [Lane(range(x_BSD.size(0)), kept)])
@@ -183,7 +183,7 @@ class SupernetCTC(nn.Module):
     def walk(
         self, batch: Batch, lanes: Sequence[Lane], start: Callable[[Tensor, Padding, Sequence[Lane]], AnyWalk]
     ) -> AnyWalk:
-        """All of ``lanes`` through the encoder, by your kind of walk: a subclass sees every unit run."""
+        """Run ``lanes`` through the encoder with a custom class of walk, which sees every unit run."""
         x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames, batch.hidden_BTF)
         x_BSD = self.encoder.place(x_BSD)
         walk = start(x_BSD, self.encoder.padding(lengths, x_BSD), lanes)
@@ -191,13 +191,11 @@ class SupernetCTC(nn.Module):
         return walk
 
     def run(self, walk: Walk) -> None:
-        """Take ``walk`` through the encoder, conditioned as this network is."""
+        """Take ``walk`` through the encoder, with this network's self-conditioning if it has any."""
         self.encoder.run(walk, self._conditioned, self.reader.positions)
 
     def score_all(self, batch: Batch, subnets: Iterable[Kept]) -> Iterator[Scored]:
-        """Each of ``subnets``, in any order, read through its own size's head. Every distinct beginning of a
-        subnet runs once.
-        """
+        """Each of ``subnets``, in any order, with the head of its size. Every distinct prefix runs once."""
         x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames, batch.hidden_BTF)
         outputs = self.encoder.outputs(x_BSD, lengths, subnets, self._conditioned, self.reader.positions)
         for kept, output_BSD in outputs:
@@ -207,7 +205,7 @@ class SupernetCTC(nn.Module):
             yield Scored(kept, emissions_BSE, lengths, losses_B, head)
 
     def head_of(self, size: int) -> Head:
-        """The head that reads ``size``."""
+        """The head for ``size``."""
         return self._head(self.head(size))
 
     def _head(self, name: str) -> Head:
@@ -216,21 +214,21 @@ class SupernetCTC(nn.Module):
         return head
 
     def read(self, x_NSD: Tensor, size: int) -> Tensor:
-        """The emissions of the head of ``size``: log-probabilities (N, S, V) if it is framewise."""
+        """The emissions of the head for ``size``: log-probabilities (N, S, V) if it is framewise."""
         return self.head_of(size)(x_NSD)  # type: ignore[no-any-return]
 
     def losses(
         self, x_NSD: Tensor, size: int, lengths: Sequence[int], batch: Batch, rows: Sequence[int]
     ) -> Tensor:
-        """The loss (N,) of each reading through the head of ``size``, see ``Head.losses``."""
+        """The loss (N,) of each reading with the head for ``size``, see ``Head.losses``."""
         head = self.head_of(size)
         return head.losses(head(x_NSD), lengths, batch, rows)
 
     def require_framewise(self, what: str) -> None:
-        """Raise ``UserError`` where ``what`` is asked for and the head does not write frame by frame."""
+        """Raise ``UserError`` if the head, which ``what`` requires to be framewise, is not."""
         if not self.head_of(self.sizes[-1]).is_framewise:
             raise UserError(
-                f"{what} must have a network with a `model.head` that writes frame by frame, such as 'ctc', "
+                f"{what} must have a network with a framewise `model.head`, such as 'ctc', "
                 f"but this one has '{self.config.model.head.name}' instead."
             )
 
@@ -249,7 +247,7 @@ class SupernetCTC(nn.Module):
     def _losses(
         self, batch: Batch, lengths: list[int], jobs: list[Job], readings: list[dict[int, Tensor]]
     ) -> tuple[Tensor, list[Term]]:
-        """The loss of every row of every reading, (N,), and what these rows are."""
+        """The loss (N,) of every row of every reading, and the descriptions of the readings."""
         terms, parts = [], []
         by_head: dict[str, list[tuple[Term, Tensor]]] = {}
         for job, reading in zip(jobs, readings, strict=True):
@@ -265,17 +263,19 @@ class SupernetCTC(nn.Module):
 
 
 def weights(model: SupernetCTC) -> set[str]:
-    """The names of the tensors that recognize: all but the scorer's and the schedule's memory."""
+    """The names of the tensors used in recognition: all except those of the scorer and the schedule."""
     return {name for name in model.state_dict() if name not in TRAINING_ONLY and not is_scorer(name)}
 
 
 def is_scorer(name: str) -> bool:
-    """Whether a tensor of a network, perhaps wrapped, belongs to its scorer."""
+    """Whether a tensor of a network, possibly in a wrapper, belongs to its scorer."""
     return "scorer" in name.split(".")
 
 
 def renamed(name: str) -> str:
-    """A tensor's name, which may be of a network that was saved when all scorers were one score per unit."""
+    """The current name of a tensor, whose network may have been saved when every scorer was one score per
+    unit.
+    """
     return SCORES if name == "scores" else name
 
 
@@ -285,6 +285,6 @@ def _rename(model: nn.Module, state: dict[str, Any], prefix: str, *rest: object)
 
 
 def num_parameters(model: SupernetCTC) -> int:
-    """Parameters that recognize."""
+    """The number of parameters used in recognition."""
     names = weights(model)
     return sum(p.numel() for name, p in model.named_parameters() if name in names)

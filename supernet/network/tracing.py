@@ -1,8 +1,7 @@
-"""Replacements for tables and host data in a graph of tensors, with any number of rows and frames.
+"""Replacements for tables and host data in traced graphs with any number of rows and frames.
 
-fairseq2's `BatchLayout` and position tables fix their sizes when they are made; these compute the same in
-tensors. Shapes: B utterances, T feature frames, S stream frames, D model dimension, H heads, K
-features of a head.
+fairseq2's `BatchLayout` and position tables have fixed sizes; these compute the same with tensors. Shapes: B
+utterances, T feature frames, S stream frames, D model dimension, H heads, K features of a head.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from torch import Tensor, nn
 from supernet.network.branches import Rows
 
 _MASKED = -1e9
-"""Attention to padding. Not minus infinity, which some runtimes turn into not-a-number."""
+"""The attention bias of padding. Not minus infinity, which becomes NaN in some runtimes."""
 
 
 def mask(x_BTF: Tensor, lengths_B: Tensor) -> Tensor:
-    """The valid frames (B, T)."""
+    """A mask (B, T) of the valid frames."""
     return torch.arange(x_BTF.size(1), device=x_BTF.device)[None] < lengths_B[:, None]
 
 
 def traced_rows(x_BSD: Tensor, lengths_B: Tensor) -> Rows:
-    """The default of ``EncoderFamily.rows``, in tensors."""
+    """The context that ``EncoderFamily.rows`` makes by default, in tensors."""
     layout: Any = _Layout(x_BSD, lengths_B)
     cache = AttentionBiasCache()
     mask_BS = mask(x_BSD, lengths_B)
@@ -36,7 +35,7 @@ def traced_rows(x_BSD: Tensor, lengths_B: Tensor) -> Rows:
 
 
 class _Layout:
-    """The parts of a `BatchLayout` that layers use, always padded."""
+    """The part of the interface of `BatchLayout` that layers use; always padded."""
 
     packed, padded = False, True
 
@@ -47,8 +46,8 @@ class _Layout:
 
 
 def trace(encoder: Any) -> None:
-    """Give ``encoder`` angles instead of tables of angles, which have a longest input and do not shrink with
-    the layers.
+    """Make ``encoder`` compute its angles instead of reading them from tables, which limit the length of the
+    input and do not get smaller with fewer layers.
     """
     if encoder.positions is not None:
         encoder.positions = _Sinusoids(encoder.positions.table.encoding_dim)
@@ -58,7 +57,7 @@ def trace(encoder: Any) -> None:
 
 
 class _Sinusoids(nn.Module):
-    """`SinusoidalPositionEncoder` without its table: all sines, then all cosines."""
+    """`SinusoidalPositionEncoder` without a table: all sines, then all cosines."""
 
     rates: Tensor
 
@@ -74,7 +73,7 @@ class _Sinusoids(nn.Module):
 
 
 class _Relative(nn.Module):
-    """`RelativePositionalEncoding` without its table: sines and cosines in turn, from the farthest ahead."""
+    """`RelativePositionalEncoding` without a table: alternating sines and cosines, farthest ahead first."""
 
     rates: Tensor
 

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 from torch import Tensor
 
 FINAL = -1
-"""The position of the encoder's output, beside the 1-based layers of intermediate readings."""
+"""The position of the encoder's output; intermediate positions are 1-based layers."""
 
 Map = Callable[[Tensor], Tensor]
-"""From streams (N, S, D) to streams, row by row."""
+"""A function from streams (N, S, D) to streams that treats each row separately."""
 
 
 @dataclass(frozen=True)
@@ -23,25 +23,25 @@ class Running:
     """The units of a group that run in a call, and their weights in each of its rows."""
 
     units: tuple[int, ...] = (0,)
-    """Those that at least one row runs, by their places in the group; the others need not be computed."""
+    """The units that at least one row runs, by index in the group; the others need not be computed."""
     gates_NK: Tensor | None = None
-    """The gate of each of ``units`` in each row, 0 where the row does not run it. None: 1 everywhere."""
+    """The gate of each of ``units`` in each row, 0 if the row does not run it. None: 1 everywhere."""
     scale_NK: Tensor | None = None
     """The scale of the rows that survive stochastic depth. None: 1 everywhere."""
 
     @property
     def gate(self) -> Tensor | None:
-        """The gate (N, 1, 1) of a group's only unit."""
+        """The gate (N, 1, 1) of the only unit of a group."""
         return None if self.gates_NK is None else self.gates_NK[:, :, None]
 
     @property
     def scale(self) -> Tensor | None:
-        """The scale (N, 1, 1) of a group's only unit."""
+        """The scale (N, 1, 1) of the only unit of a group."""
         return None if self.scale_NK is None else self.scale_NK[:, :, None]
 
     @property
     def weights(self) -> Tensor | None:
-        """The factors (N, K), gate times scale, on what units add to the stream. None: 1 everywhere."""
+        """The factors (N, K), gate times scale, on the units' outputs. None: 1 everywhere."""
         if self.gates_NK is None or self.scale_NK is None:
             return self.scale_NK if self.gates_NK is None else self.gates_NK
         return self.gates_NK * self.scale_NK
@@ -64,24 +64,24 @@ class Body(Protocol):
 
 
 class Walk(Protocol):
-    """A walk through an encoder. The encoder says what comes next; the walk says on which rows it runs."""
+    """A walk through an encoder. The encoder determines what runs next, the walk on which rows."""
 
     def run(self, units: Sequence[int], body: Body) -> None:
-        """Run a group of parallel units in one call: units that read the same stream, and whose outputs are
+        """Run a group of parallel units in one call: units that read the same stream and whose outputs are
         added to it together.
 
         Args:
-            units: Their places in the table of units.
-            body: Their computation.
+            units: The indices of the units in the unit table.
+            body: The computation of the group.
         """
 
     def apply(self, map: Map) -> None:
-        """Apply what belongs to no unit and always runs, such as a layer's final norm, to all streams."""
+        """Apply a function that belongs to no unit, such as a layer's final norm, to all streams."""
 
     def read(self, position: int, norm: Map) -> None:
-        """Offer a reading.
+        """Offer a reading of the stream.
 
         Args:
             position: The 1-based layer that has just run, or ``FINAL``.
-            norm: The norm of a stream before it is read.
+            norm: The normalization of a stream before it is read.
         """

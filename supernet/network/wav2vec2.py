@@ -27,7 +27,7 @@ from supernet.network.wav2vec2_checkpoint import CONFIGURATION, configuration_of
 from supernet.units import MODULES, Module
 
 _MEANINGLESS = ("layer_type", "kernel", "convolution_bias", "positions", "frontend_channels", "start_scale")
-"""Settings of networks that begin with random weights."""
+"""Settings that apply only to networks with random initial weights."""
 
 
 class Wav2Vec2Options(BaseModel):
@@ -36,7 +36,7 @@ class Wav2Vec2Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
     configuration: dict[str, Any] = Field(
         default_factory=dict,
-        description="The encoder's configuration in fairseq2's words; filled in from `model.init`.",
+        description="The encoder's configuration in fairseq2's format; filled in from `model.init`.",
     )
 
     @field_validator("configuration")
@@ -46,14 +46,14 @@ class Wav2Vec2Options(BaseModel):
             CONFIGURATION.validate_python(configuration)
         except ValidationError:
             raise ValueError(
-                "`model.encoder.configuration` must describe a wav2vec 2.0 encoder in fairseq2's words, but "
+                "`model.encoder.configuration` must describe a wav2vec 2.0 encoder in fairseq2's format, but "
                 "does not"
             ) from None
         return configuration
 
 
 class Wav2Vec2(EncoderFamily[Wav2Vec2Options]):
-    """The published architecture in any width and depth, begun as a checkpoint."""
+    """The published architecture of any width and depth, initialized from a checkpoint."""
 
     Options = Wav2Vec2Options
     input = "samples"
@@ -61,7 +61,7 @@ class Wav2Vec2(EncoderFamily[Wav2Vec2Options]):
 
     @cached_property
     def _encoder(self) -> Wav2Vec2EncoderConfig:
-        """The encoder, with the dropout of this run."""
+        """The encoder's configuration, with the dropout of this run."""
         return replace(
             CONFIGURATION.validate_python(self.options.configuration),
             dropout_p=self.config.dropout,
@@ -102,7 +102,7 @@ class Wav2Vec2(EncoderFamily[Wav2Vec2Options]):
         return Branches(layer, named_branches(layer, order, normalize=False), None, after)
 
     def norm(self) -> nn.Module:
-        """Layers that normalize after their branches leave nothing to be normalized."""
+        """Build the norm of readings: the identity if layers normalize after their branches."""
         return nn.Identity() if self._normalizes_after else StandardLayerNorm(self.config.dim, bias=True)
 
     @classmethod
@@ -128,23 +128,23 @@ class Wav2Vec2(EncoderFamily[Wav2Vec2Options]):
 
 
 class Wav2Vec2Frontend(nn.Module):
-    """Convolutions over the samples, 320 of which become a frame, and convolutional positions.
+    """Convolutions over the samples, one frame per 320 samples, and convolutional positions.
 
-    Every utterance runs alone: group normalization sees all frames, and in a batch an utterance would hear
-    the padding.
+    Every utterance runs separately: group normalization sees all frames, so that in a batch an utterance's
+    output would depend on the padding.
     """
 
     def __init__(self, encoder: Wav2Vec2EncoderConfig) -> None:
         super().__init__()
         self.body = Wav2Vec2EncoderFactory(encoder).create_encoder_frontend()
-        # Checkpoints do not say it: fairseq trains one kind on normalized samples, the other on samples as
-        # they are (its issue 4687).
+        # Checkpoints do not record it: fairseq trained one kind on normalized samples, the other on
+        # unnormalized ones (fairseq issue 4687).
         self._normalizes = encoder.feature_extractor_layer_norm_convs
 
     def embed(
         self, samples_BT1: Tensor, num_samples: Sequence[int], hidden_BT1: Tensor | None = None
     ) -> Tensor:
-        """The stream ``(B, S, D)`` of utterances of so many samples, some of which training hides."""
+        """Compute the stream ``(B, S, D)``; ``num_frames`` counts samples, some of which training may mask."""
         hidden = [None] * len(samples_BT1) if hidden_BT1 is None else hidden_BT1
         rows = [
             self(row_T1[:n, 0], None if hidden_T1 is None else hidden_T1[:n, 0])
@@ -153,7 +153,7 @@ class Wav2Vec2Frontend(nn.Module):
         return nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
     def forward(self, samples_T: Tensor, hidden_T: Tensor | None = None) -> Tensor:
-        """The stream ``(S, D)`` of one utterance; hidden samples become 0 once they are normalized."""
+        """The stream ``(S, D)`` of one utterance; masked samples become 0 after normalization."""
         if self._normalizes:
             samples_T = F.layer_norm(samples_T, samples_T.shape)
         if hidden_T is not None:

@@ -22,13 +22,14 @@ Data = dict[str, Any]
 T = TypeVar("T")
 
 CONFIGURATION = TypeAdapter(Wav2Vec2EncoderConfig)
-"""Reads and writes an encoder's configuration in fairseq2's words."""
+"""Converts an encoder's configuration from and to fairseq2's format."""
 
 
 def configuration_of(init: str, known: Data | None) -> Data:
-    """The configuration of the encoder that ``init`` names. A saved one, ``known``, stands should it be gone.
+    """The configuration of the encoder that ``init`` names, or the saved one, ``known``, if that is gone.
 
-    Raises ``PretrainedError``.
+    Raises:
+        PretrainedError: The checkpoint cannot be used.
     """
     try:
         card = _card(init)
@@ -40,14 +41,14 @@ def configuration_of(init: str, known: Data | None) -> Data:
     if not _is_supported(config):
         raise PretrainedError(
             "`model.init` must be a wav2vec 2.0 encoder that reads samples through the published convolutions"
-            f" and has Transformer layers, but '{init}' is of another architecture instead."
+            f" and has Transformer layers, but '{init}' has another architecture instead."
         )
     data: Data = CONFIGURATION.dump_python(config, mode="json")
     return data
 
 
 def weights_of(init: str) -> Mapping[str, Tensor]:
-    """The encoder's weights by our names. Raises ``PretrainedError``."""
+    """The encoder's weights by this project's names. Raises ``PretrainedError``."""
     card = _card(init)
     model = _attempt(
         init,
@@ -61,7 +62,7 @@ def weights_of(init: str) -> Mapping[str, Tensor]:
 
 
 def _is_supported(encoder: Wav2Vec2EncoderConfig) -> bool:
-    """Whether it is the published architecture, in any width and depth."""
+    """Whether the architecture is the published one, in any width and depth."""
     strides = tuple((kernel, stride) for _, kernel, stride in encoder.feature_extractor_layer_descs)
     return (
         not (encoder.use_fbank or encoder.use_conformer)
@@ -81,7 +82,7 @@ def _card(init: str) -> AssetCard:
         return _card_of_file(init, path)
     if os.sep in init:
         raise PretrainedError(
-            "`model.init` must be a run folder, a cut model, or a card of fairseq2's, its YAML file or a "
+            "`model.init` must be a run folder, a cut model, a fairseq2 asset card, its YAML file, or a "
             f"folder of checkpoints, but there is no such file or folder: '{init}'."
         )
     return _attempt(init, lambda: get_asset_store().retrieve_card(init))
@@ -106,25 +107,25 @@ def _card_of_checkpoints(init: str, folder: Path) -> AssetCard:
 def _card_of_file(init: str, file: Path) -> AssetCard:
     if file.suffix not in (".yaml", ".yml"):
         raise PretrainedError(
-            f"`model.init` must be a card, which says what the weights belong to, but '{init}' is a file of "
+            f"`model.init` must be an asset card, which describes the weights, but '{init}' is a file of "
             "weights alone. Write a YAML file with `name`, `model_family: wav2vec2`, `model_arch: base` (or "
             "large, large_lv60k) and `checkpoint: PATH`, and give that."
         )
-    # A relative path in a card begins where the card is.
+    # A relative path in a card is relative to the card's folder.
     return AssetCard(init, {**_metadata(init, file), "__base_path__": file.resolve().parent})
 
 
 def _metadata(init: str, file: Path) -> Data:
     data = _attempt(init, lambda: read_yaml(file))
     if not isinstance(data, dict):
-        raise PretrainedError(f"`model.init` must be a card of one model, but '{file}' holds none.")
-    return {**data, "restrict": True}  # a stranger's card may not ask for code in its weights to be run
+        raise PretrainedError(f"`model.init` must be an asset card of one model, but '{file}' holds none.")
+    return {**data, "restrict": True}  # a foreign card must not allow unpickling
 
 
 def _attempt(init: str, work: Callable[[], T]) -> T:
     try:
         return work()
-    # fairseq2, PyTorch, YAML and the file system each have their own exceptions for what cannot be used.
+    # fairseq2, PyTorch, YAML, and the file system all raise their own exceptions for invalid checkpoints.
     except Exception as e:
         reason = " ".join(str(e.__cause__ or e).split())[:300] or type(e).__name__
         raise PretrainedError(

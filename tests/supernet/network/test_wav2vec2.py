@@ -241,7 +241,7 @@ def test_a_card_of_fairseq2s_own_is_known_by_its_name() -> None:
         (["task.input=log-mel"], ["`task.input` must be 'samples'", "'log-mel'"]),
         (["model.init=here/there"], ["`model.init`", "there is no such file or folder: 'here/there'"]),
         (["model.init=nobody"], ["`model.init`", "'nobody'"]),
-        (["model.init=weights.pt"], ["`model.init` must be a card", "model_family: wav2vec2"]),
+        (["model.init=weights.pt"], ["`model.init` must be an asset card", "model_family: wav2vec2"]),
         (["model.init=empty"], ["`model.init`", "model.yaml and step_N"]),
         (["model.init=broken.yaml"], ["`model.init`", "broken.yaml"]),
         (["model.init=nllb-200_dense_1b"], ["`model.init` must be a wav2vec 2.0 encoder", "nllb"]),
