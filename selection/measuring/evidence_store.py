@@ -42,7 +42,7 @@ class EvidenceStore:
     """An SQLite file of measurements. Their ``context`` names the network and the data."""
 
     def __init__(self, path: Path | None) -> None:
-        """Open the file at ``path``, or a store in memory. ``RunError`` if it is something else."""
+        """Open the file at ``path``, or a store in memory. Raises ``RunError`` if it is not such a file."""
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -57,8 +57,8 @@ class EvidenceStore:
     def judged(
         self, context: str, subnets: Iterable[str], num: int, *, with_errors: bool
     ) -> dict[str, Judged]:
-        """The stored results of ``subnets`` on ``num`` utterances. Damaged ones are left out, and with
-        ``with_errors`` those without errors.
+        """The stored results of ``subnets`` on ``num`` utterances, without damaged ones and, if
+        ``with_errors``, without those that have no errors.
         """
         names, found = list(subnets), dict[str, Judged]()
         for start in range(0, len(names), _BATCH):
@@ -82,8 +82,8 @@ class EvidenceStore:
     def fact(
         self, context: str, name: str, shape: tuple[int | None, ...]
     ) -> tuple[NDArray[np.float64], float] | None:
-        """A stored array and the seconds that it took to measure; None if there is none of this ``shape``, in
-        which None stands for any length.
+        """A stored array and the seconds that it took to measure; None if there is none of this ``shape``,
+        where a length of None matches any length.
         """
         query = "SELECT value, seconds FROM facts WHERE context = ? AND name = ?"
         for value, seconds in self._rows(query, [context, name])[:1]:

@@ -36,7 +36,7 @@ def gate_gradients(
 
 
 def _of_batch(recognizer: SupernetCTC, batch: Batch) -> NDArray[np.float64]:
-    """Each utterance gets a lane with gates of its own; all lanes still run together, unit by unit."""
+    """Give each utterance a lane with its own gates; all lanes still run together, unit by unit."""
     ours, full = _copy(batch), recognizer.table.full
     ours.to(recognizer.device)
     gates = [

@@ -59,7 +59,7 @@ class MeasuredEvidence(Evidence):
         self.account = Account()
 
     def open_account(self) -> Account:
-        """Start a new account for all further questions."""
+        """Start a new account for all further evidence."""
         self.account = Account()
         return self.account
 

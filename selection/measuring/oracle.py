@@ -24,7 +24,7 @@ from supernet.task import Batch, ProgressCallback
 from supernet.units import Kept
 
 CHUNK = 512
-"""Number of subnets scored before results are saved, and the most that an interruption can lose."""
+"""Number of subnets scored between saves, and thus the most that an interruption can lose."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Oracle:
     def __init__(
         self, model: Model, sample: Sample, store: EvidenceStore, network: str, report: ProgressCallback
     ) -> None:
-        """``network``: the fingerprint of the model's weights, see ``checkpoint.fingerprint``."""
+        """``network`` is the fingerprint of the model's weights, see ``checkpoint.fingerprint``."""
         self._model, self.sample, self._store, self._report = model, sample, store, report
         self._network = network
 

@@ -144,7 +144,7 @@ class Wav2Vec2Frontend(nn.Module):
     def embed(
         self, samples_BT1: Tensor, num_samples: Sequence[int], hidden_BT1: Tensor | None = None
     ) -> Tensor:
-        """Compute the stream ``(B, S, D)``; ``num_frames`` counts samples, some of which training may mask."""
+        """Compute the stream ``(B, S, D)``; ``num_frames`` counts samples; training may mask some."""
         hidden = [None] * len(samples_BT1) if hidden_BT1 is None else hidden_BT1
         rows = [
             self(row_T1[:n, 0], None if hidden_T1 is None else hidden_T1[:n, 0])

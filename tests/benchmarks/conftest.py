@@ -1,4 +1,4 @@
-"""How ratios are measured: two pieces of work in turn, in one process, on the CPU and on a GPU."""
+"""Measures ratios of times: two pieces of work in alternation in one process, on the CPU and on a GPU."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 
 @dataclass
 class Ratio:
-    """Measures work against a yardstick, and writes the result into the benchmark's record."""
+    """Measures work relative to a yardstick, and adds the result to the benchmark's record."""
 
     benchmark: Any
 
     def __call__(self, work: Work, yardstick: Work, rounds: int = 5, *, what: str = "ratio") -> float:
-        """Median seconds of ``work`` over those of ``yardstick``, taken in turn so that drift hits both."""
+        """Median seconds of ``work`` divided by those of ``yardstick``; they alternate, so drift affects both."""
         theirs: list[float] = []
 
         def before_each() -> None:
@@ -42,7 +42,7 @@ class Ratio:
         return self.note(found, what)
 
     def note(self, value: float, what: str) -> float:
-        """Record a ratio that was found in another way."""
+        """Record a ratio that was determined in another way."""
         self.benchmark.extra_info[what] = value
         return value
 
@@ -54,7 +54,7 @@ def ratio(benchmark: Any) -> Ratio:
 
 
 def seconds(work: Work) -> float:
-    """How long ``work`` takes until the device is done with it."""
+    """The time of ``work`` until the device has finished it."""
     wait()
     start = time.perf_counter()
     work()
@@ -81,7 +81,7 @@ def activation_bytes(work: Work) -> int:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """The ratios, which are what counts; the plugin's own table has seconds."""
+    """Print the ratios; the plugin's own table has only seconds."""
     session = getattr(config, "_benchmarksession", None)
     terminalreporter.section("ratios")
     for benchmark in session.benchmarks if session else []:

@@ -13,7 +13,7 @@ from typing import Any
 
 
 def lines(data: dict[str, Any]) -> Iterator[str]:
-    """A table for each test, a row for each of its cases; ratios alone, for seconds depend on the machine."""
+    """One table per test with one row per case; only ratios, because seconds depend on the machine."""
     machine, commit = data["machine_info"], data["commit_info"].get("id", "")[:7]
     processor = machine.get("cpu", {}).get("brand_raw", machine["machine"])
     yield f"Commit {commit}, {processor}, Python {machine['python_version']}."
@@ -36,7 +36,7 @@ def _table(test: str, cases: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _number(value: float) -> str:
-    """Two decimals, or as many digits where there is more before or behind the point."""
+    """Two decimals, or three significant digits for small and large numbers."""
     return f"{value:.2f}" if 0.1 <= value < 100 else f"{value:.3g}"
 
 

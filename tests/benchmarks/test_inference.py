@@ -29,7 +29,7 @@ def recognize(net: SupernetCTC, features: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("size", [3, 6, 9])
-def test_time_against_layers_kept(size: int, net: SupernetCTC, device: torch.device, ratio: Ratio) -> None:
+def test_time_by_layers_kept(size: int, net: SupernetCTC, device: torch.device, ratio: Ratio) -> None:
     small = cut(net, net.table.subnet(net.table.first(size)))
     features = torch.randn(1, 1000, 80, device=device)
     work, whole = lambda: recognize(small, features), lambda: recognize(net, features)

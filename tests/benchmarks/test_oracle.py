@@ -1,4 +1,4 @@
-"""The cost of scoring many subnets, relative to the naive ways in the same process.
+"""The cost of scoring many subnets relative to naive implementations in the same process.
 
 Run: ``python -m pytest tests/benchmarks``.
 """
@@ -46,7 +46,7 @@ def score(model: SupernetCTC, batch: Batch, subnets: list[Kept]) -> None:
 def passes_and_heads(
     model: SupernetCTC, batch: Batch, num_passes: int, frontends: int, num_heads: int
 ) -> None:
-    """Runs of the full network, so many of them with the frontend, and so many heads with their losses."""
+    """Runs of the full network, of which some include the frontend, and runs of heads with their losses."""
     for i in range(num_passes):
         if i < frontends:
             x_BSD, lengths = model.embed(batch.features_BTF, batch.num_frames)
@@ -56,7 +56,7 @@ def passes_and_heads(
 
 
 def greedy_rounds(num_units: int, size: int) -> Iterator[list[Kept]]:
-    """The questions of a backward search; which unit goes does not change their cost on average."""
+    """The subnets scored in a backward search; their average cost does not depend on the units dropped."""
     kept: Kept = (True,) * num_units
     going = [7, 2, 10, 5, 0, 8, 11, 3, 6, 1]
     for gone in going[: num_units - size]:
@@ -65,7 +65,7 @@ def greedy_rounds(num_units: int, size: int) -> Iterator[list[Kept]]:
 
 
 @pytest.mark.parametrize("frontends", [341, 1], ids=["whole passes", "passes without frontend"])
-def test_all_subsets_cost_as_much_as_their_distinct_beginnings(
+def test_all_subsets_cost_as_much_as_their_distinct_prefixes(
     model: SupernetCTC, device: torch.device, ratio: Ratio, frontends: int
 ) -> None:
     subsets, batch = all_subsets(), make_batch(device=device)
@@ -79,7 +79,7 @@ def test_all_subsets_cost_as_much_as_their_distinct_beginnings(
     assert found <= MOST_ALL_SUBSETS
 
 
-def test_greedy_search_shares_beginnings(model: SupernetCTC, device: torch.device, ratio: Ratio) -> None:
+def test_greedy_search_shares_prefixes(model: SupernetCTC, device: torch.device, ratio: Ratio) -> None:
     batch = make_batch(device=device)
 
     def shared() -> None:

@@ -1,4 +1,4 @@
-"""The cost of reading batches of a task: relative to a training step, in threads, and from tar shards.
+"""The cost of reading batches of a task relative to a training step, in threads, and from tar shards.
 
 Run: ``python -m pytest tests/benchmarks/test_reading.py``.
 """
@@ -55,7 +55,7 @@ def test_share_of_loading(tmp_path: Path, ratio: Ratio) -> None:
 
 @pytest.mark.parametrize("num_workers", [1, 2, 4])
 def test_loading_in_threads(num_workers: int, tmp_path: Path, ratio: Ratio) -> None:
-    """Batches whose audio is decoded and changed in speed, against one thread that does nothing else."""
+    """Batches of decoded and speed-perturbed audio, relative to a single thread."""
     folder = write_folder(tmp_path / "tones", train=64, valid=6, test=8)
     ahead, plain = (
         open_reader(folder, tmp_path / "data", speed_perturb=(0.9, 1.1), num_workers=number)
@@ -67,7 +67,7 @@ def test_loading_in_threads(num_workers: int, tmp_path: Path, ratio: Ratio) -> N
 
 @pytest.mark.parametrize("seconds", [0.3, 10.0])
 def test_reading_from_shards(seconds: float, tmp_path: Path, ratio: Ratio) -> None:
-    """Decoded utterances out of a tar, against the same ones in files of their own."""
+    """Decoding utterances from a tar file, relative to the same ones in separate files."""
     shard: dict[str, bytes] = {}
     lines = ["path,text,split"]
     for i in range(UTTERANCES):

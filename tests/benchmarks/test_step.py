@@ -1,4 +1,4 @@
-"""The cost of a supernet's steps, relative to a step of the full network and to a step of each size alone.
+"""The cost of a supernet's steps relative to a step of the full network and to a step of each size alone.
 
 Run: ``python -m pytest tests/benchmarks``. Every figure is a ratio within one process.
 """
@@ -26,9 +26,9 @@ UNITS = {"layers 6/9/12": ("layer", (6, 9, 12)), "modules 16/32/48": ("module", 
 DIMS = {96: 5, 144: 3, 384: 1}
 """The number of rounds by model dimension: large networks are slow, and their times vary little."""
 LENGTHS = {"short": (16, 200), "long": (3, 1000)}
-"""Utterances of a batch, and frames of the longest."""
+"""Numbers of utterances in a batch, and of frames in the longest."""
 PHASES = ("phase 1", "smallest size", "phase 2")
-"""Score learning, and what follows once the units are chosen: the smallest size alone, then all of them."""
+"""The phases: score learning, the smallest size alone, and all sizes jointly."""
 
 
 def make_batch(num_utterances: int = 16, num_frames: int = 200, device: torch.device | None = None) -> Batch:
@@ -74,7 +74,7 @@ class Bench:
         return self.schedule.plan(number)
 
     def alone(self) -> list[Plan]:
-        """A step of each size by itself."""
+        """One step of each size alone."""
         self.plan("phase 2")
         return [Plan((Pass(size, kept),)) for size, kept in self.schedule.subnets().items()]
 
@@ -120,7 +120,7 @@ def test_step_relative_to_one_of_the_full_network(
 
 @pytest.mark.parametrize("case", UNITS)
 @pytest.mark.parametrize("sharing", ["rows", "batch"])
-def test_step_against_separate_trainings(case: str, sharing: str, bench: Make, ratio: Ratio) -> None:
+def test_step_relative_to_separate_trainings(case: str, sharing: str, bench: Make, ratio: Ratio) -> None:
     here = bench(case, sharing, 144, "short")
     plan, alone = here.plan("phase 2"), here.alone()
 

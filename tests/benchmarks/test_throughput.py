@@ -1,7 +1,7 @@
 """Throughput on a GPU: utterances per second in training, real-time factors, and idle time.
 
-Run: ``python -m pytest tests/benchmarks/test_throughput.py``; without a GPU the preset `tiny` stands in.
-Utterances are 10 s of random features; precision is given where it is not float32.
+Run: ``python -m pytest tests/benchmarks/test_throughput.py``; without a GPU, the preset `tiny` is used.
+Utterances are 10 s of random features; precision is float32 unless given.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Work = Callable[[], object]
 
 
 class Training:
-    """Steps of a supernet in joint training, in several ways."""
+    """Steps of joint training, implemented in several ways."""
 
     def __init__(self, device: str, preset: str, precision: str, sharing: str) -> None:
         settings = {"sizes": SIZES, "passes": {"sharing": sharing}, "granularity": "layer"}
@@ -59,7 +59,7 @@ class Training:
         return self._schedule.plan(number)
 
     def step(self, *plans: Plan, wait: bool = False) -> None:
-        """All ``plans`` forward and backward one after the other; ``wait``: the host looks at each loss."""
+        """Run ``plans`` forward and backward one after another; with ``wait``, read each loss on the host."""
         for plan in plans:
             with autocast(self.batch.features_BTF.device.type, self._precision):
                 loss = self.net(self.batch, step_of(plan, len(self.batch)))

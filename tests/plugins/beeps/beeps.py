@@ -1,4 +1,4 @@
-"""A method that keeps evenly spaced units, and a task of beeps that are generated on the fly."""
+"""A method that keeps evenly spaced units, and a task of beeps generated on the fly."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class BeepsOptions(Section):
 
 
 class Beeps(Task):
-    """Letters as tones: each one is a loud band for ten frames."""
+    """Letters as tones: each letter is a loud band for ten frames."""
 
     name = "beeps"
     Options = BeepsOptions

@@ -1,4 +1,4 @@
-"""A granularity of one's own: each half of a feed-forward is a unit, and each other module.
+"""An example of a granularity: units are the halves of feed-forwards, and all other modules.
 
 Shapes: N rows, S frames, D model dimension, H inner features, K parts that run.
 """
@@ -21,7 +21,7 @@ from supernet.units import Module, Unit
 
 
 class Halves(ByModule):
-    """Feed-forwards by halves. Each half brings half of the output's bias, so that halves add up."""
+    """Halves of feed-forwards as units. Each half has half of the output bias, so that halves add up."""
 
     def units(self, layer: int, modules: Sequence[Module]) -> Sequence[Unit]:
         found = []
@@ -46,7 +46,7 @@ class Halves(ByModule):
 
 @dataclass(frozen=True)
 class Parts:
-    """``count`` equal parts of a feed-forward, of which rows may run different ones."""
+    """A feed-forward of ``count`` equal parts; different rows may run different parts."""
 
     branch: Branch
     count: int
@@ -72,7 +72,7 @@ class Parts:
 
 
 def chosen(weight: Tensor, parts: Sequence[int], count: int, axis: int) -> Tensor:
-    """Some of the ``count`` equal parts of ``weight`` along ``axis``, one after another."""
+    """Some of the ``count`` equal parts of ``weight`` along ``axis``, concatenated."""
     if len(parts) == count:
         return weight
     return torch.cat([weight.chunk(count, axis)[part] for part in parts], axis)

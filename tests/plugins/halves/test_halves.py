@@ -21,7 +21,7 @@ from tests.supernet import tiny
 from tests.supernet.network.test_laws import assert_equal, exact_attention
 from tests.supernet.tiny import output, recognizer, run_lanes, tiny_config, valid
 
-__all__ = ["exact_attention"]  # a fixture that holds here, too
+__all__ = ["exact_attention"]  # a fixture used here, too
 
 FRAMES = [60, 33, 5, 47]
 ALL = range(len(FRAMES))
@@ -37,19 +37,19 @@ def net(request: pytest.FixtureRequest) -> SupernetCTC:
 
 
 def masks(net: SupernetCTC) -> list[Kept]:
-    """All but one unit, each in turn, and some of both halves of every module."""
+    """All units but one, for each unit, and some subnets with either half of every module."""
     count = len(net.table)
     without = [tuple(i != u for i in range(count)) for u in range(count)]
     return [*without, *(tuple(i % 3 != rest for i in range(count)) for rest in range(3))]
 
 
-def test_halves_lie_side_by_side() -> None:
+def test_the_halves_of_a_module_are_adjacent() -> None:
     units = Halves().units(3, [Module("ffn1", "feed-forward", 32), Module("conv", "convolution")])
     assert [unit.name for unit in units] == ["layers.3.ffn1.0", "layers.3.ffn1.1", "layers.3.conv"]
     assert [unit.part for unit in units] == [0, 1, None]
 
 
-def test_all_units_are_the_plain_network(net: SupernetCTC) -> None:
+def test_all_units_together_equal_the_plain_network(net: SupernetCTC) -> None:
     config = net.config
     same: Config = config.model_copy(update={"granularity": "module", "sizes": (1,)})
     plain = recognizer(same)
@@ -61,7 +61,7 @@ def test_all_units_are_the_plain_network(net: SupernetCTC) -> None:
     assert_equal(output(net, data, Lane(ALL, net.table.full, tiny.gates([1.0] * len(net.table)))), expected)
 
 
-def test_a_gate_of_zero_is_the_unit_not_run(net: SupernetCTC) -> None:
+def test_a_gate_of_zero_equals_skipping_the_unit(net: SupernetCTC) -> None:
     data, full = tiny.batch(FRAMES), output(net, tiny.batch(FRAMES), Lane(ALL, net.table.full))
     for kept in masks(net):
         skipped = output(net, data, Lane(ALL, kept))
@@ -69,7 +69,7 @@ def test_a_gate_of_zero_is_the_unit_not_run(net: SupernetCTC) -> None:
         assert not torch.allclose(skipped, full)
 
 
-def test_a_cut_model_is_its_subnet_and_its_exported_graph(net: SupernetCTC) -> None:
+def test_a_cut_model_equals_its_subnet_and_its_exported_graph(net: SupernetCTC) -> None:
     data = tiny.batch(FRAMES)
     for kept in masks(net):
         expected = net.log_probs(data.features_BTF, data.num_frames, kept)
@@ -82,7 +82,7 @@ def test_a_cut_model_is_its_subnet_and_its_exported_graph(net: SupernetCTC) -> N
             )
 
 
-def test_a_subnet_of_a_cut_model_is_a_subnet() -> None:
+def test_a_subnet_of_a_cut_model_equals_that_of_the_supernet() -> None:
     net, data = recognizer(SETTINGS["conformer"]), tiny.batch(FRAMES)
     small = cut(net, net.table.subnet(tuple(i not in (0, 7) for i in range(12))))
     for kept in itertools.islice(itertools.product((False, True), repeat=10), 1, None, 37):
@@ -92,7 +92,7 @@ def test_a_subnet_of_a_cut_model_is_a_subnet() -> None:
         assert_equal(small.log_probs(data.features_BTF, data.num_frames, kept), expected)
 
 
-def test_rows_with_different_halves_run_together(net: SupernetCTC) -> None:
+def test_rows_with_different_halves_run_in_one_call(net: SupernetCTC) -> None:
     data, count = tiny.batch(FRAMES), len(net.table)
     gates = tiny.gates([0.25 + 0.5 * i / count for i in range(count)])
     drops, scale = {0: frozenset({0, 2}), 1: frozenset({1})}, {0: 2.0, 1: 1.25}

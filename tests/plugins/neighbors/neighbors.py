@@ -1,4 +1,4 @@
-"""A family of encoders of one's own: layers that mix each frame with its neighbors, and a frontend without
+"""An example of an encoder family: layers that mix each frame with its neighbors, and a frontend without
 convolutions.
 
 Shapes: B utterances, T feature frames, F mel bands, S stream frames, D model dimension, N rows.
@@ -23,11 +23,11 @@ from supernet.units import Module
 
 class NeighborsOptions(Section):
     reach: int = Field(default=1, ge=1)
-    """Frames to each side that a layer sees."""
+    """The number of frames that a layer sees on each side."""
 
 
 class Neighbors(EncoderFamily[NeighborsOptions]):
-    """Rows are told to the branches as a mask (N, S, 1), 0 where padded."""
+    """An encoder of such layers. The context of rows is a mask (N, S, 1), 0 in padding."""
 
     Options = NeighborsOptions
     exports = True
@@ -63,12 +63,12 @@ class Neighbors(EncoderFamily[NeighborsOptions]):
 
 
 def alone(module: nn.Module) -> Call:
-    """``module``, which sees every frame by itself."""
+    """The call of a ``module`` that sees every frame separately."""
     return lambda x_NSD, mask_NS1: module(x_NSD)
 
 
 class Windows(nn.Module):
-    """Each stream frame is a projection of seven feature frames, every fourth of which begins a window."""
+    """Each stream frame is a projection of a window of seven feature frames; windows are four frames apart."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Windows(nn.Module):
 
 
 class Layer(nn.Module):
-    """Two residual branches: one sees the neighbors, one does not."""
+    """Two residual branches, one of which sees the neighbors of a frame."""
 
     def __init__(self, dim: int, inner_dim: int, reach: int) -> None:
         super().__init__()
@@ -101,6 +101,6 @@ class Layer(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, inner_dim), nn.GELU(), nn.Linear(inner_dim, dim))
 
     def mixed(self, x_NSD: Tensor, mask_NS1: Tensor) -> Tensor:
-        """A projection of each frame and its neighbors, which are 0 outside of the utterance."""
+        """Project each frame together with its neighbors, which are 0 outside of the utterance."""
         x_NSD = nn.functional.pad(x_NSD * mask_NS1, (0, 0, self.reach, self.reach))
         return self.mix(x_NSD.unfold(1, 2 * self.reach + 1, 1).flatten(2))  # type: ignore[no-any-return]

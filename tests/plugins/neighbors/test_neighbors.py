@@ -34,7 +34,7 @@ def alternate(net: SupernetCTC) -> tuple[bool, ...]:
     return tuple(i % 2 == 0 for i in range(len(net.table)))
 
 
-def test_units_are_the_familys(net: SupernetCTC) -> None:
+def test_units_are_those_of_the_family(net: SupernetCTC) -> None:
     is_layer = net.table.granularity == "layer"
     assert [unit.name for unit in net.table.units][:2] == (
         ["layers.0", "layers.1"] if is_layer else ["layers.0.mix", "layers.0.mlp"]
@@ -65,7 +65,7 @@ def test_an_utterance_in_a_padded_batch_is_the_same_alone(net: SupernetCTC) -> N
         assert_equal(together[row, :length], alone[0, :length])
 
 
-def test_a_cut_model_is_its_subnet_and_its_exported_graph(net: SupernetCTC) -> None:
+def test_a_cut_model_equals_its_subnet_and_its_exported_graph(net: SupernetCTC) -> None:
     data, kept = tiny.batch(FRAMES), alternate(net)
     expected = net.log_probs(data.features_BTF, FRAMES, kept)
     small = cut(net, net.table.subnet(kept))

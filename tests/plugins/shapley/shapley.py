@@ -1,4 +1,4 @@
-"""How much a unit helps on average, when units come one by one in random orders (Shapley values)."""
+"""Shapley values: the average gain from adding a unit when units are added one by one in random order."""
 
 import random
 
@@ -22,7 +22,7 @@ class Shapley(Ranking[ShapleyOptions]):
         for _ in range(self.options.orders):
             order = rng.sample(range(n), n)
             growing = [tuple(i in order[:size] for i in range(n)) for size in range(1, n + 1)]
-            losses = evidence.losses(growing)  # all at once: they share work
+            losses = evidence.losses(growing)  # in one call: they share work
             for unit, before, after in zip(order[1:], losses, losses[1:], strict=False):
                 helped[unit].append(before - after)
         return [sum(gains) / max(1, len(gains)) for gains in helped]

@@ -1,4 +1,4 @@
-"""A head of one's own, without alignment: each slot of the text looks for its token in all frames.
+"""An example of a head without alignment: each slot of the text attends to all frames for its token.
 
 Shapes: N rows of readings, S stream frames, D model dimension, L slots, V tokens.
 """
@@ -17,16 +17,16 @@ from supernet.head import Head
 from supernet.task import Batch
 
 END = 0
-"""The blank, which is never spoken, says that the text has ended."""
+"""The blank, which is never spoken, marks the end of the text."""
 
 
 class SlotsOptions(Section):
     count: int = Field(default=8, ge=2)
-    """Tokens that an utterance may have, and one more."""
+    """The maximum number of tokens of an utterance, plus one."""
 
 
 class Slots(Head):
-    """Attention from learned queries to the frames, and the cross-entropy of the token that each finds."""
+    """Attention from learned queries to the frames, with a cross-entropy loss on the token of each query."""
 
     Options = SlotsOptions
 
@@ -53,7 +53,7 @@ class Slots(Head):
         return [row[: row.index(END)] if END in row else row for row in found]
 
     def logits(self, x_NSD: Tensor, lengths: Sequence[int]) -> Tensor:
-        """The tokens that the slots find (N, L, V) in the valid frames."""
+        """The logits (N, L, V) of each slot's token, from the valid frames."""
         scores_NLS = self.queries @ self.keys(x_NSD).transpose(1, 2)
         ends_N11 = torch.tensor(lengths, device=x_NSD.device)[:, None, None]
         is_padding_N1S = torch.arange(x_NSD.size(1), device=x_NSD.device) >= ends_N11

@@ -1,4 +1,4 @@
-"""A head that is not CTC in a supernet; run where the package is installed."""
+"""A supernet with a head other than CTC; run where the package is installed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def net(request: pytest.FixtureRequest) -> SupernetCTC:
 
 
 def loss_by_hand(net: SupernetCTC, size: int, x_SD: Tensor, targets: list[int]) -> Tensor:
-    """Cross-entropies of one utterance, slot by slot."""
+    """The sum of the cross-entropies of an utterance's slots."""
     head: Any = net.head_of(size)
     total = x_SD.new_zeros(())
     for slot, query_D in enumerate(head.queries):
@@ -57,7 +57,7 @@ def test_losses_of_a_step_are_those_of_each_reading(net: SupernetCTC) -> None:
     assert found.total.requires_grad
 
 
-def test_scores_and_cut_models_write_the_same(net: SupernetCTC) -> None:
+def test_a_subnet_and_its_cut_model_decode_the_same(net: SupernetCTC) -> None:
     data, kept = tiny.batch(FRAMES), net.table.first(2)
     (scored,) = net.score_all(data, [kept])
     small = cut(net, net.table.subnet(kept))
@@ -70,7 +70,7 @@ def test_scores_and_cut_models_write_the_same(net: SupernetCTC) -> None:
         assert alone.decode() == [scored.decode()[row]], frames
 
 
-def test_it_learns_to_write() -> None:
+def test_it_learns_a_batch() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = SupernetCTC(tiny_config(sizes=(2, 4), model={**HEAD, "dropout": 0.0}), tiny.NUM_TOKENS)
@@ -87,7 +87,7 @@ def test_it_learns_to_write() -> None:
         assert scored.decode() == targets
 
 
-def test_what_needs_frames_says_so(net: SupernetCTC) -> None:
+def test_operations_that_need_a_framewise_head_are_errors(net: SupernetCTC) -> None:
     with pytest.raises(UserError, match=r"A beam search must have .* such as 'ctc', but .* has 'slots'"):
         net.require_framewise("A beam search")
     with pytest.raises(ValueError, match=r"`model\.self_conditioning` must be false with a `model\.head`"):

@@ -29,7 +29,7 @@ class Normal(Scorer):
         self.log_scale = nn.Parameter(torch.zeros(num_units))
 
     def importance(self) -> Tensor:
-        """The lower end of a confidence interval (U,)."""
+        """The lower end of a confidence interval of each score (U,)."""
         return self.mean - self.log_scale.exp()
 
 
@@ -51,15 +51,15 @@ def expected_cost(context: Context, weight: float, limit: float) -> Mapping[str,
 
 class UncertainOptions(Section):
     learning: float = Field(default=0.5, ge=0, le=1)
-    """Share of the updates that learn scores, every other one the weights or the scores alone."""
+    """The share of updates in score learning, which alternate between weights and scores."""
     weight: float = Field(default=1.0, ge=0)
-    """Factor on the distance of the expected cost from that of the smallest budget."""
+    """The weight of the distance between the expected cost and the smallest budget."""
     shrink: float = Field(default=0.1, ge=0)
-    """Factor by which weights of units shrink that are likelier to be closed than open."""
+    """The rate at which the weights of units shrink that are more likely closed than open."""
 
 
 class Uncertain(Method[UncertainOptions]):
-    """Learn scores and weights in turn, then train all subnets jointly."""
+    """Train scores and weights in alternation, then all subnets jointly."""
 
     Options = UncertainOptions
 
@@ -80,7 +80,7 @@ class Uncertain(Method[UncertainOptions]):
 
 
 class Learn(Phase):
-    """Weights and scores in turn."""
+    """Updates that alternate between weights and scores."""
 
     name = "uncertain"
 

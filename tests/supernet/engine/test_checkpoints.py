@@ -1,6 +1,4 @@
-"""Trainings that are continued from checkpoints: a stranger's, damaged ones, and those of somebody who is at
-it.
-"""
+"""Trainings resumed from checkpoints: untrusted ones, damaged ones, and those of a running training."""
 
 from __future__ import annotations
 
@@ -46,7 +44,7 @@ class Planted:
 def unfinished(
     place: Path, finished: tuple[Run, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """The checkpoints of a training that was ended just before its results were written."""
+    """The checkpoints of a training that stopped just before its results were written."""
     monkeypatch.chdir(place)
     folder = tmp_path / "unfinished"
     shutil.copytree(finished[0].folder, folder)
@@ -83,7 +81,7 @@ def as_key(data: dict[str, Any], planted: Planted, file: Path) -> None:
 
 @pytest.mark.parametrize("plant", [by_torch, by_pickle, as_key])
 @pytest.mark.parametrize("name", FILES)
-def test_nothing_in_a_checkpoint_runs(
+def test_no_code_in_a_checkpoint_is_run(
     unfinished: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -97,7 +95,7 @@ def test_nothing_in_a_checkpoint_runs(
     assert not (tmp_path / "proof").exists()
 
 
-def test_a_checkpoint_that_would_grow_in_memory_is_not_opened(
+def test_a_checkpoint_that_would_exhaust_memory_is_not_opened(
     unfinished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = unfinished / "checkpoints" / "step_24" / FILES[0]
@@ -119,7 +117,7 @@ def blank(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", [lambda _: b"", half, blank], ids=["empty", "half", "blank"])
-def test_a_damaged_checkpoint_gives_way_to_the_older_one(
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before_it(
     unfinished: Path, name: str, damage: Callable[[bytes], bytes]
 ) -> None:
     folder = unfinished / "checkpoints"
@@ -132,7 +130,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_older_one(
     assert prepare(folder, FakeGang(torch.device("cpu"))) is None
 
 
-def test_a_training_ends_bit_by_bit_the_same_from_the_older_checkpoint(
+def test_a_training_resumed_from_the_older_checkpoint_is_bit_exact(
     unfinished: Path, finished: tuple[Run, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = unfinished / "checkpoints" / "step_24" / FILES[2]
@@ -142,7 +140,7 @@ def test_a_training_ends_bit_by_bit_the_same_from_the_older_checkpoint(
     assert digest(unfinished / "model.safetensors") == digest(finished[0].folder / "model.safetensors")
 
 
-def test_where_no_checkpoint_is_intact_nothing_is_thrown_away(
+def test_without_an_intact_checkpoint_nothing_is_deleted(
     unfinished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     steps = sorted((unfinished / "checkpoints").glob("step_*"))
@@ -162,7 +160,7 @@ def other_shape(data: dict[str, Any]) -> object:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("change", [lambda _: {}, other_shape], ids=["empty", "other"])
-def test_a_checkpoint_of_something_else_is_named(
+def test_a_checkpoint_of_another_training_is_an_error(
     unfinished: Path,
     capsys: pytest.CaptureFixture[str],
     name: str,
@@ -175,15 +173,15 @@ def test_a_checkpoint_of_something_else_is_named(
     assert len(message.splitlines()) == 1
 
 
-def test_as_many_processes_as_before(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two processes leave a file each."""
+def test_a_training_resumes_only_with_as_many_processes_as_before(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each of two processes writes one file."""
     for part, name in (("trainer", "rank_{:02}.pt"), ("data_reader", "dp_{:02}.pt")):
         folder = unfinished / "checkpoints" / "step_24" / part
         shutil.copy(folder / name.format(0), folder / name.format(1))
     assert "as many processes as before, 2, but there are 1 now." in refused(unfinished, capsys)
 
 
-def test_of_several_processes_one_says_why_and_none_shows_a_traceback(unfinished: Path, place: Path) -> None:
+def test_of_several_processes_one_reports_the_error_and_none_shows_a_traceback(unfinished: Path, place: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     everybody = {
@@ -205,7 +203,7 @@ def test_of_several_processes_one_says_why_and_none_shows_a_traceback(unfinished
     assert not any("Traceback" in text for text in said)
 
 
-def test_one_training_at_a_time(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_one_training_at_a_time_uses_a_folder(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with held(unfinished):
         before = {path: path.stat().st_mtime_ns for path in unfinished.rglob("*")}
         assert "another process is training in it" in refused(unfinished, capsys)
@@ -221,7 +219,7 @@ with held(pathlib.Path(sys.argv[1])):
 """
 
 
-def test_a_kill_leaves_a_folder_free(tmp_path: Path) -> None:
+def test_a_killed_process_releases_its_folder(tmp_path: Path) -> None:
     (tmp_path / "holding.py").write_text(HOLDING)
     process = start(["holding", tmp_path / "run"], tmp_path, {"PYTHONPATH": f"{tmp_path}:{os.getcwd()}"})
     assert process.stdout is not None
@@ -250,7 +248,7 @@ def test_a_training_does_not_follow_links_out_of_its_folder(
     assert f"'{unfinished / name}' must not lead out" in refused(unfinished, capsys)
 
 
-def test_links_within_a_folder_and_the_folder_itself_may_be_links(tmp_path: Path) -> None:
+def test_links_within_a_folder_and_to_the_folder_are_followed(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "file").touch()
     (tmp_path / "run" / "same").symlink_to("file")
@@ -259,7 +257,7 @@ def test_links_within_a_folder_and_the_folder_itself_may_be_links(tmp_path: Path
 
 
 @pytest.mark.parametrize("make", [lambda p: p.symlink_to(p.name), os.mkfifo], ids=["circle", "pipe"])
-def test_what_is_neither_file_nor_folder_is_not_opened(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_special_files_are_not_opened(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "config.yaml")
     with pytest.raises(ValueError, match=r"config\.yaml' must"):
         check_closed(tmp_path)

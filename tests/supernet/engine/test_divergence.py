@@ -1,4 +1,4 @@
-"""Ten updates in a row without a finite gradient stop a run; what was trained before stays."""
+"""Ten updates in a row with non-finite gradients stop a run; earlier checkpoints remain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.supernet.tiny import tiny_config
 
 
 class Silent:
-    """Follows a training without a word."""
+    """An observer of a training that does nothing."""
 
     def on_start(self, schedule: Schedule) -> None: ...
 
@@ -33,7 +33,7 @@ class Silent:
 
 
 class NoBatches:
-    """A reader that is never asked."""
+    """A reader that is never read from."""
 
     def __iter__(self) -> NoBatches:
         return self
@@ -56,7 +56,7 @@ def make_unit() -> tuple[SupernetCTC, SupernetUnit]:
     return model, SupernetUnit(model, model, schedule, budget, 0, Silent())
 
 
-def test_ten_bad_updates_in_a_row_stop_the_run_and_name_the_step() -> None:
+def test_ten_skipped_updates_in_a_row_stop_the_run_and_name_the_step() -> None:
     model, unit = make_unit()
     unit.set_step_nr(30)
     model.skipped_in_a_row.fill_(MAX_SKIPPED_IN_A_ROW)
@@ -64,7 +64,7 @@ def test_ten_bad_updates_in_a_row_stop_the_run_and_name_the_step() -> None:
         unit.process_metric_values({})
 
 
-def test_nine_do_not_and_are_counted() -> None:
+def test_nine_skipped_updates_in_a_row_are_only_counted() -> None:
     model, unit = make_unit()
     unit.set_step_nr(30)
     model.skipped_in_a_row.fill_(MAX_SKIPPED_IN_A_ROW - 1)

@@ -1,4 +1,4 @@
-"""Trainings that are killed or interrupted, and continued: bit by bit what they would have been."""
+"""Trainings that are killed or interrupted and then resumed are bit-exact."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from tests.supernet.processes import LEARNING, ZEROING, digest, run, settings, s
 
 
 def assert_the_same_run(resumed: Run, whole: Run) -> None:
-    """Weights, scores, masks and the curves after the interruption, bit by bit."""
+    """Weights, scores, masks, and the curves after the interruption, bit by bit."""
     assert digest(resumed.folder / "model.safetensors") == digest(whole.folder / "model.safetensors")
     assert resumed.subnets() == whole.subnets()
-    # A requested stop publishes once more, where it stopped.
+    # A requested stop publishes metrics once more, at the step where it stopped.
     published = {line["step"] for line in whole.scores()}
     assert [line for line in resumed.scores() if line["step"] in published] == whole.scores()
     for name in ("train", "valid"):
         ours, theirs = ({line["Step"]: line for line in r.metrics(name)} for r in (resumed, whole))
-        # A stop adds a validation of its own; a kill just after a checkpoint leaves out the one due with it.
-        # Between two lines a curve is a mean: the line after a stop is the mean of what remained to it.
+        # A stop adds a validation; a kill just after a checkpoint omits the one due with it. A line of a curve
+        # is the mean since the line before, so the line after a stop is the mean of the remaining steps.
         cut_short = {
             min((s for s in theirs if s > extra), default=0) for extra in ours.keys() - theirs.keys()
         }
@@ -46,7 +46,7 @@ def _losses(line: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("method", "step"), [("simple-top-k", 4), ("iterative-zero-out", 8)])
-def test_killed_and_started_again_it_ends_bit_by_bit_the_same(
+def test_a_training_killed_and_resumed_is_bit_exact(
     place: Path, finished: tuple[Run, str], zeroed: tuple[Run, str], method: str, step: int
 ) -> None:
     whole, how = (finished[0], LEARNING) if method == "simple-top-k" else (zeroed[0], ZEROING)
@@ -59,7 +59,7 @@ def test_killed_and_started_again_it_ends_bit_by_bit_the_same(
     assert_the_same_run(Run(place / out), whole)
 
 
-def test_audio_that_vanishes_is_named_and_once_it_is_back_the_same_command_continues(
+def test_missing_audio_is_named_and_the_same_command_continues_once_it_is_back(
     tones: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(tones, tmp_path / "tones")
@@ -82,22 +82,22 @@ def test_audio_that_vanishes_is_named_and_once_it_is_back_the_same_command_conti
     assert "Training continues from update" in printed + err
 
 
-def test_ctrl_c_says_what_remains_and_the_same_command_continues(
+def test_after_ctrl_c_the_same_command_continues(
     place: Path, finished: tuple[Run, str]
 ) -> None:
-    # No checkpoint falls due after the second one: what continues was saved because of Ctrl-C.
+    # No checkpoint is due after the second one: the training continues from one saved because of Ctrl-C.
     for attempt in range(4):
         stopped = Run(place / "runs" / f"stopped-{attempt}")
         command = ["supernet.train", *settings(), *LEARNING, "--out", f"runs/stopped-{attempt}"]
         status = stop_at(8, command, stopped.folder, place, signal.SIGINT)
         if not stopped.is_finished:
-            break  # else the machine was so busy that the signal came too late
+            break  # otherwise the signal came too late on a busy machine
     assert status == 130
     run(*command, cwd=place)
     assert_the_same_run(stopped, finished[0])
 
 
-def test_ctrl_c_while_sizes_are_scored(
+def test_ctrl_c_while_sizes_are_evaluated(
     place: Path,
     finished: tuple[Run, str],
     monkeypatch: pytest.MonkeyPatch,
@@ -126,7 +126,7 @@ dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=1, wor
 """
 
 
-def test_it_is_told_when_another_process_has_ended(tmp_path: Path) -> None:
+def test_the_end_of_another_process_is_recognized(tmp_path: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", LEAVING, str(tmp_path / "meet")])
     dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=2)
     try:

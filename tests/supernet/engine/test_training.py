@@ -1,4 +1,4 @@
-"""The main job, from a corpus to a run folder, in real processes."""
+"""Training, from a corpus to a run folder, in real processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pictures/scores.png pictures/kept.png pictures/loss.png pictures/wer.png picture
 """
 
 
-def test_a_run_folder_holds_all_that_a_run_is(finished: tuple[Run, str]) -> None:
+def test_a_run_folder_is_complete(finished: tuple[Run, str]) -> None:
     folder = finished[0].folder
     for name in FILES.split():
         assert (folder / name).exists(), name
@@ -33,7 +33,7 @@ def test_a_run_folder_holds_all_that_a_run_is(finished: tuple[Run, str]) -> None
     assert (folder / "pictures/loss.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_results_have_the_promised_shape(finished: tuple[Run, str]) -> None:
+def test_results_have_the_documented_format(finished: tuple[Run, str]) -> None:
     results = json.loads(finished[0].results_file.read_text())
     assert next(iter(results)) == "sizes"
     assert set(results["sizes"]) == {"2", "4"}
@@ -75,7 +75,7 @@ def test_a_network_that_gets_nothing_right_is_reported_with_its_cause_and_a_reme
     assert "--preset early-peak" in said
 
 
-def test_only_sizes_that_write_nothing_right_are_named() -> None:
+def test_only_sizes_that_get_nothing_right_are_named() -> None:
     rates = {"6": 0.05, "9": 0.3, "12": 0.925}
     assert "size 12 gets hardly a word right" in str(unlearned(_sizes(rates)))
     assert unlearned(_sizes(rates | {"12": 0.45})) is None
@@ -85,8 +85,8 @@ def _sizes(rates: dict[str, float]) -> dict[str, Any]:
     return {"sizes": {size: {"test": {"wer": wer}} for size, wer in rates.items()}}
 
 
-def test_texts_without_spaces_are_unlearned_by_characters() -> None:
-    """Of Chinese, hardly a "word" is right where 7 % of the characters are wrong."""
+def test_texts_without_spaces_are_judged_by_characters() -> None:
+    """In Chinese, hardly a "word" is right even if only 7% of the characters are wrong."""
     row = {"wer": 0.827, "cer": 0.07, "measure": "cer"}
     assert unlearned({"sizes": {"6": {"test": row}}}) is None
     assert "size 6 gets hardly a character right" in str(
@@ -121,7 +121,7 @@ def test_nothing_private_is_in_the_folder(finished: tuple[Run, str], place: Path
         for private in (SECRET, "jane-doe", str(place), str(Path.home()) + "/", str(tones)):
             assert private not in str(path.relative_to(place))
             if path == finished[0].config_file and private == str(place):
-                continue  # where the corpus is; nothing else of the folder says so
+                continue  # the only places where the path of the corpus is written
             assert private.encode() not in content, f"{path} holds {private}"
 
 
@@ -137,13 +137,13 @@ def test_a_finished_run_prints_its_table_again(
     monkeypatch.setattr(console, "width", 200)
     main([*settings(), *LEARNING, "--out", "runs/finished"])
     rtf = finished[0].results()["sizes"]["4"]["rtf"]
-    assert f"{rtf:.4f}" in capsys.readouterr().out, "measured anew, it would differ"
+    assert f"{rtf:.4f}" in capsys.readouterr().out, "a new measurement would differ"
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert finished[0].results_file.stat().st_mtime_ns == results
 
 
 @pytest.mark.parametrize("now", ["as it was", "changed"])
-def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(
+def test_a_run_older_than_a_setting_resumes_with_its_default(
     now: str,
     finished: tuple[Run, str],
     place: Path,
@@ -165,7 +165,7 @@ def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(
         assert "passes.layer_drop was 0.1, is 0.3" in capsys.readouterr().err
 
 
-def test_changed_settings_are_named(
+def test_a_run_with_changed_settings_is_an_error_that_names_them(
     finished: tuple[Run, str],
     place: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -189,10 +189,10 @@ def test_the_saved_configuration_repeats_the_run(finished: tuple[Run, str], plac
     assert again.config_data() == finished[0].config_data()
 
 
-def test_iterative_zero_out_puts_units_out(zeroed: tuple[Run, str]) -> None:
+def test_iterative_zero_out_closes_units(zeroed: tuple[Run, str]) -> None:
     lines = zeroed[0].scores()
     assert [line["phase"] for line in lines] == ["zero-out"] * 6 + ["smallest size"] * 4 + ["joint"] * 2
-    # Two updates of a third of 15 have been made; zeroed is what begins an iteration of six anew.
+    # Two updates, each a third of 15, have been made; units are closed when the next iteration begins.
     assert all(0 <= score < 10 for score in lines[0]["scores"])
     assert lines[2]["scores"] != lines[3]["scores"]
     assert sum(s < 0 for s in lines[5]["scores"]) >= 1
@@ -200,7 +200,7 @@ def test_iterative_zero_out_puts_units_out(zeroed: tuple[Run, str]) -> None:
     assert {size: subnet.size for size, subnet in zeroed[0].subnets().items()} == {"2": 2, "4": 4}
 
 
-def test_the_sizes_of_individual_training_are_runs_of_their_own(place: Path) -> None:
+def test_individual_training_has_one_run_per_size(place: Path) -> None:
     out, _ = run(
         "supernet.train",
         *settings("1,2", num_steps=4),
@@ -220,7 +220,7 @@ def test_the_sizes_of_individual_training_are_runs_of_their_own(place: Path) -> 
     assert [row for row in rows if row.isdigit()] == ["1", "2"], "one table holds both"
 
 
-def test_two_processes_train_one_model_and_draw_the_same_plans(place: Path) -> None:
+def test_two_processes_train_one_model_with_the_same_plans(place: Path) -> None:
     train_options = [
         *settings(num_steps=8),
         *LEARNING,
@@ -247,7 +247,7 @@ def test_two_processes_train_one_model_and_draw_the_same_plans(place: Path) -> N
     assert [line["Step"] for line in Run(place / "runs" / "ranks").metrics("train")] == [2, 4, 6, 8]
 
 
-def test_updates_that_were_left_out_are_counted_with_the_reason() -> None:
+def test_skipped_updates_are_reported_with_the_reason() -> None:
     assert left_out({"skipped_updates": 0, "steps": 3000}) is None
     assert left_out({"steps": 3000}) is None
     said = left_out({"skipped_updates": 7, "steps": 3000})

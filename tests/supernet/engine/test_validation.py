@@ -1,4 +1,4 @@
-"""Validation in training says what the texts are judged by, and how good every size is at it."""
+"""Validation in training reports the measure by which texts are judged, and the rate of every size."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.supernet.tiny import NUM_TOKENS, tiny_config
 
 
 class Listener:
-    """Keeps what it is told."""
+    """Records what is reported to it."""
 
     def on_start(self, schedule: Schedule) -> None: ...
 
@@ -40,7 +40,7 @@ class Listener:
 @pytest.mark.parametrize(
     ("texts", "measure"), [(["ab a b", "b a"], "wer"), (["今天天气很好", "我们去公园"], "cer")]
 )
-def test_texts_are_judged_as_everywhere_else(texts: list[str], measure: str) -> None:
+def test_texts_are_judged_by_the_same_measure_as_in_evaluation(texts: list[str], measure: str) -> None:
     config, listener = tiny_config(), Listener()
     torch.manual_seed(0)
     model = SupernetCTC(config, NUM_TOKENS).eval()

@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates, against hand counts."""
+"""Parameters and multiply-accumulates against counts by hand."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_parameters_of_a_cut_model_by_hand() -> None:
     net = SupernetCTC(tiny_config("module", model={"heads": "per-size"}), NUM_TOKENS)
     kept = [unit.name.endswith((".conv", "0.ffn2")) for unit in net.table.units]
     small = cut(net, net.table.subnet(kept))
-    # Each branch with its norm; the four final norms belong to no unit.
+    # Each branch includes its norm; the four final norms belong to no unit.
     assert num_parameters(small) == FRONTEND + 4 * (CONVOLUTION + NORM) + (FFN + NORM) + 4 * NORM + HEAD
 
 

@@ -17,13 +17,13 @@ FRONTEND = Frontend(2, 8, 0.0).eval()
 
 
 @pytest.mark.parametrize("num_frames", range(7, 61))
-def test_the_length_after_subsampling_is_known_beforehand(num_frames: int) -> None:
+def test_the_length_after_subsampling_is_predicted(num_frames: int) -> None:
     stream = FRONTEND(torch.randn(1, num_frames, 80), torch.ones(1, num_frames, dtype=torch.bool))
     assert stream.shape == (1, LOG_MEL.num_stream_frames(num_frames), 8)
 
 
 @pytest.mark.parametrize("num_frames", range(1, 7))
-def test_even_a_click_has_one_frame(num_frames: int) -> None:
+def test_the_shortest_input_has_one_frame(num_frames: int) -> None:
     stream = FRONTEND(torch.randn(1, num_frames, 80), torch.ones(1, num_frames, dtype=torch.bool))
     assert stream.shape == (1, 1, 8)
     assert LOG_MEL.num_stream_frames(num_frames) == 1
@@ -41,7 +41,7 @@ def test_each_band_of_each_utterance_has_zero_mean_and_unit_deviation() -> None:
         assert not x[row, frames:].any()
 
 
-def test_a_nearly_constant_band_is_not_blown_up() -> None:
+def test_a_nearly_constant_band_is_not_amplified() -> None:
     features = torch.zeros(1, 40, 80)
     features[0, ::2, 79] = 1e-3
     x = normalize(features, torch.ones(1, 40, dtype=torch.bool))

@@ -1,4 +1,4 @@
-"""Which rows run which units together, and when lanes share them."""
+"""The rows that run each unit together, and the sharing of rows among lanes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SINGLE = ([0], [1], [2])
 ALL = (True, True, True)
 
 
-def test_rows_are_counted_once_where_lanes_agree() -> None:
+def test_rows_are_counted_once_while_lanes_agree() -> None:
     lanes = [Lane(range(4), ALL), Lane(range(4), (True, False, True)), Lane(range(4, 6), ALL)]
-    # Both lanes over the first rows share unit 0; the second goes on beside the first without unit 1.
+    # Both lanes over the first rows share unit 0; the second continues separately, without unit 1.
     assert rows_by_unit(lanes, SINGLE) == {0: 6, 1: 6, 2: 10}
 
 
-def test_lanes_that_part_in_a_group_run_all_of_it_apart() -> None:
+def test_lanes_that_diverge_in_a_group_run_all_of_it_separately() -> None:
     lanes = [Lane(range(4), ALL), Lane(range(4), (True, False, True))]
     assert rows_by_unit(lanes, SINGLE) == {0: 4, 1: 4, 2: 8}
     assert rows_by_unit(lanes, ([0, 1], [2])) == {0: 8, 1: 4, 2: 8}
@@ -33,8 +33,8 @@ def test_dropped_rows_are_not_counted() -> None:
 
 
 @pytest.mark.parametrize(("other", "rows"), [("a", 4), ("b", 8)])
-def test_gates_are_told_apart_by_their_key(other: str, rows: int) -> None:
-    """Equal keys stand for equal gates, whichever tensors hold them."""
+def test_gates_are_distinguished_by_their_keys(other: str, rows: int) -> None:
+    """Equal keys mean equal gates, regardless of the tensors that hold them."""
     ones = (torch.ones(3), torch.ones(3))
     lanes = [Lane(range(4), ALL, Gates(key, values)) for key, values in zip(("a", other), ones, strict=True)]
     assert rows_by_unit(lanes, SINGLE)[2] == rows

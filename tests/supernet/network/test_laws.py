@@ -1,4 +1,4 @@
-"""The laws of the supernet: what is shared, gated, skipped or cut computes what it would by itself."""
+"""The laws of the supernet: sharing, gating, skipping, and cutting do not change any output."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TOLERANCE = 1e-12
 
 
 def combinations() -> Iterator[tuple[str, Config]]:
-    """Every granularity, layer type, positions, heads and conditioning that a configuration may combine."""
+    """Every combination of granularity, layer type, positions, heads, and self-conditioning."""
     for granularity, layer_type, positions in itertools.product(
         ("layer", "module"), ("conformer", "transformer"), ("relative", "sinusoidal")
     ):
@@ -52,7 +52,7 @@ COMBINATIONS = dict(combinations())
 
 @pytest.fixture(autouse=True)
 def exact_attention(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the engine's attention weights be as precise as its inputs: it rounds all to float32."""
+    """Make the engine's attention weights as precise as its inputs; normally it rounds them to float32."""
     from fairseq2.models.transformer.sdpa import naive
 
     def softmax(x: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
@@ -67,7 +67,7 @@ def net(request: pytest.FixtureRequest) -> SupernetCTC:
 
 
 def alternate(net: SupernetCTC) -> Kept:
-    """Every other unit, the first among them: half of all."""
+    """Every other unit, starting with the first: half of all."""
     return tuple(i % 2 == 0 for i in range(len(net.table)))
 
 
@@ -83,7 +83,7 @@ def test_gates_of_one_change_nothing(net: SupernetCTC) -> None:
     assert gated.abs().max() > 0.1
 
 
-def test_a_gate_of_zero_is_the_unit_not_run(net: SupernetCTC) -> None:
+def test_a_gate_of_zero_equals_skipping_the_unit(net: SupernetCTC) -> None:
     data = tiny.batch(FRAMES)
     for kept in (alternate(net), *([i != u for i in range(len(net.table))] for u in range(len(net.table)))):
         gates = tiny.gates(kept)
@@ -102,7 +102,7 @@ def test_a_layers_gate_interpolates() -> None:
     assert_equal(gated, 0.7 * nothing + 0.3 * everything)
 
 
-def test_a_branch_is_multiplied_by_its_gate_and_by_the_survivors_scale() -> None:
+def test_a_branch_is_multiplied_by_its_gate_and_its_survivor_scale() -> None:
     x = torch.randn(2, 3, 4, dtype=torch.float64)
     lane = Lane(range(2), (True,), tiny.gates([0.5]), {0: frozenset({1})}, {0: 4.0})
     walk = LaneWalk(x, Padding([3, 3], x), [lane])
@@ -110,7 +110,7 @@ def test_a_branch_is_multiplied_by_its_gate_and_by_the_survivors_scale() -> None
     assert_equal(walk.x_RSD, torch.stack([x[0] + 0.5 * 4 * x[0] ** 2, x[1]]))
 
 
-def test_a_cut_model_is_its_subnet(net: SupernetCTC, tmp_path: Path) -> None:
+def test_a_cut_model_equals_its_subnet(net: SupernetCTC, tmp_path: Path) -> None:
     data, kept = tiny.batch(FRAMES), alternate(net)
     subnet = net.table.subnet(kept)
     expected = net.log_probs(data.features_BTF, data.num_frames, kept)
@@ -119,7 +119,7 @@ def test_a_cut_model_is_its_subnet(net: SupernetCTC, tmp_path: Path) -> None:
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in net.parameters())
 
     symbols = Tokens(("<blk>", *"abcde"))
-    single = cut(net.float(), subnet)  # files hold what was trained, in single precision
+    single = cut(net.float(), subnet)  # files hold weights in single precision
     save(Model(single, symbols), tmp_path / "model")
     loaded = load(tmp_path / "model")
     assert loaded.tokens == symbols
@@ -128,7 +128,7 @@ def test_a_cut_model_is_its_subnet(net: SupernetCTC, tmp_path: Path) -> None:
     assert_equal(actual, net.double().log_probs(data.features_BTF, data.num_frames, kept))
 
 
-def test_a_size_without_a_head_cuts_the_next_larger_ones() -> None:
+def test_a_size_without_a_head_is_cut_with_that_of_the_next_larger_size() -> None:
     net, data = recognizer(tiny_config(sizes=(2, 4), model={"heads": "per-size"})), tiny.batch([50])
     kept = net.table.first(3)
     small = cut(net, net.table.subnet(kept))
@@ -149,7 +149,7 @@ def test_an_utterance_in_a_padded_batch_is_the_same_alone(net: SupernetCTC) -> N
 
 
 @pytest.mark.parametrize("garbage", [1e6, float("inf"), float("nan")])
-def test_what_stands_in_the_padding_does_not_matter(net: SupernetCTC, garbage: float) -> None:
+def test_the_content_of_padding_does_not_matter(net: SupernetCTC, garbage: float) -> None:
     data = tiny.batch(FRAMES)
     expected = net.log_probs(data.features_BTF, data.num_frames, net.table.full)
     dirty = data.features_BTF.clone()
@@ -211,7 +211,7 @@ def everything(net: SupernetCTC) -> list[Lane]:
 @pytest.mark.parametrize(
     "make", [same_rows, disjoint_rows, overlapping_rows, with_drops, gated_and_plain, everything]
 )
-def test_lanes_together_are_each_alone(net: SupernetCTC, make: Lanes) -> None:
+def test_lanes_run_together_equal_each_run_alone(net: SupernetCTC, make: Lanes) -> None:
     data = tiny.batch(FRAMES)
     lanes = [replace(lane, positions=(1, 2, 3)) for lane in make(net)]
     rng = torch.Generator().manual_seed(1)
@@ -231,20 +231,20 @@ def test_lanes_together_are_each_alone(net: SupernetCTC, make: Lanes) -> None:
     losses = [sum(map(loss, lanes, readings, weights)) for readings in (together, alone)]
     actual, expected = (tiny.gradients(net, x) for x in losses)  # type: ignore[arg-type]
     for name, gradient in expected.items():
-        # The engine adds absolute positions in float32: what reaches the frontend through them is rounded.
+        # The engine adds absolute positions in float32, which rounds gradients that reach the frontend.
         rounded = net.encoder.positions is not None and name.startswith("frontend.")
         atol, rtol = (1e-8, 1e-5) if rounded else (TOLERANCE, TOLERANCE)
         torch.testing.assert_close(actual[name], gradient, msg=f"{name} differs", atol=atol, rtol=rtol)
     assert any(gradient.abs().max() > 1e-3 for gradient in expected.values())
 
 
-def test_num_tokens_is_that_of_the_heads() -> None:
+def test_num_tokens_is_the_output_size_of_the_heads() -> None:
     net, data = recognizer(tiny_config()), tiny.batch(FRAMES)
     assert net.log_probs(data.features_BTF, data.num_frames, net.table.full).shape == (4, 14, NUM_TOKENS)
 
 
 def some_subnets(net: SupernetCTC) -> list[Kept]:
-    """All subsets of few units, or many of many, in no particular order, some of them twice."""
+    """All subsets of few units, or many subsets of many units, in random order, some of them twice."""
     count = len(net.table)
     everything = [kept for kept in itertools.product((False, True), repeat=count) if any(kept)]
     rng = random.Random(0)
@@ -263,17 +263,17 @@ def test_every_subset_of_a_walk_equals_that_subset_alone(net: SupernetCTC) -> No
         assert_equal(losses_B, ctc_loss(alone_BSV, lengths, data, ALL))
 
 
-def test_each_subset_comes_once(net: SupernetCTC) -> None:
+def test_each_subset_is_yielded_once(net: SupernetCTC) -> None:
     subnets = some_subnets(net)
     found = [scored.kept for scored in net.score_all(tiny.batch([20]), subnets)]
     assert sorted(found) == sorted(set(subnets))
 
 
-def test_no_subset_needs_no_walk(net: SupernetCTC) -> None:
+def test_without_subsets_nothing_runs(net: SupernetCTC) -> None:
     assert list(net.score_all(tiny.batch([20]), [])) == []
 
 
-def test_what_a_walk_holds_grows_with_the_depth_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_a_walk_grows_only_with_the_depth(monkeypatch: pytest.MonkeyPatch) -> None:
     net, alive = recognizer(tiny_config()), weakref.WeakSet[LaneWalk]()
     start, most = LaneWalk.__init__, 0
 

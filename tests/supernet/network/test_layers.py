@@ -1,4 +1,4 @@
-"""A layer of the published kind, against the same weights in PyTorch's own modules."""
+"""A layer of the published type against the same weights in PyTorch's own modules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PUBLISHED = {"layer_type": "conformer-conv-first", "positions": "none", "convolu
 
 
 def by_hand(layer: nn.Module, x_BSD: Tensor, num_heads: int) -> Tensor:
-    """Half a feed-forward, convolution, attention, half a feed-forward, norm (arXiv 2407.18930)."""
+    """Half-step feed-forward, convolution, attention, half-step feed-forward, norm (arXiv 2407.18930)."""
     state = layer.state_dict()
     dim = x_BSD.size(-1)
 
@@ -55,7 +55,7 @@ def by_hand(layer: nn.Module, x_BSD: Tensor, num_heads: int) -> Tensor:
     return norm("layer_norm", half("ffn2", x_BSD))
 
 
-def test_the_published_block_is_what_its_weights_say() -> None:
+def test_the_published_block_equals_pytorchs_modules_with_its_weights() -> None:
     torch.manual_seed(0)
     config = tiny_model(**PUBLISHED)
     layer: Any = build_layer(config, None).double().eval()
@@ -71,14 +71,14 @@ def test_the_published_block_is_what_its_weights_say() -> None:
     assert (found - other).abs().max() > 1e-3  # the order matters
 
 
-def test_units_are_listed_as_they_run() -> None:
+def test_units_are_listed_in_execution_order() -> None:
     table = units_of(1, "module", "conformer-conv-first")
     assert [unit.name for unit in table.units] == [
         "layers.0.ffn1", "layers.0.conv", "layers.0.self_attn", "layers.0.ffn2",
     ]  # fmt: skip
 
 
-def test_attention_drops_weights_in_training_alone() -> None:
+def test_attention_drops_weights_only_in_training() -> None:
     torch.manual_seed(0)
     config = tiny_model(**{**PUBLISHED, "attention_dropout": 0.5, "dropout": 0.0})
     layer = build_layer(config, None)

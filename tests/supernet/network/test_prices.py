@@ -1,4 +1,4 @@
-"""The cost of units: its sum over a subnet is the cost of the model that is cut out."""
+"""The prices of units, whose sum over a subnet is the cost of the cut model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def net_of(granularity: str, layer_type: LayerType, positions: str, extra: str) 
 
 
 def subsets(num_units: int, count: int) -> Iterator[Kept]:
-    """Every unit alone, the full network, and some that are drawn."""
+    """Every unit alone, the full network, and some random subnets."""
     rng = random.Random(num_units)
     yield from (tuple(i == unit for i in range(num_units)) for unit in range(num_units))
     yield (True,) * num_units
@@ -50,7 +50,7 @@ def test_parameters_add_up_to_those_of_the_cut_model(
         assert prices.of(kept) == num_parameters(cut(net, net.table.subnet(kept)))
 
 
-def test_the_published_blocks_cost_what_their_cut_models_cost() -> None:
+def test_subnets_of_published_blocks_cost_the_same_as_their_cut_models() -> None:
     model = {"positions": "none", "heads": "per-size", "convolution_bias": True}
     net = SupernetCTC(tiny_config("module", "conformer-conv-first", model=model), NUM_TOKENS).eval()
     prices, counts = parameters(net), multiply_accumulates(net, SECONDS)
@@ -60,7 +60,7 @@ def test_the_published_blocks_cost_what_their_cut_models_cost() -> None:
         assert counts.of(kept) == macs(small, SECONDS)
 
 
-def test_parameters_of_a_cut_model_are_priced_the_same() -> None:
+def test_units_of_a_cut_model_keep_their_prices() -> None:
     net = net_of("module", "conformer", "relative", "per-size")
     kept = tuple(i % 3 != 1 for i in range(len(net.table)))
     prices, small = parameters(net), parameters(cut(net, net.table.subnet(kept)))
@@ -103,13 +103,13 @@ def test_latencies_are_measured() -> None:
     assert all(0 < price < math.inf for price in (prices.base, *prices.units))
 
 
-def test_the_whole_of_a_cut_model_is_timed() -> None:
+def test_a_cut_model_is_timed_as_a_whole() -> None:
     net = net_of("module", "transformer", "sinusoidal", "shared")
     small = cut(net, net.table.subnet(net.table.first(1)))
     assert 0 < time_whole(small, SECONDS, repeats=1).best < math.inf
 
 
-def test_runs_before_the_warm_up_ends_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warm_up_runs_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds, clock = iter([9.0, 9.0, 9.0, 1.0, 5.0, 2.0]), [0.0]
 
     def work(*_: object) -> None:
@@ -120,14 +120,14 @@ def test_runs_before_the_warm_up_ends_do_not_count(monkeypatch: pytest.MonkeyPat
     assert time_whole(net_of("layer", "transformer", "sinusoidal", "shared"), SECONDS, repeats=3).best == 1.0
 
 
-def test_timing_says_how_far_it_has_come() -> None:
+def test_timing_reports_its_progress() -> None:
     said: list[tuple[str, int, int]] = []
     net = net_of("layer", "transformer", "sinusoidal", "shared")
     latency(net, SECONDS, repeats=2, report=lambda *what: said.append(what))
     assert said == [("timing units", i, 5) for i in range(1, 6)]
 
 
-def test_prices_leave_the_network_as_it_was() -> None:
+def test_computing_prices_leaves_the_network_unchanged() -> None:
     net = net_of("module", "conformer", "relative", "shared")
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     parameters(net)

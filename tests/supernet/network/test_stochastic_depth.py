@@ -1,4 +1,4 @@
-"""Survivors of stochastic depth: each residual branch is scaled, and what normalizes stands outside."""
+"""Survivors of stochastic depth: each residual branch is scaled, but not the norm after it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.supernet.encoders import Kind
 from tests.supernet.network.test_laws import ALL, FRAMES, assert_equal, exact_attention
 from tests.supernet.tiny import output, recognizer, run_lanes, tiny_config, tiny_model
 
-__all__ = ["exact_attention"]  # a fixture that holds here, too
+__all__ = ["exact_attention"]  # a fixture used here, too
 
 
 def survivors(rows: range, unit: int, width: int, scale: float) -> Lane:
-    """All rows survive ``width`` units from ``unit`` on, which are scaled as if some had not."""
+    """All rows survive ``width`` units from ``unit`` on, which are scaled as if some rows had not survived."""
     units = range(unit, unit + width)
     scales = dict.fromkeys(units, scale)
     return Lane(rows, (True,) * 4 * width, None, dict.fromkeys(units, frozenset[int]()), scales)
@@ -34,8 +34,8 @@ def survivors(rows: range, unit: int, width: int, scale: float) -> Lane:
 
 @pytest.mark.parametrize("layer_type", list(MODULES))
 @pytest.mark.parametrize("layer", range(4))
-def test_surviving_layers_scale_each_of_their_branches(layer_type: LayerType, layer: int) -> None:
-    """Both granularities write the same network, so scaling a layer is scaling all modules in it."""
+def test_a_surviving_layer_scales_each_of_its_branches(layer_type: LayerType, layer: int) -> None:
+    """Both granularities describe the same network, so scaling a layer equals scaling all of its modules."""
     layers, modules = (recognizer(tiny_config(g, layer_type)) for g in ("layer", "module"))
     modules.load_state_dict({**modules.state_dict(), **shared_state(layers)}, strict=True)
     data, width = tiny.batch(FRAMES), len(modules.table) // 4
@@ -51,8 +51,8 @@ def shared_state(net: SupernetCTC) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
-def test_a_scaled_conformer_layer_ends_normalized(granularity: str) -> None:
-    """The head reads values as large as ever: the block's last norm stands outside of the scale."""
+def test_the_output_of_a_scaled_conformer_layer_is_normalized(granularity: str) -> None:
+    """The scale does not apply to the block's final norm, so the head's inputs keep their magnitude."""
     net = recognizer(tiny_config(granularity))
     last, width = net.encoder.layers["3"], len(net.table) // 4
     torch.nn.init.ones_(last.layer_norm.weight)  # type: ignore[union-attr,arg-type]
@@ -66,7 +66,7 @@ def test_a_scaled_conformer_layer_ends_normalized(granularity: str) -> None:
 
 @pytest.mark.parametrize("kind", ["base", "large_lv60k"])
 @torch.no_grad()
-def test_a_layer_that_survives_scales_its_branches_before_it_normalizes(
+def test_a_surviving_layer_scales_its_branches_before_normalizing(
     kind: Kind,
 ) -> None:
     layer: Any = encoders.model(kind)[0].double().encoder.layers[1]

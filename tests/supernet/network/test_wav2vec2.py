@@ -1,4 +1,4 @@
-"""A pretrained wav2vec 2.0 encoder becomes a supernet that computes what fairseq2 computes with it."""
+"""A pretrained wav2vec 2.0 encoder as a supernet has the same outputs as in fairseq2."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.supernet.encoders import Kind
 from tests.supernet.tiny import NUM_TOKENS, output, run_lanes, valid
 
 LENGTHS = [5000, 1600, 300, 3217]
-"""Samples; one utterance is shorter than what a frame sees."""
+"""Numbers of samples; one utterance is shorter than a frame's receptive field."""
 ALL = range(len(LENGTHS))
 NETS: list[tuple[Kind, str]] = [
     ("base", "layer"),
@@ -45,7 +45,7 @@ NETS: list[tuple[Kind, str]] = [
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, Path]:
-    """A checkpoint of each kind."""
+    """Checkpoints of each kind."""
     place = tmp_path_factory.mktemp("encoders")
     return {kind: encoders.write(place / kind, kind) for kind in ("base", "large_lv60k")}
 
@@ -69,7 +69,7 @@ def net(request: pytest.FixtureRequest, folders: dict[Kind, Path]) -> SupernetCT
 
 
 def speech(lengths: list[int]) -> Batch:
-    """Random samples that never are louder than recordings."""
+    """Random samples within the range of recordings."""
     rng = torch.Generator().manual_seed(0)
     rows = [torch.rand(n, 1, generator=rng, dtype=torch.float64) - 0.4 for n in lengths]
     targets = torch.ones(len(lengths), 1, dtype=torch.int64)
@@ -84,7 +84,7 @@ def assert_equal(actual: Tensor, expected: Tensor, tolerance: float = 1e-12) -> 
 
 @pytest.mark.parametrize(("kind", "granularity"), NETS)
 @torch.no_grad()
-def test_the_full_network_is_fairseq2s_own_encoder(
+def test_the_full_network_equals_fairseq2s_own_encoder(
     kind: Kind, granularity: str, folders: dict[Kind, Path]
 ) -> None:
     theirs, ours = encoders.model(kind)[0].double(), supernet(folders[kind], granularity)
@@ -101,7 +101,7 @@ def test_the_full_network_is_fairseq2s_own_encoder(
 
 @pytest.mark.parametrize("kind", ["base", "large_lv60k"])
 @torch.no_grad()
-def test_samples_are_hidden_once_they_are_normalized(kind: Kind, folders: dict[Kind, Path]) -> None:
+def test_samples_are_masked_after_normalization(kind: Kind, folders: dict[Kind, Path]) -> None:
     frontend: Any = supernet(folders[kind], "layer").frontend
     data = speech([1600, 900])
     hidden = torch.zeros(2, 1600, 1, dtype=torch.bool)
@@ -118,7 +118,7 @@ def test_samples_are_hidden_once_they_are_normalized(kind: Kind, folders: dict[K
 
 
 @torch.no_grad()
-def test_a_cut_and_saved_network_is_its_subnet(net: SupernetCTC, tmp_path: Path) -> None:
+def test_a_network_cut_and_saved_equals_its_subnet(net: SupernetCTC, tmp_path: Path) -> None:
     data = speech(LENGTHS)
     kept = tuple(i % 2 == 0 for i in range(len(net.table)))
     expected = net.log_probs(data.features_BTF, data.num_frames, kept)
@@ -128,12 +128,12 @@ def test_a_cut_and_saved_network_is_its_subnet(net: SupernetCTC, tmp_path: Path)
 
     tokens = Tokens(("<blk>", *"abcde"))
     save(Model(small.float(), tokens), tmp_path / "model")
-    again = load(tmp_path / "model").recognizer.double()  # needs no checkpoint of fairseq2's
+    again = load(tmp_path / "model").recognizer.double()  # needs no fairseq2 checkpoint
     assert again.input is SAMPLES
     assert_equal(again.log_probs(data.features_BTF, data.num_frames, again.table.full), expected)
 
 
-def test_models_from_before_there_were_other_encoders_are_read(
+def test_models_saved_before_encoders_were_plug_ins_can_be_read(
     folders: dict[Kind, Path], tmp_path: Path
 ) -> None:
     save(Model(supernet(folders["base"]).float(), Tokens(("<blk>", *"abcde"))), tmp_path / "model")
@@ -163,7 +163,7 @@ def test_an_utterance_in_a_padded_batch_is_the_same_alone(net: SupernetCTC) -> N
         assert_equal(together[row, :length], alone[0])
 
 
-def test_gates_and_lanes_mean_what_they_mean_elsewhere(net: SupernetCTC) -> None:
+def test_gates_and_lanes_work_as_for_other_encoders(net: SupernetCTC) -> None:
     data, full = speech(LENGTHS), net.table.full
     ones = torch.ones(len(net.table), dtype=torch.float64)
     plain = output(net, data, Lane(ALL, full))
@@ -178,7 +178,7 @@ def test_gates_and_lanes_mean_what_they_mean_elsewhere(net: SupernetCTC) -> None
 
 
 @pytest.mark.parametrize("num_samples", [400, 719, 720, 1039, 1040, 16_000])
-def test_the_length_after_subsampling_is_known_beforehand(
+def test_the_length_after_subsampling_is_predicted(
     num_samples: int, folders: dict[Kind, Path]
 ) -> None:
     net = supernet(folders["base"])
@@ -187,7 +187,7 @@ def test_the_length_after_subsampling_is_known_beforehand(
     assert lengths[0] == (num_samples - 400) // 320 + 1
 
 
-def test_costs_are_those_of_samples(folders: dict[Kind, Path]) -> None:
+def test_costs_include_the_convolutions_over_samples(folders: dict[Kind, Path]) -> None:
     net = supernet(folders["base"]).float()
     one, two = macs(net, 1.0), macs(net, 2.0)
     assert one > 3199 * 10 * 12  # the first convolution alone
@@ -207,7 +207,7 @@ def test_the_checkpoint_decides_dimensions_and_layers(folders: dict[Kind, Path])
     assert resolve([gone.model_dump(mode="json")]).config == gone, "a trained network needs no checkpoint"
 
 
-def test_a_card_may_name_the_weights_and_the_architecture(folders: dict[Kind, Path], tmp_path: Path) -> None:
+def test_a_card_can_name_weights_and_architecture(folders: dict[Kind, Path], tmp_path: Path) -> None:
     weights = tmp_path / "weights.pt"
     weights.symlink_to(folders["base"] / "checkpoints/step_200/model/pp_00/tp_00/sdp_00.pt")
     encoder = asdict(encoders.encoder_config("base"))
@@ -224,8 +224,8 @@ def test_a_card_may_name_the_weights_and_the_architecture(folders: dict[Kind, Pa
             assert torch.equal(by_card.state_dict()[name], tensor)
 
 
-def test_a_card_of_fairseq2s_own_is_known_by_its_name() -> None:
-    found = config("wav2vec2_base", freeze_frontend_steps=0).model  # the weights are not asked for yet
+def test_a_fairseq2_card_is_found_by_its_name() -> None:
+    found = config("wav2vec2_base", freeze_frontend_steps=0).model  # the weights are not requested yet
     assert (found.num_layers, found.dim, found.num_heads) == (12, 768, 12)
 
 
@@ -253,7 +253,7 @@ def test_a_card_of_fairseq2s_own_is_known_by_its_name() -> None:
         (["model.init=null", "task.input=samples"], ["`task.input` must be 'log-mel'"]),
     ],
 )
-def test_what_cannot_be_used_gets_one_clear_line(
+def test_each_unusable_checkpoint_gets_one_clear_line(
     settings: list[str],
     words: list[str],
     folders: dict[Kind, Path],
@@ -278,7 +278,7 @@ def test_what_cannot_be_used_gets_one_clear_line(
     assert set(Path().rglob("*")) == before
 
 
-def test_weights_that_do_not_fit_are_named(folders: dict[Kind, Path], tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_an_error(folders: dict[Kind, Path], tmp_path: Path) -> None:
     net = SupernetCTC(config(folders["base"]), NUM_TOKENS)
     with pytest.raises(PretrainedError, match=r"`model\.init` must have weights that fit .* does not"):
         load_into(net, str(encoders.write(tmp_path / "wider", "base", ffn_inner_dim=40)))
@@ -293,7 +293,7 @@ class _Payload:
         return Path.touch, (Path("executed"),)
 
 
-def test_no_code_in_weights_is_run_whatever_the_card_says(
+def test_no_code_in_weights_is_run_whatever_the_card_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -304,7 +304,7 @@ def test_no_code_in_weights_is_run_whatever_the_card_says(
     assert not Path("executed").exists()
 
 
-def test_another_encoder_than_the_saved_one_is_told(folders: dict[Kind, Path]) -> None:
+def test_an_encoder_other_than_the_saved_one_is_an_error(folders: dict[Kind, Path]) -> None:
     saved, other = (config(folders[kind]).model_dump(mode="json") for kind in ("base", "large_lv60k"))
     saved["model"]["encoder"] = other["model"]["encoder"]
     with pytest.raises(ConfigError, match=r"`model\.init` must be what"):

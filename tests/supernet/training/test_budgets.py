@@ -1,4 +1,4 @@
-"""Trainings for budgets: subnets are nested and within their budgets; sizes are budgets in units."""
+"""Training for budgets: subnets are nested and within their budgets; sizes are budgets in units."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def test_subnets_are_nested_and_within_their_budgets(
     chosen = [method.choose(context, budget) for budget in method.budgets]
     for budget, kept in zip(method.budgets, chosen, strict=True):
         assert budget.fits(kept)
-        assert budget.addable(kept) == [], "no unit that still fits is left out"
+        assert budget.addable(kept) == [], "no further unit fits"
     assert all(itertools.starmap(is_within, itertools.pairwise(chosen)))
     if 100 in shares:
         assert chosen[-1] == method.table.full
 
 
 def test_units_are_added_by_importance_per_price() -> None:
-    """Worth by hand: 8 / 4, 1 / 1, 3 / 1, and 0 for the last, which is the least important."""
+    """Importance per price, by hand: 8 / 4, 1 / 1, 3 / 1, and 0 for the last, the least important."""
     budget = Budget("macs=7", 7.0, Prices("macs", 1.0, (4.0, 1.0, 1.0, 1.0)))
     assert budget.fill_by_worth([5.0, -2.0, 0.0, -3.0]) == (True, True, True, False)
     smaller = Budget("macs=3", 3.0, budget.prices)
@@ -80,14 +80,14 @@ def test_a_budget_in_units_is_the_top_k(values: list[float], size: int) -> None:
     assert method.choose(tiny.context(values, table), method.budgets[0]) == table.top(values, size)
 
 
-def test_budgets_in_plain_units_are_sizes() -> None:
+def test_budgets_in_units_equal_sizes() -> None:
     sizes, budgets = resolve([{"sizes": [6, 9, 12]}]), resolve([{"budgets": ["units=6", "9", "12"]}])
     assert budgets.config == sizes.config
     assert sizes.config.names == ("6", "9", "12")
 
 
 @pytest.mark.parametrize("quantity", ["params", "macs"])
-def test_prices_are_those_of_the_network_and_100_percent_are_all_of_it(quantity: str) -> None:
+def test_prices_are_those_of_the_network_and_100_percent_keeps_all_of_it(quantity: str) -> None:
     made = config(f"{quantity}=60%", f"{quantity}=100%")
     method = SimpleTopK(SimpleTopKOptions(), made, NetworkPrices(made, NUM_TOKENS))
     net = supernet_of(method, NUM_TOKENS).eval()
@@ -103,7 +103,7 @@ def test_prices_are_those_of_the_network_and_100_percent_are_all_of_it(quantity:
 
 
 @pytest.mark.parametrize("kls", METHODS)
-def test_a_training_in_budgets_remembers_its_subnets(kls: type[Method[Any]]) -> None:
+def test_a_training_for_budgets_resumes_with_its_subnets(kls: type[Method[Any]]) -> None:
     method = make(kls, "macs=100%", "macs=50%", "macs=75%", train={"num_steps": 8})
     assert [budget.name for budget in method.budgets] == ["macs=50%", "macs=75%", "macs=100%"]
     net = supernet_of(method, NUM_TOKENS)
@@ -127,7 +127,7 @@ def test_shares_may_name_budgets() -> None:
     assert {p.budget: p.share for p in schedule.plan(99).passes} == shares
 
 
-def test_a_budget_alone_trains_its_own_run() -> None:
+def test_a_budget_trained_alone_has_a_run_of_its_own() -> None:
     made = config("macs=50%", "macs=100%").only("macs=50%")
     method = Individual(IndividualOptions(), made, {"macs": PRICES})
     kept = method.choose(tiny.context([0.0] * 16, method.table), method.budgets[0])
@@ -135,7 +135,7 @@ def test_a_budget_alone_trains_its_own_run() -> None:
     assert kept[:2] == (True, True), "the first units"
 
 
-def test_individual_names_a_choice_that_does_not_fit() -> None:
+def test_individual_rejects_a_choice_that_does_not_fit() -> None:
     names = ("layers.0.ffn1", "layers.1.ffn1", "layers.2.ffn1", "layers.3.ffn1")
     made = config("macs=40%")
     (problem,) = Individual(IndividualOptions(kept=names), made, {"macs": PRICES}).problems()
@@ -158,14 +158,14 @@ def test_individual_names_a_choice_that_does_not_fit() -> None:
         ({"budgets": ["units=200%"]}, "must lie between 1 and 12"),
     ],
 )
-def test_impossible_budgets_are_said(settings: dict[str, Any], said: str) -> None:
+def test_impossible_budgets_are_errors(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError) as error:
         resolve([settings])
     assert said in str(error.value)
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_of_sizes_and_budgets_those_stand_that_were_given_last() -> None:
+def test_the_last_of_sizes_and_budgets_wins() -> None:
     first = resolve([{"sizes": [2, 4]}, {"budgets": ["macs=50%", "macs=100%"]}]).config
     assert (first.sizes, first.names, first.num_layers) == ((), ("macs=50%", "macs=100%"), 12)
     last = resolve([{"budgets": ["macs=50%"]}, {"sizes": [2, 4]}]).config
@@ -182,19 +182,19 @@ def test_of_sizes_and_budgets_those_stand_that_were_given_last() -> None:
         ("", []),
     ],
 )
-def test_a_quantity_holds_until_the_next_one(text: str, found: list[str]) -> None:
+def test_a_quantity_applies_until_the_next_one(text: str, found: list[str]) -> None:
     assert parse_budgets(text) == found
 
 
-def test_cut_models_of_a_budget_are_ordinary() -> None:
+def test_models_cut_for_a_budget_are_ordinary() -> None:
     made = config("macs=50%", "macs=100%")
     net = SupernetCTC(made, NUM_TOKENS).eval()
     small = cut(net, net.table.subnet(net.table.first(5)))
     assert small.config.names == ("5",)
 
 
-def test_sizes_trained_alone_are_as_deep_as_they_are_large_and_priced_so() -> None:
-    """Each run has units of its own, whose number the prices follow."""
+def test_sizes_trained_alone_have_networks_and_prices_of_their_own() -> None:
+    """Each run has its own unit table and as many prices as units."""
     kept = [f"layers.{i}" for i in range(3)]
     resolved = resolve([{"method": "individual", "sizes": [2, 4]}])
     for size, one in ((2, resolved.only("2")), (4, resolved.only("4"))):

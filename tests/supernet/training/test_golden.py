@@ -1,6 +1,7 @@
-"""The losses of the first 20 steps of each method on the default task, as they were when looked at last.
+"""The losses of the first 20 steps of each method on the default task, compared with recorded ones.
 
-After a change that is meant to change them: ``python -m tests.supernet.training.test_golden``, and say why.
+After a change that is meant to affect them, run ``python -m tests.supernet.training.test_golden`` and state
+the reason.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ NUM_STEPS = 20
 
 
 def settings(method: str, cache: Path) -> dict[str, Any]:
-    """The default run but for its size: what defaults decide is in the losses."""
+    """The default run except for its size, so that changes to the defaults show in the losses."""
     return {
         "method": {"name": method},
         "sizes": METHODS[method],
@@ -37,7 +38,7 @@ def settings(method: str, cache: Path) -> dict[str, Any]:
 
 
 def losses(resolved: Resolved) -> list[float]:
-    """The loss of each step per frame, as the engine trains."""
+    """The loss per frame of each step, computed as in the engine."""
     config, task = resolved.config, resolved.task
     task.prepare(lambda what, done, total: None)
     tokens = task.tokens()
@@ -68,7 +69,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_losses_are_as_they_were(method: str, cache: Path) -> None:
+def test_the_losses_are_unchanged(method: str, cache: Path) -> None:
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[method]
     # Processors differ in the last digits, and training amplifies that.
     assert losses(resolve([settings(method, cache)])) == pytest.approx(golden, rel=1e-3)
@@ -81,7 +82,7 @@ def test_training_learns() -> None:
 
 
 def main() -> None:
-    """Write the file anew."""
+    """Write the recorded losses again."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         golden = {name: losses(resolve([settings(name, Path(folder))])) for name in METHODS}

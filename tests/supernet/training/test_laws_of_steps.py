@@ -1,4 +1,4 @@
-"""A whole training step is the weighted sum of its passes, and computes what they share once."""
+"""A training step equals the weighted sum of its passes and computes shared prefixes once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.supernet import tiny
 from tests.supernet.network.test_laws import exact_attention
 from tests.supernet.tiny import recognizer, tiny_config
 
-__all__ = ["exact_attention"]  # a fixture that holds here, too
+__all__ = ["exact_attention"]  # a fixture used here, too
 
 FRAMES = [60, 33, 5, 47, 52, 60, 41]
 Plans = dict[str, Plan]
@@ -44,7 +44,7 @@ def _loss(net: SupernetCTC, data: Batch, plan: Plan, draw: Draw | None = None) -
 
 
 def plans(net: SupernetCTC) -> Plans:
-    """Plans as the methods draw them, and stranger ones."""
+    """Plans such as methods make, and unusual ones."""
     table = net.table
     small, middle, full = (table.first(n) for n in (len(table) // 2, 3 * len(table) // 4, len(table)))
     names = str(net.sizes[0]), str(len(table))
@@ -66,13 +66,13 @@ def plans(net: SupernetCTC) -> Plans:
 @pytest.fixture(params=["layer-conformer", "module-conformer", "layer-transformer", "module-transformer"])
 def net(request: pytest.FixtureRequest) -> SupernetCTC:
     granularity, layer_type = request.param.split("-")
-    # Half of the readings' positions lie where small subnets have no unit left.
+    # Half of the positions lie after the last unit of small subnets.
     model = {"heads": "per-size" if layer_type == "conformer" else "shared", "intermediate": (1, 2, 3)}
     return recognizer(tiny_config(granularity, layer_type, model=model))
 
 
 def alone(net: SupernetCTC, data: Batch, plan: Plan, draw: Draw) -> Tensor:
-    """The sum of the losses of steps with one pass each, on batches of their own rows."""
+    """The sum of the losses of one step per pass, each on a batch of only its rows."""
     total = torch.zeros((), dtype=torch.float64)
     for p, rows in zip(plan.passes, assign_rows(plan.passes, len(data)), strict=True):
         if rows:
@@ -93,7 +93,7 @@ def test_a_step_is_the_weighted_sum_of_its_passes(net: SupernetCTC, name: str) -
     assert bool(wanted["scorer.scores"].abs().max() > 0) == is_gated
 
 
-def test_a_passes_weight_multiplies_its_loss(net: SupernetCTC) -> None:
+def test_the_weight_of_a_pass_multiplies_its_loss(net: SupernetCTC) -> None:
     data, kept = tiny.batch(FRAMES), net.table.full
     one, three = (
         _loss(net, data, Plan((Pass(str(len(kept)), kept, weight),))).total for weight in (1.0, 3.0)
@@ -101,8 +101,8 @@ def test_a_passes_weight_multiplies_its_loss(net: SupernetCTC) -> None:
     torch.testing.assert_close(three, 3 * one, atol=0, rtol=1e-12)
 
 
-def test_a_penalty_counts_once_for_every_frame(net: SupernetCTC) -> None:
-    # The engine divides the gradient by the frames: then the penalty's own weight remains.
+def test_a_penalty_counts_once_per_frame(net: SupernetCTC) -> None:
+    # The engine divides gradients by the number of frames, which leaves the penalty with its own weight.
     data, passes = tiny.batch(FRAMES), (Pass(str(len(net.table)), net.table.full),)
     penalties = partial(sparsity_penalty, out=2, weight=5.0)
     plain, penalized = (_loss(net, data, Plan(passes, p)) for p in (None, penalties))
@@ -113,7 +113,7 @@ def test_a_penalty_counts_once_for_every_frame(net: SupernetCTC) -> None:
 
 
 def test_intermediate_losses_are_weighted_as_published() -> None:
-    """L = (1 - w) L(final) + w mean(L(intermediate)), from losses made by hand."""
+    """L = (1 - w) L(final) + w mean(L(intermediate)), from separately computed losses."""
     net = recognizer(tiny_config(model={"intermediate": (1, 2)}, passes={"intermediate_weight": 0.4}))
     data, full = tiny.batch(FRAMES), net.table.full
     reading = tiny.run_lanes(net, data, [Lane(range(len(data)), full, positions=(1, 2))])[0]
@@ -138,7 +138,7 @@ def test_intermediate_losses_are_weighted_as_published() -> None:
 
 
 def rows_run(net: SupernetCTC, plan: Plan, num_rows: int) -> dict[int, list[int]]:
-    """For each layer, how many rows each call of its attention had while ``plan`` ran."""
+    """The number of rows in each call of each layer's attention while ``plan`` ran."""
     calls: dict[int, list[int]] = defaultdict(list)
     handles = [
         layer.self_attn.register_forward_pre_hook(  # type: ignore[union-attr]
@@ -163,12 +163,12 @@ def test_nested_passes_share_their_prefix(granularity: str) -> None:
     )
 
 
-def test_passes_that_part_run_only_their_own_rows() -> None:
+def test_passes_that_diverge_run_only_their_own_rows() -> None:
     net = recognizer(tiny_config())
     plan = Plan(
         (Pass("4", (True,) * 4), Pass("2", (True, False, True, False)), Pass("2", (True, False, False, True)))
     )
-    # The small ones part from the full network at layer 1, and from each other at layer 2.
+    # The small subnets diverge from the full network at layer 1, and from each other at layer 2.
     assert rows_run(net, plan, 5) == {0: [5], 1: [5], 2: [10], 3: [10]}
 
 
@@ -187,7 +187,7 @@ def test_dropped_rows_are_not_run() -> None:
     assert rows_run(net, plan, 5) == {0: [5], 1: [5], 3: [5]}
 
 
-def test_a_unit_that_nobody_keeps_is_not_run() -> None:
+def test_a_unit_that_no_pass_keeps_is_not_run() -> None:
     net = recognizer(tiny_config())
     assert rows_run(net, Plan((Pass("2", (True, False, False, True)),)), 3) == {0: [3], 3: [3]}
 
@@ -195,7 +195,7 @@ def test_a_unit_that_nobody_keeps_is_not_run() -> None:
 @pytest.mark.parametrize("granularity", ["layer", "module"])
 @pytest.mark.parametrize("layer_type", ["conformer", "transformer"])
 @pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
-def test_the_encoder_is_the_engines_own_layers_in_a_row(
+def test_the_encoder_equals_the_engines_layers_in_sequence(
     granularity: str, layer_type: LayerType, positions: str
 ) -> None:
     net = recognizer(tiny_config(granularity, layer_type, model={"positions": positions}))

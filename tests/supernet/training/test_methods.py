@@ -45,7 +45,7 @@ def schedule(name: str, config: Config, **options: object) -> tuple[Schedule, Su
 
 
 @given(st.lists(st.floats(-2, 2), min_size=1, max_size=12, unique=True), st.data())
-def test_hard_gates_are_0_and_1_with_the_gradient_of_the_relaxed_ones(
+def test_hard_gates_are_0_or_1_with_the_gradient_of_the_relaxed_gates(
     scores: list[float], data: st.DataObject
 ) -> None:
     k = data.draw(st.integers(1, len(scores)))
@@ -58,7 +58,7 @@ def test_hard_gates_are_0_and_1_with_the_gradient_of_the_relaxed_ones(
     torch.testing.assert_close(hard_U.grad, relaxed_U.grad)
 
 
-def test_relaxed_top_k_gives_the_reference_codes_values() -> None:
+def test_relaxed_top_k_equals_the_reference_implementation() -> None:
     s = [0.33067608, 0.13346206, 0.03083863, 0.31065866, -0.22595298, -0.08306511, -0.76138425, 0.19084196,
          -0.51380432, -0.28152639, -0.44614527, -0.02912509]  # fmt: skip
     expected = [0.68432921, 0.59075880, 0.54575568, 0.67441362, 0.44428295, 0.49879062, 0.28111899,
@@ -67,7 +67,7 @@ def test_relaxed_top_k_gives_the_reference_codes_values() -> None:
 
 
 @given(st.integers(1, 48), st.data())
-def test_equal_scores_share_k_equally(num_units: int, data: st.DataObject) -> None:
+def test_equal_scores_have_equal_gates_that_sum_to_k(num_units: int, data: st.DataObject) -> None:
     k = data.draw(st.integers(0, num_units))
     gates = relaxed_top_k(torch.full((num_units,), 0.5), k)
     torch.testing.assert_close(gates, torch.full((num_units,), k / num_units), atol=1e-5, rtol=0)
@@ -81,7 +81,7 @@ def test_gates_sum_to_k_and_follow_the_scores(values: list[float], data: st.Data
     assert float(gates.sum()) == pytest.approx(k, abs=1e-9)
     assert bool((gates >= 0).all())
     order = torch.argsort(s)
-    assert bool((gates[order].diff() >= -1e-9).all()), "a higher score has no lower gate"
+    assert bool((gates[order].diff() >= -1e-9).all()), "gates are monotonic in the scores"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_score_learning_runs_the_full_network_plain_and_gated() -> None:
 
 
 @given(st.lists(st.floats(ZEROED, 20, width=32), min_size=1, max_size=24), st.data())
-def test_zero_out_puts_the_lowest_out_and_twice_is_once(values: list[float], data: st.DataObject) -> None:
+def test_zero_out_closes_the_lowest_scores_and_is_idempotent(values: list[float], data: st.DataObject) -> None:
     count = data.draw(st.integers(0, len(values)))
     s = torch.tensor(values)
     zero_out(s, count)
@@ -134,13 +134,13 @@ def test_zero_out_puts_the_lowest_out_and_twice_is_once(values: list[float], dat
     assert torch.equal(s, once)
 
 
-def test_among_equal_scores_the_later_units_go() -> None:
+def test_among_equal_scores_later_units_are_closed() -> None:
     s = torch.tensor([1.0, 1.0, 3.0, 1.0])
     zero_out(s, 2)
     assert s.tolist() == [1.0, ZEROED, 3.0, ZEROED]
 
 
-def test_a_unit_that_was_put_out_can_come_back() -> None:
+def test_a_closed_unit_can_reopen() -> None:
     s = torch.nn.Parameter(torch.tensor([2.0, -1.0, 1.0]))
     with torch.no_grad():
         zero_out(s, 1)
@@ -161,7 +161,7 @@ def test_the_sparsity_penalty_by_hand() -> None:
     assert float(sparsity_penalty(s, out=4, weight=2.0)["sparsity"]) == pytest.approx(1.0)
 
 
-def test_iterations_put_out_more_and_more_and_the_first_can_be_the_longest() -> None:
+def test_iterations_close_more_and_more_units_and_the_first_can_be_longest() -> None:
     config = tiny_config("module", sizes=(4, 16), train={"num_steps": 200})
     *iterations, smallest, joint = make(
         "iterative-zero-out", config, score_learning=0.6, iterations=4, first_share=0.4
@@ -180,13 +180,13 @@ def test_iterations_put_out_more_and_more_and_the_first_can_be_the_longest() -> 
 @pytest.mark.parametrize(
     ("num_steps", "lengths"), [(20, [10]), (200, [50, 50]), (400, [67, 66, 67]), (4000, [667, 666, 667])]
 )
-def test_iterations_are_as_many_as_layers_go_but_not_too_short(num_steps: int, lengths: list[int]) -> None:
+def test_there_is_one_iteration_per_closed_layer_unless_they_would_be_too_short(num_steps: int, lengths: list[int]) -> None:
     config = tiny_config(sizes=(1, 4), train={"num_steps": num_steps})
     phases = make("iterative-zero-out", config).phases()
     assert [phase.num_steps for phase in phases if isinstance(phase, ZeroOut)] == lengths
 
 
-def test_units_are_put_out_as_the_next_iteration_begins() -> None:
+def test_units_are_closed_when_the_next_iteration_begins() -> None:
     config = tiny_config(sizes=(2, 4), train={"num_steps": 12})
     steps, net = schedule("iterative-zero-out", config, score_learning=0.5, iterations=2)
     assert [name for name, _ in steps.boundaries()] == ["zero-out", "zero-out", "smallest size", "joint"]
@@ -194,7 +194,7 @@ def test_units_are_put_out_as_the_next_iteration_begins() -> None:
         net.scorer.importance().copy_(torch.tensor([3.0, 9.0, 1.0, 5.0]))
     steps.begin(0)
     assert net.scorer.importance().tolist() == [3.0, 9.0, 1.0, 5.0]
-    for _ in range(2):  # a step that overflowed begins again
+    for _ in range(2):  # a step with overflow is repeated
         steps.begin(3)
         assert net.scorer.importance().tolist() == [3.0, 9.0, ZEROED, 5.0]
     steps.begin(6)
@@ -234,6 +234,6 @@ def test_individual_trains_one_subnet_alone(names: tuple[str, ...] | None, kept:
         (["layers.0", "layers.9"], "layers.9"),
     ],
 )
-def test_individual_names_what_does_not_fit(kept: list[str], word: str) -> None:
+def test_individual_rejects_units_that_do_not_fit(kept: list[str], word: str) -> None:
     (problem,) = make("individual", tiny_config(sizes=(2,)), kept=kept).problems()
     assert word in problem

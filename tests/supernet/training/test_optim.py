@@ -41,7 +41,7 @@ def moments(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [t.clone() for state in optimizer.state.values() for t in state.values()]
 
 
-def test_finite_updates_are_torchs_own() -> None:
+def test_finite_updates_equal_those_of_pytorch() -> None:
     ours, theirs = net(), net()
     optimizer = SkippingAdamW(parameter_groups(ours, CONFIG), CONFIG, *counters())
     decayed = [p for p in theirs.parameters() if p.ndim > 1]
@@ -61,7 +61,7 @@ def test_finite_updates_are_torchs_own() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("first", [True, False])
-def test_a_gradient_that_is_not_finite_changes_nothing(bad: float, first: bool) -> None:
+def test_a_non_finite_gradient_changes_nothing(bad: float, first: bool) -> None:
     module, (skipped, in_a_row) = net(), counters()
     optimizer = SkippingAdamW(parameter_groups(module, CONFIG), CONFIG, skipped, in_a_row)
     if not first:
@@ -77,7 +77,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(bad: float, first: bool) 
     assert (int(skipped), int(in_a_row)) == (2, 2)
 
 
-def test_after_a_skipped_update_everything_goes_on_as_if_it_had_not_been() -> None:
+def test_a_skipped_update_has_no_effect_on_later_ones() -> None:
     interrupted, undisturbed = net(), net()
     skipped, in_a_row = counters()
     a = SkippingAdamW(parameter_groups(interrupted, CONFIG), CONFIG, skipped, in_a_row)
@@ -94,7 +94,7 @@ def test_after_a_skipped_update_everything_goes_on_as_if_it_had_not_been() -> No
     assert (int(skipped), int(in_a_row)) == (1, 0)
 
 
-def test_scores_have_their_own_rate_and_neither_they_nor_vectors_decay() -> None:
+def test_scores_have_their_own_rate_and_scores_and_vectors_do_not_decay() -> None:
     model = SupernetCTC(tiny_config(), NUM_TOKENS)
     matrices, vectors, scores = parameter_groups(model, CONFIG)
     assert [p is model.scorer.scores for p in scores["params"]] == [True]
@@ -114,7 +114,7 @@ def test_the_factor_is_linear_between_points_and_constant_beyond(share: float) -
     assert piecewise_linear(points, share) == pytest.approx(expected)
 
 
-def test_the_rate_over_a_run() -> None:
+def test_the_learning_rate_over_a_run() -> None:
     config = TrainConfig(
         num_steps=100, lr=2.0, scores_lr=0.5, schedule=((0, 0.0), (0.1, 1.0), (0.6, 0.5), (1, 0.0))
     )

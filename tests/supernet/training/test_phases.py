@@ -1,4 +1,4 @@
-"""Joint training, and what holds for the phases of every method."""
+"""Joint training, and properties of the phases of every method."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def joint_plan(sizes: tuple[int, ...], seed: int = 0, **passes: object) -> tuple
 
 
 @pytest.mark.parametrize("sizes", [(8, 16), (4, 8, 16), (2, 4, 8, 12, 16)])
-def test_one_size_per_utterance_trains_all_sizes_each_on_its_share(sizes: tuple[int, ...]) -> None:
+def test_with_one_size_per_utterance_each_size_trains_on_its_share(sizes: tuple[int, ...]) -> None:
     plan, subnets = joint_plan(sizes, sharing="rows", layer_drop=0.2)
     assert [p.budget for p in plan.passes] == [str(size) for size in sorted(sizes, reverse=True)]
     assert [p.kept for p in plan.passes] == [subnets[p.budget] for p in plan.passes]
@@ -47,7 +47,7 @@ def test_one_size_per_utterance_trains_all_sizes_each_on_its_share(sizes: tuple[
         ((3, 6, 9, 12), [0.6, 0.05, 0.05, 0.3]),
     ],
 )
-def test_the_smallest_gets_most_rows_and_the_largest_most_of_the_others(
+def test_the_smallest_size_gets_most_rows_and_the_largest_most_of_the_rest(
     sizes: tuple[int, ...], shares: list[float]
 ) -> None:
     names = [str(size) for size in sorted(sizes, reverse=True)]
@@ -86,7 +86,7 @@ def test_the_smallest_size_trains_alone_on_the_whole_batch(sharing: str) -> None
 
 
 def test_subnets_are_chosen_once_before_the_smallest_trains() -> None:
-    """Another choice would lose what the smallest size has learned; a resumed run keeps the choice, too."""
+    """Choosing again would discard what the smallest size has learned; a resumed run keeps the choice, too."""
     config = tiny_config(train={"num_steps": 20}, passes={"smallest_first": 0.5})
     steps, net = schedule("simple-top-k", config, score_learning=0.2)
     assert steps.boundaries() == [("score learning", 0), ("smallest size", 4), ("joint", 12)]
@@ -101,7 +101,7 @@ def test_subnets_are_chosen_once_before_the_smallest_trains() -> None:
         assert described(resumed.plan(step + 1)) == described(steps.plan(step + 1))
 
 
-def test_the_sandwich_has_the_largest_the_smallest_and_one_between() -> None:
+def test_the_sandwich_rule_runs_the_largest_the_smallest_and_one_size_between() -> None:
     sizes = (2, 4, 8, 12, 16)
     middles = set()
     for seed in range(40):
@@ -115,7 +115,7 @@ def test_the_sandwich_has_the_largest_the_smallest_and_one_between() -> None:
 
 
 @pytest.mark.parametrize("sizes", [(8, 16), (4, 8, 16)])
-def test_up_to_three_sizes_are_all_in_the_sandwich(sizes: tuple[int, ...]) -> None:
+def test_with_up_to_three_sizes_the_sandwich_rule_runs_all(sizes: tuple[int, ...]) -> None:
     plan, _ = joint_plan(sizes, sharing="batch")
     assert [p.budget for p in plan.passes] == [str(size) for size in sorted(sizes, reverse=True)]
 
@@ -138,7 +138,7 @@ def test_intermediate_losses_can_be_left_to_the_full_network() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 @given(num_steps=st.integers(1, 3000), share=st.floats(0, 1), smallest=st.integers(1, 16))
-def test_phases_add_up_to_the_budget(name: str, num_steps: int, share: float, smallest: int) -> None:
+def test_the_updates_of_phases_add_up_to_those_of_the_run(name: str, num_steps: int, share: float, smallest: int) -> None:
     sizes = (16,) if name == "individual" else tuple(sorted({smallest, 16}))
     config = tiny_config("module", sizes=sizes, train={"num_steps": num_steps})
     options = {} if name in ("individual", "on-demand") else {"score_learning": share}
@@ -187,10 +187,10 @@ def test_every_rank_draws_the_same_plans(name: str) -> None:
             steps.begin(step)
             plans.append(described(steps.plan(step)))
     assert drawn[0] == drawn[1]
-    assert (drawn[0] == drawn[2]) == (name == "on-demand"), "another seed draws other sizes in between"
+    assert (drawn[0] == drawn[2]) == (name == "on-demand"), "another seed draws other intermediate sizes"
 
 
-def test_a_schedule_goes_on_from_the_models_buffers() -> None:
+def test_a_schedule_resumes_from_the_models_buffers() -> None:
     config = tiny_config(train={"num_steps": 20})
     steps, net = schedule("simple-top-k", config)
     with torch.no_grad():
@@ -199,7 +199,7 @@ def test_a_schedule_goes_on_from_the_models_buffers() -> None:
     with torch.no_grad():
         net.scorer.importance().copy_(
             torch.tensor([9.0, 0.0, 9.0, 0.0])
-        )  # joint training may move scores only
+        )  # joint training may change only scores
     again = SupernetCTC(config, NUM_TOKENS)
     again.load_state_dict(net.state_dict())
     resumed = Schedule(make("simple-top-k", config), again, config.seed)

@@ -1,4 +1,4 @@
-"""The cost of a training, against hand counts and against the rows that really run."""
+"""The cost of a training against counts by hand and against the rows that actually run."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def config(num_steps: int = 100, **changes: Any) -> Config:
     return tiny.tiny_config(sizes=(2, 4), train={"num_steps": num_steps}, **changes)
 
 
-def test_a_network_alone_runs_all_its_units_in_every_step() -> None:
+def test_a_size_trained_alone_runs_all_of_its_units_in_every_step() -> None:
     method = Individual(IndividualOptions(), tiny.tiny_config(sizes=(4,), train={"num_steps": 100}))
     made, _ = schedule(method)
     assert unit_steps(made, (1.0,) * 4) == 400
 
 
-def test_rows_divided_among_sizes_cost_their_average() -> None:
+def test_rows_divided_among_sizes_cost_the_average() -> None:
     passes = {"layer_drop": 0.0, "smallest_first": 0.5}
     made, _ = schedule(SimpleTopK(SimpleTopKOptions(score_learning=0.4), config(passes=passes)))
     # 40 steps of score learning run all units, gated or not; 30 run the smallest size's two; 30 joint steps
@@ -54,13 +54,13 @@ def test_rows_divided_among_sizes_cost_their_average() -> None:
     assert unit_steps(made, (1.0,) * 4) == pytest.approx(40 * 4 + 30 * 2 + 30 * 8 / 3)
 
 
-def test_every_size_on_the_whole_batch_costs_their_sum_but_for_what_they_share() -> None:
+def test_sizes_on_the_whole_batch_cost_their_sum_minus_shared_prefixes() -> None:
     plan = Plan((Pass("4", FULL), Pass("2", SMALL)))
-    # The first layer runs once for both; where they have parted, the last runs for each.
+    # The first layer runs once for both; after they have diverged, the last runs once for each.
     assert step_cost(plan, (1.0,) * 4) == 1 + 1 + 1 + 2
 
 
-def test_stochastic_depth_costs_what_survives() -> None:
+def test_stochastic_depth_costs_only_the_surviving_units() -> None:
     options = OnDemandOptions(max_drop=0.4)
     made, _ = schedule(OnDemand(options, config(num_steps=400)))
     kept = sum(1 - 0.4 * layer / 4 for layer in (1, 2, 3, 4))
@@ -73,32 +73,32 @@ def top_k(score_learning: float = 0.0, granularity: str = "layer", **changes: An
 
 
 def brute_force(num_units: int, sizes: tuple[int, ...], weights: tuple[float, ...], masks: int) -> float:
-    """Every size on the whole batch: the mean of what random nested masks cost, stream by stream."""
+    """Every size on the whole batch: the mean cost of random nested masks, counted stream by stream."""
     rng, total = random.Random(1), 0.0
     for _ in range(masks):
         order = rng.sample(range(num_units), num_units)
         subnets = [frozenset(order[:size]) for size in sizes]
         for unit, weight in enumerate(weights):
-            # Subnets that have kept the same units up to here share what they have computed.
+            # Subnets that have kept the same units up to here share one stream.
             total += weight * len({tuple(sorted(u for u in s if u <= unit)) for s in subnets if unit in s})
     return total / masks
 
 
 def by_hand(num_units: int, sizes: tuple[int, ...]) -> float:
-    """The same exactly: a subnet runs a unit by itself where a unit before it that the next larger one keeps
-    is gone.
+    """The exact expectation: a subnet runs a unit separately if an earlier unit of the next larger subnet is
+    missing from it.
     """
     expected = float(max(sizes))
     for small, large in itertools.pairwise(sorted(sizes)):
-        gone = large - small  # which of the larger one's units: by symmetry any
+        gone = large - small  # any of the larger one's units, by symmetry
         for unit in range(num_units):
-            behind = math.comb(num_units - 1 - unit, gone) / math.comb(num_units, gone)
-            expected += small / num_units - behind * small / (num_units - gone)
+            later = math.comb(num_units - 1 - unit, gone) / math.comb(num_units, gone)
+            expected += small / num_units - later * small / (num_units - gone)
     return expected
 
 
 @pytest.mark.parametrize("sizes", [(6, 12), (6, 9, 12), (3, 11, 12)])
-def test_the_price_of_every_size_on_the_batch_is_that_of_random_nested_masks(sizes: tuple[int, ...]) -> None:
+def test_sizes_on_the_whole_batch_cost_the_mean_of_random_nested_masks(sizes: tuple[int, ...]) -> None:
     passes = {"sharing": "batch", "layer_drop": 0.0, "smallest_first": 0.0}
     method = top_k(sizes=sizes, train={"num_steps": 100}, passes=passes, model={"num_layers": 12})
     exact = by_hand(12, sizes)
@@ -106,8 +106,8 @@ def test_the_price_of_every_size_on_the_batch_is_that_of_random_nested_masks(siz
     assert price(method) == pytest.approx(100 * exact, rel=0.03)
 
 
-def test_the_default_sizes_on_the_batch_cost_nearly_two_full_networks() -> None:
-    """Not 1, as the first 6 and 9 layers do, which share all that they compute with all 12."""
+def test_the_default_sizes_on_the_whole_batch_cost_nearly_two_full_networks() -> None:
+    """Not one, as for the first 6 and 9 layers, which share their whole computation with all 12."""
     assert by_hand(12, (6, 9, 12)) / 12 == pytest.approx(1.9375)
 
 
@@ -125,17 +125,17 @@ def test_modules_count_by_their_multiply_accumulates() -> None:
 
 
 @pytest.mark.parametrize("sharing", ["rows", "batch"])
-def test_the_price_of_modules_is_that_of_random_nested_masks(sharing: str) -> None:
+def test_modules_cost_the_mean_of_random_nested_masks(sharing: str) -> None:
     passes = {"sharing": sharing, "layer_drop": 0.0, "smallest_first": 0.0}
     method = top_k(granularity="module", sizes=(5, 16), train={"num_steps": 100}, passes=passes)
     weights = unit_weights(SupernetCTC(method.config, 2))
-    by_rows = 16 / 3 + 5 * 2 / 3  # two thirds of the rows run 5 of 16 units, whichever
+    by_rows = 16 / 3 + 5 * 2 / 3  # two thirds of the rows run any 5 of 16 units
     expected = by_rows if sharing == "rows" else brute_force(16, (5, 16), weights, 2000)
     assert price(method) == pytest.approx(100 * expected, rel=0.03)
 
 
-def test_typical_subnets_cost_about_what_random_ones_do_on_average() -> None:
-    """An estimate of time would be a third too low if it measured the first units, which share everything."""
+def test_typical_subnets_cost_about_as_much_as_random_ones_on_average() -> None:
+    """A time estimate from the first units, which share everything, would be too low by a third."""
     passes = {"sharing": "batch", "layer_drop": 0.0, "smallest_first": 0.0}
     method = top_k(sizes=(6, 9, 12), train={"num_steps": 10}, passes=passes, model={"num_layers": 12})
     found = tiny.context(typical_scorer(method).importance(), method.table)
@@ -144,7 +144,7 @@ def test_typical_subnets_cost_about_what_random_ones_do_on_average() -> None:
 
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
-def test_a_full_network_alone_is_priced_by_its_units(granularity: str) -> None:
+def test_a_full_network_trained_alone_costs_the_sum_of_its_units(granularity: str) -> None:
     units = 4 if granularity == "layer" else 16
     method = Individual(
         IndividualOptions(), tiny.tiny_config(granularity, sizes=(units,), train={"num_steps": 50})
@@ -153,8 +153,8 @@ def test_a_full_network_alone_is_priced_by_its_units(granularity: str) -> None:
     assert alone(method.config, units) == pytest.approx(units)
 
 
-def test_the_first_units_are_priced_as_those() -> None:
-    """On-demand pruning trains prefixes: which units they are is known."""
+def test_the_cost_of_prefixes_is_exact() -> None:
+    """Individual training and on-demand pruning keep the first units, which are known."""
     config = tiny.tiny_config("module", sizes=(5, 16), train={"num_steps": 50})
     weights = unit_weights(SupernetCTC(config, 2))
     first = Individual(IndividualOptions(), config.model_copy(update={"sizes": (5,)}))
@@ -163,7 +163,7 @@ def test_the_first_units_are_priced_as_those() -> None:
 
 
 @pytest.mark.parametrize("sharing", ["rows", "batch"])
-def test_the_count_is_what_the_encoder_runs(sharing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_count_equals_the_rows_that_the_encoder_runs(sharing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made, model = schedule(SimpleTopK(SimpleTopKOptions(), config(passes={"sharing": sharing})))
     num_run = 0
     run = LaneWalk.run

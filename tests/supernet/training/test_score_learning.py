@@ -1,4 +1,4 @@
-"""Scores go as far in a short training as in a long one, and the units that are needed stay."""
+"""Scores travel as far in a short training as in a long one, and needed units are kept."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SCHEDULES = [
 
 
 class Memory(nn.Module):
-    """All of a model that score learning changes, and its schedule's memory."""
+    """The part of a model that score learning changes, and the state of its schedule."""
 
     def __init__(self, method: Method[Any]) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Memory(nn.Module):
 
 
 class Training:
-    """The real schedule, optimizer and rates; only the loss is made up."""
+    """The real schedule, optimizer, and learning rates with an artificial loss."""
 
     def __init__(self, method: Method[Any]) -> None:
         self.config = method.config
@@ -56,7 +56,7 @@ class Training:
         self.rates = PiecewiseLinearLR(self.optimizer, self.config.train, method.travels())
 
     def step(self, step: int, noise_U: Tensor) -> None:
-        """Units of ``NEEDED`` lower the loss per frame by 0.1 each, the others by nothing but noise."""
+        """Each unit of ``NEEDED`` lowers the loss per frame by 0.1; the others only add noise."""
         self.schedule.begin(step)
         plan, context = self.schedule.plan(step), self.memory.context
         (gate,) = (p.gate for p in plan.passes if p.gate is not None)
@@ -83,7 +83,7 @@ def num_learning(method: Method[Any]) -> int:
 
 
 @pytest.mark.parametrize("num_steps", [200, 20_000])
-def test_the_units_that_are_needed_stay(num_steps: int) -> None:
+def test_the_needed_units_stay(num_steps: int) -> None:
     made = Training(method := zero_out(num_steps))
     rng = torch.Generator().manual_seed(0)
     for step in range(num_learning(method)):
@@ -116,7 +116,7 @@ def test_an_iteration_can_move_a_score_by_15_at_any_rate_of_the_weights(
     assert max(weights) <= 1e-4 * max(factor for _, factor in schedule) + 1e-12
 
 
-def test_a_score_that_is_always_pushed_goes_from_open_to_out() -> None:
+def test_a_score_with_a_constant_gradient_goes_from_open_to_closed() -> None:
     made = Training(zero_out(400))
     for _ in range(phase := made.schedule.at(0)[1].num_steps):
         made.memory.scorer.importance().grad = torch.full((12,), 1e-4)
@@ -132,13 +132,13 @@ def test_other_methods_follow_the_schedule(method: type[Method[Any]]) -> None:
     assert made.optimizer.param_groups[2]["lr"] == pytest.approx(3e-2 * (0.05 + 0.95 / 50))
 
 
-def test_a_rate_that_is_set_goes_before_the_methods_own() -> None:
+def test_a_rate_in_the_settings_overrides_that_of_the_method() -> None:
     made = Training(zero_out(100, scores_lr=0.5, schedule=((0, 1), (1, 1))))
     assert made.optimizer.param_groups[2]["lr"] == 0.5
 
 
 @pytest.mark.parametrize("num_steps", [100, 2000])
-def test_a_rate_too_low_for_the_iterations_gives_way(num_steps: int) -> None:
+def test_a_rate_too_low_for_the_iterations_is_raised(num_steps: int) -> None:
     made = Training(zero_out(num_steps, scores_lr=1e-4))
     phase = made.schedule.at(0)[1].num_steps
     assert made.optimizer.param_groups[2]["lr"] == pytest.approx(TRAVEL / phase)
@@ -150,7 +150,7 @@ def test_a_decay_of_scores_can_be_set() -> None:
         assert [group["weight_decay"] for group in made.optimizer.param_groups] == [0.01, 0.0, decay]
 
 
-def test_continued_it_learns_bit_by_bit_the_same() -> None:
+def test_a_resumed_training_is_bit_exact() -> None:
     whole, stopped = Training(zero_out(200)), Training(zero_out(200))
     noise = torch.randn(100, 12, generator=torch.Generator().manual_seed(0))
     for step in range(100):
@@ -175,6 +175,6 @@ def test_the_state_of_the_rates_is_plain_data() -> None:
     assert torch.load(file, weights_only=True) == state
 
 
-def test_presets_and_old_runs_leave_or_keep_the_rate() -> None:
+def test_presets_leave_the_rate_to_the_method_and_old_runs_keep_theirs() -> None:
     assert resolve([{}]).config.train.scores_lr is None
     assert resolve([{"preset": "early-peak"}]).config.train.scores_lr == 0.01

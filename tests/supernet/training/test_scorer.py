@@ -1,4 +1,4 @@
-"""A scorer is a module that a method provides, and is trained, saved and loaded as such."""
+"""A scorer is a module that a method provides; it is trained, saved, and loaded with the network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOKENS = Tokens(("<blk>", " ", "a", "b", "c", "d"))
 
 
 class Uncertain(Scorer):
-    """A mean and a log-scale per unit; a unit counts for its mean where that is certain."""
+    """A mean and a log-scale per unit; the importance is a lower confidence bound of the mean."""
 
     def __init__(self, num_units: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ def gates(context: Context) -> Tensor:
 
 
 class Learn(Phase):
-    """Every weight is halved after each step."""
+    """A phase that halves the weights of a layer after each step."""
 
     name = "learn"
     chooses = True
@@ -91,7 +91,7 @@ def update(net: SupernetCTC, losses: StepLosses) -> dict[str, Tensor]:
     return {name: p.detach() - before[name] for name, p in net.named_parameters()}
 
 
-def test_all_parameters_of_a_scorer_learn_at_the_rate_of_the_scores() -> None:
+def test_all_parameters_of_a_scorer_use_the_learning_rate_of_the_scores() -> None:
     _, net, losses = make()
     matrices, vectors, scores = parameter_groups(net, net.config.train)
     assert {id(p) for p in scores["params"]} == {id(p) for p in net.scorer.parameters()}
@@ -110,10 +110,10 @@ def test_units_are_chosen_by_importance() -> None:
 
 
 @pytest.mark.parametrize("learning", ["weights", "scorer"])
-def test_a_step_can_leave_the_weights_or_the_scorer_as_they_are(learning: Learning) -> None:
+def test_a_step_can_leave_the_weights_or_the_scorer_unchanged(learning: Learning) -> None:
     _, net, losses = make(learning)
     changed = {name for name, change in update(net, losses).items() if bool(change.any())}
-    # Those of layer 1 are halved after the step.
+    # The weights of layer 1 are halved after the step.
     by_optimizer = {name for name in changed if not name.startswith("encoder.layers.1.")}
     assert {name.startswith("scorer.") for name in by_optimizer} == {learning == "scorer"}
     assert all(p.requires_grad for p in net.parameters())
@@ -128,7 +128,7 @@ def test_a_phase_may_change_weights_after_the_update() -> None:
 
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
-def test_every_weight_of_a_layer_belongs_to_one_unit_but_its_last_norm(granularity: str) -> None:
+def test_every_weight_of_a_layer_except_its_final_norm_belongs_to_one_unit(granularity: str) -> None:
     net = tiny.recognizer(tiny.tiny_config(granularity))
     weights = net.context.weights
     assert list(weights) == [unit.name for unit in net.table.units]
@@ -139,15 +139,15 @@ def test_every_weight_of_a_layer_belongs_to_one_unit_but_its_last_norm(granulari
     assert set(others) == (set() if granularity == "layer" else last_norms)
 
 
-def test_a_saved_model_has_the_importance_and_needs_no_method(tmp_path: Path) -> None:
+def test_a_saved_model_contains_the_importance_and_loads_without_the_method(tmp_path: Path) -> None:
     _, net, _ = make()
     save(Model(net, TOKENS), tmp_path / "model")
     again = load(tmp_path / "model").recognizer
     assert torch.equal(again.scorer.importance(), net.scorer.importance())
 
 
-def test_models_from_before_are_read(tmp_path: Path) -> None:
-    """Their scores had no module of their own."""
+def test_older_models_can_be_read(tmp_path: Path) -> None:
+    """Their scores were not in a module of their own."""
     net = tiny.recognizer(tiny.tiny_config()).float()
     torch.nn.init.normal_(net.scorer.importance())
     save(Model(net, TOKENS), tmp_path / "model")
@@ -157,7 +157,7 @@ def test_models_from_before_are_read(tmp_path: Path) -> None:
     assert torch.equal(load(tmp_path / "model").recognizer.scorer.importance(), net.scorer.importance())
 
 
-def test_training_states_from_before_are_read() -> None:
+def test_older_training_states_can_be_read() -> None:
     net, again = (SupernetCTC(tiny.tiny_config(), tiny.NUM_TOKENS) for _ in range(2))
     torch.nn.init.normal_(net.scorer.importance())
     state = net.state_dict()

@@ -1,4 +1,4 @@
-"""Over a training every pass gets its share of the rows, whatever the sizes and the lengths of batches."""
+"""Over a training, every pass gets its share of the rows for any sizes and any lengths of batches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def passes_of(parts: Sequence[float]) -> list[Pass]:
 
 
 def given_rows(parts: Sequence[float], lengths: Sequence[int]) -> list[list[int]]:
-    """By batch, the rows of each pass."""
+    """The rows of each pass, batch by batch."""
     account, passes, rows = RowAccount(), passes_of(parts), []
     for length in lengths:
         rows.append([len(r) for r in assign_rows(passes, length, account.owed)])
@@ -38,7 +38,7 @@ def given_rows(parts: Sequence[float], lengths: Sequence[int]) -> list[list[int]
 
 
 @given(shares, counts)
-def test_nobody_is_ever_a_row_ahead_or_behind(parts: list[float], lengths: list[int]) -> None:
+def test_no_pass_is_ever_a_row_ahead_or_behind(parts: list[float], lengths: list[int]) -> None:
     total, got, rows = sum(parts), [0] * len(parts), 0
     for length, batch in zip(lengths, given_rows(parts, lengths), strict=True):
         assert sum(batch) == length
@@ -96,7 +96,7 @@ def test_passes_without_a_share_get_all_rows() -> None:
     assert assign_rows(passes, 4) == [range(4), range(1), range(1, 4)]
 
 
-def test_a_step_follows_what_is_owed() -> None:
+def test_a_step_follows_the_account() -> None:
     plan = Plan((Pass("2", (True, True), share=0.5), Pass("1", (True, False), share=0.5)))
     account, reader, sizes = RowAccount(), IntermediateCTC((), (0, 1), 0.5), []
     for _ in range(4):
@@ -113,8 +113,8 @@ def test_passes_of_one_name_have_accounts_of_their_own() -> None:
     assert sorted(account.owed.values()) == [-0.5, 0.5]
 
 
-def test_a_plan_that_changes_from_step_to_step_owes_nobody() -> None:
-    """Rows of two sizes of three at a time, drawn anew in each step."""
+def test_a_plan_that_changes_from_step_to_step_has_no_account() -> None:
+    """Each step draws two of three sizes."""
     rng, account, due, got = random.Random(0), RowAccount(), [0.0] * 3, [0] * 3
     for step in range(300):
         account.begin(step, 0)
@@ -128,7 +128,7 @@ def test_a_plan_that_changes_from_step_to_step_owes_nobody() -> None:
     assert max(abs(a - b) for a, b in zip(got, due, strict=True)) < 2
 
 
-def test_a_step_begun_twice_counts_once() -> None:
+def test_beginning_a_step_is_idempotent() -> None:
     passes = passes_of([0.6, 0.3, 0.1])
     once, twice = RowAccount(), RowAccount()
     for step in range(7):
@@ -143,7 +143,7 @@ def test_a_step_begun_twice_counts_once() -> None:
     assert twice.owed == once.owed
 
 
-def test_another_phase_begins_anew() -> None:
+def test_each_phase_has_a_new_account() -> None:
     account = RowAccount()
     account.begin(0, 0)
     account.settle(passes_of([0.6, 0.4]), 1)
@@ -152,8 +152,8 @@ def test_another_phase_begins_anew() -> None:
 
 
 @pytest.mark.parametrize("stop", [1, 4, 9])
-def test_continued_the_rows_are_the_same(stop: int) -> None:
-    """The position in the data holds the account: every rank has its own."""
+def test_a_resumed_training_divides_rows_the_same(stop: int) -> None:
+    """The account is saved with the position in the data, of which every rank has its own."""
 
     class Endless:
         def state_dict(self) -> dict[str, object]:
@@ -197,5 +197,5 @@ def test_a_checkpoint_without_an_account_starts_one() -> None:
     assert (reader.state_dict()["num_begun"], reader.rows.owed) == (3, {})
 
 
-def test_divide_says_nothing_of_what_is_owed_to_nobody() -> None:
+def test_divide_returns_no_account_for_passes_without_one() -> None:
     assert divide([], 0, []) == []

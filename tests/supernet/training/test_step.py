@@ -1,4 +1,4 @@
-"""Rows, drops and readings of a step, as plain data."""
+"""Rows, drops, and readings of a step as plain data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_pass_without_rows_is_left_out() -> None:
 
 def test_survivors_are_divided_by_their_probability() -> None:
     drops, scale = depth_drops((0.0, 0.25, 0.9), (True, True, False), range(2, 6), random.Random(0))
-    assert set(drops) == set(scale) == {1}, "neither a unit without a probability nor one that is not kept"
+    assert set(drops) == set(scale) == {1}, "only kept units with a drop probability"
     assert scale[1] == pytest.approx(1 / 0.75)
     assert drops[1] <= set(range(2, 6))
 
@@ -48,7 +48,7 @@ def lanes(draw: Draw) -> list[Lane]:
     return [job.lane for job in jobs(plan, 64, draw)]
 
 
-def test_drops_are_drawn_from_seed_step_rank_and_micro_batch_alone() -> None:
+def test_drops_depend_only_on_seed_step_rank_and_micro_batch() -> None:
     first = lanes(Draw(1, 2, 3, 4))
     random.random()
     assert lanes(Draw(1, 2, 3, 4)) == first
@@ -56,7 +56,7 @@ def test_drops_are_drawn_from_seed_step_rank_and_micro_batch_alone() -> None:
         assert lanes(other) != first
 
 
-def test_passes_with_one_gate_share_its_values() -> None:
+def test_passes_with_the_same_gate_share_its_values() -> None:
     calls: Counter[str] = Counter()
 
     def gate(context: Context) -> torch.Tensor:
@@ -74,22 +74,22 @@ def test_passes_with_one_gate_share_its_values() -> None:
     [
         ("111111", (2, 4)),
         ("001111", (4,)),  # nothing is kept up to position 2
-        ("110011", (4,)),  # nothing between 2 and 4: read once, as late as it may be
-        ("111100", (2,)),  # position 4 reads what the output reads
+        ("110011", (4,)),  # nothing between 2 and 4: read once, at the later position
+        ("111100", (2,)),  # the reading at position 4 equals the output
         ("110000", ()),
         ("000011", ()),
         ("010101", (2, 4)),
     ],
 )
-def test_equal_readings_count_once_and_none_before_the_first_unit(
+def test_equal_readings_count_once_and_none_is_before_the_first_unit(
     kept: str, positions: tuple[int, ...]
 ) -> None:
     reader = IntermediateCTC((2, 4), tuple(range(6)), 0.5)
     assert reader.positions_for(tuple(c == "1" for c in kept)) == positions
 
 
-def test_readings_across_the_final_norms_all_count() -> None:
-    """At module granularity norms run between readings even where no unit does."""
+def test_readings_separated_by_final_norms_all_count() -> None:
+    """At module granularity, norms run between readings even without a unit between them."""
     reader = IntermediateCTC((1, 2, 3), (0, 0, 1, 1, 2, 2, 3, 3), 0.5, dedupe=False)
     assert reader.positions_for((False, True, False, False, False, False, True, True)) == (1, 2, 3)
     assert reader.positions_for((False, False, False, True, False, False, True, True)) == (2, 3)
