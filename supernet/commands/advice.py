@@ -25,13 +25,14 @@ def left_out(results: Mapping[str, Any]) -> str | None:
 
 
 def unlearned(results: Mapping[str, Any]) -> str | None:
-    """A warning about sizes that recognize hardly anything, if there are any."""
+    """A warning about sizes or budgets whose networks recognize hardly anything, if there are any."""
     measure = judged_by(results)
     silent = [size for size, row in results["sizes"].items() if row["test"][measure] >= BLANK_RATE]
     if not silent:
         return None
     what = "word" if measure == "wer" else "character"
-    who = f"sizes {', '.join(silent)} get" if len(silent) > 1 else f"size {silent[0]} gets"
+    kind = "size" if silent[0].isdecimal() else "budget"
+    who = f"{kind}s {', '.join(silent)} get" if len(silent) > 1 else f"{kind} {silent[0]} gets"
     return (
         f"{who} hardly a {what} right yet. A CTC network leaves the blank plateau after a few hundred "
         "updates, a deep one later, and perhaps never at a high learning rate: train for longer (--steps) "

@@ -175,8 +175,9 @@ def _room(phases: Phases) -> float:
 def _draw_scores(
     lines: Sequence[ScoresRecord], subnets: Mapping[str, Subnet], units: Sequence[str], phases: Phases
 ) -> Picture | None:
-    """Plot scores, and gates below them, over the updates in which they change, with the threshold of each
-    size.
+    """Plot scores, and gates below them, over the updates in which they change, with the thresholds of sizes.
+
+    Budgets other than sizes have no threshold: their units are chosen by score per cost.
     """
     lines = [line for line in lines if len(line.scores) == len(units)]
     scores = np.array([line.scores for line in lines])
@@ -199,13 +200,11 @@ def _draw_scores(
         Mark(y, short_name(unit), _color(owners[unit], colors))
         for unit, y in zip(units, scores[-1], strict=True)
     ]
-    marks = marks if len(units) <= MOST_NAMED else []
-    label_right(upper, marks + _draw_cuts(upper, steps, scores, subnets), height=height)
+    marks, cuts = marks if len(units) <= MOST_NAMED else [], _draw_cuts(upper, steps, scores, subnets)
+    label_right(upper, marks + cuts, height=height)
     upper.set_ylabel("score")
-    upper.set_title(
-        "Scores while they are learned (dashed: the threshold of a size, which keeps the units above)",
-        pad=_room(phases),
-    )
+    explanation = " (dashed: the threshold of a size, which keeps the units above)" if cuts else ""
+    upper.set_title(f"Scores while they are learned{explanation}", pad=_room(phases))
     mark_phases(upper, phases)
     if gated:
         lower = grid[1][0]
@@ -214,9 +213,8 @@ def _draw_scores(
         lower.set_title("Gates", fontsize=10)
         mark_phases(lower, phases, named=False)
     grid[-1][0].set_xlabel("updates")
-    return picture(
-        figure, "scores", "Scores and gates of all units while they are learned, and the thresholds of sizes"
-    )
+    title = "Scores and gates of all units while they are learned"
+    return picture(figure, "scores", f"{title}, and the thresholds of sizes" if cuts else title)
 
 
 def _draw_lines(axes: Any, steps: Sequence[int], values: Any, owners: Any, colors: Any) -> None:

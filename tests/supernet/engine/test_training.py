@@ -81,6 +81,12 @@ def test_only_sizes_that_get_nothing_right_are_named() -> None:
     assert unlearned(_sizes(rates | {"12": 0.45})) is None
 
 
+def test_budgets_that_get_nothing_right_are_called_budgets() -> None:
+    rates = {"macs=50%": 0.9, "macs=75%": 0.85, "macs=100%": 0.3}
+    assert str(unlearned(_sizes(rates))).startswith("budgets macs=50%, macs=75% get hardly a word right")
+    assert str(unlearned(_sizes({"macs=50%": 0.9}))).startswith("budget macs=50% gets hardly a word right")
+
+
 def _sizes(rates: dict[str, float]) -> dict[str, Any]:
     return {"sizes": {size: {"test": {"wer": wer}} for size, wer in rates.items()}}
 

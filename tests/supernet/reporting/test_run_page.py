@@ -67,6 +67,23 @@ def test_every_picture_has_a_title_axes_and_phases(finished: tuple[Run, str], pa
         assert (run.pictures / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("smallest", ["2", "macs=50%"])
+def test_thresholds_are_explained_where_they_are_drawn(
+    finished: tuple[Run, str], tmp_path: Path, smallest: str
+) -> None:
+    """Budgets have no threshold: their units are chosen by score per cost."""
+    shutil.copytree(finished[0].folder, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    run, results = Run(tmp_path / "run"), finished[0].results()
+    results["sizes"][smallest] = results["sizes"].pop("2")
+    run.subnet_file("2").rename(run.subnet_file(smallest))
+    run.save_results(results)
+    write(run, config_of(finished[0]), UNITS)
+    page = Page(run.report_file.read_text(encoding="utf-8"))
+    (scores,) = (picture for picture in page.pictures if "score" in picture.texts)
+    said = " ".join((scores.title, *scores.texts))
+    assert ("dashed" in said, "threshold" in said, "cut of" in said) == (smallest == "2",) * 3
+
+
 def test_phases_of_runs_that_did_not_note_them(finished: tuple[Run, str]) -> None:
     results, lines = results_of(finished[0]), scores_of(finished[0])
     assert results.phases is not None
