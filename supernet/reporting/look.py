@@ -1,7 +1,7 @@
 """The style of all pictures: colors, markers, axes of error rates, and labels beside curves.
 
-A filled circle is a choice or a size, ★ the best choice, ■ the full network; a color is a size, the same in all
-pictures of a run.
+A filled circle is a choice or a size, ★ the best choice, ■ the full network; each size has the same color in
+all pictures of a run.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Ratio:
     benchmark: Any
 
     def __call__(self, work: Work, yardstick: Work, rounds: int = 5, *, what: str = "ratio") -> float:
-        """Median seconds of ``work`` divided by those of ``yardstick``; they alternate, so drift affects both."""
+        """Median seconds of ``work`` divided by those of ``yardstick``, alternating so drift affects both."""
         theirs: list[float] = []
 
         def before_each() -> None:

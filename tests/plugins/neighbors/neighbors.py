@@ -68,7 +68,7 @@ def alone(module: nn.Module) -> Call:
 
 
 class Windows(nn.Module):
-    """Each stream frame is a projection of a window of seven feature frames; windows are four frames apart."""
+    """Each stream frame is a projection of seven feature frames; these windows are four frames apart."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

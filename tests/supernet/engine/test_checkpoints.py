@@ -173,7 +173,9 @@ def test_a_checkpoint_of_another_training_is_an_error(
     assert len(message.splitlines()) == 1
 
 
-def test_a_training_resumes_only_with_as_many_processes_as_before(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_training_resumes_only_with_as_many_processes_as_before(
+    unfinished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Each of two processes writes one file."""
     for part, name in (("trainer", "rank_{:02}.pt"), ("data_reader", "dp_{:02}.pt")):
         folder = unfinished / "checkpoints" / "step_24" / part
@@ -181,7 +183,9 @@ def test_a_training_resumes_only_with_as_many_processes_as_before(unfinished: Pa
     assert "as many processes as before, 2, but there are 1 now." in refused(unfinished, capsys)
 
 
-def test_of_several_processes_one_reports_the_error_and_none_shows_a_traceback(unfinished: Path, place: Path) -> None:
+def test_of_several_processes_one_reports_the_error_and_none_shows_a_traceback(
+    unfinished: Path, place: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     everybody = {
@@ -203,7 +207,9 @@ def test_of_several_processes_one_reports_the_error_and_none_shows_a_traceback(u
     assert not any("Traceback" in text for text in said)
 
 
-def test_only_one_training_at_a_time_uses_a_folder(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_one_training_at_a_time_uses_a_folder(
+    unfinished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with held(unfinished):
         before = {path: path.stat().st_mtime_ns for path in unfinished.rglob("*")}
         assert "another process is training in it" in refused(unfinished, capsys)

@@ -29,8 +29,8 @@ def assert_the_same_run(resumed: Run, whole: Run) -> None:
     assert [line for line in resumed.scores() if line["step"] in published] == whole.scores()
     for name in ("train", "valid"):
         ours, theirs = ({line["Step"]: line for line in r.metrics(name)} for r in (resumed, whole))
-        # A stop adds a validation; a kill just after a checkpoint omits the one due with it. A line of a curve
-        # is the mean since the line before, so the line after a stop is the mean of the remaining steps.
+        # A stop adds a validation; a kill just after a checkpoint omits the one due with it. A line of a
+        # curve is the mean since the line before: after a stop, the mean of the remaining steps.
         cut_short = {
             min((s for s in theirs if s > extra), default=0) for extra in ours.keys() - theirs.keys()
         }
@@ -82,9 +82,7 @@ def test_missing_audio_is_named_and_the_same_command_continues_once_it_is_back(
     assert "Training continues from update" in printed + err
 
 
-def test_after_ctrl_c_the_same_command_continues(
-    place: Path, finished: tuple[Run, str]
-) -> None:
+def test_after_ctrl_c_the_same_command_continues(place: Path, finished: tuple[Run, str]) -> None:
     # No checkpoint is due after the second one: the training continues from one saved because of Ctrl-C.
     for attempt in range(4):
         stopped = Run(place / "runs" / f"stopped-{attempt}")

@@ -26,7 +26,7 @@ __all__ = ["exact_attention"]  # a fixture used here, too
 
 
 def survivors(rows: range, unit: int, width: int, scale: float) -> Lane:
-    """All rows survive ``width`` units from ``unit`` on, which are scaled as if some rows had not survived."""
+    """All rows survive ``width`` units from ``unit`` on, which are scaled as if some rows were dropped."""
     units = range(unit, unit + width)
     scales = dict.fromkeys(units, scale)
     return Lane(rows, (True,) * 4 * width, None, dict.fromkeys(units, frozenset[int]()), scales)

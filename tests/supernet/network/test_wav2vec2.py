@@ -178,9 +178,7 @@ def test_gates_and_lanes_work_as_for_other_encoders(net: SupernetCTC) -> None:
 
 
 @pytest.mark.parametrize("num_samples", [400, 719, 720, 1039, 1040, 16_000])
-def test_the_length_after_subsampling_is_predicted(
-    num_samples: int, folders: dict[Kind, Path]
-) -> None:
+def test_the_length_after_subsampling_is_predicted(num_samples: int, folders: dict[Kind, Path]) -> None:
     net = supernet(folders["base"])
     x_BSD, lengths = net.embed(torch.ones(1, num_samples, 1, dtype=torch.float64), [num_samples])
     assert x_BSD.shape[:2] == (1, lengths[0])

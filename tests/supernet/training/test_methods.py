@@ -124,7 +124,9 @@ def test_score_learning_runs_the_full_network_plain_and_gated() -> None:
 
 
 @given(st.lists(st.floats(ZEROED, 20, width=32), min_size=1, max_size=24), st.data())
-def test_zero_out_closes_the_lowest_scores_and_is_idempotent(values: list[float], data: st.DataObject) -> None:
+def test_zero_out_closes_the_lowest_scores_and_is_idempotent(
+    values: list[float], data: st.DataObject
+) -> None:
     count = data.draw(st.integers(0, len(values)))
     s = torch.tensor(values)
     zero_out(s, count)
@@ -180,7 +182,9 @@ def test_iterations_close_more_and_more_units_and_the_first_can_be_longest() -> 
 @pytest.mark.parametrize(
     ("num_steps", "lengths"), [(20, [10]), (200, [50, 50]), (400, [67, 66, 67]), (4000, [667, 666, 667])]
 )
-def test_there_is_one_iteration_per_closed_layer_unless_they_would_be_too_short(num_steps: int, lengths: list[int]) -> None:
+def test_there_is_one_iteration_per_closed_layer_unless_they_would_be_too_short(
+    num_steps: int, lengths: list[int]
+) -> None:
     config = tiny_config(sizes=(1, 4), train={"num_steps": num_steps})
     phases = make("iterative-zero-out", config).phases()
     assert [phase.num_steps for phase in phases if isinstance(phase, ZeroOut)] == lengths

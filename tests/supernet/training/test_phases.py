@@ -86,7 +86,7 @@ def test_the_smallest_size_trains_alone_on_the_whole_batch(sharing: str) -> None
 
 
 def test_subnets_are_chosen_once_before_the_smallest_trains() -> None:
-    """Choosing again would discard what the smallest size has learned; a resumed run keeps the choice, too."""
+    """Choosing again would discard what the smallest size has learned; a resumed run keeps the choice."""
     config = tiny_config(train={"num_steps": 20}, passes={"smallest_first": 0.5})
     steps, net = schedule("simple-top-k", config, score_learning=0.2)
     assert steps.boundaries() == [("score learning", 0), ("smallest size", 4), ("joint", 12)]
@@ -138,7 +138,9 @@ def test_intermediate_losses_can_be_left_to_the_full_network() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 @given(num_steps=st.integers(1, 3000), share=st.floats(0, 1), smallest=st.integers(1, 16))
-def test_the_updates_of_phases_add_up_to_those_of_the_run(name: str, num_steps: int, share: float, smallest: int) -> None:
+def test_the_updates_of_phases_add_up_to_those_of_the_run(
+    name: str, num_steps: int, share: float, smallest: int
+) -> None:
     sizes = (16,) if name == "individual" else tuple(sorted({smallest, 16}))
     config = tiny_config("module", sizes=sizes, train={"num_steps": num_steps})
     options = {} if name in ("individual", "on-demand") else {"score_learning": share}

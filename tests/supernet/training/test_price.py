@@ -163,7 +163,9 @@ def test_the_cost_of_prefixes_is_exact() -> None:
 
 
 @pytest.mark.parametrize("sharing", ["rows", "batch"])
-def test_the_count_equals_the_rows_that_the_encoder_runs(sharing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_count_equals_the_rows_that_the_encoder_runs(
+    sharing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, model = schedule(SimpleTopK(SimpleTopKOptions(), config(passes={"sharing": sharing})))
     num_run = 0
     run = LaneWalk.run
