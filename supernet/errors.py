@@ -46,6 +46,10 @@ class NoSuchFile(AudioError):
     """A recording that does not exist."""
 
 
+class Divergence(RuntimeError):
+    """Gradients were not finite in too many consecutive updates: no wrong input."""
+
+
 class Checks:
     """Collect the problems of several checks and report them together.
 

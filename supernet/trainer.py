@@ -8,11 +8,9 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from supernet import engine
 from supernet.evaluation.score_sizes import score_sizes
-from supernet.reporting.run_page import write
 from supernet.runs.checkpoint import Model, save
 from supernet.runs.pretrained import begin
 from supernet.runs.resolve import Resolved, updated
@@ -25,6 +23,9 @@ from supernet.task import SPLITS
 from supernet.text.tokens import Tokens
 from supernet.training.price import unit_steps, unit_weights
 from supernet.training.schedule import Schedule
+
+if TYPE_CHECKING:
+    from supernet.engine import Result
 
 
 class Stopped(KeyboardInterrupt):
@@ -106,6 +107,9 @@ def train_run(
             if config.model.init_weights is not None and not run.is_begun:
                 listener.event(said(str(config.model.init), tokens))
         resolved = _priced(resolved, run, len(tokens))
+        # Only now: it takes seconds to import, for which dry runs, finished runs and errors do not wait.
+        from supernet import engine
+
         start = time.monotonic()
         follower = Follower(run, resolved, listener)
         try:
@@ -144,7 +148,7 @@ def _refuse_more_steps(run: Run, num_steps: int) -> None:
 def _finish(
     run: Run,
     resolved: Resolved,
-    trained: engine.Result,
+    trained: Result,
     tokens: Tokens,
     seconds: float,
     listener: TrainingListener,
@@ -168,6 +172,9 @@ def _finish(
         "phases": trained.schedule.boundaries(),
     }
     run.save_results(results)
+    # Only now: it imports matplotlib, which a training that is stopped does not need.
+    from supernet.reporting.run_page import write
+
     write(run, resolved.config, [unit.name for unit in net.table.units])
     return run.results()
 

@@ -24,7 +24,7 @@ from supernet.commands.options import numbers
 from supernet.console.front import command, say_next
 from supernet.console.screen import console
 from supernet.console.text import fail
-from supernet.engine import Divergence
+from supernet.errors import Divergence
 from supernet.runs.run import Run, RunError, as_data
 from supernet.settings.plugins import load_plugin
 from supernet.settings.presets import Data, load_file, load_shipped, merge, parse_set, task_setting

@@ -19,8 +19,7 @@ from selection.study.work import ENDED, ended
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.console.training import ConsoleListener
-from supernet.engine import Divergence
-from supernet.errors import ConfigError
+from supernet.errors import ConfigError, Divergence
 from supernet.evaluation.score_sizes import score_sizes
 from supernet.runs.opening import open_model
 from supernet.runs.resolve import Resolved

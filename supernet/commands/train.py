@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from supernet import engine
 from supernet.budget import parse_budgets
 from supernet.commands.advice import left_out, say_what_next, unlearned
 from supernet.commands.dry_run import dry_run
@@ -20,7 +19,7 @@ from supernet.console.screen import console
 from supernet.console.tables import results_table
 from supernet.console.text import fail, say
 from supernet.console.training import train_on_console
-from supernet.errors import ConfigError
+from supernet.errors import ConfigError, Divergence
 from supernet.runs.resolve import Resolved, merged, resolve, settings
 from supernet.runs.run import Run
 from supernet.settings.listing import listing
@@ -46,7 +45,7 @@ def train(args: argparse.Namespace) -> None:
         return
     try:
         results = train_all(resolved, args.out)
-    except engine.Divergence as e:
+    except Divergence as e:
         fail(str(e), 1)
     if is_main_process():
         console.print(results_table(results))

@@ -21,14 +21,14 @@ from supernet.config import Config
 from supernet.engine.checkpoints import CheckpointError
 from supernet.engine.recipe import Begin, Result, SupernetRecipe, engine_config
 from supernet.engine.stopping import quiet, tells_of_an_end
-from supernet.engine.train_unit import Divergence, Observer, SupernetUnit
-from supernet.errors import UserError
+from supernet.engine.train_unit import Observer, SupernetUnit
+from supernet.errors import Divergence, UserError
 from supernet.method import Method
 from supernet.system.devices import chosen_device, with_threads
 from supernet.task import Task
 from supernet.text.tokens import Tokens
 
-__all__ = ["CheckpointError", "Divergence", "Observer", "Result", "SupernetUnit", "train"]
+__all__ = ["CheckpointError", "Observer", "Result", "SupernetUnit", "train"]
 
 _DEVICE = "FAIRSEQ2_DEVICE"
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torcheval.metrics import Mean
 
 from supernet.engine.readers import StepBudget
+from supernet.errors import Divergence
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.scoring.error_rates import COLUMN, Measure, count_errors, count_words, measure_of
 from supernet.task import Batch
@@ -22,10 +23,6 @@ from supernet.training.schedule import Schedule
 from supernet.training.step import StepLosses
 
 MAX_SKIPPED_IN_A_ROW = 10
-
-
-class Divergence(RuntimeError):
-    """Gradients were not finite in too many consecutive updates."""
 
 
 class Observer(Protocol):

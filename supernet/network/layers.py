@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from fairseq2.device import CPU
+from fairseq2.gang import create_fake_gangs
 from fairseq2.models.conformer import ConformerBlock, ConformerConvolution
 from fairseq2.models.transformer import (
     IdentityBias,
@@ -114,7 +116,12 @@ def _transformer(c: ModelConfig, attention: StandardMultiheadAttention) -> Stand
 
 def _feed_forward(c: ModelConfig, activation: nn.Module) -> StandardFeedForwardNetwork:
     return StandardFeedForwardNetwork(
-        c.dim, c.ffn_dim, bias=True, inner_activation=activation, inner_dropout_p=c.ffn_dropout
+        c.dim,
+        c.ffn_dim,
+        bias=True,
+        inner_activation=activation,
+        inner_dropout_p=c.ffn_dropout,
+        **_place(),
     )
 
 
@@ -124,7 +131,18 @@ def _attention(c: ModelConfig, relative: RelativePositionalEncoding | None) -> S
         sdpa = RelativePositionSDPA(c.dim, c.num_heads, relative, IdentityBias())
     else:
         sdpa = TorchSDPA(IdentityBias(), dropout_p=c.attention_dropout)
-    return StandardMultiheadAttention(c.dim, c.num_heads, sdpa)
+    return StandardMultiheadAttention(c.dim, c.num_heads, sdpa, **_place())
+
+
+def _place() -> dict[str, Any]:
+    """The arguments of a module whose tensors are whole, and made where PyTorch makes them.
+
+    Given none, the engine finds them in the configuration of its library, all of which it imports for that:
+    two seconds that recognition does not need.
+    """
+    device = torch.get_default_device()
+    real = CPU if device.type == "meta" else device  # processes stand on real ones
+    return {"gangs": create_fake_gangs(real), "device": device}
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ import soundfile
 
 from supernet import transcribe
 from supernet.runs.run import Run
+from tests.supernet.imports import LISTED, imported
 from tests.supernet.processes import environment, run
 from tests.tasks.folders import tone
 
@@ -41,6 +42,18 @@ def test_any_audio_file_is_transcribed_and_a_broken_one_is_named(
     assert complaints[0].startswith(f"error: '{broken}' must be readable audio, but is not: ")
     assert complaints[1:] == ["error: 1 of 4 recordings could not be read."]
     assert "Traceback" not in err
+
+
+def test_recognition_imports_nothing_that_it_does_not_need(
+    finished: tuple[Run, str], place: Path, tmp_path: Path
+) -> None:
+    """Neither the engine of training, nor corpora, nor pictures: these take several seconds."""
+    soundfile.write(tmp_path / "a.wav", tone(1.0), 16_000)
+    out, err = run("supernet.transcribe", "runs/finished", tmp_path / "a.wav", cwd=place, extra=LISTED)
+    assert out.startswith(f"{tmp_path}/a.wav\t")
+    assert "torch" in imported(err)
+    unneeded = "fairseq2.composition fairseq2.recipe jinja2 lhotse matplotlib optuna pandas s3fs tensorboard"
+    assert imported(err) & {*unneeded.split(), "transformers", "wandb"} == set()
 
 
 def test_what_comes_through_pipes_is_transcribed_like_a_file(

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from supernet.engine.readers import StepBudget
-from supernet.engine.train_unit import MAX_SKIPPED_IN_A_ROW, Divergence, SupernetUnit
+from supernet.engine.train_unit import MAX_SKIPPED_IN_A_ROW, SupernetUnit
+from supernet.errors import Divergence
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.scoring.error_rates import Measure
