@@ -49,6 +49,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(4, cores or 1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files first, so that no worker is left alone with one of them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The cache of corpora and features, also in processes that tests start: never the user's own."""

@@ -22,6 +22,8 @@ from supernet.settings.names import GROUPS, plugin_names, presets
 from tests.supernet.processes import NET
 from tests.test_documents import PROGRAM, ROOT, name, parsed, problems, read, shown
 
+pytestmark = pytest.mark.slow
+
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 WRITTEN_ELSEWHERE = (DOCS / "results", DOCS / "log")

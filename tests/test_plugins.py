@@ -16,6 +16,8 @@ from supernet.runs.selection_file import Selection
 from supernet.text.tokens import Tokens
 from tests.supernet.processes import REPOSITORY, run, settings
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Path(__file__).with_name("plugins")
 
 

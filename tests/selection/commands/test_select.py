@@ -21,6 +21,8 @@ from tests.supernet.processes import run
 from tests.supernet.reporting.html import Page
 from tests.tasks.folders import tone
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def everything(finished: tuple[Run, str], place: Path) -> tuple[Run, str]:

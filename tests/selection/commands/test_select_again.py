@@ -13,6 +13,8 @@ from supernet.runs.run import Run
 from supernet.runs.selection_file import Selection
 from tests.selection.commands.selecting import QUICK, comparison, count, rows
 
+pytestmark = pytest.mark.slow
+
 
 def test_choices_for_other_budgets_stay(finished: tuple[Run, str], here: Path) -> None:
     shutil.copytree(finished[0].folder, here / "runs" / "more")

@@ -12,6 +12,8 @@ from supernet.runs.run import Run
 from tests.selection.commands.selecting import NAMES, QUICK, comparison, rows
 from tests.supernet.processes import run
 
+pytestmark = pytest.mark.slow
+
 
 def test_budgets_of_every_kind(
     finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]

@@ -16,7 +16,7 @@ from tests.selection.commands.studies import lines
 from tests.supernet.processes import run
 from tests.supernet.reporting.html import Page
 
-pytestmark = pytest.mark.usefixtures("at_desk")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("at_desk")]
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from tests.selection.commands.studies import lines
 from tests.supernet.processes import run
 from tests.supernet.reporting.html import Page
 
-pytestmark = pytest.mark.usefixtures("at_desk")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("at_desk")]
 
 
 def test_a_search_prunes_what_is_bad_and_keeps_what_was_listed_first(

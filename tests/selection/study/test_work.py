@@ -31,6 +31,8 @@ from supernet.train import build_parser
 from tests.selection.study.counting import GRACE, Counting
 from tests.supernet.processes import LEARNING, REPOSITORY, digest, environment, settings
 
+pytestmark = pytest.mark.slow
+
 TOTAL = 6
 
 

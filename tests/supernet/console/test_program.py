@@ -22,6 +22,8 @@ from supernet.recognition import transcript_formats
 from supernet.train import main as train
 from tests.supernet.processes import REPOSITORY, environment, run
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = sorted(entry.name for entry in entry_points(group=GROUP))
 MODULES = {entry.name: entry.value.partition(":")[0] for entry in entry_points(group=GROUP)}
 HEAVY = ("torch", "rich", "pydantic", "optuna", "numpy", "lhotse", "fairseq2", "matplotlib")

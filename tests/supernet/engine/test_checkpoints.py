@@ -22,6 +22,8 @@ from supernet.system.folders import check_closed, held
 from supernet.train import main
 from tests.supernet.processes import LEARNING, digest, settings, start
 
+pytestmark = pytest.mark.slow
+
 FILES = [
     "trainer/rank_00.pt",
     "model/pp_00/tp_00/sdp_00.pt",

@@ -19,6 +19,8 @@ from supernet.runs.run import Run
 from supernet.train import main
 from tests.supernet.processes import LEARNING, ZEROING, digest, run, settings, start, stop_at
 
+pytestmark = pytest.mark.slow
+
 
 def assert_the_same_run(resumed: Run, whole: Run) -> None:
     """Weights, scores, masks, and the curves after the interruption, bit by bit."""

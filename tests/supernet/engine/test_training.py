@@ -17,6 +17,8 @@ from supernet.runs.run import Run
 from supernet.train import main
 from tests.supernet.processes import LEARNING, SECRET, digest, run, settings
 
+pytestmark = pytest.mark.slow
+
 FILES = """
 config.yaml tokens.txt skipped.tsv model.safetensors model.json subnets/2.json subnets/4.json scores.jsonl
 metrics/train.jsonl metrics/valid.jsonl tb checkpoints/step_20 results.json transcripts/test-2.tsv

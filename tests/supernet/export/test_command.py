@@ -24,6 +24,8 @@ from supernet.runs.cut_model import Cut
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice, Selection
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -23,6 +23,8 @@ from supernet.text.tokens import BLANK, Tokens
 from supernet.units import LayerType
 from tests.supernet.tiny import recognizer, tiny_config
 
+pytestmark = pytest.mark.slow
+
 LENGTHS = ([1], [6], [7], [8], [50], [33, 33], [61, 7, 1, 30])
 TOKENS = Tokens((BLANK, " ", "a", "b", "c", "d"))
 

@@ -19,6 +19,8 @@ from supernet.latency.measure import Subject, base_of
 from supernet.runs.run import Run
 from supernet.system.timing import timed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def mine(finished: tuple[Run, str], place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:

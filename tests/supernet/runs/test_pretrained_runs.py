@@ -17,6 +17,8 @@ from tests.supernet import encoders
 from tests.supernet.processes import run, stop_at
 from tests.tasks.folders import tone
 
+pytestmark = pytest.mark.slow
+
 FROZEN, STEPS = 4, 8
 TRAIN = {"num_steps": STEPS, "publish_every": 2, "checkpoint_every": 2, "validate_every": 4, "num_threads": 1}
 

@@ -24,6 +24,8 @@ from tests.tasks.listings import NAMES, pack, webdataset
 from tests.tasks.shards import FORMATS, audio, good, sample, wave
 from tests.tasks.store.test_scale import MOST, peak
 
+pytestmark = pytest.mark.slow
+
 
 def loose_and_packed(folder: Path) -> tuple[Path, Path]:
     """Write the same utterances, with all kinds of audio, as files with a table and as three shards per
