@@ -28,6 +28,7 @@ from fairseq2.nn import BatchLayout, StandardLayerNorm
 from torch import Tensor, nn
 
 from supernet.config import ModelConfig
+from supernet.network.attention import attend_relative
 from supernet.network.branches import Branch, Call, Rows
 
 
@@ -47,12 +48,8 @@ def named_branches(layer: Any, order: Sequence[str], normalize: bool = True) -> 
 def _branch(layer: Any, name: str, normalize: bool) -> Branch:
     module = getattr(layer, name)
 
-    def attend(x_NSD: Tensor, context: Rows) -> Tensor:
-        layout, cache = context
-        return module(x_NSD, layout, keys=x_NSD, keys_layout=layout, values=x_NSD, bias_cache=cache)  # type: ignore[no-any-return]
-
     calls: dict[str, Call] = {
-        "self_attn": attend,
+        "self_attn": lambda x_NSD, context: attend(module, x_NSD, context),
         "conv": lambda x_NSD, context: convolve(module, x_NSD, context.layout),
     }
     attributes = (name, f"{name}_layer_norm", f"{name}_dropout")
@@ -64,6 +61,14 @@ def _branch(layer: Any, name: str, normalize: bool) -> Branch:
         getattr(layer, attributes[2], None),
         tuple(attribute for attribute in attributes if hasattr(layer, attribute)),
     )
+
+
+def attend(attention: StandardMultiheadAttention, x_NSD: Tensor, rows: Rows) -> Tensor:
+    """Run ``attention`` over the streams themselves, in our own way where there is a cheaper one."""
+    if isinstance(getattr(attention.sdpa, "pos_encoding", None), RelativePositionalEncoding):
+        return attend_relative(attention, x_NSD, rows)
+    layout, cache = rows
+    return attention(x_NSD, layout, keys=x_NSD, keys_layout=layout, values=x_NSD, bias_cache=cache)
 
 
 def convolve(conv: ConformerConvolution, x_NTD: Tensor, layout: BatchLayout) -> Tensor:

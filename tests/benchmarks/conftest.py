@@ -28,6 +28,18 @@ class Ratio:
 
     benchmark: Any
 
+    def of_processor(self, work: Work, yardstick: Work, rounds: int = 5, *, what: str = "ratio") -> float:
+        """The same in processor time, which other programs hardly disturb, with the lowest and the highest
+        ratio of neighbors.
+        """
+        both = [(processor_seconds(work), processor_seconds(yardstick)) for _ in range(rounds + 1)][1:]
+        ratios = [mine / theirs for mine, theirs in both]
+        self.note(min(ratios), f"{what}, lowest")
+        self.note(max(ratios), f"{what}, highest")
+        mine, theirs = (statistics.median(times) for times in zip(*both, strict=True))
+        self.benchmark.pedantic(lambda: None)
+        return self.note(mine / theirs, what)
+
     def __call__(self, work: Work, yardstick: Work, rounds: int = 5, *, what: str = "ratio") -> float:
         """Median seconds of ``work`` divided by those of ``yardstick``, alternating so drift affects both."""
         theirs: list[float] = []
@@ -60,6 +72,15 @@ def seconds(work: Work) -> float:
     work()
     wait()
     return time.perf_counter() - start
+
+
+def processor_seconds(work: Work) -> float:
+    """How much processor time ``work`` takes, of all threads; how long, where a GPU computes."""
+    if torch.cuda.is_available():
+        return seconds(work)
+    start = time.process_time()
+    work()
+    return time.process_time() - start
 
 
 def wait() -> None:

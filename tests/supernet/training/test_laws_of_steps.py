@@ -141,7 +141,7 @@ def rows_run(net: SupernetCTC, plan: Plan, num_rows: int) -> dict[int, list[int]
     """The number of rows in each call of each layer's attention while ``plan`` ran."""
     calls: dict[int, list[int]] = defaultdict(list)
     handles = [
-        layer.self_attn.register_forward_pre_hook(  # type: ignore[union-attr]
+        layer.self_attn.output_proj.register_forward_pre_hook(  # type: ignore[union-attr]
             lambda module, args, i=int(i): calls[i].append(args[0].size(0))
         )
         for i, layer in net.encoder.layers.items()
