@@ -23,7 +23,7 @@ from supernet.recognition.beam import BeamConfig, decoder_for
 from supernet.recognition.decoding import Decoder
 from supernet.recognition.pipeline import Recording, Transcriber, log_probs
 from supernet.recognition.transcript import Transcript
-from supernet.runs.checkpoint import Model, load
+from supernet.runs.model_file import Model, load
 from supernet.runs.opening import choose, open_selection
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice, Selection

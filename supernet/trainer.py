@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from supernet.evaluation.score_sizes import score_sizes
-from supernet.runs.checkpoint import Model, save
+from supernet.runs.model_file import Model, save
 from supernet.runs.pretrained import begin
 from supernet.runs.resolve import Resolved, updated
 from supernet.runs.run import Run, RunError

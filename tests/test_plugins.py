@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from supernet.runs.checkpoint import load
+from supernet.runs.model_file import load
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Selection
 from supernet.text.tokens import Tokens

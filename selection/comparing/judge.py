@@ -10,7 +10,7 @@ import numpy as np
 from selection.comparing.comparison import Contest, Difference, Row, against, all_pairs, paired_difference
 from selection.measuring.oracle import Oracle
 from supernet.budget import SLACK, Budget, Prices
-from supernet.runs.checkpoint import Model
+from supernet.runs.model_file import Model
 from supernet.scoring.error_rates import COLUMN, Measure, score_counts
 from supernet.scoring.statistics import Ints
 from supernet.units import Kept

@@ -17,7 +17,7 @@ from selection.strategy import Strategy
 from supernet.budget import SLACK, Budget, Prices, Quantity, Wish
 from supernet.network.costs import MACS_SECONDS
 from supernet.network.prices import latency, machine, multiply_accumulates, parameters
-from supernet.runs.checkpoint import Model, fingerprint
+from supernet.runs.model_file import Model, fingerprint
 from supernet.runs.run import Run
 from supernet.task import Batch, ProgressCallback, Task
 

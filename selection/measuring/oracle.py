@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from selection.measuring.evidence_store import EvidenceStore, Judged
-from supernet.runs.checkpoint import Model
+from supernet.runs.model_file import Model
 from supernet.scoring.error_rates import Measure, count_errors, count_words, measure_of
 from supernet.task import Batch, ProgressCallback
 from supernet.units import Kept
@@ -73,7 +73,7 @@ class Oracle:
     def __init__(
         self, model: Model, sample: Sample, store: EvidenceStore, network: str, report: ProgressCallback
     ) -> None:
-        """``network`` is the fingerprint of the model's weights, see ``checkpoint.fingerprint``."""
+        """``network`` is the fingerprint of the model's weights, see ``model_file.fingerprint``."""
         self._model, self.sample, self._store, self._report = model, sample, store, report
         self._network = network
 

@@ -19,7 +19,7 @@ from supernet.console.screen import console
 from supernet.evaluation.score_sizes import score_sizes
 from supernet.network.costs import MACS_SECONDS
 from supernet.network.prices import multiply_accumulates
-from supernet.runs.checkpoint import load
+from supernet.runs.model_file import load
 from supernet.runs.opening import open_model
 from supernet.runs.resolve import Resolved
 from supernet.runs.run import Run

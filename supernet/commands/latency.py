@@ -16,7 +16,7 @@ from supernet.export.onnx import Onnx
 from supernet.latency.measure import MEMORY_AT, SECONDS, Subject, base_of, measure
 from supernet.latency.subjects import of_random, of_run
 from supernet.network.costs import processor
-from supernet.runs.checkpoint import load
+from supernet.runs.model_file import load
 from supernet.runs.opening import open_selection
 from supernet.runs.resolve import resolve
 from supernet.runs.run import Run, RunError

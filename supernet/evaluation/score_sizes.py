@@ -14,7 +14,7 @@ from supernet.network.costs import macs, real_time_factor
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import num_parameters
 from supernet.recognition.decoding import GREEDY, Decoder, texts
-from supernet.runs.checkpoint import Model
+from supernet.runs.model_file import Model
 from supernet.runs.run import Run
 from supernet.scoring.error_rates import UNKNOWN, Score, TranscriptRows, length_group, score, score_groups
 from supernet.task import Batch, ProgressCallback, Task

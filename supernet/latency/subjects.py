@@ -12,7 +12,7 @@ from supernet.export.onnx import Onnx
 from supernet.latency.measure import Subject
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.runs.checkpoint import Model
+from supernet.runs.model_file import Model
 from supernet.runs.cut_model import Cut
 from supernet.runs.records import ExportRecord, checked
 from supernet.runs.run import Run

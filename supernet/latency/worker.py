@@ -46,7 +46,7 @@ def eager() -> Opener:
     """The cut model in PyTorch."""
     import torch
 
-    from supernet.runs.checkpoint import load
+    from supernet.runs.model_file import load
 
     def open_file(file: Path, threads: int, device: str) -> Recognize:
         torch.set_num_threads(threads)

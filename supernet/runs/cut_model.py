@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from supernet.network.cutting import cut
-from supernet.runs.checkpoint import Model, description, fingerprint, save
+from supernet.runs.model_file import Model, description, fingerprint, save
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice, Selection
 from supernet.units import Subnet

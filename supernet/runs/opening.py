@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from supernet.errors import ArgumentError
-from supernet.runs.checkpoint import Model, fingerprint, load
+from supernet.runs.model_file import Model, fingerprint, load
 from supernet.runs.run import Run, RunError
 from supernet.runs.selection_file import Choice, Selection
 from supernet.system.devices import chosen_device

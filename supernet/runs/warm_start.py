@@ -15,7 +15,7 @@ from supernet.config import ModelConfig
 from supernet.errors import UserError
 from supernet.granularity import granularity_named
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.runs.checkpoint import Model, fingerprint, load
+from supernet.runs.model_file import Model, fingerprint, load
 from supernet.text.tokens import Tokens
 
 Data = dict[str, Any]

@@ -8,7 +8,7 @@ import torch
 
 from supernet.audio.features import fbank
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.runs import checkpoint
+from supernet.runs import model_file
 from supernet.runs.run import Run
 from tests.supernet.tiny import tiny_config
 from tests.supernet.tones import TOKENS, speak
@@ -28,7 +28,7 @@ def make_run(folder: Path) -> Run:
         torch.manual_seed(0)
         net = talkative(SupernetCTC(config, len(TOKENS)).eval())
     run.begin(config)
-    checkpoint.save(checkpoint.Model(net, TOKENS), run.model_stem)
+    model_file.save(model_file.Model(net, TOKENS), run.model_stem)
     run.save_subnets({str(size): net.table.subnet(net.table.first(size)) for size in (2, 3, 4)})
     return run
 

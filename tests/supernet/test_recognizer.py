@@ -25,7 +25,7 @@ from supernet.errors import ArgumentError, AudioError
 from supernet.recognition.beam import BeamConfig
 from supernet.recognition.decoding import greedy
 from supernet.recognition.transcript import Transcript
-from supernet.runs import checkpoint
+from supernet.runs import model_file
 from supernet.runs.run import RunError
 from tests.supernet.talkative import TEXTS, make_run, recordings
 from tests.supernet.tones import TOKENS
@@ -112,7 +112,7 @@ def test_a_command_speaks_of_its_options(
 
 
 def test_a_handle_is_the_cut_model(loaded: Recognizer, folder: Path, tmp_path: Path) -> None:
-    whole = checkpoint.load(folder / "model")
+    whole = model_file.load(folder / "model")
     written = set()
     for size in loaded.sizes:
         cut.main([str(folder), "--size", str(size), "--out", str(tmp_path / str(size))])

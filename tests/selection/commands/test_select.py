@@ -13,7 +13,7 @@ import soundfile
 from selection import __main__ as command
 from selection.measuring.evidence_store import EvidenceStore, Judged
 from supernet import cut, evaluate, transcribe
-from supernet.runs.checkpoint import load
+from supernet.runs.model_file import load
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Selection
 from tests.selection.commands.selecting import NAMES, QUICK, comparison, count, rows

@@ -16,7 +16,7 @@ from selection.measuring.evidence_store import EvidenceStore, Judged
 from selection.measuring.oracle import Oracle, Sample, thinned
 from supernet.network.ctc import ctc_loss
 from supernet.recognition.decoding import greedy
-from supernet.runs.checkpoint import Model
+from supernet.runs.model_file import Model
 from supernet.task import Batch
 from supernet.text.tokens import Tokens
 from supernet.units import Kept

@@ -9,7 +9,7 @@ import pytest
 from supernet.network.costs import macs
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import num_parameters
-from supernet.runs.checkpoint import load
+from supernet.runs.model_file import load
 from supernet.runs.run import Run
 from supernet.train import main
 from tests.supernet.processes import settings

@@ -11,7 +11,7 @@ import torch
 from selection.worth import main as worth
 from supernet import cut, evaluate
 from supernet.export.__main__ import main as export
-from supernet.runs import checkpoint
+from supernet.runs import model_file
 from supernet.runs.run import Run
 
 
@@ -22,7 +22,7 @@ def test_a_cut_out_model_writes_the_same(finished: tuple[Run, str], here: Path, 
         "model.safetensors",
         "tokens.txt",
     ]
-    small, whole = checkpoint.load(tmp_path / "small" / "model"), checkpoint.load(finished[0].model_stem)
+    small, whole = model_file.load(tmp_path / "small" / "model"), model_file.load(finished[0].model_stem)
     features = torch.randn(1, 120, 80)
     kept = whole.recognizer.table.kept(finished[0].subnets()["2"])
     expected = whole.recognizer.log_probs(features, [120], kept)

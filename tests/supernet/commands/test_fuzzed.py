@@ -22,7 +22,7 @@ from supernet.engine.checkpoints import read
 from supernet.errors import UserError
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.reporting.trained import curves_of, phases_of, results_of, scores_of
-from supernet.runs.checkpoint import Model, load, save
+from supernet.runs.model_file import Model, load, save
 from supernet.runs.resolve import resolve_trained
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice, Selection

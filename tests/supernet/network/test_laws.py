@@ -21,7 +21,7 @@ from supernet.network.cutting import cut
 from supernet.network.lanes import Gates, Lane, LaneWalk, Padding
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.walk import FINAL
-from supernet.runs.checkpoint import Model, load, save
+from supernet.runs.model_file import Model, load, save
 from supernet.text.tokens import Tokens
 from supernet.units import Kept
 from tests.supernet import tiny

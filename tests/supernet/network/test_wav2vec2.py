@@ -23,7 +23,7 @@ from supernet.network.lanes import Lane
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.walk import FINAL
 from supernet.network.wav2vec2 import Wav2Vec2
-from supernet.runs.checkpoint import Model, load, save
+from supernet.runs.model_file import Model, load, save
 from supernet.runs.pretrained import load_into
 from supernet.runs.resolve import resolve
 from supernet.task import Batch

@@ -22,7 +22,7 @@ from supernet.recognition.decoding import GREEDY
 from supernet.recognition.pauses import chunks_at_pauses
 from supernet.recognition.pipeline import Transcriber
 from supernet.recognition.transcript import Transcript
-from supernet.runs import checkpoint
+from supernet.runs import model_file
 from supernet.runs.run import Run, RunError
 from tests.supernet import tones
 from tests.supernet.tones import SAMPLES_PER_FRAME
@@ -150,19 +150,19 @@ def test_lengths_that_are_none_are_refused(finished: tuple[Run, str], tmp_path: 
     data = json.loads((tmp_path / "model.json").read_text())
     (tmp_path / "model.json").write_text(json.dumps({**data, "lengths": wrong}))
     with pytest.raises(RunError, match="lengths"):
-        checkpoint.load(tmp_path / "model")
+        model_file.load(tmp_path / "model")
     (tmp_path / "model.json").write_text(json.dumps({k: v for k, v in data.items() if k != "lengths"}))
-    assert checkpoint.load(tmp_path / "model").lengths is None, "of before there were any"
+    assert model_file.load(tmp_path / "model").lengths is None, "of before there were any"
 
 
 def test_a_run_and_what_is_cut_of_it_know_what_they_were_trained_on(
     finished: tuple[Run, str], tmp_path: Path
 ) -> None:
-    known = checkpoint.load(finished[0].model_stem).lengths
+    known = model_file.load(finished[0].model_stem).lengths
     assert known is not None
     assert 0.5 <= known.typical <= known.longest <= 1.31
     cut.main([str(finished[0].folder), "--size", "2", "--out", str(tmp_path / "small")])
-    assert checkpoint.load(tmp_path / "small" / "model").lengths == known
+    assert model_file.load(tmp_path / "small" / "model").lengths == known
 
 
 def test_long_recordings_of_a_run_that_does_not_know_get_a_word(

@@ -16,8 +16,8 @@ from supernet import train
 from supernet.errors import ConfigError
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.runs import checkpoint
-from supernet.runs.checkpoint import Model, load
+from supernet.runs import model_file
+from supernet.runs.model_file import Model, load
 from supernet.runs.pretrained import begin
 from supernet.runs.resolve import Resolved, resolve
 from supernet.runs.run import Run, as_data
@@ -38,7 +38,7 @@ def saved(folder: Path, granularity: str = "layer", layer_type: LayerType = "con
     assert len(TOKENS) == NUM_TOKENS
     folder.mkdir()
     net = recognizer(tiny_config(granularity, layer_type, **more)).float()
-    checkpoint.save(Model(net, TOKENS), folder / "model")
+    model_file.save(Model(net, TOKENS), folder / "model")
     return folder
 
 
@@ -125,7 +125,7 @@ def test_a_cut_model_becomes_a_supernet_of_its_layers(tmp_path: Path) -> None:
     kept = (True, False, True, True)
     small = cut(whole.recognizer, whole.recognizer.table.subnet(kept))
     (tmp_path / "cut").mkdir()
-    checkpoint.save(Model(small, TOKENS), tmp_path / "cut" / "model")
+    model_file.save(Model(small, TOKENS), tmp_path / "cut" / "model")
     net = begun(tmp_path / "cut", TOKENS, {"sizes": [1, 3]})
     assert [unit.name for unit in net.table.units] == ["layers.0", "layers.1", "layers.2"]
     assert_same(net, whole.recognizer, kept)
@@ -166,7 +166,7 @@ def test_a_model_of_parts_of_layers_is_refused(tmp_path: Path) -> None:
     whole = load(saved(tmp_path / "run", "module") / "model").recognizer
     small = cut(whole, whole.table.subnet(whole.table.first(6)))
     (tmp_path / "cut").mkdir()
-    checkpoint.save(Model(small, TOKENS), tmp_path / "cut" / "model")
+    model_file.save(Model(small, TOKENS), tmp_path / "cut" / "model")
     with pytest.raises(
         ConfigError, match=r"must have whole layers, but layer 1 of .* has lost 2 of its 4 modules"
     ):
@@ -202,7 +202,7 @@ def test_settings_of_a_run_go_with_another_one_to_begin_from(tmp_path: Path) -> 
     before = as_data(resolved(first).config)
     found = resolve([before, {"model": {"init": str(second)}}]).config.model
     assert found.init == str(second)
-    assert found.init_weights == checkpoint.fingerprint(second / "model")
+    assert found.init_weights == model_file.fingerprint(second / "model")
 
 
 def test_a_run_that_is_not_finished_is_said_to_be_that(tmp_path: Path) -> None:
@@ -248,13 +248,13 @@ class TestTraining:
         assert f"starts from {here / 'old'}, with its head" in capsys.readouterr().out.replace("\n", "")
         model = Run(Path("new")).config_data()["model"]
         assert model["init"] == str(here / "old")
-        assert model["init_weights"] == checkpoint.fingerprint(here / "old" / "model")
+        assert model["init_weights"] == model_file.fingerprint(here / "old" / "model")
         assert (model["dim"], model["num_layers"]) == (16, 4)
 
         net = load(here / "old" / "model")
         with torch.no_grad():
             net.recognizer.scorer.importance().add_(1)
-        checkpoint.save(net, here / "old" / "model")
+        model_file.save(net, here / "old" / "model")
         with pytest.raises(SystemExit) as end:
             train.main(self.arguments("new"))
         assert end.value.code == 2

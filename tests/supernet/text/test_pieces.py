@@ -11,7 +11,7 @@ import pytest
 from supernet import cut
 from supernet.errors import ArgumentError
 from supernet.recognizer import Recognizer
-from supernet.runs.checkpoint import load
+from supernet.runs.model_file import load
 from supernet.runs.run import Run, RunError
 from supernet.text.tokens import MODEL_FILE, Tokens
 from tests.conftest import train

@@ -16,7 +16,7 @@ from supernet.method import Method, Moment, Phase, Progress
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.plan import Learning, Pass, Plan
-from supernet.runs.checkpoint import Model, load, save
+from supernet.runs.model_file import Model, load, save
 from supernet.scorer import Context, Scorer
 from supernet.text.tokens import Tokens
 from supernet.training.optim import SkippingAdamW, parameter_groups
