@@ -21,7 +21,7 @@ from supernet.system.folders import check_closed, held
 from supernet.system.processes import is_main_process, num_processes
 from supernet.task import SPLITS
 from supernet.text.tokens import Tokens
-from supernet.training.price import unit_steps, unit_weights
+from supernet.training.compute import unit_steps, unit_weights
 from supernet.training.schedule import Schedule
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from supernet.errors import UserError
 from supernet.runs.resolve import Resolved, resolve_trained, updated
 from supernet.runs.run import Run, RunError
 from supernet.scoring.error_rates import COLUMN, count_errors, count_words, judged_by, measure_of
-from supernet.training.price import alone as alone_price
-from supernet.training.price import price
+from supernet.training.compute import alone as alone_price
+from supernet.training.compute import price
 
 COMMON = ("task", "granularity", "model")
 """Settings that two runs must share to be comparable."""
@@ -39,7 +39,7 @@ class Alone:
     size: int
     updates: int
     cost: float
-    """Unit-steps: units run by a row, summed over updates; see ``supernet.training.price``."""
+    """Unit-steps: units run by a row, summed over updates; see ``supernet.training.compute``."""
     rate: float
     gain: float
     """Its error rate minus the supernet's: negative if training alone is better."""

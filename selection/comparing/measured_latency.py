@@ -12,7 +12,7 @@ import numpy as np
 from selection.measuring.evidence_store import EvidenceStore
 from supernet.budget import SLACK, Budget
 from supernet.network.cutting import cut
-from supernet.network.prices import time_whole
+from supernet.network.unit_prices import time_whole
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.units import Kept
 

@@ -15,8 +15,8 @@ from selection.measuring.measured_evidence import MeasuredEvidence
 from selection.measuring.oracle import Oracle, Sample, thinned
 from selection.strategy import Strategy
 from supernet.budget import SLACK, Budget, Prices, Quantity, Wish
-from supernet.network.costs import MACS_SECONDS
-from supernet.network.prices import latency, machine, multiply_accumulates, parameters
+from supernet.network.model_costs import MACS_SECONDS
+from supernet.network.unit_prices import latency, machine, multiply_accumulates, parameters
 from supernet.runs.model_file import Model, fingerprint
 from supernet.runs.run import Run
 from supernet.task import Batch, ProgressCallback, Task

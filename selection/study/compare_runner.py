@@ -17,8 +17,8 @@ from supernet.budget import Wish
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.evaluation.score_sizes import score_sizes
-from supernet.network.costs import MACS_SECONDS
-from supernet.network.prices import multiply_accumulates
+from supernet.network.model_costs import MACS_SECONDS
+from supernet.network.unit_prices import multiply_accumulates
 from supernet.runs.model_file import load
 from supernet.runs.opening import open_model
 from supernet.runs.resolve import Resolved

@@ -9,7 +9,7 @@ from selection.study.definition import CompareDefinition, Contender, Regime
 from supernet.config import Config
 from supernet.runs.resolve import Resolved
 from supernet.settings.presets import Data
-from supernet.training.price import alone, price
+from supernet.training.compute import alone, price
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, in
     Args:
         regime: ``updates``: the updates of ``base``. ``compute``: as many as fit the compute budget of the
             full network trained alone for the updates of ``base``, counted in units run forward and backward
-            by a row (see ``supernet.training.price``) times the speech in a batch; sizes trained alone share
+            by a row (see ``supernet.training.compute``) times the speech in a batch; sizes trained alone share
             the budget. ``compute-each``: the same, with the whole budget for each size trained alone.
         resolved: The way of training.
         base: The training that sets the budget.

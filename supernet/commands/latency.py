@@ -15,7 +15,7 @@ from supernet.console.screen import console
 from supernet.export.onnx import Onnx
 from supernet.latency.measure import MEMORY_AT, SECONDS, Subject, base_of, measure
 from supernet.latency.subjects import of_random, of_run
-from supernet.network.costs import processor
+from supernet.network.model_costs import processor
 from supernet.runs.model_file import load
 from supernet.runs.opening import open_selection
 from supernet.runs.resolve import resolve

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from supernet.budget import budget_label
-from supernet.network.costs import MACS_SECONDS
+from supernet.network.model_costs import MACS_SECONDS
 from supernet.reporting.look import (
     INK,
     SOFT,

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from supernet.config import Config
-from supernet.network.costs import MACS_SECONDS
+from supernet.network.model_costs import MACS_SECONDS
 from supernet.reporting.pages import page_environment
 from supernet.reporting.picture import Picture
 from supernet.reporting.pictures import draw_all

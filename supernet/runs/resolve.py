@@ -17,7 +17,7 @@ from supernet.config import Config, ModelConfig
 from supernet.encoder_family import family_of
 from supernet.errors import ConfigError
 from supernet.method import Method
-from supernet.network.prices import NetworkPrices
+from supernet.network.unit_prices import NetworkPrices
 from supernet.runs.pretrained import completed
 from supernet.settings.listing import Setting, settings_of
 from supernet.settings.names import PluginKind

@@ -16,7 +16,7 @@ from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.plan import Pass, Plan
 from supernet.task import Batch
-from supernet.training.price import step_cost
+from supernet.training.compute import step_cost
 from supernet.training.schedule import Schedule
 from supernet.training.step import step_of
 from tests.benchmarks.conftest import Ratio, activation_bytes

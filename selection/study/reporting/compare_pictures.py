@@ -7,7 +7,7 @@ from typing import Any
 from selection.study.definition import Contender
 from selection.study.regime_outcome import RegimeOutcome
 from selection.study.reporting.compare_sentences import TITLES
-from supernet.network.costs import MACS_SECONDS
+from supernet.network.model_costs import MACS_SECONDS
 from supernet.reporting.look import BEST, CHOICE, SERIES, SOFT, label, look, panels, rate_axis
 from supernet.reporting.picture import Picture, picture
 

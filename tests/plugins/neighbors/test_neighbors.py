@@ -9,7 +9,7 @@ import torch
 
 from supernet.errors import ConfigError
 from supernet.export.graph import Graph
-from supernet.network.costs import macs
+from supernet.network.model_costs import macs
 from supernet.network.cutting import cut
 from supernet.network.lanes import Lane
 from supernet.network.supernet_ctc import SupernetCTC

@@ -9,7 +9,7 @@ import pytest
 from selection.study.contenders import Lineup, steps_of, whole_hundreds
 from selection.study.definition import CompareDefinition, Contender, checked
 from supernet.runs.resolve import resolve
-from supernet.training.price import price
+from supernet.training.compute import price
 
 NET = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels": 2}
 SETTINGS: dict[str, Any] = {"sizes": [2, 4], "model": NET, "train": {"num_steps": 1000}}

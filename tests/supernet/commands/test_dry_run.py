@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supernet.network.costs import macs
+from supernet.network.model_costs import macs
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import num_parameters
 from supernet.runs.model_file import load

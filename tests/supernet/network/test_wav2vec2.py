@@ -17,7 +17,7 @@ from supernet.audio.features import SAMPLES
 from supernet.config import Config
 from supernet.encoder_family import PretrainedError
 from supernet.errors import ConfigError
-from supernet.network.costs import macs
+from supernet.network.model_costs import macs
 from supernet.network.cutting import cut
 from supernet.network.lanes import Lane
 from supernet.network.supernet_ctc import SupernetCTC

@@ -8,7 +8,7 @@ import pytest
 
 from supernet.budget import Prices
 from supernet.errors import UserError
-from supernet.network.prices import NetworkPrices
+from supernet.network.unit_prices import NetworkPrices
 from supernet.runs.run import Run
 from tests.supernet import tiny
 

@@ -18,9 +18,9 @@ from supernet.methods.individual import Individual, IndividualOptions
 from supernet.methods.iterative_zero_out import IterativeZeroOut
 from supernet.methods.on_demand import OnDemand
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
-from supernet.network.costs import macs
+from supernet.network.model_costs import macs
 from supernet.network.cutting import cut
-from supernet.network.prices import NetworkPrices
+from supernet.network.unit_prices import NetworkPrices
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.runs.resolve import resolve
 from supernet.training.schedule import Schedule

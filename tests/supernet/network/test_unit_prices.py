@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from supernet.network.costs import macs
+from supernet.network.model_costs import macs
 from supernet.network.cutting import cut
-from supernet.network.prices import latency, machine, multiply_accumulates, parameters, time_whole
+from supernet.network.unit_prices import latency, machine, multiply_accumulates, parameters, time_whole
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.units import Kept, LayerType
 from tests.supernet.tiny import NUM_TOKENS, tiny_config
@@ -91,7 +91,7 @@ def test_latencies_add_up_to_the_whole_run(
 ) -> None:
     """The clock advances by a second each time it is read: twice for each unit, twice for the run."""
     ticks = itertools.count()
-    monkeypatch.setattr("supernet.network.prices._Stopwatch.now", lambda watch: float(next(ticks)))
+    monkeypatch.setattr("supernet.network.unit_prices._Stopwatch.now", lambda watch: float(next(ticks)))
     net = net_of(granularity, "conformer", "relative", extra)
     prices = latency(net, SECONDS, repeats=2)
     assert prices.units == (1.0,) * len(net.table)
@@ -115,7 +115,7 @@ def test_warm_up_runs_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(*_: object) -> None:
         clock[0] += next(seconds)
 
-    monkeypatch.setattr("supernet.network.prices._run_whole", work)
+    monkeypatch.setattr("supernet.network.unit_prices._run_whole", work)
     monkeypatch.setattr("supernet.system.timing.time.perf_counter", lambda: clock[0])
     assert time_whole(net_of("layer", "transformer", "sinusoidal", "shared"), SECONDS, repeats=3).best == 1.0
 

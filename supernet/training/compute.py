@@ -18,7 +18,7 @@ from torch import Tensor
 
 from supernet.config import Config
 from supernet.method import Method
-from supernet.network.costs import macs
+from supernet.network.model_costs import macs
 from supernet.network.lanes import rows_by_unit
 from supernet.network.passes import IntermediateCTC, jobs_of
 from supernet.network.supernet_ctc import SupernetCTC

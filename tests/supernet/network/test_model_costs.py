@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from supernet.network.costs import macs, real_time_factor
+from supernet.network.model_costs import macs, real_time_factor
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.units import LayerType

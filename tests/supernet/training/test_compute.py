@@ -20,7 +20,7 @@ from supernet.network.lanes import LaneWalk
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.walk import Body, Running
 from supernet.plan import Draw, Pass, Plan
-from supernet.training.price import alone, price, step_cost, typical_scorer, unit_steps, unit_weights
+from supernet.training.compute import alone, price, step_cost, typical_scorer, unit_steps, unit_weights
 from supernet.training.schedule import Schedule
 from supernet.training.step import step_of
 from supernet.units import MODULES

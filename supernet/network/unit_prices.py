@@ -12,7 +12,7 @@ from torch import Tensor
 
 from supernet.budget import Prices, Quantity
 from supernet.config import Config
-from supernet.network.costs import MACS_SECONDS, macs, processor
+from supernet.network.model_costs import MACS_SECONDS, macs, processor
 from supernet.network.lanes import Lane, LaneWalk, Padding
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.network.walk import FINAL, Body, Map
