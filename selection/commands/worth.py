@@ -17,8 +17,7 @@ from supernet.errors import UserError
 from supernet.runs.resolve import Resolved, resolve_trained, updated
 from supernet.runs.run import Run, RunError
 from supernet.scoring.error_rates import COLUMN, count_errors, count_words, judged_by, measure_of
-from supernet.training.compute import alone as alone_price
-from supernet.training.compute import price
+from supernet.training.compute import expected_unit_steps, update_alone
 
 COMMON = ("task", "granularity", "model")
 """Settings that two runs must share to be comparable."""
@@ -115,12 +114,12 @@ def bills(resolved: Resolved, alone: Sequence[Alone]) -> list[Bill]:
     if not resolved.config.sizes:
         raise RunError("`RUN` must have been trained for sizes, but was trained for budgets instead.")
     sizes, steps = sorted(resolved.config.sizes), resolved.config.train.num_steps
-    each = {size: alone_price(resolved.config, size) for size in sizes}
+    each = {size: update_alone(resolved.config, size) for size in sizes}
     sets = (chosen for n in range(1, len(sizes) + 1) for chosen in itertools.combinations(sizes, n))
     return [
         Bill(
             chosen,
-            price(_with_sizes(resolved, chosen).method),
+            expected_unit_steps(_with_sizes(resolved, chosen).method),
             steps * sum(each[size] for size in chosen),
             sum(enough[size] for size in chosen) if set(chosen) <= set(enough) else None,
         )

@@ -14,7 +14,7 @@ from selection.evidence import Measure
 from selection.strategies.gradient import taylor
 from selection.strategies.leave_one_out import LeaveOneOut
 from supernet.budget import Budget, Prices, Quantity
-from supernet.network.unit_prices import machine
+from supernet.system.devices import machine
 
 ALWAYS: tuple[Quantity, ...] = ("units", "params", "macs")
 """Quantities that are counted for every choice; latency is measured only where a budget asks for it."""

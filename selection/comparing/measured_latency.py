@@ -12,7 +12,7 @@ import numpy as np
 from selection.measuring.evidence_store import EvidenceStore
 from supernet.budget import SLACK, Budget
 from supernet.network.cutting import cut
-from supernet.network.unit_prices import time_whole
+from supernet.network.model_costs import latency
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.units import Kept
 
@@ -57,7 +57,7 @@ class WholeTimer:
         fact = f"{self._name}/whole/{''.join('1' if keep else '0' for keep in kept)}"
         found = None if self._anew else self._store.fact(self._network, fact, (2,))
         if found is None:
-            timing = time_whole(cut(self._recognizer, self._recognizer.table.subnet(kept)), self._seconds)
+            timing = latency(cut(self._recognizer, self._recognizer.table.subnet(kept)), self._seconds)
             found = np.array([timing.best, float(timing.is_busy)]), 0.0
             self._store.add_fact(self._network, fact, *found)
         seconds, is_busy = (float(x) for x in found[0])

@@ -16,9 +16,10 @@ from selection.measuring.oracle import Oracle, Sample, thinned
 from selection.strategy import Strategy
 from supernet.budget import SLACK, Budget, Prices, Quantity, Wish
 from supernet.network.model_costs import MACS_SECONDS
-from supernet.network.unit_prices import latency, machine, multiply_accumulates, parameters
+from supernet.network.unit_prices import unit_latencies, unit_macs, unit_parameters
 from supernet.runs.model_file import Model, fingerprint
 from supernet.runs.run import Run
+from supernet.system.devices import machine
 from supernet.task import Batch, ProgressCallback, Task
 
 
@@ -78,12 +79,12 @@ class Session:
         if quantity == "units":
             return Prices.counting(len(recognizer.table))
         if quantity == "params":
-            return parameters(recognizer)
+            return unit_parameters(recognizer)
         if quantity == "macs":
-            return multiply_accumulates(recognizer, seconds)
+            return unit_macs(recognizer, seconds)
         known = self._known_times()
         if known is None:
-            prices = latency(recognizer, seconds, report=self.report)
+            prices = unit_latencies(recognizer, seconds, report=self.report)
             self.store.add_fact(self.network, self._times, np.array([prices.base, *prices.units]), 0.0)
             return prices
         base, *units = (float(x) for x in known[0])

@@ -18,7 +18,7 @@ from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.evaluation.score_sizes import score_sizes
 from supernet.network.model_costs import MACS_SECONDS
-from supernet.network.unit_prices import multiply_accumulates
+from supernet.network.unit_prices import unit_macs
 from supernet.runs.model_file import load
 from supernet.runs.opening import open_model
 from supernet.runs.resolve import Resolved
@@ -153,5 +153,5 @@ def training_macs(run: Run, resolved: Resolved, unit_steps: float) -> float:
     """
     config = resolved.config
     seconds = seconds_a_step(config)
-    units = multiply_accumulates(load(run.model_stem).recognizer, MACS_SECONDS).units
+    units = unit_macs(load(run.model_stem).recognizer, MACS_SECONDS).units
     return 3 * unit_steps * seconds / MACS_SECONDS * sum(units) / len(units)

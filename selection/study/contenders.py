@@ -9,7 +9,7 @@ from selection.study.definition import CompareDefinition, Contender, Regime
 from supernet.config import Config
 from supernet.runs.resolve import Resolved
 from supernet.settings.presets import Data
-from supernet.training.compute import alone, price
+from supernet.training.compute import expected_unit_steps, update_alone
 
 
 @dataclass(frozen=True)
@@ -96,15 +96,15 @@ def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, in
         base: The training that sets the budget.
     """
     sizes, full_steps = resolved.config.sizes, base.config.train.num_steps
-    budget = full_steps * alone(base.config, max(sizes)) * seconds_a_step(base.config)
+    budget = full_steps * update_alone(base.config, max(sizes)) * seconds_a_step(base.config)
     budget /= seconds_a_step(resolved.config)
     if regime == "updates":
         return dict.fromkeys(sizes, full_steps)
     if resolved.method.separate_runs:
-        costs = {size: alone(resolved.config, size) for size in sizes}
+        costs = {size: update_alone(resolved.config, size) for size in sizes}
         together = sum(costs.values())
         return {size: round(budget / (together if regime == "compute" else costs[size])) for size in sizes}
-    return dict.fromkeys(sizes, whole_hundreds(full_steps * budget / price(resolved.method)))
+    return dict.fromkeys(sizes, whole_hundreds(full_steps * budget / expected_unit_steps(resolved.method)))
 
 
 def seconds_a_step(config: Config) -> float:

@@ -15,12 +15,11 @@ from supernet.console.screen import console
 from supernet.export.onnx import Onnx
 from supernet.latency.measure import MEMORY_AT, SECONDS, Subject, base_of, measure
 from supernet.latency.subjects import of_random, of_run
-from supernet.network.model_costs import processor
 from supernet.runs.model_file import load
 from supernet.runs.opening import open_selection
 from supernet.runs.resolve import resolve
 from supernet.runs.run import Run, RunError
-from supernet.system.devices import chosen_device
+from supernet.system.devices import chosen_device, processor
 from supernet.system.files import refusal, write_json
 from supernet.system.timing import BUSY
 

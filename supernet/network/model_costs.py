@@ -1,21 +1,25 @@
-"""The costs of a subnet, read from the network: parameters, MACs, and the real-time factor."""
+"""The costs of a model as a whole, read from the network or measured on this machine: MACs, latency, and the
+real-time factor.
+"""
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.system.timing import timed
+from supernet.system.timing import Timing, timed
 from supernet.task import Batch
 from supernet.units import Kept
 
 MACS_SECONDS = 10.0
+"""The length of the audio for which costs are given."""
+REPEATS = 15
+WARM_UP = 3
+"""Uncounted runs at the start, in which memory is allocated and kernels are selected."""
 
 
 @torch.inference_mode()
@@ -47,9 +51,23 @@ def real_time_factor(model: SupernetCTC, batches: Sequence[Batch], repeats: int 
     return timing.best / audio, timing.is_busy
 
 
-def processor() -> str:
-    """The name of this machine's processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+def latency(model: SupernetCTC, seconds: float, repeats: int = REPEATS) -> Timing:
+    """Duration of recognizing one utterance of ``seconds``, after a warm-up."""
+    batch = utterance(model, seconds)
+    return timed(lambda: _run(model, batch), repeats, WARM_UP)
+
+
+@torch.inference_mode()
+def _run(model: SupernetCTC, batch: Batch) -> None:
+    """Run without synchronizing between units, as in real use; ``tolist`` waits for the result."""
+    model.log_probs(batch.features_BTF, batch.num_frames, model.table.full).argmax(-1).tolist()
+
+
+def utterance(model: SupernetCTC, seconds: float) -> Batch:
+    """One utterance of noise: the time does not depend on the content."""
+    input, device = model.input, model.device
+    frames = round(seconds * input.rate)
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(1, frames, input.width, generator=generator).to(device, model.dtype)
+    targets = torch.zeros(1, 1, dtype=torch.int64, device=device)
+    return Batch(features, [frames], targets, [1], ["noise"], [""], input)

@@ -1,4 +1,4 @@
-"""Prices of units, read from the network or measured on this machine."""
+"""The price of each unit, read from the network or measured on this machine: parameters, MACs, or latency."""
 
 from __future__ import annotations
 
@@ -12,16 +12,11 @@ from torch import Tensor
 
 from supernet.budget import Prices, Quantity
 from supernet.config import Config
-from supernet.network.model_costs import MACS_SECONDS, macs, processor
+from supernet.network.model_costs import MACS_SECONDS, REPEATS, WARM_UP, macs, utterance
 from supernet.network.lanes import Lane, LaneWalk, Padding
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.network.walk import FINAL, Body, Map
-from supernet.system.timing import Timing, timed
 from supernet.task import Batch, ProgressCallback
-
-REPEATS = 15
-WARM_UP = 3
-"""Uncounted runs at the start, in which memory is allocated and kernels are selected."""
 
 
 class NetworkPrices(Mapping[Quantity, Prices]):
@@ -57,11 +52,11 @@ class NetworkPrices(Mapping[Quantity, Prices]):
         with torch.random.fork_rng(devices=[]):
             net = SupernetCTC(self._config, self._num_tokens).eval()
         if quantity == "params":
-            return parameters(net)
-        return multiply_accumulates(net, MACS_SECONDS) if quantity == "macs" else latency(net, MACS_SECONDS)
+            return unit_parameters(net)
+        return unit_macs(net, MACS_SECONDS) if quantity == "macs" else unit_latencies(net, MACS_SECONDS)
 
 
-def parameters(recognizer: SupernetCTC) -> Prices:
+def unit_parameters(recognizer: SupernetCTC) -> Prices:
     """Parameters used in recognition. A cut model has a single head, so only one head is counted."""
     table, encoder = recognizer.table, recognizer.encoder
     counts = [0.0] * len(table)
@@ -77,7 +72,7 @@ def parameters(recognizer: SupernetCTC) -> Prices:
     return Prices("params", float(base), tuple(counts))
 
 
-def multiply_accumulates(recognizer: SupernetCTC, seconds: float) -> Prices:
+def unit_macs(recognizer: SupernetCTC, seconds: float) -> Prices:
     """Multiply-accumulates for an utterance of ``seconds``: each unit is counted as the only one kept."""
     nothing = (False,) * len(recognizer.table)
     base = macs(recognizer, seconds, nothing)
@@ -85,7 +80,7 @@ def multiply_accumulates(recognizer: SupernetCTC, seconds: float) -> Prices:
     return Prices("macs", float(base), tuple(float(count - base) for count in alone))
 
 
-def latency(
+def unit_latencies(
     recognizer: SupernetCTC, seconds: float, repeats: int = REPEATS, report: ProgressCallback | None = None
 ) -> Prices:
     """Seconds of computation for one utterance of ``seconds`` on this machine, the best of ``repeats`` runs
@@ -93,7 +88,7 @@ def latency(
 
     Each unit is timed at its place in the full network; the base is the rest of the run.
     """
-    batch, runs = _utterance(recognizer, seconds), list[_Times]()
+    batch, runs = utterance(recognizer, seconds), list[_Times]()
     for i in range(WARM_UP + repeats):
         runs.append(_run_timed(recognizer, batch))
         if report is not None:
@@ -101,12 +96,6 @@ def latency(
     counted = runs[WARM_UP:]
     units = tuple(min(times) for times in zip(*(run.units for run in counted), strict=True))
     return Prices("latency", min(run.rest for run in counted), units)
-
-
-def time_whole(recognizer: SupernetCTC, seconds: float, repeats: int = REPEATS) -> Timing:
-    """Time of a whole model for one utterance of ``seconds``, after a warm-up."""
-    batch = _utterance(recognizer, seconds)
-    return timed(lambda: _run_whole(recognizer, batch), repeats, WARM_UP)
 
 
 @dataclass(frozen=True)
@@ -128,22 +117,6 @@ def _run_timed(recognizer: SupernetCTC, batch: Batch) -> _Times:
     walk = recognizer.walk(batch, [Lane(range(1), full)], start)
     recognizer.read(walk.readings[0][FINAL], len(full)).argmax(-1).tolist()
     return _Times(watch.now() - begin - sum(walk.seconds), walk.seconds)
-
-
-@torch.inference_mode()
-def _run_whole(recognizer: SupernetCTC, batch: Batch) -> None:
-    """Run without synchronizing between units, as in real use; ``tolist`` waits for the result."""
-    recognizer.log_probs(batch.features_BTF, batch.num_frames, recognizer.table.full).argmax(-1).tolist()
-
-
-def _utterance(recognizer: SupernetCTC, seconds: float) -> Batch:
-    """One utterance of noise: the time does not depend on the content."""
-    input, device = recognizer.input, recognizer.device
-    frames = round(seconds * input.rate)
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(1, frames, input.width, generator=generator).to(device, recognizer.dtype)
-    targets = torch.zeros(1, 1, dtype=torch.int64, device=device)
-    return Batch(features, [frames], targets, [1], ["noise"], [""], input)
 
 
 class _Stopwatch:
@@ -178,11 +151,3 @@ class _TimedWalk:
 
     def read(self, position: int, norm: Map) -> None:
         self._walk.read(position, norm)
-
-
-def machine(device: torch.device) -> str:
-    """The processor and its threads, or the GPU: only latencies of the same machine are comparable."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"{processor()}, {threads} thread{'s' if threads > 1 else ''}"

@@ -1,8 +1,8 @@
-"""The compute cost of a training, counted in rows and units instead of measured, so that it is reproducible.
+"""The compute of a training, counted in rows and units instead of measured, so that it is reproducible.
 
-The unit of cost is the unit-step: one average unit, run forward and backward for one row of the batch. Units
-are weighted by their multiply-accumulates, so that a network of U units costs U at any granularity: each
-layer costs 1, a convolution module less than half as much as a feed-forward module. The frontend and the
+It is counted in unit-steps: one average unit, run forward and backward for one row of the batch. Units are
+weighted by their multiply-accumulates, so that a network of U units costs U at any granularity: each layer
+costs 1, a convolution module less than half as much as a feed-forward module. The frontend and the
 heads, which run once for every row regardless of its size, are not counted.
 """
 
@@ -55,29 +55,29 @@ def unit_weights(recognizer: SupernetCTC) -> tuple[float, ...]:
 
 
 def unit_steps(schedule: Schedule, weights_U: Sequence[float]) -> float:
-    """The cost of a training: the mean weighted number of units per row, summed over all steps.
+    """The compute of a training: the mean weighted number of units per row, summed over all steps.
 
     Training only a network of 12 units for 1,000 steps costs 12,000.
     """
-    return _cost([schedule], weights_U, SAMPLES)
+    return _compute([schedule], weights_U, SAMPLES)
 
 
-def price(method: Method[Any]) -> float:
-    """The expected cost in unit-steps before a training, when it is not known which units will be chosen: the
-    mean over subnets that the method would choose by random scores.
+def expected_unit_steps(method: Method[Any]) -> float:
+    """The unit-steps to expect of a training when it is not known which units will be chosen: the mean over
+    subnets that the method would choose by random scores.
     """
     weights_U = unit_weights(SupernetCTC(method.config, num_tokens=2).eval())
     schedules = [_chosen(method, scorer) for scorer in _random_scorers(method, MASKS)]
-    return _cost(schedules, weights_U, MASKS)
+    return _compute(schedules, weights_U, MASKS)
 
 
 def typical_scorer(method: Method[Any]) -> Scorer:
-    """The random scorer for which the cost of the training's last step is the median."""
+    """The random scorer for which the compute of the training's last step is the median."""
     weights_U = (1.0,) * len(method.table)
 
     def last_step(scorer: Scorer) -> float:
         schedule = _chosen(method, scorer)
-        return step_cost(schedule.plan(schedule.num_steps - 1), weights_U)
+        return step_compute(schedule.plan(schedule.num_steps - 1), weights_U)
 
     ordered = sorted(_random_scorers(method, SAMPLES), key=last_step)
     return ordered[len(ordered) // 2]
@@ -94,8 +94,8 @@ def _chosen(method: Method[Any], scorer: Scorer) -> Schedule:
     return schedule
 
 
-def alone(config: Config, size: int) -> float:
-    """The cost in unit-steps of one update of a network of the first ``size`` units, trained alone."""
+def update_alone(config: Config, size: int) -> float:
+    """The unit-steps of one update of a network of the first ``size`` units, trained alone."""
     if config.units_per_layer == 1:
         return float(size)
     return sum(unit_weights(SupernetCTC(config, num_tokens=2).eval())[:size])
@@ -132,28 +132,28 @@ class _Memory:
     context: Context
 
 
-def _cost(schedules: Sequence[Schedule], weights_U: Sequence[float], most: int) -> float:
+def _compute(schedules: Sequence[Schedule], weights_U: Sequence[float], most: int) -> float:
     starts = [start for _, start in schedules[0].boundaries()]
     ends = [*starts[1:], schedules[0].num_steps]
     phases = [(a, b) for a, b in zip(starts, ends, strict=True) if b > a]
-    return sum(_phase_cost(schedules, a, b, weights_U, most) for a, b in phases)
+    return sum(_phase_compute(schedules, a, b, weights_U, most) for a, b in phases)
 
 
-def _phase_cost(
+def _phase_compute(
     schedules: Sequence[Schedule], start: int, end: int, weights_U: Sequence[float], most: int
 ) -> float:
     count = max(min(most, end - start), len(schedules))
-    account, costs = RowAccount(), []
+    account, counts = RowAccount(), []
     for i in range(count):
         step = start + (end - start) * i // count
         plan = schedules[i % len(schedules)].plan(step)
         draw, groups = Draw(schedules[0].seed, step), schedules[0].method.table.groups
-        costs.append(step_cost(plan, weights_U, draw, ROWS, account.owed, groups))
+        counts.append(step_compute(plan, weights_U, draw, ROWS, account.owed, groups))
         account.settle(plan.passes, ROWS)
-    return (end - start) * sum(costs) / count
+    return (end - start) * sum(counts) / count
 
 
-def step_cost(
+def step_compute(
     plan: Plan,
     weights_U: Sequence[float],
     draw: Draw | None = None,
@@ -165,7 +165,7 @@ def step_cost(
 
     ``groups`` are the indices of units that run in one call (None: each unit separately).
     """
-    # The cost does not depend on the values of gates, but passes with different gates share no computation.
+    # Values of gates do not matter, but passes with different gates share no computation.
     jobs = jobs_of(step_of(plan, num_rows, draw, owed), _NOWHERE, lambda gate: torch.ones(len(weights_U)))
     counts = rows_by_unit([job.lane for job in jobs], groups or [[unit] for unit in range(len(weights_U))])
     return sum(counts[unit] * weight for unit, weight in enumerate(weights_U)) / num_rows

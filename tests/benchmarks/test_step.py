@@ -16,7 +16,7 @@ from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.plan import Pass, Plan
 from supernet.task import Batch
-from supernet.training.compute import step_cost
+from supernet.training.compute import step_compute
 from supernet.training.schedule import Schedule
 from supernet.training.step import step_of
 from tests.benchmarks.conftest import Ratio, activation_bytes
@@ -110,7 +110,7 @@ def test_step_relative_to_one_of_the_full_network(
 ) -> None:
     here = bench(case, sharing, dim, length)
     plan = here.plan(phase)
-    counted = step_cost(plan, (1.0,) * len(here.model.table), num_rows=len(here.batch)) / max(here.sizes)
+    counted = step_compute(plan, (1.0,) * len(here.model.table), num_rows=len(here.batch)) / max(here.sizes)
     found = ratio(lambda: here.step(plan), lambda: here.step(here.full), DIMS[dim], what="full-network steps")
     ratio.note(counted, "rows and units")
     assert found > 0

@@ -13,7 +13,7 @@ from supernet.export.graph import Graph
 from supernet.network.model_costs import macs
 from supernet.network.cutting import cut
 from supernet.network.lanes import Lane
-from supernet.network.unit_prices import multiply_accumulates, parameters
+from supernet.network.unit_prices import unit_macs, unit_parameters
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.network.walk import FINAL
 from supernet.units import Kept, Module
@@ -119,11 +119,11 @@ def test_rows_with_different_halves_run_in_one_call(net: SupernetCTC) -> None:
 
 def test_half_a_feed_forward_costs_half() -> None:
     net = SupernetCTC(SETTINGS["conformer"], 6).eval()
-    by_unit = multiply_accumulates(net, 0.6).units
+    by_unit = unit_macs(net, 0.6).units
     assert by_unit[0] == by_unit[1] == 14 * (16 * 32 + 32 * 16) / 2
     kept = tuple(i not in (0, 7) for i in range(12))
     small = cut(net, net.table.subnet(kept))
     assert macs(small, 0.6) == macs(net, 0.6, kept) == macs(net, 0.6) - by_unit[0] - by_unit[7]
-    prices = parameters(net)
+    prices = unit_parameters(net)
     assert prices.base + sum(prices.units) == num_parameters(net)
     assert num_parameters(net) - num_parameters(small) == 2 * (16 * 16 + 16 + 16 * 16)

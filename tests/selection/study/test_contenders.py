@@ -9,7 +9,7 @@ import pytest
 from selection.study.contenders import Lineup, steps_of, whole_hundreds
 from selection.study.definition import CompareDefinition, Contender, checked
 from supernet.runs.resolve import resolve
-from supernet.training.compute import price
+from supernet.training.compute import expected_unit_steps
 
 NET = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels": 2}
 SETTINGS: dict[str, Any] = {"sizes": [2, 4], "model": NET, "train": {"num_steps": 1000}}
@@ -33,7 +33,7 @@ def test_a_supernet_at_equal_compute_costs_at_most_the_price_and_nearly_all_of_i
     (steps,) = set(steps_of("compute", resolve([SETTINGS, {"method": method}]), base).values())
     assert steps > 1000
     assert steps % 100 == 0
-    paid = price(resolve([SETTINGS, {"method": method, "train": {"num_steps": steps}}]).method)
+    paid = expected_unit_steps(resolve([SETTINGS, {"method": method, "train": {"num_steps": steps}}]).method)
     assert 0.88 * 4000 < paid <= 1.01 * 4000  # rounding and the draws of stochastic depth
 
 

@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates against counts by hand."""
+"""Parameters and multiply-accumulates against counts by hand; measured times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from supernet.network.model_costs import macs, real_time_factor
+from supernet.network.model_costs import latency, macs, real_time_factor
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.units import LayerType
@@ -80,3 +80,21 @@ def test_the_real_time_factor_is_a_positive_number() -> None:
     net = SupernetCTC(tiny_config(), NUM_TOKENS).eval()
     factor, _ = real_time_factor(net, [tiny.batch([60, 33], dtype=torch.float32)], repeats=1)
     assert 0 < factor < math.inf
+
+
+def test_the_latency_of_a_cut_model_is_measured() -> None:
+    net = SupernetCTC(tiny_config("module", "transformer", model={"positions": "sinusoidal"}), NUM_TOKENS)
+    small = cut(net.eval(), net.table.subnet(net.table.first(1)))
+    assert 0 < latency(small, SECONDS, repeats=1).best < math.inf
+
+
+def test_warm_up_runs_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds, clock = iter([9.0, 9.0, 9.0, 1.0, 5.0, 2.0]), [0.0]
+
+    def work(*_: object) -> None:
+        clock[0] += next(seconds)
+
+    monkeypatch.setattr("supernet.network.model_costs._run", work)
+    monkeypatch.setattr("supernet.system.timing.time.perf_counter", lambda: clock[0])
+    net = SupernetCTC(tiny_config(), NUM_TOKENS).eval()
+    assert latency(net, SECONDS, repeats=3).best == 1.0

@@ -6,14 +6,13 @@ import itertools
 import math
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
 
 from supernet.network.model_costs import macs
 from supernet.network.cutting import cut
-from supernet.network.unit_prices import latency, machine, multiply_accumulates, parameters, time_whole
+from supernet.network.unit_prices import unit_latencies, unit_macs, unit_parameters
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.units import Kept, LayerType
 from tests.supernet.tiny import NUM_TOKENS, tiny_config
@@ -27,6 +26,20 @@ def net_of(granularity: str, layer_type: LayerType, positions: str, extra: str) 
     return SupernetCTC(config, NUM_TOKENS).eval()
 
 
+NETS = itertools.product(
+    ["layer", "module"],
+    ["conformer", "transformer"],
+    ["relative", "sinusoidal"],
+    ["shared", "per-size", "conditioned"],
+)
+
+
+@pytest.fixture(params=NETS, ids="-".join)
+def net(request: pytest.FixtureRequest) -> SupernetCTC:
+    """Each combination of granularity, layer, positions and heads."""
+    return net_of(*request.param)
+
+
 def subsets(num_units: int, count: int) -> Iterator[Kept]:
     """Every unit alone, the full network, and some random subnets."""
     rng = random.Random(num_units)
@@ -37,15 +50,8 @@ def subsets(num_units: int, count: int) -> Iterator[Kept]:
         yield tuple(i in chosen for i in range(num_units))
 
 
-@pytest.mark.parametrize("granularity", ["layer", "module"])
-@pytest.mark.parametrize("layer_type", ["conformer", "transformer"])
-@pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
-@pytest.mark.parametrize("extra", ["shared", "per-size", "conditioned"])
-def test_parameters_add_up_to_those_of_the_cut_model(
-    granularity: str, layer_type: LayerType, positions: str, extra: str
-) -> None:
-    net = net_of(granularity, layer_type, positions, extra)
-    prices = parameters(net)
+def test_parameters_add_up_to_those_of_the_cut_model(net: SupernetCTC) -> None:
+    prices = unit_parameters(net)
     for kept in subsets(len(net.table), count=8):
         assert prices.of(kept) == num_parameters(cut(net, net.table.subnet(kept)))
 
@@ -53,7 +59,7 @@ def test_parameters_add_up_to_those_of_the_cut_model(
 def test_subnets_of_published_blocks_cost_the_same_as_their_cut_models() -> None:
     model = {"positions": "none", "heads": "per-size", "convolution_bias": True}
     net = SupernetCTC(tiny_config("module", "conformer-conv-first", model=model), NUM_TOKENS).eval()
-    prices, counts = parameters(net), multiply_accumulates(net, SECONDS)
+    prices, counts = unit_parameters(net), unit_macs(net, SECONDS)
     for kept in subsets(len(net.table), count=2):
         small = cut(net, net.table.subnet(kept))
         assert prices.of(kept) == num_parameters(small)
@@ -63,20 +69,13 @@ def test_subnets_of_published_blocks_cost_the_same_as_their_cut_models() -> None
 def test_units_of_a_cut_model_keep_their_prices() -> None:
     net = net_of("module", "conformer", "relative", "per-size")
     kept = tuple(i % 3 != 1 for i in range(len(net.table)))
-    prices, small = parameters(net), parameters(cut(net, net.table.subnet(kept)))
+    prices, small = unit_parameters(net), unit_parameters(cut(net, net.table.subnet(kept)))
     assert small.base == prices.base
     assert small.units == tuple(itertools.compress(prices.units, kept))
 
 
-@pytest.mark.parametrize("granularity", ["layer", "module"])
-@pytest.mark.parametrize("layer_type", ["conformer", "transformer"])
-@pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
-@pytest.mark.parametrize("extra", ["shared", "per-size", "conditioned"])
-def test_multiply_accumulates_add_up_to_those_of_the_cut_model(
-    granularity: str, layer_type: LayerType, positions: str, extra: str
-) -> None:
-    net = net_of(granularity, layer_type, positions, extra)
-    prices = multiply_accumulates(net, SECONDS)
+def test_multiply_accumulates_add_up_to_those_of_the_cut_model(net: SupernetCTC) -> None:
+    prices = unit_macs(net, SECONDS)
     assert prices.full == macs(net, SECONDS)
     assert prices.base == macs(net, SECONDS, (False,) * len(net.table)) > 0
     assert min(prices.units) > 0
@@ -93,57 +92,28 @@ def test_latencies_add_up_to_the_whole_run(
     ticks = itertools.count()
     monkeypatch.setattr("supernet.network.unit_prices._Stopwatch.now", lambda watch: float(next(ticks)))
     net = net_of(granularity, "conformer", "relative", extra)
-    prices = latency(net, SECONDS, repeats=2)
+    prices = unit_latencies(net, SECONDS, repeats=2)
     assert prices.units == (1.0,) * len(net.table)
     assert prices.full == 2 * len(net.table) + 1
 
 
 def test_latencies_are_measured() -> None:
-    prices = latency(net_of("module", "conformer", "relative", "shared"), SECONDS, repeats=1)
+    prices = unit_latencies(net_of("module", "conformer", "relative", "shared"), SECONDS, repeats=1)
     assert all(0 < price < math.inf for price in (prices.base, *prices.units))
-
-
-def test_a_cut_model_is_timed_as_a_whole() -> None:
-    net = net_of("module", "transformer", "sinusoidal", "shared")
-    small = cut(net, net.table.subnet(net.table.first(1)))
-    assert 0 < time_whole(small, SECONDS, repeats=1).best < math.inf
-
-
-def test_warm_up_runs_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds, clock = iter([9.0, 9.0, 9.0, 1.0, 5.0, 2.0]), [0.0]
-
-    def work(*_: object) -> None:
-        clock[0] += next(seconds)
-
-    monkeypatch.setattr("supernet.network.unit_prices._run_whole", work)
-    monkeypatch.setattr("supernet.system.timing.time.perf_counter", lambda: clock[0])
-    assert time_whole(net_of("layer", "transformer", "sinusoidal", "shared"), SECONDS, repeats=3).best == 1.0
 
 
 def test_timing_reports_its_progress() -> None:
     said: list[tuple[str, int, int]] = []
     net = net_of("layer", "transformer", "sinusoidal", "shared")
-    latency(net, SECONDS, repeats=2, report=lambda *what: said.append(what))
+    unit_latencies(net, SECONDS, repeats=2, report=lambda *what: said.append(what))
     assert said == [("timing units", i, 5) for i in range(1, 6)]
 
 
 def test_computing_prices_leaves_the_network_unchanged() -> None:
     net = net_of("module", "conformer", "relative", "shared")
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    parameters(net)
-    multiply_accumulates(net, SECONDS)
-    latency(net, SECONDS, repeats=1)
+    unit_parameters(net)
+    unit_macs(net, SECONDS)
+    unit_latencies(net, SECONDS, repeats=1)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
-
-
-def test_the_machine_has_a_name_and_threads() -> None:
-    name, _, threads = machine(torch.device("cpu")).rpartition(", ")
-    assert name
-    assert threads == "1 thread"
-
-
-def test_a_machine_without_a_list_of_processors_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "is_file", lambda _: False)
-    name, _, _ = machine(torch.device("cpu")).rpartition(", ")
-    assert name

@@ -11,7 +11,7 @@ from supernet.console.option_names import option_names
 from supernet.errors import ArgumentError, ConfigError
 from supernet.runs.resolve import resolve, resolve_trained
 from supernet.runs.run import Run, as_data
-from supernet.system.devices import chosen_device
+from supernet.system.devices import chosen_device, machine
 
 
 def test_a_device_that_is_not_there_is_said() -> None:
@@ -91,3 +91,15 @@ def test_names_of_arguments_become_options() -> None:
     assert option_names(text, ["lm", "lm_weight", "folder"]) == (
         "`--lm-weight` must go with `--lm`, but `RUN` 'lm' has `other`."
     )
+
+
+def test_the_machine_has_a_name_and_threads() -> None:
+    name, _, threads = machine(torch.device("cpu")).rpartition(", ")
+    assert name
+    assert threads == "1 thread"
+
+
+def test_a_machine_without_a_list_of_processors_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_file", lambda _: False)
+    name, _, _ = machine(torch.device("cpu")).rpartition(", ")
+    assert name

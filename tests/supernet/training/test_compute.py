@@ -1,4 +1,4 @@
-"""The cost of a training against counts by hand and against the rows that actually run."""
+"""The compute of a training against counts by hand and against the rows that actually run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ from supernet.network.lanes import LaneWalk
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.walk import Body, Running
 from supernet.plan import Draw, Pass, Plan
-from supernet.training.compute import alone, price, step_cost, typical_scorer, unit_steps, unit_weights
+from supernet.training.compute import (
+    expected_unit_steps,
+    step_compute,
+    typical_scorer,
+    unit_steps,
+    unit_weights,
+    update_alone,
+)
 from supernet.training.schedule import Schedule
 from supernet.training.step import step_of
 from supernet.units import MODULES
@@ -57,7 +64,7 @@ def test_rows_divided_among_sizes_cost_the_average() -> None:
 def test_sizes_on_the_whole_batch_cost_their_sum_minus_shared_prefixes() -> None:
     plan = Plan((Pass("4", FULL), Pass("2", SMALL)))
     # The first layer runs once for both; after they have diverged, the last runs once for each.
-    assert step_cost(plan, (1.0,) * 4) == 1 + 1 + 1 + 2
+    assert step_compute(plan, (1.0,) * 4) == 1 + 1 + 1 + 2
 
 
 def test_stochastic_depth_costs_only_the_surviving_units() -> None:
@@ -103,7 +110,7 @@ def test_sizes_on_the_whole_batch_cost_the_mean_of_random_nested_masks(sizes: tu
     method = top_k(sizes=sizes, train={"num_steps": 100}, passes=passes, model={"num_layers": 12})
     exact = by_hand(12, sizes)
     assert brute_force(12, sizes, (1.0,) * 12, 4000) == pytest.approx(exact, rel=0.01)
-    assert price(method) == pytest.approx(100 * exact, rel=0.03)
+    assert expected_unit_steps(method) == pytest.approx(100 * exact, rel=0.03)
 
 
 def test_the_default_sizes_on_the_whole_batch_cost_nearly_two_full_networks() -> None:
@@ -131,7 +138,7 @@ def test_modules_cost_the_mean_of_random_nested_masks(sharing: str) -> None:
     weights = unit_weights(SupernetCTC(method.config, 2))
     by_rows = 16 / 3 + 5 * 2 / 3  # two thirds of the rows run any 5 of 16 units
     expected = by_rows if sharing == "rows" else brute_force(16, (5, 16), weights, 2000)
-    assert price(method) == pytest.approx(100 * expected, rel=0.03)
+    assert expected_unit_steps(method) == pytest.approx(100 * expected, rel=0.03)
 
 
 def test_typical_subnets_cost_about_as_much_as_random_ones_on_average() -> None:
@@ -140,7 +147,7 @@ def test_typical_subnets_cost_about_as_much_as_random_ones_on_average() -> None:
     method = top_k(sizes=(6, 9, 12), train={"num_steps": 10}, passes=passes, model={"num_layers": 12})
     found = tiny.context(typical_scorer(method).importance(), method.table)
     plan = Plan(tuple(Pass(b.name, method.choose(found, b)) for b in reversed(method.budgets)))
-    assert step_cost(plan, (1.0,) * 12) == pytest.approx(by_hand(12, (6, 9, 12)), rel=0.06)
+    assert step_compute(plan, (1.0,) * 12) == pytest.approx(by_hand(12, (6, 9, 12)), rel=0.06)
 
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
@@ -149,8 +156,8 @@ def test_a_full_network_trained_alone_costs_the_sum_of_its_units(granularity: st
     method = Individual(
         IndividualOptions(), tiny.tiny_config(granularity, sizes=(units,), train={"num_steps": 50})
     )
-    assert price(method) == pytest.approx(50 * units)
-    assert alone(method.config, units) == pytest.approx(units)
+    assert expected_unit_steps(method) == pytest.approx(50 * units)
+    assert update_alone(method.config, units) == pytest.approx(units)
 
 
 def test_the_cost_of_prefixes_is_exact() -> None:
@@ -158,8 +165,8 @@ def test_the_cost_of_prefixes_is_exact() -> None:
     config = tiny.tiny_config("module", sizes=(5, 16), train={"num_steps": 50})
     weights = unit_weights(SupernetCTC(config, 2))
     first = Individual(IndividualOptions(), config.model_copy(update={"sizes": (5,)}))
-    assert price(first) == pytest.approx(50 * sum(weights[:5]))
-    assert alone(first.config, 5) == pytest.approx(sum(weights[:5]))
+    assert expected_unit_steps(first) == pytest.approx(50 * sum(weights[:5]))
+    assert update_alone(first.config, 5) == pytest.approx(sum(weights[:5]))
 
 
 @pytest.mark.parametrize("sharing", ["rows", "batch"])
@@ -181,7 +188,7 @@ def test_the_count_equals_the_rows_that_the_encoder_runs(
     data = tiny.batch([40] * 6)
     for step in (0, 99):
         plan, draw, num_run = made.plan(step), Draw(0, step), 0
-        expected = step_cost(plan, (1.0,) * 4, draw, num_rows=6)
+        expected = step_compute(plan, (1.0,) * 4, draw, num_rows=6)
         with monkeypatch.context() as patch:
             patch.setattr(LaneWalk, "run", counted)
             model(data, step_of(plan, 6, draw))
