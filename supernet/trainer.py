@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from supernet.evaluation.score_sizes import score_sizes
+from supernet.evaluation.score_sizes import ScoringRequest, score_sizes
 from supernet.runs.model_file import Model, save
 from supernet.runs.pretrained import begin
 from supernet.runs.resolve import Resolved, updated
@@ -115,7 +115,8 @@ def train_run(
         try:
             # Checkpoints hold all weights.
             start_weights = None if run.is_begun else partial(begin, tokens=tokens)
-            trained = engine.train(config, resolved.method, task, tokens, folder, follower, start_weights)
+            request = engine.TrainingRequest(config, resolved.method, task, tokens, folder, start_weights)
+            trained = engine.train(request, follower)
         except KeyboardInterrupt:
             raise Stopped(
                 f"Stopped. What was trained is kept in {folder}. The same command continues."
@@ -159,7 +160,7 @@ def _finish(
     subnets = {name: net.table.subnet(kept) for name, kept in trained.schedule.subnets().items()}
     save(model, run.model_stem)
     run.save_subnets(subnets)
-    sizes = score_sizes(run, model, resolved.task, subnets, ["test"], listener.progress).sizes
+    sizes = score_sizes(run, model, resolved.task, ScoringRequest(subnets, ["test"]), listener.progress).sizes
     skipped = resolved.task.skipped()
     results = {
         "sizes": sizes,

@@ -16,7 +16,7 @@ from selection.study.trial_runner import TrialRunner, train_exclusively
 from supernet.budget import Wish
 from supernet.console.progress import progress
 from supernet.console.screen import console
-from supernet.evaluation.score_sizes import score_sizes
+from supernet.evaluation.score_sizes import ScoringRequest, score_sizes
 from supernet.network.model_costs import MACS_SECONDS
 from supernet.network.unit_prices import unit_macs
 from supernet.runs.model_file import load
@@ -119,7 +119,7 @@ def chosen_rows(run: Run, resolved: Resolved, strategies: Sequence[str]) -> Subn
             for choice in Selection.load(run.selection_file(name)).choices
         }
         labeled = {f"{name}-{size}": subnet for (name, size), subnet in chosen.items()}
-        scored = score_sizes(run, model, resolved.task, labeled, ["test"], report).sizes
+        scored = score_sizes(run, model, resolved.task, ScoringRequest(labeled, ["test"]), report).sizes
     effort = {(row.strategy, contest.budget): row for contest in comparison.contests for row in contest.rows}
     rows = [_row(run, name, size, f"{name}-{size}", scored[f"{name}-{size}"]) for name, size in chosen]
     for row in rows:  # the full network was not chosen by a strategy

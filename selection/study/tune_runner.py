@@ -20,7 +20,7 @@ from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.console.training import ConsoleListener
 from supernet.errors import ConfigError, Divergence
-from supernet.evaluation.score_sizes import score_sizes
+from supernet.evaluation.score_sizes import ScoringRequest, score_sizes
 from supernet.runs.opening import open_model
 from supernet.runs.resolve import Resolved
 from supernet.runs.run import Run
@@ -167,7 +167,7 @@ def _valid_rates(run: Run, resolved: Resolved) -> Rates:
     with progress() as report:
         resolved.task.prepare(report)
         model = open_model(run, resolved.config.device)
-        scored = score_sizes(run, model, resolved.task, subnets, ["valid"], report).sizes
+        scored = score_sizes(run, model, resolved.task, ScoringRequest(subnets, ["valid"]), report).sizes
     measure = judged_by({"sizes": scored})
     return {
         name: {int(size): row["valid"][measure if name == "errors" else name] for size, row in scored.items()}

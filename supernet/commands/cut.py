@@ -9,7 +9,7 @@ from supernet.console.front import command, say_next
 from supernet.console.text import say
 from supernet.network.supernet_ctc import num_parameters
 from supernet.runs.model_file import load
-from supernet.runs.cut_model import Cut
+from supernet.runs.cut_model import Cut, origin_of
 from supernet.runs.opening import choose, open_selection
 from supernet.runs.run import Run, RunError
 from supernet.system.files import refusal
@@ -29,7 +29,7 @@ def cut(args: argparse.Namespace) -> None:
     _check_free(args.out)
     model = load(run.model_stem)
     selection = open_selection(run, model, args.selection)
-    small = Cut.of(run, model, selection, choose(selection, args.size))
+    small = Cut.of(model, choose(selection, args.size), origin_of(run, selection))
     args.out.mkdir(parents=True, exist_ok=True)
     small.save(args.out)
     size, kind = small.subnet.size, small.subnet.granularity

@@ -15,7 +15,7 @@ from supernet.console.screen import console
 from supernet.console.tables import groups_table, results_table
 from supernet.console.text import note
 from supernet.errors import Checks
-from supernet.evaluation.score_sizes import Evaluation, SplitTranscripts, score_sizes
+from supernet.evaluation.score_sizes import Evaluation, ScoringRequest, SplitTranscripts, score_sizes
 from supernet.recognition.beam import decoder_for
 from supernet.recognition.decoding import GREEDY
 from supernet.runs.opening import choose, open_model, open_selection
@@ -104,7 +104,8 @@ def _score(args: argparse.Namespace) -> tuple[str, list[str], Evaluation]:
         task.prepare_for(splits, model.tokens, report)
         for remark in task.remarks(splits, model.tokens):
             note(remark)
-        found = score_sizes(run, model, task, subnets, splits, report, marks, decoder)
+        request = ScoringRequest(subnets, splits, marks, decoder)
+        found = score_sizes(run, model, task, request, report)
     parts = [run.name, args.name, args.selection and f"chosen by {selection.strategy}"]
     parts.append(None if decoder == GREEDY else decoder.name)
     return ", ".join(part for part in parts if part is not None), groups, found

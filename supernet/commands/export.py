@@ -23,7 +23,7 @@ from supernet.export.folders import check_free
 from supernet.export.formats import Format
 from supernet.export.onnx import Onnx
 from supernet.runs.model_file import Model, load
-from supernet.runs.cut_model import Cut
+from supernet.runs.cut_model import Cut, origin_of
 from supernet.runs.opening import choose, open_selection
 from supernet.runs.resolve import resolve_trained
 from supernet.runs.run import Run, RunError
@@ -70,13 +70,14 @@ def _export_all(args: argparse.Namespace) -> list[str]:
     for folder in folders.values():
         check_free(folder, args.force)
     changes = corpus_changes(args.settings)
+    origin = origin_of(run, selection)
     table, problems, written = _table(run, args.unchecked), list[str](), dict[Choice, Path]()
     with progress() as report:
         batches = None if args.unchecked else _test_split(run, model, changes, report)
         examiner = Examiner(batches, args.int8_margin / 100, report)
         for i, (choice, folder) in enumerate(folders.items()):
             report("exporting", i, len(folders))
-            cut = Cut.of(run, model, selection, choice)
+            cut = Cut.of(model, choice, origin)
             try:
                 checks = export(cut, FORMATS[args.format](), folder, args.int8, examiner)
             except NotAccepted as e:

@@ -10,25 +10,19 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from fairseq2.error import OperationalError
 from fairseq2.recipe.run import run as run_recipe
 from fairseq2.task import TaskStopException
 
-from supernet.config import Config
 from supernet.engine.checkpoints import CheckpointError
-from supernet.engine.recipe import Begin, Result, SupernetRecipe, engine_config
+from supernet.engine.recipe import Result, SupernetRecipe, TrainingRequest, engine_config
 from supernet.engine.stopping import quiet, tells_of_an_end
 from supernet.engine.train_unit import Observer, SupernetUnit
 from supernet.errors import Divergence, UserError
-from supernet.method import Method
 from supernet.system.devices import chosen_device, with_threads
-from supernet.task import Task
-from supernet.text.tokens import Tokens
 
-__all__ = ["CheckpointError", "Observer", "Result", "SupernetUnit", "train"]
+__all__ = ["CheckpointError", "Observer", "Result", "SupernetUnit", "TrainingRequest", "train"]
 
 _DEVICE = "FAIRSEQ2_DEVICE"
 
@@ -37,16 +31,8 @@ class Left(UserError):
     """The training cannot continue because another of its processes has ended."""
 
 
-def train(
-    config: Config,
-    method: Method[Any],
-    task: Task,
-    tokens: Tokens,
-    folder: Path,
-    observer: Observer,
-    begin: Begin | None = None,
-) -> Result:
-    """Train for the configured number of steps, resuming from the newest checkpoint in ``folder``.
+def train(request: TrainingRequest, observer: Observer) -> Result:
+    """Train for the configured number of steps, resuming from the newest checkpoint in the folder.
 
     Raises:
         Divergence: Gradients were not finite in too many consecutive updates.
@@ -55,10 +41,10 @@ def train(
         Left: Another process of the training has ended.
         OSError: A file cannot be read or written.
     """
-    recipe = SupernetRecipe(config, method, task, tokens, folder, observer, begin)
+    config, recipe = request.config, SupernetRecipe(request, observer)
     with quiet(), _on(config.device), with_threads(config.train.num_threads):
         try:
-            run_recipe(recipe, engine_config(config), folder, no_progress=True)
+            run_recipe(recipe, engine_config(config), request.folder, no_progress=True)
         except TaskStopException:
             raise KeyboardInterrupt from None
         except (UserError, Divergence):

@@ -69,6 +69,19 @@ class _EngineConfig:
 
 
 @dataclass(frozen=True)
+class TrainingRequest:
+    """A training: the parts that the recipe connects, and the folder of its files."""
+
+    config: Config
+    method: Method[Any]
+    task: Task
+    tokens: Tokens
+    folder: Path
+    begin: Begin | None = None
+    """Applied to a network that is not restored from a checkpoint."""
+
+
+@dataclass(frozen=True)
 class Result:
     """The result of a training, in memory."""
 
@@ -110,19 +123,8 @@ def engine_config(config: Config) -> _EngineConfig:
 class SupernetRecipe(Recipe):
     """Connects model, optimizer, data and training unit."""
 
-    def __init__(
-        self,
-        config: Config,
-        method: Method[Any],
-        task: Task,
-        tokens: Tokens,
-        folder: Path,
-        observer: Observer,
-        begin: Begin | None = None,
-    ) -> None:
-        self._folder = folder
-        self._config, self._method, self._task, self._tokens = config, method, task, tokens
-        self._observer, self._begin = observer, begin
+    def __init__(self, request: TrainingRequest, observer: Observer) -> None:
+        self._request, self._config, self._observer = request, request.config, observer
         self.reader = Reader()
         self._result: Result | None = None
         self._unit: SupernetUnit | None = None
@@ -151,9 +153,9 @@ class SupernetRecipe(Recipe):
     def _build(self) -> SupernetCTC:
         with torch.random.fork_rng():
             torch.manual_seed(self._config.seed)
-            model = supernet_of(self._method, len(self._tokens))
-            if self._begin is not None:
-                self._begin(model)
+            model = supernet_of(self._request.method, len(self._request.tokens))
+            if self._request.begin is not None:
+                self._request.begin(model)
             return model
 
     def _optimizer(self, resolver: DependencyResolver, config: _NoOptions) -> Optimizer:
@@ -170,17 +172,18 @@ class SupernetRecipe(Recipe):
 
     def _scheduler(self, resolver: DependencyResolver, config: _NoOptions) -> LRScheduler:
         optimizer = resolver.resolve(Optimizer)
-        return PiecewiseLinearLR(optimizer, self._config.train, self._method.travels())
+        return PiecewiseLinearLR(optimizer, self._config.train, self._request.method.travels())
 
     def create_task(self, context: RecipeContext) -> EngineTask:
         log_to_file_only()
-        if note := prepare(self._folder / "checkpoints", context.gangs.root):
+        if note := prepare(self._request.folder / "checkpoints", context.gangs.root):
             self._observer.on_note(note)
         rank, num_ranks = context.gangs.dp.rank, context.gangs.dp.size
         model = context.get_model_as(SupernetCTC)
-        schedule = Schedule(self._method, model, self._config.seed)
+        schedule = Schedule(self._request.method, model, self._config.seed)
         self._result = Result(model, schedule, rank == 0)
-        reader = self._task.train_reader(self._tokens, seed=self._config.seed, rank=rank, num_ranks=num_ranks)
+        task, tokens, seed = self._request.task, self._request.tokens, self._config.seed
+        reader = task.train_reader(tokens, seed=seed, rank=rank, num_ranks=num_ranks)
         budget = StepBudget(reader, self._config.train.num_steps, self._config.train.accumulate)
         self._unit = unit = SupernetUnit(
             context.get_data_parallel_model(),
@@ -191,7 +194,7 @@ class SupernetRecipe(Recipe):
             self._observer,
             self.reader.end,
         )
-        validation = Validation(model, schedule, self._tokens, self._observer)
+        validation = Validation(model, schedule, tokens, self._observer)
         valid_reader = Once(lambda: self._valid_batches(rank, num_ranks), context.gangs.dp)
         trainer = context.create_trainer(unit, budget, [validation], [valid_reader])
         if rank == 0:
@@ -199,4 +202,5 @@ class SupernetRecipe(Recipe):
         return StoppableTask(trainer, context.get_checkpoint_manager(), context.gangs)
 
     def _valid_batches(self, rank: int, num_ranks: int) -> Iterator[Batch]:
-        return iter(self._task.eval_batches("valid", self._tokens, rank=rank, num_ranks=num_ranks))
+        task, tokens = self._request.task, self._request.tokens
+        return iter(task.eval_batches("valid", tokens, rank=rank, num_ranks=num_ranks))

@@ -54,6 +54,24 @@ class SplitTranscripts:
 
 
 @dataclass(frozen=True)
+class ScoringRequest:
+    """The subnets to score, by label, and the utterances to score them on."""
+
+    subnets: Mapping[str, Subnet]
+    splits: Sequence[str]
+    """Splits, or parts of splits."""
+    marks: Sequence[str] = ()
+    """Added to the names of transcripts, such as the condition or the strategy of a selection."""
+    decoder: Decoder = GREEDY
+    """Finds the hypotheses; named in transcripts unless greedy."""
+
+    def transcripts_name(self, split: str, label: str) -> str:
+        """The name of the transcripts of a split by a subnet."""
+        suffix = [] if self.decoder == GREEDY else [self.decoder.name]
+        return "-".join([split, *self.marks, label, *suffix])
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The results of an evaluation."""
 
@@ -90,14 +108,7 @@ def recognize(
 
 
 def score_sizes(
-    run: Run,
-    model: Model,
-    task: Task,
-    subnets: Mapping[str, Subnet],
-    splits: Sequence[str],
-    report: ProgressCallback,
-    marks: Sequence[str] = (),
-    decoder: Decoder = GREEDY,
+    run: Run, model: Model, task: Task, request: ScoringRequest, report: ProgressCallback
 ) -> Evaluation:
     """Measure costs and error rates of subnets, and save their transcripts in the run folder.
 
@@ -105,37 +116,25 @@ def score_sizes(
         run: The run, whose folder gets the transcripts.
         model: Its network.
         task: The corpus.
-        subnets: Subnets by label.
-        splits: Splits, or parts of splits, to score.
+        request: What is scored.
         report: Called as the work progresses.
-        marks: Added to the names of transcripts, such as the condition or the strategy of a selection.
-        decoder: Finds the hypotheses; named in transcripts unless greedy.
     """
-    suffix = [] if decoder == GREEDY else [decoder.name]
-    names = {(s, label): "-".join([s, *marks, label, *suffix]) for s in splits for label in subnets}
-    run.prepare_transcripts(names.values())
-    found = Evaluation(costs(model, task, subnets, splits[0]), {})
-    for split in splits:
-        transcripts = found.transcripts[split] = transcribe_split(
-            model, task, subnets, split, report, decoder
-        )
+    name = request.transcripts_name
+    run.prepare_transcripts(name(split, label) for split in request.splits for label in request.subnets)
+    found = Evaluation(costs(model, task, request.subnets, request.splits[0]), {})
+    for split in request.splits:
+        transcripts = found.transcripts[split] = transcribe_split(model, task, request, split, report)
         for label, rows in transcripts.rows.items():
             _, references, hypotheses = zip(*rows, strict=True)
             result = score(references, hypotheses)
             found.sizes[label][split] = result.as_json()
-            name = names[split, label]
-            errors_page = page(f"{run.name}, {name}", rows, result, transcripts.speakers)
-            run.save_transcripts(name, rows, trn(rows, transcripts.speakers), errors_page)
+            errors_page = page(f"{run.name}, {name(split, label)}", rows, result, transcripts.speakers)
+            run.save_transcripts(name(split, label), rows, trn(rows, transcripts.speakers), errors_page)
     return found
 
 
 def transcribe_split(
-    model: Model,
-    task: Task,
-    subnets: Mapping[str, Subnet],
-    split: str,
-    report: ProgressCallback,
-    decoder: Decoder = GREEDY,
+    model: Model, task: Task, request: ScoringRequest, split: str, report: ProgressCallback
 ) -> SplitTranscripts:
     """Transcribe ``split`` by each subnet."""
     seconds: dict[str, float] = {}
@@ -145,7 +144,7 @@ def transcribe_split(
             seconds.update(zip(batch.ids, batch.seconds, strict=True))
             yield batch
 
-    rows = recognize(model, measured(), subnets, report, decoder)
+    rows = recognize(model, measured(), request.subnets, report, request.decoder)
     return SplitTranscripts(rows, seconds, task.speakers(split))
 
 

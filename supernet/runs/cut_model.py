@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,19 +23,10 @@ class Cut:
     provenance: dict[str, str]
 
     @classmethod
-    def of(cls, run: Run, model: Model, selection: Selection, choice: Choice) -> Cut:
-        """Cut ``choice`` of ``selection`` out of ``model``, the network of ``run``."""
-        provenance = {
-            "run": run.folder.resolve().name,
-            "network": fingerprint(run.model_stem),
-            "selection": selection.strategy,
-            "budget": choice.budget,
-        }
-        return cls(
-            Model(cut(model.recognizer, choice.subnet), model.tokens, model.lengths),
-            choice.subnet,
-            provenance,
-        )
+    def of(cls, model: Model, choice: Choice, origin: Mapping[str, str]) -> Cut:
+        """Cut ``choice`` out of ``model``; ``origin`` is the provenance of all cuts of its selection."""
+        small = Model(cut(model.recognizer, choice.subnet), model.tokens, model.lengths)
+        return cls(small, choice.subnet, {**origin, "budget": choice.budget})
 
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors``, ``model.json`` and ``tokens.txt``."""
@@ -43,3 +35,14 @@ class Cut:
     def description(self) -> dict[str, Any]:
         """The contents of ``model.json``."""
         return description(self.model, self.provenance)
+
+
+def origin_of(run: Run, selection: Selection) -> dict[str, str]:
+    """The provenance of the cuts of a selection: the run, its weights, which are read whole, and the
+    strategy.
+    """
+    return {
+        "run": run.folder.resolve().name,
+        "network": fingerprint(run.model_stem),
+        "selection": selection.strategy,
+    }
