@@ -34,7 +34,7 @@ class Strategy(ABC, Generic[OptionsT]):
     """
 
     Options: ClassVar[type[BaseModel]] = NoOptions
-    """Pydantic model (``extra="forbid"``) of the settings under ``--set STRATEGY.*``."""
+    """Pydantic model (``extra="forbid"``) of its settings, named ``STRATEGY.*``."""
     is_exact: ClassVar[bool] = False
     """Whether the choice is guaranteed to have the lowest loss of all subnets within the budget, so that
     regrets are distances to the true optimum. An exact strategy asks for the losses of all these subnets.

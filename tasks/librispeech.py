@@ -62,7 +62,7 @@ class LibriSpeech(ConvertedTask):
         return Source(tuple(files), lambda: _read(parts), settings=(names,))
 
 
-_GET = "Unpack them from openslr.org/12, and give the folder with --set task.path=FOLDER."
+_GET = "Unpack them from openslr.org/12, and give the folder with `task.path=FOLDER`."
 
 
 def _check(root: Path, parts: list[Path]) -> None:
@@ -78,7 +78,7 @@ def _check(root: Path, parts: list[Path]) -> None:
         there = sorted(folder.name for folder in root.iterdir() if folder.is_dir())
         raise TaskError(
             f"`path` must hold every requested part, but {str(root)!r} lacks {', '.join(missing)}. "
-            f"Unpack them, or choose others of {', '.join(there)} as in --set task.train=[train-clean-100]."
+            f"Unpack them, or choose others of {', '.join(there)} as in `task.train=[train-clean-100]`."
         )
 
 

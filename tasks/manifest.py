@@ -46,7 +46,7 @@ class ManifestOptions(CorpusOptions):
 
 
 class Manifest(ConvertedTask):
-    """The task behind ``--task PATH``. Nothing is ever written into the folder."""
+    """The task of a corpus that is given by its path. Nothing is ever written into the folder."""
 
     name = "manifest"
     Options = ManifestOptions

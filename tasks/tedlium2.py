@@ -14,7 +14,7 @@ from tasks.files.problems import Problem
 from tasks.listing.entries import Entries, Entry, Source, numbered_lines, parse_seconds
 from tasks.options import CorpusOptions
 
-_GET = "Unpack it from openslr.org/19, and give the folder with --set task.path=FOLDER."
+_GET = "Unpack it from openslr.org/19, and give the folder with `task.path=FOLDER`."
 FOLDERS: dict[str, Split] = {"train": "train", "dev": "valid", "test": "test"}
 
 _IGNORED = "ignore_time_segment_in_scoring"

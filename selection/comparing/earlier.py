@@ -20,8 +20,8 @@ from supernet.system.files import read_json
 from supernet.units import Kept, Subnet, UnitTable
 
 OTHER_PRICES = (
-    "its earlier choice was made for other costs (another --seconds, --retime or another machine), "
-    "so choose again"
+    "its earlier choice was made for other costs (audio of another length, latency timed again, or another "
+    "machine), so choose again"
 )
 _COMPARISON = TypeAdapter(Comparison)
 

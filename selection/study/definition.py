@@ -96,7 +96,7 @@ class CompareDefinition(Definition):
     @field_validator("methods", "variants", mode="before")
     @classmethod
     def _without_null(cls, data: Any) -> Any:
-        """Let ``--set variants.NAME=null`` remove an entry of a file."""
+        """Let ``variants.NAME=null`` remove an entry of a file."""
         if not isinstance(data, Mapping):
             return data
         return {name: value for name, value in data.items() if value is not None}

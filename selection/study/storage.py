@@ -29,7 +29,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, S
 from sqlalchemy.orm import Session
 
 from supernet.errors import ArgumentError
-from supernet.runs.run import RunError, differences
+from supernet.runs.run import differences
 from supernet.settings.presets import Data
 
 Direction = Literal["minimize", "maximize"]
@@ -190,7 +190,7 @@ def create(
         The study.
 
     Raises:
-        RunError: The existing study has another definition. It is left unchanged.
+        ArgumentError: The existing study has another definition. It is left unchanged.
     """
     try:
         study = optuna.create_study(storage=storage, study_name=name, directions=directions)
@@ -223,10 +223,11 @@ def load(storage: BaseStorage, name: str) -> Study:
 def _check_same(study: Study, definition: Data, completed: Callable[[Data], Data]) -> None:
     old = completed(_defined(study, time.monotonic() + PATIENCE))
     if changed := differences(old, json.loads(json.dumps(definition))):
-        raise RunError(
+        raise ArgumentError(
+            ["folder", "name"],
             f"study '{study.study_name}' must be continued with the definition it was created with, but "
             f"these differ: {'; '.join(changed[:5])}{'; …' if len(changed) > 5 else ''}. "
-            "Choose another folder with --out or another --name."
+            "Choose another `folder` or another `name`."
         )
 
 
@@ -234,9 +235,10 @@ def _defined(study: Study, until: float) -> Data:
     """The definition, which the worker that creates the study writes last."""
     while (found := study.user_attrs.get(DEFINITION)) is None:
         if time.monotonic() > until:
-            raise RunError(
+            raise ArgumentError(
+                ["name"],
                 f"study '{study.study_name}' must have a definition, but has none: it is not this project's, "
-                "or the worker that created it was interrupted. Choose another --name."
+                "or the worker that created it was interrupted. Choose another `name`."
             )
         time.sleep(0.2)
     return dict(found)

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 
-from supernet.console.option_names import RUN, option_problems
+from supernet.console.option_names import RUN, option_problems, setting_options
 from supernet.console.text import fail, halt
 from supernet.errors import ArgumentError, UserError
 
@@ -39,9 +39,9 @@ def main_guard(
     except KeyboardInterrupt as e:
         halt(str(e) or f"Stopped. {kept}".rstrip())
     except ArgumentError as e:
-        fail("\n".join(option_problems(e, exceptions)))
+        fail(setting_options("\n".join(option_problems(e, exceptions))))
     except UserError as e:
-        fail(str(e))
+        fail(setting_options(str(e)))
     except BrokenPipeError:
         # The reader is gone; Python must not write again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Translate the library's argument names into a command's options."""
+"""Translate the library's arguments and settings into a command's options."""
 
 from __future__ import annotations
 
@@ -33,3 +33,8 @@ def option_names(text: str, names: Sequence[str], exceptions: Mapping[str, str] 
 def option_problems(error: ArgumentError, exceptions: Mapping[str, str] = RUN) -> list[str]:
     """The problems of ``error``, in the words of a command line."""
     return [option_names(problem, error.names, exceptions) for problem in error.problems]
+
+
+def setting_options(text: str) -> str:
+    """Replace settings with values, such as `` `task.tokens=bpe` ``, by the options that set them."""
+    return re.sub(r"`(?=[a-z]\w*(\.\w+)+=)", "`--set ", text)

@@ -16,9 +16,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from supernet.errors import UserError
 from supernet.system.files import is_abandoned, whole_folder
+
+if TYPE_CHECKING:  # it takes seconds to import
+    from supernet.task import ProgressCallback
 
 VARIABLE = "SUPERNET_CACHE"
 """The environment variable that names the cache."""
@@ -27,11 +31,8 @@ _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.(partial|outdated)")
 _GRACE = 10
 """Age in seconds below which a leftover may be a folder that is not locked yet."""
 
-ELSEWHERE = f"Choose another folder with --set task.cache=FOLDER or the environment variable {VARIABLE}."
+ELSEWHERE = f"Choose another folder with `task.cache=FOLDER` or the environment variable {VARIABLE}."
 """Advice for a cache that cannot be written to."""
-
-ProgressCallback = Callable[[str, int, int], None]
-"""As in ``supernet.task``, which takes seconds to import."""
 
 
 def default_folder() -> Path:

@@ -103,10 +103,10 @@ def _explain(message: str, wanted: int, reserved: int) -> str:
     but = f"for the training texts of this corpus, but is {wanted} instead"
     if found := re.search(r"value <= (\d+)", message):
         most = int(found[1]) + reserved
-        return f"`vocab_size` must be at most {most} {but}. Use --set task.vocab_size={most}, or omit it."
+        return f"`vocab_size` must be at most {most} {but}. Use `task.vocab_size={most}`, or omit it."
     if found := re.search(r"\d+ vs (\d+)", message):
         least, why = int(found[1]) + reserved, "every character is a token"
-        return f"`vocab_size` must be at least {least} {but}: {why}. Use --set task.vocab_size={least}."
+        return f"`vocab_size` must be at least {least} {but}: {why}. Use `task.vocab_size={least}`."
     return f"`tokens` must be learned from the training texts, but cannot be: {' '.join(message.split())}"
 
 

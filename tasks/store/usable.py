@@ -102,9 +102,9 @@ def find_usable(
     hints = []
     if too_long_U.any():
         longest = math.ceil(float(slowest_U.max()) / FRAMES_PER_SECOND)
-        hints.append(f"With --set task.max_seconds={longest} none is too long.")
+        hints.append(f"With `task.max_seconds={longest}` none is too long.")
     if too_short_U.any() and tokens.kind == "characters":
-        hints.append("Longer tokens need fewer frames: --set task.tokens=bpe.")
+        hints.append("Longer tokens need fewer frames: `task.tokens=bpe`.")
     return Usable(
         split,
         utterances.where(~refused_U),
@@ -171,7 +171,7 @@ def check_share(
     )
     more = "; …" if len(unusable) > _NAMED else ""
     enough = next(share / 100 for share in range(101) if len(unusable) <= share / 100 * total)
-    allowed = f", which --set task.max_skipped={enough:g} allows" if len(unusable) < total else ""
+    allowed = f", which `task.max_skipped={enough:g}` allows" if len(unusable) < total else ""
     raise TaskError(
         f"`max_skipped` allows a share of {most:g}, but {len(unusable)} of {total} utterances of the {split} "
         f"split cannot be used ({named}{more}){allowed}. {' '.join((*hints, 'Repair them, or allow more.'))}"

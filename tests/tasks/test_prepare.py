@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from supernet.console.screen import console
+from supernet.console.option_names import setting_options
 from supernet.task import TaskError
 from tasks import prepare
 from tasks.commands.preview import preview_training
@@ -24,7 +24,7 @@ from tests.tasks.listing.test_conversion import bad_corpus
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(console, "width", 200)
+    monkeypatch.setenv("COLUMNS", "200")
     return tmp_path
 
 
@@ -120,9 +120,11 @@ def test_what_a_training_would_refuse_is_found_by_the_same_words(
     with pytest.raises(TaskError) as refused:
         prepared(here / "made")
     said = str(refused.value).split(" All of them: ")[0]
-    assert line.removeprefix("error: ").split(" All of them: ")[0] == said
-    assert "--set task.max_skipped=0.2 allows" in said
-    assert "--set task.tokens=bpe" in said
+    assert "which `task.max_skipped=0.2` allows" in said
+    assert "`task.tokens=bpe`" in said
+    in_options = setting_options(said)
+    assert "`--set task.max_skipped=0.2`" in in_options
+    assert line.removeprefix("error: ").split(" All of them: ")[0] == in_options
     listed = (here / "made" / "skipped.tsv").read_text().splitlines()
     assert [row.split("\t")[1].rpartition("/")[2] for row in listed[1:]] == ["train0", "train1"]
 
@@ -171,7 +173,7 @@ def test_too_long_names_the_setting(here: Path, capsys: pytest.CaptureFixture[st
         prepare.main(["corpus/", "--out", "made", "--set", "max_seconds=0.5"])
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert all("With --set task.max_seconds=1 none is too long." in line for line in lines)
+    assert all("With `--set task.max_seconds=1` none is too long." in line for line in lines)
     assert not any("max_skipped=1" in line for line in lines), "then nothing would be left"
     prepare.main(["corpus/", "--out", "made", "--set", "task.max_seconds=1"])
     assert not Path("made/skipped.tsv").exists()

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from supernet.console.option_names import option_names
 from supernet.errors import ArgumentError, ConfigError
 from supernet.runs.resolve import resolve, resolve_trained
 from supernet.runs.run import Run, as_data
@@ -84,13 +83,6 @@ def test_paths_mean_the_same_from_every_folder(tmp_path: Path, monkeypatch: pyte
     assert found["eval_reverb"]["folder"] == "/rirs"
     monkeypatch.chdir("/")
     assert as_data(resolve([{"task": found}]).config)["task"] == found
-
-
-def test_names_of_arguments_become_options() -> None:
-    text = "`lm_weight` must go with `lm`, but `folder` 'lm' has `other`."
-    assert option_names(text, ["lm", "lm_weight", "folder"]) == (
-        "`--lm-weight` must go with `--lm`, but `RUN` 'lm' has `other`."
-    )
 
 
 def test_the_machine_has_a_name_and_threads() -> None:

@@ -178,7 +178,7 @@ def test_the_same_corpus_is_made_once_for_all_folders(
 def test_a_cache_that_cannot_be_is_named_with_what_sets_it(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, not a folder")
     with pytest.raises(
-        UserError, match=r"`task\.cache` must be a folder .*taken.*--set task\.cache=.*SUPERNET_CACHE"
+        UserError, match=r"`task\.cache` must be a folder .*taken.*`task\.cache=.*SUPERNET_CACHE"
     ):
         prepared(write_folder(tmp_path / "tones", 3, 1, 1), cache=tmp_path / "taken" / "cache")
 

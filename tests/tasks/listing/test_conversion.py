@@ -88,7 +88,7 @@ def test_every_problem_is_listed_with_file_and_line(refused: tuple[str, Path]) -
 def test_a_run_refuses_a_split_and_says_what_to_do(refused: tuple[str, Path]) -> None:
     (line,) = refused[0].splitlines()
     assert "`max_skipped` allows a share of 0.05, but 10 of 17 utterances of the train split" in line
-    assert "which --set task.max_skipped=0.59 allows. Repair them, or allow more. All of them: " in line
+    assert "which `task.max_skipped=0.59` allows. Repair them, or allow more. All of them: " in line
     listed = Path(line.rpartition("All of them: ")[2].removesuffix("."))
     ids = [line.split("\t")[1].rpartition("/")[2] for line in listed.read_text().splitlines()[1:]]
     assert sorted(ids) == sorted(

@@ -60,7 +60,7 @@ def test_a_size_that_does_not_fit_the_texts(
         make_tokens(choice, size, byte_fallback, TEXTS, tmp_path)
     assert "\n" not in str(error.value)
     limit = int(str(error.value).split(" for the")[0].split()[-1])
-    assert f"--set task.vocab_size={limit}" in str(error.value)
+    assert f"`task.vocab_size={limit}`" in str(error.value)
     assert len(make_tokens(choice, limit, byte_fallback, TEXTS, tmp_path)) == limit
 
 

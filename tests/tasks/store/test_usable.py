@@ -52,7 +52,7 @@ def test_the_share_that_a_message_names_is_enough_and_hardly_more(total: int) ->
         unusable = [Skipped(f"u{i}", "train", "silent") for i in range(number)]
         with pytest.raises(TaskError) as refused:
             check_share(unusable, total, "train", 0.0)
-        share = float(str(refused.value).split("--set task.max_skipped=")[1].split(" ")[0])
+        share = float(str(refused.value).split("`task.max_skipped=")[1].split("`")[0])
         check_share(unusable, total, "train", share)
         assert number / total <= share + 1e-9 < number / total + 0.0101
     with pytest.raises(TaskError) as refused:
