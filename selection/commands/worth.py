@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selection.comparing.comparison import paired_difference
 from supernet.console.fitted import Fitted
 from supernet.console.front import command, program, say_next
 from supernet.console.screen import console
@@ -17,6 +16,7 @@ from supernet.errors import UserError
 from supernet.runs.resolve import Resolved, resolve_trained, updated
 from supernet.runs.run import Run, RunError
 from supernet.scoring.error_rates import COLUMN, count_errors, count_words, judged_by, measure_of
+from supernet.scoring.statistics import paired_difference
 from supernet.training.compute import expected_unit_steps, update_alone
 
 COMMON = ("task", "granularity", "model")

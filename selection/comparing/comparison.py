@@ -11,7 +11,7 @@ from typing import Any
 
 from supernet.budget import Quantity
 from supernet.scoring.error_rates import Measure
-from supernet.scoring.statistics import Ints, interval, permutation_p
+from supernet.scoring.statistics import Ints, holm, permutation_p
 
 SIGNIFICANT = 0.05
 
@@ -159,23 +159,6 @@ class Comparison:
 
     def as_data(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def paired_difference(
-    errors_N: Ints, other_N: Ints, words_N: Ints, seed: int = 0
-) -> tuple[float, float, float]:
-    """Difference of two error rates with its 95 % interval, by a paired bootstrap over utterances."""
-    change_N = errors_N - other_N
-    return float(change_N.sum() / words_N.sum()), *interval(change_N, words_N, seed)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p values with the correction for multiple comparisons by Holm (1979), in the order given."""
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        corrected[i] = largest
-    return corrected
 
 
 def against(best: str, errors: Mapping[str, Ints]) -> dict[str, float]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from selection.comparing.comparison import Contest, Difference, Row, against, all_pairs, paired_difference
+from selection.comparing.comparison import Contest, Difference, Row, against, all_pairs
 from selection.measuring.oracle import Oracle
 from supernet.budget import SLACK, Budget, Prices
 from supernet.runs.model_file import Model
 from supernet.scoring.error_rates import COLUMN, Measure, score_counts
-from supernet.scoring.statistics import Ints
+from supernet.scoring.statistics import Ints, paired_difference
 from supernet.units import Kept
 
 

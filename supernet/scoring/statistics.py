@@ -1,4 +1,4 @@
-"""Bootstrap intervals and permutation tests.
+"""Bootstrap intervals, permutation tests and corrections for several of them.
 
 Samples are drawn in blocks, so that memory does not grow with the number of utterances; the size of a block
 does not affect results.
@@ -8,7 +8,7 @@ Shapes: N utterances, R resamples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,23 @@ def permutation_p(errors_N: Ints, other_N: Ints, seed: int = 0, num: int = NUM_S
         sums_R[rows] += np.add.reduceat(signs * change_N[places], edges)
     as_large = np.abs(sums_R) >= abs(change_N.sum())
     return float((1 + as_large.sum()) / (1 + num))
+
+
+def paired_difference(
+    errors_N: Ints, other_N: Ints, words_N: Ints, seed: int = 0
+) -> tuple[float, float, float]:
+    """Difference of two error rates with its 95 % interval, by a paired bootstrap over utterances."""
+    change_N = errors_N - other_N
+    return float(change_N.sum() / words_N.sum()), *interval(change_N, words_N, seed)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values with the correction for multiple comparisons by Holm (1979), in the order given."""
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = largest
+    return corrected
 
 
 def _blocks(num_rows: int, size: int) -> Iterator[tuple[slice, NDArray[np.intp], NDArray[np.intp]]]:

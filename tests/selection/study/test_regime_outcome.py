@@ -15,6 +15,7 @@ from selection.study.regime_outcome import Gap, RegimeOutcome, SizeResult, gaps,
 from selection.study.reporting.compare_report import behind, page
 from selection.study.reporting.compare_sentences import conclusions
 from supernet.errors import ConfigError
+from supernet.scoring.statistics import paired_difference
 from tests.selection.study.test_contenders import SETTINGS
 
 WORDS = [10] * 40
@@ -173,8 +174,6 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
 
 
 def test_with_one_seed_the_interval_is_the_one_of_the_paired_bootstrap() -> None:
-    from selection.comparing.comparison import paired_difference
-
     rng = np.random.default_rng(1)
     a, b = rng.binomial(5, 0.25, 200), rng.binomial(5, 0.2, 200)
     found = gap_of(size_result([a.tolist()]), size_result([b.tolist()]))
