@@ -8,6 +8,7 @@ import signal
 
 # Before torch is imported anywhere; processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.pop("COLUMNS", None)  # which tests set
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import hypothesis
 import pytest
 import torch
 
+import supernet.console.screen  # noqa: F401  # if first imported while COLUMNS is set, its width stays
 from supernet.runs.run import Run
 from tasks.files.cache import VARIABLE
 from tests.supernet.processes import LEARNING, ZEROING, run, settings
@@ -75,6 +77,14 @@ def place(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("place")
     (folder / "tones").symlink_to(tones)
     return folder
+
+
+@pytest.fixture
+def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder as the current one, and a wide console."""
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("COLUMNS", "200")
+    return place
 
 
 def train(place: Path, out: str, *more: str) -> tuple[Run, str]:

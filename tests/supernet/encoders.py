@@ -17,6 +17,12 @@ from fairseq2.models.wav2vec2 import (
 )
 from fairseq2.runtime.dependency import get_dependency_resolver
 
+from supernet.config import Config
+from supernet.network.supernet_ctc import SupernetCTC
+from supernet.runs.pretrained import load_into
+from supernet.runs.resolve import resolve
+from tests.supernet.tiny import NUM_TOKENS
+
 Kind = Literal["base", "large_lv60k"]
 """The published architectures that differ in more than their width: in where they normalize what."""
 
@@ -78,3 +84,17 @@ def write_card(file: Path, checkpoint: str, **fields: object) -> Path:
     card = {"name": "mine", "model_family": "wav2vec2", "checkpoint": checkpoint, **fields}
     file.write_text(yaml.safe_dump(card), encoding="utf-8")
     return file
+
+
+def config(init: object, granularity: str = "layer", **model: Any) -> Config:
+    """The configuration of a supernet that begins as the checkpoint ``init``."""
+    sizes = (2, 4) if granularity == "layer" else (4, 8)
+    settings = {"sizes": sizes, "granularity": granularity, "model": {"init": str(init), **model}}
+    return resolve([{"task": {"name": "manifest", "path": "nowhere"}, **settings}]).config
+
+
+def supernet(init: Path, granularity: str = "layer") -> SupernetCTC:
+    """The supernet with the weights of the checkpoint, in float64 and evaluation mode."""
+    net = SupernetCTC(config(init, granularity), NUM_TOKENS)
+    load_into(net, str(init))
+    return net.double().eval()

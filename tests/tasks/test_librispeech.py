@@ -11,7 +11,6 @@ import torch
 
 from supernet import evaluate
 from supernet.audio.features import fbank
-from supernet.console.screen import console
 from supernet.task import SPLITS, TaskError
 from tasks.librispeech import LibriSpeech
 from tests.supernet.processes import run, settings
@@ -131,7 +130,7 @@ def test_a_run_trains_on_it_and_is_scored_by_part(
     corpus = ["--task", "librispeech", "--set", f"task.train={json.dumps(TRAIN)}"]
     run("supernet.train", *options, *corpus, "--out", "run", cwd=tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(console, "width", 200)
+    monkeypatch.setenv("COLUMNS", "200")
     evaluate.main(["run", "--split", "test-clean"])
     assert "test-clean WER" in capsys.readouterr().out
     for split, number in (("test", 5), ("test-clean", 3)):

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from supernet.console.screen import console
 from tests.selection.commands.studies import COMPARE, TUNE
 
 
@@ -23,13 +22,5 @@ def desk(place: Path) -> Path:
 def at_desk(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of studies as the current one, and a wide console."""
     monkeypatch.chdir(desk)
-    monkeypatch.setattr(console, "width", 160)
+    monkeypatch.setenv("COLUMNS", "160")
     return desk
-
-
-@pytest.fixture
-def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of runs as the current one, and a wide console."""
-    monkeypatch.chdir(place)
-    monkeypatch.setattr(console, "width", 200)
-    return place

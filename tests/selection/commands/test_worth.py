@@ -12,7 +12,6 @@ import yaml
 
 from selection.commands.worth import Alone, bills, found_alone
 from selection.worth import main
-from supernet.console.screen import console
 from supernet.runs.resolve import resolve, updated
 from supernet.runs.run import Run
 
@@ -106,7 +105,7 @@ def test_the_tables(
     beside: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(place)  # where the corpus is
-    monkeypatch.setattr(console, "width", 160)
+    monkeypatch.setenv("COLUMNS", "160")
     main([str(beside / "joint")])
     out = capsys.readouterr().out
     assert "small" in out

@@ -168,9 +168,8 @@ class Listening(io.StringIO):
 
 
 def test_a_worker_waits_for_another_one_that_trains_in_its_folder(
-    finished: tuple[Run, str], place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: tuple[Run, str], here: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(place)
     folder, out = tmp_path / "run", Listening()
     shutil.copytree(finished[0].folder, folder)
     (folder / "results.json").unlink()
@@ -208,7 +207,7 @@ def test_an_error_ends_the_worker_and_the_trial_is_asked_for_again(tmp_path: Pat
 def test_a_study_of_another_shape_is_refused_and_left_alone(tmp_path: Path) -> None:
     runner, study = counting(tmp_path)
     before = study.user_attrs
-    with pytest.raises(RunError, match=r"must be continued with the definition.*kind was 1, is 2"):
+    with pytest.raises(ArgumentError, match=r"must be continued with the definition.*kind was 1, is 2"):
         create(
             open_storage(None, tmp_path, GRACE), "counting", runner.directions, runner.first(), {"kind": 2}
         )

@@ -28,13 +28,11 @@ def dry(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, str]:
 
 def test_a_prepared_corpus(
     finished: tuple[Run, str],
-    place: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    here: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Sizes are those of networks trained with the same settings."""
-    monkeypatch.chdir(place)
-    before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
     table = dry(capsys)
     run = finished[0]
     trained = load(run.model_stem)
@@ -49,7 +47,7 @@ def test_a_prepared_corpus(
     assert table["measured on"].endswith("(cpu)")
     assert table["memory, estimated"].endswith(" GB of the process")
     assert table["time, estimated"].split()[1] in ("s", "min")
-    assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
 
 
 def test_nothing_is_prepared(

@@ -61,9 +61,7 @@ def whole(finished: tuple[Run, str], place: Path, tmp_path_factory: pytest.TempP
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _here(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(place)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def curves(folder: Path) -> None:

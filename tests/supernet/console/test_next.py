@@ -14,7 +14,6 @@ from selection.commands.worth import Alone, missing
 from supernet import cut, evaluate
 from supernet.commands.latency import suggestions
 from supernet.console.front import command, say_next
-from supernet.console.screen import console
 from supernet.console.text import be_quiet
 from supernet.runs.resolve import resolve_trained
 from supernet.runs.run import Run
@@ -75,12 +74,10 @@ def test_after_a_training(finished: tuple[Run, str]) -> None:
 
 def test_what_is_suggested_can_be_typed(
     finished: tuple[Run, str],
-    place: Path,
+    here: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(place)
     (line,) = (words for words in suggested(finished[1]) if "supernet.evaluate" in words)
     evaluate.main(line[3:])
     assert ["python", "-m", "selection", "runs/finished"] in suggested(capsys.readouterr().out)
@@ -92,11 +89,9 @@ def test_what_is_suggested_can_be_typed(
 
 def test_what_a_bill_lacks_is_a_training(
     finished: tuple[Run, str],
-    place: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    here: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(place)
     run = Run(Path("runs/finished"))
     worse = Alone("short", 4, 24, 96.0, 0.9, 0.2, (0.1, 0.3))
     found = list(missing(run, resolve_trained(run.config_data()), [worse]))
@@ -127,10 +122,9 @@ def test_after_preparing_what_was_made_is_trained_on(
 
 
 def test_a_dry_run_fits_and_ends_with_the_training(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(place)
-    monkeypatch.setattr(console, "width", 80)
+    monkeypatch.setenv("COLUMNS", "80")
     words = settings()
     train([*words, "--dry-run"])
     printed = capsys.readouterr().out

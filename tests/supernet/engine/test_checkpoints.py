@@ -43,11 +43,8 @@ class Planted:
 
 
 @pytest.fixture
-def unfinished(
-    place: Path, finished: tuple[Run, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def unfinished(here: Path, finished: tuple[Run, str], tmp_path: Path) -> Path:
     """The checkpoints of a training that stopped just before its results were written."""
-    monkeypatch.chdir(place)
     folder = tmp_path / "unfinished"
     shutil.copytree(finished[0].folder, folder)
     (folder / "results.json").unlink()

@@ -98,7 +98,7 @@ def test_after_ctrl_c_the_same_command_continues(place: Path, finished: tuple[Ru
 
 
 def test_ctrl_c_while_sizes_are_evaluated(
-    place: Path,
+    here: Path,
     finished: tuple[Run, str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -106,7 +106,6 @@ def test_ctrl_c_while_sizes_are_evaluated(
     def interrupt(*arguments: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.chdir(place)
     command = [*settings(), *LEARNING, "--out", "runs/unscored"]
     with monkeypatch.context() as patched:
         patched.setattr("supernet.trainer.score_sizes", interrupt)
@@ -117,7 +116,7 @@ def test_ctrl_c_while_sizes_are_evaluated(
     assert "error:" not in err
     assert "The same command continues." in err
     main(command)
-    assert_the_same_run(Run(place / "runs/unscored"), finished[0])
+    assert_the_same_run(Run(here / "runs/unscored"), finished[0])
 
 
 LEAVING = """

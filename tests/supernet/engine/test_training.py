@@ -12,7 +12,6 @@ import yaml
 from safetensors.torch import load_file
 
 from supernet.commands.advice import left_out, unlearned
-from supernet.console.screen import console
 from supernet.runs.run import Run
 from supernet.train import main
 from tests.supernet.processes import LEARNING, SECRET, digest, run, settings
@@ -135,14 +134,11 @@ def test_nothing_private_is_in_the_folder(finished: tuple[Run, str], place: Path
 
 def test_a_finished_run_prints_its_table_again(
     finished: tuple[Run, str],
-    place: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    here: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished[0].folder.rglob("*.safetensors")}
     results = finished[0].results_file.stat().st_mtime_ns
-    monkeypatch.chdir(place)
-    monkeypatch.setattr(console, "width", 200)
     main([*settings(), *LEARNING, "--out", "runs/finished"])
     rtf = finished[0].results()["sizes"]["4"]["rtf"]
     assert f"{rtf:.4f}" in capsys.readouterr().out, "a new measurement would differ"
@@ -154,19 +150,17 @@ def test_a_finished_run_prints_its_table_again(
 def test_a_run_older_than_a_setting_resumes_with_its_default(
     now: str,
     finished: tuple[Run, str],
-    place: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    here: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    shutil.copytree(finished[0].folder, place / "runs" / now)
+    shutil.copytree(finished[0].folder, here / "runs" / now)
     data = finished[0].config_data()
     del data["passes"]["layer_drop"], data["task"]["max_skipped"]
-    (place / "runs" / now / "config.yaml").write_text(yaml.safe_dump(data))
-    monkeypatch.chdir(place)
+    (here / "runs" / now / "config.yaml").write_text(yaml.safe_dump(data))
     options = [*settings(), *LEARNING, "--out", f"runs/{now}"]
     if now == "as it was":
         main(options)
-        assert Run(place / "runs" / now).config_data() == finished[0].config_data()
+        assert Run(here / "runs" / now).config_data() == finished[0].config_data()
     else:
         with pytest.raises(SystemExit, match="2"):
             main([*options, "--set", "passes.layer_drop=0.3"])
@@ -175,11 +169,9 @@ def test_a_run_older_than_a_setting_resumes_with_its_default(
 
 def test_a_run_with_changed_settings_is_an_error_that_names_them(
     finished: tuple[Run, str],
-    place: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    here: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(place)
     before = finished[0].config_file.read_text()
     with pytest.raises(SystemExit) as end:
         main([*settings(lr=1), *LEARNING, "--seed", "7", "--out", "runs/finished"])

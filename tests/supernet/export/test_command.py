@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from supernet.commands.export import FORMATS
-from supernet.console.screen import console
 from supernet.export import __main__ as command
 from supernet.export.acceptance import BATCHES, noise
 from supernet.export.eager import Eager, Torch
@@ -25,13 +24,6 @@ from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice, Selection
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(place)
-    monkeypatch.setattr(console, "width", 200)
-    return place
 
 
 @pytest.fixture

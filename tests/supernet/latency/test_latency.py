@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from supernet.commands import latency
-from supernet.console.screen import console
 from supernet.export.onnx import Onnx
 from supernet.latency import __main__ as command
 from supernet.latency import measure
@@ -23,10 +22,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def mine(finished: tuple[Run, str], place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def mine(finished: tuple[Run, str], here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A copy of the finished run, measured briefly."""
-    monkeypatch.chdir(place)
-    monkeypatch.setattr(console, "width", 200)
     monkeypatch.setattr(measure, "SECONDS", (1, 10))
     monkeypatch.setattr(latency, "SECONDS", (1, 10))
     monkeypatch.setattr(measure, "REPEATS", 1)

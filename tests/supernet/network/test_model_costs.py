@@ -8,8 +8,8 @@ import math
 import pytest
 import torch
 
-from supernet.network.model_costs import latency, macs, real_time_factor
 from supernet.network.cutting import cut
+from supernet.network.model_costs import latency, macs, real_time_factor
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.units import LayerType
 from tests.supernet import tiny

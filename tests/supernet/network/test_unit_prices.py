@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from supernet.network.model_costs import macs
 from supernet.network.cutting import cut
-from supernet.network.unit_prices import unit_latencies, unit_macs, unit_parameters
+from supernet.network.model_costs import macs
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
+from supernet.network.unit_prices import unit_latencies, unit_macs, unit_parameters
 from supernet.units import Kept, LayerType
 from tests.supernet.tiny import NUM_TOKENS, tiny_config
 

@@ -26,9 +26,8 @@ from tests.supernet.processes import settings as tiny
 
 
 @pytest.fixture
-def folder(place: Path, finished: tuple[Run, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(here: Path, finished: tuple[Run, str], tmp_path: Path) -> Path:
     """A finished run that may be damaged."""
-    monkeypatch.chdir(place)
     shutil.copytree(finished[0].folder, tmp_path / "run")
     return tmp_path / "run"
 
