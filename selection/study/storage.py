@@ -227,7 +227,7 @@ def _check_same(study: Study, definition: Data, completed: Callable[[Data], Data
             ["folder", "name"],
             f"study '{study.study_name}' must be continued with the definition it was created with, but "
             f"these differ: {'; '.join(changed[:5])}{'; …' if len(changed) > 5 else ''}. "
-            "Choose another `folder` or another `name`."
+            "Choose another `folder` or another `name`.",
         )
 
 
@@ -238,7 +238,7 @@ def _defined(study: Study, until: float) -> Data:
             raise ArgumentError(
                 ["name"],
                 f"study '{study.study_name}' must have a definition, but has none: it is not this project's, "
-                "or the worker that created it was interrupted. Choose another `name`."
+                "or the worker that created it was interrupted. Choose another `name`.",
             )
         time.sleep(0.2)
     return dict(found)

@@ -8,8 +8,8 @@ from pathlib import Path
 from supernet.console.front import command, say_next
 from supernet.console.text import say
 from supernet.network.supernet_ctc import num_parameters
-from supernet.runs.model_file import load
 from supernet.runs.cut_model import Cut, origin_of
+from supernet.runs.model_file import load
 from supernet.runs.opening import choose, open_selection
 from supernet.runs.run import Run, RunError
 from supernet.system.files import refusal

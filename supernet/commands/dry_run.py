@@ -18,15 +18,15 @@ from supernet.audio.features import INPUTS, Input
 from supernet.config import Config
 from supernet.console.fitted import Fitted
 from supernet.method import Method
-from supernet.network.model_costs import MACS_SECONDS, macs
 from supernet.network.cutting import cut
+from supernet.network.model_costs import MACS_SECONDS, macs
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.runs.resolve import Resolved
 from supernet.system.devices import chosen_device, processor
 from supernet.system.processes import num_processes
 from supernet.task import Batch, ProgressCallback
-from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.compute import typical_scorer
+from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.schedule import Schedule
 from supernet.training.step import StepLosses, supernet_of
 from supernet.units import Kept

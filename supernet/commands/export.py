@@ -22,8 +22,8 @@ from supernet.export.export import Examiner, NotAccepted, export
 from supernet.export.folders import check_free
 from supernet.export.formats import Format
 from supernet.export.onnx import Onnx
-from supernet.runs.model_file import Model, load
 from supernet.runs.cut_model import Cut, origin_of
+from supernet.runs.model_file import Model, load
 from supernet.runs.opening import choose, open_selection
 from supernet.runs.resolve import resolve_trained
 from supernet.runs.run import Run, RunError

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from supernet.evaluation.alignment import page, trn
-from supernet.network.model_costs import macs, real_time_factor
 from supernet.network.cutting import cut
+from supernet.network.model_costs import macs, real_time_factor
 from supernet.network.supernet_ctc import num_parameters
 from supernet.recognition.decoding import GREEDY, Decoder, texts
 from supernet.runs.model_file import Model

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from supernet.export.formats import Format, Runtime, Written
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.runs.model_file import load
 from supernet.runs.cut_model import Cut
+from supernet.runs.model_file import load
 
 
 class Torch(Format):

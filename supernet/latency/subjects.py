@@ -12,8 +12,8 @@ from supernet.export.onnx import Onnx
 from supernet.latency.measure import Subject
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.runs.model_file import Model
 from supernet.runs.cut_model import Cut, origin_of
+from supernet.runs.model_file import Model
 from supernet.runs.records import ExportRecord, checked
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Selection
@@ -26,9 +26,7 @@ RANDOM_TOKENS = Tokens((BLANK, " ", *"abcdefghijklmnopqrstuvwxyz'"))
 def of_run(run: Run, model: Model, selection: Selection, exports: Path, place: Path) -> list[Subject]:
     """Every subnet of ``selection`` in PyTorch, cut into ``place``, and the ONNX files under ``exports``."""
     origin = origin_of(run, selection)
-    subjects = [
-        _eager(Cut.of(model, choice, origin), choice.budget, place) for choice in selection.choices
-    ]
+    subjects = [_eager(Cut.of(model, choice, origin), choice.budget, place) for choice in selection.choices]
     for record in sorted((*exports.glob(RECORD), *exports.glob(f"*/{RECORD}"))):
         subjects += _exported(record)
     return _in_order(subjects)

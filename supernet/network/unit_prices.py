@@ -12,8 +12,8 @@ from torch import Tensor
 
 from supernet.budget import Prices, Quantity
 from supernet.config import Config
-from supernet.network.model_costs import MACS_SECONDS, REPEATS, WARM_UP, macs, utterance
 from supernet.network.lanes import Lane, LaneWalk, Padding
+from supernet.network.model_costs import MACS_SECONDS, REPEATS, WARM_UP, macs, utterance
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.network.walk import FINAL, Body, Map
 from supernet.task import Batch, ProgressCallback

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from supernet.config import Config
 from supernet.method import Method
-from supernet.network.model_costs import macs
 from supernet.network.lanes import rows_by_unit
+from supernet.network.model_costs import macs
 from supernet.network.passes import IntermediateCTC, jobs_of
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.plan import Draw, Plan

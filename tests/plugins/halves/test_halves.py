@@ -10,11 +10,11 @@ from halves import Halves
 
 from supernet.config import Config
 from supernet.export.graph import Graph
-from supernet.network.model_costs import macs
 from supernet.network.cutting import cut
 from supernet.network.lanes import Lane
-from supernet.network.unit_prices import unit_macs, unit_parameters
+from supernet.network.model_costs import macs
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
+from supernet.network.unit_prices import unit_macs, unit_parameters
 from supernet.network.walk import FINAL
 from supernet.units import Kept, Module
 from tests.supernet import tiny

@@ -9,9 +9,9 @@ import torch
 
 from supernet.errors import ConfigError
 from supernet.export.graph import Graph
-from supernet.network.model_costs import macs
 from supernet.network.cutting import cut
 from supernet.network.lanes import Lane
+from supernet.network.model_costs import macs
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.walk import FINAL
 from supernet.runs.resolve import resolve, setting_names

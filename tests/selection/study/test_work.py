@@ -25,7 +25,7 @@ from supernet.commands.train import layers
 from supernet.console.parser import parse
 from supernet.errors import ArgumentError
 from supernet.runs.resolve import resolve
-from supernet.runs.run import Run, RunError
+from supernet.runs.run import Run
 from supernet.system.folders import held
 from supernet.train import build_parser
 from tests.selection.study.counting import GRACE, Counting

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from supernet.network.model_costs import macs
 from supernet.network.cutting import cut
+from supernet.network.model_costs import macs
 from supernet.network.supernet_ctc import num_parameters
 from supernet.runs.model_file import load
 from supernet.runs.run import Run

@@ -13,8 +13,8 @@ def test_names_of_arguments_become_options() -> None:
 
 
 def test_settings_with_values_become_options() -> None:
-    text = "Use `task.vocab_size=30`, `task.noise.snr=[5,5]` or `vocab_size`, as in `a=b` and `--set task.a=b`."
+    text = "Use `task.vocab_size=30`, `task.noise.snr=[5,5]` or `vocab_size`, as `a=b` and `--set task.a=b`."
     assert setting_options(text) == (
-        "Use `--set task.vocab_size=30`, `--set task.noise.snr=[5,5]` or `vocab_size`, as in `a=b` and "
+        "Use `--set task.vocab_size=30`, `--set task.noise.snr=[5,5]` or `vocab_size`, as `a=b` and "
         "`--set task.a=b`."
     )

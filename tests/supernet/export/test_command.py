@@ -18,8 +18,8 @@ from supernet.export.acceptance import BATCHES, noise
 from supernet.export.eager import Eager, Torch
 from supernet.export.formats import Format, Runtime, Written
 from supernet.export.onnx import Onnx
-from supernet.runs.model_file import load
 from supernet.runs.cut_model import Cut
+from supernet.runs.model_file import load
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice, Selection
 

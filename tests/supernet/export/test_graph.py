@@ -17,8 +17,8 @@ from supernet.export.formats import Runtime
 from supernet.export.graph import Graph
 from supernet.export.onnx import Onnx
 from supernet.network.cutting import cut
-from supernet.runs.model_file import Model
 from supernet.runs.cut_model import Cut
+from supernet.runs.model_file import Model
 from supernet.text.tokens import BLANK, Tokens
 from supernet.units import LayerType
 from tests.supernet.tiny import recognizer, tiny_config

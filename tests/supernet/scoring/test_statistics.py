@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supernet.scoring import statistics
-from supernet.scoring.statistics import Floats, Ints, holm, interval, paired_difference, permutation_p, resampled_rates
+from supernet.scoring.statistics import (
+    Floats,
+    Ints,
+    holm,
+    interval,
+    paired_difference,
+    permutation_p,
+    resampled_rates,
+)
 
 counts = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(1, 9)), min_size=1, max_size=12)
 

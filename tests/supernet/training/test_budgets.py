@@ -18,10 +18,10 @@ from supernet.methods.individual import Individual, IndividualOptions
 from supernet.methods.iterative_zero_out import IterativeZeroOut
 from supernet.methods.on_demand import OnDemand
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
-from supernet.network.model_costs import macs
 from supernet.network.cutting import cut
-from supernet.network.unit_prices import NetworkPrices
+from supernet.network.model_costs import macs
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
+from supernet.network.unit_prices import NetworkPrices
 from supernet.runs.resolve import resolve
 from supernet.training.schedule import Schedule
 from supernet.training.step import StepLosses, supernet_of
