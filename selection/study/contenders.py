@@ -90,8 +90,8 @@ def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, in
     Args:
         regime: ``updates``: the updates of ``base``. ``compute``: as many as fit the compute budget of the
             full network trained alone for the updates of ``base``, counted in units run forward and backward
-            by a row (see ``supernet.training.compute``) times the speech in a batch; sizes trained alone share
-            the budget. ``compute-each``: the same, with the whole budget for each size trained alone.
+            by a row (see ``supernet.training.compute``) times the speech in a batch; sizes trained alone
+            share the budget. ``compute-each``: the same, with the whole budget for each size trained alone.
         resolved: The way of training.
         base: The training that sets the budget.
     """
