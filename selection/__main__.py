@@ -9,6 +9,7 @@ from selection.commands.select_options import problems_of
 from supernet.console.guard import main_guard
 from supernet.console.options import add_device_option
 from supernet.console.parser import Parser, number, parse, whole
+from supernet.runs.places import RunPlaces
 from supernet.settings.names import plugin_names
 
 
@@ -77,6 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments, problems_of)
     kept = f"All measurements so far are kept in {args.run}. The same command continues."
     with main_guard(kept, "Copy the run into a folder of your own."):
+        RunPlaces(args.run).check()
         from selection.commands.select import select
 
         select(args)

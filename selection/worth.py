@@ -7,6 +7,7 @@ from pathlib import Path
 
 from supernet.console.guard import main_guard
 from supernet.console.parser import Parser, parse
+from supernet.runs.places import RunPlaces
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments)
     with main_guard():
+        RunPlaces(args.run).check()
         from selection.commands.worth import worth
 
         worth(args)

@@ -8,6 +8,7 @@ from pathlib import Path
 from supernet.console.guard import main_guard
 from supernet.console.options import add_subnet_options
 from supernet.console.parser import Parser, parse
+from supernet.runs.places import RunPlaces
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments)
     with main_guard():
+        RunPlaces(args.run).check()
         from supernet.commands.cut import cut
 
         cut(args)

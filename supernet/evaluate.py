@@ -13,6 +13,7 @@ from supernet.console.options import (
     add_set_option,
 )
 from supernet.console.parser import Parser, parse
+from supernet.runs.places import RunPlaces
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments)
     with main_guard(elsewhere="Copy the run into a folder of your own."):
+        RunPlaces(args.run).check()
         from supernet.commands.evaluate import evaluate
 
         evaluate(args)

@@ -8,6 +8,7 @@ from pathlib import Path
 from supernet.console.guard import main_guard
 from supernet.console.options import add_decoding_options, add_device_option, add_subnet_options
 from supernet.console.parser import OneOf, Parser, parse, whole
+from supernet.runs.places import RunPlaces
 
 FORMATS = ("text", "jsonl", "srt", "vtt")
 
@@ -50,6 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments)
     with main_guard():
+        if not (args.run / "model.json").is_file():  # which a cut model has alone
+            RunPlaces(args.run).check()
         from supernet.commands.transcribe import transcribe
 
         failed = transcribe(args)

@@ -51,6 +51,14 @@ def test_wrong_options_are_told_before_anything_heavy_is_imported(name: str, tmp
     assert imported(err) & HEAVY == set()
 
 
+@pytest.mark.parametrize("name", ["evaluate", "transcribe", "cut", "export", "latency", "select", "worth"])
+def test_a_wrong_path_is_told_before_anything_heavy_is_imported(name: str, tmp_path: Path) -> None:
+    more = {"transcribe": ["a.wav"], "cut": ["--out", "x"]}.get(name, [])
+    _, err = run(MODULES[name], "nowhere", *more, cwd=tmp_path, status=2, extra=LISTED)
+    assert "error: `RUN` must be a run folder, but there is no such folder: 'nowhere'.\n" in err
+    assert imported(err) & HEAVY == set()
+
+
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["nope"]])
 def test_the_program_itself_imports_nothing_heavy(words: list[str], tmp_path: Path) -> None:
     program = shutil.which("supernet", path=str(Path(sys.executable).parent))

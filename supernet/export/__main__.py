@@ -9,6 +9,7 @@ from supernet.console.guard import main_guard
 from supernet.console.options import add_corpus_option, add_subnet_options
 from supernet.console.parser import OneOf, Parser, number, parse
 from supernet.console.text import fail
+from supernet.runs.places import RunPlaces
 
 FORMATS = ("sherpa-onnx", "onnx", "torch", "executorch")
 
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments)
     with main_guard():
+        RunPlaces(args.run).check()
         from supernet.commands.export import export_sizes
 
         problems = export_sizes(args)

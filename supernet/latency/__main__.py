@@ -8,6 +8,7 @@ from pathlib import Path
 from supernet.console.guard import main_guard
 from supernet.console.options import add_selection_option
 from supernet.console.parser import Parser, parse, whole
+from supernet.runs.places import RunPlaces
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,6 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments)
     with main_guard():
+        if args.run is not None and args.preset is None:
+            RunPlaces(args.run).check()
         from supernet.commands.latency import latency
 
         latency(args)

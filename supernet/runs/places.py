@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from supernet.system.files import safe_name
+from supernet.errors import ArgumentError
+from supernet.system.files import refusal, safe_name
+from supernet.system.folders import check_closed
 
 
 class RunPlaces:
@@ -12,6 +14,16 @@ class RunPlaces:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def check(self) -> None:
+        """Raise ``ArgumentError`` if there is no run in the folder.
+
+        Commands call this before they import anything heavy, so that a wrong path is an error at once.
+        """
+        if not self.config_file.is_file():
+            why = refusal(self.folder, "folder") or f"'{self.folder}' has no config.yaml"
+            raise ArgumentError(["folder"], f"`folder` must be a run folder, but {why}.")
+        check_closed(self.folder)
 
     @property
     def name(self) -> str:  # also if the folder is given as ``.``

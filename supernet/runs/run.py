@@ -17,8 +17,7 @@ from supernet.errors import ArgumentError, UserError
 from supernet.runs.places import RunPlaces
 from supernet.runs.records import PricesRecord, ResultsRecord, checked
 from supernet.scoring.error_rates import TranscriptRows
-from supernet.system.files import read_json, read_text, read_yaml, refusal, safe_name, write_json, write_whole
-from supernet.system.folders import check_closed
+from supernet.system.files import read_json, read_text, read_yaml, safe_name, write_json, write_whole
 from supernet.task import Skipped
 from supernet.text.tokens import Kind, Tokens
 from supernet.units import Subnet
@@ -42,10 +41,7 @@ class Run(RunPlaces):
     def open(cls, folder: Path) -> Run:
         """Open an existing run. Raises ``ArgumentError`` if there is none in ``folder``."""
         run = cls(folder)
-        if not run.config_file.is_file():
-            why = refusal(folder, "folder") or f"'{folder}' has no config.yaml"
-            raise ArgumentError(["folder"], f"`folder` must be a run folder, but {why}.")
-        check_closed(folder)
+        run.check()
         return run
 
     @property
