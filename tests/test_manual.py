@@ -144,10 +144,28 @@ def test_code_with_a_title_is_that_of_the_file(page: Path) -> None:
                 assert text.strip("\n") in read(ROOT / title)
 
 
-def test_pages_for_authors_show_code_that_is_tested() -> None:
-    shown = {title for page in PAGES for title, _ in blocks(page, "python")}
-    assert shown >= {"tests/plugins/shapley/shapley.py", "tests/plugins/shapley/test_shapley.py"}
-    assert "tests/plugins/beeps/beeps.py" in shown
+GUIDES = {
+    "write-a-strategy": "shapley",
+    "write-a-method": "uniform",
+    "write-a-task": "beeps",
+    "write-a-granularity": "halves",
+    "write-an-encoder": "neighbors",
+    "write-a-head": "slots",
+}
+"""The package that each guide shows."""
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_a_guide_shows_the_whole_package_that_is_tested(guide: str) -> None:
+    page, package = DOCS / "how-to" / f"{guide}.md", f"tests/plugins/{GUIDES[guide]}"
+    for file in (f"{package}/{GUIDES[guide]}.py", f"{package}/pyproject.toml"):
+        language = "python" if file.endswith(".py") else "toml"
+        shown = "\n".join(text for title, text in blocks(page, language) if title == file)
+        assert without_blank_lines(shown) == without_blank_lines(read(ROOT / file))
+
+
+def without_blank_lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line and not line.startswith("# ")]
 
 
 TINY = {

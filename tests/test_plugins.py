@@ -59,6 +59,7 @@ def test_a_third_party_method_trains_on_a_third_party_task(path: dict[str, str],
         "2": ("layers.1", "layers.3"),
         "4": ("layers.0", "layers.1", "layers.2", "layers.3"),
     }
+    assert found.results()["phases"] == [["in turn", 0], ["joint", 3]]
     assert found.results()["sizes"]["2"]["test"]["utterances"] == 8
     assert Tokens.load(found.tokens_file).symbols == ("<blk>", " ", "a", "b", "c")
     assert found.config_data()["task"] == {"name": "beeps", "batch_size": 4}

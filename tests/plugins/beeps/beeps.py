@@ -1,9 +1,9 @@
-"""A method that keeps evenly spaced units, and a task of beeps generated on the fly."""
+"""An example of a task: texts of letters, each letter a beep, generated on the fly."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,36 +11,14 @@ from pydantic import Field
 from torch.nn.utils.rnn import pad_sequence
 
 from supernet.audio.features import NUM_BANDS, pad_features
-from supernet.budget import Budget
 from supernet.config import Section
-from supernet.method import Method, Phase
-from supernet.scorer import Context
 from supernet.task import Batch, BatchReader, ProgressCallback, Skipped, Task
 from supernet.text.tokens import Tokens
-from supernet.training.phases import Joint
-from supernet.units import Kept
-
-
-class UniformOptions(Section):
-    offset: int = Field(default=0, ge=0)
-
-
-class Uniform(Method[UniformOptions]):
-    """Joint training of subnets with evenly spaced units from the first step on."""
-
-    Options = UniformOptions
-
-    def phases(self) -> Sequence[Phase]:
-        return [Joint(self.config.train.num_steps, self.config)]
-
-    def choose(self, context: Context, budget: Budget) -> Kept:
-        count, size = len(self.table), budget.typical_size
-        kept = {(self.options.offset + i * count // size) % count for i in range(size)}
-        return tuple(i in kept for i in range(count))
 
 
 class BeepsOptions(Section):
     batch_size: int = Field(default=4, ge=1)
+    """The number of utterances in a training batch."""
 
 
 class Beeps(Task):
@@ -69,6 +47,7 @@ class Beeps(Task):
 
 
 def batch(tokens: Tokens, size: int, seed: str) -> Batch:
+    """Random texts and their features; the same for the same ``seed``."""
     rng = random.Random(seed)
     texts = [" ".join(rng.choice("abc") for _ in range(rng.randint(1, 3))) for _ in range(size)]
     targets = [torch.tensor(tokens.encode(text)) for text in texts]
@@ -89,6 +68,8 @@ def batch(tokens: Tokens, size: int, seed: str) -> Batch:
 
 
 class Reader:
+    """An endless stream of batches, whose state is the number of batches returned."""
+
     def __init__(self, tokens: Tokens, size: int, seed: str) -> None:
         self._tokens, self._size, self._seed, self._number = tokens, size, seed, 0
 
