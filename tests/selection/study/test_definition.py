@@ -35,8 +35,8 @@ def test_the_studies_that_come_with_the_project_are_whole_and_no_presets() -> No
     assert compare.seeds == (0, 1, 2)
     ideas = checked(CompareDefinition, load_file(ROOT / "configs" / "study_ideas.yaml"))
     assert set(ideas.ways) == {"simple-top-k", *ideas.variants}
-    price = checked(CompareDefinition, load_file(ROOT / "configs" / "study_price.yaml"))
-    costs = [seconds_a_step(price.resolved(changes).config) for changes in price.ways.values()]
+    equal = checked(CompareDefinition, load_file(ROOT / "configs" / "study_equal_compute.yaml"))
+    costs = [seconds_a_step(equal.resolved(changes).config) for changes in equal.ways.values()]
     assert costs == [costs[0], costs[0], 2 * costs[0]]  # larger batches: a double one
     tune = checked(TuneDefinition, load_file(ROOT / "configs" / "study_tune.yaml"))
     assert tune.trials
