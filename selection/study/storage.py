@@ -227,7 +227,7 @@ def _check_same(study: Study, definition: Data, completed: Callable[[Data], Data
             ["folder", "name"],
             f"study '{study.study_name}' must be continued with the definition it was created with, but "
             f"these differ: {'; '.join(changed[:5])}{'; …' if len(changed) > 5 else ''}. "
-            "Choose another `folder` or another `name`.",
+            "Choose another `folder` or `name`.",
         )
 
 

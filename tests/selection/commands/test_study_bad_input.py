@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from selection.study.__main__ import main
+from selection.study.storage import create, open_storage
 
 pytestmark = pytest.mark.usefixtures("at_desk")
 
@@ -54,3 +55,13 @@ def test_a_folder_without_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[
         main(["report", str(tmp_path)])
     assert ended.value.code == 2
     assert f"`FOLDER` must hold a study, but '{tmp_path}' has no study.db" in capsys.readouterr().err
+
+
+def test_another_study_in_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    create(open_storage(None, tmp_path, 4), tmp_path.name, ["minimize"], [], {"kind": "another"})
+    with pytest.raises(SystemExit) as ended:
+        main(["tune", "--config", "tune.yaml", "--out", str(tmp_path)])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "must be continued with the definition it was created with" in line
+    assert line.endswith("Choose another `--out` or `--name`.")
