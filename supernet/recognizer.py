@@ -27,7 +27,7 @@ from supernet.runs.model_file import Model, load
 from supernet.runs.opening import choose, open_selection
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice, Selection
-from supernet.system.devices import chosen_device, with_threads
+from supernet.system.devices import chosen_device, use_tf32, with_threads
 from supernet.system.timing import BUSY, Timing, timed
 from supernet.units import Kept
 
@@ -79,6 +79,7 @@ class Recognizer:
             RunError: The folder is damaged or incomplete.
         """
         place = chosen_device(None if device is None else str(device))
+        use_tf32(place)
         run = Run(Path(folder))
         is_cut = not run.config_file.is_file() and run.model_stem.with_name("model.json").is_file()
         if not is_cut:

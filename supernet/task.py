@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
+import torch
 from fairseq2.device import SupportsDeviceTransfer
 from pydantic import BaseModel
 from torch import Tensor
@@ -19,6 +20,7 @@ from torch import Tensor
 from supernet.audio.features import LOG_MEL, Input
 from supernet.audio.lengths import Lengths
 from supernet.errors import UserError
+from supernet.system.devices import sent
 from supernet.text.tokens import Tokens
 
 Split = Literal["train", "valid", "test"]
@@ -61,11 +63,11 @@ class Batch(SupportsDeviceTransfer):
         return len(self.ids)
 
     def to(self, device: Any, *, non_blocking: bool = False) -> None:
-        """Move the tensors to ``device`` in place, as the training engine requires."""
-        self.features_BTF = self.features_BTF.to(device, non_blocking=non_blocking)
-        self.targets_BL = self.targets_BL.to(device, non_blocking=non_blocking)
+        """Move the tensors to ``device`` in place, as the training engine requires; never waits for a GPU."""
+        self.features_BTF = sent(self.features_BTF, torch.device(device))
+        self.targets_BL = sent(self.targets_BL, torch.device(device))
         if self.hidden_BTF is not None:
-            self.hidden_BTF = self.hidden_BTF.to(device, non_blocking=non_blocking)
+            self.hidden_BTF = sent(self.hidden_BTF, torch.device(device))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from fairseq2.recipe.config import (
 from fairseq2.runtime.config_registry import ConfigRegistrar
 from fairseq2.runtime.dependency import DependencyContainer, DependencyResolver
 from fairseq2.task import Task as EngineTask
+from fairseq2.utils.stopwatch import Stopwatch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -197,6 +198,7 @@ class SupernetRecipe(Recipe):
         validation = Validation(model, schedule, tokens, self._observer)
         valid_reader = Once(lambda: self._valid_batches(rank, num_ranks), context.gangs.dp)
         trainer = context.create_trainer(unit, budget, [validation], [valid_reader])
+        trainer._compute_watch = Stopwatch()  # its own would wait for the device after every step
         if rank == 0:
             self._observer.on_start(schedule)
         return StoppableTask(trainer, context.get_checkpoint_manager(), context.gangs)

@@ -11,29 +11,58 @@ from typing import Any, NamedTuple
 
 import torch
 from fairseq2.models.transformer import AttentionBiasCache, IdentityBias
-from fairseq2.nn import BatchLayout
 from torch import Tensor, nn
 
 from supernet.network.walk import Running
+from supernet.system.devices import sent
 
 Call = Callable[[Tensor, Any], Tensor]
 """The computation of a module on its normalized input (N, S, D) and the context of its rows."""
 
 
+class Layout:
+    """The parts of fairseq2's `BatchLayout` that layers use; that class writes positions row by row."""
+
+    packed = False
+
+    def __init__(self, width: int, lengths_N: Tensor | None = None) -> None:
+        """
+        Args:
+            width: The frames of the streams, S.
+            lengths_N: The valid frames of each row. None: all.
+        """
+        self.width = self.max_seq_len = width
+        self.padded = lengths_N is not None
+        if lengths_N is not None:
+            self.positions_S = torch.arange(width, device=lengths_N.device)
+            self.seq_lens_pt, self.is_padding_NS = lengths_N, self.positions_S >= lengths_N[:, None]
+
+    @property
+    def position_indices(self) -> Tensor:
+        """The position (N, S) of each valid frame, -1 where padded."""
+        return torch.where(self.is_padding_NS, -1, self.positions_S)
+
+
 class Rows(NamedTuple):
     """The context of the rows in a call, for fairseq2 modules. A cache belongs to one choice of rows."""
 
-    layout: BatchLayout
+    layout: Layout
     cache: AttentionBiasCache
 
 
 def rows_of(lengths: Sequence[int], width: int, device: torch.device, dtype: torch.dtype) -> Rows:
     """The layout and cache of rows of these lengths in streams of ``width`` frames."""
-    layout, cache = BatchLayout((len(lengths), width), lengths, device=device), AttentionBiasCache()
-    if layout.padded:  # broadcasts over heads and queries; the engine's own is (N, S, S), made row by row
-        bias_NS = torch.zeros(layout.position_indices.shape, dtype=dtype, device=device)
-        bias_NS.masked_fill_(layout.position_indices < 0, -torch.inf)
-        cache.set(IdentityBias(), "tensor", bias_NS[:, None, None, :])
+    if min(lengths) == width:
+        return Rows(Layout(width), AttentionBiasCache())
+    return padded_rows(Layout(width, sent(torch.tensor(lengths), device)), -torch.inf, dtype)
+
+
+def padded_rows(layout: Layout, masked: float, dtype: torch.dtype) -> Rows:
+    """The context of padded rows, whose attention to padding is biased by ``masked``."""
+    cache, is_padding_NS = AttentionBiasCache(), layout.is_padding_NS
+    # Broadcasts over heads and queries; the engine's own is (N, S, S), made row by row.
+    bias_NS = torch.zeros_like(is_padding_NS, dtype=dtype).masked_fill(is_padding_NS, masked)
+    cache.set(IdentityBias(), "tensor", bias_NS[:, None, None, :])
     return Rows(layout, cache)
 
 

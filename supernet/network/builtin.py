@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from fairseq2.models.transformer.sdpa.relative import RelativePositionalEncoding
-from fairseq2.nn import BatchLayout, SinusoidalPositionEncoder, StandardLayerNorm
+from fairseq2.nn import SinusoidalPositionEncoder, StandardLayerNorm
 from torch import Tensor, nn
 
 from supernet.encoder_family import EncoderFamily
-from supernet.network.branches import Branches
+from supernet.network.branches import Branches, Layout
 from supernet.network.frontend import Frontend
 from supernet.network.layers import build_layer, named_branches
 from supernet.network.options import NoOptions
@@ -84,4 +84,5 @@ class Sinusoids(nn.Module):
         self.table = SinusoidalPositionEncoder(dim, max_frames)
 
     def forward(self, x_BSD: Tensor) -> Tensor:
-        return self.table(x_BSD, BatchLayout.of(x_BSD))
+        layout: Any = Layout(x_BSD.size(1))
+        return self.table(x_BSD, layout)

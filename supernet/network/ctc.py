@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from supernet.head import Head
+from supernet.network.ctc_recursion import recursive_ctc_loss
 from supernet.network.options import NoOptions
+from supernet.system.devices import sent
 from supernet.task import Batch
 from supernet.text.tokens import BLANK_ID
 
@@ -46,12 +48,19 @@ class CTC(Head, nn.Linear):
 
 def ctc_loss(log_probs_NSV: Tensor, lengths: Sequence[int], batch: Batch, rows: Sequence[int]) -> Tensor:
     """The CTC loss of each row of readings, (N,); ``rows`` holds the index of its utterance in ``batch``."""
-    targets_NL = batch.targets_BL[rows] if list(rows) != list(range(len(batch))) else batch.targets_BL
-    return F.ctc_loss(
-        log_probs_NSV.transpose(0, 1),
-        targets_NL,
-        tuple(lengths[row] for row in rows),  # type: ignore[arg-type]  # on the host: no synchronization
-        tuple(batch.num_targets[row] for row in rows),  # type: ignore[arg-type]
-        reduction="none",
-        zero_infinity=True,
+    frames, targets = [[numbers[row] for row in rows] for numbers in (lengths, batch.num_targets)]
+    if (device := log_probs_NSV.device).type == "cpu":
+        targets_NL = batch.targets_BL[rows] if list(rows) != list(range(len(batch))) else batch.targets_BL
+        return F.ctc_loss(
+            log_probs_NSV.transpose(0, 1),
+            targets_NL,
+            tuple(frames),  # type: ignore[arg-type]  # host data
+            tuple(targets),  # type: ignore[arg-type]
+            reduction="none",
+            zero_infinity=True,
+        )
+    # PyTorch would copy the lengths, and wait for the device twice.
+    rows_N, frames_N, targets_N = sent(torch.tensor([list(rows), frames, targets]), device)
+    return recursive_ctc_loss(
+        log_probs_NSV[:, : max(frames)], batch.targets_BL[rows_N, : max(targets)], frames_N, targets_N
     )

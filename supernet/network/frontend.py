@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from supernet.audio.features import LOG_MEL, NUM_BANDS
+from supernet.system.devices import sent
 
 DEVIATION_FLOOR = 0.5
 """In natural-log units; recordings made at 8 kHz leave the top bands nearly constant."""
@@ -49,7 +50,7 @@ class Frontend(nn.Module):
         self, features_BTF: Tensor, num_frames: Sequence[int], hidden_BTF: Tensor | None = None
     ) -> Tensor:
         """Compute the stream ``(B, S, D)`` of utterances of ``num_frames`` frames; training may mask some."""
-        lengths_B = torch.tensor(num_frames, device=features_BTF.device)
+        lengths_B = sent(torch.tensor(num_frames), features_BTF.device)
         mask_BT = torch.arange(features_BTF.size(1), device=features_BTF.device)[None] < lengths_B[:, None]
         return self(features_BTF, mask_BT, hidden_BTF)  # type: ignore[no-any-return]
 

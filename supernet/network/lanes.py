@@ -18,9 +18,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp.autocast_mode import is_autocast_available
 
 from supernet.network.branches import rows_of
 from supernet.network.walk import FINAL, Body, Map, Running
+from supernet.system.devices import sent
 from supernet.units import Kept
 
 
@@ -152,8 +154,9 @@ class Padding:
 
     def __init__(self, lengths: Sequence[int], x_BSD: Tensor, make: MakeRows = rows_of) -> None:
         self._lengths, self._width, self._device = list(lengths), x_BSD.size(1), x_BSD.device
-        autocast = torch.is_autocast_enabled(x_BSD.device.type)
-        self._dtype = torch.get_autocast_dtype(x_BSD.device.type) if autocast else x_BSD.dtype
+        kind = x_BSD.device.type
+        autocast = is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        self._dtype = torch.get_autocast_dtype(kind) if autocast else x_BSD.dtype
         self._make, self._known = make, dict[tuple[int, ...], Any]()
 
     def of(self, rows: tuple[int, ...]) -> Any:
@@ -184,8 +187,9 @@ class LaneWalk:
         if not rows:
             return
         context = self._padding.of(tuple(self._streams.rows[row] for row in rows))
-        x_NSD = _take(self.x_RSD, rows)
-        self.x_RSD = _put(self.x_RSD, rows, body(x_NSD, context, _running(units, cohorts, x_NSD)))
+        chosen = _Chosen(self.x_RSD, rows)
+        y_NSD = body(chosen.get(), context, _running(units, cohorts, self.x_RSD))
+        self.x_RSD = chosen.replaced(y_NSD)
 
     def apply(self, map: Map) -> None:
         """Change all streams."""
@@ -205,25 +209,27 @@ class LaneWalk:
         return self.x_RSD[next(s for s in self._streams.all if lane in s.lanes).stacked]
 
 
-def _take(x_RSD: Tensor, rows: list[int]) -> Tensor:
-    if len(rows) == x_RSD.size(0):
-        return x_RSD
-    if _contiguous(rows):
-        return x_RSD[rows[0] : rows[-1] + 1]
-    return x_RSD.index_select(0, torch.tensor(rows, device=x_RSD.device))
+class _Chosen:
+    """Some of the stacked rows, in order, of which the host knows the numbers."""
 
+    def __init__(self, x_RSD: Tensor, rows: list[int]) -> None:
+        self._x_RSD, self._all, self._slice = x_RSD, len(rows) == len(x_RSD), slice(rows[0], rows[-1] + 1)
+        self._is_slice = rows[-1] - rows[0] + 1 == len(rows)
+        self._rows_N = None if self._is_slice else sent(torch.tensor(rows), x_RSD.device)
 
-def _put(x_RSD: Tensor, rows: list[int], y_NSD: Tensor) -> Tensor:
-    y_NSD = y_NSD.to(x_RSD.dtype)
-    if len(rows) == x_RSD.size(0):
-        return y_NSD
-    if _contiguous(rows):
-        return torch.cat([x_RSD[: rows[0]], y_NSD, x_RSD[rows[-1] + 1 :]])
-    return x_RSD.index_copy(0, torch.tensor(rows, device=x_RSD.device), y_NSD)
+    def get(self) -> Tensor:
+        if self._rows_N is not None:
+            return self._x_RSD.index_select(0, self._rows_N)
+        return self._x_RSD if self._all else self._x_RSD[self._slice]
 
-
-def _contiguous(rows: list[int]) -> bool:
-    return rows[-1] - rows[0] + 1 == len(rows)
+    def replaced(self, y_NSD: Tensor) -> Tensor:
+        """All rows, with ``y_NSD`` instead of the chosen ones."""
+        y_NSD = y_NSD.to(self._x_RSD.dtype)
+        if self._rows_N is not None:
+            return self._x_RSD.index_copy(0, self._rows_N, y_NSD)
+        if self._all:
+            return y_NSD
+        return torch.cat([self._x_RSD[: self._slice.start], y_NSD, self._x_RSD[self._slice.stop :]])
 
 
 def _running(units: Sequence[int], cohorts: Sequence[Cohort], x_NSD: Tensor) -> Running:
@@ -241,17 +247,15 @@ def _gates(
     is_even = all(all(pattern) for pattern in runs)
     if is_even and all(cohort.lane.gates is None for cohort in cohorts):
         return None
-    ones, parts = x_NSD.new_ones(len(units)), []
+    ones_K, parts = x_NSD.new_ones(len(units)), []
     for cohort in cohorts:
         gates = cohort.lane.gates
-        gates_K = ones if gates is None else torch.stack([gates.values_U[unit] for unit in units])
+        gates_K = ones_K if gates is None else _of(gates.values_U, units)
         parts.append(gates_K.expand(len(cohort.rows), -1))
     gates_NK = torch.cat(parts)
     if is_even:
         return gates_NK
-    counts = [len(cohort.rows) for cohort in cohorts]
-    runs_NK = [pattern for pattern, count in zip(runs, counts, strict=True) for _ in range(count)]
-    return gates_NK * gates_NK.new_tensor(runs_NK)
+    return gates_NK * _by_row(runs, cohorts, gates_NK)
 
 
 def _scale(units: Sequence[int], cohorts: Sequence[Cohort], x_NSD: Tensor) -> Tensor | None:
@@ -259,10 +263,18 @@ def _scale(units: Sequence[int], cohorts: Sequence[Cohort], x_NSD: Tensor) -> Te
     scales = [[cohort.lane.survivor_scale.get(unit, 1.0) for unit in units] for cohort in cohorts]
     if all(scale == 1.0 for row in scales for scale in row):
         return None
-    # Filled on the device, without synchronization.
-    counts = [len(cohort.rows) for cohort in cohorts]
-    parts = (
-        [x_NSD.new_full((count,), scale) for count, scale in zip(counts, column, strict=True)]
-        for column in zip(*scales, strict=True)
+    return _by_row(scales, cohorts, x_NSD)
+
+
+def _of(values_U: Tensor, units: Sequence[int]) -> Tensor:
+    if units[-1] - units[0] + 1 == len(units):
+        return values_U[units[0] : units[-1] + 1]
+    return torch.stack([values_U[unit] for unit in units])
+
+
+def _by_row(values: Sequence[Sequence[float]], cohorts: Sequence[Cohort], like: Tensor) -> Tensor:
+    """For each row (N, K), the values of its cohort."""
+    pairs = zip(values, cohorts, strict=True)
+    return sent(
+        torch.tensor([row for row, cohort in pairs for _ in cohort.rows], dtype=like.dtype), like.device
     )
-    return torch.stack([torch.cat(column) for column in parts], dim=1)

@@ -24,12 +24,12 @@ from fairseq2.models.transformer import (
 from fairseq2.models.transformer.sdpa.base import SDPA
 from fairseq2.models.transformer.sdpa.relative import RelativePositionalEncoding, RelativePositionSDPA
 from fairseq2.models.transformer.sdpa.torch import TorchSDPA
-from fairseq2.nn import BatchLayout, StandardLayerNorm
+from fairseq2.nn import StandardLayerNorm
 from torch import Tensor, nn
 
 from supernet.config import ModelConfig
 from supernet.network.attention import attend_relative
-from supernet.network.branches import Branch, Call, Rows
+from supernet.network.branches import Branch, Call, Layout, Rows
 
 
 def build_layer(config: ModelConfig, relative: RelativePositionalEncoding | None) -> nn.Module:
@@ -71,12 +71,12 @@ def attend(attention: StandardMultiheadAttention, x_NSD: Tensor, rows: Rows) -> 
     return attention(x_NSD, layout, keys=x_NSD, keys_layout=layout, values=x_NSD, bias_cache=cache)
 
 
-def convolve(conv: ConformerConvolution, x_NTD: Tensor, layout: BatchLayout) -> Tensor:
+def convolve(conv: ConformerConvolution, x_NTD: Tensor, layout: Layout) -> Tensor:
     """Run ``conv`` in memory layout (N, T, D) throughout; on a CPU, twice as fast as its own ``forward``."""
     first, depthwise, last = conv.pointwise_conv1, conv.depthwise_conv, conv.pointwise_conv2
     y_NTD = F.glu(F.linear(x_NTD, first.weight[..., 0], first.bias), dim=-1)
     if layout.padded:  # after the bias, which would make padding nonzero
-        y_NTD = y_NTD.masked_fill((layout.position_indices < 0)[..., None], 0.0)
+        y_NTD = y_NTD.masked_fill(layout.is_padding_NS[..., None], 0.0)
     # An image of height 1, whose transposed view is channels-last in memory: the fast path of depthwise
     # convolutions.
     weight_D11K, image_ND1T = depthwise.weight[:, :, None], y_NTD.transpose(1, 2)[:, :, None]

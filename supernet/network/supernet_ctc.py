@@ -27,6 +27,7 @@ from supernet.network.passes import IntermediateCTC, Job, Term, by_pass, jobs_of
 from supernet.network.walk import FINAL, Walk
 from supernet.plan import Learning, Step
 from supernet.scorer import Context, Scorer, Scores
+from supernet.system.devices import sent
 from supernet.task import Batch
 from supernet.units import Kept, Subnet, UnitTable
 
@@ -138,7 +139,8 @@ class SupernetCTC(nn.Module):
             readings = self._encode(x_BSD, lengths, [job.lane for job in jobs])
             penalties = {} if step.plan.penalties is None else dict(step.plan.penalties(context))
             losses_N, terms = self._losses(batch, lengths, jobs, readings)
-        weights_N = losses_N.new_tensor([w for t in terms for w in [t.weight] * len(t.rows)])
+        weights = [weight for term in terms for weight in [term.weight] * len(term.rows)]
+        weights_N = sent(torch.tensor(weights, dtype=losses_N.dtype), losses_N.device)
         num_frames = sum(lengths)
         # The engine divides gradients by the number of frames; penalties must not shrink with it.
         total = (losses_N * weights_N).sum() + num_frames * sum(penalties.values(), losses_N.new_zeros(()))

@@ -1,6 +1,6 @@
 """Replacements for tables and host data in traced graphs with any number of rows and frames.
 
-fairseq2's `BatchLayout` and position tables have fixed sizes; these compute the same with tensors. Shapes: B
+fairseq2's position tables have fixed sizes; these compute the same with tensors. Shapes: B
 utterances, T feature frames, S stream frames, D model dimension, H heads, K features of a head.
 """
 
@@ -10,10 +10,9 @@ import math
 from typing import Any
 
 import torch
-from fairseq2.models.transformer import AttentionBiasCache, IdentityBias
 from torch import Tensor, nn
 
-from supernet.network.branches import Rows
+from supernet.network.branches import Layout, Rows, padded_rows
 
 _MASKED = -1e9
 """The attention bias of padding. Not minus infinity, which becomes NaN in some runtimes."""
@@ -26,23 +25,7 @@ def mask(x_BTF: Tensor, lengths_B: Tensor) -> Tensor:
 
 def traced_rows(x_BSD: Tensor, lengths_B: Tensor) -> Rows:
     """The context that ``EncoderFamily.rows`` makes by default, in tensors."""
-    layout: Any = _Layout(x_BSD, lengths_B)
-    cache = AttentionBiasCache()
-    mask_BS = mask(x_BSD, lengths_B)
-    bias_BS = torch.zeros_like(mask_BS, dtype=x_BSD.dtype).masked_fill(~mask_BS, _MASKED)
-    cache.set(IdentityBias(), "tensor", bias_BS[:, None, None, :])
-    return Rows(layout, cache)
-
-
-class _Layout:
-    """The part of the interface of `BatchLayout` that layers use; always padded."""
-
-    packed, padded = False, True
-
-    def __init__(self, x_BSD: Tensor, lengths_B: Tensor) -> None:
-        self.width = self.max_seq_len = x_BSD.size(1)
-        self.seq_lens_pt = lengths_B
-        self.position_indices = torch.where(mask(x_BSD, lengths_B), torch.arange(x_BSD.size(1))[None], -1)
+    return padded_rows(Layout(x_BSD.size(1), lengths_B), _MASKED, x_BSD.dtype)
 
 
 def trace(encoder: Any) -> None:

@@ -8,13 +8,14 @@ from supernet.errors import ArgumentError
 from supernet.runs.model_file import Model, fingerprint, load
 from supernet.runs.run import Run, RunError
 from supernet.runs.selection_file import Choice, Selection
-from supernet.system.devices import chosen_device
+from supernet.system.devices import chosen_device, use_tf32
 from supernet.system.files import refusal
 
 
 def open_model(run: Run, device: str | None = None) -> Model:
     """Load the run's network onto ``device``; see ``chosen_device``."""
     place = chosen_device(device)
+    use_tf32(place)
     model = load(run.model_stem)
     model.recognizer.to(place)
     return model

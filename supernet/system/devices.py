@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from supernet.errors import ArgumentError
 
@@ -76,3 +77,18 @@ def machine(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
     return f"{processor()}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor`` of the host on ``device``, without waiting for it: only pinned memory is copied while a GPU
+    still computes.
+    """
+    if tensor.device.type != "cpu" or device.type == "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def use_tf32(device: torch.device) -> None:
+    """Let a GPU multiply matrices in TensorFloat32, also outside of training, where the engine does so."""
+    if device.type == "cuda":
+        torch.backends.fp32_precision = "tf32"  # type: ignore[attr-defined]

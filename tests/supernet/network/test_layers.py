@@ -8,11 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fairseq2.models.transformer import AttentionBiasCache
-from fairseq2.nn import BatchLayout
 from torch import Tensor, nn
 
 from supernet.config import ModelConfig
-from supernet.network.branches import Branches, Rows
+from supernet.network.branches import Branches, Layout, Rows
 from supernet.network.layers import build_layer, named_branches
 from supernet.units import MODULES
 from tests.supernet.tiny import tiny_model, units_of
@@ -62,10 +61,10 @@ def test_the_published_block_equals_pytorchs_modules_with_its_weights() -> None:
     x_BSD = torch.randn(2, 9, config.dim, dtype=torch.float64)
     whole = Branches(layer, named_branches(layer, MODULES["conformer-conv-first"]), layer.layer_norm).whole
     with torch.inference_mode():
-        found = whole(x_BSD, Rows(BatchLayout.of(x_BSD), AttentionBiasCache()))
+        found = whole(x_BSD, Rows(Layout(x_BSD.size(1)), AttentionBiasCache()))
         expected = by_hand(layer, x_BSD, config.num_heads)
         other = Branches(layer, named_branches(layer, MODULES["conformer"]), layer.layer_norm).whole(
-            x_BSD, Rows(BatchLayout.of(x_BSD), AttentionBiasCache())
+            x_BSD, Rows(Layout(x_BSD.size(1)), AttentionBiasCache())
         )
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     assert (found - other).abs().max() > 1e-3  # the order matters
@@ -86,7 +85,7 @@ def test_attention_drops_weights_only_in_training() -> None:
 
     def output() -> Tensor:
         attention = named_branches(layer, MODULES["conformer-conv-first"])["self_attn"]
-        return attention(x_BSD, Rows(BatchLayout.of(x_BSD), AttentionBiasCache()))
+        return attention(x_BSD, Rows(Layout(x_BSD.size(1)), AttentionBiasCache()))
 
     assert not torch.equal(output(), output())
     layer.eval()

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 import torch
 from fairseq2.models.transformer import AttentionBiasCache
-from fairseq2.nn import BatchLayout
 from torch import Tensor
 
-from supernet.network.branches import Rows
+from supernet.network.branches import Layout, Rows
 from supernet.network.lanes import Lane
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.walk import FINAL
@@ -71,7 +70,7 @@ def test_a_surviving_layer_scales_its_branches_before_normalizing(
 ) -> None:
     layer: Any = encoders.model(kind)[0].double().encoder.layers[1]
     x, scale = torch.randn(2, 9, 16, dtype=torch.float64), torch.tensor([1.5, 3.0], dtype=torch.float64)
-    context, s = Rows(BatchLayout.of(x), AttentionBiasCache()), scale[:, None, None]
+    context, s = Rows(Layout(x.size(1)), AttentionBiasCache()), scale[:, None, None]
     layout, cache = context
     attention, ffn = layer.self_attn, layer.ffn
 
