@@ -67,8 +67,8 @@ def attend(attention: StandardMultiheadAttention, x_NSD: Tensor, rows: Rows) -> 
     """Run ``attention`` over the streams themselves, in our own way where there is a cheaper one."""
     if isinstance(getattr(attention.sdpa, "pos_encoding", None), RelativePositionalEncoding):
         return attend_relative(attention, x_NSD, rows)
-    layout, cache = rows
-    return attention(x_NSD, layout, keys=x_NSD, keys_layout=layout, values=x_NSD, bias_cache=cache)
+    layout: Any = rows.layout
+    return attention(x_NSD, layout, keys=x_NSD, keys_layout=layout, values=x_NSD, bias_cache=rows.cache)
 
 
 def convolve(conv: ConformerConvolution, x_NTD: Tensor, layout: Layout) -> Tensor:
