@@ -232,7 +232,7 @@ class Recognizer:
         return 1000 * self.timing(seconds).best
 
     def timing(self, seconds: float) -> Timing:
-        """The individual runs behind ``milliseconds``, and whether the machine was busy."""
+        """The individual runs of which ``milliseconds`` is the best, and whether the machine was busy."""
         noise = torch.rand(round(seconds * SAMPLE_RATE), generator=torch.Generator().manual_seed(0)) - 0.5
         return timed(lambda: self.transcribe(noise, SAMPLE_RATE), _REPEATS, warm_up=1)
 

@@ -20,7 +20,7 @@ from supernet.console.screen import console
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
 ALREADY_ENDED = (ValueError, AssertionError, UpdateFinishedTrialError)
-"""Errors by which Optuna reports, each at another place, that the outcome of an ended trial is told."""
+"""Errors that Optuna raises, in different places, if the outcome of an ended trial is reported again."""
 
 
 def work(study: Study, runner: TrialRunner) -> None:

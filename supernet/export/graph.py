@@ -29,7 +29,7 @@ class Graph(nn.Module):
     """The computation of every exported file.
 
     ``forward(x (B, T, F) float32, x_lens (B,) int64)`` gives log-probabilities (B, S, V) and their lengths
-    (B,) int64, at least 1 each; what stands behind a length means nothing.
+    (B,) int64, at least 1 each; frames beyond a length are ignored.
     """
 
     def __init__(self, recognizer: SupernetCTC) -> None:

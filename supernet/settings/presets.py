@@ -16,7 +16,7 @@ from supernet.system.files import parse_yaml, read_yaml, refusal
 Data = dict[str, Any]
 """Settings as nested mappings, not validated."""
 PLUGINS = ("task", "method", "encoder", "head")
-"""The settings that name a plug-in, whose options stand beside its name."""
+"""The settings that name a plug-in; its options are settings on the same level."""
 
 
 _EITHER = (("sizes", "budgets"), ("budgets", "sizes"))

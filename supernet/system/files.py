@@ -243,7 +243,7 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as e:
         raise UserError(f"'{where}' must be YAML, but cannot be parsed: {_one_line(e)}.") from None
     if size > _MAX_NODES:
-        raise UserError(f"'{where}' must hold settings, but its references stand for millions of values.")
+        raise UserError(f"'{where}' must hold settings, but its references expand to millions of values.")
     return {} if data is None else _mapping(data, where, "a mapping")
 
 

@@ -22,8 +22,8 @@ class Drawn:
 
 
 class Page(HTMLParser):
-    """``text`` is what stands outside of pictures; ``outside`` holds references that are neither parts of the
-    page nor files beside it.
+    """``text`` is the text outside of pictures; ``outside`` holds references to anything other than parts of
+    the page and files next to it.
     """
 
     def __init__(self, html: str) -> None:
