@@ -1,10 +1,11 @@
 """Self-attention with relative positions (arXiv 1901.02860), computed from the weights of fairseq2's modules.
 
-Equal to the engine's own computation up to rounding, and cheaper: positions are projected once and not copied
-for each row, the terms of content and position are added up by the products themselves, queries, keys and
-values are one product, and what is quadratic in the length goes through the processor's cache part by part.
+Equal to the engine's own computation up to rounding, but cheaper: positions are projected once instead of for
+each row, content and position terms are accumulated within the matrix products, queries, keys, and values are
+computed in one product, and tensors that are quadratic in the length are processed in parts that fit the
+processor's cache.
 
-Shapes: N rows, S frames, D model dimension, H heads, K features of a head, W distances; of a part, P pairs of
+Shapes: N rows, S frames, D model dimension, H heads, K features of a head, W distances; in a part: P pairs of
 heads and rows, Q queries.
 """
 
@@ -22,11 +23,11 @@ from torch.autograd.function import once_differentiable
 from supernet.network.branches import Rows
 
 CACHED = 1 << 18
-"""The values of scores and distances of a part on a CPU: a megabyte in single precision."""
+"""The number of scores and distances in a part on a CPU: a megabyte in single precision."""
 WHOLE = 256
-"""Streams of up to so many frames are not divided by queries, so that their MACs are those of the formula."""
+"""Streams of at most this many frames are not divided by queries, so their MACs follow the formula."""
 QUERIES = 64
-"""The queries of a part of longer streams."""
+"""The number of queries in a part of longer streams."""
 
 
 def attend_relative(attention: Any, x_NSD: Tensor, rows: Rows) -> Tensor:
@@ -40,7 +41,7 @@ def attend_relative(attention: Any, x_NSD: Tensor, rows: Rows) -> Tensor:
         for y_NSD in _project(attention, x_NSD)
     )
     scale = q_HNSK.size(-1) ** -0.5
-    # The query already has the bias of content.
+    # The query already includes the content bias.
     apart_HK = ((positions.v_bias - positions.u_bias) * scale).to(q_HNSK.dtype)
     inputs = (
         q_HNSK,
@@ -56,7 +57,7 @@ def attend_relative(attention: Any, x_NSD: Tensor, rows: Rows) -> Tensor:
 
 
 def _project(attention: Any, x_NSD: Tensor) -> tuple[Tensor, ...]:
-    """Queries, with the bias of content and divided by the root of a head's features, keys and values."""
+    """Queries (with the content bias, divided by the square root of a head's features), keys, and values."""
     q, k, v = attention.q_proj, attention.k_proj, attention.v_proj
     u_HK = attention.sdpa.u_bias
     scale = u_HK.size(-1) ** -0.5
@@ -66,7 +67,7 @@ def _project(attention: Any, x_NSD: Tensor) -> tuple[Tensor, ...]:
 
 
 class _Part(NamedTuple):
-    """Some heads, some queries, and the distances between these and all keys."""
+    """Some heads, some queries, and the distances from these queries to all keys."""
 
     heads: slice
     queries: slice
@@ -87,9 +88,7 @@ def _parts(x_HNSK: Tensor) -> Iterator[_Part]:
 
 
 def _shifted(x_HMW: Tensor, num_rows: int) -> Tensor:
-    """The values of the distance between each query and each key, (P, Q, S): a view of ``x_HMW``, which has
-    the values of every distance for each of these rows of queries.
-    """
+    """The values of ``x_HMW``, one per row of queries and distance, for each query and key: a view (P, Q, S)."""
     num_heads, m, w = x_HMW.shape
     q = m // num_rows
     return x_HMW.as_strided((num_heads * num_rows, q, w - q + 1), (q * w, w - 1, 1), q - 1)
@@ -105,16 +104,16 @@ def _attend(
     *,
     weights: list[Tensor] | None = None,
 ) -> Tensor:
-    """The weighted values (H, N, S, K), and in ``weights`` those of each part.
+    """The weighted values (H, N, S, K); the attention weights of each part are added to ``weights``.
 
     Args:
-        q_HNSK: The queries of content.
-        p_HNSK: The queries of position.
+        q_HNSK: The content queries.
+        p_HNSK: The position queries.
         k_HNSK: The keys.
         v_HNSK: The values.
-        r_HWK: The keys of position, for keys from the farthest back to the farthest ahead.
-        bias_N11S: Minus infinity where padded.
-        weights: Receives the weights (P, Q, S).
+        r_HWK: The position keys, from the farthest back to the farthest ahead.
+        bias_N11S: Minus infinity in padding.
+        weights: Receives the attention weights (P, Q, S).
     """
     y_HNSK = torch.empty_like(q_HNSK)
     num_rows = q_HNSK.size(1)
@@ -137,7 +136,7 @@ def _attend(
 
 
 class _Attention(torch.autograd.Function):
-    """``_attend`` with gradients; the room for those of all distances is cleared once, not for each part."""
+    """``_attend`` with gradients; the buffer for gradients of all distances is cleared once, not per part."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:

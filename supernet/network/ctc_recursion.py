@@ -1,9 +1,10 @@
-"""CTC loss in tensor operations, for devices on which PyTorch's own copies lengths and waits for the copy.
+"""CTC loss in tensor operations, for devices on which PyTorch's own implementation copies the lengths and waits
+for the copy.
 
 The forward-backward recursion of Graves et al. 2006 (section 4.1). The backward variables of an utterance are
-the forward variables of the reversed one, so that both run side by side in one loop over the frames, four
-operations each. Shapes: N utterances, T frames, V tokens, L targets, S = 2 L + 1 states (targets with blanks
-around them), M = N or 2 N rows of the recursion.
+the forward variables of the reversed one, so both run side by side in one loop over the frames, with four
+operations per frame. Shapes: N utterances, T frames, V tokens, L targets, S = 2 L + 1 states (targets with
+blanks around them), M = N or 2 N rows of the recursion.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from supernet.text.tokens import BLANK_ID
 def recursive_ctc_loss(
     log_probs_NTV: Tensor, targets_NL: Tensor, num_frames_N: Tensor, num_targets_N: Tensor
 ) -> Tensor:
-    """The negative log-likelihood (N,) of targets; 0, without gradient, where they do not fit the frames.
+    """The negative log-likelihood (N,) of targets; 0, without gradient, if they do not fit into the frames.
 
-    All arguments are on one device. Padding may hold anything, but targets must be tokens there, too.
+    All arguments are on one device. Padding may hold anything, except that targets must be valid tokens.
     """
     loss_N: Tensor = _RecursiveCTC.apply(log_probs_NTV, targets_NL, num_frames_N, num_targets_N)  # type: ignore[no-untyped-call]
     return loss_N
@@ -62,7 +63,7 @@ class _RecursiveCTC(torch.autograd.Function):
 
 
 class _States:
-    """The states of the recursion: what each emits, and from where it can be reached."""
+    """The states of the recursion: the token that each emits, and the states from which it can be reached."""
 
     def __init__(
         self, log_probs_NTV: Tensor, targets_NL: Tensor, num_frames_N: Tensor, num_targets_N: Tensor
@@ -89,21 +90,21 @@ class _States:
         return x_NTS[self._rows_N[:, None, None], self._frames_NT[:, :, None], self._states_NS[:, None]]
 
     def reversed_skips(self) -> Tensor:
-        """The skips of the reversed targets: state s is left for s + 2 where it was reached from there."""
+        """The skips of the reversed targets: what leads from state s to s + 2 leads back from s + 2 to s."""
         ahead_NS = (self._states_NS + 2).clamp(max=self.skips_NS.size(1) - 1)
         return self.skips_NS.gather(1, ahead_NS)
 
     def log_likelihood(self, forward_MTS: Tensor) -> Tensor:
-        """The sum over the last two states in the last frame; there is one where there are no targets."""
+        """The sum over the last two states in the last frame; only one state exists without targets."""
         last_N = forward_MTS[self._rows_N, self._last_frame_N, self._last_state_N]
         before_N = forward_MTS[self._rows_N, self._last_frame_N, (self._last_state_N - 1).clamp(min=0)]
         return torch.logaddexp(last_N, before_N.masked_fill(self._last_state_N == 0, -torch.inf))
 
 
 def _recursion(emitted_MTS: Tensor, skips_MS: Tensor) -> Tensor:
-    """The log-probability (M, T, S) of being in a state after having emitted all up to a frame."""
+    """The log-probability (M, T, S) of having emitted all frames up to each one and being in each state."""
     count, num_frames, num_states = emitted_MTS.shape
-    # Two states before the first and a frame before the first, from which only the first two are reached.
+    # Two extra states and one extra frame at the start, from which only the first two states are reached.
     sums_TMS = emitted_MTS.new_full((num_frames + 1, count, num_states + 2), -torch.inf)
     sums_TMS[0, :, 2] = 0.0
     from_0_TMS, from_1_TMS, from_2_TMS = sums_TMS[:, :, 2:], sums_TMS[:, :, 1:-1], sums_TMS[:, :, :-2]

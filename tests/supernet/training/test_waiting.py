@@ -1,7 +1,7 @@
-"""No step of a training waits for the device, and none needs more operations than it should.
+"""No step of a training waits for the device, and the number of its operations is limited.
 
-Without a GPU, a stand-in without values takes its place; on a machine with CUDA, PyTorch itself says where it
-waits.
+Without a GPU, a stand-in without values takes its place; on a machine with CUDA, PyTorch itself reports where
+it waits.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "sinusoids": {"layer_type": "conformer-conv-first", "model": {"positions": "sinusoidal"}},
     "no positions": {"model": {"positions": "none", "attention_dropout": 0.1, "ffn_dropout": 0.1}},
 }
-"""What changes the operations of a step, beside its method and phase."""
+"""Settings that change the operations of a step, in addition to its method and phase."""
 
 Make = Callable[[], Batch]
 
 
 class Batches:
-    """The same utterances forever, some frames of which are hidden."""
+    """An endless stream of the same utterances, with some frames masked."""
 
     def __init__(self, make: Make) -> None:
         self._make = make
@@ -69,7 +69,7 @@ class Batches:
 
 
 class Training:
-    """What the engine does in a step, on any device."""
+    """The engine's work in a step, on any device."""
 
     def __init__(self, net: SupernetCTC, schedule: Schedule, make: Make, device: torch.device) -> None:
         config = net.config.train
@@ -105,7 +105,7 @@ def utterances() -> Batch:
 def phases(
     method: str, config: Config, make: Make, device: torch.device
 ) -> Iterator[tuple[str, Training, int]]:
-    """Each phase with steps: its name, a training that is about to begin it, and its first step."""
+    """For each phase that has steps: its name, a training just before it, and its first step."""
     starts = schedule(method, config)[0].boundaries()
     ends = [start for _, start in starts[1:]] + [config.train.num_steps]
     for (name, start), end in zip(starts, ends, strict=True):
@@ -180,7 +180,7 @@ LENGTHS: Any = (3,), (1,)
         ),
     ],
 )
-def test_the_stand_in_tells_what_would_wait(wait: Callable[[Tensor, Tensor], object]) -> None:
+def test_the_stand_in_detects_operations_that_wait(wait: Callable[[Tensor, Tensor], object]) -> None:
     x, host = torch.zeros(3, device=GPU), torch.zeros(3)
     with NeverWaiting(), pytest.raises((Waits, RuntimeError)) as found:
         wait(x, host)
@@ -188,7 +188,7 @@ def test_the_stand_in_tells_what_would_wait(wait: Callable[[Tensor, Tensor], obj
     assert isinstance(found.value, (Waits, NotImplementedError)) or "meta" in str(found.value)
 
 
-def test_the_stand_in_lets_pass_what_does_not_wait() -> None:
+def test_the_stand_in_accepts_operations_that_do_not_wait() -> None:
     x, host = torch.zeros(3, device=GPU), torch.arange(3)
     with NeverWaiting() as watched:
         y = x * 2 + torch.full((3,), 0.5, device=GPU)
