@@ -88,7 +88,7 @@ def _parts(x_HNSK: Tensor) -> Iterator[_Part]:
 
 
 def _shifted(x_HMW: Tensor, num_rows: int) -> Tensor:
-    """The values of ``x_HMW``, one per row of queries and distance, for each query and key: a view (P, Q, S)."""
+    """The values of ``x_HMW``, one per distance and query, for each query and key: a view (P, Q, S)."""
     num_heads, m, w = x_HMW.shape
     q = m // num_rows
     return x_HMW.as_strided((num_heads * num_rows, q, w - q + 1), (q * w, w - 1, 1), q - 1)

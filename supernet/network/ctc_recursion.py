@@ -1,5 +1,5 @@
-"""CTC loss in tensor operations, for devices on which PyTorch's own implementation copies the lengths and waits
-for the copy.
+"""CTC loss in tensor operations, for devices on which PyTorch's own implementation copies the lengths and
+waits for the copy.
 
 The forward-backward recursion of Graves et al. 2006 (section 4.1). The backward variables of an utterance are
 the forward variables of the reversed one, so both run side by side in one loop over the frames, with four
@@ -90,7 +90,7 @@ class _States:
         return x_NTS[self._rows_N[:, None, None], self._frames_NT[:, :, None], self._states_NS[:, None]]
 
     def reversed_skips(self) -> Tensor:
-        """The skips of the reversed targets: what leads from state s to s + 2 leads back from s + 2 to s."""
+        """The skips of the reversed targets: a skip from state s to s + 2 becomes one from s + 2 to s."""
         ahead_NS = (self._states_NS + 2).clamp(max=self.skips_NS.size(1) - 1)
         return self.skips_NS.gather(1, ahead_NS)
 
