@@ -81,6 +81,10 @@ class TrainConfig(Section):
     """Maximum norm of the gradient; larger gradients are scaled down. None: no limit."""
     accumulate: Positive = 1
     """Number of batches per update (gradient accumulation)."""
+    recompute: bool = False
+    """Whether the backward pass computes the activations of the layers again instead of keeping them: same
+    gradients, less memory, more time.
+    """
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of autocast on a GPU; a CPU always computes in float32."""
     publish_every: Positive = 50

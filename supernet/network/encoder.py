@@ -14,6 +14,7 @@ from supernet.encoder_family import family_of
 from supernet.granularity import granularity_named
 from supernet.network.branches import Branches
 from supernet.network.lanes import Lane, LaneWalk, Padding
+from supernet.network.layer import as_layer
 from supernet.network.walk import FINAL, Walk
 from supernet.units import Kept, Subnet, UnitTable
 
@@ -38,9 +39,11 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleDict()
         for i in range(num_layers):
             if self.table.of_layer(i) or not self._granularity.drops_layers:
-                self.layers[str(i)] = self._family.layer(i, shared)
+                self.layers[str(i)] = as_layer(self._family.layer(i, shared))
                 self.reduce(self.layers[str(i)], i, table)
         self.norm = self._family.norm()
+        self.recomputes = False
+        """Whether the backward pass computes the activations of layers again, which are not kept then."""
 
     def forward(
         self,
@@ -117,7 +120,13 @@ class Encoder(nn.Module):
     def run_layer(self, walk: Walk, layer: int, condition: Condition | None = None) -> None:
         """Take ``walk`` through the 1-based ``layer``: its units, the readings after it, the condition."""
         if str(layer - 1) in self.layers:
-            self._granularity.run(walk, self.branches(layer - 1), self.table.of_layer(layer - 1))
+            branches, units = self.branches(layer - 1), self.table.of_layer(layer - 1)
+            if isinstance(walk, LaneWalk):
+                walk.call(
+                    branches.layer, lambda walk: self._granularity.run(walk, branches, units), self.recomputes
+                )
+            else:  # it observes what happens within the layer
+                self._granularity.run(walk, branches, units)
         walk.read(layer, self.norm)
         if condition is not None:
             walk.apply(lambda x_RSD: x_RSD + condition(self.norm(x_RSD)))

@@ -12,15 +12,18 @@ units.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.amp.autocast_mode import is_autocast_available
+from torch.utils.checkpoint import checkpoint
 
 from supernet.network.branches import rows_of
+from supernet.network.chosen_rows import ChosenRows
 from supernet.network.walk import FINAL, Body, Map, Running
 from supernet.system.devices import sent
 from supernet.units import Kept
@@ -99,6 +102,13 @@ class Streams:
                 self._add(lane.rows, [i])
             else:
                 same.lanes.append(i)
+
+    def copy(self) -> Streams:
+        """The same assignment, to be continued separately."""
+        copied = copy(self)
+        copied.all = [replace(stream, lanes=list(stream.lanes)) for stream in self.all]
+        copied.rows = list(self.rows)
+        return copied
 
     def _add(self, rows: range, lanes: list[int]) -> None:
         self.all.append(Stream(len(self.rows), rows, lanes))
@@ -187,9 +197,32 @@ class LaneWalk:
         if not rows:
             return
         context = self._padding.of(tuple(self._streams.rows[row] for row in rows))
-        chosen = _Chosen(self.x_RSD, rows)
+        chosen = ChosenRows(self.x_RSD, rows)
         y_NSD = body(chosen.get(), context, _running(units, cohorts, self.x_RSD))
         self.x_RSD = chosen.replaced(y_NSD)
+
+    def call(self, layer: nn.Module, run: Callable[[LaneWalk], None], recomputes: bool = False) -> None:
+        """Take the lanes through a layer in one call of it.
+
+        Args:
+            layer: The layer, a ``layer.Layer``.
+            run: Takes a walk through its units.
+            recomputes: Whether the backward pass runs it again instead of keeping its activations.
+        """
+        before, after = self._streams, list[Streams]()
+
+        def streams(x_RSD: Tensor) -> Tensor:
+            walk = copy(self)
+            walk.x_RSD, walk._streams = x_RSD, before.copy()
+            run(walk)
+            after.append(walk._streams)
+            return walk.x_RSD
+
+        if recomputes and torch.is_grad_enabled():
+            self.x_RSD = checkpoint(layer, self.x_RSD, streams, use_reentrant=False)
+        else:
+            self.x_RSD = layer(self.x_RSD, streams)
+        self._streams = after[0]
 
     def apply(self, map: Map) -> None:
         """Change all streams."""
@@ -207,29 +240,6 @@ class LaneWalk:
     def stream_of(self, lane: int) -> Tensor:
         """The current stream of ``lane``, (rows, S, D)."""
         return self.x_RSD[next(s for s in self._streams.all if lane in s.lanes).stacked]
-
-
-class _Chosen:
-    """Some of the stacked rows, in order, of which the host knows the numbers."""
-
-    def __init__(self, x_RSD: Tensor, rows: list[int]) -> None:
-        self._x_RSD, self._all, self._slice = x_RSD, len(rows) == len(x_RSD), slice(rows[0], rows[-1] + 1)
-        self._is_slice = rows[-1] - rows[0] + 1 == len(rows)
-        self._rows_N = None if self._is_slice else sent(torch.tensor(rows), x_RSD.device)
-
-    def get(self) -> Tensor:
-        if self._rows_N is not None:
-            return self._x_RSD.index_select(0, self._rows_N)
-        return self._x_RSD if self._all else self._x_RSD[self._slice]
-
-    def replaced(self, y_NSD: Tensor) -> Tensor:
-        """All rows, with ``y_NSD`` instead of the chosen ones."""
-        y_NSD = y_NSD.to(self._x_RSD.dtype)
-        if self._rows_N is not None:
-            return self._x_RSD.index_copy(0, self._rows_N, y_NSD)
-        if self._all:
-            return y_NSD
-        return torch.cat([self._x_RSD[: self._slice.start], y_NSD, self._x_RSD[self._slice.stop :]])
 
 
 def _running(units: Sequence[int], cohorts: Sequence[Cohort], x_NSD: Tensor) -> Running:

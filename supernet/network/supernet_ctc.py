@@ -74,6 +74,7 @@ class SupernetCTC(nn.Module):
         c, self.config, self.num_tokens = config.model, config, num_tokens
         self.frontend = family_of(c).frontend()
         self.encoder = Encoder(c, config.num_layers, config.table, subnet)
+        self.encoder.recomputes = config.train.recompute
         self.sizes = tuple(sorted(config.sizes)) or (len(self.table),)
         self.heads = nn.ModuleDict({name: new_head(c, num_tokens) for name in self._head_names()})
         self.conditioning = nn.Linear(num_tokens, c.dim) if c.self_conditioning else None

@@ -1,0 +1,31 @@
+"""A layer as a module whose forward runs its branches, as data parallelism and recomputation need it.
+
+Shapes: R rows of streams, S frames, D model dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+Run = Callable[[Tensor], Tensor]
+"""The computation of some of a layer's branches, from streams (R, S, D) to streams."""
+
+
+class Layer(nn.Module):
+    """A layer of any family, called with streams and with what runs its branches on them.
+
+    The families' own layers always run all branches on all rows. This call fires the hooks of a module, such
+    as those with which FSDP gathers the weights of a layer before it runs.
+    """
+
+    def forward(self, x_RSD: Tensor, run: Run) -> Tensor:
+        """Run branches of this layer."""
+        return run(x_RSD)
+
+
+def as_layer(module: nn.Module) -> nn.Module:
+    """Make a family's layer a ``Layer`` in place; the names of its weights, and all else of it, stay."""
+    module.__class__ = type(type(module).__name__, (Layer, type(module)), {})
+    return module

@@ -1,0 +1,74 @@
+"""Activations that are computed again give the same losses and gradients, and need less memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from supernet.network.outputs import StepLoss
+from supernet.network.supernet_ctc import SupernetCTC
+from supernet.plan import Draw, Plan
+from supernet.training.step import step_of
+from tests.supernet import tiny
+from tests.supernet.tiny import recognizer, tiny_config
+from tests.supernet.training.test_laws_of_steps import plans
+
+FRAMES = [60, 33, 5, 47, 52, 60, 41]
+DROPOUT = {"ffn_dropout": 0.2}  # beside the dropout of the branches
+
+
+def step(net: SupernetCTC, plan: Plan, *, recompute: bool) -> tuple[StepLoss, dict[str, Tensor]]:
+    """The loss of a step in training mode and its gradients, with the same random numbers every time."""
+    net.encoder.recomputes = recompute
+    data = tiny.batch(FRAMES)
+    torch.manual_seed(3)
+    loss: StepLoss = net.train()(data, step_of(plan, len(data), Draw(1, 2)))
+    torch.rand(100)  # between the passes, random numbers are drawn for other purposes
+    return loss, tiny.gradients(net, loss.total)
+
+
+def nets() -> Iterator[SupernetCTC]:
+    for granularity in ("layer", "module"):
+        yield recognizer(tiny_config(granularity, model=DROPOUT))
+    yield recognizer(tiny_config(model={**DROPOUT, "self_conditioning": True, "positions": "none"}))
+
+
+@pytest.mark.parametrize("net", list(nets()), ids=["layers", "modules", "conditioned"])
+def test_losses_and_gradients_are_the_same_with_dropout(net: SupernetCTC) -> None:
+    for name, plan in plans(net).items():
+        kept, expected = step(net, plan, recompute=False)
+        computed, actual = step(net, plan, recompute=True)
+        assert torch.equal(computed.total, kept.total), name
+        for parameter, gradient in expected.items():
+            assert torch.equal(actual[parameter], gradient), f"{name}: {parameter}"
+
+
+def saved_bytes(net: SupernetCTC, plan: Plan, *, recompute: bool) -> int:
+    """The memory that the forward pass keeps for the backward pass, each storage once."""
+    kept: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    net.encoder.recomputes = recompute
+    data = tiny.batch(FRAMES)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        net.train()(data, step_of(plan, len(data)))
+    owned = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
+    return sum(x.untyped_storage().nbytes() for pointer, x in kept.items() if pointer not in owned)
+
+
+@pytest.mark.parametrize("granularity", ["layer", "module"])
+def test_less_memory_is_kept(granularity: str) -> None:
+    net = recognizer(tiny_config(granularity))
+    plan = plans(net)["every size on the batch"]
+    assert saved_bytes(net, plan, recompute=True) < 0.5 * saved_bytes(net, plan, recompute=False)
+
+
+def test_it_is_a_setting() -> None:
+    assert SupernetCTC(tiny_config(train={"recompute": True}), 6).encoder.recomputes
+    assert not SupernetCTC(tiny_config(), 6).encoder.recomputes
