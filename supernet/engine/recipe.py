@@ -29,11 +29,12 @@ from fairseq2.runtime.config_registry import ConfigRegistrar
 from fairseq2.runtime.dependency import DependencyContainer, DependencyResolver
 from fairseq2.task import Task as EngineTask
 from fairseq2.utils.stopwatch import Stopwatch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from supernet.config import Config
 from supernet.engine.checkpoints import Reader, prepare, use
+from supernet.engine.gradients import Gradients
 from supernet.engine.readers import Once, StepBudget
 from supernet.engine.stopping import StoppableTask, log_to_file_only
 from supernet.engine.train_unit import Observer, SupernetUnit, Validation
@@ -129,6 +130,7 @@ class SupernetRecipe(Recipe):
         self.reader = Reader()
         self._result: Result | None = None
         self._unit: SupernetUnit | None = None
+        self._gradients: Gradients | None = None
 
     @property
     def config_kls(self) -> type[object]:
@@ -165,7 +167,11 @@ class SupernetRecipe(Recipe):
         groups = parameter_groups(model, self._config.train)
         assert isinstance(bare, SupernetCTC)
         skipped, in_a_row = bare.skipped_updates, bare.skipped_in_a_row
-        return SkippingAdamW(groups, self._config.train, skipped, in_a_row, self._after_step)
+        return SkippingAdamW(groups, self._config.train, skipped, in_a_row, self._after_step, self._norm)
+
+    def _norm(self) -> Tensor:
+        assert self._gradients is not None
+        return self._gradients.norm()
 
     def _after_step(self, lr: float) -> None:
         assert self._unit is not None
@@ -186,14 +192,17 @@ class SupernetRecipe(Recipe):
         task, tokens, seed = self._request.task, self._request.tokens, self._config.seed
         reader = task.train_reader(tokens, seed=seed, rank=rank, num_ranks=num_ranks)
         budget = StepBudget(reader, self._config.train.num_steps, self._config.train.accumulate)
+        wrapped = context.get_data_parallel_model()
+        self._gradients = Gradients(wrapped, context.gangs.dp)
         self._unit = unit = SupernetUnit(
-            context.get_data_parallel_model(),
+            wrapped,
             model,
             schedule,
             budget,
             rank,
             self._observer,
             self.reader.end,
+            self._gradients,
         )
         validation = Validation(model, schedule, tokens, self._observer)
         valid_reader = Once(lambda: self._valid_batches(rank, num_ranks), context.gangs.dp)

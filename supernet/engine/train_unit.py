@@ -13,6 +13,7 @@ from fairseq2.trainer import TrainUnit
 from torch import Tensor, nn
 from torcheval.metrics import Mean
 
+from supernet.engine.gradients import Gradients
 from supernet.engine.readers import StepBudget
 from supernet.errors import Divergence
 from supernet.network.supernet_ctc import SupernetCTC
@@ -56,11 +57,14 @@ class SupernetUnit(TrainUnit[Batch]):
         rank: int,
         observer: Observer,
         restored: Callable[[], None] = lambda: None,
+        gradients: Gradients | None = None,
     ) -> None:
-        """``restored`` is called once the state of a resumed training is restored, before its first step."""
+        """``restored`` is called once the state of a resumed training is restored, before its first step;
+        ``gradients`` divides the gradients by the frames of a step. None: the engine does.
+        """
         self._model, self._schedule, self._budget = model, schedule, budget
         self._rank, self._observer = rank, observer
-        self._restored = restored
+        self._restored, self._gradients = restored, gradients
         self._step, self._losses = 0, StepLosses(wrapped, schedule, rank, budget.rows)
         self._fresh: set[str] = set()
 
@@ -84,7 +88,10 @@ class SupernetUnit(TrainUnit[Batch]):
             self._update(metric_bag, f"ctc/{name}", total / num_frames, num_frames)
         for name, value in loss.penalties.items():
             self._update(metric_bag, f"penalty/{name}", value.detach(), 1)
-        return loss.total, loss.num_frames
+        if self._gradients is None:
+            return loss.total, loss.num_frames
+        self._gradients.count(loss.num_frames)
+        return loss.total, 0
 
     def after_step(self, lr: float) -> None:
         """End the step, in which the optimizer updated the network with the learning rate ``lr``."""

@@ -46,6 +46,7 @@ class SkippingAdamW(AdamW):
         skipped: Tensor,
         in_a_row: Tensor,
         after_step: Callable[[float], None] = lambda lr: None,
+        norm: Callable[[], Tensor] | None = None,
     ) -> None:
         """
         Args:
@@ -54,16 +55,21 @@ class SkippingAdamW(AdamW):
             skipped: Counts the skipped updates; a buffer of the model, so that checkpoints contain it.
             in_a_row: Counts the most recent consecutive ones; likewise a buffer of the model.
             after_step: Called after each update with the learning rate of the matrices.
+            norm: Returns the norm of the gradients where it is known. None: it is computed.
         """
         super().__init__(params, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
         self._skipped, self._in_a_row, self._after_step = skipped, in_a_row, after_step
+        self._norm = norm or self._total_norm
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        grads = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
-        is_bad = ~torch.nn.utils.get_total_norm(grads).isfinite()
+        is_bad = ~self._norm().isfinite()
         self.found_inf = is_bad.float()  # makes the fused kernel skip the update; meant for gradient scalers
         super().step(closure)
         self._skipped.add_(is_bad)
         self._in_a_row.add_(1).mul_(is_bad)
         self._after_step(float(self.param_groups[0]["lr"]))
+
+    def _total_norm(self) -> Tensor:
+        grads = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        return torch.nn.utils.get_total_norm(grads)

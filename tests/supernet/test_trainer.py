@@ -57,6 +57,7 @@ def test_a_stopped_training_continues_to_its_results(tones: Path, tmp_path: Path
     assert {name for _, _, rates in second.validations for name in rates} == {
         f"{measure}/{size}" for measure in ("wer", "cer") for size in (1, 2)
     }
+    assert results["skipped_updates"] == 0
     assert list(results["sizes"]) == ["1", "2"]
     assert Run(folder).results() == results
     assert Recognizer.load(folder).use(1)
