@@ -53,7 +53,7 @@ def test_every_unit_gets_a_finite_score(method: str, granularity: str) -> None:
 
 @each_method
 @pytest.mark.parametrize("model", [{}, {"heads": "per-size"}, {"self_conditioning": True}], ids=str)
-def test_the_network_stays_as_it_is(method: str, model: dict[str, Any]) -> None:
+def test_the_network_is_unchanged(method: str, model: dict[str, Any]) -> None:
     net = drawn(**model).train()
     net.frontend.requires_grad_(False)
     wanting = {name for name, p in net.named_parameters() if p.requires_grad}
@@ -66,19 +66,19 @@ def test_the_network_stays_as_it_is(method: str, model: dict[str, Any]) -> None:
 
 
 @each_method
-def test_the_same_question_has_the_same_answer(method: str) -> None:
+def test_learning_is_deterministic(method: str) -> None:
     net = drawn(dropout=0.3)
     state = torch.get_rng_state()
     first = learn_scores(net, method, 2, several(), 6, quiet)
-    assert torch.equal(torch.get_rng_state(), state), "nothing is drawn, no dropout either"
+    assert torch.equal(torch.get_rng_state(), state), "no random numbers are drawn, not even for dropout"
     assert learn_scores(net.train(), method, 2, several(), 6, quiet) == first
     net.scorer.importance().data.fill_(3.0)
-    assert learn_scores(net, method, 2, several(), 6, quiet) == first, "what training learned does not count"
+    assert learn_scores(net, method, 2, several(), 6, quiet) == first, "scores from training are ignored"
     assert learn_scores(net, method, 2, several(), 6, quiet, lr=0.3) != first
 
 
 @each_method
-def test_it_takes_a_batch_a_step_and_tells(method: str) -> None:
+def test_it_takes_one_batch_per_step_and_reports_progress(method: str) -> None:
     told, data = list[tuple[int, int]](), several()
     taken = itertools.count()
     learn_scores(
@@ -90,14 +90,14 @@ def test_it_takes_a_batch_a_step_and_tells(method: str) -> None:
 
 @each_method
 @pytest.mark.parametrize("num_steps", [16, 64])
-def test_how_far_scores_can_go_does_not_depend_on_the_number_of_updates(method: str, num_steps: int) -> None:
+def test_the_travel_of_scores_does_not_depend_on_the_number_of_updates(method: str, num_steps: int) -> None:
     scores = learn_scores(drawn(), method, 2, several(), num_steps, quiet)
     start = 0.5 if method == "simple-top-k" else 10.0
     moved = max(abs(score - start) for score in scores)
     assert 0.15 * TRAVELS[method] < moved < 1.1 * TRAVELS[method]
 
 
-def test_a_head_of_its_own_reads_its_size() -> None:
+def test_a_size_is_read_by_its_own_head() -> None:
     net = drawn(heads="per-size")
     expected = learn_scores(net, "simple-top-k", 2, several(), 4, quiet)
     torch.nn.init.zeros_(net.heads["4"].weight)  # type: ignore[arg-type]
@@ -110,7 +110,7 @@ def test_a_head_of_its_own_reads_its_size() -> None:
     ("size", "num_steps", "lengths"),
     [(1, 200, [67, 66, 67]), (2, 200, [100, 100]), (2, 79, [79]), (3, 200, [200]), (1, 5, [5])],
 )
-def test_an_iteration_of_zeroing_is_not_too_short(size: int, num_steps: int, lengths: list[int]) -> None:
+def test_iterations_of_zero_out_are_not_too_short(size: int, num_steps: int, lengths: list[int]) -> None:
     phases = _learning(drawn(), "iterative-zero-out", size, num_steps).phases()
     assert [phase.num_steps for phase in phases] == [*lengths, 0]
     last = phases[-2]
@@ -126,7 +126,7 @@ def test_k_falls_to_the_size(size: int) -> None:
     assert joint.num_steps == 0
 
 
-def test_frozen_gives_back_what_it_took_even_after_an_error() -> None:
+def test_frozen_restores_the_network_even_after_an_error() -> None:
     net = drawn().train()
     net.heads.eval()
     with contextlib.suppress(KeyError), frozen(net):
@@ -139,7 +139,7 @@ def test_frozen_gives_back_what_it_took_even_after_an_error() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 4, 5])
-def test_a_size_must_leave_something_out_and_in(size: int) -> None:
+def test_a_size_must_drop_and_keep_at_least_one_unit(size: int) -> None:
     with pytest.raises(ValueError, match=f"`size` must be from 1 to 3, but is {size} instead"):
         learn_scores(drawn(), "simple-top-k", size, several(), 2, quiet)
 
@@ -149,7 +149,7 @@ def test_other_methods_learn_no_scores() -> None:
         learn_scores(drawn(), "on-demand", 2, several(), 2, quiet)
 
 
-# Do they say anything?
+# Scores rank units by their effect
 
 LEARNING = batch(FRAMES, dtype=torch.float32)
 

@@ -1,4 +1,4 @@
-"""Gradients of gates agree with finite differences, for each utterance by itself."""
+"""Gradients of gates agree with finite differences for each utterance separately."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def test_a_gradient_is_the_slope_of_the_loss(config: Config) -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_an_utterance_in_a_batch_is_as_alone(config: Config) -> None:
+def test_an_utterance_in_a_batch_is_the_same_alone(config: Config) -> None:
     net, whole = recognizer(config), batch(FRAMES)
     alone = [part(whole, range(i, i + 1)) for i in range(len(whole))]
     together, apart = gate_gradients(net, [whole], quiet), gate_gradients(net, iter(alone), quiet)
     np.testing.assert_allclose(apart, together, rtol=1e-9, atol=1e-9)
 
 
-def test_the_network_stays_as_it_is() -> None:
+def test_the_network_is_unchanged() -> None:
     net, told = recognizer(tiny_config()), list[tuple[str, int, int]]()
     net.frontend.requires_grad_(False)
     wanting = {name for name, p in net.named_parameters() if p.requires_grad}
@@ -90,7 +90,7 @@ def test_the_network_stays_as_it_is() -> None:
     assert [done for _, done, _ in told] == [1, 2]
 
 
-def test_data_that_has_been_through_inference_mode_will_do() -> None:
+def test_tensors_from_inference_mode_are_accepted() -> None:
     net, data = recognizer(tiny_config()), batch(FRAMES)
     expected = gate_gradients(net, [data], quiet)
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""The oracle: its losses and errors are those of the subnet by itself, and nothing is scored twice."""
+"""The oracle: its losses and errors are those of each subnet run alone, and nothing is scored twice."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def mask(text: str) -> Kept:
     return tuple(letter == "1" for letter in text)
 
 
-def test_what_it_says_is_what_the_subnet_does(model: Model) -> None:
+def test_losses_and_errors_are_those_of_the_subnet(model: Model) -> None:
     oracle, subnets = make(model, EvidenceStore(None), Walks()), [mask("1010"), mask("1111"), mask("0001")]
     for kept, judged in zip(subnets, oracle.judge(subnets, with_errors=True), strict=True):
         losses, errors = [], []
@@ -73,7 +73,7 @@ def test_what_it_says_is_what_the_subnet_does(model: Model) -> None:
         assert judged.seconds > 0
 
 
-def test_each_size_is_read_through_its_own_head(model: Model) -> None:
+def test_each_size_is_read_by_its_own_head(model: Model) -> None:
     oracle = make(model, EvidenceStore(None), Walks())
     assert [oracle.name(mask(m)) for m in ("1000", "1010", "0111", "1111")] == [
         "2:1000",
@@ -96,7 +96,7 @@ def test_nothing_is_scored_twice(model: Model, tmp_path: Path) -> None:
     assert walks.batches == 2 * len(DATA)
 
 
-def test_errors_are_counted_when_they_are_wanted(model: Model) -> None:
+def test_errors_are_counted_on_request(model: Model) -> None:
     walks = Walks()
     oracle = make(model, EvidenceStore(None), walks)
     assert oracle.judge([mask("1110")])[0].errors_N2 is None
@@ -107,7 +107,7 @@ def test_errors_are_counted_when_they_are_wanted(model: Model) -> None:
 
 
 @pytest.mark.parametrize("change", ["network", "features", "texts"])
-def test_other_weights_or_other_data_are_scored_anew(model: Model, change: str) -> None:
+def test_other_weights_or_other_data_are_scored_again(model: Model, change: str) -> None:
     walks, store = Walks(), EvidenceStore(None)
     make(model, store, walks).judge([mask("1000")])
     changed = [tiny.batch([60, 33, 47], seed=1), tiny.batch([52, 40], seed=2)]
@@ -119,7 +119,7 @@ def test_other_weights_or_other_data_are_scored_anew(model: Model, change: str) 
     assert walks.batches == 2 * len(DATA)
 
 
-def test_interrupted_work_keeps_what_was_finished(
+def test_an_interruption_keeps_finished_results(
     model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(module, "CHUNK", 4)
@@ -160,7 +160,7 @@ def test_a_sample_is_thinned_evenly(most: int) -> None:
     assert kept == [everything[i * 5 // most] for i in range(most)]
 
 
-def test_thinning_keeps_what_is_heard(model: Model) -> None:
+def test_thinning_does_not_change_losses(model: Model) -> None:
     (whole, _), (part,) = DATA, thinned(DATA, 1)
     expected = ctc(model, whole)[0]
     torch.testing.assert_close(ctc(model, part)[0], expected, rtol=1e-12, atol=1e-12)
@@ -171,11 +171,11 @@ def ctc(model: Model, batch: Batch) -> torch.Tensor:
     return scored.losses_B
 
 
-def test_a_sample_that_is_small_enough_stays_whole() -> None:
+def test_a_small_sample_is_not_thinned() -> None:
     assert thinned(DATA, 5) == DATA
 
 
-def test_the_store_remembers_arrays(tmp_path: Path) -> None:
+def test_the_store_keeps_arrays(tmp_path: Path) -> None:
     store = EvidenceStore(tmp_path / "x.sqlite")
     value = np.array([[1.5, -2.0]])
     assert store.fact("net", "cka", (1, None)) is None
@@ -190,7 +190,7 @@ def test_the_store_remembers_arrays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "blob", [None, "text", b"", b"\x93NUMPY", b"\x93NUMPY\x01\x00\x10\x00" + b"{'descr': '|O'}\n ", 3]
 )
-def test_what_is_damaged_in_the_store_is_measured_again(tmp_path: Path, blob: object) -> None:
+def test_damaged_entries_of_the_store_are_measured_again(tmp_path: Path, blob: object) -> None:
     store = EvidenceStore(tmp_path / "x.sqlite")
     store.add_fact("net", "cka", np.array([1.0, 2.0]), 3.0)
     store.add_judged("net", {"a": Judged(np.array([1.0]), np.array([[1, 2]]), 0.1)})
@@ -204,7 +204,7 @@ def test_what_is_damaged_in_the_store_is_measured_again(tmp_path: Path, blob: ob
     assert store.judged("net", ["a"], 1, with_errors=False) == {}
 
 
-def test_the_store_answers_about_very_many() -> None:
+def test_the_store_handles_very_many_subnets() -> None:
     store, names = EvidenceStore(None), [f"4:{i:012b}" for i in range(4095)]
     store.add_judged("net", {n: Judged(np.array([float(i)]), None, 0.1) for i, n in enumerate(names)})
     found = store.judged("net", names, 1, with_errors=False)
@@ -212,7 +212,7 @@ def test_the_store_answers_about_very_many() -> None:
     assert store.judged("net", names, 1, with_errors=True) == {}
 
 
-def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_store_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "evidence.sqlite").write_text("not a database at all, and long enough to be looked at")
     with pytest.raises(ValueError, match=r"must be this program's own file, but is not .* Delete it"):
         EvidenceStore(tmp_path / "evidence.sqlite")

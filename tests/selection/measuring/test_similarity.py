@@ -1,4 +1,4 @@
-"""Properties of the similarity measures, and that only the stream determines them."""
+"""Properties of the similarity measures, and of the streams that they compare."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def rotation(dim: int) -> Floats:
 
 
 @each_measure
-def test_a_stream_is_like_itself(measure: Measure) -> None:
+def test_a_stream_is_most_similar_to_itself(measure: Measure) -> None:
     x_ND = noise(200, 12)
     assert FUNCTIONS[measure](x_ND, x_ND) == pytest.approx(1.0, abs=1e-9)
 
 
 @each_measure
-def test_rotation_scale_and_mean_do_not_count(measure: Measure) -> None:
+def test_rotation_scale_and_mean_are_ignored(measure: Measure) -> None:
     x_ND, y_ND = noise(200, 12), noise(200, 12) + 0.5 * noise(200, 12, seed=1)
     expected = FUNCTIONS[measure](x_ND, y_ND)
     assert 0.3 < expected < 0.99
@@ -59,13 +59,13 @@ def test_rotation_scale_and_mean_do_not_count(measure: Measure) -> None:
 
 
 @each_measure
-def test_the_order_of_the_two_does_not_count(measure: Measure) -> None:
+def test_similarity_is_symmetric(measure: Measure) -> None:
     x_ND, y_ND = noise(100, 12), noise(100, 5, seed=1)
     assert FUNCTIONS[measure](x_ND, y_ND) == pytest.approx(FUNCTIONS[measure](y_ND, x_ND), abs=1e-12)
 
 
 @each_measure
-def test_independent_noise_is_unlike(measure: Measure) -> None:
+def test_independent_noise_is_dissimilar(measure: Measure) -> None:
     assert 0.0 <= FUNCTIONS[measure](noise(4000, 8), noise(4000, 8, seed=1)) < 0.05
 
 
@@ -77,7 +77,7 @@ def test_cka_of_known_streams() -> None:
     assert linear_cka(x_ND[:, 1:], x_ND[:, :1]) == pytest.approx(0.0, abs=1e-9)
 
 
-def test_cka_is_that_of_gram_matrices() -> None:
+def test_cka_equals_that_of_gram_matrices() -> None:
     x_ND, y_ND = noise(60, 12), noise(60, 12)[:, :7] + noise(60, 7, seed=1)
     center_NN = np.eye(60) - 1 / 60
     k_NN, l_NN = (center_NN @ z_ND @ z_ND.T @ center_NN for z_ND in (x_ND, y_ND))
@@ -86,7 +86,7 @@ def test_cka_is_that_of_gram_matrices() -> None:
 
 
 @pytest.mark.parametrize("variance", [0.5, 0.9, 0.99, 1.0])
-def test_svcca_is_svd_and_then_cca(variance: float) -> None:
+def test_svcca_equals_svd_followed_by_cca(variance: float) -> None:
     def leading(x_ND: Floats) -> Floats:
         u_NK, s_K, _ = np.linalg.svd(x_ND - x_ND.mean(0), full_matrices=False)
         held_K = np.cumsum(s_K**2) / np.sum(s_K**2)
@@ -99,7 +99,7 @@ def test_svcca_is_svd_and_then_cca(variance: float) -> None:
     assert svcca(x_ND, y_ND, variance) == pytest.approx(expected, abs=1e-9)
 
 
-def test_svcca_does_not_hear_directions_of_little_variance() -> None:
+def test_svcca_ignores_directions_of_low_variance() -> None:
     x_ND, quiet_ND = noise(500, 4), 1e-3 * noise(500, 4, seed=1)
     assert svcca(np.hstack([x_ND, quiet_ND]), x_ND) == pytest.approx(1.0, abs=1e-4)
     assert svcca(np.hstack([x_ND, quiet_ND]), x_ND, 1.0) == pytest.approx(1.0, abs=1e-9)
@@ -107,7 +107,7 @@ def test_svcca_does_not_hear_directions_of_little_variance() -> None:
 
 @each_measure
 @pytest.mark.parametrize("offset", [0.0, 1.0, 1 / 3])
-def test_a_constant_stream_is_like_constant_ones_only(measure: Measure, offset: float) -> None:
+def test_a_constant_stream_is_similar_only_to_constant_ones(measure: Measure, offset: float) -> None:
     rounded_D: Floats = (noise(5) + offset).astype(np.float32).astype(np.float64)
     stills: list[Floats] = [np.tile(rounded_D, (50, 1)), np.full((50, 5), offset)]
     for still_ND in stills:
@@ -117,10 +117,10 @@ def test_a_constant_stream_is_like_constant_ones_only(measure: Measure, offset: 
 
 
 @each_measure
-def test_channels_that_say_the_same_count_once_more(measure: Measure) -> None:
+def test_duplicate_channels_are_accepted(measure: Measure) -> None:
     x_ND = noise(50, 3)
     twice = FUNCTIONS[measure](np.hstack([x_ND, x_ND]), x_ND)
-    assert twice == pytest.approx(1.0, abs=1e-9), "a covariance without full rank is no problem"
+    assert twice == pytest.approx(1.0, abs=1e-9), "the covariance need not have full rank"
 
 
 # The streams of a network
@@ -129,7 +129,7 @@ def test_channels_that_say_the_same_count_once_more(measure: Measure) -> None:
 @each_measure
 @pytest.mark.parametrize("granularity", ["layer", "module"])
 @pytest.mark.parametrize("layer_type", ["conformer", "transformer"])
-def test_the_matrix_is_symmetric_with_ones_and_the_rest_below(
+def test_the_matrix_is_symmetric_with_ones_only_on_the_diagonal(
     measure: Measure, granularity: str, layer_type: LayerType
 ) -> None:
     net = recognizer(tiny_config(granularity, layer_type))
@@ -143,7 +143,7 @@ def test_the_matrix_is_symmetric_with_ones_and_the_rest_below(
 
 @each_measure
 @pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
-def test_it_compares_the_streams_that_the_network_reads(measure: Measure, positions: str) -> None:
+def test_the_streams_compared_are_those_of_the_network(measure: Measure, positions: str) -> None:
     config = tiny_config(model={"positions": positions, "self_conditioning": True, "intermediate": (4,)})
     net, data = recognizer(config), batch([60, 60])
     x_BSD, _ = net.embed(data.features_BTF, data.num_frames)
@@ -155,7 +155,7 @@ def test_it_compares_the_streams_that_the_network_reads(measure: Measure, positi
 
 
 @each_measure
-def test_padding_does_not_count(measure: Measure) -> None:
+def test_padding_is_ignored(measure: Measure) -> None:
     net, whole = recognizer(tiny_config()), batch(FRAMES)
     alone = [part(whole, range(i, i + 1)) for i in range(len(whole))]
     together = stream_similarities(net, [whole], measure, quiet)
@@ -163,7 +163,7 @@ def test_padding_does_not_count(measure: Measure) -> None:
 
 
 @each_measure
-def test_a_unit_that_does_nothing_changes_nothing(measure: Measure) -> None:
+def test_the_stream_is_the_same_after_a_unit_without_output(measure: Measure) -> None:
     net = recognizer(tiny_config("module"))
     torch.nn.init.zeros_(net.encoder.layers["1"].conv.pointwise_conv2.weight)  # type: ignore[union-attr,arg-type]
     unit = net.table.position["layers.1.conv"]
@@ -174,7 +174,7 @@ def test_a_unit_that_does_nothing_changes_nothing(measure: Measure) -> None:
 
 
 @each_measure
-def test_a_network_that_has_fallen_silent_gives_numbers(measure: Measure) -> None:
+def test_a_network_with_constant_streams_has_finite_similarities(measure: Measure) -> None:
     net = recognizer(tiny_config())
     torch.nn.init.zeros_(net.encoder.layers["2"].layer_norm.weight)  # type: ignore[union-attr,arg-type]
     matrix = stream_similarities(net, [batch(FRAMES)], measure, quiet)
@@ -184,7 +184,7 @@ def test_a_network_that_has_fallen_silent_gives_numbers(measure: Measure) -> Non
 
 
 @each_measure
-def test_few_frames_stand_for_all(measure: Measure) -> None:
+def test_few_frames_represent_all(measure: Measure) -> None:
     net = recognizer(tiny_config())
     data = [batch([200, 120], seed) for seed in range(3)]
     every = stream_similarities(net, data, measure, quiet)
@@ -219,7 +219,7 @@ def test_memory_bounds_the_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == [10] * 5
 
 
-def test_the_network_stays_as_it_is() -> None:
+def test_the_network_is_unchanged() -> None:
     net = recognizer(tiny_config()).train()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     told: list[tuple[str, int, int]] = []
@@ -231,7 +231,7 @@ def test_the_network_stays_as_it_is() -> None:
     assert told[-1] == ("comparing streams", 5, 5)
 
 
-def test_no_utterance_is_an_error() -> None:
+def test_data_without_utterances_are_an_error() -> None:
     net: SupernetCTC = recognizer(tiny_config())
     empty: list[Batch] = [dataclasses.replace(batch([9]), num_frames=[], ids=[])]
     for batches in ([], empty):
