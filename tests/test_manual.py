@@ -136,38 +136,6 @@ def test_extras_that_pages_install_exist() -> None:
     assert {extra for extras in named for extra in extras.split(",")} <= {*known}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_code_with_a_title_is_that_of_the_file(page: Path) -> None:
-    for language in ("python", "toml"):
-        for title, text in blocks(page, language):
-            if title is not None:
-                assert text.strip("\n") in read(ROOT / title)
-
-
-GUIDES = {
-    "write-a-strategy": "shapley",
-    "write-a-method": "uniform",
-    "write-a-task": "beeps",
-    "write-a-granularity": "halves",
-    "write-an-encoder": "neighbors",
-    "write-a-head": "slots",
-}
-"""The package that each guide shows."""
-
-
-@pytest.mark.parametrize("guide", GUIDES)
-def test_a_guide_shows_the_whole_package_that_is_tested(guide: str) -> None:
-    page, package = DOCS / "how-to" / f"{guide}.md", f"tests/plugins/{GUIDES[guide]}"
-    for file in (f"{package}/{GUIDES[guide]}.py", f"{package}/pyproject.toml"):
-        language = "python" if file.endswith(".py") else "toml"
-        shown = "\n".join(text for title, text in blocks(page, language) if title == file)
-        assert without_blank_lines(shown) == without_blank_lines(read(ROOT / file))
-
-
-def without_blank_lines(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line and not line.startswith("# ")]
-
-
 TINY = {
     "RUN": "run",
     "--size 6": "--size 2",
