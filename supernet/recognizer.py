@@ -146,7 +146,8 @@ class Recognizer:
         Args:
             audio: A file, samples (S,) or (S, C), or a list of these.
             rate: The sampling rate in Hz; required for samples, ignored for files.
-            batch: The number of chunks that the network processes at once.
+            batch: The number of chunks of the greatest length that the network processes at once, or
+                more shorter ones.
 
         Returns:
             A transcript, or a list of them in the order of ``audio``.
@@ -172,7 +173,8 @@ class Recognizer:
 
         Args:
             recordings: Each an iterable of blocks (S,) of mono samples at 16 kHz.
-            batch: The number of chunks that the network processes at once.
+            batch: The number of chunks of the greatest length that the network processes at once, or
+                more shorter ones.
 
         Yields:
             A transcript per recording, in order, or the error because of which it cannot be read.

@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=whole(1),
         default=8,
         metavar="8",
-        help="number of chunks (of 20 s) per batch (default 8)",
+        help="size of a batch, in chunks of the greatest length, 20 s or less (default 8)",
     )
     parser.add_argument(
         "--format", type=OneOf(*FORMATS), default="text", metavar="|".join(FORMATS), help="default: text"

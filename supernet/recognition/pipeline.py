@@ -1,6 +1,7 @@
 """The pipeline from recordings to transcripts: chunks of all recordings run in batches and are stitched.
 
-Memory holds at most one batch of chunks, however many and long the recordings are.
+Chunks of a window of some minutes are sorted by length, so that batches have little padding. Memory holds one
+window and one batch, however many and long the recordings are.
 
 Shapes: S samples or stream
 frames, V tokens.
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 
 import torch
 from torch import Tensor
@@ -34,6 +34,8 @@ LogProbs = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
 _LEEWAY = 1.2
 """How much longer than the longest training utterance a chunk may be: networks generalize a little."""
+_WINDOW = 160 * SAMPLE_RATE
+"""The samples of a window, unless a batch has more."""
 _MIN_FRAMES = 25
 """Least length of a chunk in stream frames."""
 
@@ -69,11 +71,18 @@ class Transcriber:
         self._overlap = min(round(OVERLAP_SECONDS / input.stream_seconds), self._length // 3)
 
     def run(self, recordings: Iterable[Recording], batch: int) -> Iterator[Transcript | AudioError]:
-        """Yield the transcript of each recording, in order, or the error that prevents it from being read."""
+        """Yield the transcript of each recording, in order, or the error that prevents it from being read.
+
+        Args:
+            recordings: The recordings.
+            batch: The number of chunks of the greatest length that the network processes at once.
+        """
         items, current = self._items(recordings), _RecordingInProgress(self._tokens, self._input)
-        while group := list(islice(items, batch)):
-            log_probs = iter(self._log_probs([item.samples for item in group if isinstance(item, Chunk)]))
-            for item in group:
+        most = batch * self._length * self._input.stream_samples
+        while window := _window(items, max(most, _WINDOW)):
+            samples = [item.samples for item in window if isinstance(item, Chunk)]
+            log_probs = iter(self._sorted_log_probs(samples, most))
+            for item in window:
                 if isinstance(item, AudioError):
                     yield item
                 elif (done := current.add(item, next(log_probs), self._decoder)) is None:
@@ -81,6 +90,13 @@ class Transcriber:
                 else:
                     yield done
                 current = _RecordingInProgress(self._tokens, self._input)
+
+    def _sorted_log_probs(self, samples: Sequence[Tensor], most: int) -> list[Tensor]:
+        """The log-probabilities of ``samples``, in their order; ``most`` is the size of a padded batch."""
+        found: dict[int, Tensor] = {}
+        for batch in _batches([len(x) for x in samples], most):
+            found |= zip(batch, self._log_probs([samples[i] for i in batch]), strict=True)
+        return [found[i] for i in range(len(samples))]
 
     def _items(self, recordings: Iterable[Recording]) -> Iterator[Chunk | AudioError]:
         for recording in recordings:
@@ -94,6 +110,29 @@ class Transcriber:
         if self._typical is None:
             return chunks(recording, length, overlap, frame)
         return chunks_at_pauses(recording, self._typical, length, overlap, frame)
+
+
+def _window(items: Iterator[Chunk | AudioError], most: int) -> list[Chunk | AudioError]:
+    """The next of ``items``, with about ``most`` samples in all; none at the end."""
+    found: list[Chunk | AudioError] = []
+    for item in items:
+        found.append(item)
+        most -= len(item.samples) if isinstance(item, Chunk) else 0
+        if most <= 0:
+            break
+    return found
+
+
+def _batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """The positions of ``lengths`` in batches, sorted by length, whose padded sizes are at most ``most``."""
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * lengths[i] > most:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
 
 
 class _RecordingInProgress:
