@@ -93,8 +93,13 @@ class TrainConfig(Section):
     """Number of updates between validations; a multiple of `train.publish_every`."""
     checkpoint_every: Positive = 250
     """Number of updates between checkpoints; a multiple of `train.publish_every`."""
+    processes: Literal["auto"] | Positive = "auto"
+    """Number of processes that divide every batch among them on a CPU, with the same result up to rounding
+    and dropout. ``auto``: one per core, at most eight; OMP_NUM_THREADS limits the cores. A run can be resumed
+    with any number.
+    """
     num_threads: Positive | None = None
-    """Number of CPU threads of this process. None: all cores, shared among the local processes."""
+    """Number of CPU threads of each process. None: all cores, shared among the local processes."""
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:

@@ -76,5 +76,7 @@ class Step:
 
     plan: Plan
     rows: tuple[range, ...]
-    """The batch rows of each pass."""
+    """The rows of each pass in the whole batch."""
     draw: Draw = field(default_factory=Draw)
+    part: tuple[int, ...] | None = None
+    """If this process has only some rows of the batch: which, in ascending order."""

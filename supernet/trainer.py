@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -18,10 +17,12 @@ from supernet.runs.run import Run, RunError
 from supernet.runs.warm_start import said
 from supernet.scoring.error_rates import COLUMN, Measure
 from supernet.system.folders import check_closed, held
-from supernet.system.processes import is_main_process, num_processes
+from supernet.system.processes import Processes, is_main_process, num_processes
+from supernet.system.workers import peak_memory
 from supernet.task import SPLITS
 from supernet.text.tokens import Tokens
 from supernet.training.compute import unit_steps, unit_weights
+from supernet.training.parallel import processes_of
 from supernet.training.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def train_run(
     """
     listener = listener if listener is not None and is_main_process() else TrainingListener()
     run, task, config = Run(folder), resolved.task, resolved.config
+    processes = processes_of(config)
     if folder.is_dir():
         check_closed(folder)
     if run.is_finished:
@@ -123,7 +125,8 @@ def train_run(
             ) from None
         if not trained.is_main:
             return {"sizes": {}}
-        return _finish(run, resolved, trained, tokens, time.monotonic() - start, listener)
+        seconds = time.monotonic() - start
+        return _finish(run, resolved, trained, tokens, seconds, listener, processes)
 
 
 def _priced(resolved: Resolved, run: Run, num_tokens: int) -> Resolved:
@@ -153,6 +156,7 @@ def _finish(
     tokens: Tokens,
     seconds: float,
     listener: TrainingListener,
+    processes: Processes,
 ) -> Mapping[str, Any]:
     """Save the weights and subnets, score every size, and write the report."""
     net = trained.model.eval()
@@ -160,7 +164,8 @@ def _finish(
     subnets = {name: net.table.subnet(kept) for name, kept in trained.schedule.subnets().items()}
     save(model, run.model_stem)
     run.save_subnets(subnets)
-    sizes = score_sizes(run, model, resolved.task, ScoringRequest(subnets, ["test"]), listener.progress).sizes
+    request = ScoringRequest(subnets, ["test"], processes=processes)
+    sizes = score_sizes(run, model, resolved.task, request, listener.progress).sizes
     skipped = resolved.task.skipped()
     results = {
         "sizes": sizes,
@@ -169,7 +174,7 @@ def _finish(
         "unit_steps": round(unit_steps(trained.schedule, unit_weights(net))),
         "skipped_updates": int(net.skipped_updates),
         "last_session_seconds": round(seconds, 1),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_memory_mb": round((peak_memory() + trained.other_memory) / 2**20),
         "phases": trained.schedule.boundaries(),
     }
     run.save_results(results)

@@ -5,7 +5,7 @@ A few steps of each phase are timed on noise of the configured batch size and ex
 
 from __future__ import annotations
 
-import resource
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,11 +22,13 @@ from supernet.network.cutting import cut
 from supernet.network.model_costs import MACS_SECONDS, macs
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.runs.resolve import Resolved
-from supernet.system.devices import chosen_device, processor
+from supernet.system.devices import chosen_device, processor, with_threads
 from supernet.system.processes import num_processes
+from supernet.system.workers import peak_memory
 from supernet.task import Batch, ProgressCallback
 from supernet.training.compute import typical_scorer
 from supernet.training.optim import SkippingAdamW, parameter_groups
+from supernet.training.parallel import Parallel, processes_of
 from supernet.training.schedule import Schedule
 from supernet.training.step import StepLosses, supernet_of
 from supernet.units import Kept
@@ -90,7 +92,7 @@ def _noise(batch_seconds: float, size: tuple[int, float] | None, num_tokens: int
 def _estimate(
     config: Config, method: Method[Any], batch: Batch, num_tokens: int, report: ProgressCallback
 ) -> Estimate:
-    device = chosen_device(config.device)
+    device, processes = chosen_device(config.device), processes_of(config)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         net = supernet_of(method, num_tokens)
@@ -100,8 +102,13 @@ def _estimate(
         net.scorer.load_state_dict(typical_scorer(method).state_dict())
     net.to(device).train()
     batch.to(device)
-    seconds = _Steps(config, net, schedule, batch, device).seconds(report)
-    return Estimate(sizes, seconds, _peak(device))
+    with with_threads(processes.num_threads), contextlib.ExitStack() as stack:
+        parallel = Parallel(net, method, config.seed, processes) if processes.count > 1 else None
+        if parallel is not None:
+            stack.enter_context(contextlib.closing(parallel))
+        seconds = _Steps(config, net, schedule, batch, device, parallel).seconds(report)
+        others = 0 if parallel is None else parallel.workers.other_memory()
+        return Estimate(sizes, seconds, _peak(device) + others)
 
 
 def _size(net: SupernetCTC, name: str, kept: Kept) -> tuple[str, int, int]:
@@ -112,17 +119,23 @@ def _size(net: SupernetCTC, name: str, kept: Kept) -> tuple[str, int, int]:
 def _peak(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.max_memory_reserved(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_memory()
 
 
 class _Steps:
     """A few real steps of each phase."""
 
     def __init__(
-        self, config: Config, net: SupernetCTC, schedule: Schedule, batch: Batch, device: torch.device
+        self,
+        config: Config,
+        net: SupernetCTC,
+        schedule: Schedule,
+        batch: Batch,
+        device: torch.device,
+        parallel: Parallel | None,
     ) -> None:
         self._config, self._net, self._schedule, self._batch = config, net, schedule, batch
-        self._device, self._losses = device, StepLosses(net, schedule)
+        self._device, self._losses = device, StepLosses(net, schedule, parallel=parallel)
         groups = parameter_groups(net, config.train)
         skipped, in_a_row = net.skipped_updates, net.skipped_in_a_row
         self._optimizer = SkippingAdamW(groups, config.train, skipped, in_a_row, self._losses.end)
@@ -190,15 +203,16 @@ def _table(
     table.add_row("epochs", _epochs(resolved, size))
     device = chosen_device(c.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-    table.add_row("measured on", f"{name} ({device})")
+    count = processes_of(c).count
+    table.add_row("measured on", f"{name} ({device}{f', {count} processes' if count > 1 else ''})")
     gigabytes = max(estimate.memory for estimate in estimates) / 1e9
-    table.add_row("memory, estimated", f"{gigabytes:.2f} GB {_WHOSE[device.type]}")
+    whose = "of the GPU" if device.type == "cuda" else "of the process" if count == 1 else "of all processes"
+    table.add_row("memory, estimated", f"{gigabytes:.2f} GB {whose}")
     table.add_row("time, estimated", _duration(sum(estimate.seconds for estimate in estimates)))
     return table
 
 
 CAPTION = "Estimates from a few steps on noise, without reading, validation and scoring."
-_WHOSE = {"cuda": "of the GPU", "cpu": "of the process"}
 
 
 def _epochs(resolved: Resolved, size: tuple[int, float] | None) -> str:

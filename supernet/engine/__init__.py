@@ -21,6 +21,7 @@ from supernet.engine.stopping import quiet, tells_of_an_end
 from supernet.engine.train_unit import Observer, SupernetUnit
 from supernet.errors import Divergence, UserError
 from supernet.system.devices import chosen_device, with_threads
+from supernet.training.parallel import processes_of
 
 __all__ = ["CheckpointError", "Observer", "Result", "SupernetUnit", "TrainingRequest", "train"]
 
@@ -39,12 +40,15 @@ def train(request: TrainingRequest, observer: Observer) -> Result:
         KeyboardInterrupt: A stop was requested; everything is saved.
         CheckpointError: The training cannot be resumed.
         Left: Another process of the training has ended.
+        Ended: Likewise, if this process started it.
         OSError: A file cannot be read or written.
     """
-    config, recipe = request.config, SupernetRecipe(request, observer)
-    with quiet(), _on(config.device), with_threads(config.train.num_threads):
+    config, processes = request.config, processes_of(request.config)
+    recipe = SupernetRecipe(request, observer, processes)
+    with quiet(), _on(config.device), with_threads(processes.num_threads), contextlib.closing(recipe):
         try:
-            run_recipe(recipe, engine_config(config), request.folder, no_progress=True)
+            run_recipe(recipe, engine_config(config, processes), request.folder, no_progress=True)
+            return recipe.result()
         except TaskStopException:
             raise KeyboardInterrupt from None
         except (UserError, Divergence):
@@ -63,7 +67,6 @@ def train(request: TrainingRequest, observer: Observer) -> Result:
             raise CheckpointError(
                 f"'{recipe.reader.restoring}' must fit this training, but does not: {_reason(e)}"
             ) from None
-    return recipe.result()
 
 
 @contextlib.contextmanager

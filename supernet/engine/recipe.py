@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,12 @@ from supernet.engine.train_unit import Observer, SupernetUnit, Validation
 from supernet.method import Method
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.system.devices import chosen_device
+from supernet.system.processes import Processes
 from supernet.task import Batch, Task
 from supernet.text.tokens import Tokens
 from supernet.training.learning_rate import PiecewiseLinearLR
 from supernet.training.optim import SkippingAdamW, parameter_groups
+from supernet.training.parallel import Parallel
 from supernet.training.schedule import Schedule
 from supernet.training.step import supernet_of
 
@@ -91,13 +93,15 @@ class Result:
     schedule: Schedule
     is_main: bool
     """Whether this process is rank 0, which writes the results."""
+    other_memory: int = 0
+    """The memory in bytes that other processes on this machine used at most in addition to this one's."""
 
 
-def engine_config(config: Config) -> _EngineConfig:
+def engine_config(config: Config, processes: Processes) -> _EngineConfig:
     t = config.train
     dtype = getattr(torch, t.precision)
     # `train` sets the number of threads: the engine gives precedence to this variable and warns about it.
-    num_threads = None if "OMP_NUM_THREADS" in os.environ else t.num_threads
+    num_threads = None if "OMP_NUM_THREADS" in os.environ else processes.num_threads
     on_cpu = chosen_device(config.device).type == "cpu"
     mixed = MixedPrecisionConfig(mode="off" if on_cpu or dtype == torch.float32 else "auto", dtype=dtype)
     return _EngineConfig(
@@ -125,12 +129,14 @@ def engine_config(config: Config) -> _EngineConfig:
 class SupernetRecipe(Recipe):
     """Connects model, optimizer, data and training unit."""
 
-    def __init__(self, request: TrainingRequest, observer: Observer) -> None:
+    def __init__(self, request: TrainingRequest, observer: Observer, processes: Processes) -> None:
         self._request, self._config, self._observer = request, request.config, observer
+        self._processes = processes
         self.reader = Reader()
         self._result: Result | None = None
         self._unit: SupernetUnit | None = None
         self._gradients: Gradients | None = None
+        self._parallel: Parallel | None = None
 
     @property
     def config_kls(self) -> type[object]:
@@ -140,8 +146,11 @@ class SupernetRecipe(Recipe):
         return False  # phases use different parameters
 
     def result(self) -> Result:
+        """The result of the training, which must be complete; ends its other processes."""
         assert self._result is not None
-        return self._result
+        memory = 0 if self._parallel is None else self._parallel.workers.other_memory()
+        self.close()
+        return replace(self._result, other_memory=memory)
 
     def register(self, container: DependencyContainer) -> None:
         use(container, self.reader)
@@ -181,6 +190,12 @@ class SupernetRecipe(Recipe):
         optimizer = resolver.resolve(Optimizer)
         return PiecewiseLinearLR(optimizer, self._config.train, self._request.method.travels())
 
+    def close(self) -> None:
+        """End the other processes. Idempotent."""
+        if self._parallel is not None:
+            self._parallel.close()
+            self._parallel = None
+
     def create_task(self, context: RecipeContext) -> EngineTask:
         log_to_file_only()
         if note := prepare(self._request.folder / "checkpoints", context.gangs.root):
@@ -188,6 +203,8 @@ class SupernetRecipe(Recipe):
         rank, num_ranks = context.gangs.dp.rank, context.gangs.dp.size
         model = context.get_model_as(SupernetCTC)
         schedule = Schedule(self._request.method, model, self._config.seed)
+        if self._processes.count > 1:
+            self._parallel = Parallel(model, self._request.method, self._config.seed, self._processes)
         self._result = Result(model, schedule, rank == 0)
         task, tokens, seed = self._request.task, self._request.tokens, self._config.seed
         reader = task.train_reader(tokens, seed=seed, rank=rank, num_ranks=num_ranks)
@@ -203,8 +220,9 @@ class SupernetRecipe(Recipe):
             self._observer,
             self.reader.end,
             self._gradients,
+            self._parallel,
         )
-        validation = Validation(model, schedule, tokens, self._observer)
+        validation = Validation(model, schedule, tokens, self._observer, self._parallel)
         valid_reader = Once(lambda: self._valid_batches(rank, num_ranks), context.gangs.dp)
         trainer = context.create_trainer(unit, budget, [validation], [valid_reader])
         trainer._compute_watch = Stopwatch()  # its own would wait for the device after every step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Protocol
 
 import fairseq2.recipe.base  # noqa: F401  (first: the engine's own modules import each other in this order)
@@ -20,6 +21,7 @@ from supernet.network.supernet_ctc import SupernetCTC
 from supernet.scoring.error_rates import COLUMN, Measure, count_errors, count_words, measure_of
 from supernet.task import Batch
 from supernet.text.tokens import Tokens
+from supernet.training.parallel import Output, Parallel, Scoring, Sums
 from supernet.training.schedule import Schedule
 from supernet.training.step import StepLosses
 
@@ -58,14 +60,16 @@ class SupernetUnit(TrainUnit[Batch]):
         observer: Observer,
         restored: Callable[[], None] = lambda: None,
         gradients: Gradients | None = None,
+        parallel: Parallel | None = None,
     ) -> None:
         """``restored`` is called once the state of a resumed training is restored, before its first step;
-        ``gradients`` divides the gradients by the frames of a step. None: the engine does.
+        ``gradients`` divides the gradients by the frames of a step. None: the engine does. ``parallel`` are
+        the other processes that compute the training.
         """
         self._model, self._schedule, self._budget = model, schedule, budget
         self._rank, self._observer = rank, observer
         self._restored, self._gradients = restored, gradients
-        self._step, self._losses = 0, StepLosses(wrapped, schedule, rank, budget.rows)
+        self._step, self._losses = 0, StepLosses(wrapped, schedule, rank, budget.rows, parallel)
         self._fresh: set[str] = set()
 
     def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
@@ -83,15 +87,18 @@ class SupernetUnit(TrainUnit[Batch]):
             self._observer.on_step(step_nr)
 
     def process_batch(self, batch: Batch, metric_bag: MetricBag) -> tuple[Tensor, int]:
-        loss = self._losses.loss(batch)
-        for name, (total, num_frames) in loss.by_pass.items():
-            self._update(metric_bag, f"ctc/{name}", total / num_frames, num_frames)
+        loss = self._losses.loss(batch, partial(self._count, metric_bag))
+        self._count(metric_bag, loss.by_pass)
         for name, value in loss.penalties.items():
             self._update(metric_bag, f"penalty/{name}", value.detach(), 1)
         if self._gradients is None:
             return loss.total, loss.num_frames
         self._gradients.count(loss.num_frames)
         return loss.total, 0
+
+    def _count(self, metric_bag: MetricBag, by_pass: Sums) -> None:
+        for name, (total, num_frames) in by_pass.items():
+            self._update(metric_bag, f"ctc/{name}", total / num_frames, num_frames)
 
     def after_step(self, lr: float) -> None:
         """End the step, in which the optimizer updated the network with the learning rate ``lr``."""
@@ -125,9 +132,17 @@ class SupernetUnit(TrainUnit[Batch]):
 class Validation(EvalUnit[Batch]):
     """Computes the loss and greedy error rates of every subnet on the validation split in one walk."""
 
-    def __init__(self, model: SupernetCTC, schedule: Schedule, tokens: Tokens, observer: Observer) -> None:
-        self._model, self._schedule, self._tokens, self._observer = model, schedule, tokens, observer
-        self._step, self._texts = 0, list[str]()
+    def __init__(
+        self,
+        model: SupernetCTC,
+        schedule: Schedule,
+        tokens: Tokens,
+        observer: Observer,
+        parallel: Parallel | None = None,
+    ) -> None:
+        self._schedule, self._tokens, self._observer = schedule, tokens, observer
+        self._scoring = Scoring(model, parallel)
+        self._step, self._texts = 0, list[list[str]]()
 
     def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
         self._texts.clear()
@@ -141,16 +156,24 @@ class Validation(EvalUnit[Batch]):
         self._step = step_nr
 
     def process_batch(self, batch: Batch, metric_bag: MetricBag) -> None:
-        self._texts += batch.texts
-        for scored in self._model.score_all(batch, self._subnets.values()):
-            kept, lengths, losses_B = scored.kept, scored.lengths, scored.losses_B
-            texts = [self._tokens.decode(ids) for ids in scored.decode()]
-            errors, counts = count_errors(batch.texts, texts).sum(0), count_words(batch.texts).sum(0)
-            for name in (name for name, k in self._subnets.items() if k == kept):
-                metric_bag.get(f"ctc/{name}", Mean).update(losses_B.sum() / sum(lengths), weight=sum(lengths))
-                for measure, i in COLUMN.items():
-                    rate = torch.tensor(errors[i] / counts[i])
-                    metric_bag.get(f"{measure}/{name}", Mean).update(rate, weight=int(counts[i]))
+        self._texts.append(batch.texts)
+        self._scoring.ask(batch, self._subnets.values())
+
+    def finalize(self, metric_bag: MetricBag) -> None:
+        for texts, found in zip(self._texts, self._scoring.outputs(), strict=True):
+            for output in found:
+                self._count(metric_bag, texts, output)
+
+    def _count(self, metric_bag: MetricBag, texts: list[str], output: Output) -> None:
+        hypotheses = [self._tokens.decode(ids) for ids in output.token_ids]
+        errors, counts = count_errors(texts, hypotheses).sum(0), count_words(texts).sum(0)
+        mean, weight = output.loss / output.num_frames, output.num_frames
+        for name in (name for name, kept in self._subnets.items() if kept == output.kept):
+            metric_bag.get(f"ctc/{name}", Mean).update(mean, weight=weight)
+            for measure, i in COLUMN.items():
+                rate = torch.tensor(errors[i] / counts[i])
+                metric_bag.get(f"{measure}/{name}", Mean).update(rate, weight=int(counts[i]))
 
     def process_metric_values(self, values: MutableMapping[str, object]) -> None:
-        self._observer.on_validated(self._step, measure_of(self._texts), values)
+        measure = measure_of([text for texts in self._texts for text in texts])
+        self._observer.on_validated(self._step, measure, values)

@@ -17,6 +17,9 @@ from supernet.recognition.decoding import GREEDY, Decoder, texts
 from supernet.runs.model_file import Model
 from supernet.runs.run import Run
 from supernet.scoring.error_rates import UNKNOWN, Score, TranscriptRows, length_group, score, score_groups
+from supernet.system.devices import with_threads
+from supernet.system.processes import ONE, Processes
+from supernet.system.workers import Spread, Workers
 from supernet.task import Batch, ProgressCallback, Task
 from supernet.units import Kept, Subnet
 
@@ -64,6 +67,8 @@ class ScoringRequest:
     """Added to the names of transcripts, such as the condition or the strategy of a selection."""
     decoder: Decoder = GREEDY
     """Finds the hypotheses; named in transcripts unless greedy."""
+    processes: Processes = ONE
+    """The processes among which the batches are divided."""
 
     def transcripts_name(self, split: str, label: str) -> str:
         """The name of the transcripts of a split by a subnet."""
@@ -81,29 +86,44 @@ class Evaluation:
     """By split."""
 
 
-@torch.inference_mode()
 def recognize(
     model: Model,
     batches: Iterable[Batch],
     subnets: Mapping[str, Subnet],
     report: ProgressCallback,
     decoder: Decoder = GREEDY,
+    processes: Processes = ONE,
 ) -> dict[str, TranscriptRows]:
-    """Transcribe every utterance by each subnet, all in one walk through the supernet."""
+    """Transcribe every utterance by each subnet, all in one walk through the supernet.
+
+    Each of ``processes`` transcribes some of the batches.
+    """
     recognizer = model.recognizer
     if decoder != GREEDY:
         recognizer.require_framewise("A beam search")
     kept = {label: recognizer.table.kept(subnet) for label, subnet in subnets.items()}
     rows: dict[Kept, TranscriptRows] = {k: [] for k in kept.values()}
-    for i, batch in enumerate(batches):
+
+    @torch.inference_mode()
+    def transcribe(batch: Batch) -> dict[Kept, list[str]]:
         batch.to(recognizer.device)
-        for scored in recognizer.score_all(batch, rows):
-            if decoder == GREEDY:
-                hypotheses = [model.tokens.decode(ids) for ids in scored.decode()]
-            else:
-                hypotheses = texts(decoder, scored.emissions_BSE, scored.lengths, model.tokens)
-            rows[scored.kept] += zip(batch.ids, batch.texts, hypotheses, strict=True)
-        report("recognizing", i + 1, 0)
+        return {
+            scored.kept: [model.tokens.decode(ids) for ids in scored.decode()]
+            if decoder == GREEDY
+            else texts(decoder, scored.emissions_BSE, scored.lengths, model.tokens)
+            for scored in recognizer.score_all(batch, rows)
+        }
+
+    names: list[tuple[list[str], list[str]]] = []
+    with with_threads(processes.num_threads), Workers(processes, transcribe) as workers:
+        spread = Spread(workers, transcribe)
+        for i, batch in enumerate(batches):
+            names.append((batch.ids, batch.texts))
+            spread.ask(batch)
+            report("recognizing", i + 1, 0)
+        for (ids, references), found in zip(names, spread.answers(), strict=True):
+            for k, hypotheses in found.items():
+                rows[k] += zip(ids, references, hypotheses, strict=True)
     return {label: rows[k] for label, k in kept.items()}
 
 
@@ -144,7 +164,7 @@ def transcribe_split(
             seconds.update(zip(batch.ids, batch.seconds, strict=True))
             yield batch
 
-    rows = recognize(model, measured(), request.subnets, report, request.decoder)
+    rows = recognize(model, measured(), request.subnets, report, request.decoder, request.processes)
     return SplitTranscripts(rows, seconds, task.speakers(split))
 
 

@@ -59,6 +59,12 @@ class Lane:
             for unit in units
         ), self.gates if any(self.kept[unit] for unit in units) else None
 
+    def within(self, part: Sequence[int]) -> Lane:
+        """This pass over those of its rows that are in ``part`` of the batch, an ascending choice of rows."""
+        here = [i for i, row in enumerate(part) if row in self.rows]
+        drops = {unit: frozenset(i for i in here if part[i] in out) for unit, out in self.drops.items()}
+        return replace(self, rows=range(here[0], here[-1] + 1) if here else range(0), drops=drops)
+
     def runs(self, unit: int, row: int) -> bool:
         """Whether ``unit`` runs on a batch row."""
         return self.kept[unit] and row not in self.drops.get(unit, ())

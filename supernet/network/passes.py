@@ -69,8 +69,11 @@ def jobs_of(step: Step, reader: IntermediateCTC, evaluate: Callable[[Gate], Tens
             gates[p.gate] = Gates(p.gate, evaluate(p.gate))
         positions = reader.positions_for(p.kept) if p.intermediate else ()
         gate = None if p.gate is None else gates[p.gate]
-        if rows:
-            jobs.append(Job(p, Lane(rows, p.kept, gate, drops, scale, positions)))
+        lane = Lane(rows, p.kept, gate, drops, scale, positions)
+        if step.part is not None:
+            lane = lane.within(step.part)
+        if lane.rows:
+            jobs.append(Job(p, lane))
     return jobs
 
 

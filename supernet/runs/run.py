@@ -22,7 +22,7 @@ from supernet.task import Skipped
 from supernet.text.tokens import Kind, Tokens
 from supernet.units import Subnet
 
-_PLACES = ("device", "task.cache")
+_PLACES = ("device", "task.cache", "train.processes")
 """Settings of places, in which a continued run may differ."""
 
 

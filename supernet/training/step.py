@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -12,6 +12,7 @@ from supernet.network.outputs import StepLoss
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.plan import Draw, Plan, Step
 from supernet.task import Batch
+from supernet.training.parallel import Parallel, Sums
 from supernet.training.schedule import Schedule
 from supernet.training.shares import RowAccount, assign_rows
 
@@ -34,7 +35,12 @@ class StepLosses:
     """The losses of a training, step by step, independent of the engine."""
 
     def __init__(
-        self, net: nn.Module, schedule: Schedule, rank: int = 0, rows: RowAccount | None = None
+        self,
+        net: nn.Module,
+        schedule: Schedule,
+        rank: int = 0,
+        rows: RowAccount | None = None,
+        parallel: Parallel | None = None,
     ) -> None:
         """
         Args:
@@ -42,8 +48,9 @@ class StepLosses:
             schedule: The schedule of the training, whose state is in the network.
             rank: The rank of this process, which seeds its random numbers.
             rows: The account of the rows owed to passes. None: a new one.
+            parallel: The other processes that compute the training. None: there are none.
         """
-        self._net, self._schedule, self._rank = net, schedule, rank
+        self._net, self._schedule, self._rank, self._parallel = net, schedule, rank, parallel
         self._rows = rows or RowAccount()
         self._step, self._micro_batch = 0, 0
 
@@ -53,13 +60,18 @@ class StepLosses:
         self._schedule.begin(step)
         self._rows.begin(step, self._schedule.at(step)[0])
 
-    def loss(self, batch: Batch) -> StepLoss:
-        """The loss of the step's next micro-batch; its gradients are those of the sum over frames."""
+    def loss(self, batch: Batch, heard: Callable[[Sums], None] = lambda sums: None) -> StepLoss:
+        """The loss of the step's next micro-batch; its gradients are those of the sum over frames.
+
+        ``heard`` is called with the parts of ``by_pass`` of other processes, see ``Parallel.loss``.
+        """
         draw = Draw(self._schedule.seed, self._step, self._rank, self._micro_batch)
         self._micro_batch += 1
         plan = self._schedule.plan(self._step)
         step = step_of(plan, len(batch), draw, self._rows.owed)
         self._rows.settle(plan.passes, len(batch))
+        if self._parallel is not None:
+            return self._parallel.loss(batch, step, heard)
         loss: StepLoss = self._net(batch, step)
         return loss
 

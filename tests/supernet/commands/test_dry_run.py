@@ -50,6 +50,16 @@ def test_a_prepared_corpus(
     assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
 
 
+def test_several_processes_are_measured_together(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    table = dry(capsys, "--set", "train.processes=2")
+    assert table["measured on"].endswith("(cpu, 2 processes)")
+    assert table["memory, estimated"].endswith(" GB of all processes")
+    assert table["time, estimated"].split()[1] in ("s", "min")
+
+
 def test_nothing_is_prepared(
     tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -250,10 +250,11 @@ def test_threads_that_were_set_hold_beside_the_environments(monkeypatch: pytest.
     from supernet.engine.recipe import engine_config
     from supernet.runs.resolve import resolve
     from supernet.system.devices import with_threads
+    from supernet.system.processes import Processes
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     config = resolve([{"train": {"num_threads": 2}, "device": "cpu"}]).config
-    engine: Any = engine_config(config)
+    engine: Any = engine_config(config, Processes(1, 2))
     assert engine.common.torch.num_threads is None  # it would complain on the console
     before = torch.get_num_threads()
     with with_threads(config.train.num_threads):

@@ -52,6 +52,7 @@ def test_texts_are_judged_by_the_same_measure_as_in_evaluation(texts: list[str],
     validation.set_train_step_nr(12)
     with torch.inference_mode():
         validation.process_batch(batch, bag)
+        validation.finalize(bag)
         values: dict[str, object] = {name: metric.compute() for name, metric in bag.metrics.items()}
         validation.process_metric_values(values)
         (scored,) = model.score_all(batch, [schedule.subnets()[config.names[-1]]])
