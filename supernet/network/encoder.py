@@ -6,6 +6,7 @@ Shapes: B batch rows, S frames, D model dimension, U units.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -15,6 +16,7 @@ from supernet.granularity import granularity_named
 from supernet.network.branches import Branches
 from supernet.network.lanes import Lane, LaneWalk, Padding
 from supernet.network.layer import as_layer
+from supernet.network.participation import involve
 from supernet.network.walk import FINAL, Walk
 from supernet.units import Kept, Subnet, UnitTable
 
@@ -44,6 +46,8 @@ class Encoder(nn.Module):
         self.norm = self._family.norm()
         self.recomputes = False
         """Whether the backward pass computes the activations of layers again, which are not kept then."""
+        self.planned: Kept | None = None
+        """The units that get gradients in a step, if only of zero. None: those that run."""
 
     def forward(
         self,
@@ -120,16 +124,29 @@ class Encoder(nn.Module):
     def run_layer(self, walk: Walk, layer: int, condition: Condition | None = None) -> None:
         """Take ``walk`` through the 1-based ``layer``: its units, the readings after it, the condition."""
         if str(layer - 1) in self.layers:
-            branches, units = self.branches(layer - 1), self.table.of_layer(layer - 1)
             if isinstance(walk, LaneWalk):
-                walk.call(
-                    branches.layer, lambda walk: self._granularity.run(walk, branches, units), self.recomputes
-                )
+                self._call(walk, layer - 1)
             else:  # it observes what happens within the layer
-                self._granularity.run(walk, branches, units)
+                self._granularity.run(walk, self.branches(layer - 1), self.table.of_layer(layer - 1))
         walk.read(layer, self.norm)
         if condition is not None:
             walk.apply(lambda x_RSD: x_RSD + condition(self.norm(x_RSD)))
+
+    def _call(self, walk: LaneWalk, number: int) -> None:
+        """Call the layer with this 0-based number, in which ``walk`` goes through its units."""
+        branches, units = self.branches(number), self.table.of_layer(number)
+        planned = self.planned or ()
+        involved = {unit.module: None for unit, place in units.items() if planned and planned[place]}
+        if planned and not involved and self._granularity.drops_layers:
+            return
+
+        def run(walk: LaneWalk) -> None:
+            self._granularity.run(walk, branches, units)
+            parameters = [p for name in involved for p in branches.weights(name)]
+            if parameters:
+                walk.apply(partial(involve, parameters))
+
+        walk.call(branches.layer, run, self.recomputes)
 
     def branches(self, layer: int) -> Branches:
         """The residual branches that the 0-based ``layer`` still has."""
