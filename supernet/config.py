@@ -85,6 +85,10 @@ class TrainConfig(Section):
     """Whether the backward pass computes the activations of the layers again instead of keeping them: same
     gradients, less memory, more time.
     """
+    data_parallelism: Literal["ddp", "fsdp"] = "ddp"
+    """With several processes: each has all weights (``ddp``), or a part of them (FSDP, arXiv 2304.11277), for
+    networks that are too large for one device.
+    """
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of autocast on a GPU; a CPU always computes in float32."""
     publish_every: Positive = 50
@@ -109,6 +113,11 @@ class TrainConfig(Section):
             for name in ("validate_every", "checkpoint_every")
             if getattr(self, name) % self.publish_every
         ]
+        if self.data_parallelism == "fsdp" and self.precision == "float16":
+            problems.append(
+                "`train.precision` must be float32 or bfloat16 with `train.data_parallelism` fsdp, "
+                "but is float16 instead"
+            )
         shares = [share for share, _ in self.schedule]
         if len(shares) < 2 or shares != sorted(shares) or shares[0] != 0 or shares[-1] != 1:
             problems.append("`train.schedule` must run from 0 to 1 in ascending points, but does not")

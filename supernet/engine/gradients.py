@@ -11,7 +11,10 @@ from fairseq2.nn.data_parallel import (
 )
 from fairseq2.typing import ContextManager
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.distributed.tensor import DTensor
+from torch.nn.utils import get_total_norm
+
+from supernet.engine.sharding import average_whole, local, total_norm
 
 
 class Gradients(DataParallelFacade):
@@ -30,6 +33,7 @@ class Gradients(DataParallelFacade):
         """
         self._plain, self._ranks = get_data_parallel_facade(model), ranks
         self._parameters = list(model.parameters())
+        self._is_sharded = any(isinstance(parameter, DTensor) for parameter in self._parameters)
         self._num_frames, self._norm = 0, torch.zeros(())
         set_data_parallel_facade(model, self)
 
@@ -45,10 +49,14 @@ class Gradients(DataParallelFacade):
         """Divide the gradients by the frames of all processes, and clip them; returns the norm in between."""
         grads = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         # Wrappers average over processes instead of adding up.
+        parts = [local(grad) for grad in grads]
+        if self._is_sharded:
+            average_whole(grads, self._ranks)
         if grads:
-            torch._foreach_mul_(grads, self._ranks.size / all_sum(self._ranks, self._num_frames))
-        self._num_frames, self._norm = 0, get_total_norm(grads)
-        clip_grads_with_norm_(self._parameters, torch.inf if max_norm is None else max_norm, self._norm)
+            torch._foreach_mul_(parts, self._ranks.size / all_sum(self._ranks, self._num_frames))
+        self._num_frames = 0
+        self._norm = total_norm(grads, self._ranks) if self._is_sharded else get_total_norm(grads)
+        clip_(parts, torch.inf if max_norm is None else max_norm, self._norm)
         return self._norm
 
     def state_dict(self) -> dict[str, object]:
@@ -62,3 +70,9 @@ class Gradients(DataParallelFacade):
 
     def summon_full_parameters(self) -> ContextManager[None]:
         return self._plain.summon_full_parameters()
+
+
+def clip_(gradients: list[Tensor], max_norm: float, norm: Tensor) -> None:
+    """Scale ``gradients``, whose norm is ``norm``, down to ``max_norm``, as PyTorch does."""
+    if gradients:
+        torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0))

@@ -36,6 +36,7 @@ from supernet.config import Config
 from supernet.engine.checkpoints import Reader, prepare, use
 from supernet.engine.gradients import Gradients
 from supernet.engine.readers import Once, StepBudget
+from supernet.engine.sharding import save_parts, shard, whole
 from supernet.engine.stopping import StoppableTask, log_to_file_only
 from supernet.engine.train_unit import Observer, SupernetUnit, Validation
 from supernet.method import Method
@@ -107,6 +108,7 @@ def engine_config(config: Config, processes: Processes) -> _EngineConfig:
     return _EngineConfig(
         model=ModelSection(family=FAMILY, arch="run"),
         trainer=TrainerSection(
+            data_parallelism=t.data_parallelism,
             mixed_precision=mixed,
             max_grad_norm=t.max_grad_norm,
             grad_accumulation=GradAccumulationConfig(num_batches=t.accumulate),
@@ -155,7 +157,13 @@ class SupernetRecipe(Recipe):
     def register(self, container: DependencyContainer) -> None:
         use(container, self.reader)
         register_model_family(
-            container, FAMILY, SupernetCTC, _NoOptions, factory=lambda _: self._build(), supports_meta=False
+            container,
+            FAMILY,
+            SupernetCTC,
+            _NoOptions,
+            factory=lambda _: self._build(),
+            supports_meta=False,
+            fsdp_applier=shard,
         )
         registrar = ConfigRegistrar(container, _NoOptions)
         registrar("run")(_NoOptions)
@@ -176,7 +184,10 @@ class SupernetRecipe(Recipe):
         groups = parameter_groups(model, self._config.train)
         assert isinstance(bare, SupernetCTC)
         skipped, in_a_row = bare.skipped_updates, bare.skipped_in_a_row
-        return SkippingAdamW(groups, self._config.train, skipped, in_a_row, self._after_step, self._norm)
+        optimizer = SkippingAdamW(groups, self._config.train, skipped, in_a_row, self._after_step, self._norm)
+        if bare.is_sharded:
+            save_parts(optimizer)
+        return optimizer
 
     def _norm(self) -> Tensor:
         assert self._gradients is not None
@@ -221,6 +232,7 @@ class SupernetRecipe(Recipe):
             self.reader.end,
             self._gradients,
             self._parallel,
+            self._end,
         )
         validation = Validation(model, schedule, tokens, self._observer, self._parallel)
         valid_reader = Once(lambda: self._valid_batches(rank, num_ranks), context.gangs.dp)
@@ -229,6 +241,14 @@ class SupernetRecipe(Recipe):
         if rank == 0:
             self._observer.on_start(schedule)
         return StoppableTask(trainer, context.get_checkpoint_manager(), context.gangs)
+
+    def _end(self) -> None:
+        """Collect the whole network on every process once all steps are done, if it was divided."""
+        assert self._result is not None
+        if (sharded := self._result.model).is_sharded:
+            model = self._build().to(sharded.device)
+            model.load_state_dict({name: whole(value) for name, value in sharded.state_dict().items()})
+            self._result = replace(self._result, model=model)
 
     def _valid_batches(self, rank: int, num_ranks: int) -> Iterator[Batch]:
         task, tokens = self._request.task, self._request.tokens

@@ -2,7 +2,7 @@
 
 A layer gathers its weights when it is called, in the forward pass and again in the backward pass. All
 processes must gather and reduce the same weights in the same order, also where a process has no rows for a
-layer that others run; see ``SupernetCTC.takes_part``.
+layer that others run; see ``SupernetCTC.is_sharded``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from fairseq2.nn.fsdp import FSDPWrapper
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
 
 from supernet.network.supernet_ctc import SupernetCTC
 
@@ -31,13 +32,18 @@ def shard(model: nn.Module, granularity: str, wrapper: FSDPWrapper) -> nn.Module
     model.scorer = None  # type: ignore[assignment]
     wrapped = wrapper(model, reshard_after_forward=False)
     model.scorer = scorer
-    model.takes_part = True
+    model.is_sharded = True
     return wrapped
 
 
 def local(tensor: Tensor) -> Tensor:
     """The part of ``tensor`` that this process has; changes of it are changes of ``tensor``."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The whole of ``tensor``, collected from all processes, which must ask for it in the same order."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def average_whole(gradients: Sequence[Tensor], ranks: Gang) -> None:
@@ -55,3 +61,33 @@ def total_norm(gradients: Sequence[Tensor], ranks: Gang) -> Tensor:
     square = get_total_norm(parts).square()
     torch.distributed.all_reduce(square, group=ranks.as_process_group())
     return (square + get_total_norm(whole).square()).sqrt()
+
+
+def save_parts(optimizer: Optimizer) -> None:
+    """Let ``optimizer`` save the parts of its state that this process has, as plain tensors."""
+    optimizer.register_state_dict_post_hook(_as_parts)
+    optimizer.register_load_state_dict_pre_hook(_as_wholes)
+
+
+def _as_parts(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    values = state["state"].items()
+    return {**state, "state": {i: {name: _part(x) for name, x in kept.items()} for i, kept in values}}
+
+
+def _as_wholes(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    values = state["state"].items()
+    wholes = {i: {name: _whole(x, parameters[i]) for name, x in kept.items()} for i, kept in values}
+    return {**state, "state": wholes}
+
+
+def _part(value: Any) -> Any:
+    return local(value) if isinstance(value, Tensor) else value
+
+
+def _whole(value: Any, parameter: Tensor) -> Any:
+    if not isinstance(parameter, DTensor) or value.shape != parameter.to_local().shape:
+        return value
+    mesh, placements = parameter.device_mesh, parameter.placements
+    shape, stride = parameter.shape, parameter.stride()
+    return DTensor.from_local(value, mesh, placements, run_check=False, shape=shape, stride=stride)

@@ -61,14 +61,15 @@ class SupernetUnit(TrainUnit[Batch]):
         restored: Callable[[], None] = lambda: None,
         gradients: Gradients | None = None,
         parallel: Parallel | None = None,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         """``restored`` is called once the state of a resumed training is restored, before its first step;
         ``gradients`` divides the gradients by the frames of a step. None: the engine does. ``parallel`` are
-        the other processes that compute the training.
+        the other processes that compute the training; ``ended`` is called after the last step.
         """
         self._model, self._schedule, self._budget = model, schedule, budget
         self._rank, self._observer = rank, observer
-        self._restored, self._gradients = restored, gradients
+        self._restored, self._gradients, self._ended = restored, gradients, ended
         self._step, self._losses = 0, StepLosses(wrapped, schedule, rank, budget.rows, parallel)
         self._fresh: set[str] = set()
 
@@ -78,6 +79,8 @@ class SupernetUnit(TrainUnit[Batch]):
 
     def set_data_epoch_nr(self, data_epoch_nr: int) -> None:
         self._restored()
+        if data_epoch_nr > 1:  # all steps are in the first
+            self._ended()
 
     def set_step_nr(self, step_nr: int) -> None:
         self._step = step_nr - 1

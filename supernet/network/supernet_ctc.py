@@ -80,10 +80,8 @@ class SupernetCTC(nn.Module):
         self.heads = nn.ModuleDict({name: new_head(c, num_tokens) for name in self._head_names()})
         self.conditioning = nn.Linear(num_tokens, c.dim) if c.self_conditioning else None
         self.scorer: Scorer = Scores(len(self.table)) if scorer is None else scorer()
-        self.takes_part = False
-        """Whether all that a plan uses gets gradients, as it must where processes share the weights and some
-        have no rows for a pass.
-        """
+        self.is_sharded = False
+        """Whether several processes divide the weights, so that all that a plan uses must get gradients."""
         self.prices = prices or {"units": Prices.counting(len(self.table))}
         self.register_load_state_dict_pre_hook(_rename)  # type: ignore[no-untyped-call]
         self.register_buffer("masks", torch.zeros(len(config.names), len(self.table), dtype=torch.uint8))
@@ -142,7 +140,7 @@ class SupernetCTC(nn.Module):
                 x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames, batch.hidden_BTF)
             context = self.context
             jobs = jobs_of(step, self.reader, lambda gate: gate(context))
-            self.encoder.planned = planned_units(step.plan) if self.takes_part else None
+            self.encoder.planned = planned_units(step.plan) if self.is_sharded else None
             readings = self._encode(x_BSD, lengths, [job.lane for job in jobs])
             penalties = {} if step.plan.penalties is None else dict(step.plan.penalties(context))
             losses_N, terms = self._losses(batch, lengths, jobs, readings)
@@ -151,7 +149,7 @@ class SupernetCTC(nn.Module):
         num_frames = sum(lengths)
         # The engine divides gradients by the number of frames; penalties must not shrink with it.
         total = (losses_N * weights_N).sum() + num_frames * sum(penalties.values(), losses_N.new_zeros(()))
-        if self.takes_part:
+        if self.is_sharded:
             total = involve(planned_parameters(step.plan, self.heads, self.scorer), total)
         return StepLoss(total, num_frames, by_pass(losses_N, lengths, terms), penalties)
 

@@ -1,0 +1,117 @@
+"""Processes that divide the weights among them train the same network as those that have all of it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from supernet.errors import ConfigError
+from supernet.network.cutting import cut
+from supernet.network.supernet_ctc import SupernetCTC
+from supernet.runs.resolve import resolve
+from supernet.runs.run import Run
+from tests.supernet import tiny
+from tests.supernet.engine import sharded
+from tests.supernet.engine.sharded import CASES
+from tests.supernet.processes import LEARNING, run, settings, start
+
+SHARDED = ("--set", "train.data_parallelism=fsdp")
+SHORT = (*settings(num_steps=8), *LEARNING, "--set", "task.batch_seconds=4")
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sharded")
+    launch = "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m"
+    run(*launch, "tests.supernet.engine.sharded", folder, cwd=folder)
+    return folder
+
+
+def assert_equal(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    for name, value in actual.items():
+        torch.testing.assert_close(value, expected[name], atol=1e-9, rtol=1e-9, msg=name)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_train_as_one(case: str, found: Path) -> None:
+    expected, parts = sharded.alone(case), [torch.load(found / f"{case}-{rank}.pt") for rank in (0, 1)]
+    for part in parts:
+        assert_equal(part, expected)
+    assert set(expected) == {*parts[0], *parts[1]}
+    assert expected["loss/0/11"] < expected["loss/0/0"], "it learns"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_subnets_of_both_are_equal(case: str, found: Path) -> None:
+    outputs = []
+    for state in (sharded.alone(case), torch.load(found / f"{case}-1.pt")):
+        net = SupernetCTC(sharded.config_of(case), tiny.NUM_TOKENS).double()
+        net.load_state_dict({name: state[name] for name in net.state_dict()})
+        data = tiny.batch([60, 33])
+        for mask in net.masks.bool().tolist():
+            assert any(mask), "sizes are chosen"
+            small = cut(net, net.table.subnet(mask))
+            outputs.append(small.log_probs(data.features_BTF, data.num_frames, small.table.full))
+    half = len(outputs) // 2
+    for one, other in zip(outputs[:half], outputs[half:], strict=True):
+        torch.testing.assert_close(one, other, atol=1e-8, rtol=1e-8)
+
+
+def train_on_two_machines(out: str, place: Path, *more: str) -> None:
+    """Two launchers, which find each other as on two machines; each starts one process."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = str(found.getsockname()[1])
+    command = ["supernet.train", *SHORT, "--out", f"runs/{out}", *more]
+    launchers = [
+        start(
+            ["torch.distributed.run", "--nnodes", "2", "--node-rank", rank, "--nproc-per-node", "1",
+             "--master-addr", "127.0.0.1", "--master-port", port, "-m", *command],
+            place,
+        )
+        for rank in ("0", "1")
+    ]  # fmt: skip
+    for launcher in launchers:
+        out_, err = launcher.communicate(timeout=300)
+        assert launcher.returncode == 0, f"{out_}\n{err}"
+
+
+def test_a_run_on_two_machines_is_the_same_with_divided_weights(place: Path) -> None:
+    train_on_two_machines("replicated", place)
+    train_on_two_machines("divided", place, *SHARDED)
+    runs = [Run(place / "runs" / name) for name in ("replicated", "divided")]
+    ours, theirs = (load_file(run.model_stem.with_suffix(".safetensors")) for run in runs)
+    assert_equal(
+        {name: x.double() for name, x in theirs.items()}, {name: x.double() for name, x in ours.items()}
+    )
+    assert runs[0].subnets() == runs[1].subnets()
+    assert [row["test"]["wer"] for row in runs[0].results()["sizes"].values()] == [
+        row["test"]["wer"] for row in runs[1].results()["sizes"].values()
+    ]
+    parts = sorted((runs[1].folder / "checkpoints" / "step_8" / "model").rglob("*.pt"))
+    sizes = [part.stat().st_size for part in parts]
+    assert len(sizes) == 2, "each process saves its part"
+    whole = (runs[0].folder / "checkpoints" / "step_8" / "model").rglob("*.pt")
+    assert max(sizes) < 0.8 * next(whole).stat().st_size
+
+    # Resumed from its second to last checkpoint, it ends as before.
+    folder = place / "runs" / "resumed"
+    shutil.copytree(runs[1].folder, folder)
+    shutil.rmtree(folder / "checkpoints" / "step_8")
+    (folder / "results.json").unlink()
+    (folder / "model.safetensors").unlink()
+    train_on_two_machines("resumed", place, *SHARDED)
+    again = load_file(folder / "model.safetensors")
+    assert all(torch.equal(again[name], x) for name, x in theirs.items())
+
+
+def test_divided_weights_have_no_loss_scaling() -> None:
+    with pytest.raises(ConfigError, match=r"`train\.precision` must be float32 or bfloat16"):
+        resolve([{"train": {"data_parallelism": "fsdp", "precision": "float16"}}])
