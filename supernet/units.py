@@ -76,6 +76,18 @@ class Subnet:
         return cls.from_json(read_json(path), str(path))
 
     @classmethod
+    def load_each(cls, path: Path) -> dict[str, Subnet]:
+        """The subnets of a file, or of a run folder, by their sizes or budgets; raises ``UserError``."""
+        if path.is_dir():
+            return {file.stem: cls.load(file) for file in sorted(path.glob("subnets/*.json"))}
+        data = read_json(path)
+        choices = data.get("choices")
+        found = [data] if not isinstance(choices, list) else choices
+        subnets = [cls.from_json(one, str(path)) for one in found]
+        names = [one.get("budget") or str(subnet.size) for one, subnet in zip(found, subnets, strict=True)]
+        return dict(zip(map(str, names), subnets, strict=True))
+
+    @classmethod
     def from_json(cls, data: object, where: str) -> Subnet:
         """A subnet that ``where``, for messages, holds. Raises ``UserError``."""
         match data:

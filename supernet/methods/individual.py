@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from supernet.budget import Budget
-from supernet.config import Config, Section
+from supernet.config import Positive, Section
 from supernet.method import Method, Moment, Phase
 from supernet.plan import Pass, Plan
 from supernet.scorer import Context
@@ -15,6 +15,10 @@ from supernet.units import Kept, Subnet
 class IndividualOptions(Section):
     kept: tuple[str, ...] | None = None
     """Names of the units to train alone, such as a supernet's choice. None: the first units."""
+    grow_from: Positive | None = None
+    """Number of units that train first, for the share `passes.smallest_first` of the updates, before those
+    that follow them join. None: all units train from the beginning.
+    """
 
 
 class Individual(Method[IndividualOptions]):
@@ -24,7 +28,11 @@ class Individual(Method[IndividualOptions]):
     separate_runs = True
 
     def phases(self) -> Sequence[Phase]:
-        return [Alone(self.config)]
+        total, start = self.config.train.num_steps, self.options.grow_from
+        first = round(total * self.config.passes.smallest_first)
+        if start is None or start >= self.sizes[-1] or not first:
+            return [Alone(total)]
+        return [FirstUnits(first, start), Alone(total - first)]
 
     def problems(self) -> list[str]:
         if self.options.kept is None:
@@ -53,9 +61,24 @@ class Alone(Phase):
     name = "alone"
     chooses = True
 
-    def __init__(self, config: Config) -> None:
-        self.num_steps, self._config = config.train.num_steps, config
+    def __init__(self, num_steps: int) -> None:
+        self.num_steps = num_steps
 
     def plan(self, moment: Moment) -> Plan:
         ((name, kept),) = moment.subnets.items()
         return Plan((Pass(name, kept),))
+
+
+class FirstUnits(Alone):
+    """Only the first units of the subnet on the whole batch."""
+
+    name = "first units"
+
+    def __init__(self, num_steps: int, num_units: int) -> None:
+        super().__init__(num_steps)
+        self._num_units = num_units
+
+    def plan(self, moment: Moment) -> Plan:
+        ((name, kept),) = moment.subnets.items()
+        units = [i for i, keep in enumerate(kept) if keep][: self._num_units]
+        return Plan((Pass(name, tuple(i in units for i in range(len(kept)))),))

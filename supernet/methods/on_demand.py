@@ -7,16 +7,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from supernet.budget import Budget
-from supernet.config import Config, Probability, Section
+from supernet.config import Probability, Section
 from supernet.method import Method, Moment, Phase
 from supernet.plan import Pass, Plan
 from supernet.scorer import Context
+from supernet.training.phases import first_phase
 from supernet.units import Kept
 
 
 class OnDemandOptions(Section):
     max_drop: Probability = 0.3
     """Probability of skipping the last layer; the probability grows linearly with depth."""
+    grow: bool = False
+    """Whether the smallest size, the first units, trains first, for the share `passes.smallest_first` of the
+    updates.
+    """
 
 
 class OnDemand(Method[OnDemandOptions]):
@@ -27,7 +32,9 @@ class OnDemand(Method[OnDemandOptions]):
     def phases(self) -> Sequence[Phase]:
         depth = self.config.num_layers
         drop = tuple(self.options.max_drop * (unit.layer + 1) / depth for unit in self.table.units)
-        return [FullNetwork(self.config, drop)]
+        smallest = first_phase(self.config) if self.options.grow else []
+        num_steps = self.config.train.num_steps - sum(phase.num_steps for phase in smallest)
+        return [*smallest, FullNetwork(num_steps, drop)]
 
     def choose(self, context: Context, budget: Budget) -> Kept:
         smaller = [self.choose(context, one) for one in self.budgets if one.limit < budget.limit]
@@ -40,8 +47,8 @@ class FullNetwork(Phase):
     name = "full network"
     chooses = True
 
-    def __init__(self, config: Config, drop: tuple[float, ...] | None) -> None:
-        self.num_steps, self._config, self._drop = config.train.num_steps, config, drop
+    def __init__(self, num_steps: int, drop: tuple[float, ...] | None) -> None:
+        self.num_steps, self._drop = num_steps, drop
 
     def plan(self, moment: Moment) -> Plan:
         return Plan((Pass(list(moment.subnets)[-1], moment.table.full, drop=self._drop),))

@@ -13,9 +13,17 @@ from supernet.units import Kept
 
 def joint_training(num_steps: int, config: Config) -> list[Phase]:
     """Training of all sizes with fixed masks for ``num_steps``, at first only the smallest."""
+    smallest = first_phase(config, num_steps)
+    return [*smallest, Joint(num_steps - sum(phase.num_steps for phase in smallest), config)]
+
+
+def first_phase(config: Config, num_steps: int | None = None) -> list[Phase]:
+    """The phase of the smallest size, if it trains first in a part of the training with ``num_steps``; None:
+    the whole training.
+    """
+    num_steps = config.train.num_steps if num_steps is None else num_steps
     first = round(num_steps * config.passes.smallest_first) if len(config.names) > 1 else 0
-    smallest = [Smallest(first)] if first else []
-    return [*smallest, Joint(num_steps - first, config)]
+    return [Smallest(first)] if first else []
 
 
 class Smallest(Phase):

@@ -22,7 +22,13 @@ from supernet.training.schedule import Schedule
 from supernet.training.step import StepLosses, supernet_of
 
 GOLDEN = Path(__file__).with_name("golden.json")
-METHODS = {"simple-top-k": [2, 3, 4], "iterative-zero-out": [2, 4], "on-demand": [2, 4], "individual": [4]}
+METHODS = {
+    "simple-top-k": [2, 3, 4],
+    "iterative-zero-out": [2, 4],
+    "on-demand": [2, 4],
+    "individual": [4],
+    "fixed": [2, 3, 4],
+}
 NUM_STEPS = 20
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from supernet.config import Config
 from supernet.method import Method, Progress
+from supernet.methods.fixed import Fixed
 from supernet.methods.individual import Individual
 from supernet.methods.iterative_zero_out import ZEROED, IterativeZeroOut, ZeroOut, sparsity_penalty, zero_out
 from supernet.methods.on_demand import OnDemand
@@ -26,6 +27,7 @@ METHODS: dict[str, type[Method[Any]]] = {
     "iterative-zero-out": IterativeZeroOut,
     "on-demand": OnDemand,
     "individual": Individual,
+    "fixed": Fixed,
 }
 scores = st.lists(st.floats(-20, 20, width=32), min_size=2, max_size=24)
 

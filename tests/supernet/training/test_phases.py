@@ -142,9 +142,15 @@ def test_the_updates_of_phases_add_up_to_those_of_the_run(
     name: str, num_steps: int, share: float, smallest: int
 ) -> None:
     sizes = (16,) if name == "individual" else tuple(sorted({smallest, 16}))
-    config = tiny_config("module", sizes=sizes, train={"num_steps": num_steps})
-    options = {} if name in ("individual", "on-demand") else {"score_learning": share}
-    phases: list[Phase] = list(make(name, config, **options).phases())
+    config = tiny_config(
+        "module", sizes=sizes, train={"num_steps": num_steps}, passes={"smallest_first": share}
+    )
+    options: dict[str, dict[str, object]] = {
+        "individual": {"grow_from": smallest},
+        "on-demand": {"grow": True},
+        "fixed": {},
+    }
+    phases: list[Phase] = list(make(name, config, **options.get(name, {"score_learning": share})).phases())
     assert sum(phase.num_steps for phase in phases) == num_steps
     assert all(phase.num_steps >= 0 for phase in phases)
     assert phases[-1].chooses
