@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from fairseq2.models.transformer.sdpa.relative import RelativePositionalEncoding
 from fairseq2.nn import SinusoidalPositionEncoder, StandardLayerNorm
 from torch import Tensor, nn
@@ -48,13 +50,13 @@ class BuiltIn(EncoderFamily[NoOptions]):
 
     def positions(self) -> nn.Module | None:
         c = self.config
-        return Sinusoids(c.dim, c.max_frames) if c.positions == "sinusoidal" else None
+        return _table(Sinusoids, c.dim, c.max_frames) if c.positions == "sinusoidal" else None
 
-    def shared(self) -> RelativePositionalEncoding | None:
+    def shared(self) -> nn.Module | None:
         c = self.config
-        return RelativePositionalEncoding(c.dim, c.max_frames) if c.positions == "relative" else None
+        return _table(RelativePositionalEncoding, c.dim, c.max_frames) if c.positions == "relative" else None
 
-    def layer(self, number: int, shared: RelativePositionalEncoding | None) -> nn.Module:
+    def layer(self, number: int, shared: nn.Module | None) -> nn.Module:
         return build_layer(self.config, shared)
 
     def branches(self, layer: Any) -> Branches:
@@ -74,6 +76,14 @@ def modules_of(names: tuple[str, ...], ffn_dim: int, num_heads: int) -> tuple[Mo
     divisions = {"feed-forward": ffn_dim, "attention": num_heads}
     kinds = {name: KINDS.get(name, "feed-forward") for name in names}
     return tuple(Module(name, kind, divisions.get(kind, 1)) for name, kind in kinds.items())
+
+
+def _table(kind: Callable[[int, int], nn.Module], dim: int, max_frames: int) -> nn.Module:
+    """A table of positions; a stand-in where tensors have no values, as saved models have no table either.
+
+    There, computing a table would import PyTorch's compiler, which takes a second.
+    """
+    return nn.Identity() if torch.get_default_device().type == "meta" else kind(dim, max_frames)
 
 
 class Sinusoids(nn.Module):

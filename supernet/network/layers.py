@@ -32,7 +32,7 @@ from supernet.network.attention import attend_relative
 from supernet.network.branches import Branch, Call, Layout, Rows
 
 
-def build_layer(config: ModelConfig, relative: RelativePositionalEncoding | None) -> nn.Module:
+def build_layer(config: ModelConfig, relative: nn.Module | None) -> nn.Module:
     """A layer of type ``config.layer_type``; all layers share one table of positions."""
     attention = _attention(config, relative)
     if config.layer_type != "transformer":
@@ -130,10 +130,11 @@ def _feed_forward(c: ModelConfig, activation: nn.Module) -> StandardFeedForwardN
     )
 
 
-def _attention(c: ModelConfig, relative: RelativePositionalEncoding | None) -> StandardMultiheadAttention:
+def _attention(c: ModelConfig, relative: nn.Module | None) -> StandardMultiheadAttention:
     sdpa: SDPA
     if relative is not None:
-        sdpa = RelativePositionSDPA(c.dim, c.num_heads, relative, IdentityBias())
+        table: Any = relative
+        sdpa = RelativePositionSDPA(c.dim, c.num_heads, table, IdentityBias())
     else:
         sdpa = TorchSDPA(IdentityBias(), dropout_p=c.attention_dropout)
     return StandardMultiheadAttention(c.dim, c.num_heads, sdpa, **_place())

@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from supernet.audio.lengths import Lengths
 from supernet.config import Config, ModelConfig, PassesConfig
@@ -132,7 +133,7 @@ def _built(record: ModelRecord, num_tokens: int, shapes: Mapping[str, tuple[int,
     passes = PassesConfig(intermediate_weight=record.intermediate_weight)
     config = Config(granularity=record.granularity, sizes=tuple(record.sizes), model=model, passes=passes)
     subnet = Subnet(record.granularity, tuple(record.kept))
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         wanted = SupernetCTC(config, num_tokens, subnet=subnet).state_dict()
     for name in (name for name in {**wanted, **shapes} if name not in TRAINING_ONLY):
         is_shape = tuple(wanted[name].shape) if name in wanted else None
@@ -142,6 +143,19 @@ def _built(record: ModelRecord, num_tokens: int, shapes: Mapping[str, tuple[int,
                 "instead"
             )
     return SupernetCTC(config, num_tokens, subnet=subnet)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves tensors as they are made, for networks without values.
+
+    Filling them would import PyTorch's compiler, which computes the shapes of the results: a second.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name.endswith("_") and not name.endswith("__"):  # in place
+            return [*args, *(kwargs or {}).values()][0]
+        return func(*args, **(kwargs or {}))
 
 
 def _shown(shape: tuple[int, ...] | None) -> str:
