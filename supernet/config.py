@@ -89,8 +89,11 @@ class TrainConfig(Section):
     """With several processes: each has all weights (``ddp``), or a part of them (FSDP, arXiv 2304.11277), for
     networks that are too large for one device.
     """
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of autocast on a GPU; a CPU always computes in float32."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the matrix products of the training; all else, and all scoring, is in float32. ``auto``:
+    bfloat16 on a GPU, float32 on a CPU. On a CPU, bfloat16 pays where the processor has it; float16 is for
+    GPUs.
+    """
     publish_every: Positive = 50
     """Number of updates between log entries of metrics and scores."""
     validate_every: Positive = 250

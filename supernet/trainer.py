@@ -89,7 +89,7 @@ def train_run(
         check_closed(folder)
     if run.is_finished:
         _refuse_more_steps(run, config.train.num_steps)
-        run.begin(config, updated)
+        run.begin(config, partial(updated, now=config))
         listener.event(f"'{folder}' is finished; these are its results.")
         return run.results()
     with contextlib.ExitStack() as stack:
@@ -103,7 +103,7 @@ def train_run(
             stack.enter_context(held(folder))
             if run.is_finished:  # meanwhile
                 return run.results()
-            run.begin(config, updated)
+            run.begin(config, partial(updated, now=config))
             run.keep_tokens(tokens)
             run.save_skipped(task.skipped())
             if config.model.init_weights is not None and not run.is_begun:

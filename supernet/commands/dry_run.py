@@ -168,10 +168,7 @@ class _Steps:
         return time.monotonic() - start
 
     def _loss(self) -> Tensor:
-        dtype = getattr(torch, self._config.train.precision)
-        is_mixed = self._device.type == "cuda" and dtype != torch.float32
-        with torch.autocast(self._device.type, dtype if is_mixed else None, enabled=is_mixed):
-            loss = self._losses.loss(self._batch)
+        loss = self._losses.loss(self._batch)
         mean: Tensor = loss.total / loss.num_frames
         return mean
 

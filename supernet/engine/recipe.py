@@ -41,7 +41,7 @@ from supernet.engine.stopping import StoppableTask, log_to_file_only
 from supernet.engine.train_unit import Observer, SupernetUnit, Validation
 from supernet.method import Method
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.system.devices import chosen_device
+from supernet.system.devices import chosen_device, training_dtype
 from supernet.system.processes import Processes
 from supernet.task import Batch, Task
 from supernet.text.tokens import Tokens
@@ -100,11 +100,11 @@ class Result:
 
 def engine_config(config: Config, processes: Processes) -> _EngineConfig:
     t = config.train
-    dtype = getattr(torch, t.precision)
+    # The network casts by itself; the engine scales the loss where half precision needs that.
+    dtype = training_dtype(t.precision, chosen_device(config.device))
+    mixed = MixedPrecisionConfig(mode="auto" if dtype == torch.float16 else "off", dtype=dtype)
     # `train` sets the number of threads: the engine gives precedence to this variable and warns about it.
     num_threads = None if "OMP_NUM_THREADS" in os.environ else processes.num_threads
-    on_cpu = chosen_device(config.device).type == "cpu"
-    mixed = MixedPrecisionConfig(mode="off" if on_cpu or dtype == torch.float32 else "auto", dtype=dtype)
     return _EngineConfig(
         model=ModelSection(family=FAMILY, arch="run"),
         trainer=TrainerSection(

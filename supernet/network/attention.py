@@ -152,7 +152,7 @@ class _Attention(torch.autograd.Function):
         num_rows, room = q_HNSK.size(1), dict[tuple[int, ...], Tensor]()
         dq_HNSK, dp_HNSK = torch.empty_like(q_HNSK), torch.empty_like(p_HNSK)
         dk_HNSK, dv_HNSK, dr_HWK = (torch.zeros_like(x) for x in (k_HNSK, v_HNSK, r_HWK))
-        mean_HNS1 = (dy_HNSK * y_HNSK).sum(-1, keepdim=True, dtype=_precise(y_HNSK.dtype))
+        mean_HNS1 = (dy_HNSK.to(_precise(dy_HNSK.dtype)) * y_HNSK).sum(-1, keepdim=True)
         for (heads, queries, distances), w_PQS in zip(_parts(q_HNSK), weights, strict=True):
             q_HNQK, p_HNQK, dy_HNQK, mean_HNQ1 = (
                 x[heads, :, queries] for x in (q_HNSK, p_HNSK, dy_HNSK, mean_HNS1)

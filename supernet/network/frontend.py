@@ -68,4 +68,5 @@ class Frontend(nn.Module):
         x_BCTF = torch.relu(self.conv1(x_BTF[:, None]))
         x_BCSF = torch.relu(self.conv2(x_BCTF))
         x_BSD = self.projection(x_BCSF.transpose(1, 2).flatten(2))
+        x_BSD = x_BSD.to(self.norm.weight.dtype)
         return self.dropout(self.norm(x_BSD))  # type: ignore[no-any-return]

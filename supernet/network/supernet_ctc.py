@@ -28,7 +28,7 @@ from supernet.network.passes import IntermediateCTC, Job, Term, by_pass, jobs_of
 from supernet.network.walk import FINAL, Walk
 from supernet.plan import Learning, Step
 from supernet.scorer import Context, Scorer, Scores
-from supernet.system.devices import sent
+from supernet.system.devices import autocast, sent
 from supernet.task import Batch
 from supernet.units import Kept, Subnet, UnitTable
 
@@ -134,15 +134,16 @@ class SupernetCTC(nn.Module):
 
         All of it is computed here, so that data-parallel wrappers see every use of the parameters.
         """
-        with self._learning(step.plan.learning):
+        with self._learning(step.plan.learning), autocast(self.config.train.precision, self.device):
             learns = torch.is_grad_enabled() and not self.config.model.freezes_frontend(step.draw.step)
             with torch.set_grad_enabled(learns):
                 x_BSD, lengths = self.embed(batch.features_BTF, batch.num_frames, batch.hidden_BTF)
             context = self.context
-            jobs = jobs_of(step, self.reader, lambda gate: gate(context))
+            with autocast("float32", self.device):  # what ranks units is as precise as their scores
+                jobs = jobs_of(step, self.reader, lambda gate: gate(context))
+                penalties = {} if step.plan.penalties is None else dict(step.plan.penalties(context))
             self.encoder.planned = planned_units(step.plan) if self.is_sharded else None
             readings = self._encode(x_BSD, lengths, [job.lane for job in jobs])
-            penalties = {} if step.plan.penalties is None else dict(step.plan.penalties(context))
             losses_N, terms = self._losses(batch, lengths, jobs, readings)
         weights = [weight for term in terms for weight in [term.weight] * len(term.rows)]
         weights_N = sent(torch.tensor(weights, dtype=losses_N.dtype), losses_N.device)
@@ -174,10 +175,10 @@ class SupernetCTC(nn.Module):
     def embed(
         self, features_BTF: Tensor, num_frames: Sequence[int], hidden_BTF: Tensor | None = None
     ) -> tuple[Tensor, list[int]]:
-        """Run the frontend: the stream (B, S, D) and its lengths, shared by all passes."""
+        """Run the frontend: the stream (B, S, D) in the precision of the weights, and its lengths."""
         lengths = [self.input.num_stream_frames(n) for n in num_frames]
         frontend: Any = self.frontend
-        return frontend.embed(features_BTF, num_frames, hidden_BTF), lengths
+        return frontend.embed(features_BTF, num_frames, hidden_BTF).to(self.dtype), lengths
 
     def log_probs(
         self, features_BTF: Tensor, num_frames: Sequence[int], kept: Kept, size: int | None = None

@@ -23,7 +23,7 @@ from supernet.settings.listing import Setting, settings_of
 from supernet.settings.names import PluginKind
 from supernet.settings.plugins import find_plugin, load_plugin, validated
 from supernet.settings.presets import Data, merge, named, with_preset
-from supernet.system.devices import device_problem
+from supernet.system.devices import chosen_device, device_problem, training_dtype
 from supernet.task import Task
 
 _PLUGINS: dict[str, PluginKind] = {
@@ -212,9 +212,20 @@ def resolve_trained(data: Mapping[str, Any], *changes: Mapping[str, Any]) -> Res
     return _validated(merged([data, {"device": None}, *own, *changes]), [])
 
 
-def updated(data: Mapping[str, Any]) -> Data:
-    """A saved configuration with the former behavior of settings that did not exist then."""
-    return resolve_trained(merge(FORMER_DEFAULTS, data)).config.model_dump(mode="json")
+def updated(data: Mapping[str, Any], now: Config | None = None) -> Data:
+    """A saved configuration with the former behavior of settings that did not exist then.
+
+    Args:
+        data: The saved configuration.
+        now: The configuration that the run is to be continued with, if any: it may name the precision in
+            another way.
+    """
+    found = resolve_trained(merge(FORMER_DEFAULTS, data)).config.model_dump(mode="json")
+    if now is not None:
+        precisions, device = (found["train"]["precision"], now.train.precision), chosen_device(now.device)
+        if len({training_dtype(precision, device) for precision in precisions}) == 1:
+            found["train"]["precision"] = now.train.precision
+    return found
 
 
 def _input_problem(config: Config) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.amp.autocast_mode import is_autocast_available
 
 from supernet.errors import ArgumentError
 
@@ -61,6 +62,34 @@ def with_threads(number: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def training_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """What the matrix products of a training compute in.
+
+    Args:
+        precision: ``float32``, ``bfloat16``, ``float16`` or ``auto``: bfloat16 on a GPU that has it.
+        device: A GPU, or a CPU, which computes in float32 instead of float16.
+    """
+    if precision == "bfloat16" and device.type == "cpu":
+        return torch.bfloat16
+    if device.type != "cuda":
+        return torch.float32
+    if precision == "auto":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return getattr(torch, precision)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def autocast(precision: str, device: torch.device) -> Iterator[None]:
+    """Let matrix products and convolutions on ``device`` compute in ``training_dtype`` temporarily."""
+    dtype = training_dtype(precision, device)
+    if not is_autocast_available(device.type):
+        yield
+        return
+    is_mixed = dtype != torch.float32
+    with torch.autocast(device.type, dtype if is_mixed else None, enabled=is_mixed):
+        yield
 
 
 def processor() -> str:

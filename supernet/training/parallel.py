@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,7 +43,6 @@ class _Part:
     """The rows of each pass in the whole batch."""
     part: tuple[int, ...]
     draw: Draw
-    autocast: torch.dtype | None
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,6 @@ class _Batch:
 
     batch: Batch
     subnets: tuple[Kept, ...]
-    autocast: torch.dtype | None
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ class Parallel:
         costs = row_costs(step, batch.num_frames)
         mine, *others = (part for part in divide_rows(costs, len(self.workers) + 1) if part)
         for worker, rows in enumerate(others):
-            part = _Part(worker, part_of(batch, rows), step.rows, rows, step.draw, _autocast())
+            part = _Part(worker, part_of(batch, rows), step.rows, rows, step.draw)
             self.workers.ask(worker, part)
         # First, so that its gradient, which is waited for, is computed last.
         rest = _Rest.apply(lambda: self._hear(len(others), heard), *self._parameters)  # type: ignore[no-untyped-call]
@@ -138,7 +135,7 @@ class Parallel:
             self._net.train()
             return self._learn(question)
         self._net.eval()
-        with torch.inference_mode(), _autocasting(question.autocast):
+        with torch.inference_mode():
             return _outputs(self._net, question)
 
     def _learn(self, question: _Part) -> tuple[list[int], Sums]:
@@ -148,8 +145,7 @@ class Parallel:
         torch.manual_seed(random.Random(dropout).getrandbits(63))
         plan = Schedule(self._method, self._net, self._seed).plan(draw.step)
         step = Step(plan, question.rows, draw, question.part)
-        with _autocasting(question.autocast):
-            loss = self._net(question.batch, step)
+        loss = self._net(question.batch, step)
         loss.total.backward()
         grads = {i: one.grad for i, one in enumerate(self._parameters) if one.grad is not None}
         shared = self._grads[question.number]
@@ -173,7 +169,7 @@ class Scoring:
 
     def ask(self, batch: Batch, subnets: Iterable[Kept]) -> None:
         """Have ``batch`` scored."""
-        self._spread.ask(_Batch(batch, tuple(subnets), _autocast()))
+        self._spread.ask(_Batch(batch, tuple(subnets)))
 
     def outputs(self) -> Iterator[list[Output]]:
         """For each batch in order, the outputs of each of its subnets, in any order."""
@@ -185,15 +181,6 @@ def _outputs(net: SupernetCTC, question: _Batch) -> list[Output]:
         Output(scored.kept, scored.losses_B.sum(), sum(scored.lengths), scored.decode())
         for scored in net.score_all(question.batch, question.subnets)
     ]
-
-
-def _autocast() -> torch.dtype | None:
-    """The precision of autocast on the CPU; None where there is none."""
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
-
-
-def _autocasting(dtype: torch.dtype | None) -> AbstractContextManager[object]:
-    return nullcontext() if dtype is None else torch.autocast("cpu", dtype)
 
 
 class _Rest(torch.autograd.Function):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -21,6 +20,7 @@ from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.plan import Pass, Plan
 from supernet.runs.resolve import resolve
+from supernet.system.devices import autocast
 from supernet.training.schedule import Schedule
 from supernet.training.step import step_of
 from tests.benchmarks.conftest import NO_GPU, Ratio, seconds
@@ -45,13 +45,13 @@ class Training:
 
     def __init__(self, device: str, preset: str, precision: str, sharing: str) -> None:
         settings = {"sizes": SIZES, "passes": {"sharing": sharing}, "granularity": "layer"}
+        settings["train"] = {"precision": precision}
         config = resolve([{"preset": preset}, settings]).config
         torch.manual_seed(0)
         self.net = SupernetCTC(config, NUM_TOKENS).to(device)
         method = SimpleTopK(SimpleTopKOptions(), config)
         self._schedule = Schedule(method, self.net, seed=0)
         self.batch = make_batch(UTTERANCES[device], FRAMES, torch.device(device))
-        self._precision = precision
 
     def plan(self) -> Plan:
         number = self._schedule.num_steps - 1
@@ -61,18 +61,11 @@ class Training:
     def step(self, *plans: Plan, wait: bool = False) -> None:
         """Run ``plans`` forward and backward one after another; with ``wait``, read each loss on the host."""
         for plan in plans:
-            with autocast(self.batch.features_BTF.device.type, self._precision):
-                loss = self.net(self.batch, step_of(plan, len(self.batch)))
+            loss = self.net(self.batch, step_of(plan, len(self.batch)))
             (loss.total / loss.num_frames).backward()
             if wait:
                 float(loss.total)
         self.net.zero_grad(set_to_none=True)
-
-
-def autocast(device: str, precision: str) -> torch.autocast | nullcontext[None]:
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device, getattr(torch, precision))
 
 
 @pytest.mark.parametrize(("where", "preset", "precision"), CASES)
@@ -98,7 +91,7 @@ def test_recognizing(size: int, batch: int, where: str, preset: str, precision: 
     features = torch.randn(batch, FRAMES, 80, device=where)
 
     def recognize(one: SupernetCTC) -> None:
-        with torch.inference_mode(), autocast(where, precision):
+        with torch.inference_mode(), autocast(precision, torch.device(where)):
             one.log_probs(features, [FRAMES] * batch, one.table.full).argmax(-1).tolist()
 
     found = ratio(lambda: recognize(small), lambda: recognize(net), 5, what="of 12 layers")

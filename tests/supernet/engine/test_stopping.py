@@ -61,6 +61,20 @@ def test_a_training_killed_and_resumed_is_bit_exact(
     assert_the_same_run(Run(place / out), whole)
 
 
+def test_a_training_in_bfloat16_killed_and_resumed_is_bit_exact(
+    place: Path, finished: tuple[Run, str]
+) -> None:
+    command = ["supernet.train", *settings(), *LEARNING, "--set", "train.precision=bfloat16"]
+    run(*command, "--out", "runs/low", cwd=place)
+    out = "runs/low-killed"
+    assert stop_at(8, [*command, "--out", out], place / out, place, signal.SIGKILL) == -signal.SIGKILL
+    assert not Run(place / out).is_finished
+    printed, _ = run(*command, "--out", out, cwd=place)
+    assert "Training continues from update" in printed
+    assert_the_same_run(Run(place / out), Run(place / "runs" / "low"))
+    assert digest(place / out / "model.safetensors") != digest(finished[0].folder / "model.safetensors")
+
+
 def test_missing_audio_is_named_and_the_same_command_continues_once_it_is_back(
     tones: Path, tmp_path: Path
 ) -> None:
