@@ -18,13 +18,14 @@ from supernet.audio.features import SAMPLE_RATE
 from supernet.audio.lengths import Lengths
 from supernet.audio.recordings import complaint, mono, read_audio
 from supernet.audio.resampling import resample_blocks
+from supernet.checkpoints.reading import is_checkpoint
 from supernet.errors import AudioError
 from supernet.recognition.beam import BeamConfig, decoder_for
 from supernet.recognition.decoding import Decoder
 from supernet.recognition.pipeline import Recording, Transcriber, log_probs
 from supernet.recognition.transcript import Transcript
-from supernet.runs.model_file import Model, load
-from supernet.runs.opening import choose, open_selection
+from supernet.runs.model_file import Model
+from supernet.runs.opening import choose, load_any, open_selection
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice, Selection
 from supernet.system.devices import chosen_device, use_tf32, with_threads
@@ -66,10 +67,11 @@ class Recognizer:
         beam: BeamConfig | None = None,
         device: str | torch.device | None = None,
     ) -> Recognizer:
-        """Load a run folder, or a folder with a cut model, at its smallest size.
+        """Load a run folder, or a folder with a cut model, at its smallest size; or a fine-tuned checkpoint.
 
         Args:
-            folder: The folder of a finished run, or one written by ``supernet cut``.
+            folder: The folder of a finished run, one written by ``supernet cut``, or one of a checkpoint with
+                a CTC head as Hugging Face writes them.
             selection: A file with subnets to use instead of the run's own.
             beam: Configuration of beam search; greedy decoding if None.
             device: ``cpu``, ``cuda`` or ``cuda:N``; a GPU if None and there is one.
@@ -81,11 +83,13 @@ class Recognizer:
         place = chosen_device(None if device is None else str(device))
         use_tf32(place)
         run = Run(Path(folder))
-        is_cut = not run.config_file.is_file() and run.model_stem.with_name("model.json").is_file()
-        if not is_cut:
+        is_whole = is_checkpoint(run.folder) or (
+            not run.config_file.is_file() and run.model_stem.with_name("model.json").is_file()
+        )
+        if not is_whole:
             Run.open(run.folder)
-        model = load(run.model_stem)
-        if is_cut and selection is None:
+        model = load_any(run)
+        if is_whole and selection is None:
             choices = _everything(model)
         else:
             choices = open_selection(run, model, None if selection is None else Path(selection))
@@ -240,7 +244,7 @@ class Recognizer:
 
 
 def _everything(model: Model) -> Selection:
-    """The one subnet of a cut model: all its units."""
+    """The one subnet of a cut model or a checkpoint: all its units."""
     table = model.recognizer.table
     subnet = table.subnet(table.full)
     return Selection("cut", (Choice(str(subnet.size), subnet),))

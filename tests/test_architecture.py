@@ -104,6 +104,7 @@ model_config
 config task
 scorer
 plan
+checkpoints
 granularity encoder_family head method network
 training
 recognition

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from supernet.checkpoints.reading import is_checkpoint
 from supernet.errors import ArgumentError
+from supernet.runs.checkpoint_model import open_checkpoint
 from supernet.runs.model_file import Model, fingerprint, load
 from supernet.runs.run import Run, RunError
 from supernet.runs.selection_file import Choice, Selection
@@ -16,9 +18,14 @@ def open_model(run: Run, device: str | None = None) -> Model:
     """Load the run's network onto ``device``; see ``chosen_device``."""
     place = chosen_device(device)
     use_tf32(place)
-    model = load(run.model_stem)
+    model = load_any(run)
     model.recognizer.to(place)
     return model
+
+
+def load_any(run: Run) -> Model:
+    """Load the network of a run, of a cut model, or of a checkpoint of another program."""
+    return open_checkpoint(run.folder) if is_checkpoint(run.folder) else load(run.model_stem)
 
 
 def choose(selection: Selection, budget: str | None, name: str = "size") -> Choice:

@@ -1,0 +1,1 @@
+"""Checkpoints of other programs as plain data: configuration, vocabulary, features and tensors."""

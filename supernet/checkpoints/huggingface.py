@@ -1,0 +1,116 @@
+"""Folders as Hugging Face writes them for models with a CTC head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from supernet.audio.features import SAMPLE_RATE, SAMPLES
+from supernet.checkpoints.checkpoint import Checkpoint
+from supernet.checkpoints.tensors import files_of, read_tensors
+from supernet.checkpoints.vocabulary import Vocabulary, read_vocabulary
+from supernet.errors import UserError
+from supernet.system.files import read_json
+from supernet.text.tokens import BLANK, Tokens
+
+CONFIG, FEATURES = "config.json", "preprocessor_config.json"
+FAMILIES = {
+    "wav2vec2": "hf-wav2vec2",
+    "hubert": "hf-wav2vec2",
+    "wavlm": "hf-wav2vec2",
+}
+"""The family of encoders for each type of model."""
+_ARCHITECTURES = {
+    "Wav2Vec2ForCTC": "wav2vec2",
+    "HubertForCTC": "hubert",
+    "WavLMForCTC": "wavlm",
+}
+_IRRELEVANT = ("architectures", "transformers_version", "torch_dtype", "dtype", "_name_or_path", "auto_map")
+"""Keys of configurations that do not describe the encoder."""
+
+
+def read(folder: Path) -> Checkpoint:
+    """Read the checkpoint in ``folder``, whose tensors are not read yet.
+
+    Raises:
+        UserError: It is of an unknown architecture, has no CTC head, or its files are damaged.
+    """
+    file = folder / CONFIG
+    configuration = {name: x for name, x in read_json(file).items() if not name.startswith(("id2", "label2"))}
+    model_type, problems = _model_type(file, configuration), list[str]()
+    num_rows = configuration.get("vocab_size")
+    if type(num_rows) is not int or num_rows < 2:
+        raise UserError(
+            f"'{file}' must have a `vocab_size` of at least 2, but has {str(num_rows)[:40]} instead."
+        )
+    problems += _architecture_problems(file, configuration)
+    features = _features(folder / FEATURES, problems)
+    files = files_of(folder, problems)
+    tokens, order = _vocabulary(folder, num_rows, configuration.get("pad_token_id"), problems)
+    architecture = {name: x for name, x in configuration.items() if name not in _IRRELEVANT}
+    return Checkpoint(
+        folder.resolve().name,
+        FAMILIES[model_type],
+        model_type,
+        architecture,
+        features,
+        tokens,
+        order,
+        problems,
+        partial(read_tensors, files if all(file.is_file() for file in files) else []),
+    )
+
+
+def _model_type(file: Path, configuration: Mapping[str, Any]) -> str:
+    named = configuration.get("architectures")
+    names = [str(name) for name in named] if isinstance(named, list) else []
+    if known := [_ARCHITECTURES[name] for name in names if name in _ARCHITECTURES]:
+        return known[0]
+    wanted = ", ".join(_ARCHITECTURES)
+    kinds = tuple(name.removesuffix("ForCTC") for name in _ARCHITECTURES)
+    if names[0].startswith(kinds) if names else configuration.get("model_type") in FAMILIES:
+        raise UserError(
+            f"'{file}' must describe a model with a CTC head ({wanted}), but describes "
+            f"{', '.join(names) or 'one without'} instead. Fine-tune it for recognition first."
+        )
+    what = ", ".join(names) or configuration.get("model_type") or "nothing"
+    raise UserError(f"'{file}' must describe one of {wanted}, but describes {str(what)[:80]} instead.")
+
+
+def _architecture_problems(file: Path, configuration: Mapping[str, Any]) -> list[str]:
+    """Variants of the architectures that no family has."""
+    found = []
+    kernels, strides = (configuration.get(f"conv_{name}") for name in ("kernel", "stride"))
+    if isinstance(kernels, list) and isinstance(strides, list):
+        given = tuple(zip(kernels, strides, strict=False))
+        if given != SAMPLES.convolutions:
+            wanted = " and ".join(str(list(numbers)) for numbers in zip(*SAMPLES.convolutions, strict=True))
+            found.append(
+                f"'{file}' must have the kernels and strides of the published convolutions, {wanted}, but "
+                f"has {kernels} and {strides} instead."
+            )
+    if configuration.get("add_adapter"):
+        found.append(f"'{file}' must have no convolutions after the encoder (`add_adapter`), but has some.")
+    return found
+
+
+def _features(file: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        data = read_json(file)
+    except UserError as e:
+        problems.append(str(e))
+        return {}
+    rate = data.get("sampling_rate", SAMPLE_RATE)
+    if rate != SAMPLE_RATE:
+        problems.append(f"'{file}' must have a `sampling_rate` of {SAMPLE_RATE}, but has {str(rate)[:40]}.")
+    return {name: data[name] for name in ("do_normalize",) if name in data}
+
+
+def _vocabulary(folder: Path, num_rows: int, blank: object, problems: list[str]) -> Vocabulary:
+    try:
+        return read_vocabulary(folder, num_rows, blank)
+    except UserError as e:
+        problems.append(str(e))
+        return Tokens((BLANK,)), list(range(num_rows))

@@ -1,0 +1,1 @@
+"""Encoder families whose layers are those of the library `transformers`."""

@@ -1,0 +1,146 @@
+"""The base of the families of `transformers`: the settings and the weights of a checkpoint."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from supernet.checkpoints.checkpoint import Checkpoint
+from supernet.checkpoints.reading import read_checkpoint
+from supernet.config import ModelConfig
+from supernet.encoder_family import Decided, EncoderFamily, PretrainedError
+from supernet.errors import UserError
+from supernet.network.huggingface.library import CheckpointOptions, Library
+
+_MEANINGLESS = ("kernel", "convolution_bias", "positions", "frontend_channels", "start_scale")
+"""Settings that apply only to networks with random initial weights."""
+
+_WEIGHT_NORM = {
+    ".weight_g": ".parametrizations.weight.original0",
+    ".weight_v": ".parametrizations.weight.original1",
+}
+"""Names of the parts of a normalized weight before and since PyTorch 2.0."""
+
+
+class HuggingFaceFamily(EncoderFamily[CheckpointOptions]):
+    """Encoders built from the modules of `transformers`, under the names that their weights have there."""
+
+    Options = CheckpointOptions
+    pretrains = True
+    layer_type: ClassVar[str]
+    dropouts: ClassVar[Sequence[tuple[str, str]]]
+    """Dropout rates: settings of `model`, and their names in the encoder's configuration."""
+
+    @cached_property
+    def library(self) -> Library:
+        """The classes of this type of model."""
+        return Library(str(self.options.configuration.get("model_type")))
+
+    @classmethod
+    def described(cls, configuration: Mapping[str, Any]) -> Any:
+        """The encoder's configuration as an object of the library."""
+        return Library(str(configuration.get("model_type"))).configuration(configuration)
+
+    @cached_property
+    def encoder(self) -> Any:
+        """The configuration of the encoder, with the dropout of this run."""
+        encoder = self.described(self.options.configuration)
+        for setting, name in self.dropouts:
+            setattr(encoder, name, getattr(self.config, setting))
+        encoder._attn_implementation = "sdpa"
+        return encoder
+
+    def problems(self) -> list[str]:
+        try:
+            sizes = dimensions(self.encoder)
+        # The library raises its own exceptions for invalid configurations.
+        except Exception as e:
+            reason = (" ".join(str(e).split()) or type(e).__name__)[:200]
+            return [f"`model.encoder.configuration` must describe an encoder, but does not: {reason}"]
+        return [
+            f"`model.{name}` must be {value}, as in `model.encoder.configuration`, but is "
+            f"{getattr(self.config, name)} instead"
+            for name, value in sizes.items()
+            if name != "num_layers" and getattr(self.config, name) != value
+        ]
+
+    @classmethod
+    def settings(cls, checkpoint: Checkpoint) -> Decided:
+        """The settings that ``checkpoint`` decides."""
+        options = {"configuration": dict(checkpoint.configuration), "features": dict(checkpoint.features)}
+        encoder = cls.described(checkpoint.configuration)
+        settings = {name: ModelConfig.model_fields[name].default for name in _MEANINGLESS}
+        settings |= {"layer_type": cls.layer_type, **dimensions(encoder)}
+        return Decided(options, settings)
+
+    @classmethod
+    def decide(cls, init: str, known: Mapping[str, Any] | None) -> Decided:
+        try:
+            return cls.settings(_read(init))
+        except PretrainedError:
+            if not known or Path(init).exists():
+                raise
+            return Decided(known)
+
+    @classmethod
+    def weights(cls, init: str) -> Mapping[str, Tensor]:
+        found = cls.renamed(_read(init))
+        return {name: x for name, x in found.items() if name.startswith(("frontend.", "encoder."))}
+
+    @classmethod
+    def renamed(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
+        """The tensors of ``checkpoint`` by their names in the network; those that no recognizer has keep
+        theirs.
+        """
+        names = cls.names(checkpoint)
+        found = {_replaced(name, names): x for name, x in checkpoint.tensors().items()}
+        return {name: x for name, x in found.items() if name is not None}
+
+    @classmethod
+    def original(cls, name: str, checkpoint: Checkpoint) -> str:
+        """The name in ``checkpoint`` of the tensor ``name`` of a network."""
+        for old, new in cls.names(checkpoint):
+            if new is not None and name.startswith(new):
+                return old + name.removeprefix(new)
+        return name
+
+    @classmethod
+    @abstractmethod
+    def names(cls, checkpoint: Checkpoint) -> Iterable[tuple[str, str | None]]:
+        """The beginnings of names of tensors in ``checkpoint`` and in the network, or None if they are not
+        needed; the first that matches counts.
+        """
+
+
+def dimensions(encoder: Any) -> dict[str, int]:
+    """The dimensions of an encoder by the settings of `model`."""
+    return {
+        "num_layers": encoder.num_hidden_layers,
+        "dim": encoder.hidden_size,
+        "num_heads": encoder.num_attention_heads,
+        "ffn_dim": encoder.intermediate_size,
+    }
+
+
+def _read(init: str) -> Checkpoint:
+    try:
+        return read_checkpoint(Path(init))
+    except UserError as e:
+        raise PretrainedError(str(e)) from None
+
+
+def _replaced(name: str, names: Iterable[tuple[str, str | None]]) -> str | None:
+    if name.endswith(".num_batches_tracked"):  # only training uses it
+        return None
+    for old_end, new_end in _WEIGHT_NORM.items():
+        if name.endswith(old_end):
+            name = name.removesuffix(old_end) + new_end
+    for old, new in names:
+        if name.startswith(old):
+            return None if new is None else new + name.removeprefix(old)
+    return name

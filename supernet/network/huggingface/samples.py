@@ -1,0 +1,79 @@
+"""The frontend of encoders that read samples, as `transformers` has it: convolutions, and positions.
+
+Shapes: B utterances, T samples, S stream frames, D model dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from supernet.audio.features import SAMPLES
+from supernet.network.huggingface.frames import FrozenBatchNorm
+from supernet.network.huggingface.library import Library
+
+_EPSILON = 1e-7
+"""What the library's feature extractor adds to the variance."""
+
+
+class SamplesFrontend(nn.Module):
+    """Convolutions over the samples, one frame per 320 samples, and convolutional positions if there are any.
+
+    Every utterance runs separately: group normalization sees all frames, so that in a batch an utterance's
+    output would depend on the padding.
+
+    Args:
+        library: The classes of the model.
+        config: Its configuration.
+        normalizes: Whether samples are normalized to mean 0 and variance 1.
+        has_positions: Whether positions are added.
+        norm: The norm of the stream before the first layer, if there is one.
+    """
+
+    def __init__(
+        self, library: Library, config: Any, normalizes: bool, has_positions: bool, norm: nn.Module | None
+    ) -> None:
+        super().__init__()
+        self._normalizes = normalizes
+        self.feature_extractor = library.make("FeatureEncoder", config)
+        self.feature_projection = library.make("FeatureProjection", config)
+        positions: Any = library.make("PositionalConvEmbedding", config) if has_positions else None
+        if getattr(positions, "batch_norm", None) is not None:
+            positions.batch_norm = FrozenBatchNorm(positions.batch_norm)
+        self.pos_conv_embed = positions
+        self.layer_norm = norm
+        self.dropout = nn.Dropout(config.hidden_dropout)
+
+    def embed(
+        self, samples_BT1: Tensor, num_samples: Sequence[int], hidden_BT1: Tensor | None = None
+    ) -> Tensor:
+        """Compute the stream ``(B, S, D)``; ``num_samples`` are valid; training may mask some."""
+        hidden = [None] * len(samples_BT1) if hidden_BT1 is None else hidden_BT1
+        rows = [
+            self(row_T1[:n, 0], None if hidden_T1 is None else hidden_T1[:n, 0])
+            for row_T1, n, hidden_T1 in zip(samples_BT1, num_samples, hidden, strict=True)
+        ]
+        return nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+    def forward(self, samples_T: Tensor, hidden_T: Tensor | None = None) -> Tensor:
+        """The stream ``(S, D)`` of one utterance; masked samples become 0 after normalization."""
+        if self._normalizes:
+            deviation = torch.sqrt(samples_T.var(correction=0) + _EPSILON)
+            samples_T = (samples_T - samples_T.mean()) / deviation
+        if hidden_T is not None:
+            samples_T = samples_T.masked_fill(hidden_T, 0.0)
+        x_1CT = F.pad(samples_T, (0, max(0, SAMPLES.shortest - len(samples_T))))[None, None]
+        for layer in self.feature_extractor.conv_layers:
+            x_1CT = layer(x_1CT)
+        projected = self.feature_projection(x_1CT.transpose(1, 2))
+        x_1SD: Tensor = projected[0] if isinstance(projected, tuple) else projected
+        if self.pos_conv_embed is not None:
+            x_1SD = x_1SD + self.pos_conv_embed(x_1SD)
+        if self.layer_norm is not None:
+            x_1SD = self.layer_norm(x_1SD)
+        row_SD: Tensor = self.dropout(x_1SD)[0]
+        return row_SD

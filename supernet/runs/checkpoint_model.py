@@ -1,0 +1,117 @@
+"""Networks read from checkpoints of other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from supernet.checkpoints.checkpoint import Checkpoint
+from supernet.checkpoints.reading import read_checkpoint
+from supernet.config import Config, ModelConfig, PassesConfig
+from supernet.errors import ConfigError, UserError
+from supernet.network.huggingface.family import HuggingFaceFamily
+from supernet.network.supernet_ctc import SupernetCTC, weights
+from supernet.runs.model_file import Model
+from supernet.settings.plugins import find_plugin, validated
+
+_SHOWN = 5
+"""Missing or unknown tensors of which each is listed."""
+
+
+def open_checkpoint(path: Path, granularity: str = "layer") -> Model:
+    """Read a fine-tuned recognizer with its head, vocabulary and features.
+
+    Raises:
+        UserError: Everything that is wrong with it, one line per problem.
+    """
+    checkpoint = read_checkpoint(path)
+    problems = list(checkpoint.problems)
+    config = checkpoint_config(checkpoint, granularity, problems)
+    if config is None:
+        raise ConfigError(problems)
+    tensors = _tensors(path, checkpoint, config, problems)
+    if problems:
+        raise ConfigError(problems)
+    recognizer = SupernetCTC(config, len(checkpoint.order))
+    recognizer.load_state_dict(tensors, strict=False)
+    return Model(recognizer.eval(), checkpoint.tokens)
+
+
+def checkpoint_config(checkpoint: Checkpoint, granularity: str, problems: list[str]) -> Config | None:
+    """The configuration of the network of ``checkpoint``, with all its units as the only size."""
+    family: type[HuggingFaceFamily] = find_plugin("encoder", checkpoint.family)
+    try:
+        decided = family.settings(checkpoint)
+    # The library raises its own exceptions for invalid configurations.
+    except Exception as e:
+        problems.append(_invalid(checkpoint, e))
+        return None
+    settings = {**decided.settings, "encoder": {"name": checkpoint.family, **decided.options}}
+    model = validated(ModelConfig, settings, "model.", problems)
+    if model is None:
+        return None
+    data = {"granularity": granularity, "sizes": (model.num_layers * len(model.modules),), "model": model}
+    if granularity == "layer":
+        data["sizes"] = (model.num_layers,)
+    found: Config | None = validated(
+        Config, {**data, "passes": PassesConfig(intermediate_weight=0.0)}, "", problems
+    )
+    return found
+
+
+def _tensors(path: Path, checkpoint: Checkpoint, config: Config, problems: list[str]) -> dict[str, Tensor]:
+    """The tensors for a network of ``config``; what does not fit is added to ``problems``."""
+    family: type[HuggingFaceFamily] = find_plugin("encoder", checkpoint.family)
+    if (empty := _empty(checkpoint, config, problems)) is None:
+        return {}
+    try:
+        found = family.renamed(checkpoint)
+    except (UserError, OSError) as e:
+        problems.append(str(e))
+        return {}
+    if not found:  # its files are missing, which is among the problems already
+        return {}
+    for name in ("heads.shared.weight", "heads.shared.bias"):
+        if name in found and len(found[name]) == len(checkpoint.order):
+            found[name] = found[name][list(checkpoint.order)]
+    wanted = {name: x for name, x in empty.state_dict().items() if name in weights(empty)}
+    lines = list(_differences(path, wanted, found, lambda name: family.original(name, checkpoint)))
+    problems += lines[:_SHOWN]
+    if (more := len(lines) - _SHOWN) > 0:
+        problems.append(f"'{path}' must fit its configuration, but {more} more tensors do not.")
+    if not lines and not all(bool(x.isfinite().all()) for x in found.values()):
+        problems.append(f"'{path}' must hold finite numbers, but does not.")
+    return found
+
+
+def _empty(checkpoint: Checkpoint, config: Config, problems: list[str]) -> SupernetCTC | None:
+    """The network without memory for its tensors."""
+    try:
+        with torch.device("meta"):
+            return SupernetCTC(config, len(checkpoint.order))
+    # With arbitrary settings, PyTorch and the library can fail in many ways.
+    except Exception as e:
+        problems.append(_invalid(checkpoint, e))
+        return None
+
+
+def _invalid(checkpoint: Checkpoint, error: Exception) -> str:
+    reason = (" ".join(str(error).split()) or type(error).__name__)[:200].rstrip(".")
+    return f"'{checkpoint.name}' must have a valid configuration, but has not: {reason}."
+
+
+def _differences(
+    path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], original: Callable[[str], str]
+) -> Iterator[str]:
+    for name, x in wanted.items():
+        if name not in found:
+            yield f"'{path}' must have the tensor '{original(name)}', but has not."
+        elif found[name].shape != x.shape:
+            shapes = f"{list(x.shape)}, but it is {list(found[name].shape)}"
+            yield f"'{path}' must have the tensor '{original(name)}' of shape {shapes}."
+    for name in found:
+        if name not in wanted:
+            yield f"'{path}' must have the tensors of its model only, but has '{original(name)}'."

@@ -1,0 +1,111 @@
+"""Small checkpoints with random weights, written by `transformers` itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "|"]
+LETTERS = "EATOI"
+SMALL = {
+    "vocab_size": len(SPECIAL) + len(LETTERS),
+    "hidden_size": 16,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "conv_dim": [12] * 7,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+    "num_feat_extract_layers": 7,
+    "pad_token_id": 0,
+}
+STABLE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An architecture, and how it differs from the small one."""
+
+    model: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    normalizes: bool = True
+    masks: bool = False
+    """Whether its feature extractor returns attention masks."""
+    leaks: bool = False
+    """Whether padding changes the output of valid frames there in spite of a mask."""
+
+
+VARIANTS = {
+    "wav2vec2-base": Variant("Wav2Vec2"),
+    "wav2vec2-large": Variant("Wav2Vec2", STABLE, masks=True),
+    "wav2vec2-post-norm-layer-norm": Variant("Wav2Vec2", {"feat_extract_norm": "layer"}, masks=True),
+    "wav2vec2-adapters": Variant("Wav2Vec2", {**STABLE, "adapter_attn_dim": 4}, masks=True),
+    "hubert-base": Variant("Hubert", {}, normalizes=False),
+    "hubert-large": Variant("Hubert", STABLE, masks=True),
+    "hubert-batch-norm": Variant("Hubert", {**STABLE, "conv_pos_batch_norm": True}, masks=True, leaks=True),
+    "hubert-no-projection-norm": Variant("Hubert", {"feat_proj_layer_norm": False}),
+    "wavlm-base": Variant("WavLM", {"num_buckets": 16, "max_bucket_distance": 20}),
+    "wavlm-large": Variant("WavLM", {**STABLE, "num_buckets": 16, "max_bucket_distance": 20}, masks=True),
+}
+
+
+def theirs(variant: Variant) -> Any:
+    """The model in `transformers`, with norms and biases that do something."""
+    config = getattr(transformers, f"{variant.model}Config")(**{**SMALL, **variant.changes})
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = getattr(transformers, f"{variant.model}ForCTC")(config)
+        stir(model)
+    return model.eval()
+
+
+@torch.no_grad()
+def stir(model: nn.Module) -> None:
+    """Change weights that are equal at the beginning, and make the output depend on all of them."""
+    for name, x in [*model.named_parameters(), *model.named_buffers()]:
+        if name.endswith("running_var"):
+            x.uniform_(0.5, 2.0)
+        elif x.is_floating_point() and not name.endswith("inv_freq"):
+            x.add_(torch.randn_like(x) * (0.1 if x.dim() < 2 else 0.05))
+
+
+def write(folder: Path, variant: Variant) -> Any:
+    """Write a checkpoint; returns the model."""
+    model = theirs(variant)
+    model.save_pretrained(folder)
+    write_characters(folder, variant)
+    return model
+
+
+def write_characters(folder: Path, variant: Variant) -> None:
+    """Write the tokenizer and the feature extractor."""
+    vocabulary = {symbol: i for i, symbol in enumerate([*SPECIAL, *LETTERS])}
+    (folder / "words.json").write_text(json.dumps(vocabulary))
+    tokenizer = transformers.Wav2Vec2CTCTokenizer(str(folder / "words.json"))
+    extractor = transformers.Wav2Vec2FeatureExtractor(
+        return_attention_mask=variant.masks, do_normalize=variant.normalizes
+    )
+    transformers.Wav2Vec2Processor(extractor, tokenizer).save_pretrained(folder)
+    (folder / "words.json").unlink()
+
+
+def speech(lengths: list[int]) -> list[Tensor]:
+    """Random samples within the range of recordings."""
+    rng = torch.Generator().manual_seed(0)
+    return [torch.rand(n, generator=rng) - 0.4 for n in lengths]
+
+
+@torch.no_grad()
+def their_log_probs(folder: Path, model: Any, recordings: list[Tensor]) -> list[Tensor]:
+    """The log-probabilities of the whole process in `transformers`, by row of its head."""
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
+    arrays = [x.numpy() for x in recordings]
+    inputs = extractor(arrays, sampling_rate=16_000, padding=True, return_tensors="pt")
+    out = model(**inputs).logits.log_softmax(-1)
+    return [row[: (len(x) - 400) // 320 + 1] for row, x in zip(out, recordings, strict=True)]

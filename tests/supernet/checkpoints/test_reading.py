@@ -1,0 +1,190 @@
+"""Vocabularies, features and formats of checkpoints, and what is wrong with unusable ones."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from supernet import Recognizer
+from supernet.checkpoints.reading import read_checkpoint
+from supernet.errors import UserError
+from supernet.runs.checkpoint_model import open_checkpoint
+from tests.supernet.checkpoints.folders import VARIANTS, speech, write
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path / "checkpoint", VARIANTS["wav2vec2-base"])
+    return tmp_path / "checkpoint"
+
+
+def change(file: Path, **values: Any) -> None:
+    data = {**json.loads(file.read_text()), **values}
+    file.write_text(json.dumps({name: x for name, x in data.items() if x is not None}))
+
+
+def problems(folder: Path) -> list[str]:
+    with pytest.raises(UserError) as e:
+        open_checkpoint(folder)
+    return str(e.value).splitlines()
+
+
+def test_the_text_is_that_of_the_tokenizer(folder: Path, tmp_path: Path) -> None:
+    recognizer = Recognizer.load(folder)
+    assert (recognizer.size, recognizer.sizes) == (4, (4,))
+    (samples,) = speech([40_000])
+    soundfile.write(tmp_path / "a.wav", samples.numpy(), 16_000, subtype="FLOAT")
+    model = transformers.AutoModelForCTC.from_pretrained(folder)
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
+    inputs = extractor(samples.numpy(), sampling_rate=16_000, return_tensors="pt")
+    ids = model.eval()(**inputs).logits[0].argmax(-1)
+    expected = transformers.AutoTokenizer.from_pretrained(folder).decode(ids)
+    assert len(set(expected)) > 1
+    assert recognizer.transcribe(tmp_path / "a.wav").text.split() == expected.split()
+
+
+def test_the_blank_may_be_any_row_of_the_head(folder: Path) -> None:
+    change(folder / "vocab.json", **{"<pad>": 9, "I": 0})
+    checkpoint = read_checkpoint(folder)
+    assert checkpoint.tokens.symbols[0] == "<blk>"
+    assert checkpoint.tokens.symbols[1:6] == ("I", "<s>", "</s>", "<unk>", " ")
+    assert list(checkpoint.order) == [9, 0, 1, 2, 3, 4, 5, 6, 7, 8]
+    assert [checkpoint.tokens.decode([1, 5, 6])] == ["I E"]
+
+
+def test_marks_that_only_the_tokenizer_has_are_no_outputs(folder: Path) -> None:
+    (folder / "added_tokens.json").write_text('{"<more>": 10}')
+    assert len(read_checkpoint(folder).tokens) == 10
+
+
+def test_lower_case_is_the_tokenizers(folder: Path) -> None:
+    change(folder / "tokenizer_config.json", do_lower_case=True)
+    assert read_checkpoint(folder).tokens.symbols[-5:] == tuple("eatoi")
+
+
+@pytest.mark.parametrize("form", ["shards", "pickled", "pickled shards", "half precision", "old weight norm"])
+def test_every_format_of_tensors_gives_the_same_network(folder: Path, form: str) -> None:
+    expected = open_checkpoint(folder).recognizer.state_dict()
+    tensors = load_file(folder / "model.safetensors")
+    if form == "half precision":
+        save_file({name: x.half() for name, x in tensors.items()}, folder / "model.safetensors")
+    elif form == "old weight norm":
+        ends = {
+            "parametrizations.weight.original0": "weight_g",
+            "parametrizations.weight.original1": "weight_v",
+        }
+        for old, new in ends.items():
+            tensors = {name.replace(old, new): x for name, x in tensors.items()}
+        save_file(tensors, folder / "model.safetensors")
+    else:
+        os.remove(folder / "model.safetensors")
+        is_safe, names = not form.startswith("pickled"), sorted(tensors)
+        parts = [names[::2], names[1::2]] if "shards" in form else [names]
+        stem, end = ("model", "safetensors") if is_safe else ("pytorch_model", "bin")
+        index: dict[str, str] = {}
+        for i, part in enumerate(parts):
+            file = f"{stem}-{i}.{end}" if len(parts) > 1 else f"{stem}.{end}"
+            chosen = {name: tensors[name] for name in part}
+            save_file(chosen, folder / file) if is_safe else torch.save(chosen, folder / file)
+            index |= dict.fromkeys(part, file)
+        if len(parts) > 1:
+            (folder / f"{stem}.{end}.index.json").write_text(json.dumps({"weight_map": index}))
+    found = open_checkpoint(folder).recognizer.state_dict()
+    tolerance = 1e-2 if form == "half precision" else 0
+    for name, x in expected.items():
+        torch.testing.assert_close(found[name], x, atol=tolerance, rtol=tolerance)
+
+
+class Evil:
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (f"touch {self.file}",)
+
+
+def test_a_pickle_that_runs_code_is_refused(folder: Path, tmp_path: Path) -> None:
+    os.remove(folder / "model.safetensors")
+    torch.save({"lm_head.weight": Evil(tmp_path / "ran")}, folder / "pytorch_model.bin")
+    (problem,) = problems(folder)
+    assert "pytorch_model.bin' must hold tensors alone, but" in problem
+    assert not (tmp_path / "ran").exists()
+
+
+def test_all_problems_are_reported_together(folder: Path) -> None:
+    change(folder / "preprocessor_config.json", sampling_rate=8000)
+    change(folder / "vocab.json", I=None)
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["lm_head.bias"]
+    tensors["decoder.weight"] = torch.zeros(2)
+    save_file(tensors, folder / "model.safetensors")
+    found = problems(folder)
+    assert len(found) == 4
+    for line, part in zip(
+        found,
+        [
+            "preprocessor_config.json' must have a `sampling_rate` of 16000, but has 8000.",
+            "vocab.json' must have one token for each of the 10 outputs of the head, but has 9 tokens",
+            "must have the tensor 'lm_head.bias', but has not.",
+            "must have the tensors of its model only, but has 'decoder.weight'.",
+        ],
+        strict=True,
+    ):
+        assert part in line
+
+
+def test_missing_shards_are_named(folder: Path) -> None:
+    os.rename(folder / "model.safetensors", folder / "model-1.safetensors")
+    index = {"a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-3.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    found = problems(folder)
+    assert [line.split("/")[-1] for line in found] == [
+        "model-2.safetensors' must exist, but is missing.",
+        "model-3.safetensors' must exist, but is missing.",
+    ]
+
+
+def test_shards_lie_beside_their_index(folder: Path) -> None:
+    os.rename(folder / "model.safetensors", folder.parent / "model.safetensors")
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../model.safetensors"}}')
+    (problem,) = problems(folder)
+    assert "must name files beside it, but names '../model.safetensors' instead." in problem
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"architectures": ["Wav2Vec2ForPreTraining"]}, "must describe a model with a CTC head"),
+        ({"architectures": ["WhisperForConditionalGeneration"]}, "must describe one of Wav2Vec2ForCTC"),
+        ({"architectures": None, "model_type": "bert"}, "but describes bert instead"),
+        ({"conv_stride": [5, 2, 2, 2, 2, 2, 1]}, "must have the kernels and strides of the published"),
+        ({"add_adapter": True}, "must have no convolutions after the encoder"),
+        ({"vocab_size": "many"}, "must have a `vocab_size` of at least 2, but has many instead"),
+        ({"hidden_act": "magic"}, "magic"),
+        ({"hidden_size": 24}, "of shape"),
+        ({"num_attention_heads": 5}, "`model.dim` must be even and a multiple of `model.num_heads` (5)"),
+    ],
+)
+def test_other_networks_are_refused(folder: Path, changes: dict[str, Any], part: str) -> None:
+    change(folder / "config.json", **changes)
+    found = problems(folder)
+    assert any(part in line for line in found), found
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "preprocessor_config.json", "model.safetensors"])
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\x00\x01"])
+def test_damaged_files_are_named(folder: Path, name: str, content: bytes | None) -> None:
+    os.remove(folder / name)
+    if content is not None:
+        (folder / name).write_bytes(content)
+    (problem,) = problems(folder)
+    assert name in problem
