@@ -1,4 +1,6 @@
-"""LibriSpeech (Panayotov et al., 2015; openslr.org/12): 960 hours of read English, or 100 of them."""
+"""LibriSpeech (Panayotov et al., 2015; openslr.org/12): 960 hours of read English, 100 of them, or the 5 of
+mini LibriSpeech (openslr.org/31).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from supernet.system.files import refusal
 from supernet.task import SPLITS, Split, TaskError
 from tasks.converted import ConvertedTask
 from tasks.files.problems import Problem
-from tasks.listing.entries import Entries, Entry, Source, numbered_lines
+from tasks.listing.entries import HELD_OUT, Entries, Entry, Source, numbered_lines
 from tasks.options import CorpusOptions
 
 Parts = tuple[str, ...]
@@ -21,13 +23,13 @@ class LibriSpeechOptions(CorpusOptions):
     """Options of LibriSpeech."""
 
     path: Path = Path("LibriSpeech")
-    """Folder with train-clean-100, dev-clean and so on."""
+    """Folder with train-clean-100, dev-clean and so on, or with train-clean-5 and dev-clean-2."""
     train: Parts = Field(default=("train-clean-100", "train-clean-360", "train-other-500"), min_length=1)
     """Parts to train on, by default 960 hours; train-clean-100 alone is the 100-hour task."""
-    valid: Parts = Field(default=("dev-clean", "dev-other"), min_length=1)
-    """Parts for validation."""
-    test: Parts = Field(default=("test-clean", "test-other"), min_length=1)
-    """Parts for testing."""
+    valid: Parts = ("dev-clean", "dev-other")
+    """Parts for validation. Empty: a tenth of the training speakers, chosen by a hash of their numbers."""
+    test: Parts = ("test-clean", "test-other")
+    """Parts for testing. Empty: another tenth of the training speakers."""
     batch_seconds: float = Field(default=150.0, gt=0)
     """Seconds of speech per training batch and rank."""
 
@@ -59,10 +61,19 @@ class LibriSpeech(ConvertedTask):
             for chapter in _chapters(part)
             if (file := _transcripts(chapter)).is_file()
         ]
-        return Source(tuple(files), lambda: _read(parts), settings=(names,))
+        return Source(
+            tuple(files),
+            lambda: _read(parts),
+            settings=(names,),
+            held_out=None if self.options.valid and self.options.test else HELD_OUT,
+            by_speaker=True,
+        )
 
 
-_GET = "Unpack them from openslr.org/12, and give the folder with `task.path=FOLDER`."
+_GET = (
+    "Unpack them from openslr.org/12 (train-clean-5 and dev-clean-2: openslr.org/31), and give the folder "
+    "with `task.path=FOLDER`."
+)
 
 
 def _check(root: Path, parts: list[Path]) -> None:

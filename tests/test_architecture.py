@@ -149,7 +149,7 @@ DIRECTLY = {
     "task trainer units",
     "selection": "__init__ __main__ worth contract evidence strategy",
     "tasks": "__init__ prepare "
-    "converted corpus options digits generated_speech librispeech manifest tedlium2",
+    "converted corpus options an4 digits generated_speech librispeech manifest speechocean762 tedlium2",
 }
 """Commands, plug-in interfaces and plug-ins, and plain data; everything else is in a folder."""
 

@@ -20,6 +20,9 @@ from tasks.files.problems import Problem
 VERSION = 3
 """Raise it when the same listing yields other manifests."""
 
+HELD_OUT = 0.1
+"""Share of the training speakers held out of a public corpus for a split that was not published."""
+
 _SPLIT_WORDS: dict[Split, tuple[str, ...]] = {
     "valid": ("valid", "validation", "val", "dev", "devel", "development"),
     "test": ("test", "testing", "tst", "eval", "evaluation"),
@@ -75,6 +78,7 @@ class Source:
         settings: Options that affect what is read, as JSON-like values.
         held_out: Share of the training utterances taken for each of valid and test if the corpus lacks them.
             None: the splits are fixed.
+        by_speaker: Whether only whole speakers are held out, however few there are.
         unread: Files that look like more listings of it and are not read.
     """
 
@@ -82,6 +86,7 @@ class Source:
     read: Callable[[], Entries]
     settings: tuple[Any, ...] = ()
     held_out: float | None = None
+    by_speaker: bool = False
     unread: tuple[Path, ...] = ()
 
     @cached_property
@@ -89,7 +94,7 @@ class Source:
         """Hash of the corpus's identity: listings with their sizes and times, and settings."""
         states = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in self.files]
         unread = [str(file.absolute()) for file in self.unread]
-        return digest([VERSION, self.settings, self.held_out, states, unread])
+        return digest([VERSION, self.settings, self.held_out, self.by_speaker, states, unread])
 
 
 def split_of(name: str) -> Split | None:

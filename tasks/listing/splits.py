@@ -22,9 +22,9 @@ class SplitAssigner:
     """Assigns utterances to splits, the same on every machine.
 
     Splits that the corpus has stay as they are. Those it lacks are taken from the rest by a hash: of the
-    speaker if all are known and there are at least 10, otherwise of the utterance's name. The lowest hashes
-    are for testing and the next for validation; each split gets a share of ``held_out`` of the speakers (or
-    utterances), at least one.
+    speaker if all are known and there are at least 10, or if the corpus asks for it; otherwise of the
+    utterance's name. The lowest hashes are for testing and the next for validation; each split gets a share
+    of ``held_out`` of the speakers (or utterances), at least one.
 
     Making it reads the listing once; memory grows by 8 bytes per utterance.
 
@@ -33,7 +33,7 @@ class SplitAssigner:
         report: Called with the progress.
 
     Raises:
-        TaskError: If there are too few utterances to divide.
+        TaskError: If there are too few utterances or speakers to divide.
     """
 
     def __init__(self, source: Source, report: ProgressCallback = lambda what, done, total: None) -> None:
@@ -52,12 +52,13 @@ class SplitAssigner:
                 continue
             ids.append(_hash(item.id))
             unknown |= item.speaker is None
-            if item.speaker is not None:
-                speakers.add(_hash(item.speaker))
-        self.by_speaker = not unknown and len(speakers) >= FEWEST_SPEAKERS
+            if item.speaker is not None or source.by_speaker:
+                speakers.add(_hash(item.speaker or ""))
+        self.by_speaker = source.by_speaker or (not unknown and len(speakers) >= FEWEST_SPEAKERS)
         keys = np.unique(np.fromiter(speakers, np.uint64) if self.by_speaker else np.array(ids, np.uint64))
         missing = [split for split in reversed(SPLITS[1:]) if split not in found]
-        self._bounds = [] if source.held_out is None else _bounds(keys, missing, source.held_out, first)
+        what = "speakers" if source.by_speaker else "utterances"
+        self._bounds = [] if source.held_out is None else _bounds(keys, missing, source.held_out, what, first)
 
     def split(self, entry: Entry) -> Split:
         """The split of an utterance."""
@@ -71,10 +72,11 @@ def _bounds(
     keys: np.ndarray[tuple[int], np.dtype[np.uint64]],
     missing: list[Split],
     share: float,
+    what: str,
     problem: Problem | None,
 ) -> list[tuple[Split, int]]:
-    """The hash below which an utterance is in each of ``missing``, in this order. ``problem`` is the first of
-    the listing, which may explain why there are too few utterances.
+    """The hash below which an utterance is in each of ``missing``, in this order. ``what`` is the word for
+    what is divided, and ``problem`` the first of the listing, which may explain why it is too little.
     """
     if not missing:
         return []
@@ -83,7 +85,7 @@ def _bounds(
         first = f"{shorten(problem.where, 300)}: {shorten(problem.what, 300)}" if problem else ""
         why = f" Its first problem: {first}." if first else ""
         raise TaskError(
-            f"`path` must list at least {number * len(missing) + 1} training utterances, "
+            f"`path` must list at least {number * len(missing) + 1} training {what}, "
             f"but lists {len(keys)} instead. Add more, or add the missing splits.{why}"
         )
     return [(split, int(keys[number * (i + 1)])) for i, split in enumerate(missing)]

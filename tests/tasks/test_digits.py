@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter
 from itertools import pairwise
@@ -14,9 +13,9 @@ from hypothesis import strategies as st
 
 from supernet.task import SPLITS, Split, TaskError
 from tasks.digits import WORDS, Digits, Take, find_takes, partition
+from tests.tasks.corpora import real_corpus
 from tests.tasks.folders import quiet, tone, write_wav
 
-FSDD = Path(os.environ.get("SUPERNET_FSDD", Path(__file__).parents[3] / "shared" / "data" / "fsdd"))
 NUM_TAKES = 12
 
 
@@ -41,9 +40,7 @@ def task(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     cache = tmp_path_factory.mktemp("cache")
     if request.param == "tones":
         return digits(make_tones(cache / "tones"), cache)
-    if not FSDD.is_dir():
-        pytest.skip(f"no recordings in {FSDD}; SUPERNET_FSDD may name another folder")
-    return digits(FSDD, cache)
+    return digits(real_corpus("fsdd"), cache)
 
 
 def recordings(task: Digits, split: Split) -> list[list[str]]:

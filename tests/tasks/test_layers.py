@@ -14,7 +14,7 @@ listing reading
 formats options
 corpus
 converted
-digits generated_speech librispeech manifest tedlium2
+an4 digits generated_speech librispeech manifest speechocean762 tedlium2
 commands
 prepare
 """

@@ -14,7 +14,7 @@ from supernet.audio.features import fbank
 from supernet.task import SPLITS, TaskError
 from tasks.librispeech import LibriSpeech
 from tests.supernet.processes import run, settings
-from tests.tasks.corpora import PARTS, WORDS, write_flac, write_librispeech
+from tests.tasks.corpora import PARTS, WORDS, real_corpus, speakers_of, write_flac, write_librispeech
 from tests.tasks.folders import quiet
 
 TRAIN = ("train-clean-100", "train-other-500")
@@ -83,6 +83,37 @@ def test_the_100_hours_alone(task: LibriSpeech) -> None:
     small.prepare(quiet)
     assert small.path != task.path
     assert [len(small.folder.cuts[split]) for split in SPLITS] == [8, 4, 3]
+
+
+MINI = {"train": ["train-clean-5"], "valid": [], "test": ["dev-clean-2"]}
+
+
+def test_mini_librispeech_is_validated_on_speakers_of_its_training_part(tmp_path: Path) -> None:
+    parts = {"train-clean-5": 28, "dev-clean-2": 12}
+    task = opened(write_librispeech(tmp_path / "LibriSpeech", parts, speakers=12), **MINI)
+    task.prepare(quiet)
+    speakers = speakers_of(task)
+    assert {split: len(of_one) for split, of_one in speakers.items()} == {"train": 11, "valid": 1, "test": 12}
+    assert ids(task, "train") | ids(task, "valid") == {
+        file.stem for file in (tmp_path / "LibriSpeech" / "train-clean-5").rglob("*.flac")
+    }
+
+
+@pytest.mark.parametrize("speakers", [3, 4, 9])
+def test_one_part_alone_makes_three_splits_of_speakers(tmp_path: Path, speakers: int) -> None:
+    root = write_librispeech(tmp_path / "LibriSpeech", {"train-clean-5": 12}, speakers)
+    task = opened(root, train=["train-clean-5"], valid=[], test=[])
+    task.prepare(quiet)
+    assert [len(of_one) for of_one in speakers_of(task).values()] == [speakers - 2, 1, 1]
+
+
+def test_the_real_mini_librispeech(tmp_path: Path) -> None:
+    task = opened(real_corpus("mini-librispeech"), cache=tmp_path, **MINI)
+    task.prepare(quiet)
+    speakers = speakers_of(task)
+    assert len(speakers["train"] | speakers["valid"]) == 28
+    assert len(task.folder.cuts["train"]) + len(task.folder.cuts["valid"]) == 1519
+    assert task.skipped() == []
 
 
 def test_the_folder_above_may_be_named(task: LibriSpeech) -> None:

@@ -240,6 +240,8 @@ def test_repaired_audio_needs_a_new_folder(capsys: pytest.CaptureFixture[str]) -
     [
         (["librispeech", "--path", "nowhere"], ["`path`", "nowhere", "openslr.org/12"]),
         (["tedlium2"], ["`path`", "TEDLIUM_release2", "openslr.org/19"]),
+        (["an4"], ["`path`", "'an4'", "github.com/cmusphinx/an4"]),
+        (["speechocean762"], ["`path`", "'speechocean762'", "openslr.org/101"]),
         (["libri"], ["`task` must be one of", "Did you mean librispeech"]),
         (["manifest"], ["`task.path` must be given"]),
         (["./nowhere"], ["`path` must be a folder of manifests", "nowhere"]),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from supernet.task import SPLITS
 from tasks.listing.entries import Entries, Entry, Source
 from tasks.listing.splits import SplitAssigner
@@ -14,8 +17,10 @@ def entries(number: int, speakers: int, given: dict[int, str] | None = None) -> 
         yield Entry(f"u{i}", f"list:{i}", None, "a", split, speaker=speaker)  # type: ignore[arg-type]
 
 
-def divided(read: Entries, again: Entries, held_out: float | None = 0.1) -> dict[str, list[Entry]]:
-    assigner = SplitAssigner(Source((), lambda: read, held_out=held_out))
+def divided(
+    read: Entries, again: Entries, held_out: float | None = 0.1, by_speaker: bool = False
+) -> dict[str, list[Entry]]:
+    assigner = SplitAssigner(Source((), lambda: read, held_out=held_out, by_speaker=by_speaker))
     found: dict[str, list[Entry]] = {split: [] for split in SPLITS}
     for entry in again:
         assert isinstance(entry, Entry)
@@ -36,6 +41,17 @@ def test_nobody_is_in_two_splits_where_speakers_are_known() -> None:
     assert {split: len(of_one) for split, of_one in speakers.items()} == {"train": 16, "valid": 2, "test": 2}
     assert not speakers["train"] & speakers["valid"] | speakers["train"] & speakers["test"]
     assert not speakers["valid"] & speakers["test"]
+
+
+@given(speakers=st.integers(3, 120), more=st.integers(0, 60), held_out=st.floats(0.01, 0.3))
+def test_nobody_is_ever_in_two_splits_of_a_corpus_that_is_divided_by_speaker(
+    speakers: int, more: int, held_out: float
+) -> None:
+    both = [entries(speakers + more, speakers) for _ in range(2)]
+    found = divided(both[0], both[1], held_out, by_speaker=True)
+    of_split = [{entry.speaker for entry in found[split]} for split in SPLITS]
+    assert all(of_split)
+    assert sum(map(len, of_split)) == speakers == len(set().union(*of_split))
 
 
 def test_splits_that_are_there_stay() -> None:

@@ -1,0 +1,77 @@
+"""speechocean762 (Zhang et al., 2021, arXiv 2104.01378; openslr.org/101): English sentences, read by 250
+speakers of Mandarin, half of them children.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import Field
+
+from supernet.system.files import refusal
+from supernet.task import Split, TaskError
+from tasks.converted import ConvertedTask
+from tasks.files.problems import Problem
+from tasks.formats.kaldi import Kaldi
+from tasks.formats.tables import Tables
+from tasks.listing.entries import HELD_OUT, Entries, Entry, Source
+from tasks.options import CorpusOptions
+
+_GET = (
+    "Get it from openslr.org/101 or github.com/jimbozhang/speechocean762, and give the folder with "
+    "`task.path=FOLDER`."
+)
+HALVES: tuple[Split, ...] = ("train", "test")
+_FILES = ("wav.scp", "text", "utt2spk")
+
+
+class Speechocean762Options(CorpusOptions):
+    """Options of speechocean762."""
+
+    path: Path = Path("speechocean762")
+    """Folder with WAVE, train and test, or with the table manifest.csv of path, text, speaker and split."""
+    batch_seconds: float = Field(default=56.0, gt=0)
+    """Seconds of speech per training batch and rank."""
+
+
+class Speechocean762(ConvertedTask):
+    """The corpus as published, two Kaldi data folders of 125 speakers each, or a table with its own splits.
+
+    Test is the published half. A tenth of the training speakers, chosen by a hash of their numbers, is for
+    validation; a table keeps the splits that it names. Transcripts are converted to lower case; they consist
+    of letters, apostrophes and spaces.
+    """
+
+    name = "speechocean762"
+    Options = Speechocean762Options
+    options: Speechocean762Options
+
+    def find(self) -> Source:
+        root = self.options.path
+        if why := refusal(root, "folder"):
+            raise TaskError(f"`path` must be the folder of speechocean762, but {why}. {_GET}")
+        root = root / "speechocean762" if (root / "speechocean762").is_dir() else root
+        if (table := root / "manifest.csv").is_file():
+            return _source((table,), lambda: Tables().read(table, None))
+        lists = [f"{half}/{file}" for half in HALVES for file in _FILES]
+        if missing := [name for name in (*lists, "WAVE") if not (root / name).exists()]:
+            raise TaskError(
+                "`path` must be the folder of speechocean762 with WAVE, train and test, or with "
+                f"manifest.csv, but {str(root)!r} lacks {', '.join(missing)}. {_GET}"
+            )
+        return _source(
+            tuple(root / name for name in lists),
+            lambda: (item for half in HALVES for item in Kaldi().read(root / half, half)),
+        )
+
+
+def _source(files: tuple[Path, ...], read: Callable[[], Entries]) -> Source:
+    return Source(files, lambda: map(_normalized, read()), held_out=HELD_OUT, by_speaker=True)
+
+
+def _normalized(item: Entry | Problem) -> Entry | Problem:
+    if isinstance(item, Problem) or item.text is None:
+        return item
+    return replace(item, text=item.text.lower())
