@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from torch import Tensor, nn
 
+from supernet.errors import UserError
 from supernet.plan import Plan
 from supernet.units import Kept
 
@@ -19,7 +20,16 @@ def involve(parameters: Iterable[nn.Parameter], x: Tensor) -> Tensor:
 
 
 def planned_units(plan: Plan) -> Kept:
-    """The units that a pass of ``plan`` keeps."""
+    """The units that a pass of ``plan`` keeps.
+
+    Raises:
+        UserError: Processes that divide the weights cannot train by this plan.
+    """
+    if plan.learning != "everything":  # which the wrapper of a layer does not notice
+        raise UserError(
+            "`train.data_parallelism` must be ddp with a method that trains only some parameters in a step, "
+            "but is fsdp instead."
+        )
     return tuple(map(any, zip(*(pass_.kept for pass_ in plan.passes), strict=True)))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from fairseq2 import gang
 from fairseq2.nn import batch_layout
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -138,8 +139,18 @@ class NeverWaiting(TorchDispatchMode):
             raise Waits("a copy to the device blocks")
 
     @property
+    def num_copies(self) -> int:
+        """Of tensors that were pinned."""
+        return len(self._pinned)
+
+    @property
     def num_operations(self) -> int:
         return sum(self.operations.values())
+
+
+def _to_tensor(data: Any, *, dtype: torch.dtype | None = None, device: torch.device) -> Tensor:
+    """As fairseq2's for a GPU."""
+    return sent(torch.tensor(data, dtype=dtype), device)
 
 
 @contextmanager
@@ -151,9 +162,6 @@ def as_gpu() -> Iterator[None]:
             kinds = [*getattr(_foreach_utils, name)(), GPU.type]
             for module in (sys.modules["torch.optim.optimizer"], _foreach_utils):
                 patch.setattr(module, name, partial(list, kinds))
-        patch.setattr(
-            batch_layout,
-            "to_tensor",
-            lambda data, *, dtype=None, device=None: sent(torch.tensor(data, dtype=dtype), device),
-        )
+        for module in (batch_layout, gang):
+            patch.setattr(module, "to_tensor", _to_tensor)
         yield

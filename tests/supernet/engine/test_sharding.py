@@ -12,11 +12,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from supernet.errors import ConfigError
+from supernet.errors import ConfigError, UserError
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.plan import Pass, Plan
 from supernet.runs.resolve import resolve
 from supernet.runs.run import Run
+from supernet.training.step import step_of
 from tests.supernet import tiny
 from tests.supernet.engine import sharded
 from tests.supernet.engine.sharded import CASES
@@ -115,3 +117,11 @@ def test_a_run_on_two_machines_is_the_same_with_divided_weights(place: Path) -> 
 def test_divided_weights_have_no_loss_scaling() -> None:
     with pytest.raises(ConfigError, match=r"`train\.precision` must be float32 or bfloat16"):
         resolve([{"train": {"data_parallelism": "fsdp", "precision": "float16"}}])
+
+
+def test_divided_weights_are_trained_together() -> None:
+    net = SupernetCTC(sharded.config_of("layers"), tiny.NUM_TOKENS)
+    net.is_sharded = True
+    plan = Plan((Pass("4", net.table.full),), learning="scorer")
+    with pytest.raises(UserError, match=r"`train\.data_parallelism` must be ddp"):
+        net(tiny.batch([60], dtype=torch.float32), step_of(plan, 1))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from fairseq2.recipe.config import TorchConfig
 
 from supernet.errors import ArgumentError, ConfigError
 from supernet.runs.resolve import resolve, resolve_trained
 from supernet.runs.run import Run, as_data
-from supernet.system.devices import chosen_device, machine
+from supernet.system.devices import chosen_device, machine, use_tf32
 
 
 def test_a_device_that_is_not_there_is_said() -> None:
@@ -95,3 +97,14 @@ def test_a_machine_without_a_list_of_processors_has_a_name(monkeypatch: pytest.M
     monkeypatch.setattr(Path, "is_file", lambda _: False)
     name, _, _ = machine(torch.device("cpu")).rpartition(", ")
     assert name
+
+
+def test_scoring_multiplies_as_training_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine allows TensorFloat32 in trainings, after which the same process scores."""
+    flags: Any = torch.backends
+    monkeypatch.setattr(flags, "fp32_precision", "ieee")  # and restored
+    use_tf32(torch.device("cpu"))
+    assert flags.fp32_precision == "ieee", "only a GPU has it"
+    use_tf32(torch.device("cuda"))
+    assert TorchConfig().allow_tf32 == (flags.fp32_precision == "tf32")
+    assert flags.cuda.matmul.fp32_precision == flags.cudnn.conv.fp32_precision == "tf32"
