@@ -61,12 +61,15 @@ def processes_for(asked: int | Literal["auto"], num_threads: int | None, is_on_c
 def num_cores() -> int:
     """The number of cores to compute on.
 
-    PyTorch's number of threads, which heeds OMP_NUM_THREADS and the cores that this process may run on, but
-    no more than the quota of its control group.
+    The least of PyTorch's number of threads, which heeds OMP_NUM_THREADS, the cores that this process may
+    run on, and the quota of its control group.
     """
     import torch  # takes long, and only trainings ask
 
-    return max(1, min(torch.get_num_threads(), int(quota() or torch.get_num_threads())))
+    limits = [float(torch.get_num_threads()), quota()]
+    if hasattr(os, "sched_getaffinity"):
+        limits.append(len(os.sched_getaffinity(0)))
+    return max(1, int(min(limit for limit in limits if limit is not None)))
 
 
 def quota(root: Path = _CONTROL_GROUPS, own: Path = Path("/proc/self/cgroup")) -> float | None:

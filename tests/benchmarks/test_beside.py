@@ -1,85 +1,99 @@
-"""The default training on all cores, alone and beside a busy process: by threads and by processes.
+"""Steps of the default training on all cores, alone and beside a busy process: by threads and by processes.
 
-Run: ``python -m pytest tests/benchmarks/test_beside.py``. Every way trains in processes of its own, in turn,
-so that other load on the machine disturbs all alike; ``UPDATES`` and ``ROUNDS`` are environment variables.
-Durations are those of the updates alone.
+Run: ``python -m pytest tests/benchmarks/test_beside.py``. The ways take turns of a few steps, so that other
+load on the machine disturbs all alike; its load average is noted. ``ROUNDS=20`` takes more turns.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from supernet.runs.run import Run
-from supernet.system.processes import num_cores
+from supernet.system.timing import crowd
 from tests.benchmarks.conftest import Ratio
 
-UPDATES, ROUNDS = (
-    int(os.environ.get(name, default)) for name, default in (("UPDATES", "200"), ("ROUNDS", "3"))
-)
-NEVER = {f"train.{name}_every": UPDATES for name in ("publish", "validate", "checkpoint")}
+ROUNDS, STEPS = int(os.environ.get("ROUNDS", "6")), 8
 PASSIVE = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0", "GOMP_SPINCOUNT": "0"}
-WAYS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
-    "threads": ({"train.processes": 1}, {}),
-    "passive threads": ({"train.processes": 1}, PASSIVE),
-    "processes": ({"train.processes": "auto"}, {}),
+WAYS: dict[str, tuple[str, dict[str, str]]] = {
+    "threads": ("1", {}),
+    "threads that do not spin": ("1", PASSIVE),
+    "one thread": ("1", {"OMP_NUM_THREADS": "1"}),
+    "processes": ("auto", {}),
 }
-"""The settings and the environment of each."""
+"""The number of processes and the environment of each."""
 
 
 @contextlib.contextmanager
-def beside(number: int) -> Iterator[None]:
-    """Busy processes, one core each."""
+def busy(number: int) -> Iterator[None]:
+    """Processes that each keep a core busy."""
     command = [sys.executable, "-c", "while True: pass"]
-    busy = [subprocess.Popen(command) for _ in range(number)]
+    processes = [subprocess.Popen(command) for _ in range(number)]
     try:
         yield
     finally:
-        for process in busy:
+        for process in processes:
             process.kill()
             process.wait()
 
 
-def train(way: str, cache: Path, folder: Path) -> tuple[float, float]:
-    """The seconds and the processor seconds of a training; the latter include its start and its end."""
-    settings, environment = WAYS[way]
-    values = {"task.num_test": 4, "task.num_valid": 4, "task.cache": cache, **NEVER, **settings}
-    options = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
-    command = ["supernet.train", "--device", "cpu", "--steps", str(UPDATES), "--out", str(folder), *options]
-    own = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        [sys.executable, "-m", *command], env={**own, **environment}, check=True, capture_output=True
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Run(folder).training_seconds(), used
+class Way:
+    """A training that takes steps on request."""
+
+    def __init__(self, count: str, environment: dict[str, str]) -> None:
+        own = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+        command = [sys.executable, "-m", "tests.benchmarks.stepping", count]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            command, env={**own, **environment}, stdin=pipe, stdout=pipe, text=True
+        )
+        self.found: dict[int, list[tuple[float, float]]] = {0: [], 1: []}
+        """By number of busy processes, the seconds and the processor seconds of a step."""
+
+    def steps(self, number: int) -> tuple[float, float]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(number, file=self._process.stdin, flush=True)
+        wall, used = map(float, self._process.stdout.readline().split())
+        return wall / number, used / number
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
 
-@pytest.mark.parametrize("num_busy", [0, 1])
-def test_ways_to_use_all_cores(num_busy: int, tmp_path: Path, ratio: Ratio) -> None:
-    found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+@pytest.fixture
+def ways() -> Iterator[dict[str, Way]]:
+    found = {name: Way(*how) for name, how in WAYS.items()}
+    for way in found.values():
+        way.steps(2)
+    yield found
+    for way in found.values():
+        way.close()
 
-    def all_ways() -> None:
-        number = len(found["threads"])
-        for way, pairs in found.items():
-            with beside(num_busy):
-                pairs.append(train(way, tmp_path / "cache", tmp_path / f"{way}-{number}"))
 
-    train("processes", tmp_path / "cache", tmp_path / "first")  # generates the speech
-    ratio.benchmark.pedantic(all_ways, rounds=ROUNDS)
-    ratio.note(float(num_cores()), "cores")
-    for way, pairs in found.items():
-        wall, used = zip(*pairs, strict=True)
-        ratio.note(statistics.median(wall), f"{way}: s")
-        ratio.note(max(wall) / min(wall), f"{way}: slowest of fastest")
-        ratio.note(statistics.median(used), f"{way}: processor s")
-        assert min(wall) > 0
+def test_ways_to_use_all_cores(ways: dict[str, Way], ratio: Ratio) -> None:
+    def turn() -> None:
+        for number in (0, 1):
+            with busy(number):
+                for way in ways.values():
+                    way.found[number].append(way.steps(STEPS))
+
+    ratio.benchmark.pedantic(turn, rounds=ROUNDS)
+    ratio.note(crowd(), "load per core")
+    baseline = statistics.median(wall for wall, _ in ways["threads"].found[0])
+    for name, way in ways.items():
+        alone, beside = ([wall for wall, _ in way.found[number]] for number in (0, 1))
+        ratio.note(statistics.median(alone) / baseline, f"{name}, of threads alone")
+        ratio.note(min(alone), f"{name}, alone, best s")
+        ratio.note(max(alone) / min(alone), f"{name}, alone, worst of best")
+        ratio.note(statistics.median(beside) / statistics.median(alone), f"{name}, beside of alone")
+        ratio.note(min(beside), f"{name}, beside, best s")
+        ratio.note(statistics.median(used for _, used in way.found[0]), f"{name}, processor s")
+        assert min(alone) > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from supernet.errors import UserError
+from supernet.system.devices import with_threads
 from supernet.system.processes import MOST, Processes, num_cores, processes_for, quota
 
 
@@ -61,15 +63,16 @@ def test_one_core_one_gpu_and_torchrun_leave_one(cores: pytest.MonkeyPatch) -> N
         processes_for(3, None, True)
 
 
-def test_as_many_cores_as_pytorch_would_have_threads() -> None:
-    before = torch.get_num_threads()
-    assert num_cores() == before == 1
-    limit = quota()
-    try:
-        torch.set_num_threads(3)
-        assert num_cores() == (3 if limit is None else max(1, min(3, int(limit))))
-    finally:
-        torch.set_num_threads(before)
+def test_no_more_cores_than_pytorch_has_threads_or_the_process_may_use() -> None:
+    assert num_cores() == torch.get_num_threads() == 1
+    allowed = os.sched_getaffinity(0)
+    with with_threads(1000):
+        assert num_cores() == max(1, int(min(len(allowed), quota() or len(allowed))))
+        os.sched_setaffinity(0, [min(allowed)])
+        try:
+            assert num_cores() == 1
+        finally:
+            os.sched_setaffinity(0, allowed)
 
 
 @pytest.mark.parametrize(
