@@ -63,7 +63,7 @@ class Parts:
         h_NSH = ffn.inner_activation(F.linear(x_NSD, weight_HD, bias_H))
         if ffn.inner_dropout is not None:
             h_NSH = ffn.inner_dropout(h_NSH)
-        share = x_NSD.new_tensor(len(running.units) / self.count)
+        share: Any = len(running.units) / self.count
         if (weights_NK := running.weights) is not None:
             h_NSH = h_NSH * weights_NK.repeat_interleave(len(bias_H) // len(running.units), 1)[:, None]
             share = weights_NK.sum(1)[:, None, None] / self.count

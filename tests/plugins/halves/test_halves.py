@@ -20,6 +20,7 @@ from supernet.units import Kept, Module
 from tests.supernet import tiny
 from tests.supernet.network.test_laws import assert_equal, exact_attention
 from tests.supernet.tiny import output, recognizer, run_lanes, tiny_config, valid
+from tests.supernet.training.test_waiting import counts
 
 __all__ = ["exact_attention"]  # a fixture used here, too
 
@@ -127,3 +128,10 @@ def test_half_a_feed_forward_costs_half() -> None:
     prices = unit_parameters(net)
     assert prices.base + sum(prices.units) == num_parameters(net)
     assert num_parameters(net) - num_parameters(small) == 2 * (16 * 16 + 16 + 16 * 16)
+
+
+def test_no_step_waits_for_a_gpu() -> None:
+    model = {"num_layers": 2, "dropout": 0.1, "ffn_dropout": 0.1}
+    config = tiny_config("halves", sizes=(6, 12), model=model, train={"num_steps": 40})
+    for method in ("simple-top-k", "on-demand"):
+        assert min(found.operations for found in counts(method, config).values()) > 100

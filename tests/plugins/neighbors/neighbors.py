@@ -18,6 +18,7 @@ from supernet.config import Section
 from supernet.encoder_family import EncoderFamily
 from supernet.network.branches import Branch, Branches, Call
 from supernet.network.frontend import normalize
+from supernet.system.devices import sent
 from supernet.units import Module
 
 
@@ -55,7 +56,7 @@ class Neighbors(EncoderFamily[NeighborsOptions]):
         return nn.LayerNorm(self.config.dim)
 
     def rows(self, lengths: Sequence[int], width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-        ends_N1 = torch.tensor(lengths, device=device)[:, None]
+        ends_N1 = sent(torch.tensor(lengths), device)[:, None]
         return (torch.arange(width, device=device)[None] < ends_N1).to(dtype)[..., None]
 
     def traced_rows(self, x_BSD: Tensor, lengths_B: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ class Windows(nn.Module):
     def embed(
         self, features_BTF: Tensor, num_frames: Sequence[int], hidden_BTF: Tensor | None = None
     ) -> Tensor:
-        ends_B1 = torch.tensor(num_frames, device=features_BTF.device)[:, None]
+        ends_B1 = sent(torch.tensor(num_frames), features_BTF.device)[:, None]
         mask_BT = torch.arange(features_BTF.size(1), device=features_BTF.device)[None] < ends_B1
         return self(features_BTF, mask_BT, hidden_BTF)  # type: ignore[no-any-return]
 

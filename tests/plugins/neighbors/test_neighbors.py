@@ -18,6 +18,7 @@ from supernet.runs.resolve import resolve, setting_names
 from tests.supernet import tiny
 from tests.supernet.network.test_laws import assert_equal
 from tests.supernet.tiny import output, recognizer, run_lanes, tiny_config, valid
+from tests.supernet.training.test_waiting import counts
 
 FRAMES = [60, 33, 5, 47]
 ALL = range(len(FRAMES))
@@ -102,3 +103,9 @@ def test_its_options_are_settings() -> None:
             resolve([{"model": {"encoder": encoder, **init}}])
     with pytest.raises(ConfigError, match=r"`model\.encoder\.raech` must be a setting .* Did you mean reach"):
         resolve([{"model": {"encoder": {"name": "neighbors", "raech": 2}}}])
+
+
+def test_no_step_waits_for_a_gpu() -> None:
+    for granularity, sizes in (("layer", (2, 4)), ("module", (4, 8))):
+        config = tiny_config(granularity, sizes=sizes, model={"encoder": ENCODER}, train={"num_steps": 40})
+        assert min(found.operations for found in counts("simple-top-k", config).values()) > 100

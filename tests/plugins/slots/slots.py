@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from supernet.config import Section
 from supernet.head import Head
+from supernet.system.devices import sent
 from supernet.task import Batch
 
 END = 0
@@ -42,7 +43,8 @@ class Slots(Head):
         self, emissions_NSE: Tensor, lengths: Sequence[int], batch: Batch, rows: Sequence[int]
     ) -> Tensor:
         logits_NLV = self.logits(emissions_NSE, [lengths[row] for row in rows])
-        targets_NL = F.pad(batch.targets_BL[list(rows)], (0, len(self.queries)), value=END)
+        rows_N = sent(torch.tensor(list(rows)), emissions_NSE.device)
+        targets_NL = F.pad(batch.targets_BL[rows_N], (0, len(self.queries)), value=END)
         losses_NL = F.cross_entropy(
             logits_NLV.transpose(1, 2), targets_NL[:, : len(self.queries)], reduction="none"
         )
@@ -55,7 +57,7 @@ class Slots(Head):
     def logits(self, x_NSD: Tensor, lengths: Sequence[int]) -> Tensor:
         """The logits (N, L, V) of each slot's token, from the valid frames."""
         scores_NLS = self.queries @ self.keys(x_NSD).transpose(1, 2)
-        ends_N11 = torch.tensor(lengths, device=x_NSD.device)[:, None, None]
+        ends_N11 = sent(torch.tensor(lengths), x_NSD.device)[:, None, None]
         is_padding_N1S = torch.arange(x_NSD.size(1), device=x_NSD.device) >= ends_N11
         weights_NLS = scores_NLS.masked_fill(is_padding_N1S, -torch.inf).softmax(-1)
         return self.tokens(weights_NLS @ x_NSD)  # type: ignore[no-any-return]

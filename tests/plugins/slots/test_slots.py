@@ -18,6 +18,7 @@ from supernet.training.step import step_of
 from tests.supernet import tiny
 from tests.supernet.network.test_laws import assert_equal
 from tests.supernet.tiny import recognizer, run_lanes, tiny_config
+from tests.supernet.training.test_waiting import counts
 
 FRAMES = [60, 33, 5, 47]
 HEAD = {"head": {"name": "slots", "count": 5}}
@@ -92,3 +93,8 @@ def test_operations_that_need_a_framewise_head_are_errors(net: SupernetCTC) -> N
         net.require_framewise("A beam search")
     with pytest.raises(ValueError, match=r"`model\.self_conditioning` must be false with a `model\.head`"):
         tiny_config(model={**HEAD, "self_conditioning": True})
+
+
+def test_no_step_waits_for_a_gpu() -> None:
+    config = tiny_config(sizes=(2, 4), model=HEAD, train={"num_steps": 40})
+    assert min(found.operations for found in counts("simple-top-k", config).values()) > 100

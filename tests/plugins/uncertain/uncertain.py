@@ -17,6 +17,7 @@ from supernet.config import Config, Section
 from supernet.method import Method, Moment, Phase
 from supernet.plan import Plan
 from supernet.scorer import Context, Scorer
+from supernet.system.devices import sent
 from supernet.training.phases import joint_training, learning_passes
 
 
@@ -45,7 +46,8 @@ def expected_cost(context: Context, weight: float, limit: float) -> Mapping[str,
     """weight * |expected MACs - limit| / MACs of the full network."""
     prices = context.prices["macs"]
     gates_U = open_probability(context)
-    expected = prices.base + (gates_U * gates_U.new_tensor(prices.units)).sum()
+    costs_U = sent(torch.tensor(prices.units, dtype=gates_U.dtype), gates_U.device)
+    expected = prices.base + (gates_U * costs_U).sum()
     return {"cost": weight * (expected - limit).abs() / prices.full}
 
 
