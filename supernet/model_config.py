@@ -158,7 +158,7 @@ class ModelConfig(Section):
     def freezes_frontend(self, step: int) -> bool:
         """Whether the frontend stays as it is in the 0-based ``step``."""
         steps = self.freeze_frontend_steps
-        return self.input == "samples" if steps is None else step < steps
+        return self.input != "log-mel" if steps is None else step < steps
 
     def positions_read(self, num_layers: int) -> tuple[int, ...]:
         """The intermediate layers of a network of this depth, without the last."""

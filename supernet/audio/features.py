@@ -7,7 +7,7 @@ Shapes: S samples, T frames, F values per frame.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Literal, TypeVar
 
@@ -56,7 +56,7 @@ def fbank(samples: Tensor) -> Tensor:
     return features
 
 
-InputName = Literal["log-mel", "samples"]
+InputName = Literal["log-mel", "samples", "samples-80ms"]
 
 Length = TypeVar("Length", int, NDArray[np.int64])
 
@@ -128,7 +128,12 @@ SAMPLES = Input(
 )
 """Raw samples for wav2vec 2.0 encoders (arXiv 2006.11477): 320 samples, or 20 ms, per encoder frame."""
 
-INPUTS = {input.name: input for input in (LOG_MEL, SAMPLES)}
+SAMPLES_80MS = replace(SAMPLES, name="samples-80ms", convolutions=((160, 160), *((1, 2),) * 3))
+"""Raw samples for FastConformers (arXiv 2305.05084), whose own features have 10 ms; 1280 samples, or 80 ms,
+per encoder frame. These convolutions pad, and so have the lengths of convolutions of width 1.
+"""
+
+INPUTS = {input.name: input for input in (LOG_MEL, SAMPLES, SAMPLES_80MS)}
 
 
 def is_silent(samples: Tensor) -> bool:

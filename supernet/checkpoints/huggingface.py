@@ -9,6 +9,7 @@ from typing import Any
 
 from supernet.audio.features import SAMPLE_RATE, SAMPLES
 from supernet.checkpoints.checkpoint import Checkpoint
+from supernet.checkpoints.pieces import read_pieces
 from supernet.checkpoints.tensors import files_of, read_tensors
 from supernet.checkpoints.vocabulary import Vocabulary, read_vocabulary
 from supernet.errors import UserError
@@ -20,15 +21,22 @@ FAMILIES = {
     "wav2vec2": "hf-wav2vec2",
     "hubert": "hf-wav2vec2",
     "wavlm": "hf-wav2vec2",
+    "wav2vec2-conformer": "hf-conformer",
+    "parakeet_ctc": "hf-fastconformer",
 }
 """The family of encoders for each type of model."""
 _ARCHITECTURES = {
     "Wav2Vec2ForCTC": "wav2vec2",
     "HubertForCTC": "hubert",
     "WavLMForCTC": "wavlm",
+    "Wav2Vec2ConformerForCTC": "wav2vec2-conformer",
+    "ParakeetForCTC": "parakeet_ctc",
 }
+_PARAKEET = "parakeet_ctc"
 _IRRELEVANT = ("architectures", "transformers_version", "torch_dtype", "dtype", "_name_or_path", "auto_map")
 """Keys of configurations that do not describe the encoder."""
+_FEATURES = ("do_normalize", "feature_size", "n_fft", "win_length", "hop_length", "preemphasis")
+"""Keys of feature extractors that decide what the network reads."""
 
 
 def read(folder: Path) -> Checkpoint:
@@ -48,13 +56,14 @@ def read(folder: Path) -> Checkpoint:
     problems += _architecture_problems(file, configuration)
     features = _features(folder / FEATURES, problems)
     files = files_of(folder, problems)
-    tokens, order = _vocabulary(folder, num_rows, configuration.get("pad_token_id"), problems)
-    architecture = {name: x for name, x in configuration.items() if name not in _IRRELEVANT}
+    tokens, order = _vocabulary(folder, model_type, num_rows, configuration.get("pad_token_id"), problems)
+    described = configuration["encoder_config"] if model_type == _PARAKEET else configuration
+    architecture = {name: x for name, x in described.items() if name not in _IRRELEVANT}
     return Checkpoint(
         folder.resolve().name,
         FAMILIES[model_type],
         model_type,
-        architecture,
+        {**architecture, "model_type": model_type},
         features,
         tokens,
         order,
@@ -82,6 +91,8 @@ def _model_type(file: Path, configuration: Mapping[str, Any]) -> str:
 def _architecture_problems(file: Path, configuration: Mapping[str, Any]) -> list[str]:
     """Variants of the architectures that no family has."""
     found = []
+    if configuration.get("model_type") == _PARAKEET:
+        return _subsampling_problems(file, configuration.get("encoder_config"))
     kernels, strides = (configuration.get(f"conv_{name}") for name in ("kernel", "stride"))
     if isinstance(kernels, list) and isinstance(strides, list):
         given = tuple(zip(kernels, strides, strict=False))
@@ -96,6 +107,17 @@ def _architecture_problems(file: Path, configuration: Mapping[str, Any]) -> list
     return found
 
 
+def _subsampling_problems(file: Path, encoder: object) -> list[str]:
+    if not isinstance(encoder, Mapping):
+        raise UserError(f"'{file}' must have an `encoder_config`, but has not.")
+    wanted = {"subsampling_factor": 8, "subsampling_conv_kernel_size": 3, "subsampling_conv_stride": 2}
+    return [
+        f"'{file}' must have a `{name}` of {number}, but has {str(encoder[name])[:40]} instead."
+        for name, number in wanted.items()
+        if encoder.get(name, number) != number
+    ]
+
+
 def _features(file: Path, problems: list[str]) -> dict[str, Any]:
     try:
         data = read_json(file)
@@ -105,12 +127,15 @@ def _features(file: Path, problems: list[str]) -> dict[str, Any]:
     rate = data.get("sampling_rate", SAMPLE_RATE)
     if rate != SAMPLE_RATE:
         problems.append(f"'{file}' must have a `sampling_rate` of {SAMPLE_RATE}, but has {str(rate)[:40]}.")
-    return {name: data[name] for name in ("do_normalize",) if name in data}
+    return {name: data[name] for name in _FEATURES if name in data}
 
 
-def _vocabulary(folder: Path, num_rows: int, blank: object, problems: list[str]) -> Vocabulary:
+def _vocabulary(
+    folder: Path, model_type: str, num_rows: int, blank: object, problems: list[str]
+) -> Vocabulary:
     try:
-        return read_vocabulary(folder, num_rows, blank)
+        is_pieces = not (folder / "vocab.json").is_file() and model_type == _PARAKEET
+        return (read_pieces if is_pieces else read_vocabulary)(folder, num_rows, blank)
     except UserError as e:
         problems.append(str(e))
         return Tokens((BLANK,)), list(range(num_rows))

@@ -28,7 +28,7 @@ def read_vocabulary(folder: Path, num_rows: int, blank: object) -> Vocabulary:
     """
     file = folder / "vocab.json"
     ids = read_json(file)
-    settings = _settings(folder)
+    settings = tokenizer_settings(folder)
     if (language := settings.get("target_lang")) is not None and isinstance(ids.get(str(language)), Mapping):
         ids = ids[str(language)]
     if any(type(number) is not int for number in ids.values()):
@@ -37,12 +37,17 @@ def read_vocabulary(folder: Path, num_rows: int, blank: object) -> Vocabulary:
     symbols = {number: symbol for symbol, number in {**added, **ids}.items()}
     # A tokenizer adds marks of sentences that its head was not trained for.
     symbols = {i: s for i, s in symbols.items() if i < num_rows or s not in added}
-    if (count := len(symbols)) != num_rows or set(symbols) != set(range(num_rows)):
-        raise UserError(
-            f"'{file}' must have one token for each of the {num_rows} outputs of the head, but has {count} "
-            f"tokens, numbered {min(symbols, default=0)} to {max(symbols, default=0)}."
-        )
+    check_rows(file, symbols, num_rows)
     return _tokens(file, symbols, settings, blank)
+
+
+def check_rows(file: Path, symbols: Mapping[int, str], num_rows: int) -> None:
+    """Raise ``UserError`` if there is not one of ``symbols`` for each output of a head."""
+    if set(symbols) != set(range(num_rows)):
+        raise UserError(
+            f"'{file}' must have one token for each of the {num_rows} outputs of the head, but has "
+            f"{len(symbols)} tokens, numbered {min(symbols, default=0)} to {max(symbols, default=0)}."
+        )
 
 
 def _tokens(file: Path, symbols: dict[int, str], settings: Mapping[str, Any], blank: object) -> Vocabulary:
@@ -70,7 +75,7 @@ def _kind(symbols: list[str], settings: Mapping[str, Any]) -> Kind:
     return "words" if is_phonemes and " " not in symbols else "characters"
 
 
-def _settings(folder: Path) -> dict[str, Any]:
+def tokenizer_settings(folder: Path) -> dict[str, Any]:
     """The settings of the tokenizer; older ones name special tokens in a file of their own."""
     found: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from supernet.checkpoints.reading import is_checkpoint, read_checkpoint
 from supernet.encoder_family import Decided, PretrainedError, family_of
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs import warm_start
@@ -15,7 +16,7 @@ from supernet.text.tokens import Tokens
 Data = dict[str, Any]
 
 USUAL = "wav2vec2"
-"""The family of a checkpoint unless `model.encoder` names one."""
+"""The family of a fairseq2 checkpoint unless `model.encoder` names one."""
 
 
 def completed(data: Data, problems: list[str]) -> Data:
@@ -30,7 +31,8 @@ def completed(data: Data, problems: list[str]) -> Data:
             return warm_start.completed(data, problems)
         if model.get("init_weights") is not None and not Path(init).exists():
             return data  # a saved configuration, complete
-        name, known = given.get("name", USUAL), {key: given[key] for key in given if key != "name"}
+        usual = read_checkpoint(Path(init)).family if is_checkpoint(Path(init)) else USUAL
+        name, known = given.get("name", usual), {key: given[key] for key in given if key != "name"}
         family = find_plugin("encoder", str(name))
         decided: Decided = family.decide(init, known or None)
     except ValueError as e:  # an unknown family, too

@@ -97,8 +97,10 @@ class HuggingFaceFamily(EncoderFamily[CheckpointOptions]):
         """The tensors of ``checkpoint`` by their names in the network; those that no recognizer has keep
         theirs.
         """
-        names = cls.names(checkpoint)
+        names = tuple(cls.names(checkpoint))
         found = {_replaced(name, names): x for name, x in checkpoint.tensors().items()}
+        if (head := found.get("heads.shared.weight")) is not None and head.dim() == 3:  # a convolution
+            found["heads.shared.weight"] = head[..., 0]
         return {name: x for name, x in found.items() if name is not None}
 
     @classmethod

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +43,8 @@ class Library:
 
     def _module(self, kind: str) -> Any:
         folder = self.model_type.replace("-", "_").removesuffix("_ctc")
-        return importlib.import_module(f"transformers.models.{folder}.{kind}_{folder}")
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints remarks about its own documentation
+            return importlib.import_module(f"transformers.models.{folder}.{kind}_{folder}")
 
     def make(self, name: str, *arguments: Any, **more: Any) -> Any:
         """Build the class ``name``, without its prefix."""

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tokenizers
 import torch
 import transformers
 from torch import Tensor, nn
+from transformers.audio_utils import mel_filter_bank
+from transformers.models.parakeet.feature_extraction_parakeet import ParakeetFeatureExtractor
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "|"]
 LETTERS = "EATOI"
@@ -25,6 +28,7 @@ SMALL = {
     "num_feat_extract_layers": 7,
     "pad_token_id": 0,
 }
+NUM_PIECES = 25
 STABLE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
 
 
@@ -41,7 +45,16 @@ class Variant:
     """Whether padding changes the output of valid frames there in spite of a mask."""
 
 
+PARAKEET = {
+    "hidden_size": 16,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "subsampling_conv_channels": 8,
+}
 VARIANTS = {
+    "parakeet": Variant("Parakeet", masks=True),
+    "parakeet-no-biases": Variant("Parakeet", {"attention_bias": False, "scale_input": False}, masks=True),
     "wav2vec2-base": Variant("Wav2Vec2"),
     "wav2vec2-large": Variant("Wav2Vec2", STABLE, masks=True),
     "wav2vec2-post-norm-layer-norm": Variant("Wav2Vec2", {"feat_extract_norm": "layer"}, masks=True),
@@ -51,13 +64,34 @@ VARIANTS = {
     "hubert-batch-norm": Variant("Hubert", {**STABLE, "conv_pos_batch_norm": True}, masks=True, leaks=True),
     "hubert-no-projection-norm": Variant("Hubert", {"feat_proj_layer_norm": False}),
     "wavlm-base": Variant("WavLM", {"num_buckets": 16, "max_bucket_distance": 20}),
+    "conformer-relative": Variant("Wav2Vec2Conformer", masks=True, leaks=True),
+    "conformer-rotary": Variant(
+        "Wav2Vec2Conformer",
+        {"position_embeddings_type": "rotary", "hidden_act": "swish"},
+        masks=True,
+        leaks=True,
+    ),
+    "conformer-no-positions": Variant("Wav2Vec2Conformer", {"position_embeddings_type": None}, leaks=True),
     "wavlm-large": Variant("WavLM", {**STABLE, "num_buckets": 16, "max_bucket_distance": 20}, masks=True),
 }
 
 
+TEXTS = ["to eat a date", "tea at ten", "note the tone", "a neat net", "ten teens ate"]
+
+
+def configuration(variant: Variant) -> Any:
+    """The configuration of a small model."""
+    if variant.model == "Parakeet":
+        encoder = {**PARAKEET, **variant.changes}
+        return transformers.ParakeetCTCConfig(
+            vocab_size=NUM_PIECES, pad_token_id=NUM_PIECES - 1, encoder_config=encoder
+        )
+    return getattr(transformers, f"{variant.model}Config")(**{**SMALL, **variant.changes})
+
+
 def theirs(variant: Variant) -> Any:
     """The model in `transformers`, with norms and biases that do something."""
-    config = getattr(transformers, f"{variant.model}Config")(**{**SMALL, **variant.changes})
+    config = configuration(variant)
     with torch.random.fork_rng():
         torch.manual_seed(1)
         model = getattr(transformers, f"{variant.model}ForCTC")(config)
@@ -79,8 +113,24 @@ def write(folder: Path, variant: Variant) -> Any:
     """Write a checkpoint; returns the model."""
     model = theirs(variant)
     model.save_pretrained(folder)
-    write_characters(folder, variant)
+    if variant.model == "Parakeet":
+        write_pieces(folder)
+    else:
+        write_characters(folder, variant)
     return model
+
+
+def write_pieces(folder: Path) -> None:
+    """Write a tokenizer of pieces, and the settings of the feature extractor, which needs librosa itself."""
+    tokenizer = tokenizers.SentencePieceBPETokenizer()
+    tokenizer.train_from_iterator(TEXTS, vocab_size=NUM_PIECES - 1, min_frequency=1, show_progress=False)
+    fast = transformers.ParakeetTokenizerFast(
+        tokenizer_object=tokenizer._tokenizer, unk_token="<unk>", pad_token="<pad>"
+    )
+    assert len(fast) == NUM_PIECES
+    fast.save_pretrained(folder)
+    settings = {"feature_size": 80, "hop_length": 160, "n_fft": 512, "win_length": 400, "preemphasis": 0.97}
+    (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "sampling_rate": 16_000}))
 
 
 def write_characters(folder: Path, variant: Variant) -> None:
@@ -104,8 +154,30 @@ def speech(lengths: list[int]) -> list[Tensor]:
 @torch.no_grad()
 def their_log_probs(folder: Path, model: Any, recordings: list[Tensor]) -> list[Tensor]:
     """The log-probabilities of the whole process in `transformers`, by row of its head."""
-    extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
     arrays = [x.numpy() for x in recordings]
-    inputs = extractor(arrays, sampling_rate=16_000, padding=True, return_tensors="pt")
-    out = model(**inputs).logits.log_softmax(-1)
-    return [row[: (len(x) - 400) // 320 + 1] for row, x in zip(out, recordings, strict=True)]
+    inputs = feature_extractor(folder, model)(arrays, sampling_rate=16_000, padding=True, return_tensors="pt")
+    out, lengths = model(**inputs).logits.log_softmax(-1), [len(x) for x in recordings]
+    if model.config.model_type == "parakeet_ctc":
+        frames = [n // 160 for n in lengths]
+        lengths = model._get_subsampling_output_length(torch.tensor(frames)).tolist()
+    else:
+        lengths = [(n - 400) // 320 + 1 for n in lengths]
+    return [row[:n] for row, n in zip(out, lengths, strict=True)]
+
+
+def feature_extractor(folder: Path, model: Any) -> Any:
+    """The feature extractor of a checkpoint."""
+    if model.config.model_type != "parakeet_ctc":
+        return transformers.AutoFeatureExtractor.from_pretrained(folder)
+    # Its constructor asks librosa for the filters, which the library itself can make, too.
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    extractor = object.__new__(ParakeetFeatureExtractor)
+    names = ("feature_size", "sampling_rate")
+    transformers.SequenceFeatureExtractor.__init__(
+        extractor, padding_value=0.0, **{n: settings[n] for n in names}
+    )
+    for name in ("hop_length", "n_fft", "win_length", "preemphasis"):
+        setattr(extractor, name, settings[name])
+    filters = mel_filter_bank(257, 80, 0.0, 8000.0, 16_000, norm="slaney", mel_scale="slaney")
+    extractor.mel_filters = torch.from_numpy(filters.T).float()
+    return extractor

@@ -18,7 +18,7 @@ from supernet import Recognizer
 from supernet.checkpoints.reading import read_checkpoint
 from supernet.errors import UserError
 from supernet.runs.checkpoint_model import open_checkpoint
-from tests.supernet.checkpoints.folders import VARIANTS, speech, write
+from tests.supernet.checkpoints.folders import NUM_PIECES, TEXTS, VARIANTS, speech, write
 
 
 @pytest.fixture
@@ -188,3 +188,63 @@ def test_damaged_files_are_named(folder: Path, name: str, content: bytes | None)
         (folder / name).write_bytes(content)
     (problem,) = problems(folder)
     assert name in problem
+
+
+@pytest.mark.parametrize("kind", ["BPE", "Unigram"])
+def test_pieces_are_those_of_the_tokenizer(tmp_path: Path, kind: str) -> None:
+    write(tmp_path, VARIANTS["parakeet"])
+    if kind == "Unigram":
+        file = tmp_path / "tokenizer.json"
+        data = json.loads(file.read_text())
+        pieces = sorted(data["model"]["vocab"], key=data["model"]["vocab"].__getitem__)
+        scored = [[piece, -1.0 - len(piece) % 3] for piece in pieces]
+        file.write_text(json.dumps({**data, "model": {"type": "Unigram", "unk_id": 0, "vocab": scored}}))
+    checkpoint, theirs = read_checkpoint(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    tokens, order = checkpoint.tokens, list(checkpoint.order)
+    assert tokens.kind == "pieces"
+    assert order[0] == NUM_PIECES - 1
+    for text in [*TEXTS, "a", "tenth"]:
+        ids = theirs(text)["input_ids"]
+        if kind == "BPE":
+            assert [order[i] for i in tokens.encode_known(text)] == [i for i in ids if i != 0]
+        assert tokens.decode([order.index(i) for i in ids if i != 0]) == theirs.decode(
+            [i for i in ids if i != 0], group_tokens=False
+        )
+
+
+def test_a_recording_is_transcribed_in_pieces(tmp_path: Path) -> None:
+    write(tmp_path, VARIANTS["parakeet"])
+    (samples,) = speech([40_000])
+    recognizer = Recognizer.load(tmp_path)
+    assert repr(recognizer).endswith("size=4, sizes=(4,), tokens=25, device='cpu')")
+    result = recognizer.transcribe(samples, 16_000)
+    assert result.text
+    assert all(word.end <= result.seconds + 0.08 for word in result.words)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "part"),
+    [
+        ("tokenizer.json", {"model": {"type": "WordPiece", "vocab": {}}}, "of type Unigram or BPE"),
+        ("tokenizer.json", {"added_tokens": []}, "must have one token for each of the 25 outputs"),
+        (
+            "config.json",
+            {"encoder_config": {"subsampling_factor": 4}},
+            "`subsampling_factor` of 8, but has 4",
+        ),
+        ("config.json", {"encoder_config": None}, "must have an `encoder_config`"),
+        ("preprocessor_config.json", {"hop_length": 80}, "hop_length"),
+        (
+            "preprocessor_config.json",
+            {"feature_size": 128},
+            "`feature_size` of 80, as the encoder's `num_mel_bins`",
+        ),
+    ],
+)
+def test_other_fast_conformers_are_refused(
+    tmp_path: Path, file: str, changes: dict[str, Any], part: str
+) -> None:
+    write(tmp_path, VARIANTS["parakeet"])
+    change(tmp_path / file, **changes)
+    found = problems(tmp_path)
+    assert any(part in line for line in found), found
