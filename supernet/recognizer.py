@@ -22,7 +22,7 @@ from supernet.checkpoints.reading import is_checkpoint
 from supernet.errors import AudioError
 from supernet.recognition.beam import BeamConfig, decoder_for
 from supernet.recognition.decoding import Decoder
-from supernet.recognition.pipeline import Recording, Transcriber, log_probs
+from supernet.recognition.pipeline import BATCH_ON_CPU, Recording, Transcriber, log_probs
 from supernet.recognition.transcript import Transcript
 from supernet.runs.model_file import Model
 from supernet.runs.opening import choose, load_any, open_selection
@@ -151,7 +151,7 @@ class Recognizer:
             audio: A file, samples (S,) or (S, C), or a list of these.
             rate: The sampling rate in Hz; required for samples, ignored for files.
             batch: The number of chunks of the greatest length that the network processes at once, or
-                more shorter ones.
+                more shorter ones; on a CPU a minute of audio at most.
 
         Returns:
             A transcript, or a list of them in the order of ``audio``.
@@ -178,7 +178,7 @@ class Recognizer:
         Args:
             recordings: Each an iterable of blocks (S,) of mono samples at 16 kHz.
             batch: The number of chunks of the greatest length that the network processes at once, or
-                more shorter ones.
+                more shorter ones; on a CPU a minute of audio at most.
 
         Yields:
             A transcript per recording, in order, or the error because of which it cannot be read.
@@ -192,8 +192,9 @@ class Recognizer:
         network.require_framewise("Transcribing recordings")
         run = partial(log_probs, network, self._kept)
         longest = network.config.model.max_frames
+        most = BATCH_ON_CPU if network.device.type == "cpu" else None
         transcriber = Transcriber(
-            run, self._decoder, self._model.tokens, longest, network.input, self._model.lengths
+            run, self._decoder, self._model.tokens, longest, network.input, self._model.lengths, most
         )
         return transcriber.run(recordings, batch)
 

@@ -22,7 +22,7 @@ WARM_UP = 3
 """Uncounted runs at the start, in which memory is allocated and kernels are selected."""
 
 
-@torch.inference_mode()
+@torch.no_grad()  # in inference mode, the counter takes every operation apart in Python
 def macs(model: SupernetCTC, seconds: float = MACS_SECONDS, kept: Kept | None = None) -> int:
     """Multiply-accumulates of matrix products and convolutions for ``seconds`` of audio, counted while the
     model (or only its ``kept`` units) runs.

@@ -36,6 +36,8 @@ _LEEWAY = 1.2
 """How much longer than the longest training utterance a chunk may be: networks generalize a little."""
 _WINDOW = 160 * SAMPLE_RATE
 """The samples of a window, unless a batch has more."""
+BATCH_ON_CPU = 60 * SAMPLE_RATE
+"""The most samples of a padded batch on a CPU: larger ones are slower, as they leave its cache."""
 _MIN_FRAMES = 25
 """Least length of a chunk in stream frames."""
 
@@ -50,6 +52,7 @@ class Transcriber:
         longest: The most stream frames that the network takes at once.
         input: The input of the network.
         lengths: Durations of the training utterances, if known.
+        most: The most samples of a padded batch of several chunks, however many are asked for.
     """
 
     def __init__(
@@ -60,7 +63,9 @@ class Transcriber:
         longest: int,
         input: Input = LOG_MEL,
         lengths: Lengths | None = None,
+        most: int | None = None,
     ) -> None:
+        self._most = most
         self._log_probs, self._decoder, self._tokens, self._input = log_probs, decoder, tokens, input
         self._length = min(round(CHUNK_SECONDS / input.stream_seconds), longest)
         self._typical: int | None = None
@@ -79,6 +84,7 @@ class Transcriber:
         """
         items, current = self._items(recordings), _RecordingInProgress(self._tokens, self._input)
         most = batch * self._length * self._input.stream_samples
+        most = most if self._most is None else min(most, self._most)
         while window := _window(items, max(most, _WINDOW)):
             samples = [item.samples for item in window if isinstance(item, Chunk)]
             log_probs = iter(self._sorted_log_probs(samples, most))

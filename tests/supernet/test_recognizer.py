@@ -168,6 +168,17 @@ def test_a_padded_batch_writes_the_same(loaded: Recognizer) -> None:
     assert len({result.text for result in alone}) > 1
 
 
+def test_a_long_recording_is_written_alike_in_batches_of_any_size(loaded: Recognizer) -> None:
+    """Sorted and padded chunks, the last of them short, write what each writes alone."""
+    samples = torch.cat(recordings())
+    long = samples.repeat(1 + 70 * 16_000 // len(samples))
+    alone = loaded.transcribe(long, 16_000, batch=1)
+    assert alone.seconds > 70
+    assert len(alone.words) > 20
+    for batch in (2, 3, 8, 100):
+        assert loaded.transcribe(long, 16_000, batch=batch) == alone
+
+
 def test_files_and_samples_say_the_same(loaded: Recognizer, tmp_path: Path) -> None:
     samples = (recordings()[2].clamp(-1, 1) * 32767).round().to(torch.int16).numpy()
     soundfile.write(tmp_path / "a.wav", samples, 16_000)
