@@ -118,12 +118,17 @@ class Input:
 
 LOG_MEL = Input("log-mel", FRAMES_PER_SECOND, NUM_BANDS, ((3, 2),) * 2, fbank, DESCRIPTION)
 
+
+def _as_frames(samples: Tensor) -> Tensor:
+    return samples[:, None]
+
+
 SAMPLES = Input(
     "samples",
     SAMPLE_RATE,
     1,
     ((10, 5), *((3, 2),) * 4, *((2, 2),) * 2),
-    lambda samples: samples[:, None],
+    _as_frames,
     {"kind": "samples", "sample_rate": SAMPLE_RATE, "samples": "mono, in [-1, 1]", "normalization": "none"},
 )
 """Raw samples for wav2vec 2.0 encoders (arXiv 2006.11477): 320 samples, or 20 ms, per encoder frame."""

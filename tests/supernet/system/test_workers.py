@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from supernet.audio.features import INPUTS, InputName
 from supernet.system.processes import Processes
 from supernet.system.workers import Ended, Spread, Workers, shared_like
+from tests.supernet import tiny
 from tests.supernet.processes import environment
 
 
@@ -60,6 +63,16 @@ def test_answers_come_in_the_order_of_questions_with_tensors_as_they_were() -> N
         assert workers.hear(0) == "first"
         assert torch.equal(workers.hear(0)["values"], values)
         assert workers.hear(0).item() == 3
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_batches_of_any_input_arrive_as_they_were(name: InputName) -> None:
+    batch = replace(tiny.batch([60, 48]), input=INPUTS[name])
+    with Workers(Processes(2), answer) as workers:
+        workers.ask(0, batch)
+        found = workers.hear(0)
+    assert (found.input, found.num_frames, found.texts) == (batch.input, batch.num_frames, batch.texts)
+    assert torch.equal(found.features_BTF, batch.features_BTF)
 
 
 def test_an_error_is_raised_where_the_answer_is_awaited_and_the_next_question_is_answered() -> None:
