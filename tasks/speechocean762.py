@@ -1,5 +1,5 @@
-"""speechocean762 (Zhang et al., 2021, arXiv 2104.01378; openslr.org/101): English sentences, read by 250
-speakers of Mandarin, half of them children.
+"""speechocean762 (Zhang et al., 2021; openslr.org/101): English sentences, read by 250 speakers of Mandarin,
+half of them children.
 """
 
 from __future__ import annotations

@@ -229,3 +229,27 @@ def test_another_method_brings_none_of_the_presets_options() -> None:
     resolved = resolve([{"preset": "simple-top-k-published"}, {"method": "on-demand"}])
     assert resolved.config.method.name == "on-demand"
     assert resolved.config.method.options == {"max_drop": 0.3}
+
+
+MINI = {"train": ["train-clean-5"], "valid": [], "test": ["dev-clean-2"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "parts"),
+    [
+        ("an4", "an4", {}),
+        ("speechocean762", "speechocean762", {}),
+        (
+            "mini-librispeech",
+            "librispeech",
+            {"train": ["train-clean-5"], "valid": [], "test": ["dev-clean-2"]},
+        ),
+    ],
+)
+def test_real_speech_for_two_cores(name: str, task: str, parts: dict[str, list[str]]) -> None:
+    """The network of `tiny` at sizes that differ, and a corpus that may lie anywhere."""
+    config = resolve([{"preset": name}, {"task": {"name": task, "path": "/data"}}]).config
+    tiny = resolve([{"preset": "tiny"}]).config
+    assert (config.task.name, config.sizes, config.model) == (task, (3, 6, 12), tiny.model)
+    assert {key: list(config.task.options[key]) for key in parts} == parts
+    assert config.task.options["path"] == "/data"
