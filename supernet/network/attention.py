@@ -128,7 +128,8 @@ def _attend(
             s_HNQS = s_PQS.view(-1, num_rows, *s_PQS.shape[1:])
             s_PQS = (s_HNQS + bias_N11S[:, 0]).flatten(0, 1)
             torch.baddbmm(s_PQS, q_PQK, k_PSK.transpose(1, 2), out=s_PQS)
-        w_PQS = torch.softmax(s_PQS, -1, dtype=_precise(s_PQS.dtype)).to(s_PQS.dtype)
+        # It computes in single precision inside; a GPU's autocast also returns that.
+        w_PQS = torch.softmax(s_PQS, -1).to(s_PQS.dtype)
         y_HNSK[heads, :, queries] = torch.bmm(w_PQS, v_PSK).view_as(q_HNQK)
         if weights is not None:
             weights.append(w_PQS)
@@ -142,24 +143,21 @@ class _Attention(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         weights: list[Tensor] = []
         y_HNSK = _attend(*inputs, weights=weights)
-        ctx.save_for_backward(*inputs[:5], y_HNSK, *weights)
+        ctx.save_for_backward(*inputs[:5], *weights)
         return y_HNSK
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy_HNSK: Tensor) -> tuple[Tensor | None, ...]:
-        q_HNSK, p_HNSK, k_HNSK, v_HNSK, r_HWK, y_HNSK, *weights = ctx.saved_tensors
+        q_HNSK, p_HNSK, k_HNSK, v_HNSK, r_HWK, *weights = ctx.saved_tensors
         num_rows, room = q_HNSK.size(1), dict[tuple[int, ...], Tensor]()
         dq_HNSK, dp_HNSK = torch.empty_like(q_HNSK), torch.empty_like(p_HNSK)
         dk_HNSK, dv_HNSK, dr_HWK = (torch.zeros_like(x) for x in (k_HNSK, v_HNSK, r_HWK))
-        mean_HNS1 = (dy_HNSK.to(_precise(dy_HNSK.dtype)) * y_HNSK).sum(-1, keepdim=True)
         for (heads, queries, distances), w_PQS in zip(_parts(q_HNSK), weights, strict=True):
-            q_HNQK, p_HNQK, dy_HNQK, mean_HNQ1 = (
-                x[heads, :, queries] for x in (q_HNSK, p_HNSK, dy_HNSK, mean_HNS1)
-            )
+            q_HNQK, p_HNQK, dy_HNQK = (x[heads, :, queries] for x in (q_HNSK, p_HNSK, dy_HNSK))
             q_PQK, p_HMK, dy_PQK = q_HNQK.flatten(0, 1), p_HNQK.flatten(1, 2), dy_HNQK.flatten(0, 1)
-            ds_PQS = torch.bmm(dy_PQK, v_HNSK[heads].flatten(0, 1).transpose(1, 2)).to(mean_HNS1.dtype)
-            ds_PQS = ds_PQS.sub_(mean_HNQ1.flatten(0, 1)).mul_(w_PQS)
+            dw_PQS = torch.bmm(dy_PQK, v_HNSK[heads].flatten(0, 1).transpose(1, 2))
+            ds_PQS = torch._softmax_backward_data(dw_PQS, w_PQS, -1, w_PQS.dtype)
             shape = (*p_HMK.shape[:2], distances.stop - distances.start)
             if shape not in room:
                 room[shape] = q_HNSK.new_zeros(shape)
@@ -171,7 +169,3 @@ class _Attention(torch.autograd.Function):
             dv_HNSK[heads] += torch.bmm(w_PQS.transpose(1, 2), dy_PQK).view_as(v_HNSK[heads])
             dr_HWK[heads, distances] += torch.bmm(dd_HMW.transpose(1, 2), p_HMK)
         return dq_HNSK, dp_HNSK, dk_HNSK, dv_HNSK, dr_HWK, None
-
-
-def _precise(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)

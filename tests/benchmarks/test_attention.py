@@ -33,9 +33,10 @@ def engines_attention() -> Iterator[None]:
         yield
 
 
-def make_net(dim: int, device: torch.device) -> SupernetCTC:
+def make_net(dim: int, device: torch.device, precision: str = "float32") -> SupernetCTC:
     torch.manual_seed(0)
-    config = Config.model_validate({"sizes": [SIZE], "model": {"dim": dim, "ffn_dim": 4 * dim}})
+    net, train = {"dim": dim, "ffn_dim": 4 * dim}, {"precision": precision}
+    config = Config.model_validate({"sizes": [SIZE], "model": net, "train": train})
     return SupernetCTC(config, NUM_TOKENS).to(device)
 
 
@@ -69,6 +70,21 @@ def test_own_attention_against_the_engines(
     def with_the_engines() -> None:
         with engines_attention():
             work()
+
+    assert ratio.of_processor(work, with_the_engines, 9 if dim == 96 else 3, what="of the engine's") > 0
+
+
+@pytest.mark.parametrize("length", BATCHES)
+@pytest.mark.parametrize("dim", [96, 384])
+def test_bfloat16_against_float32_with_the_engines_attention(
+    dim: int, length: str, device: torch.device, ratio: Ratio
+) -> None:
+    batch = make_batch(*BATCHES[length], device)
+    work, exact = (training(make_net(dim, device, name), batch) for name in ("bfloat16", "float32"))
+
+    def with_the_engines() -> None:
+        with engines_attention():
+            exact()
 
     assert ratio.of_processor(work, with_the_engines, 9 if dim == 96 else 3, what="of the engine's") > 0
 

@@ -23,7 +23,7 @@ from tests.supernet.training.test_laws_of_steps import top_k
 
 FRAMES = [60, 33, 5, 47]
 PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "convolution", "mkldnn_rnn_layer"}
-PRECISE = {"_log_softmax", "_softmax", "_ctc_loss", "sigmoid", "lerp", "topk"}
+PRECISE = {"_log_softmax", "_ctc_loss", "sigmoid", "lerp", "topk"}
 
 
 def net(precision: str, granularity: str = "layer") -> SupernetCTC:
@@ -64,9 +64,19 @@ def test_products_are_rounded_and_losses_and_gates_are_not(granularity: str) -> 
     assert {"addmm", "bmm", "convolution"} <= set(found)
     assert all(kinds == {torch.bfloat16} for kinds in found.values()), found
     precise = {name: kinds for name, kinds in seen.types.items() if name in PRECISE}
-    assert {"_log_softmax", "_softmax", "_ctc_loss"} <= set(precise)
+    assert {"_log_softmax", "_ctc_loss"} <= set(precise)
     assert all(kinds == {torch.float32} for kinds in precise.values()), precise
     assert loss.dtype == torch.float32
+
+
+def test_attention_weights_are_computed_in_single_precision_and_rounded_once() -> None:
+    scores = (torch.randn(50, 300, generator=torch.Generator().manual_seed(0)) * 5).bfloat16()
+    weights = torch.softmax(scores, -1)
+    assert torch.equal(weights, torch.softmax(scores.float(), -1).bfloat16())
+    grad = torch.ones_like(weights) + scores
+    found = torch._softmax_backward_data(grad, weights, -1, torch.bfloat16)
+    exact = torch._softmax_backward_data(grad.float(), weights.float(), -1, torch.float32)
+    torch.testing.assert_close(found.float(), exact, rtol=2**-8, atol=1e-5)
 
 
 def test_gradients_are_in_full_precision_and_close_to_the_exact_ones() -> None:
