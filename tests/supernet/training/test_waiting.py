@@ -7,6 +7,7 @@ it waits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,11 +23,13 @@ from supernet.engine.gradients import Gradients
 from supernet.engine.readers import StepBudget
 from supernet.engine.train_unit import Observer, SupernetUnit
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.runs.checkpoint_model import open_checkpoint
 from supernet.runs.resolve import resolve
 from supernet.task import Batch
 from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.schedule import Schedule
 from tests.supernet import encoders, tiny
+from tests.supernet.checkpoints import folders
 from tests.supernet.network.test_wav2vec2 import speech
 from tests.supernet.tiny import tiny_config
 from tests.supernet.training.test_methods import METHODS, schedule
@@ -162,6 +165,16 @@ def test_no_phase_of_a_pretrained_encoder_waits(
     config = resolve([{**settings, "train": TRAIN, "model": model}]).config
     found = counts("simple-top-k", config, lambda: speech([5000, 1600, 300, 3217]))
     assert min(one.operations for one in found.values()) > 100
+
+
+@pytest.mark.parametrize("variant", ["parakeet", "wav2vec2-large", "wavlm-base", "conformer-rotary"])
+def test_no_phase_of_a_checkpoint_of_transformers_waits(variant: str, tmp_path: Path) -> None:
+    folders.write(tmp_path, folders.VARIANTS[variant])
+    net = open_checkpoint(tmp_path).recognizer
+    train = net.config.train.model_copy(update=TRAIN)
+    config = net.config.model_copy(update={"sizes": (2, 4), "budgets": None, "train": train})
+    make = utterances if net.config.model.input == "log-mel" else partial(speech, [5000, 1600, 300, 3217])
+    assert min(found.operations for found in counts("simple-top-k", config, make).values()) > 100
 
 
 MOST: dict[str, dict[str, Counts]] = {
