@@ -140,8 +140,8 @@ class EncoderFamily(ABC, Generic[OptionsT]):
         caches of one walk. By default, a layout and an attention-bias cache for fairseq2 modules.
 
         Args:
-            lengths: The number of valid frames of each row, on the host; `system.devices.sent` copies host data
-                to a GPU without waiting for it.
+            lengths: The number of valid frames of each row, on the host; `system.devices.sent` copies data to
+                a GPU without waiting for it.
             width: The number of frames of the padded streams, S.
             device: The device of the streams.
             dtype: The data type in which attention is computed.
