@@ -7,9 +7,9 @@ from pathlib import Path
 
 from selection.commands.select_options import problems_of
 from supernet.console.guard import main_guard
-from supernet.console.options import add_device_option
+from supernet.console.options import add_checkpoint_options, add_device_option
 from supernet.console.parser import Parser, number, parse, whole
-from supernet.runs.places import RunPlaces
+from supernet.runs.places import check_source
 from supernet.settings.names import plugin_names
 
 
@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
         "Stop with Ctrl-C at any time; the same command continues.",
     )
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="run folder")
+    add("run", type=Path, metavar="RUN", help="run folder, or fine-tuned checkpoint")
     add(
         "--strategies",
         metavar="A,B",
@@ -71,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="measure milliseconds again, which is done once per machine otherwise",
     )
     add_device_option(parser)
+    add_checkpoint_options(parser)
     return parser
 
 
@@ -78,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments, problems_of)
     kept = f"All measurements so far are kept in {args.run}. The same command continues."
     with main_guard(kept, "Copy the run into a folder of your own."):
-        RunPlaces(args.run).check()
+        check_source(args.run)
         from selection.commands.select import select
 
         select(args)

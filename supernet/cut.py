@@ -8,12 +8,12 @@ from pathlib import Path
 from supernet.console.guard import main_guard
 from supernet.console.options import add_subnet_options
 from supernet.console.parser import Parser, parse
-from supernet.runs.places import RunPlaces
+from supernet.runs.places import check_source
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(name="cut", description="Cut one size out of a trained supernet.")
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, or fine-tuned checkpoint")
     add_subnet_options(parser)
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for model.safetensors, model.json and tokens.txt"
@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments)
     with main_guard():
-        RunPlaces(args.run).check()
+        check_source(args.run)
         from supernet.commands.cut import cut
 
         cut(args)

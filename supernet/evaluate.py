@@ -7,18 +7,19 @@ from pathlib import Path
 
 from supernet.console.guard import main_guard
 from supernet.console.options import (
+    add_checkpoint_options,
     add_decoding_options,
     add_device_option,
     add_selection_option,
     add_set_option,
 )
 from supernet.console.parser import Parser, parse
-from supernet.runs.places import RunPlaces
+from supernet.runs.places import check_source
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(name="evaluate", description="Score the sizes of a trained run.")
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, or fine-tuned checkpoint")
     parser.add_argument(
         "--sizes", "--budgets", dest="sizes", metavar="6,9", help="sizes (or budgets) to score (default: all)"
     )
@@ -38,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", metavar="noisy", help="name of the condition, for titles and transcripts")
     add_selection_option(parser)
     add_device_option(parser)
+    add_checkpoint_options(parser)
     add_decoding_options(parser)
     return parser
 
@@ -45,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments)
     with main_guard(elsewhere="Copy the run into a folder of your own."):
-        RunPlaces(args.run).check()
+        check_source(args.run)
         from supernet.commands.evaluate import evaluate
 
         evaluate(args)

@@ -18,14 +18,14 @@ from supernet.audio.features import SAMPLE_RATE
 from supernet.audio.lengths import Lengths
 from supernet.audio.recordings import complaint, mono, read_audio
 from supernet.audio.resampling import resample_blocks
-from supernet.checkpoints.reading import is_checkpoint
+from supernet.checkpoints.places import is_checkpoint
 from supernet.errors import AudioError
 from supernet.recognition.beam import BeamConfig, decoder_for
 from supernet.recognition.decoding import Decoder
 from supernet.recognition.pipeline import BATCH_ON_CPU, Recording, Transcriber, log_probs
 from supernet.recognition.transcript import Transcript
 from supernet.runs.model_file import Model
-from supernet.runs.opening import choose, load_any, open_selection
+from supernet.runs.opening import choose, everything, granularity_of, load_any, open_selection
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice, Selection
 from supernet.system.devices import chosen_device, use_tf32, with_threads
@@ -88,9 +88,9 @@ class Recognizer:
         )
         if not is_whole:
             Run.open(run.folder)
-        model = load_any(run)
+        model = load_any(run, granularity_of(None if selection is None else Path(selection)))
         if is_whole and selection is None:
-            choices = _everything(model)
+            choices = everything(model)
         else:
             choices = open_selection(run, model, None if selection is None else Path(selection))
         decoder = decoder_for(beam, model.tokens)
@@ -242,13 +242,6 @@ class Recognizer:
         """The individual runs of which ``milliseconds`` is the best, and whether the machine was busy."""
         noise = torch.rand(round(seconds * SAMPLE_RATE), generator=torch.Generator().manual_seed(0)) - 0.5
         return timed(lambda: self.transcribe(noise, SAMPLE_RATE), _REPEATS, warm_up=1)
-
-
-def _everything(model: Model) -> Selection:
-    """The one subnet of a cut model or a checkpoint: all its units."""
-    table = model.recognizer.table
-    subnet = table.subnet(table.full)
-    return Selection("cut", (Choice(str(subnet.size), subnet),))
 
 
 def _recording(audio: Audio, rate: int | None) -> Recording:

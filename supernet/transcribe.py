@@ -8,7 +8,7 @@ from pathlib import Path
 from supernet.console.guard import main_guard
 from supernet.console.options import add_decoding_options, add_device_option, add_subnet_options
 from supernet.console.parser import OneOf, Parser, parse, whole
-from supernet.runs.places import RunPlaces
+from supernet.runs.places import check_source
 
 FORMATS = ("text", "jsonl", "srt", "vtt")
 
@@ -19,7 +19,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Transcribe recordings of any format that libsndfile reads, any sampling rate, "
         "number of channels and length. The exit status is 1 if some could not be read.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, or the folder of a cut model")
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="run folder, cut model, or fine-tuned checkpoint"
+    )
     parser.add_argument(
         "recordings",
         nargs="+",
@@ -52,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments)
     with main_guard():
         if not (args.run / "model.json").is_file():  # which a cut model has alone
-            RunPlaces(args.run).check()
+            check_source(args.run)
         from supernet.commands.transcribe import transcribe
 
         failed = transcribe(args)

@@ -16,11 +16,14 @@ from selection.reporting.pictures import draw_all
 from selection.reporting.report import section
 from selection.reporting.tables import latency_lines, ordered, table
 from selection.strategy import Strategy
+from supernet.checkpoints.places import is_checkpoint
+from supernet.commands.checkpoint import run_of
 from supernet.console.front import command, say_next
 from supernet.console.option_names import option_problems
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.errors import ConfigError
+from supernet.evaluation.score_checkpoint import score_whole
 from supernet.reporting.run_page import write
 from supernet.reporting.trained import results_of, scores_of
 from supernet.runs.opening import open_model
@@ -33,16 +36,19 @@ from supernet.settings.presets import merge, parse_set
 
 def select(args: argparse.Namespace) -> None:
     """The command ``select``."""
-    run = Run.open(args.run)
+    problems: list[str] = []
+    settings = _settings(args.settings, problems)
+    change = {"task": settings.pop("task")} if "task" in settings else {}
+    run = run_of(args, [change] if change else [])
+    if is_checkpoint(args.run) and not run.is_finished:
+        with progress() as report:
+            score_whole(run, report, args.device)
     data, subnets = run.config_data(), run.subnets()
     if not subnets or not run.is_finished:
         raise RunError(f"`RUN` must have been trained to the end, but '{run.folder}' has not.")
     # Check the inputs and the place of the page before anything is computed.
     results_of(run), scores_of(run)
     run.prepare(run.folder, run.pictures, run.evidence_file.parent)
-    problems: list[str] = []
-    settings = _settings(args.settings, problems)
-    change = {"task": settings.pop("task")} if "task" in settings else {}
     request = _request(args, list(subnets), settings, problems)
     logging.getLogger("optuna").setLevel(logging.WARNING)  # it logs studies that the user did not ask for
     resolved = resolve_trained(data, change)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -29,5 +30,7 @@ class Checkpoint:
     """The row of its head for each of the tokens: its blank need not be the first."""
     problems: Sequence[str]
     """What is wrong with it so far, one sentence each."""
+    files: Sequence[Path]
+    """The files with its tensors."""
     tensors: Callable[[], Mapping[str, Tensor]]
     """Read its tensors in single precision, by their names there."""

@@ -10,13 +10,14 @@ from typing import Any
 from supernet.audio.features import SAMPLE_RATE, SAMPLES
 from supernet.checkpoints.checkpoint import Checkpoint
 from supernet.checkpoints.pieces import read_pieces
+from supernet.checkpoints.places import CONFIG
 from supernet.checkpoints.tensors import files_of, read_tensors
 from supernet.checkpoints.vocabulary import Vocabulary, read_vocabulary
 from supernet.errors import UserError
 from supernet.system.files import read_json
 from supernet.text.tokens import BLANK, Tokens
 
-CONFIG, FEATURES = "config.json", "preprocessor_config.json"
+FEATURES = "preprocessor_config.json"
 FAMILIES = {
     "wav2vec2": "hf-wav2vec2",
     "hubert": "hf-wav2vec2",
@@ -68,6 +69,7 @@ def read(folder: Path) -> Checkpoint:
         tokens,
         order,
         problems,
+        files,
         partial(read_tensors, files if all(file.is_file() for file in files) else []),
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from supernet.checkpoints.places import is_checkpoint
 from supernet.console.front import command, say_next
 from supernet.console.text import say
 from supernet.network.supernet_ctc import num_parameters
 from supernet.runs.cut_model import Cut, origin_of
-from supernet.runs.model_file import load
-from supernet.runs.opening import choose, open_selection
+from supernet.runs.opening import choose, granularity_of, load_any, open_run, open_selection
 from supernet.runs.run import Run, RunError
 from supernet.system.files import refusal
 
@@ -19,15 +19,16 @@ def _check_free(folder: Path) -> None:
     """Raise ``RunError`` if ``folder`` is a run: a cut replaces an earlier cut, but never a run's weights."""
     if folder.exists() and (why := refusal(folder, "folder")):
         raise RunError(f"`--out` must be a folder, but {why}.")
-    if Run(folder).config_file.exists():
-        raise RunError(f"`--out` must be a folder of its own, but '{folder}' is a run. Name another one.")
+    if Run(folder).config_file.exists() or is_checkpoint(folder):
+        what = "a checkpoint" if is_checkpoint(folder) else "a run"
+        raise RunError(f"`--out` must be a folder of its own, but '{folder}' is {what}. Name another one.")
 
 
 def cut(args: argparse.Namespace) -> None:
     """Run the command ``cut``."""
-    run = Run.open(args.run)
+    run = open_run(args.run)
     _check_free(args.out)
-    model = load(run.model_stem)
+    model = load_any(run, granularity_of(args.selection))
     selection = open_selection(run, model, args.selection)
     small = Cut.of(model, choose(selection, args.size), origin_of(run, selection))
     args.out.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from supernet.checkpoints.places import is_checkpoint
+from supernet.commands.checkpoint import run_of
 from supernet.commands.options import corpus_changes, note_left_out, open_beam
 from supernet.console.front import command, say_next
 from supernet.console.progress import progress
@@ -20,7 +22,7 @@ from supernet.recognition.beam import decoder_for
 from supernet.recognition.decoding import GREEDY
 from supernet.runs.opening import choose, open_model, open_selection
 from supernet.runs.resolve import resolve_trained
-from supernet.runs.run import Run, RunError
+from supernet.runs.run import RunError
 from supernet.scoring.error_rates import Score
 from supernet.settings.presets import Data
 from supernet.system.files import safe_name
@@ -80,12 +82,13 @@ def _has_moved(new: Any, old: Any) -> bool:
 
 def _score(args: argparse.Namespace) -> tuple[str, list[str], Evaluation]:
     """The title, the requested groups of utterances, and the results."""
-    run, checks = Run.open(args.run), Checks()
+    is_foreign, checks = is_checkpoint(args.run), Checks()
+    run = run_of(args, corpus_changes(args.settings) if is_foreign else ())
     data = run.config_data()
     with checks:
         groups = [] if args.by is None else _some_of(tuple(_GROUPS), args.by, "--by")
     with checks:
-        task = resolve_trained(data, *_condition(args, data)).task
+        task = resolve_trained(data, *([] if is_foreign else _condition(args, data))).task
         splits = _some_of([*SPLITS, *task.parts()], args.split, "--split")
     with checks:
         beam = open_beam(args)

@@ -23,8 +23,8 @@ from supernet.export.folders import check_free
 from supernet.export.formats import Format
 from supernet.export.onnx import Onnx
 from supernet.runs.cut_model import Cut, origin_of
-from supernet.runs.model_file import Model, load
-from supernet.runs.opening import choose, open_selection
+from supernet.runs.model_file import Model
+from supernet.runs.opening import choose, granularity_of, load_any, open_run, open_selection
 from supernet.runs.resolve import resolve_trained
 from supernet.runs.run import Run, RunError
 from supernet.runs.selection_file import Choice, Selection
@@ -55,8 +55,8 @@ def _check(args: argparse.Namespace) -> None:
 
 def _export_all(args: argparse.Namespace) -> list[str]:
     """Export the requested sizes; returns the failures, one line each."""
-    run = Run.open(args.run)
-    model = load(run.model_stem)
+    run = open_run(args.run)
+    model = load_any(run, granularity_of(args.selection))
     if not family_of(model.recognizer.config.model).exports:
         raise RunError(
             f"`RUN` must hold a network that reads log-mel features, but '{run.folder}' holds one that was "

@@ -32,6 +32,13 @@ def add_selection_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that a checkpoint of another program needs in place of a run."""
+    group = parser.add_argument_group("a fine-tuned checkpoint in place of RUN")
+    group.add_argument("--task", metavar="NAME|PATH", help="the corpus, as in training")
+    group.add_argument("--granularity", metavar="layer|module", help="kind of units (default: layer)")
+
+
 def add_set_option(parser: argparse.ArgumentParser, what: str, metavar: str = "a.b=c") -> None:
     """Add ``--set``, which collects any number of settings in ``settings``."""
     parser.add_argument(

@@ -9,7 +9,7 @@ from supernet.console.guard import main_guard
 from supernet.console.options import add_corpus_option, add_subnet_options
 from supernet.console.parser import OneOf, Parser, number, parse
 from supernet.console.text import fail
-from supernet.runs.places import RunPlaces
+from supernet.runs.places import check_source
 
 FORMATS = ("sherpa-onnx", "onnx", "torch", "executorch")
 
@@ -19,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
         name="export",
         description="Export sizes of a trained run. An export must compute the same as the cut model.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, or fine-tuned checkpoint")
     add_subnet_options(parser)
     parser.add_argument("--all", action="store_true", help="export every size, each to its own folder")
     parser.add_argument(
@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     args = parse(build_parser(), arguments)
     with main_guard():
-        RunPlaces(args.run).check()
+        check_source(args.run)
         from supernet.commands.export import export_sizes
 
         problems = export_sizes(args)

@@ -74,7 +74,7 @@ def facts(run: Run, config: Config, units: Sequence[str], results: ResultsRecord
         (kind, f"{', '.join(config.names)} of {len(units)} {config.granularity}s"),
         ("Corpus", task.name if path is None else f"{task.name}, {Path(path).name}"),
         ("Network", f"{config.model.layer_type}, {config.num_layers} layers, {config.model.dim} wide"),
-        ("Updates", f"{results.steps or config.train.num_steps:,}"),
+        ("Updates", f"{config.train.num_steps if results.steps is None else results.steps:,}"),
         ("Compute", "" if results.unit_steps is None else f"{results.unit_steps:,.0f} unit-steps"),
         ("Training time", duration(seconds) if seconds else ""),
         ("Peak memory", "" if memory is None else f"{memory:,.0f} MB"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -38,6 +39,18 @@ def open_checkpoint(path: Path, granularity: str = "layer") -> Model:
     recognizer = SupernetCTC(config, len(checkpoint.order))
     recognizer.load_state_dict(tensors, strict=False)
     return Model(recognizer.eval(), checkpoint.tokens)
+
+
+def fingerprint_of(path: Path) -> str:
+    """A hash that identifies the weights of a checkpoint. Raises ``UserError`` if it is damaged."""
+    checkpoint, found = read_checkpoint(path), hashlib.sha256()
+    if checkpoint.problems:
+        raise ConfigError(checkpoint.problems)
+    for file in checkpoint.files:
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                found.update(block)
+    return found.hexdigest()[:16]
 
 
 def checkpoint_config(checkpoint: Checkpoint, granularity: str, problems: list[str]) -> Config | None:

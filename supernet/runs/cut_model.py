@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from supernet.network.cutting import cut
-from supernet.runs.model_file import Model, description, fingerprint, save
+from supernet.runs.model_file import Model, description, save
+from supernet.runs.opening import network_of
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice, Selection
 from supernet.units import Subnet
@@ -43,6 +44,6 @@ def origin_of(run: Run, selection: Selection) -> dict[str, str]:
     """
     return {
         "run": run.folder.resolve().name,
-        "network": fingerprint(run.model_stem),
+        "network": network_of(run),
         "selection": selection.strategy,
     }

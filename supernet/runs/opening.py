@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from supernet.checkpoints.reading import is_checkpoint
+from supernet.checkpoints.places import is_checkpoint
 from supernet.errors import ArgumentError
-from supernet.runs.checkpoint_model import open_checkpoint
+from supernet.runs.checkpoint_model import fingerprint_of, open_checkpoint
 from supernet.runs.model_file import Model, fingerprint, load
 from supernet.runs.run import Run, RunError
 from supernet.runs.selection_file import Choice, Selection
@@ -23,9 +23,31 @@ def open_model(run: Run, device: str | None = None) -> Model:
     return model
 
 
-def load_any(run: Run) -> Model:
-    """Load the network of a run, of a cut model, or of a checkpoint of another program."""
-    return open_checkpoint(run.folder) if is_checkpoint(run.folder) else load(run.model_stem)
+def open_run(folder: Path) -> Run:
+    """Open a run, or a checkpoint of another program, which has a network and nothing else of a run."""
+    return Run(folder) if is_checkpoint(folder) else Run.open(folder)
+
+
+def load_any(run: Run, granularity: str = "layer") -> Model:
+    """Load the network of a run, of a cut model, or of a checkpoint, whose units are of ``granularity``."""
+    if is_checkpoint(run.folder):
+        return open_checkpoint(run.folder, granularity)
+    return load(run.model_stem)
+
+
+def granularity_of(selection: Path | None) -> str:
+    """The kind of units in a selection file; layers if there is none, or it cannot be read."""
+    try:
+        return "layer" if selection is None else Selection.load(selection).choices[0].subnet.granularity
+    except (OSError, ValueError):  # reported where it is opened
+        return "layer"
+
+
+def everything(model: Model) -> Selection:
+    """The one subnet of a cut model or a checkpoint: all its units."""
+    table = model.recognizer.table
+    subnet = table.subnet(table.full)
+    return Selection("whole", (Choice(str(subnet.size), subnet),))
 
 
 def choose(selection: Selection, budget: str | None, name: str = "size") -> Choice:
@@ -57,6 +79,8 @@ def open_selection(run: Run, model: Model, path: Path | None) -> Selection:
         ArgumentError: The file cannot be read, or is of another network.
         RunError: The network does not have these units.
     """
+    if path is None and is_checkpoint(run.folder):
+        return everything(model)
     selection = own_selection(run) if path is None else _selection_of(run, path)
     for choice in selection.choices:
         try:
@@ -64,6 +88,11 @@ def open_selection(run: Run, model: Model, path: Path | None) -> Selection:
         except ValueError as e:
             raise RunError(str(e)) from None
     return selection
+
+
+def network_of(run: Run) -> str:
+    """The fingerprint of the weights of a run or of a checkpoint."""
+    return fingerprint_of(run.folder) if is_checkpoint(run.folder) else fingerprint(run.model_stem)
 
 
 def own_selection(run: Run) -> Selection:
@@ -86,7 +115,7 @@ def _selection_of(run: Run, path: Path) -> Selection:
         raise ArgumentError(
             ["selection"], f"`selection` must be a subnet or a selection, but '{path}' is not: {e}"
         ) from None
-    if selection.network not in (None, fingerprint(run.model_stem)):
+    if selection.network not in (None, network_of(run)):
         raise ArgumentError(
             ["selection"],
             f"`selection` must have been made for the network of '{run.folder}', but '{path}' was made "

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from supernet.checkpoints.places import is_checkpoint
 from supernet.errors import ArgumentError
 from supernet.system.files import refusal, safe_name
 from supernet.system.folders import check_closed
+
+
+def check_source(path: Path) -> None:
+    """Raise ``ArgumentError`` if ``path`` is neither a run nor a checkpoint of another program."""
+    if not is_checkpoint(path):
+        RunPlaces(path).check()
 
 
 class RunPlaces:

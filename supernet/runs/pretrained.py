@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from supernet.checkpoints.reading import is_checkpoint, read_checkpoint
+from supernet.checkpoints.places import is_checkpoint
+from supernet.checkpoints.reading import read_checkpoint
 from supernet.encoder_family import Decided, PretrainedError, family_of
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs import warm_start

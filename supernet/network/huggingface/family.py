@@ -20,11 +20,11 @@ from supernet.network.huggingface.library import CheckpointOptions, Library
 _MEANINGLESS = ("kernel", "convolution_bias", "positions", "frontend_channels", "start_scale")
 """Settings that apply only to networks with random initial weights."""
 
-_WEIGHT_NORM = {
-    ".weight_g": ".parametrizations.weight.original0",
-    ".weight_v": ".parametrizations.weight.original1",
-}
-"""Names of the parts of a normalized weight before and since PyTorch 2.0."""
+_WEIGHT_NORM = (
+    ("weight_g", "weight_v"),
+    ("parametrizations.weight.original0", "parametrizations.weight.original1"),
+)
+"""Names of the norms and directions of a weight, before and since PyTorch 2.0."""
 
 
 class HuggingFaceFamily(EncoderFamily[CheckpointOptions]):
@@ -98,7 +98,7 @@ class HuggingFaceFamily(EncoderFamily[CheckpointOptions]):
         theirs.
         """
         names = tuple(cls.names(checkpoint))
-        found = {_replaced(name, names): x for name, x in checkpoint.tensors().items()}
+        found = {_replaced(name, names): x for name, x in _merged(checkpoint.tensors()).items()}
         if (head := found.get("heads.shared.weight")) is not None and head.dim() == 3:  # a convolution
             found["heads.shared.weight"] = head[..., 0]
         return {name: x for name, x in found.items() if name is not None}
@@ -139,10 +139,19 @@ def _read(init: str) -> Checkpoint:
 def _replaced(name: str, names: Iterable[tuple[str, str | None]]) -> str | None:
     if name.endswith(".num_batches_tracked"):  # only training uses it
         return None
-    for old_end, new_end in _WEIGHT_NORM.items():
-        if name.endswith(old_end):
-            name = name.removesuffix(old_end) + new_end
     for old, new in names:
         if name.startswith(old):
             return None if new is None else new + name.removeprefix(old)
     return name
+
+
+def _merged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``tensors`` with normalized weights (arXiv 1602.07868) as one tensor each."""
+    found = dict(tensors)
+    for norm, direction in _WEIGHT_NORM:
+        for name in [name for name in found if name.endswith(f".{norm}")]:
+            stem = name.removesuffix(norm)
+            if (v := found.get(stem + direction)) is not None and v.dim() == 3:
+                g, _ = found.pop(name), found.pop(stem + direction)
+                found[f"{stem}weight"] = g * v / v.norm(dim=(0, 1), keepdim=True)
+    return found

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import remove_parametrizations
 
 from supernet.audio.features import SAMPLES
 from supernet.network.huggingface.frames import FrozenBatchNorm
@@ -44,6 +45,8 @@ class SamplesFrontend(nn.Module):
         positions: Any = library.make("PositionalConvEmbedding", config) if has_positions else None
         if getattr(positions, "batch_norm", None) is not None:
             positions.batch_norm = FrozenBatchNorm(positions.batch_norm)
+        elif positions is not None:  # saved as one tensor, which need not be made for every utterance
+            remove_parametrizations(positions.conv, "weight")
         self.pos_conv_embed = positions
         self.layer_norm = norm
         self.dropout = nn.Dropout(config.hidden_dropout)

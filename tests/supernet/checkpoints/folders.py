@@ -15,7 +15,7 @@ from transformers.audio_utils import mel_filter_bank
 from transformers.models.parakeet.feature_extraction_parakeet import ParakeetFeatureExtractor
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "|"]
-LETTERS = "EATOI"
+LETTERS = "abcDE"
 SMALL = {
     "vocab_size": len(SPECIAL) + len(LETTERS),
     "hidden_size": 16,

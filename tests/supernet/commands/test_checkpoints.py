@@ -1,0 +1,115 @@
+"""Commands take a fine-tuned checkpoint where they take a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+from selection.__main__ import main as select
+from supernet import Recognizer
+from supernet.cut import main as cut
+from supernet.evaluate import main as evaluate
+from supernet.export.__main__ import main as export
+from supernet.runs.run import Run
+from supernet.text.plain import plain
+from supernet.transcribe import main as transcribe
+from tests.supernet.checkpoints.folders import VARIANTS, speech, write
+from tests.supernet.processes import run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def checkpoint(place: Path) -> Path:
+    write(place / "mine", VARIANTS["wav2vec2-large"])
+    return place / "mine"
+
+
+def test_select_chooses_layers_before_any_training_and_cut_takes_the_choice(
+    checkpoint: Path, here: Path
+) -> None:
+    place, command = (
+        here,
+        ("selection", "mine", "--task", "tones", "--budget", "units=2", "--budget", "params=80%"),
+    )
+    printed, told = run(*command, "--strategies", "greedy,similarity", cwd=place)
+    assert "greedy" in printed
+    folder = place / "runs" / "mine-tones"
+    assert "'mine' is scored, and its units are chosen, in runs/mine-tones." in told
+    results = Run(folder).results()
+    assert list(results["sizes"]) == ["4"]
+    assert (folder / "report.html").is_file()
+
+    chosen = folder / "selections" / "greedy.json"
+    cut([str(folder), "--selection", str(chosen), "--size", "2", "--out", "small"])
+    kept = next(c for c in json.loads(chosen.read_text())["choices"] if c["budget"] == "2")["kept"]
+    (place / "two.json").write_text(json.dumps({"format": 1, "granularity": "layer", "kept": kept}))
+    cut(["mine", "--selection", "two.json", "--out", "same"])
+    (samples,) = speech([30_000])
+    texts = [
+        Recognizer.load(place / "mine", selection=place / "two.json").transcribe(samples, 16_000).text,
+        *(Recognizer.load(place / name).transcribe(samples, 16_000).text for name in ("small", "same")),
+    ]
+    assert len(set(texts)) == 1
+
+
+def test_evaluate_scores_it_on_any_corpus(
+    checkpoint: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(["mine", "--task", "tones", "--split", "valid,test"])
+    printed = capsys.readouterr().out
+    assert "mine-tones, valid" in printed
+    assert "mine-tones, test" in printed
+
+
+def test_transcribe_writes_its_text(checkpoint: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(here / "a.wav", torch.cat(speech([20_000])).numpy(), 16_000, subtype="FLOAT")
+    transcribe(["mine", "a.wav"])
+    text = Recognizer.load(checkpoint).transcribe(here / "a.wav").text
+    assert capsys.readouterr().out == f"a.wav\t{plain(text)}\n"
+
+
+@pytest.mark.parametrize(
+    ("main", "words", "problem"),
+    [
+        (evaluate, ["mine"], "`--task` must name the corpus to score 'mine' on, but is not given."),
+        (select, ["mine", "--strategies", "tail"], "`--task` must name the corpus to score"),
+        (cut, ["mine", "--out", "mine"], "but 'mine' is a checkpoint. Name another one."),
+        (export, ["mine"], "which no export format supports"),
+        (transcribe, ["nothing", "a.wav"], "there is no such folder: 'nothing'"),
+    ],
+)
+def test_what_is_missing_is_said_in_a_line(
+    checkpoint: Path,
+    here: Path,
+    main: Callable[[list[str]], None],
+    words: list[str],
+    problem: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert problem in refused(main, words, capsys)
+
+
+def test_a_changed_checkpoint_is_not_taken_for_the_same(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(here / "other", VARIANTS["wav2vec2-base"])
+    evaluate(["other", "--task", "tones"])
+    write(here / "other", VARIANTS["hubert-base"])
+    capsys.readouterr()
+    problem = refused(evaluate, ["other", "--task", "tones"], capsys)
+    assert "must be made of the weights of 'other', but is made of others. Delete it first." in problem
+
+
+def refused(main: Callable[[list[str]], None], words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The only line about what is wrong."""
+    with pytest.raises(SystemExit) as e:
+        main(words)
+    assert e.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    return line
