@@ -24,6 +24,6 @@ def import_engine_layers() -> None:
         torch.compiler.disable = immediate
 
 
-def _disable(fn: Callable[..., Any], recursive: bool = True, *, reason: str | None = None) -> Any:
+def _disable(fn: Callable[..., Any] | None = None, recursive: bool = True, *, reason: str = "") -> Any:
     """As ``torch.compiler.disable``, without the reason, which only messages of the compiler show."""
     return _disable_dynamo(fn, recursive)

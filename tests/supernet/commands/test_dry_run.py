@@ -12,7 +12,8 @@ from supernet.network.supernet_ctc import num_parameters
 from supernet.runs.model_file import load
 from supernet.runs.run import Run
 from supernet.train import main
-from tests.supernet.processes import settings
+from tests.supernet.imports import LISTED, imported
+from tests.supernet.processes import run, settings
 
 
 def rows(printed: str) -> dict[str, str]:
@@ -58,6 +59,14 @@ def test_several_processes_are_measured_together(
     assert table["measured on"].endswith("(cpu, 2 processes)")
     assert table["memory, estimated"].endswith(" GB of all processes")
     assert table["time, estimated"].split()[1] in ("s", "min")
+
+
+def test_an_estimate_imports_neither_the_engine_nor_pictures(place: Path) -> None:
+    out, err = run("supernet.train", *settings(), "--dry-run", cwd=place, extra=LISTED)
+    assert "dry run" in out
+    assert "torch" in imported(err)
+    unneeded = {"fairseq2.composition", "fairseq2.recipe", "matplotlib", "optuna", "transformers", "wandb"}
+    assert imported(err) & unneeded == set()
 
 
 def test_nothing_is_prepared(
