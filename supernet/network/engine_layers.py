@@ -17,7 +17,7 @@ def import_engine_layers() -> None:
     called, takes its place.
     """
     immediate = torch.compiler.disable
-    torch.compiler.disable = _disable  # type: ignore[assignment]
+    torch.compiler.disable = _disable
     try:
         import fairseq2.models.transformer  # noqa: F401
     finally:
