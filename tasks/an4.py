@@ -16,7 +16,7 @@ from supernet.system.files import refusal
 from supernet.task import Split, TaskError
 from tasks.audio.raw import read_raw
 from tasks.converted import ConvertedTask
-from tasks.files.cache import digest, make_once
+from tasks.files.cache import make_once
 from tasks.files.problems import Problem
 from tasks.formats.tables import Tables
 from tasks.listing.entries import HELD_OUT, Entries, Entry, Source, numbered_lines
@@ -66,7 +66,8 @@ class An4(ConvertedTask):
                 f"`path` must be the folder of AN4 with etc and wav, or with manifest.csv, but {str(root)!r} "
                 f"lacks {', '.join(missing)}. {_GET}"
             )
-        files = tuple(root / name for name in lists)
+        # What is copied is another corpus as soon as it changes.
+        files = (*(root / name for name in lists), *sorted((root / "wav").rglob("*.raw")))
         return Source(files, lambda: self._read(root), held_out=HELD_OUT, by_speaker=True)
 
     def _read(self, root: Path) -> Entries:
@@ -74,8 +75,7 @@ class An4(ConvertedTask):
         entries = [item for name, split in SETS.items() for item in _set(root, name, split)]
         audio = (item.audio for item in entries if isinstance(item, Entry))
         raw = [file for file in audio if file is not None and _is_raw(file)]
-        states = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in raw]
-        folder = self.cache / f"{self.name}-audio-{digest(states)}"
+        folder = self.cache / f"{self.name}-audio-{self.source.digest}"
         copies = {file: folder / f"{number:04d}-{file.stem}.flac" for number, file in enumerate(raw)}
         if raw:
             make_once(folder, lambda partial: _copy(copies, partial))
@@ -136,6 +136,9 @@ def _lines(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def _audio(file: Path) -> Path:
-    """The audio file of a name without suffix; if there is none, that of the archive."""
+    """The audio file of a name without suffix; if there is none, it is named as others in its folder are."""
     found = (file.with_name(file.name + suffix) for suffix in _SUFFIXES)
-    return next((audio for audio in found if os.path.isfile(audio)), file.with_name(f"{file.name}.sph"))
+    if (audio := next(filter(os.path.isfile, found), None)) is not None:
+        return audio
+    others = (other.suffix for other in sorted(file.parent.glob("*")) if other.suffix in _SUFFIXES)
+    return file.with_name(file.name + next(others, _SUFFIXES[0]))

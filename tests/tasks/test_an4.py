@@ -127,8 +127,10 @@ def test_changed_raw_samples_are_another_corpus(tmp_path: Path) -> None:
     first = made(root).folder.fingerprint
     (file,) = root.rglob("an0-mxyz-b.raw")
     file.write_bytes(file.read_bytes() * 2)
-    (root / "etc" / "an4_test.fileids").touch()
-    assert made(root).folder.fingerprint != first
+    second = made(root)
+    assert second.folder.fingerprint != first
+    durations = {cut.id: cut.duration for cut in second.folder.cuts["test"]}
+    assert durations["an0-mxyz-b"] == pytest.approx(1.6)
 
 
 def test_the_folder_above_may_be_named(task: An4) -> None:
@@ -169,6 +171,7 @@ def test_every_problem_is_found_at_once(tmp_path: Path) -> None:
         ("an2-f99-b", "audio without text", "an4_train.transcription:40"),
         ("an3-f99-b", "audio without text", "an4_train.fileids"),
     }
+    assert str(gone) in next(one.reason for one in task.skipped() if one.id == "an0-f00-b")
     assert str(empty) in next(one.reason for one in task.skipped() if one.id == "an1-f00-b")
 
 
