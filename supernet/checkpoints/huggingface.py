@@ -33,7 +33,7 @@ _ARCHITECTURES = {
     "Wav2Vec2ConformerForCTC": "wav2vec2-conformer",
     "ParakeetForCTC": "parakeet_ctc",
 }
-_PARAKEET = "parakeet_ctc"
+PARAKEET = "parakeet_ctc"
 _IRRELEVANT = ("architectures", "transformers_version", "torch_dtype", "dtype", "_name_or_path", "auto_map")
 """Keys of configurations that do not describe the encoder."""
 _FEATURES = ("do_normalize", "feature_size", "n_fft", "win_length", "hop_length", "preemphasis")
@@ -58,7 +58,7 @@ def read(folder: Path) -> Checkpoint:
     features = _features(folder / FEATURES, problems)
     files = files_of(folder, problems)
     tokens, order = _vocabulary(folder, model_type, num_rows, configuration.get("pad_token_id"), problems)
-    described = configuration["encoder_config"] if model_type == _PARAKEET else configuration
+    described = configuration["encoder_config"] if model_type == PARAKEET else configuration
     architecture = {name: x for name, x in described.items() if name not in _IRRELEVANT}
     return Checkpoint(
         folder.resolve().name,
@@ -93,7 +93,7 @@ def _model_type(file: Path, configuration: Mapping[str, Any]) -> str:
 def _architecture_problems(file: Path, configuration: Mapping[str, Any]) -> list[str]:
     """Variants of the architectures that no family has."""
     found = []
-    if configuration.get("model_type") == _PARAKEET:
+    if configuration.get("model_type") == PARAKEET:
         return _subsampling_problems(file, configuration.get("encoder_config"))
     kernels, strides = (configuration.get(f"conv_{name}") for name in ("kernel", "stride"))
     if isinstance(kernels, list) and isinstance(strides, list):
@@ -136,7 +136,7 @@ def _vocabulary(
     folder: Path, model_type: str, num_rows: int, blank: object, problems: list[str]
 ) -> Vocabulary:
     try:
-        is_pieces = not (folder / "vocab.json").is_file() and model_type == _PARAKEET
+        is_pieces = not (folder / "vocab.json").is_file() and model_type == PARAKEET
         return (read_pieces if is_pieces else read_vocabulary)(folder, num_rows, blank)
     except UserError as e:
         problems.append(str(e))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from supernet.checkpoints import huggingface
+from supernet.checkpoints import huggingface, nemo
 from supernet.checkpoints.checkpoint import Checkpoint
-from supernet.checkpoints.places import CONFIG, is_checkpoint
+from supernet.checkpoints.places import CONFIG, is_archive, is_checkpoint
 from supernet.errors import UserError
 from supernet.system.files import refusal
 
@@ -15,5 +15,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint, whose tensors are not read yet. Raises ``UserError`` if there is none."""
     if not is_checkpoint(path):
         why = refusal(path, "folder") or f"'{path}' has no {CONFIG}"
-        raise UserError(f"a checkpoint must be a folder as Hugging Face writes them, but {why}.")
-    return huggingface.read(path)
+        raise UserError(
+            f"a checkpoint must be a folder as Hugging Face writes them, or a .nemo file, but {why}."
+        )
+    return nemo.read(path) if is_archive(path) else huggingface.read(path)

@@ -52,7 +52,11 @@ class FastConformer(ConformerFamily):
         return MelFrontend(self.library, self.encoder, self.options.features)
 
     def layer(self, number: int, shared: None) -> nn.Module:
-        return self.freeze(self.library.make("EncoderBlock", self.encoder, number))
+        layer = self.library.make("EncoderBlock", self.encoder, number)
+        if not getattr(self.encoder, "convolution_bias", True):  # a setting of later releases of the library
+            for name in ("pointwise_conv1", "depthwise_conv", "pointwise_conv2"):
+                getattr(layer.conv, name).bias = None
+        return self.freeze(layer)
 
     def attend(self, attention: Any, x_NSD: Tensor, frames: Frames) -> Tensor:
         a, dropout = attention, attention.attention_dropout if attention.training else 0.0
