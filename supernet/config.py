@@ -105,6 +105,15 @@ class TrainConfig(Section):
     and dropout. ``auto``: one per core, at most eight; OMP_NUM_THREADS limits the cores. A run can be resumed
     with any number.
     """
+    keep_checkpoints: Positive = 2
+    """Number of checkpoints to keep, the newest; `evaluate` and `cut` can average the weights of several."""
+    average_from: Fraction | None = None
+    """Share of the updates after which averages of the weights begin, for each unit at the earliest when it
+    joins the training. At the end, the average or the last weights are kept, whichever has the lower error
+    rate on the validation split, as a mean over the sizes. None: no averages.
+    """
+    average_every: Positive = 10
+    """Number of updates between the weights that are averaged."""
     num_threads: Positive | None = None
     """Number of CPU threads of each process. None: all cores, shared among the local processes."""
 

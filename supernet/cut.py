@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from supernet.console.guard import main_guard
-from supernet.console.options import add_subnet_options
+from supernet.console.options import add_average_option, add_subnet_options
 from supernet.console.parser import Parser, parse
 from supernet.runs.places import check_source
 
@@ -15,6 +15,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(name="cut", description="Cut one size out of a trained supernet.")
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, or fine-tuned checkpoint")
     add_subnet_options(parser)
+    add_average_option(parser)
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for model.safetensors, model.json and tokens.txt"
     )

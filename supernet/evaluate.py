@@ -7,6 +7,7 @@ from pathlib import Path
 
 from supernet.console.guard import main_guard
 from supernet.console.options import (
+    add_average_option,
     add_checkpoint_options,
     add_decoding_options,
     add_device_option,
@@ -38,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_set_option(parser, condition, "task.a=b")
     parser.add_argument("--name", metavar="noisy", help="name of the condition, for titles and transcripts")
     add_selection_option(parser)
+    add_average_option(parser)
     add_device_option(parser)
     add_checkpoint_options(parser)
     add_decoding_options(parser)

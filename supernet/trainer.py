@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from supernet.evaluation.averaged import keep_better
+from supernet.evaluation.averaged import said as said_of_averages
 from supernet.evaluation.score_sizes import ScoringRequest, score_sizes
 from supernet.runs.model_file import Model, save
 from supernet.runs.pretrained import begin
@@ -162,6 +164,12 @@ def _finish(
     net = trained.model.eval()
     model = Model(net, tokens, resolved.task.train_lengths(tokens))
     subnets = {name: net.table.subnet(kept) for name, kept in trained.schedule.subnets().items()}
+    chosen: dict[str, Any] = {}
+    if trained.averages:
+        averages, task = trained.averages, resolved.task
+        found = keep_better(run, model, averages, task, subnets, listener.progress, processes)
+        chosen["averaging"] = found
+        listener.event(said_of_averages(found))
     save(model, run.model_stem)
     run.save_subnets(subnets)
     request = ScoringRequest(subnets, ["test"], processes=processes)
@@ -176,6 +184,7 @@ def _finish(
         "last_session_seconds": round(seconds, 1),
         "peak_memory_mb": round((peak_memory() + trained.other_memory) / 2**20),
         "phases": trained.schedule.boundaries(),
+        **chosen,
     }
     run.save_results(results)
     # Only now: it imports matplotlib, which a training that is stopped does not need.

@@ -9,6 +9,7 @@ from supernet.checkpoints.places import is_checkpoint
 from supernet.console.front import command, say_next
 from supernet.console.text import say
 from supernet.network.supernet_ctc import num_parameters
+from supernet.runs.checkpoints import use_average, window_name
 from supernet.runs.cut_model import Cut, origin_of
 from supernet.runs.opening import choose, granularity_of, load_any, open_run, open_selection
 from supernet.runs.run import Run, RunError
@@ -30,7 +31,11 @@ def cut(args: argparse.Namespace) -> None:
     _check_free(args.out)
     model = load_any(run, granularity_of(args.selection))
     selection = open_selection(run, model, args.selection)
-    small = Cut.of(model, choose(selection, args.size), origin_of(run, selection))
+    origin = origin_of(run, selection)
+    if args.average is not None:
+        use_average(run, model, args.average)
+        origin["weights"] = window_name(args.average)
+    small = Cut.of(model, choose(selection, args.size), origin)
     args.out.mkdir(parents=True, exist_ok=True)
     small.save(args.out)
     size, kind = small.subnet.size, small.subnet.granularity

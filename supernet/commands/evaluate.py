@@ -20,6 +20,7 @@ from supernet.errors import Checks
 from supernet.evaluation.score_sizes import Evaluation, ScoringRequest, SplitTranscripts, score_sizes
 from supernet.recognition.beam import decoder_for
 from supernet.recognition.decoding import GREEDY
+from supernet.runs.checkpoints import use_average, window_name
 from supernet.runs.opening import choose, open_model, open_selection
 from supernet.runs.resolve import resolve_trained
 from supernet.runs.run import RunError
@@ -97,10 +98,13 @@ def _score(args: argparse.Namespace) -> tuple[str, list[str], Evaluation]:
         selection = open_selection(run, model, args.selection)
         wanted = [c.budget for c in selection.choices] if args.sizes is None else args.sizes.split(",")
         choices = [choose(selection, budget.strip(), "sizes") for budget in wanted]
+        if args.average is not None:
+            use_average(run, model, args.average)
     checks.end()
     subnets = {choice.budget: choice.subnet for choice in choices}
     marks = [] if args.name is None else [args.name]
     marks += [] if args.selection is None else [selection.strategy]
+    marks += [] if args.average is None else [window_name(args.average)]
     decoder = decoder_for(beam, model.tokens)
     note_left_out(decoder)
     with progress() as report:
@@ -110,5 +114,6 @@ def _score(args: argparse.Namespace) -> tuple[str, list[str], Evaluation]:
         request = ScoringRequest(subnets, splits, marks, decoder)
         found = score_sizes(run, model, task, request, report)
     parts = [run.name, args.name, args.selection and f"chosen by {selection.strategy}"]
+    parts.append(args.average and window_name(args.average).replace("-", " ", 1))
     parts.append(None if decoder == GREEDY else decoder.name)
     return ", ".join(part for part in parts if part is not None), groups, found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from supernet.console.parser import number, whole
+from supernet.console.parser import number, whole, window
 
 LM = "pip install -e '.[lm]'"
 """Installs what beam search with a language model needs."""
@@ -37,6 +37,15 @@ def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("a fine-tuned checkpoint in place of RUN")
     group.add_argument("--task", metavar="NAME|PATH", help="the corpus, as in training")
     group.add_argument("--granularity", metavar="layer|module", help="kind of units (default: layer)")
+
+
+def add_average_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--average",
+        type=window,
+        metavar="2000-3000",
+        help="the mean weights of the checkpoints from one update to another, in place of the run's weights",
+    )
 
 
 def add_set_option(parser: argparse.ArgumentParser, what: str, metavar: str = "a.b=c") -> None:

@@ -50,6 +50,14 @@ def number(text: str) -> float | Wrong:
     return value if math.isfinite(value) else Wrong(f"must be a number, but is '{text}' instead.")
 
 
+def window(text: str) -> tuple[int, int] | Wrong:
+    """The type of windows of updates, such as ``2000-3000``."""
+    found = re.fullmatch(r"\s*(\d{1,18})\s*-\s*(\d{1,18})\s*", text)
+    if found is None or int(found[1]) > int(found[2]):
+        return Wrong(f"must be two numbers of updates such as 2000-3000, but is '{text}' instead.")
+    return int(found[1]), int(found[2])
+
+
 class OneOf:
     """The type of a fixed set of names, which shell completion offers."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ from supernet.system.devices import chosen_device, training_dtype
 from supernet.system.processes import Processes
 from supernet.task import Batch, Task
 from supernet.text.tokens import Tokens
+from supernet.training.averaging import Averages
 from supernet.training.learning_rate import PiecewiseLinearLR
 from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.parallel import Parallel
@@ -96,6 +97,8 @@ class Result:
     """Whether this process is rank 0, which writes the results."""
     other_memory: int = 0
     """The memory in bytes that other processes on this machine used at most in addition to this one's."""
+    averages: Mapping[str, Tensor] | None = None
+    """The averages of the weights by name of the parameter, see ``Averages``. None: there are none."""
 
 
 def engine_config(config: Config, processes: Processes) -> _EngineConfig:
@@ -120,7 +123,7 @@ def engine_config(config: Config, processes: Processes) -> _EngineConfig:
             publish_metrics_every_n_steps=t.publish_every,
             validate_every_n_steps=t.validate_every,
             checkpoint_every_n_steps=t.checkpoint_every,
-            keep_last_n_checkpoints=2,
+            keep_last_n_checkpoints=t.keep_checkpoints,
         ),
         common=CommonSection(
             seed=config.seed, no_sweep_dir=True, cluster="none", torch=TorchConfig(num_threads=num_threads)
@@ -137,6 +140,8 @@ class SupernetRecipe(Recipe):
         self.reader = Reader()
         self._result: Result | None = None
         self._unit: SupernetUnit | None = None
+        self._updater: SkippingAdamW | None = None
+        self._averages: Averages | None = None
         self._gradients: Gradients | None = None
         self._parallel: Parallel | None = None
 
@@ -187,6 +192,7 @@ class SupernetRecipe(Recipe):
         optimizer = SkippingAdamW(groups, self._config.train, skipped, in_a_row, self._after_step, self._norm)
         if bare.is_sharded:
             save_parts(optimizer)
+        self._updater = optimizer
         return optimizer
 
     def _norm(self) -> Tensor:
@@ -196,6 +202,8 @@ class SupernetRecipe(Recipe):
     def _after_step(self, lr: float) -> None:
         assert self._unit is not None
         self._unit.after_step(lr)
+        if self._averages is not None:
+            self._averages.update(self._unit.step)
 
     def _scheduler(self, resolver: DependencyResolver, config: _NoOptions) -> LRScheduler:
         optimizer = resolver.resolve(Optimizer)
@@ -237,14 +245,22 @@ class SupernetRecipe(Recipe):
         validation = Validation(model, schedule, tokens, self._observer, self._parallel)
         valid_reader = Once(lambda: self._valid_batches(rank, num_ranks), context.gangs.dp)
         trainer = context.create_trainer(unit, budget, [validation], [valid_reader])
+        if self._config.train.average_from is not None:
+            assert self._updater is not None
+            self._averages = Averages(model, schedule, self._config.train, self._updater)
         trainer._compute_watch = Stopwatch()  # its own would wait for the device after every step
         if rank == 0:
             self._observer.on_start(schedule)
         return StoppableTask(trainer, context.get_checkpoint_manager(), context.gangs)
 
     def _end(self) -> None:
-        """Collect the whole network on every process once all steps are done, if it was divided."""
+        """Collect the averages once all steps are done, and the whole network on every process if it was
+        divided.
+        """
         assert self._result is not None
+        if self._averages is not None:
+            averages = {name: whole(value) for name, value in self._averages.result().items()}
+            self._result = replace(self._result, averages=averages)
         if (sharded := self._result.model).is_sharded:
             model = self._build().to(sharded.device)
             model.load_state_dict({name: whole(value) for name, value in sharded.state_dict().items()})

@@ -86,7 +86,8 @@ def _part(value: Any) -> Any:
 
 
 def _whole(value: Any, parameter: Tensor) -> Any:
-    if not isinstance(parameter, DTensor) or value.shape != parameter.to_local().shape:
+    is_part = isinstance(value, Tensor) and isinstance(parameter, DTensor)
+    if not is_part or value.shape != parameter.to_local().shape:
         return value
     mesh, placements = parameter.device_mesh, parameter.placements
     shape, stride = parameter.shape, parameter.stride()

@@ -73,6 +73,11 @@ class SupernetUnit(TrainUnit[Batch]):
         self._step, self._losses = 0, StepLosses(wrapped, schedule, rank, budget.rows, parallel)
         self._fresh: set[str] = set()
 
+    @property
+    def step(self) -> int:
+        """The 0-based step that began last."""
+        return self._step
+
     def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
         for name in self._schedule.loss_names():
             metric_bag.add(name, Mean())

@@ -53,8 +53,14 @@ class RunPlaces:
 
     @property
     def model_stem(self) -> Path:
-        """The weights of the last step (``model.safetensors``) and their description (``model.json``)."""
+        """The weights (``model.safetensors``) and their description (``model.json``): those of the last step,
+        or their averages if these do better on the validation split.
+        """
         return self.folder / "model"
+
+    def other_model_stem(self, kind: str) -> Path:
+        """With weight averaging, the weights that did worse: ``last`` or ``average``."""
+        return self.folder / f"model-{safe_name(kind, 'kind')}"
 
     def subnet_file(self, budget: str) -> Path:
         """The units that a size or budget keeps."""

@@ -173,6 +173,18 @@ class PricesRecord(Record):
     units: list[Amount]
 
 
+class AveragingRecord(Record):
+    """The choice between the last weights and their averages, by error rates on the validation split."""
+
+    kept: Literal["average", "last"]
+    """The weights of the model: those with the lower mean over the sizes."""
+    measure: Measure
+    """The rate that the texts are judged by."""
+    last: dict[BudgetName, Amount]
+    """Error rates by size or budget, as fractions."""
+    average: dict[BudgetName, Amount]
+
+
 class ResultsRecord(Record):
     """``results.json``. What older runs did not note is null."""
 
@@ -191,6 +203,8 @@ class ResultsRecord(Record):
     peak_memory_mb: Amount | None = None
     phases: list[Annotated[tuple[str, Count], Field(strict=False)]] | None = None
     """The name of each phase, and the update that it starts with."""
+    averaging: AveragingRecord | None = None
+    """Where weights were averaged."""
 
     @property
     def by_size(self) -> dict[str, SizeRecord]:

@@ -18,6 +18,7 @@ from supernet.engine.gradients import Gradients
 from supernet.engine.sharding import shard, whole
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.task import Batch
+from supernet.training.averaging import Averages
 from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.step import StepLosses
 from tests.supernet import tiny
@@ -37,7 +38,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 def config_of(case: str) -> Config:
     _, settings = CASES[case]
     model = {"dropout": 0.0, **settings.get("model", {})}
-    train = {"num_steps": NUM_STEPS, "lr": 0.01, **settings.get("train", {})}
+    averages = {"average_from": 0.2, "average_every": 2}
+    train = {"num_steps": NUM_STEPS, "lr": 0.01, **averages, **settings.get("train", {})}
     passes = {"layer_drop": 0.3, "smallest_first": 0.5, **settings.get("passes", {})}
     return tiny_config(**{**settings, "model": model, "train": train, "passes": passes})
 
@@ -60,6 +62,7 @@ def run(
     losses = {rank: StepLosses(wrapped, plans, rank) for rank in ranks}
     groups, counts = parameter_groups(wrapped, config.train), (net.skipped_updates, net.skipped_in_a_row)
     optimizer = SkippingAdamW(groups, config.train, *counts, norm=gradients.norm)
+    averages = Averages(net, plans, config.train, optimizer)
     for step in range(NUM_STEPS):
         optimizer.zero_grad()
         for rank, steps in losses.items():
@@ -70,6 +73,8 @@ def run(
             found[f"loss/{rank}/{step}"] = loss.total.detach()
         found[f"norm/{step}"] = gradients.clip_grad_norm(1.0)
         optimizer.step()
+        averages.update(step)
+    found |= {f"average/{name}": whole(value) for name, value in averages.result().items()}
     return found | {name: whole(value).detach() for name, value in net.state_dict().items()}
 
 

@@ -25,7 +25,8 @@ from tests.supernet.engine.sharded import CASES
 from tests.supernet.processes import LEARNING, run, settings, start
 
 SHARDED = ("--set", "train.data_parallelism=fsdp")
-SHORT = (*settings(num_steps=8), *LEARNING, "--set", "task.batch_seconds=4")
+AVERAGED = ("--set", "train.average_from=0.25", "--set", "train.average_every=1")
+SHORT = (*settings(num_steps=8), *LEARNING, *AVERAGED, "--set", "task.batch_seconds=4")
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,10 @@ def test_a_run_on_two_machines_is_the_same_with_divided_weights(place: Path) -> 
     train_on_two_machines("resumed", place, *SHARDED)
     again = load_file(folder / "model.safetensors")
     assert all(torch.equal(again[name], x) for name, x in theirs.items())
+    kept = runs[1].results()["averaging"]["kept"]
+    other = f"model-{'last' if kept == 'average' else 'average'}.safetensors"
+    again, before = load_file(folder / other), load_file(runs[1].folder / other)
+    assert all(torch.equal(again[name], x) for name, x in before.items())
 
 
 def test_divided_weights_have_no_loss_scaling() -> None:
