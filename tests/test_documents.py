@@ -216,7 +216,8 @@ def parsed(module: str, arguments: list[str]) -> argparse.Namespace:
 def problems(module: str, args: argparse.Namespace) -> list[str]:
     """The problems of the settings of a training or study, for which no corpus is needed."""
     from selection.commands.study import definition_data
-    from selection.study.definition import CompareDefinition, TuneDefinition, checked
+    from selection.study.definition import CompareDefinition, checked
+    from selection.study.tune_definition import TuneDefinition
     from supernet.commands.train import layers
     from supernet.errors import ConfigError
     from supernet.runs.resolve import resolve

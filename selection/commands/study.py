@@ -14,10 +14,11 @@ from optuna.study import Study
 from sqlalchemy.exc import SQLAlchemyError
 
 from selection.study.compare_runner import CompareRunner
-from selection.study.definition import CompareDefinition, Definition, TuneDefinition, checked
+from selection.study.definition import CompareDefinition, Definition, checked
 from selection.study.reporting import compare_report, tune_report
 from selection.study.storage import DEFINITION, create, load, open_storage
 from selection.study.trial_runner import TrialRunner
+from selection.study.tune_definition import TuneDefinition
 from selection.study.tune_runner import TuneRunner
 from selection.study.work import work
 from supernet.commands.options import numbers

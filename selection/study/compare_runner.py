@@ -9,6 +9,7 @@ from typing import Any
 from optuna.trial import Trial
 
 from selection.comparing.compare import compare
+from selection.comparing.comparison import Comparison
 from selection.comparing.session import SelectionRequest, Session
 from selection.study.contenders import Lineup, Training, seconds_a_step
 from selection.study.definition import CompareDefinition
@@ -19,13 +20,14 @@ from supernet.console.screen import console
 from supernet.evaluation.score_sizes import ScoringRequest, score_sizes
 from supernet.network.model_costs import MACS_SECONDS
 from supernet.network.unit_prices import unit_macs
-from supernet.runs.model_file import load
+from supernet.runs.model_file import Model, load
 from supernet.runs.opening import open_model
 from supernet.runs.resolve import Resolved
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Selection
 from supernet.scoring.error_rates import COLUMN, count_errors, count_words, measure_of
 from supernet.settings.plugins import load_plugin
+from supernet.task import ProgressCallback
 
 TRAINING = "training"
 """The only parameter of a trial: the name of its run."""
@@ -55,7 +57,7 @@ class CompareRunner(TrialRunner):
         training = self._trainings[trial.suggest_categorical(TRAINING, list(self._trainings))]
         console.print(f"{training.name}  run {trial.number + 1}, {self.total} in all", highlight=False)
         run = self._run_of(training)
-        resolved = self.definition.resolved(self.definition.ways[training.way], training.changes())
+        resolved = self._resolved(training)
         results = train_exclusively(resolved, run.folder)
         rows = own_rows(run, results)
         if strategies := self._strategies(training):
@@ -63,8 +65,29 @@ class CompareRunner(TrialRunner):
         self._note(trial, training, resolved, results, rows)
         return sum(float(row["rate"]) for row in rows if row["strategy"] is None) / len(training.sizes)
 
+    def _resolved(self, training: Training) -> Resolved:
+        """The training's configuration; a network that it starts from is trained first, here or elsewhere."""
+        if training.start is None:
+            return self.definition.resolved(self.definition.ways[training.way], training.changes())
+        tuned, start = self.definition.fine_tuned[training.way], self._run_of(training.start)
+        before = self._resolved(training.start)
+        train_exclusively(before, start.folder)
+        kept = self._pruned(start, before, tuned.strategy, training.sizes[0])
+        method = {"name": "individual", "kept": list(kept)}
+        begin = {"method": method, "model": {"init": str(start.folder)}}
+        return self.definition.resolved(tuned.settings, training.changes(), begin)
+
+    def _pruned(self, run: Run, resolved: Resolved, strategy: str, size: int) -> tuple[str, ...]:
+        """The units of ``size`` that the strategy chooses from the run's network on the validation split."""
+        *smaller, _ = sorted(self.definition.resolved().config.sizes)
+        file = run.selection_file(strategy)
+        if not file.is_file() or not {*map(str, smaller)} <= {c.budget for c in Selection.load(file).choices}:
+            with progress() as report:
+                _chosen(run, resolved, [strategy], smaller, report)
+        return Selection.load(file).choice(str(size)).subnet.kept
+
     def _strategies(self, training: Training) -> Sequence[str]:
-        return self.definition.methods.get(training.way, ())
+        return self.definition.strategies_of(training.way)
 
     def _run_of(self, training: Training) -> Run:
         return Run(self.folder / "runs" / training.name)
@@ -105,14 +128,9 @@ def own_rows(run: Run, results: Mapping[str, Any]) -> SubnetRecords:
 
 def chosen_rows(run: Run, resolved: Resolved, strategies: Sequence[str]) -> SubnetRecords:
     """Notes about each strategy's choices from the run's network on the validation split, for each size."""
-    model = open_model(run, resolved.config.device)
-    request = SelectionRequest(
-        {name: load_plugin("strategy", name, [])[0]() for name in strategies},
-        [Wish.parse(str(size)) for size in sorted(resolved.config.sizes)],
-    )
+    sizes = sorted(resolved.config.sizes)
     with progress() as report:
-        resolved.task.prepare(report)
-        comparison = compare(Session(run, model, resolved.task, request, report))
+        model, comparison = _chosen(run, resolved, strategies, sizes, report)
         chosen = {
             (name, choice.budget): choice.subnet
             for name in strategies
@@ -126,6 +144,19 @@ def chosen_rows(run: Run, resolved: Resolved, strategies: Sequence[str]) -> Subn
         found = effort.get((row["strategy"], str(row["size"])))
         row["evaluations"], row["seconds"] = (found.evaluations, found.seconds) if found else (0, 0.0)
     return rows
+
+
+def _chosen(
+    run: Run, resolved: Resolved, strategies: Sequence[str], sizes: Sequence[int], report: ProgressCallback
+) -> tuple[Model, Comparison]:
+    """The run's network, and what the strategies chose from it, which is saved in the run folder."""
+    model = open_model(run, resolved.config.device)
+    request = SelectionRequest(
+        {name: load_plugin("strategy", name, [])[0]() for name in strategies},
+        [Wish.parse(str(size)) for size in sizes],
+    )
+    resolved.task.prepare(report)
+    return model, compare(Session(run, model, resolved.task, request, report))
 
 
 def _row(run: Run, strategy: str | None, size: str, label: str, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from selection.study.definition import CompareDefinition, Contender, Regime
+from selection.study.definition import CompareDefinition, Contender, FineTuning, Regime
 from supernet.config import Config
 from supernet.runs.resolve import Resolved
 from supernet.settings.presets import Data
-from supernet.training.compute import expected_unit_steps, update_alone
+from supernet.training.compute import expected_unit_steps, unit_steps_alone, update_alone
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,14 @@ class Training:
     """One run of a comparison."""
 
     way: str
-    """Name of a method or of a variant."""
+    """Name of a method, of a variant, or of an entry of ``fine_tuned``."""
     sizes: tuple[int, ...]
     steps: int
     seed: int
     is_alone: bool
     """Whether its one size is trained alone."""
+    start: Training | None = None
+    """The training whose network is pruned to the size and then trained further. None: random weights."""
 
     @property
     def label(self) -> str:
@@ -32,7 +34,8 @@ class Training:
     @property
     def name(self) -> str:
         """Name of the run's folder."""
-        return f"{self.label.replace(' ', '-')}-{self.steps}-seed{self.seed}"
+        before = "" if self.start is None else f"{self.start.steps}-"
+        return f"{self.label.replace(' ', '-')}-{before}{self.steps}-seed{self.seed}"
 
     def changes(self) -> Data:
         """The settings in which it differs from other trainings of the same way."""
@@ -57,12 +60,25 @@ class Lineup:
             for regime in definition.regimes
             for name, resolved in self._ways.items()
         }
+        for name, tuned in definition.fine_tuned.items():
+            first, then = self._ways[tuned.of], definition.resolved(tuned.settings)
+            for regime in definition.regimes:
+                self._steps[regime, name] = steps_fine_tuned(regime, tuned.share, first, then, base)
 
     def training(self, regime: Regime, contender: Contender, size: int, seed: int) -> Training:
         """The training that produces the contender's network of ``size``."""
+        if (tuned := self.definition.fine_tuned.get(contender.way)) is not None:
+            return self._fine_tuned(tuned, regime, contender.way, size, seed)
         alone = self._ways[contender.way].method.separate_runs
         sizes = (size,) if alone else self.sizes
         return Training(contender.way, sizes, self._steps[regime, contender.way][size], seed, alone)
+
+    def _fine_tuned(self, tuned: FineTuning, regime: Regime, name: str, size: int, seed: int) -> Training:
+        """The training of a size that is pruned and fine-tuned; the largest is the network that is pruned."""
+        steps, largest = self._steps[regime, name], self.sizes[-1]
+        alone = self._ways[tuned.of].method.separate_runs
+        start = Training(tuned.of, (largest,) if alone else self.sizes, steps[largest], seed, alone)
+        return start if size == largest else Training(name, (size,), steps[size], seed, True, start)
 
     def trainings(self) -> list[Training]:
         """All trainings without repetitions, seed by seed, so that first results are available early."""
@@ -96,15 +112,57 @@ def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, in
         base: The training that sets the budget.
     """
     sizes, full_steps = resolved.config.sizes, base.config.train.num_steps
-    budget = full_steps * update_alone(base.config, max(sizes)) * seconds_a_step(base.config)
-    budget /= seconds_a_step(resolved.config)
+    budget = compute_budget(resolved, base)
     if regime == "updates":
         return dict.fromkeys(sizes, full_steps)
     if resolved.method.separate_runs:
-        costs = {size: update_alone(resolved.config, size) for size in sizes}
+        costs = {size: cost_alone(resolved, size) for size in sizes}
         together = sum(costs.values())
         return {size: round(budget / (together if regime == "compute" else costs[size])) for size in sizes}
     return dict.fromkeys(sizes, whole_hundreds(full_steps * budget / expected_unit_steps(resolved.method)))
+
+
+def steps_fine_tuned(
+    regime: Regime, share: float, first: Resolved, then: Resolved, base: Resolved
+) -> dict[int, int]:
+    """The number of updates by size of networks that are pruned and fine-tuned.
+
+    Args:
+        regime: As for ``steps_of``. The budget of ``compute`` is shared by all trainings; that of
+            ``compute-each`` by the network that is pruned and each size.
+        share: The share of the budget that the network that is pruned gets; the largest size.
+        first: Its training.
+        then: The settings of fine-tuning.
+        base: The training that sets the budget.
+    """
+    *smaller, largest = sorted(base.config.sizes)
+    full_steps = base.config.train.num_steps
+    if regime == "updates":
+        before = round(share * full_steps)
+        return {largest: before, **dict.fromkeys(smaller, full_steps - before)}
+    alone = first.method.separate_runs
+    cost = cost_alone(first, largest) if alone else expected_unit_steps(first.method) / full_steps
+    budget = (1 - share) * compute_budget(then, base)
+    costs = {size: update_alone(then.config, size) for size in smaller}
+    together = sum(costs.values())
+    steps = {size: budget / (together if regime == "compute" else costs[size]) for size in smaller}
+    return {largest: round(share * compute_budget(first, base) / cost)} | {
+        size: round(count) for size, count in steps.items()
+    }
+
+
+def compute_budget(resolved: Resolved, base: Resolved) -> float:
+    """The unit-steps for which ``resolved`` costs as much as the full network alone for the updates of
+    ``base``.
+    """
+    full = base.config.train.num_steps * update_alone(base.config, max(base.config.sizes))
+    return full * seconds_a_step(base.config) / seconds_a_step(resolved.config)
+
+
+def cost_alone(resolved: Resolved, size: int) -> float:
+    """The unit-steps of an update, on average, where ``size`` is trained alone."""
+    one = resolved.only(str(size))
+    return unit_steps_alone(one.method) / one.config.train.num_steps
 
 
 def seconds_a_step(config: Config) -> float:

@@ -155,7 +155,9 @@ class RegimeOutcome:
         return Cost(round(means[0]), *(float(mean) for mean in means[1:]))
 
     def _cost(self, contender: Contender, seed: int) -> list[float]:
-        names = {self.lineup.training(self.regime, contender, size, seed).name for size in self.sizes}
+        trainings = [self.lineup.training(self.regime, contender, size, seed) for size in self.sizes]
+        starts = [training.start for training in trainings if training.start is not None]
+        names = {training.name for training in (*trainings, *starts)}
         notes = [self.trials[name] for name in names]
         rows = [row for n in notes for row in n["rows"] if row["strategy"] == contender.strategy]
         keys = ("updates", "unit_steps", "training_macs", "training_seconds")

@@ -11,10 +11,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from selection.strategies.samplers import make_sampler
-from selection.study.definition import ERRORS, TuneDefinition
 from selection.study.space import nested, setting_text, written
 from selection.study.storage import Direction
 from selection.study.trial_runner import Surplus, TrialRunner, train_exclusively
+from selection.study.tune_definition import ERRORS, TuneDefinition
 from selection.study.work import ENDED, ended
 from supernet.console.progress import progress
 from supernet.console.screen import console

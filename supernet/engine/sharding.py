@@ -86,8 +86,9 @@ def _part(value: Any) -> Any:
 
 
 def _whole(value: Any, parameter: Tensor) -> Any:
-    is_part = isinstance(value, Tensor) and isinstance(parameter, DTensor)
-    if not is_part or value.shape != parameter.to_local().shape:
+    if not isinstance(value, Tensor) or not isinstance(parameter, DTensor):
+        return value
+    if value.shape != parameter.to_local().shape:
         return value
     mesh, placements = parameter.device_mesh, parameter.placements
     shape, stride = parameter.shape, parameter.stride()

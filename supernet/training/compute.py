@@ -71,6 +71,12 @@ def expected_unit_steps(method: Method[Any]) -> float:
     return _compute(schedules, weights_U, MASKS)
 
 
+def unit_steps_alone(method: Method[Any]) -> float:
+    """The unit-steps of a training of one size, whose units do not depend on scores."""
+    weights_U = unit_weights(SupernetCTC(method.config, num_tokens=2).eval())
+    return unit_steps(_chosen(method, method.scorer()), weights_U)
+
+
 def typical_scorer(method: Method[Any]) -> Scorer:
     """The random scorer for which the compute of the training's last step is the median."""
     weights_U = (1.0,) * len(method.table)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.selection.commands.studies import COMPARE, TUNE
+from tests.selection.commands.studies import COMPARE, CONTROLS, TUNE
 
 
 @pytest.fixture(scope="session")
 def desk(place: Path) -> Path:
-    """The working folder with the definition files of two studies."""
-    for name, study in (("compare", COMPARE), ("tune", TUNE)):
+    """The working folder with the definition files of studies."""
+    for name, study in (("compare", COMPARE), ("controls", CONTROLS), ("tune", TUNE)):
         (place / f"{name}.yaml").write_text(yaml.safe_dump(study))
     return place
 

@@ -22,6 +22,19 @@ COMPARE: dict[str, Any] = {
     "seeds": [0],
     "regimes": ["updates"],
 }
+CONTROLS: dict[str, Any] = {
+    "settings": SETTINGS,
+    "methods": {"individual": []},
+    "variants": {
+        "random": {"method": {"name": "fixed", "masks": "random"}},
+        "grown": {"method": {"name": "on-demand", "max_drop": 0, "grow": True}},
+        "alone": {"method": {"name": "individual", "grow_from": 2}},
+    },
+    "strategies": {"grown": ["tail", "every-other"]},
+    "fine_tuned": {"tuned": {"of": "grown", "strategy": "every-other", "settings": {"train": {"lr": 0.001}}}},
+    "seeds": [0],
+    "regimes": ["updates"],
+}
 TUNE: dict[str, Any] = {
     "settings": SETTINGS,
     "space": {

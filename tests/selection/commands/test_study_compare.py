@@ -10,6 +10,7 @@ from optuna.artifacts import get_all_artifact_meta
 
 from selection.study.__main__ import main
 from supernet.runs.run import Run
+from supernet.runs.selection_file import Selection
 from supernet.scoring.error_rates import score
 from supernet.settings.presets import load_file
 from tests.selection.commands.studies import lines
@@ -102,3 +103,27 @@ def test_a_comparison_of_another_shape_is_refused(
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "seeds was [0], is [0, 1]" in line
+
+
+def test_controls_of_every_kind_are_compared_from_one_file(desk: Path) -> None:
+    """Given masks, grown networks with strategies, and networks that are pruned and fine-tuned."""
+    run("selection.study", "compare", "--config", "controls.yaml", "--out", "studies/controls", cwd=desk)
+    folder = desk / "studies" / "controls"
+    found = {(line["contender"], line["size"]): line for line in lines(folder)}
+    names = ("individual", "random", "grown, tail", "grown, every-other", "alone", "tuned")
+    assert set(found) == {(name, size) for name in names for size in ("2", "4")}
+    runs = {path.name: Run(path) for path in (folder / "runs").iterdir()}
+    assert {"tuned-2-12-12-seed0", "grown-12-seed0", "grown-24-seed0"} <= set(runs)
+    start, tuned = runs["grown-12-seed0"], runs["tuned-2-12-12-seed0"]
+    assert found["tuned", "2"]["kept"] == "layers.0 layers.2"
+    assert Selection.load(start.selection_file("every-other")).choice("2").subnet.kept == (
+        "layers.0", "layers.2",
+    )  # fmt: skip
+    config = tuned.config_data()
+    assert config["model"]["init"] == str(start.folder.absolute())
+    assert config["train"]["lr"] == 0.001
+    # Both trainings count, each once: 9 updates of 2 units and 3 of 4, then 12 of 2.
+    assert float(found["tuned", "2"]["unit_steps"]) == 24
+    assert float(found["tuned", "4"]["unit_steps"]) == 30
+    assert float(found["tuned", "4"]["wer"]) == start.results()["sizes"]["4"]["test"]["wer"]
+    assert [name for name, _ in runs["alone-4-24-seed0"].results()["phases"]] == ["first units", "alone"]

@@ -93,5 +93,58 @@ def test_a_larger_batch_buys_fewer_updates_for_the_same_compute() -> None:
     assert abs(steps[0] / 4 - steps[2]) < 100
 
 
+def test_a_grown_network_alone_costs_what_its_phases_do() -> None:
+    """Three quarters of the updates run only the first units: 4 units grown from 2 cost 2.5 on average."""
+    base = resolve([SETTINGS])
+    grown = resolve([SETTINGS, {"method": {"name": "individual", "grow_from": 2}}])
+    assert steps_of("updates", grown, base) == {2: 1000, 4: 1000}
+    assert steps_of("compute-each", grown, base) == {2: 2000, 4: 1600}  # 1600 * 2.5 = 4,000
+    assert steps_of("compute", grown, base) == {2: 889, 4: 889}  # 889 * (2 + 2.5) = 4,000
+    largest = resolve([SETTINGS, {"method": {"name": "on-demand", "max_drop": 0, "grow": True}}])
+    assert steps_of("compute", largest, base) == {2: 1600, 4: 1600}
+
+
+GROWN: dict[str, Any] = {"grown": {"method": {"name": "on-demand", "max_drop": 0, "grow": True}}}
+TUNED: dict[str, Any] = {"tuned": {"of": "grown", "strategy": "greedy", "share": 0.25}}
+
+
+@pytest.mark.parametrize(
+    ("regime", "before", "after"),
+    [
+        ("updates", 250, 750),
+        ("compute", 400, 1500),  # 400 * 2.5 + 1500 * 2 = 4,000
+        ("compute-each", 400, 1500),  # there is one smaller size
+    ],
+)
+def test_pruning_and_fine_tuning_share_the_compute(regime: Any, before: int, after: int) -> None:
+    found = lineup(methods={"simple-top-k": []}, variants=GROWN, fine_tuned=TUNED, regimes=[regime])
+    tuned = found.contenders[-1]
+    assert tuned == Contender("tuned", None)
+    large, small = (found.training(regime, tuned, size, 0) for size in (4, 2))
+    assert (large.way, large.sizes, large.steps, large.start) == ("grown", (2, 4), before, None)
+    assert (small.way, small.sizes, small.steps, small.start) == ("tuned", (2,), after, large)
+    assert small.name == f"tuned-2-{before}-{after}-seed0"
+    names = [training.name for training in found.trainings()]
+    assert names.index(large.name) < names.index(small.name)
+
+
+def test_sizes_that_are_fine_tuned_share_the_rest_of_the_compute_or_have_all_of_it_each() -> None:
+    settings = {**SETTINGS, "sizes": [1, 2, 4]}
+    tuned = {"tuned": {"of": "individual", "strategy": "tail", "share": 0.5}}
+    definition = {"settings": settings, "methods": {"individual": []}, "fine_tuned": tuned}
+    found = Lineup(checked(CompareDefinition, {**definition, "regimes": ["compute", "compute-each"]}))
+    steps = {
+        regime: [found.training(regime, Contender("tuned", None), size, 0).steps for size in (1, 2, 4)]
+        for regime in ("compute", "compute-each")
+    }
+    # Half of 4,000 for the network of 4 units: 500 updates; 667 * (1 + 2) = 2,001 for the others together.
+    assert steps == {"compute": [667, 667, 500], "compute-each": [2000, 1000, 500]}
+
+
+def test_strategies_choose_from_the_networks_of_variants() -> None:
+    found = lineup(methods={"simple-top-k": []}, variants=GROWN, strategies={"grown": ["tail", "greedy"]})
+    assert [c.name for c in found.contenders] == ["simple-top-k", "grown, tail", "grown, greedy"]
+
+
 def test_rounding() -> None:
     assert [whole_hundreds(x) for x in (2596.2, 100.0, 99.9, 34.5)] == [2500, 100, 99, 34]

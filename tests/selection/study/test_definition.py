@@ -11,8 +11,9 @@ import pytest
 from selection.commands.study import complete, completed, definition_data
 from selection.study.__main__ import build_parser
 from selection.study.contenders import seconds_a_step
-from selection.study.definition import CompareDefinition, Definition, TuneDefinition, checked
+from selection.study.definition import CompareDefinition, Definition, checked
 from selection.study.space import Dimension, nested, read, written
+from selection.study.tune_definition import TuneDefinition
 from supernet.errors import ConfigError
 from supernet.settings.names import presets
 from supernet.settings.presets import load_file
@@ -33,6 +34,9 @@ def test_the_studies_that_come_with_the_project_are_whole_and_no_presets() -> No
     compare = checked(CompareDefinition, load_file(ROOT / "configs" / "study_compare.yaml"))
     assert compare.methods["on-demand"] == ("tail", "greedy", "every-other", "similarity")
     assert compare.seeds == (0, 1, 2)
+    controls = checked(CompareDefinition, load_file(ROOT / "configs" / "study_controls.yaml"))
+    assert set(controls.fine_tuned) == {"prune-and-fine-tune"}
+    assert {"first-k", "random-2", "grown", "individual-grown"} <= set(controls.variants)
     ideas = checked(CompareDefinition, load_file(ROOT / "configs" / "study_ideas.yaml"))
     assert set(ideas.ways) == {"simple-top-k", *ideas.variants}
     equal = checked(CompareDefinition, load_file(ROOT / "configs" / "study_equal_compute.yaml"))
@@ -60,6 +64,16 @@ def test_the_studies_that_come_with_the_project_are_whole_and_no_presets() -> No
         ({"variants": {"a": {"train": {"num_steps": 3}}}}, "must leave `train.num_steps` to the comparison"),
         ({"variants": {"a": {"task": ELSEWHERE}}}, "`variants.a` must leave `task` to the comparison"),
         ({"variants": {"a": {"preset": "librispeech-100", "task": {"path": "x"}}}}, "must leave `task` to"),
+        ({"strategies": {"individual": ["tail"]}}, "`strategies.individual` must be of a variant"),
+        ({"variants": {"a": {}}, "strategies": {"a": ["gredy"]}}, "Did you mean greedy"),
+        ({"fine_tuned": {"a": {"of": "individuel", "strategy": "tail"}}}, "Did you mean individual"),
+        ({"fine_tuned": {"a": {"of": "individual", "strategy": "tale"}}}, "Did you mean tail"),
+        ({"fine_tuned": {"a": {"of": "individual", "strategy": "tail", "share": 1}}}, "`fine_tuned.a.share`"),
+        ({"fine_tuned": {"individual": {"of": "individual", "strategy": "tail"}}}, "must have a name of its"),
+        (
+            {"fine_tuned": {"a": {"of": "individual", "strategy": "tail", "settings": {"seed": 1}}}},
+            "`fine_tuned.a` must leave `seed` to the comparison",
+        ),
         ({"seeds": [1, 1]}, "`seeds` must be some that differ"),
         ({"seeds": []}, "`seeds` must be some that differ, but are [] instead"),
         ({"regimes": ["time"]}, "`regimes.0`"),

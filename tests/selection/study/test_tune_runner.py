@@ -7,7 +7,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from selection.study.definition import TuneDefinition, checked
+from selection.study.definition import checked
+from selection.study.tune_definition import TuneDefinition
 from selection.study.tune_runner import Follow, TuneRunner
 from supernet.scoring.error_rates import Measure
 from tests.selection.commands.studies import SETTINGS

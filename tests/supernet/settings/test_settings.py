@@ -7,7 +7,8 @@ from importlib.metadata import entry_points
 import pytest
 from pydantic import BaseModel
 
-from selection.study.definition import CompareDefinition, Definition, TuneDefinition, checked
+from selection.study.definition import CompareDefinition, Definition, checked
+from selection.study.tune_definition import TuneDefinition
 from supernet.config import Config, TrainConfig
 from supernet.errors import ConfigError
 from supernet.runs.resolve import resolve, settings

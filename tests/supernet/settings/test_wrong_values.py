@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from selection.study.definition import CompareDefinition, TuneDefinition
+from selection.study.definition import CompareDefinition
+from selection.study.tune_definition import TuneDefinition
 from supernet.config import Config
 from supernet.settings.names import GROUPS, plugin_names
 from supernet.settings.plugins import find_plugin, validated

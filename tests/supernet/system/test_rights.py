@@ -14,8 +14,9 @@ import pytest
 from selection import __main__ as select
 from selection.commands.study import complete
 from selection.study import __main__ as study
-from selection.study.definition import TuneDefinition, checked
+from selection.study.definition import checked
 from selection.study.storage import create, open_storage
+from selection.study.tune_definition import TuneDefinition
 from supernet import evaluate, train
 from supernet.latency import __main__ as latency
 from supernet.runs.run import Run

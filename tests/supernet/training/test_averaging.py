@@ -26,13 +26,17 @@ from tests.supernet.training.test_methods import make
 
 STEPS = 24
 FRAMES = [48, 60, 40, 52]
+OPTIONS: dict[str, dict[str, Any]] = {
+    "simple-top-k": {"score_learning": 0.25},
+    "individual": {"grow_from": 1},
+}
 
 
 class Training:
     """A training of a tiny network in float64, which remembers the weights after every update."""
 
     def __init__(self, method: str = "simple-top-k", *, average_from: float = 0.0, **changes: Any) -> None:
-        options = {"simple-top-k": {"score_learning": 0.25}, "individual": {"grow_from": 1}}.get(method, {})
+        options = OPTIONS.get(method, {})
         every = changes.pop("average_every", 1)
         train = {"num_steps": STEPS, "lr": 0.02, "average_from": average_from, "average_every": every}
         # Without stochastic depth, by which a unit may skip the first step of its phase.
@@ -100,8 +104,7 @@ def test_averages_begin_no_earlier_than_set() -> None:
 
 
 def test_a_unit_that_is_never_trained_keeps_its_initial_values() -> None:
-    config = {"sizes": (2,), "model": {"num_layers": 4}}
-    training = Training("individual", **config).run()
+    training = Training("individual", sizes=(2,)).run()
     found = training.averages.result()
     assert {name.split(".")[2] for name in found if name.startswith("encoder.layers.")} == {"0", "1"}
     for name, weight in training.net.named_parameters():
