@@ -37,10 +37,11 @@ class FixedOptions(Section):
     @classmethod
     def _read(cls, data: Any) -> Any:
         """Fill in ``kept``, so that the saved configuration does not depend on the file."""
-        if not isinstance(data, Mapping) or data.get("selection") is None or data.get("kept") is not None:
+        if not isinstance(data, Mapping) or data.get("kept") is not None:
             return data
-        path = Path(str(data["selection"])).expanduser()
-        subnets = Subnet.load_each(path)
+        if not isinstance(path := data.get("selection"), (str, Path)):
+            return data
+        subnets = Subnet.load_each(Path(path).expanduser())
         return {**data, "kept": {name: subnet.kept for name, subnet in subnets.items()}}
 
 

@@ -228,7 +228,7 @@ def test_later_layers_win_and_options_go_over_presets() -> None:
 def test_another_method_brings_none_of_the_presets_options() -> None:
     resolved = resolve([{"preset": "simple-top-k-published"}, {"method": "on-demand"}])
     assert resolved.config.method.name == "on-demand"
-    assert resolved.config.method.options == {"max_drop": 0.3}
+    assert resolved.config.method.options == {"max_drop": 0.3, "grow": False}
 
 
 MINI = {"train": ["train-clean-5"], "valid": [], "test": ["dev-clean-2"]}
