@@ -9,10 +9,10 @@ from supernet.checkpoints.places import is_checkpoint
 from supernet.console.front import command, say_next
 from supernet.console.text import say
 from supernet.network.supernet_ctc import num_parameters
-from supernet.runs.checkpoints import use_average, window_name
 from supernet.runs.cut_model import Cut, origin_of
 from supernet.runs.opening import choose, granularity_of, load_any, open_run, open_selection
 from supernet.runs.run import Run, RunError
+from supernet.runs.weight_average import use_average, window_name
 from supernet.system.files import refusal
 
 

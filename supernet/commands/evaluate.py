@@ -20,10 +20,10 @@ from supernet.errors import Checks
 from supernet.evaluation.score_sizes import Evaluation, ScoringRequest, SplitTranscripts, score_sizes
 from supernet.recognition.beam import decoder_for
 from supernet.recognition.decoding import GREEDY
-from supernet.runs.checkpoints import use_average, window_name
 from supernet.runs.opening import choose, open_model, open_selection
 from supernet.runs.resolve import resolve_trained
 from supernet.runs.run import RunError
+from supernet.runs.weight_average import use_average, window_name
 from supernet.scoring.error_rates import Score
 from supernet.settings.presets import Data
 from supernet.system.files import safe_name
