@@ -20,6 +20,8 @@ from tests.supernet.engine.test_stopping import assert_the_same_run
 from tests.supernet.processes import LEARNING, environment, settings
 from tests.supernet.system.test_workers import is_running
 
+pytestmark = pytest.mark.slow
+
 TWO = [*settings(processes=2), *LEARNING]
 
 
