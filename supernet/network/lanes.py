@@ -290,7 +290,7 @@ def _of(values_U: Tensor, units: Sequence[int]) -> Tensor:
 
 def _by_row(values: Sequence[Sequence[float]], cohorts: Sequence[Cohort], like: Tensor) -> Tensor:
     """For each row (N, K), the values of its cohort."""
-    pairs = zip(values, cohorts, strict=True)
-    return sent(
-        torch.tensor([row for row, cohort in pairs for _ in cohort.rows], dtype=like.dtype), like.device
-    )
+    rows = [row for row, cohort in zip(values, cohorts, strict=True) for _ in cohort.rows]
+    if len({value for row in values for value in row}) == 1:  # filled on the device: nothing to copy
+        return like.new_full((len(rows), len(rows[0])), rows[0][0])
+    return sent(torch.tensor(rows, dtype=like.dtype), like.device)
