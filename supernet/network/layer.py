@@ -6,6 +6,8 @@ Shapes: R rows of streams, S frames, D model dimension.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -24,8 +26,22 @@ class Layer(nn.Module):
         """Run branches of this layer."""
         return run(x_RSD)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For copies and pickles, which find classes by their names."""
+        return _restored, (type(self).__bases__[1],), self.__dict__
+
 
 def as_layer(module: nn.Module) -> nn.Module:
     """Make a family's layer a ``Layer`` in place; the names of its weights, and all else of it, stay."""
-    module.__class__ = type(type(module).__name__, (Layer, type(module)), {})
+    kls: Any = type(module)
+    module.__class__ = _layer_class(kls)
     return module
+
+
+@lru_cache
+def _layer_class(kls: Any) -> type[nn.Module]:
+    return type(kls.__name__, (Layer, kls), {})
+
+
+def _restored(kls: type[nn.Module]) -> nn.Module:
+    return as_layer(kls.__new__(kls))

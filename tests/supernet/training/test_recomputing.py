@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Iterator
 
 import pytest
@@ -72,3 +74,11 @@ def test_less_memory_is_kept(granularity: str) -> None:
 def test_it_is_a_setting() -> None:
     assert SupernetCTC(tiny_config(train={"recompute": True}), 6).encoder.recomputes
     assert not SupernetCTC(tiny_config(), 6).encoder.recomputes
+
+
+def test_a_network_can_be_copied_and_pickled() -> None:
+    net, data = recognizer(tiny_config()), tiny.batch(FRAMES)
+    expected = net.log_probs(data.features_BTF, data.num_frames, net.table.full)
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert torch.equal(other.log_probs(data.features_BTF, data.num_frames, net.table.full), expected)
+        assert type(other.encoder.layers["0"]) is type(net.encoder.layers["0"])
