@@ -26,6 +26,7 @@ from supernet.system.devices import chosen_device, processor, with_threads
 from supernet.system.processes import num_processes
 from supernet.system.workers import peak_memory
 from supernet.task import Batch, ProgressCallback
+from supernet.training.averaging import Averages
 from supernet.training.compute import typical_scorer
 from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.parallel import Parallel, processes_of
@@ -139,6 +140,8 @@ class _Steps:
         groups = parameter_groups(net, config.train)
         skipped, in_a_row = net.skipped_updates, net.skipped_in_a_row
         self._optimizer = SkippingAdamW(groups, config.train, skipped, in_a_row, self._losses.end)
+        every_step = config.train.model_copy(update={"average_every": 1})  # so that their memory counts
+        self._averages = Averages(net, schedule, every_step, self._optimizer)
 
     def seconds(self, report: ProgressCallback) -> float:
         """Estimate the duration of all steps."""
@@ -164,6 +167,7 @@ class _Steps:
             self._loss().backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._net.parameters(), self._config.train.max_grad_norm or 1.0)
         self._optimizer.step()
+        self._averages.update(step)
         self._wait()
         return time.monotonic() - start
 

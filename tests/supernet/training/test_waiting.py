@@ -26,6 +26,7 @@ from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.checkpoint_model import open_checkpoint
 from supernet.runs.resolve import resolve
 from supernet.task import Batch
+from supernet.training.averaging import Averages
 from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.schedule import Schedule
 from tests.supernet import encoders, tiny
@@ -45,6 +46,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "conditioned": {"model": {"self_conditioning": True}},
     "transformer": {"granularity": "module", "layer_type": "transformer"},
     "sinusoids": {"layer_type": "conformer-conv-first", "model": {"positions": "sinusoidal"}},
+    "averaged": {"train": {"average_from": 0.0, "average_every": 1}},
     "no positions": {"model": {"positions": "none", "attention_dropout": 0.1, "ffn_dropout": 0.1}},
 }
 """Settings that change the operations of a step, in addition to its method and phase."""
@@ -90,6 +92,7 @@ class Training:
         skips = net.skipped_updates, net.skipped_in_a_row
         groups, norm = parameter_groups(net, config), self._gradients.norm
         self._optimizer = SkippingAdamW(groups, config, *skips, self._unit.after_step, norm)
+        self._averages = Averages(net, schedule, config, self._optimizer)
 
     def step(self, number: int) -> None:
         """Take the 0-based step ``number``."""
@@ -100,6 +103,7 @@ class Training:
         loss.backward()  # type: ignore[no-untyped-call]
         norm = self._gradients.clip_grad_norm(self._net.config.train.max_grad_norm)
         self._optimizer.step()
+        self._averages.update(number)
         self._optimizer.zero_grad(set_to_none=True)
         self._metrics.get("grad_norm", Mean).update(norm)
 
@@ -144,7 +148,8 @@ def counts(method: str, config: Config, make: Make = utterances) -> dict[str, Co
 
 
 def config_of(method: str, setting: str) -> Config:
-    config = tiny_config(train=TRAIN, **SETTINGS[setting])
+    settings = SETTINGS[setting]
+    config = tiny_config(**{**settings, "train": {**TRAIN, **settings.get("train", {})}})
     return config.only(config.names[-1]) if method == "individual" else config
 
 
