@@ -81,9 +81,9 @@ class ModelConfig(Section):
     self_conditioning: bool = False
     """Feed the posteriors of the intermediate layers back into the stream (arXiv 2104.02724)."""
     init: str | None = None
-    """Network to start from: the folder of a finished run or of a cut model, or a pretrained fairseq2
-    wav2vec 2.0 encoder that reads samples (the name of an asset card, a card's YAML file, or a folder of
-    fairseq2's checkpoints). It decides dimensions and layers.
+    """Network to start from: the folder of a finished run or of a cut model, a fine-tuned checkpoint of
+    Hugging Face or NeMo, or a pretrained fairseq2 wav2vec 2.0 encoder that reads samples (the name of an
+    asset card, a card's YAML file, or a folder of fairseq2's checkpoints). It decides dimensions and layers.
     """
     init_weights: str | None = None
     """Fingerprint of the run's weights that `model.init` names; filled in from there."""

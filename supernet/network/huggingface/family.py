@@ -76,7 +76,8 @@ class HuggingFaceFamily(EncoderFamily[CheckpointOptions]):
         encoder = cls.described(checkpoint.configuration)
         settings = {name: ModelConfig.model_fields[name].default for name in _MEANINGLESS}
         settings |= {"layer_type": cls.layer_type, **dimensions(encoder)}
-        return Decided(options, settings)
+        rates = {name: getattr(encoder, original) for name, original in cls.dropouts}
+        return Decided(options, settings, rates)
 
     @classmethod
     def decide(cls, init: str, known: Mapping[str, Any] | None) -> Decided:

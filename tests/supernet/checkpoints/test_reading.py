@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from safetensors.torch import load_file, save_file
 
 from supernet import Recognizer
 from supernet.checkpoints.reading import read_checkpoint
-from supernet.errors import UserError
+from supernet.errors import ConfigError, UserError
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.checkpoint_model import open_checkpoint
+from supernet.runs.pretrained import begin
+from supernet.runs.resolve import resolve
 from tests.supernet.checkpoints.folders import NUM_PIECES, TEXTS, VARIANTS, speech, write
 
 
@@ -248,3 +252,19 @@ def test_other_fast_conformers_are_refused(
     change(tmp_path / file, **changes)
     found = problems(tmp_path)
     assert any(part in line for line in found), found
+
+
+def test_a_training_may_start_from_it(folder: Path) -> None:
+    config = resolve([{"model": {"init": str(folder)}, "sizes": [2, 4]}]).config
+    assert config.model.encoder.name == "hf-wav2vec2"
+    assert (config.model.num_layers, config.model.dropout) == (4, 0.1)
+    assert config.task.options["input"] == "samples"
+    whole = open_checkpoint(folder)
+    net = SupernetCTC(config, len(whole.tokens))
+    begin(net, whole.tokens)
+    for name, x in whole.recognizer.state_dict().items():
+        if name.startswith(("frontend.", "encoder.")):
+            assert torch.equal(net.state_dict()[name], x)
+    shutil.rmtree(folder)
+    with pytest.raises(ConfigError, match="must be a run folder, a cut model, a fairseq2 asset card"):
+        resolve([{"model": {"init": str(folder)}}])
