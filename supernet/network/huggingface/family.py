@@ -87,6 +87,12 @@ class HuggingFaceFamily(EncoderFamily[CheckpointOptions]):
             if not known or Path(init).exists():
                 raise
             return Decided(known)
+        # The library raises its own exceptions for invalid configurations.
+        except Exception as e:
+            reason = (" ".join(str(e).split()) or type(e).__name__)[:200].rstrip(".")
+            raise PretrainedError(
+                f"`model.init` must have a valid configuration, but '{init}' has not: {reason}."
+            ) from None
 
     @classmethod
     def weights(cls, init: str) -> Mapping[str, Tensor]:

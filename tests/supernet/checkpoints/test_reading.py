@@ -268,3 +268,11 @@ def test_a_training_may_start_from_it(folder: Path) -> None:
     shutil.rmtree(folder)
     with pytest.raises(ConfigError, match="must be a run folder, a cut model, a fairseq2 asset card"):
         resolve([{"model": {"init": str(folder)}}])
+
+
+def test_no_training_starts_from_an_invalid_configuration(folder: Path) -> None:
+    change(folder / "config.json", conv_dim=[12])
+    with pytest.raises(ConfigError) as e:
+        resolve([{"model": {"init": str(folder)}}])
+    (problem,) = e.value.problems
+    assert problem.startswith("`model.init` must have a valid configuration, but")
