@@ -59,8 +59,8 @@ def _export_all(args: argparse.Namespace) -> list[str]:
     model = load_any(run, granularity_of(args.selection))
     if not family_of(model.recognizer.config.model).exports:
         raise RunError(
-            f"`RUN` must hold a network that reads log-mel features, but '{run.folder}' holds one that was "
-            f"initialized from `model.init` and reads samples, which no export format supports. "
+            f"`RUN` must hold a network that reads log-mel features, but that of '{run.folder}' has the "
+            f"encoder '{model.recognizer.config.model.encoder.name}', which no export format supports. "
             f"`{program('cut')}` writes it for PyTorch."
         )
     model.recognizer.require_framewise("An export")
