@@ -154,10 +154,11 @@ class StrategyContract:
         assert first == anew, "a new object must choose like a used one"
 
     def test_global_random_generators_are_left_alone(self, evidence: MadeUpEvidence) -> None:
-        python, numpy = random.getstate(), np.random.get_state()[1].copy()  # type: ignore[index]
+        python, numpy = random.getstate(), np.random.get_state(legacy=False)["state"]["key"].copy()
         list(self._chosen(evidence))
         assert random.getstate() == python, "draw from random.Random(seed)"
-        assert np.array_equal(np.random.get_state()[1], numpy), "draw from numpy.random.default_rng(seed)"  # type: ignore[index]
+        after = np.random.get_state(legacy=False)["state"]["key"]
+        assert np.array_equal(after, numpy), "draw from numpy.random.default_rng(seed)"
 
     def test_it_chooses_or_gives_a_reason(self, evidence: MadeUpEvidence) -> None:
         for with_scores in (True, False):
