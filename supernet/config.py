@@ -102,8 +102,8 @@ class TrainConfig(Section):
     """Number of updates between checkpoints; a multiple of `train.publish_every`."""
     processes: Literal["auto"] | Positive = "auto"
     """Number of processes that divide every batch among them on a CPU, with the same result up to rounding
-    and dropout. ``auto``: one per core, at most eight; OMP_NUM_THREADS limits the cores. A run can be resumed
-    with any number.
+    and dropout. ``auto``: on Linux one per core, at most eight, elsewhere one; OMP_NUM_THREADS limits the
+    cores. A run can be resumed with any number.
     """
     keep_checkpoints: Positive = 2
     """Number of checkpoints to keep, the newest; `evaluate` and `cut` can average the weights of several."""

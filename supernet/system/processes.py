@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,7 +41,8 @@ def processes_for(asked: int | Literal["auto"], num_threads: int | None, is_on_c
     """The processes among which a training is divided.
 
     Args:
-        asked: Their number; ``auto``: one per core, with as many cores as PyTorch would have threads.
+        asked: Their number; ``auto``: one per core, with as many cores as PyTorch would have threads. On Linux
+            only: elsewhere a fork of a process that has computed is not safe.
         num_threads: The threads in each. None: the cores are shared among them.
         is_on_cpu: Whether the training is on the CPU.
 
@@ -54,8 +56,9 @@ def processes_for(asked: int | Literal["auto"], num_threads: int | None, is_on_c
             raise UserError(f"`train.processes` must be auto or 1 {where}, but is {asked} instead.")
         return Processes(1, num_threads)
     cores = num_cores()
-    count = max(1, min(cores // (num_threads or 1), MOST)) if asked == "auto" else asked
-    return Processes(count, num_threads if count == 1 else num_threads or max(1, cores // count))
+    if asked == "auto":
+        asked = max(1, min(cores // (num_threads or 1), MOST)) if sys.platform == "linux" else 1
+    return Processes(asked, num_threads if asked == 1 else num_threads or max(1, cores // asked))
 
 
 def num_cores() -> int:

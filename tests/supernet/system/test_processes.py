@@ -16,7 +16,8 @@ from supernet.system.processes import MOST, Processes, num_cores, processes_for,
 
 @pytest.fixture
 def cores(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A machine of six cores, outside of torchrun."""
+    """A Linux machine of six cores, outside of torchrun."""
+    monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setattr("supernet.system.processes.num_cores", lambda: 6)
     return monkeypatch
@@ -46,6 +47,12 @@ def test_cores_are_shared_among_processes(
 def test_many_cores_are_shared_among_a_few(cores: pytest.MonkeyPatch) -> None:
     cores.setattr("supernet.system.processes.num_cores", lambda: 64)
     assert processes_for("auto", None, True) == Processes(MOST, 64 // MOST)
+
+
+def test_elsewhere_than_on_linux_no_process_is_forked_unasked(cores: pytest.MonkeyPatch) -> None:
+    cores.setattr("sys.platform", "darwin")
+    assert processes_for("auto", None, True) == Processes(1, None)
+    assert processes_for(2, None, True) == Processes(2, 3)
 
 
 def test_one_core_one_gpu_and_torchrun_leave_one(cores: pytest.MonkeyPatch) -> None:
