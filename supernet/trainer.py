@@ -19,8 +19,7 @@ from supernet.runs.run import Run, RunError
 from supernet.runs.warm_start import said
 from supernet.scoring.error_rates import COLUMN, Measure
 from supernet.system.folders import check_closed, held
-from supernet.system.processes import Processes, is_main_process, num_processes
-from supernet.system.workers import peak_memory
+from supernet.system.processes import Processes, is_main_process, num_processes, peak_memory
 from supernet.task import SPLITS
 from supernet.text.tokens import Tokens
 from supernet.training.compute import unit_steps, unit_weights

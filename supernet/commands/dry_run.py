@@ -23,8 +23,7 @@ from supernet.network.model_costs import MACS_SECONDS, macs
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.runs.resolve import Resolved
 from supernet.system.devices import chosen_device, processor, with_threads
-from supernet.system.processes import num_processes
-from supernet.system.workers import peak_memory
+from supernet.system.processes import num_processes, peak_memory
 from supernet.task import Batch, ProgressCallback
 from supernet.training.averaging import Averages
 from supernet.training.compute import typical_scorer

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from supernet.system.processes import peak_memory
 from supernet.system.timing import timed
 
 WARM_UP = 2
@@ -37,7 +37,7 @@ def main() -> None:
     for length in seconds:
         work = functools.partial(recognize, float(length))
         times[length] = asdict(timed(work, int(repeats), WARM_UP))
-        memory_mb[length] = peak_memory_mb()
+        memory_mb[length] = peak_memory() / 2**20
     loading = {"import_s": imported - start, "load_s": loaded - imported}
     print(json.dumps({**loading, "times": times, "memory_mb": memory_mb}))
 
@@ -86,20 +86,6 @@ def onnx() -> Opener:
 
 
 OPENERS: dict[str, Callable[[], Opener]] = {"eager": eager, "onnx": onnx}
-
-
-def peak_memory_mb() -> float:
-    """The peak memory of this process.
-
-    On Linux, `getrusage` includes the memory of the parent at the start, so ``/proc`` is read if it exists.
-    """
-    status = Path("/proc/self/status")
-    lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
-    peaks = [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")]
-    if peaks:
-        return peaks[0]
-    unit = 1024**2 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""The processes of one training: those that torchrun starts, or those that share the cores of a machine."""
+"""The processes of a training: those that torchrun starts, or that share the cores of a machine."""
 
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,8 @@ def processes_for(asked: int | Literal["auto"], num_threads: int | None, is_on_c
     """The processes among which a training is divided.
 
     Args:
-        asked: Their number; ``auto``: one per core, with as many cores as PyTorch would have threads. On Linux
-            only: elsewhere a fork of a process that has computed is not safe.
+        asked: Their number; ``auto``: one per core, with as many cores as PyTorch would have threads, but one
+            elsewhere than on Linux, where it is not safe to fork a process that has computed.
         num_threads: The threads in each. None: the cores are shared among them.
         is_on_cpu: Whether the training is on the CPU.
 
@@ -86,3 +87,16 @@ def quota(root: Path = _CONTROL_GROUPS, own: Path = Path("/proc/self/cgroup")) -
             most, _, period = file.read_text(encoding="utf-8").partition(" ")
             found += [int(most) / int(period)] if most.isdigit() else []
     return min(found, default=None)
+
+
+def peak_memory() -> int:
+    """The peak of this process's memory in bytes.
+
+    On Linux, ``getrusage`` includes the memory that the parent had at the start, so ``/proc`` is read if it
+    exists.
+    """
+    status = Path("/proc/self/status")
+    for line in status.read_text(encoding="utf-8").splitlines() if status.is_file() else ():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

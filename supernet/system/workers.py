@@ -12,7 +12,6 @@ import io
 import multiprocessing
 import os
 import pickle
-import resource
 import signal
 import weakref
 from collections import deque
@@ -27,7 +26,7 @@ import torch
 from torch import Tensor
 
 from supernet.errors import UserError
-from supernet.system.processes import Processes
+from supernet.system.processes import Processes, peak_memory
 
 _ALIGNMENT = 64
 """Of tensors in shared memory, in bytes: a cache line."""
@@ -214,7 +213,7 @@ def _serve(
 
 
 def _answer_all(connection: Connection, answer: Callable[[Any], Any]) -> None:
-    start = peak_memory()
+    start = peak_memory()  # shared with the process that this one was forked from
     with contextlib.suppress(EOFError, OSError):
         while True:
             question = pickle.loads(connection.recv_bytes())
@@ -223,11 +222,6 @@ def _answer_all(connection: Connection, answer: Callable[[Any], Any]) -> None:
             except Exception as e:
                 found = False, _picklable(e)
             connection.send_bytes(_dumped(found))
-
-
-def peak_memory() -> int:
-    """The peak of this process's memory in bytes; where it starts, that is what it shares with its parent."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _picklable(error: Exception) -> Exception:
