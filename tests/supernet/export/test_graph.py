@@ -149,7 +149,7 @@ def test_the_onnx_file_is_the_cut_model_and_int8_rounds_every_weight_of_a_produc
 @pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
 def test_the_executorch_file_is_the_cut_model(positions: str, tmp_path: Path) -> None:
     pytest.importorskip("executorch", reason="needs the executorch extra")
-    cut_ = small_cut(positions=positions, num_layers=2)  # one of them is kept: lowering takes seconds a layer
+    cut_ = small_cut(positions=positions)
     (written,) = ExecuTorch().write(cut_, tmp_path, int8=False)
     assert largest_difference(cut_, ExecuTorch().open(written.file)) < 5e-6
 
