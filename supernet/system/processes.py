@@ -57,9 +57,9 @@ def processes_for(asked: int | Literal["auto"], num_threads: int | None, is_on_c
             raise UserError(f"`train.processes` must be auto or 1 {where}, but is {asked} instead.")
         return Processes(1, num_threads)
     cores = num_cores()
-    if asked == "auto":
-        asked = max(1, min(cores // (num_threads or 1), MOST)) if sys.platform == "linux" else 1
-    return Processes(asked, num_threads if asked == 1 else num_threads or max(1, cores // asked))
+    most = min(cores // (num_threads or 1), MOST) if sys.platform == "linux" else 1
+    count = max(1, most) if asked == "auto" else asked
+    return Processes(count, num_threads if count == 1 else num_threads or max(1, cores // count))
 
 
 def num_cores() -> int:
