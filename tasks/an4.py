@@ -12,10 +12,9 @@ import soundfile
 from pydantic import Field
 
 from supernet.audio.features import SAMPLE_RATE
-from supernet.system.files import refusal
-from supernet.task import Split, TaskError
+from supernet.task import Split
 from tasks.audio.raw import read_raw
-from tasks.converted import ConvertedTask
+from tasks.converted import ConvertedTask, check_complete, corpus_folder
 from tasks.files.cache import make_once
 from tasks.files.problems import Problem
 from tasks.formats.tables import Tables
@@ -54,18 +53,11 @@ class An4(ConvertedTask):
     options: An4Options
 
     def find(self) -> Source:
-        root = self.options.path
-        if why := refusal(root, "folder"):
-            raise TaskError(f"`path` must be the folder of AN4, but {why}. {_GET}")
-        root = root / "an4" if (root / "an4").is_dir() else root
+        root = corpus_folder(self.options.path, "an4", "AN4", _GET)
         if (table := root / "manifest.csv").is_file():
             return Source((table,), lambda: _table(table), held_out=HELD_OUT, by_speaker=True)
         lists = [f"etc/{name}.{kind}" for name in SETS for kind in ("fileids", "transcription")]
-        if missing := [name for name in (*lists, "wav") if not (root / name).exists()]:
-            raise TaskError(
-                f"`path` must be the folder of AN4 with etc and wav, or with manifest.csv, but {str(root)!r} "
-                f"lacks {', '.join(missing)}. {_GET}"
-            )
+        check_complete(root, [*lists, "wav"], "AN4 with etc and wav, or with manifest.csv", _GET)
         # What is copied is another corpus as soon as it changes.
         files = (*(root / name for name in lists), *sorted((root / "wav").rglob("*.raw")))
         return Source(files, lambda: self._read(root), held_out=HELD_OUT, by_speaker=True)

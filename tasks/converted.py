@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from supernet.task import ProgressCallback
+from supernet.system.files import refusal
+from supernet.task import ProgressCallback, TaskError
 from tasks.corpus import CorpusTask
 from tasks.files.cache import discard, make_once
 from tasks.files.problems import is_outdated
@@ -16,6 +17,30 @@ from tasks.listing.entries import Source
 
 _NAMED = 10
 """Number of listings that a note names."""
+
+
+def corpus_folder(path: Path, name: str, corpus: str, get: str) -> Path:
+    """``path``, or its folder ``name`` if it has one.
+
+    Args:
+        path: The folder that was given.
+        name: The folder's name as unpacked.
+        corpus: The corpus, for the message.
+        get: Where to get the corpus, for the message.
+
+    Raises:
+        TaskError: There is no such folder.
+    """
+    if why := refusal(path, "folder"):
+        raise TaskError(f"`path` must be the folder of {corpus}, but {why}. {get}")
+    return path / name if (path / name).is_dir() else path
+
+
+def check_complete(root: Path, names: Sequence[str], layout: str, get: str) -> None:
+    """Raise ``TaskError``, which describes the ``layout``, if ``root`` lacks some of ``names``."""
+    if missing := [name for name in names if not (root / name).exists()]:
+        lacks = f"{str(root)!r} lacks {', '.join(missing)}"
+        raise TaskError(f"`path` must be the folder of {layout}, but {lacks}. {get}")
 
 
 class ConvertedTask(CorpusTask):

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from supernet.system.files import refusal
-from supernet.task import Split, TaskError
-from tasks.converted import ConvertedTask
+from supernet.task import Split
+from tasks.converted import ConvertedTask, check_complete, corpus_folder
 from tasks.files.problems import Problem
 from tasks.formats.kaldi import Kaldi
 from tasks.formats.tables import Tables
@@ -49,18 +48,12 @@ class Speechocean762(ConvertedTask):
     options: Speechocean762Options
 
     def find(self) -> Source:
-        root = self.options.path
-        if why := refusal(root, "folder"):
-            raise TaskError(f"`path` must be the folder of speechocean762, but {why}. {_GET}")
-        root = root / "speechocean762" if (root / "speechocean762").is_dir() else root
+        root = corpus_folder(self.options.path, "speechocean762", "speechocean762", _GET)
         if (table := root / "manifest.csv").is_file():
             return _source((table,), lambda: Tables().read(table, None))
         lists = [f"{half}/{file}" for half in HALVES for file in _FILES]
-        if missing := [name for name in (*lists, "WAVE") if not (root / name).exists()]:
-            raise TaskError(
-                "`path` must be the folder of speechocean762 with WAVE, train and test, or with "
-                f"manifest.csv, but {str(root)!r} lacks {', '.join(missing)}. {_GET}"
-            )
+        layout = "speechocean762 with WAVE, train and test, or with manifest.csv"
+        check_complete(root, [*lists, "WAVE"], layout, _GET)
         return _source(
             tuple(root / name for name in lists),
             lambda: (item for half in HALVES for item in Kaldi().read(root / half, half)),

@@ -30,6 +30,24 @@ def normalize(features_BTF: Tensor, mask_BT: Tensor) -> Tensor:
     return centered_BTF / deviation_B1F.clamp(min=DEVIATION_FLOOR)
 
 
+class SeparateFrontend(nn.Module):
+    """Base of frontends that run each utterance separately, from samples; ``forward`` computes one.
+
+    Group normalization sees all frames, so that in a batch an utterance's output would depend on the padding.
+    """
+
+    def embed(
+        self, samples_BT1: Tensor, num_samples: Sequence[int], hidden_BT1: Tensor | None = None
+    ) -> Tensor:
+        """Compute the stream ``(B, S, D)``; ``num_samples`` are valid; training may mask some."""
+        hidden = [None] * len(samples_BT1) if hidden_BT1 is None else hidden_BT1
+        rows = [
+            self(row_T1[:n, 0], None if hidden_T1 is None else hidden_T1[:n, 0])
+            for row_T1, n, hidden_T1 in zip(samples_BT1, num_samples, hidden, strict=True)
+        ]
+        return nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+
 class Frontend(nn.Module):
     """Two unpadded 3 x 3 convolutions of stride 2 and a projection.
 

@@ -5,7 +5,7 @@ Shapes: B utterances, T samples, S stream frames, D model dimension.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -22,6 +22,7 @@ from supernet.config import ModelConfig
 from supernet.encoder_family import Decided, EncoderFamily
 from supernet.network.branches import Branches
 from supernet.network.builtin import modules_of
+from supernet.network.frontend import SeparateFrontend
 from supernet.network.layers import named_branches
 from supernet.network.wav2vec2_checkpoint import CONFIGURATION, configuration_of, weights_of
 from supernet.units import MODULES, Module
@@ -127,12 +128,8 @@ class Wav2Vec2(EncoderFamily[Wav2Vec2Options]):
         return weights_of(init)
 
 
-class Wav2Vec2Frontend(nn.Module):
-    """Convolutions over the samples, one frame per 320 samples, and convolutional positions.
-
-    Every utterance runs separately: group normalization sees all frames, so that in a batch an utterance's
-    output would depend on the padding.
-    """
+class Wav2Vec2Frontend(SeparateFrontend):
+    """Convolutions over the samples, one frame per 320 samples, and convolutional positions."""
 
     def __init__(self, encoder: Wav2Vec2EncoderConfig) -> None:
         super().__init__()
@@ -140,17 +137,6 @@ class Wav2Vec2Frontend(nn.Module):
         # Checkpoints do not record it: fairseq trained one kind on normalized samples, the other on
         # unnormalized ones (fairseq issue 4687).
         self._normalizes = encoder.feature_extractor_layer_norm_convs
-
-    def embed(
-        self, samples_BT1: Tensor, num_samples: Sequence[int], hidden_BT1: Tensor | None = None
-    ) -> Tensor:
-        """Compute the stream ``(B, S, D)``; ``num_frames`` counts samples; training may mask some."""
-        hidden = [None] * len(samples_BT1) if hidden_BT1 is None else hidden_BT1
-        rows = [
-            self(row_T1[:n, 0], None if hidden_T1 is None else hidden_T1[:n, 0])
-            for row_T1, n, hidden_T1 in zip(samples_BT1, num_samples, hidden, strict=True)
-        ]
-        return nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
     def forward(self, samples_T: Tensor, hidden_T: Tensor | None = None) -> Tensor:
         """The stream ``(S, D)`` of one utterance; masked samples become 0 after normalization."""

@@ -5,7 +5,6 @@ Shapes: B utterances, T samples, S stream frames, D model dimension.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import remove_parametrizations
 
 from supernet.audio.features import SAMPLES
+from supernet.network.frontend import SeparateFrontend
 from supernet.network.huggingface.frames import FrozenBatchNorm
 from supernet.network.huggingface.library import Library
 
@@ -21,11 +21,8 @@ _EPSILON = 1e-7
 """What the library's feature extractor adds to the variance."""
 
 
-class SamplesFrontend(nn.Module):
+class SamplesFrontend(SeparateFrontend):
     """Convolutions over the samples, one frame per 320 samples, and convolutional positions if there are any.
-
-    Every utterance runs separately: group normalization sees all frames, so that in a batch an utterance's
-    output would depend on the padding.
 
     Args:
         library: The classes of the model.
@@ -50,17 +47,6 @@ class SamplesFrontend(nn.Module):
         self.pos_conv_embed = positions
         self.layer_norm = norm
         self.dropout = nn.Dropout(config.hidden_dropout)
-
-    def embed(
-        self, samples_BT1: Tensor, num_samples: Sequence[int], hidden_BT1: Tensor | None = None
-    ) -> Tensor:
-        """Compute the stream ``(B, S, D)``; ``num_samples`` are valid; training may mask some."""
-        hidden = [None] * len(samples_BT1) if hidden_BT1 is None else hidden_BT1
-        rows = [
-            self(row_T1[:n, 0], None if hidden_T1 is None else hidden_T1[:n, 0])
-            for row_T1, n, hidden_T1 in zip(samples_BT1, num_samples, hidden, strict=True)
-        ]
-        return nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
     def forward(self, samples_T: Tensor, hidden_T: Tensor | None = None) -> Tensor:
         """The stream ``(S, D)`` of one utterance; masked samples become 0 after normalization."""
