@@ -18,8 +18,8 @@ from supernet.audio.features import SAMPLE_RATE
 from supernet.audio.lengths import Lengths
 from supernet.audio.recordings import complaint, mono, read_audio
 from supernet.audio.resampling import resample_blocks
-from supernet.checkpoints.places import is_checkpoint
 from supernet.errors import AudioError
+from supernet.pretrained.places import is_checkpoint
 from supernet.recognition.beam import BeamConfig, decoder_for
 from supernet.recognition.decoding import Decoder
 from supernet.recognition.pipeline import BATCH_ON_CPU, Recording, Transcriber, log_probs

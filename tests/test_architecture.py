@@ -104,7 +104,7 @@ model_config
 config task
 scorer
 plan
-checkpoints
+pretrained
 granularity encoder_family head method network
 training
 recognition

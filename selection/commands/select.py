@@ -16,7 +16,6 @@ from selection.reporting.pictures import draw_all
 from selection.reporting.report import section
 from selection.reporting.tables import latency_lines, ordered, table
 from selection.strategy import Strategy
-from supernet.checkpoints.places import is_checkpoint
 from supernet.commands.checkpoint import run_of
 from supernet.console.front import command, say_next
 from supernet.console.option_names import option_problems
@@ -24,6 +23,7 @@ from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.errors import ConfigError
 from supernet.evaluation.score_checkpoint import score_whole
+from supernet.pretrained.places import is_checkpoint
 from supernet.reporting.run_page import write
 from supernet.reporting.trained import results_of, scores_of
 from supernet.runs.opening import open_model

@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from supernet.checkpoints.places import is_checkpoint
 from supernet.console.text import note
 from supernet.errors import ArgumentError
+from supernet.pretrained.places import is_checkpoint
 from supernet.runs.adoption import adopt, folder_of
 from supernet.runs.run import Run
 from supernet.settings.presets import Data, task_setting

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from supernet.checkpoints.places import is_checkpoint
 from supernet.console.front import command, say_next
 from supernet.console.text import say
 from supernet.network.supernet_ctc import num_parameters
+from supernet.pretrained.places import is_checkpoint
 from supernet.runs.cut_model import Cut, origin_of
 from supernet.runs.opening import choose, granularity_of, load_any, open_run, open_selection
 from supernet.runs.run import Run, RunError

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from supernet.checkpoints.places import is_checkpoint
 from supernet.commands.checkpoint import run_of
 from supernet.commands.options import corpus_changes, note_left_out, open_beam
 from supernet.console.front import command, say_next
@@ -18,6 +17,7 @@ from supernet.console.tables import groups_table, results_table
 from supernet.console.text import note
 from supernet.errors import Checks
 from supernet.evaluation.score_sizes import Evaluation, ScoringRequest, SplitTranscripts, score_sizes
+from supernet.pretrained.places import is_checkpoint
 from supernet.recognition.beam import decoder_for
 from supernet.recognition.decoding import GREEDY
 from supernet.runs.opening import choose, open_model, open_selection

@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from supernet.checkpoints.checkpoint import Checkpoint
-from supernet.checkpoints.reading import read_checkpoint
 from supernet.config import Config, ModelConfig, PassesConfig
 from supernet.errors import ConfigError, UserError
 from supernet.network.huggingface.family import HuggingFaceFamily
 from supernet.network.supernet_ctc import SupernetCTC, weights
+from supernet.pretrained.checkpoint import Checkpoint
+from supernet.pretrained.reading import read_checkpoint
 from supernet.runs.model_file import Model
 from supernet.settings.plugins import find_plugin, validated
 

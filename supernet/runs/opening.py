@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from supernet.checkpoints.places import is_checkpoint
 from supernet.errors import ArgumentError
+from supernet.pretrained.places import is_checkpoint
 from supernet.runs.checkpoint_model import fingerprint_of, open_checkpoint
 from supernet.runs.model_file import Model, fingerprint, load
 from supernet.runs.run import Run, RunError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from supernet.checkpoints.places import is_checkpoint
 from supernet.errors import ArgumentError
+from supernet.pretrained.places import is_checkpoint
 from supernet.system.files import refusal, safe_name
 from supernet.system.folders import check_closed
 

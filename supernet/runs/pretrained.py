@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from supernet.checkpoints.places import is_checkpoint
-from supernet.checkpoints.reading import read_checkpoint
 from supernet.encoder_family import Decided, PretrainedError, family_of
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.pretrained.places import is_checkpoint
+from supernet.pretrained.reading import read_checkpoint
 from supernet.runs import warm_start
 from supernet.settings.plugins import find_plugin
 from supernet.text.tokens import Tokens

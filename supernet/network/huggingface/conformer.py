@@ -12,7 +12,6 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from supernet.checkpoints.checkpoint import Checkpoint
 from supernet.network.branches import Branch, Branches, Call
 from supernet.network.builtin import KINDS
 from supernet.network.huggingface.family import HuggingFaceFamily
@@ -25,6 +24,7 @@ from supernet.network.huggingface.frames import (
     frames_of,
 )
 from supernet.network.huggingface.samples import SamplesFrontend
+from supernet.pretrained.checkpoint import Checkpoint
 from supernet.units import MODULES, Module
 
 

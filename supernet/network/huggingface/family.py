@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from supernet.checkpoints.checkpoint import Checkpoint
-from supernet.checkpoints.reading import read_checkpoint
 from supernet.config import ModelConfig
 from supernet.encoder_family import Decided, EncoderFamily, PretrainedError
 from supernet.errors import UserError
 from supernet.network.huggingface.library import CheckpointOptions, Library
+from supernet.pretrained.checkpoint import Checkpoint
+from supernet.pretrained.reading import read_checkpoint
 
 _MEANINGLESS = ("kernel", "convolution_bias", "positions", "frontend_channels", "start_scale")
 """Settings that apply only to networks with random initial weights."""

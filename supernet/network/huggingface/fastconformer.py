@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from supernet.checkpoints.checkpoint import Checkpoint
 from supernet.network.huggingface.conformer import ConformerFamily, Names
 from supernet.network.huggingface.frames import Frames, RelativeAttention, distances, frames_of
 from supernet.network.huggingface.library import Library
 from supernet.network.huggingface.mel import MelFeatures
+from supernet.pretrained.checkpoint import Checkpoint
 
 
 class FastConformer(ConformerFamily):

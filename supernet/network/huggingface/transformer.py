@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from supernet.checkpoints.checkpoint import Checkpoint
 from supernet.network.branches import Branch, Branches
 from supernet.network.huggingface.family import HuggingFaceFamily
 from supernet.network.huggingface.frames import Frames, frames_of
 from supernet.network.huggingface.samples import SamplesFrontend
+from supernet.pretrained.checkpoint import Checkpoint
 from supernet.units import Module
 
 

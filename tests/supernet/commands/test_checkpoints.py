@@ -18,7 +18,7 @@ from supernet.export.__main__ import main as export
 from supernet.runs.run import Run
 from supernet.text.plain import plain
 from supernet.transcribe import main as transcribe
-from tests.supernet.checkpoints.folders import VARIANTS, speech, write
+from tests.supernet.pretrained.folders import VARIANTS, speech, write
 from tests.supernet.processes import run
 
 pytestmark = pytest.mark.slow

@@ -30,8 +30,8 @@ from supernet.training.averaging import Averages
 from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.schedule import Schedule
 from tests.supernet import encoders, tiny
-from tests.supernet.checkpoints import folders
 from tests.supernet.network.test_wav2vec2 import speech
+from tests.supernet.pretrained import folders
 from tests.supernet.tiny import tiny_config
 from tests.supernet.training.test_methods import METHODS, schedule
 from tests.supernet.waiting import GPU, NeverWaiting, Waits, as_gpu

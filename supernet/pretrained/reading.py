@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from supernet.checkpoints import huggingface, nemo
-from supernet.checkpoints.checkpoint import Checkpoint
-from supernet.checkpoints.places import CONFIG, is_archive, is_checkpoint
 from supernet.errors import UserError
+from supernet.pretrained import huggingface, nemo
+from supernet.pretrained.checkpoint import Checkpoint
+from supernet.pretrained.places import CONFIG, is_archive, is_checkpoint
 from supernet.system.files import refusal
 
 

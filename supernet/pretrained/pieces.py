@@ -9,8 +9,8 @@ from typing import Any
 
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
-from supernet.checkpoints.vocabulary import Vocabulary, check_rows, tokenizer_settings
 from supernet.errors import UserError
+from supernet.pretrained.vocabulary import Vocabulary, check_rows, tokenizer_settings
 from supernet.system.files import read_json
 from supernet.text.tokens import BLANK, Tokens
 

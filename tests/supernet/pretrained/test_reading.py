@@ -16,13 +16,13 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from supernet import Recognizer
-from supernet.checkpoints.reading import read_checkpoint
 from supernet.errors import ConfigError, UserError
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.pretrained.reading import read_checkpoint
 from supernet.runs.checkpoint_model import open_checkpoint
 from supernet.runs.pretrained import begin
 from supernet.runs.resolve import resolve
-from tests.supernet.checkpoints.folders import NUM_PIECES, TEXTS, VARIANTS, speech, write
+from tests.supernet.pretrained.folders import NUM_PIECES, TEXTS, VARIANTS, speech, write
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from supernet.audio.features import SAMPLE_RATE, SAMPLES
-from supernet.checkpoints.checkpoint import Checkpoint
-from supernet.checkpoints.pieces import read_pieces
-from supernet.checkpoints.places import CONFIG
-from supernet.checkpoints.tensors import files_of, read_tensors
-from supernet.checkpoints.vocabulary import Vocabulary, read_vocabulary
 from supernet.errors import UserError
+from supernet.pretrained.checkpoint import Checkpoint
+from supernet.pretrained.pieces import read_pieces
+from supernet.pretrained.places import CONFIG
+from supernet.pretrained.tensors import files_of, read_tensors
+from supernet.pretrained.vocabulary import Vocabulary, read_vocabulary
 from supernet.system.files import read_json
 from supernet.text.tokens import BLANK, Tokens
 

@@ -16,12 +16,12 @@ from typing import Any
 from torch import Tensor
 
 from supernet.audio.features import SAMPLE_RATE
-from supernet.checkpoints.checkpoint import Checkpoint
-from supernet.checkpoints.huggingface import FAMILIES, PARAKEET
-from supernet.checkpoints.pieces import from_sentencepiece
-from supernet.checkpoints.tensors import restricted
-from supernet.checkpoints.vocabulary import Vocabulary, check_rows
 from supernet.errors import UserError
+from supernet.pretrained.checkpoint import Checkpoint
+from supernet.pretrained.huggingface import FAMILIES, PARAKEET
+from supernet.pretrained.pieces import from_sentencepiece
+from supernet.pretrained.tensors import restricted
+from supernet.pretrained.vocabulary import Vocabulary, check_rows
 from supernet.system.files import MAX_BYTES, parse_yaml
 from supernet.text.tokens import BLANK, Tokens
 
