@@ -1,6 +1,4 @@
-"""Public corpora: the real ones where they are present, and folders in their layout with tones instead of
-speech.
-"""
+"""Public corpora: the real ones where present, and folders of their layout with tones instead of speech."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ WORDS = ("IT'S A BAD CAB", "A CAB", "BAD IT'S", "DAB A DAB")
 
 
 def real_corpus(name: str) -> Path:
-    """The folder of a real corpus, which SUPERNET_NAME may name; without one, the test is skipped."""
+    """The folder of a real corpus, by default or in SUPERNET_NAME; without one, the test is skipped."""
     variable = f"SUPERNET_{name.upper().replace('-', '_')}"
     folder = Path(os.environ.get(variable, Path(__file__).parents[3] / "shared" / "data" / name))
     if not folder.is_dir():
@@ -39,7 +37,7 @@ def real_corpus(name: str) -> Path:
 
 
 def speakers_of(task: CorpusTask) -> dict[Split, set[str]]:
-    """The speakers of each split of a prepared task, which must have no speaker in two of them."""
+    """The speakers of each split of a prepared task; asserts that splits share no speaker."""
     found = {split: set(task.speakers(split).values()) for split in SPLITS}
     for one, other in pairwise([*SPLITS, SPLITS[0]]):
         assert not found[one] & found[other], f"{one} and {other}"
@@ -60,7 +58,7 @@ def write_sph(path: Path, samples: np.ndarray[Any, Any]) -> Path:
 
 
 def write_librispeech(root: Path, parts: dict[str, int] | None = None, speakers: int = 2) -> Path:
-    """Write LibriSpeech's folders: some utterances in each part, by some speakers with a chapter each."""
+    """Write LibriSpeech's folders: utterances in each part, by speakers with one chapter each."""
     for number, (part, utterances) in enumerate((parts or PARTS).items()):
         for speaker in range(speakers):
             name = f"{100 * (number + 1) + speaker}-{7 * (number + 1)}"
@@ -84,7 +82,7 @@ def write_talk(folder: Path, name: str, lines: Sequence[str], seconds: float = 6
 
 
 def write_tedlium(root: Path) -> Path:
-    """Write TED-LIUM's folders, with all peculiarities of its transcripts."""
+    """Write TED-LIUM's folders, with all the peculiarities of its transcripts."""
     for name in ("AnnA_2009", "BertB_2010X", "CarlC_2011"):
         lines = [
             f"{name} 1 {name} 0.00 1.50 <NA> it 's a bad cab",
@@ -109,11 +107,11 @@ AN4_TEXTS = ("YES", "O N E SIX", "ENTER FIFTY NINE")
 
 
 def write_an4(root: Path, suffix: str = ".sph", order: str = ">i2", speakers: int = 12) -> Path:
-    """Write AN4's folders: three utterances by each of some training speakers and of two others.
+    """Write AN4's folders: three utterances by each training speaker and by each of two others.
 
     Args:
         root: The folder to write.
-        suffix: That of the audio; ``.raw`` has no header.
+        suffix: The suffix of audio files; ``.raw`` files have no header.
         order: The byte order of raw samples.
         speakers: The number of training speakers.
     """
@@ -145,7 +143,7 @@ def write_samples(file: Path, samples: np.ndarray[Any, Any], order: str) -> None
 
 
 def write_speechocean(root: Path, speakers: int = 10) -> Path:
-    """Write speechocean762's folders: two utterances by each of some speakers in both halves."""
+    """Write speechocean762's folders: two utterances by each speaker in both halves."""
     for half, first in (("train", 1), ("test", 1001)):
         lines: dict[str, list[str]] = {"wav.scp": [], "text": [], "utt2spk": []}
         for number in range(first, first + speakers):

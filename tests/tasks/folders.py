@@ -24,12 +24,12 @@ def quiet(what: str, done: int, total: int) -> None:
 def tone(
     seconds: float, hertz: float = 440.0, rate: int = SAMPLE_RATE
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """A sine wave at half of full scale."""
+    """A sine wave at half the full scale."""
     return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
 def utterances(split: Split, number: int, text: str = "a bc") -> list[Clip]:
-    """Make tones of 0.5 to 1.3 s."""
+    """Tones of 0.5 to 1.3 s with a text."""
     return [
         Clip(f"{split}-{i}", text, torch.from_numpy(tone(0.5 + (i * 7 % 9) / 10, 200 + 10 * i)), "sine", {})
         for i in range(number)
@@ -37,7 +37,7 @@ def utterances(split: Split, number: int, text: str = "a bc") -> list[Clip]:
 
 
 def write_folder(folder: Path, train: int = 40, valid: int = 4, test: int = 5) -> Path:
-    """Write a manifest folder with a number of utterances in each split."""
+    """Write a manifest folder with the given number of utterances in each split."""
     for split, number in zip(SPLITS, (train, valid, test), strict=True):
         write_split(folder, split, utterances(split, number))
     return folder
@@ -58,7 +58,7 @@ def _cut(path: Path, text: str) -> Cut:
 
 
 def write_wav(path: Path, samples: np.ndarray[Any, Any], rate: int = SAMPLE_RATE) -> Path:
-    """Write a WAV file, and make its folder if necessary."""
+    """Write a WAV file, and create its folder if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples, rate)
     return path

@@ -104,7 +104,7 @@ def table(suffix: str) -> Callable[[Path, str], None]:
 
 
 def pack(tar: Path, files: dict[str, bytes]) -> Path:
-    """Pack ``files``, contents by name, into a tar, in order."""
+    """Pack ``files``, a mapping from names to contents, into a tar file in that order."""
     tar.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(tar, "w") as archive:
         for name, content in files.items():

@@ -52,7 +52,7 @@ def good(folder: Path, *splits: str) -> Path:
 
 
 def skipped(folder: Path) -> set[tuple[str, str, str, str]]:
-    """Split, name, kind and place (without folders) of each utterance that is left out."""
+    """Split, name, kind of problem and place (without folders) of each utterance that is left out."""
     return {short(one) for one in prepared(folder, max_skipped=0.95).skipped()}
 
 

@@ -1,4 +1,4 @@
-"""AN4 in all its layouts: CMU's lists with audio in four formats, and a table."""
+"""AN4 in all of its layouts: CMU's lists with audio in four formats, and a table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def made(root: Path, **options: object) -> An4:
 
 
 def as_table(root: Path, task: An4) -> Path:
-    """Write the corpus of ``task`` as a table, with some training speaker named as a validation one."""
+    """Write the corpus of ``task`` as a table that assigns a training speaker to validation."""
     root.mkdir()
     with open(root / "manifest.csv", "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -53,7 +53,7 @@ def as_table(root: Path, task: An4) -> Path:
 
 
 def content(task: An4) -> dict[str, tuple[str, str, str, torch.Tensor]]:
-    """Split, text, speaker and features of every utterance, by its name."""
+    """Split, text, speaker and features of every utterance, by name."""
     found: dict[str, tuple[str, str, str, torch.Tensor]] = {}
     for split in SPLITS:
         speakers = task.speakers(split)
@@ -86,12 +86,12 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> An4:
         ("", ""),
     ],
 )
-def test_transcripts_become_what_is_scored(written: str, scored: str) -> None:
+def test_transcripts_are_normalized_for_scoring(written: str, scored: str) -> None:
     assert normalize(written) == scored
     assert normalize(scored) == scored
 
 
-def test_the_test_set_is_the_corpus_own_and_validation_a_tenth_of_the_training_speakers(task: An4) -> None:
+def test_the_test_split_is_official_and_a_tenth_of_the_training_speakers_validates(task: An4) -> None:
     speakers = speakers_of(task)
     assert speakers["test"] == {"mxyz", "mxyz2"}
     assert (len(speakers["train"]), len(speakers["valid"])) == (11, 1)
@@ -100,18 +100,20 @@ def test_the_test_set_is_the_corpus_own_and_validation_a_tenth_of_the_training_s
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_same_corpus_in_every_format(task: An4, layout: str, tmp_path: Path) -> None:
+def test_every_layout_gives_the_same_corpus(task: An4, layout: str, tmp_path: Path) -> None:
     root = write_an4(tmp_path / "an4", *LAYOUTS[layout])
     before = sorted(root.rglob("*"))
     assert_same(made(root), task)
-    assert sorted(root.rglob("*")) == before, "nothing is written into the folder"
+    assert sorted(root.rglob("*")) == before, "the corpus folder must stay as it is"
 
 
-def test_a_table_has_the_same_splits_whatever_it_names_validation(task: An4, tmp_path: Path) -> None:
+def test_a_table_has_the_same_splits_whichever_speakers_it_assigns_to_validation(
+    task: An4, tmp_path: Path
+) -> None:
     assert_same(made(as_table(tmp_path / "table", task)), task)
 
 
-def test_features_are_those_of_the_raw_samples(tmp_path: Path) -> None:
+def test_features_equal_those_of_the_raw_samples(tmp_path: Path) -> None:
     task = made(write_an4(tmp_path / "an4", ".raw"))
     batch = next(iter(task.eval_batches("test", task.tokens())))
     (file,) = Path(task.options.path).rglob(f"{batch.ids[0]}.raw")
@@ -122,7 +124,7 @@ def test_features_are_those_of_the_raw_samples(tmp_path: Path) -> None:
     torch.testing.assert_close(batch.features_BTF[0, : len(expected)], expected, rtol=1e-5, atol=1e-4)
 
 
-def test_changed_raw_samples_are_another_corpus(tmp_path: Path) -> None:
+def test_changed_raw_samples_give_a_new_corpus(tmp_path: Path) -> None:
     root = write_an4(tmp_path / "an4", ".raw")
     first = made(root).folder.fingerprint
     (file,) = root.rglob("an0-mxyz-b.raw")
@@ -133,12 +135,12 @@ def test_changed_raw_samples_are_another_corpus(tmp_path: Path) -> None:
     assert durations["an0-mxyz-b"] == pytest.approx(1.6)
 
 
-def test_the_folder_above_may_be_named(task: An4) -> None:
+def test_the_parent_folder_can_be_given(task: An4) -> None:
     assert opened(Path(task.options.path).parent).source.files == task.source.files
 
 
 @pytest.mark.parametrize("speakers", [2, 5, 9])
-def test_nobody_is_in_two_splits_however_few_speakers_there_are(tmp_path: Path, speakers: int) -> None:
+def test_splits_share_no_speaker_even_if_there_are_few(tmp_path: Path, speakers: int) -> None:
     found = speakers_of(made(write_an4(tmp_path / "an4", speakers=speakers)))
     assert (len(found["train"]), len(found["valid"])) == (speakers - 1, 1)
 
@@ -148,7 +150,7 @@ def test_a_single_training_speaker_cannot_be_divided(tmp_path: Path) -> None:
         opened(write_an4(tmp_path / "an4", speakers=1)).prepare(quiet)
 
 
-def test_every_problem_is_found_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     root = write_an4(tmp_path / "an4", ".raw")
     ((gone,), (empty,)) = root.rglob("an0-f00-b.raw"), root.rglob("an1-f00-b.raw")
     gone.unlink()
@@ -184,7 +186,9 @@ def test_every_problem_is_found_at_once(tmp_path: Path) -> None:
         ("wav", "lacks wav"),
     ],
 )
-def test_what_is_missing_is_named_with_where_to_get_it(tmp_path: Path, gone: str, words: str) -> None:
+def test_a_missing_part_of_the_corpus_is_an_error_that_says_where_to_get_it(
+    tmp_path: Path, gone: str, words: str
+) -> None:
     root = write_an4(tmp_path / "an4", speakers=2)
     (root / gone).rename(tmp_path / "aside")
     with pytest.raises(TaskError, match=f"{words}.*cmusphinx/an4.*task.path") as found:
@@ -212,13 +216,13 @@ def test_the_real_corpus_has_84_speakers(real: An4) -> None:
     assert real.skipped() == []
 
 
-def test_the_real_test_set_has_773_words_of_letters(real: An4) -> None:
+def test_the_real_test_set_has_773_words_made_of_letters(real: An4) -> None:
     texts = [cut.supervisions[0].text for cut in real.folder.cuts["test"]]
     assert sum(len(text.split()) for text in texts) == 773
     assert set("".join(texts)) <= set("abcdefghijklmnopqrstuvwxyz ")
 
 
-def test_the_real_corpus_in_the_layout_of_cmu_has_the_same_splits(real: An4, tmp_path: Path) -> None:
+def test_the_real_corpus_in_cmus_layout_has_the_same_splits(real: An4, tmp_path: Path) -> None:
     root = as_published(tmp_path / "an4", real)
     task = made(root)
     texts = {split: texts_of(task, split) for split in SPLITS}

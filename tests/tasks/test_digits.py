@@ -1,4 +1,4 @@
-"""Connected digits: every test recording is used once, and none is trained on."""
+"""Connected digits: every test recording is used exactly once, and never for training."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def test_every_recording_is_used_once(task: Digits, split: Split, takes: range) 
     assert set(used.values()) == {1}
 
 
-def test_training_has_later_takes_only(task: Digits) -> None:
+def test_only_later_takes_are_for_training(task: Digits) -> None:
     assert min(numbers_of_takes(task, "train")) >= 10
     assert len(recordings(task, "train")) == 30
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_three_to_six_digits_of_one_speaker(task: Digits, split: Split) -> None:
+def test_an_utterance_has_three_to_six_digits_of_one_speaker(task: Digits, split: Split) -> None:
     for cut in task.folder.cuts[split]:
         names = cut.supervisions[0].custom["recordings"]
         assert 3 <= len(names) <= 6
@@ -73,26 +73,26 @@ def test_three_to_six_digits_of_one_speaker(task: Digits, split: Split) -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_texts_are_the_recordings_words(task: Digits, split: Split) -> None:
+def test_texts_match_the_recordings(task: Digits, split: Split) -> None:
     for cut in task.folder.cuts[split]:
         names = cut.supervisions[0].custom["recordings"]
         assert cut.supervisions[0].text == " ".join(WORDS[int(name[0])] for name in names)
 
 
-def test_everything_is_usable_and_tokens_are_words(task: Digits) -> None:
+def test_all_utterances_are_usable_and_tokens_are_words(task: Digits) -> None:
     assert task.skipped() == []
     assert set(task.tokens().symbols) == {"<blk>", *WORDS}
     num_rows = sum(len(batch) for batch in task.eval_batches("test", task.tokens()))
     assert num_rows == len(recordings(task, "test"))
 
 
-def test_the_same_again_elsewhere(task: Digits, tmp_path: Path) -> None:
+def test_another_cache_gets_the_same_audio(task: Digits, tmp_path: Path) -> None:
     again = digits(Path(task.options.path), tmp_path)
     for path in sorted(task.path.rglob("*.flac")):
         assert (again.path / path.relative_to(task.path)).read_bytes() == path.read_bytes()
 
 
-def test_the_folder_itself_may_be_named(tmp_path: Path) -> None:
+def test_the_folder_of_recordings_itself_can_be_given(tmp_path: Path) -> None:
     parent = make_tones(tmp_path / "tones", speakers=("anna",))
     assert find_takes(parent) == find_takes(parent / "recordings")
 
@@ -112,7 +112,7 @@ def test_partitions_are_shuffled() -> None:
 
 
 @pytest.mark.parametrize("files", [[], ["readme.txt"], ["zero.wav", "10_anna_1.wav", "1_anna.wav"]])
-def test_no_usable_names_stop(tmp_path: Path, files: list[str]) -> None:
+def test_a_folder_without_usable_names_is_an_error(tmp_path: Path, files: list[str]) -> None:
     for name in files:
         (tmp_path / name).touch()
     with pytest.raises(TaskError, match=r"`path` must hold recordings named .* has none instead") as error:
@@ -120,24 +120,24 @@ def test_no_usable_names_stop(tmp_path: Path, files: list[str]) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_folder_stops(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="`path` must be a folder of recordings, but there is no such folder"):
         digits(tmp_path / "nowhere", tmp_path / "cache")
 
 
-def test_missing_takes_stop(tmp_path: Path) -> None:
+def test_missing_training_takes_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="has none for train instead"):
         digits(make_tones(tmp_path / "tones", takes=10), tmp_path / "cache")
 
 
-def test_too_few_recordings_of_a_speaker_stop(tmp_path: Path) -> None:
+def test_too_few_recordings_of_a_speaker_are_an_error(tmp_path: Path) -> None:
     folder = make_tones(tmp_path / "tones")
     write_wav(folder / "recordings" / "0_carl_0.wav", tone(0.3, rate=8000), 8000)
     with pytest.raises(TaskError, match="at least 3 test recordings of 'carl', but has 1 instead"):
         digits(folder, tmp_path / "cache")
 
 
-def test_a_broken_recording_stops(tmp_path: Path) -> None:
+def test_a_broken_recording_is_an_error(tmp_path: Path) -> None:
     folder = make_tones(tmp_path / "tones")
     (folder / "recordings" / "0_anna_0.wav").write_bytes(b"no sound")
     with pytest.raises(TaskError, match=r"0_anna_0\.wav` must be a recording, but cannot be decoded"):

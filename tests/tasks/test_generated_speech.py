@@ -1,4 +1,4 @@
-"""Generated speech is the same everywhere, and its splits share neither sentences nor voices."""
+"""Generated speech is reproducible, and its splits share neither sentences nor voices."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def contents(folder: Path) -> tuple[list[object], dict[str, bytes]]:
     return said, audio
 
 
-def test_two_processes_make_the_same(task: GeneratedSpeech, tmp_path: Path) -> None:
+def test_another_process_generates_the_same_corpus(task: GeneratedSpeech, tmp_path: Path) -> None:
     program = (
         "from tests.tasks.test_generated_speech import small, quiet; from pathlib import Path; import sys; "
         "small(Path(sys.argv[1])).prepare(quiet)"
@@ -60,13 +60,13 @@ def test_two_processes_make_the_same(task: GeneratedSpeech, tmp_path: Path) -> N
     assert contents(small(tmp_path).path) == contents(task.path)
 
 
-def test_another_seed_is_another_corpus(task: GeneratedSpeech, tmp_path: Path) -> None:
+def test_another_seed_generates_another_corpus(task: GeneratedSpeech, tmp_path: Path) -> None:
     other = small(tmp_path, seed=1)
     other.prepare(quiet)
     assert contents(other.path)[1] != contents(task.path)[1]
 
 
-def test_splits_have_the_sizes_asked_for(task: GeneratedSpeech) -> None:
+def test_splits_have_the_requested_sizes(task: GeneratedSpeech) -> None:
     assert [len(task.folder.cuts[split]) for split in SPLITS] == list(SMALL.values())
     assert task.skipped() == []
 
@@ -88,7 +88,7 @@ def test_no_sentence_is_in_two_splits(seed: int, kind: str) -> None:
 
 
 @pytest.mark.parametrize("num_train", [60, 3000])
-def test_every_word_is_trained(num_train: int) -> None:
+def test_every_word_occurs_in_training(num_train: int) -> None:
     texts = choose_texts(SENTENCES["commands"](), {**DEFAULT, "train": num_train}, seed=0)
     trained = {word for text in texts["train"] for word in text.split()}
     for split in SPLITS:
@@ -104,7 +104,7 @@ def test_no_voice_is_in_two_splits(task: GeneratedSpeech) -> None:
 
 
 @pytest.mark.parametrize(("kind", "fewest", "words"), [("commands", 1000, 160), ("stories", 50_000, 3500)])
-def test_sentences_are_lower_case_words(kind: str, fewest: int, words: int) -> None:
+def test_sentences_are_unique_and_consist_of_lower_case_words(kind: str, fewest: int, words: int) -> None:
     found = SENTENCES[kind]()
     assert len(set(found)) == len(found) > fewest
     assert len({word for sentence in found for word in sentence.split()}) > words
@@ -113,7 +113,7 @@ def test_sentences_are_lower_case_words(kind: str, fewest: int, words: int) -> N
     assert found == SENTENCES[kind]()
 
 
-def test_words_have_their_forms() -> None:
+def test_verbs_and_nouns_are_inflected() -> None:
     forms = {verb[0]: verb[1:] for verb in VERBS}
     assert forms["stop"] == ("stopped", "stops", "stopping")
     assert forms["carry"] == ("carried", "carries", "carrying")
@@ -132,7 +132,7 @@ def test_words_have_their_forms() -> None:
     ]
 
 
-def test_rooms_and_noise_are_as_asked_for(task: GeneratedSpeech, tmp_path: Path) -> None:
+def test_echo_and_noise_are_within_the_requested_ranges(task: GeneratedSpeech, tmp_path: Path) -> None:
     options = {
         **SMALL,
         "num_train": 250,
@@ -150,7 +150,7 @@ def test_rooms_and_noise_are_as_asked_for(task: GeneratedSpeech, tmp_path: Path)
     assert hard.path.name != task.path.name
 
 
-def test_an_echo_falls_by_60_db_in_its_time() -> None:
+def test_an_echo_decays_by_60_db_in_its_reverberation_time() -> None:
     response = echo_of(0.5, seed=1)
     direct, tail = response[0], response[1:]
     assert float(direct.square() / tail.square().sum()) == pytest.approx(3, rel=1e-4)
@@ -160,7 +160,7 @@ def test_an_echo_falls_by_60_db_in_its_time() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"snr": [9, 3]}, {"rt60": [0, 1]}, {"rt60": [0.1, 9]}, {"snr": [0, 500]}])
-def test_ranges_that_are_none_are_refused(wrong: dict[str, list[float]]) -> None:
+def test_invalid_ranges_are_rejected(wrong: dict[str, list[float]]) -> None:
     (name,) = wrong
     with pytest.raises(ValidationError, match=rf"`task.{name}` must be two ascending numbers from"):
         GeneratedSpeechOptions.model_validate(wrong)
@@ -173,19 +173,19 @@ def test_every_voice_speaks() -> None:
         assert any(samples), line
 
 
-def test_a_voice_that_is_none_is_an_error() -> None:
+def test_an_unknown_voice_is_an_error() -> None:
     with pytest.raises(SpeechError, match="voice 'xx' was refused"):
         list(speak([Prompt("on", "xx", 160, 50)]))
 
 
-def test_a_library_that_is_none_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("espeakng_loader.get_library_path", lambda: str(tmp_path / "nothing.so"))
     with pytest.raises(TaskError, match=r"eSpeak NG cannot speak.*nothing\.so"):
         small(tmp_path).prepare(quiet)
-    assert not [path for path in tmp_path.iterdir() if path.is_dir()], "no half-made corpus may stay"
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()], "no incomplete corpus may remain"
 
 
-def test_a_loader_that_is_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_loader_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with pytest.raises(espeak.SpeechError, match="must be installed"):
         list(speak([Prompt("on", "en", 160, 50)]))

@@ -1,4 +1,4 @@
-"""The layers of ``tasks/``, read from its import statements."""
+"""The layers of ``tasks/``, determined from its import statements."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def part(file: Path) -> str:
     return file.relative_to(ROOT / "tasks").parts[0].removesuffix(".py")
 
 
-def test_a_corpus_is_built_in_layers() -> None:
-    """Files know nothing of audio, audio nothing of manifests, manifests nothing of listings and batches."""
+def test_tasks_are_built_in_layers() -> None:
+    """Files do not depend on audio, audio not on manifests, manifests neither on listings nor on batches."""
     height = {name: i for i, line in enumerate(LAYERS.split("\n")) for name in line.split()}
     for file in FILES["tasks"]:
         for name in imports(file):
@@ -36,5 +36,5 @@ def test_a_corpus_is_built_in_layers() -> None:
                 assert height[other] < height[part(file)], f"{file.relative_to(ROOT)} imports {name}"
 
 
-def test_there_is_a_layer_for_everything() -> None:
+def test_everything_is_in_a_layer() -> None:
     assert {part(file) for file in FILES["tasks"]} - {"__init__"} == set(LAYERS.split())

@@ -36,7 +36,7 @@ def ids(task: LibriSpeech, split: str) -> set[str]:
     return {id for batch in task.eval_batches(split, task.tokens()) for id in batch.ids}
 
 
-def test_every_part_is_in_its_split(task: LibriSpeech) -> None:
+def test_each_part_belongs_to_its_split(task: LibriSpeech) -> None:
     numbers = {split: len(task.folder.cuts[split]) for split in SPLITS}
     assert numbers == {"train": 12, "valid": 4, "test": 5}
     assert task.skipped() == []
@@ -48,13 +48,13 @@ def test_transcripts_are_lower_case(task: LibriSpeech) -> None:
     assert task.tokens().symbols == ("<blk>", " ", "'", "a", "b", "c", "d", "i", "s", "t")
 
 
-def test_speakers_and_audio_are_those_of_the_names(task: LibriSpeech) -> None:
+def test_speakers_and_audio_match_the_names(task: LibriSpeech) -> None:
     for cut in task.folder.cuts["test"]:
         assert cut.supervisions[0].speaker == cut.id.split("-")[0]
         assert Path(cut.recording.sources[0].source).name == f"{cut.id}.flac"
 
 
-def test_features_are_those_of_the_flac_files(task: LibriSpeech) -> None:
+def test_features_equal_those_of_the_flac_files(task: LibriSpeech) -> None:
     batch = next(iter(task.eval_batches("test", task.tokens())))
     (file,) = Path(task.options.path).rglob(f"{batch.ids[0]}.flac")
     samples, _ = soundfile.read(file, dtype="float32")
@@ -71,14 +71,14 @@ def test_training_sees_every_utterance(task: LibriSpeech) -> None:
     assert set(seen) == ids(task, "train")
 
 
-def test_parts_are_scored_by_themselves(task: LibriSpeech) -> None:
+def test_parts_can_be_scored_separately(task: LibriSpeech) -> None:
     clean, other = ids(task, "test-clean"), ids(task, "test-other")
     assert (len(clean), len(other)) == (PARTS["test-clean"], PARTS["test-other"])
     assert clean | other == ids(task, "test")
     assert not clean & other
 
 
-def test_the_100_hours_alone(task: LibriSpeech) -> None:
+def test_some_parts_can_be_used_alone(task: LibriSpeech) -> None:
     small = opened(Path(task.options.path), train=["train-clean-100"], test=["test-clean"])
     small.prepare(quiet)
     assert small.path != task.path
@@ -88,7 +88,7 @@ def test_the_100_hours_alone(task: LibriSpeech) -> None:
 MINI = {"train": ["train-clean-5"], "valid": [], "test": ["dev-clean-2"]}
 
 
-def test_mini_librispeech_is_validated_on_speakers_of_its_training_part(tmp_path: Path) -> None:
+def test_mini_librispeech_validates_on_speakers_of_its_training_part(tmp_path: Path) -> None:
     parts = {"train-clean-5": 28, "dev-clean-2": 12}
     task = opened(write_librispeech(tmp_path / "LibriSpeech", parts, speakers=12), **MINI)
     task.prepare(quiet)
@@ -100,7 +100,7 @@ def test_mini_librispeech_is_validated_on_speakers_of_its_training_part(tmp_path
 
 
 @pytest.mark.parametrize("speakers", [3, 4, 9])
-def test_one_part_alone_makes_three_splits_of_speakers(tmp_path: Path, speakers: int) -> None:
+def test_one_part_is_divided_into_three_splits_by_speaker(tmp_path: Path, speakers: int) -> None:
     root = write_librispeech(tmp_path / "LibriSpeech", {"train-clean-5": 12}, speakers)
     task = opened(root, train=["train-clean-5"], valid=[], test=[])
     task.prepare(quiet)
@@ -116,23 +116,23 @@ def test_the_real_mini_librispeech(tmp_path: Path) -> None:
     assert task.skipped() == []
 
 
-def test_the_folder_above_may_be_named(task: LibriSpeech) -> None:
+def test_the_parent_folder_can_be_given(task: LibriSpeech) -> None:
     assert opened(Path(task.options.path).parent).source.files == task.source.files
 
 
-def test_a_missing_part_is_named_with_those_that_are_there(tmp_path: Path) -> None:
+def test_a_missing_part_is_an_error_that_lists_the_others(tmp_path: Path) -> None:
     some = {"train-clean-100": 2, "dev-clean": 2, "test-clean": 2}
     root = write_librispeech(tmp_path / "LibriSpeech", some)
     with pytest.raises(TaskError, match=r"lacks dev-other, test-other\. Unpack .* dev-clean, test-clean"):
         opened(root, train=["train-clean-100"]).prepare(quiet)
 
 
-def test_a_missing_corpus_is_named_with_where_to_get_it(tmp_path: Path) -> None:
+def test_a_missing_corpus_is_an_error_that_says_where_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"nowhere.*openslr\.org/12.*task\.path"):
         opened(tmp_path / "nowhere").prepare(quiet)
 
 
-def test_every_problem_is_found_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     root = write_librispeech(tmp_path / "LibriSpeech")
     train = root / "train-clean-100" / "100" / "7"
     (train / "100-7-0000.flac").unlink()
@@ -153,7 +153,7 @@ def test_every_problem_is_found_at_once(tmp_path: Path) -> None:
     }
 
 
-def test_a_run_trains_on_it_and_is_scored_by_part(
+def test_a_run_trains_on_it_and_can_be_scored_by_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_librispeech(tmp_path / "LibriSpeech")

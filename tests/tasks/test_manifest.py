@@ -1,4 +1,4 @@
-"""Manifest folders: any audio is read, folders may be moved, and unusable utterances are found before
+"""Manifest folders: any audio is read, folders can be moved, and unusable utterances are found before
 training.
 """
 
@@ -31,7 +31,7 @@ def utterance(task: Manifest, id: str) -> tuple[Batch, int]:
     raise AssertionError(f"{id} is in no batch")
 
 
-def test_features_are_those_of_the_decoded_audio(tmp_path: Path) -> None:
+def test_features_equal_those_of_the_decoded_audio(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones")
     batch, row = utterance(prepared(folder), "test-3")
     samples, _ = soundfile.read(folder / "audio/test/test-3.flac", dtype="float32")
@@ -41,7 +41,7 @@ def test_features_are_those_of_the_decoded_audio(tmp_path: Path) -> None:
     assert not batch.features_BTF[row, len(expected) :].any()
 
 
-def test_targets_are_the_texts(tmp_path: Path) -> None:
+def test_targets_decode_to_the_texts(tmp_path: Path) -> None:
     task = prepared(write_folder(tmp_path / "tones"))
     batch, row = utterance(task, "test-0")
     assert batch.texts[row] == "a bc"
@@ -50,7 +50,9 @@ def test_targets_are_the_texts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_any_rate_and_channels(tmp_path: Path, rate: int, channels: int) -> None:
+def test_audio_may_have_any_sampling_rate_and_number_of_channels(
+    tmp_path: Path, rate: int, channels: int
+) -> None:
     folder = write_folder(tmp_path / "tones", train=3, valid=1, test=1)
     samples = np.stack([tone(1.0, rate=rate)] * channels, axis=1)
     add_files(folder, "test", [(write_wav(tmp_path / "other.wav", samples, rate), "a")])
@@ -59,10 +61,10 @@ def test_any_rate_and_channels(tmp_path: Path, rate: int, channels: int) -> None
     loudest_bands = batch.features_BTF[0, 20:80].argmax(dim=1)
     expected = fbank(torch.from_numpy(tone(1.0)))[20:80].argmax(dim=1)
     assert batch.num_frames == [100]
-    assert torch.equal(loudest_bands, expected), "a tone of 440 Hz stays one"
+    assert torch.equal(loudest_bands, expected), "a tone of 440 Hz must stay at 440 Hz"
 
 
-def test_a_folder_may_be_moved(tmp_path: Path) -> None:
+def test_a_folder_can_be_moved(tmp_path: Path) -> None:
     before, _ = utterance(prepared(write_folder(tmp_path / "here" / "tones")), "test-1")
     shutil.move(tmp_path / "here", tmp_path / "there")
     after, _ = utterance(prepared(tmp_path / "there" / "tones", cache=tmp_path / "fresh"), "test-1")
@@ -76,21 +78,21 @@ def test_manifests_hold_relative_paths(tmp_path: Path) -> None:
         assert cut.recording.sources[0].source == f"audio/{split}/{split}-0.flac"
 
 
-def test_nothing_is_written_into_the_folder(tmp_path: Path) -> None:
+def test_nothing_is_written_to_the_folder(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     prepared(folder)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_prepared_once_is_enough_for_all(tmp_path: Path) -> None:
+def test_a_corpus_is_prepared_once_for_all_tasks(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones")
     prepared(folder)
     another = Manifest(Manifest.Options.model_validate({"path": folder, "cache": tmp_path / "cache"}))
     assert len(list(another.eval_batches("test", another.tokens()))) == 1
 
 
-def test_features_on_the_fly_are_the_same(tmp_path: Path) -> None:
+def test_stored_features_equal_computed_ones(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones")
     stored, _ = utterance(prepared(folder), "test-2")
     computed, _ = utterance(prepared(folder, store_hours=0), "test-2")
@@ -101,7 +103,7 @@ def test_features_on_the_fly_are_the_same(tmp_path: Path) -> None:
     torch.testing.assert_close(stored.features_BTF, computed.features_BTF, rtol=1e-5, atol=1e-4)
 
 
-def test_words_as_tokens(tmp_path: Path) -> None:
+def test_tokens_can_be_words(tmp_path: Path) -> None:
     task = prepared(write_folder(tmp_path / "tones"), tokens="words")
     assert task.tokens().symbols == ("<blk>", "a", "bc")
 
@@ -132,7 +134,7 @@ def bad_folder(tmp_path: Path, good: int = 3) -> Path:
     return folder
 
 
-def test_unusable_utterances_are_named_with_their_reasons(tmp_path: Path) -> None:
+def test_unusable_utterances_are_listed_with_reasons(tmp_path: Path) -> None:
     task = prepared(bad_folder(tmp_path), max_skipped=0.9)
     reasons = {skipped.id.split("-")[0]: skipped.reason for skipped in task.skipped()}
     assert {skipped.split for skipped in task.skipped()} == {"train"}
@@ -151,19 +153,19 @@ def test_unusable_utterances_are_in_no_batch(tmp_path: Path) -> None:
     assert {id.split("-")[0] for id in ids} == {"good0", "good1", "good2"}
 
 
-def test_too_many_unusable_utterances_stop(tmp_path: Path) -> None:
+def test_too_many_unusable_utterances_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(
         TaskError, match=r"`max_skipped` allows .* 0\.05, but 6 of 9 utterances of the train split"
     ):
         prepared(bad_folder(tmp_path))
 
 
-def test_no_usable_utterance_stops_whatever_is_allowed(tmp_path: Path) -> None:
+def test_a_split_without_usable_utterances_is_always_an_error(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="6 of 6 utterances"):
         prepared(bad_folder(tmp_path, good=0), max_skipped=1.0)
 
 
-def test_a_repaired_file_is_looked_at_again(tmp_path: Path) -> None:
+def test_a_repaired_file_is_checked_again(tmp_path: Path) -> None:
     folder = bad_folder(tmp_path)
     prepared(folder, max_skipped=0.9)
     write_wav(tmp_path / "audio" / "truncated.wav", tone(1.0))
@@ -172,7 +174,7 @@ def test_a_repaired_file_is_looked_at_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["valid", "test"])
-def test_unknown_characters_are_errors_of_recognition(tmp_path: Path, split: Split) -> None:
+def test_unknown_characters_count_as_recognition_errors(tmp_path: Path, split: Split) -> None:
     folder = write_folder(tmp_path / "tones")
     names = {"umlaut": "a bü", "foreign": "üß", "known": "a b"}
     add_files(
@@ -185,7 +187,7 @@ def test_unknown_characters_are_errors_of_recognition(tmp_path: Path, split: Spl
     assert task.skipped() == []
     (batch,) = task.eval_batches(split, tokens)
     texts = {id.rsplit("-", 1)[0]: text for id, text in zip(batch.ids, batch.texts, strict=True)}
-    assert texts == names, "references stay as they are"
+    assert texts == names, "references must stay as they are"
     for row, number, text in zip(batch.targets_BL.tolist(), batch.num_targets, batch.texts, strict=True):
         assert tokens.decode(row[:number]) == re.sub("[üß]", "", text)
     (remark,) = task.remarks(["train", split], tokens)
@@ -197,7 +199,7 @@ def test_unknown_characters_are_errors_of_recognition(tmp_path: Path, split: Spl
     assert task.remarks([other], tokens) == []
 
 
-def test_training_texts_that_given_tokens_cannot_write_are_left_out(tmp_path: Path) -> None:
+def test_training_texts_with_characters_outside_the_tokens_are_left_out(tmp_path: Path) -> None:
     folder, tokens = write_folder(tmp_path / "tones"), tmp_path / "tokens.txt"
     Tokens(("<blk>", " ", "a", "b", "c")).save(tokens)
     texts = ["a b"] * 30 + ["a ü"]
@@ -214,7 +216,7 @@ def test_training_texts_that_given_tokens_cannot_write_are_left_out(tmp_path: Pa
         task.train_reader(Tokens(("<blk>", " ")), seed=0, rank=0, num_ranks=1)
 
 
-def test_what_is_wrong_with_another_split_does_not_matter_to_scoring_one(tmp_path: Path) -> None:
+def test_problems_in_other_splits_do_not_affect_scoring_one(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones")
     tokens = prepared(folder).tokens()
     add_files(folder, "valid", [(write_wav(tmp_path / "silent.wav", np.zeros(16000)), "a")])
@@ -227,7 +229,7 @@ def test_what_is_wrong_with_another_split_does_not_matter_to_scoring_one(tmp_pat
         task.prepare_for(["test", "valid"], tokens, quiet)
 
 
-def test_one_spelling_for_what_looks_the_same(tmp_path: Path) -> None:
+def test_texts_that_look_the_same_are_normalized_to_one_spelling(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones")
     texts: dict[Split, str] = {
         "train": "cafe\u0301 a\u200bb",
@@ -243,32 +245,32 @@ def test_one_spelling_for_what_looks_the_same(tmp_path: Path) -> None:
         assert batch.texts == ["caf\u00e9 ab"]
 
 
-def test_manifests_of_other_names_are_named(tmp_path: Path) -> None:
+def test_manifests_with_other_names_are_noted(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones", train=3)
     shutil.copy(manifest_path(folder, "train"), folder / "train_dev.jsonl.gz")
     assert prepared(folder).notes() == [f"1 listing is not read: {folder / 'train_dev.jsonl.gz'}"]
 
 
-def test_a_missing_folder_stops(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="`path` must be a folder of manifests"):
         prepared(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_a_missing_split_stops(tmp_path: Path, split: Split) -> None:
+def test_a_missing_split_is_an_error(tmp_path: Path, split: Split) -> None:
     folder = write_folder(tmp_path / "tones")
     manifest_path(folder, split).unlink()
     with pytest.raises(TaskError, match=rf"but has no {split}\.jsonl\.gz"):
         prepared(folder)
 
 
-def test_an_empty_split_stops(tmp_path: Path) -> None:
+def test_an_empty_split_is_an_error(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones", valid=0)
     with pytest.raises(TaskError, match=r"valid\.jsonl\.gz` must hold utterances, but is empty"):
         prepared(folder)
 
 
-def test_unprepared_is_an_error(tmp_path: Path) -> None:
+def test_using_an_unprepared_corpus_is_an_error(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones")
     task = Manifest(Manifest.Options.model_validate({"path": folder, "cache": tmp_path / "cache"}))
     with pytest.raises(TaskError, match="must have been prepared"):
@@ -278,7 +280,7 @@ def test_unprepared_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrong", [{"batch_seconds": 0}, {"speed_perturb": [9]}, {"spec_augment": {"x": 1}}, {"y": 1}]
 )
-def test_wrong_options_are_refused(tmp_path: Path, wrong: dict[str, object]) -> None:
+def test_invalid_options_are_rejected(tmp_path: Path, wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Manifest.Options.model_validate({"path": tmp_path, **wrong})
 

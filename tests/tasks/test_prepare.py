@@ -29,7 +29,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def rows(printed: str) -> dict[str, list[str]]:
-    """Cells of all tables' rows, by the first of each row."""
+    """The cells of all tables' rows, by the first cell of each row."""
     cells = [
         [cell.strip() for cell in line.strip("│┃ ").split("│")]
         for line in printed.splitlines()
@@ -45,7 +45,7 @@ def complaints(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list
     return capsys.readouterr().err.splitlines()
 
 
-def test_librispeech_by_parts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_librispeech_is_summarized_by_part(capsys: pytest.CaptureFixture[str]) -> None:
     write_librispeech(Path("LibriSpeech"))
     train = "train=[train-clean-100, train-other-500]"
     prepare.main(["librispeech", "--path", "LibriSpeech", "--out", "made", "--set", train])
@@ -54,7 +54,7 @@ def test_librispeech_by_parts(capsys: pytest.CaptureFixture[str]) -> None:
     assert [table[f"test {name}"][0] for name in ("test-clean", "test-other")] == ["3", "2"]
 
 
-def test_a_training_reads_what_was_made(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_prepared_folder_can_be_trained_on(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_tedlium(Path("TEDLIUM_release2"))
     prepare.main(["tedlium2", "--path", "TEDLIUM_release2", "--out", "made"])
     assert "python -m supernet.train --task made" in capsys.readouterr().out
@@ -62,7 +62,7 @@ def test_a_training_reads_what_was_made(here: Path, capsys: pytest.CaptureFixtur
     assert sum(len(batch) for batch in task.eval_batches("test", task.tokens())) == 2
 
 
-def test_twice_is_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_preparing_again_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     write_tedlium(Path("corpus"))
     arguments = ["tedlium2", "--path", "corpus", "--out", "made"]
     prepare.main(arguments)
@@ -72,9 +72,7 @@ def test_twice_is_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert {f: f.stat().st_mtime_ns for f in Path("made").iterdir()} == before
 
 
-def test_problems_are_counted_by_kind_and_too_many_of_them_refused(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_problems_are_counted_and_too_many_are_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     bad_corpus(Path("corpus"))
     with pytest.raises(SystemExit, match="2"):
         prepare.main(["corpus/", "--out", "made"])
@@ -89,7 +87,7 @@ def test_problems_are_counted_by_kind_and_too_many_of_them_refused(
     assert "made/problems.tsv" in line
 
 
-def test_the_share_that_may_be_unusable_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_tolerated_share_of_unusable_utterances_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
     bad_corpus(Path("corpus"))
     prepare.main(["corpus/", "--out", "made", "--set", "max_skipped=0.7"])
     assert numbers_of_cuts(Path("made")) == [7, 4, 3]
@@ -97,7 +95,7 @@ def test_the_share_that_may_be_unusable_is_an_option(capsys: pytest.CaptureFixtu
 
 
 def hasty_corpus(folder: Path, hasty: int) -> Path:
-    """Write ten utterances of each split; ``hasty`` of the training ones are too short for their texts."""
+    """Write ten utterances per split; ``hasty`` of those for training are too short for their texts."""
     lines = []
     for split in ("train", "dev", "test"):
         for i in range(10):
@@ -108,7 +106,7 @@ def hasty_corpus(folder: Path, hasty: int) -> Path:
     return folder
 
 
-def test_what_a_training_would_refuse_is_found_by_the_same_words(
+def test_problems_of_training_are_reported_in_the_same_words(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hasty_corpus(here / "corpus", 2)
@@ -130,7 +128,7 @@ def test_what_a_training_would_refuse_is_found_by_the_same_words(
 
 
 @pytest.mark.parametrize("setting", ["task.max_skipped=0.2", "max_skipped=0.2"])
-def test_the_setting_that_a_message_names_does(
+def test_the_setting_in_a_message_solves_the_problem(
     here: Path, capsys: pytest.CaptureFixture[str], setting: str
 ) -> None:
     hasty_corpus(here / "corpus", 2)
@@ -152,7 +150,7 @@ def test_the_setting_that_a_message_names_does(
         ({"input": "samples"}, {}),
     ],
 )
-def test_the_preview_is_what_training_leaves_out(
+def test_the_preview_lists_what_training_leaves_out(
     here: Path, settings: dict[str, object], found: dict[str, int]
 ) -> None:
     """For various tokens, speeds, inputs and durations."""
@@ -167,19 +165,19 @@ def test_the_preview_is_what_training_leaves_out(
     assert [(one.id, one.reason) for one in task.skipped()] == [(o.id, o.reason) for o in preview.skipped]
 
 
-def test_too_long_names_the_setting(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_on_long_utterances_name_the_setting(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hasty_corpus(here / "corpus", 0)
     with pytest.raises(SystemExit, match="2"):
         prepare.main(["corpus/", "--out", "made", "--set", "max_seconds=0.5"])
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert all("With `--set task.max_seconds=1` none is too long." in line for line in lines)
-    assert not any("max_skipped=1" in line for line in lines), "then nothing would be left"
+    assert not any("max_skipped=1" in line for line in lines), "nothing would be left"
     prepare.main(["corpus/", "--out", "made", "--set", "task.max_seconds=1"])
     assert not Path("made/skipped.tsv").exists()
 
 
-def test_decoding_may_be_asked_for_later(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_decoding_can_be_requested_later(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hasty_corpus(here / "corpus", 0)
     broken = write_flac(here / "corpus" / "train3.wav", 1.0)
     content = broken.read_bytes()
@@ -194,13 +192,13 @@ def test_decoding_may_be_asked_for_later(here: Path, capsys: pytest.CaptureFixtu
         assert rows(capsys.readouterr().out)["unreadable"][:3] == ["train", "1", "left out"]
     assert (here / "made" / "notes" / "mine.txt").read_text() == "mine"
     before = {file: file.stat().st_mtime_ns for file in Path("made").iterdir()}
-    prepare.main(arguments)  # problems that decoding has found stay listed
+    prepare.main(arguments)  # problems found by decoding stay listed
     assert "unreadable" in capsys.readouterr().out
     assert {file: file.stat().st_mtime_ns for file in Path("made").iterdir()} == before
     assert sorted(file.name for file in here.iterdir() if file.name.startswith(".")) == []
 
 
-def test_listings_left_aside_are_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unread_listings_are_noted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hasty_corpus(here / "corpus", 0)
     listed = (here / "corpus" / "all.csv").read_text()
     for name in ("train", "dev", "test"):
@@ -214,7 +212,7 @@ def test_listings_left_aside_are_named(here: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "", '{"made_from": 1}', "[" * 100_000, '{"made_from": "x"}'])
-def test_a_folder_of_somebody_else_is_left_alone(content: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_foreign_folder_is_left_alone(content: str, capsys: pytest.CaptureFixture[str]) -> None:
     hasty_corpus(Path("corpus"), 0)
     Path("made").mkdir()
     Path("made/summary.json").write_text(content)
@@ -252,7 +250,9 @@ def test_repaired_audio_needs_a_new_folder(capsys: pytest.CaptureFixture[str]) -
         (["corpus/", "--out", "tones"], ["`--out` must be a new folder", "tones"]),
     ],
 )
-def test_one_clear_line(arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_one_line(
+    arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     write_folder(Path("tones"), 1, 1, 1)
     bad_corpus(Path("corpus"))
     (line,) = complaints([*arguments, *(() if "--out" in arguments else ("--out", "made"))], capsys)
@@ -261,7 +261,7 @@ def test_one_clear_line(arguments: list[str], words: list[str], capsys: pytest.C
     assert not Path("made").exists()
 
 
-def test_the_training_that_is_suggested_has_the_same_settings(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_suggested_training_command_has_the_same_settings(capsys: pytest.CaptureFixture[str]) -> None:
     bad_corpus(Path("corpus"))
     settings = [
         "--set",
@@ -277,7 +277,7 @@ def test_the_training_that_is_suggested_has_the_same_settings(capsys: pytest.Cap
     assert line.partition("  #")[0].rstrip().endswith(f"supernet.train {expected}")
 
 
-def test_a_place_where_nothing_can_be_made_is_said_to_be_that(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     hasty_corpus(Path("corpus"), 0)
     Path("file").touch()
     Path("dead").symlink_to("nowhere/at/all")
@@ -288,8 +288,8 @@ def test_a_place_where_nothing_can_be_made_is_said_to_be_that(capsys: pytest.Cap
         assert "task.cache" not in line
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_rights_is_the_one_of_out(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
+def test_missing_permissions_are_reported_for_the_output_folder(capsys: pytest.CaptureFixture[str]) -> None:
     hasty_corpus(Path("corpus"), 0)
     Path("locked").mkdir(mode=0o500)
     (line,) = complaints(["corpus/", "--out", "locked/made"], capsys)

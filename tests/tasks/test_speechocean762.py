@@ -28,9 +28,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Speechocean762:
     return made(write_speechocean(tmp_path_factory.mktemp("corpus") / "speechocean762"))
 
 
-def test_the_halves_are_the_published_ones_and_validation_a_tenth_of_the_training_speakers(
-    task: Speechocean762,
-) -> None:
+def test_the_halves_are_official_and_a_tenth_of_the_training_speakers_validates(task: Speechocean762) -> None:
     speakers = speakers_of(task)
     assert speakers["test"] == {f"{number}" for number in range(1001, 1011)}
     assert (len(speakers["train"]), len(speakers["valid"])) == (9, 1)
@@ -43,14 +41,14 @@ def test_transcripts_are_lower_case(task: Speechocean762) -> None:
     assert texts == {"mark is going to see elephant", "here is time's cloth"}
 
 
-def test_the_audio_is_that_of_the_name(task: Speechocean762) -> None:
+def test_audio_and_speaker_match_the_name(task: Speechocean762) -> None:
     for cut in task.folder.cuts["test"]:
         assert Path(cut.recording.sources[0].source).name == f"{cut.id}.WAV"
         assert f"SPEAKER{cut.supervisions[0].speaker}" in cut.recording.sources[0].source
 
 
 @pytest.mark.parametrize("speakers", [2, 9])
-def test_nobody_is_in_two_splits_however_few_speakers_there_are(tmp_path: Path, speakers: int) -> None:
+def test_splits_share_no_speaker_even_if_there_are_few(tmp_path: Path, speakers: int) -> None:
     found = speakers_of(made(write_speechocean(tmp_path / "speechocean762", speakers)))
     assert {split: len(of_one) for split, of_one in found.items()} == {
         "train": speakers - 1,
@@ -72,7 +70,7 @@ def test_a_table_keeps_its_splits(task: Speechocean762, tmp_path: Path) -> None:
     assert {split: len(of_one) for split, of_one in speakers.items()} == {"train": 10, "valid": 9, "test": 1}
 
 
-def test_a_missing_recording_is_listed(tmp_path: Path) -> None:
+def test_a_missing_recording_is_reported(tmp_path: Path) -> None:
     root = write_speechocean(tmp_path / "speechocean762")
     (root / "WAVE" / "SPEAKER1001" / "010010000.WAV").unlink()
     with pytest.raises(TaskError, match=r"1 of 20 utterances of the test split.*010010000: missing file"):
@@ -88,7 +86,9 @@ def test_a_missing_recording_is_listed(tmp_path: Path) -> None:
         ("WAVE", "lacks WAVE"),
     ],
 )
-def test_what_is_missing_is_named_with_where_to_get_it(tmp_path: Path, gone: str, words: str) -> None:
+def test_a_missing_part_of_the_corpus_is_an_error_that_says_where_to_get_it(
+    tmp_path: Path, gone: str, words: str
+) -> None:
     root = write_speechocean(tmp_path / "speechocean762", speakers=2)
     (root / gone).rename(tmp_path / "aside")
     with pytest.raises(TaskError, match=f"{words}.*jimbozhang/speechocean762.*task.path") as found:

@@ -43,12 +43,12 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Tedlium2:
         ("<unk>", ""),
     ],
 )
-def test_transcripts_become_what_is_scored(written: str, scored: str) -> None:
+def test_transcripts_are_normalized_for_scoring(written: str, scored: str) -> None:
     assert normalize(written) == scored
     assert normalize(scored) == scored
 
 
-def test_segments_are_those_that_are_scored(task: Tedlium2) -> None:
+def test_utterances_are_the_scored_segments(task: Tedlium2) -> None:
     segments = {
         split: [
             (cut.start, round(cut.duration, 6), cut.supervisions[0].text) for cut in task.folder.cuts[split]
@@ -65,7 +65,7 @@ def test_segments_are_those_that_are_scored(task: Tedlium2) -> None:
     assert task.skipped() == []
 
 
-def test_speakers_are_the_transcripts(task: Tedlium2) -> None:
+def test_speakers_are_those_of_the_transcripts(task: Tedlium2) -> None:
     assert {cut.supervisions[0].speaker for cut in task.folder.cuts["test"]} == {"Dora"}
     assert {cut.supervisions[0].speaker for cut in task.folder.cuts["train"]} == {
         "AnnA_2009",
@@ -74,7 +74,7 @@ def test_speakers_are_the_transcripts(task: Tedlium2) -> None:
     }
 
 
-def test_features_are_those_of_the_segments_samples(task: Tedlium2) -> None:
+def test_features_equal_those_of_the_segments_samples(task: Tedlium2) -> None:
     (batch,) = task.eval_batches("test", task.tokens())
     row = batch.texts.index("dab it's")
     samples, _ = soundfile.read(Path(task.options.path) / "test/sph/Doratest_2012.sph", dtype="float32")
@@ -83,7 +83,7 @@ def test_features_are_those_of_the_segments_samples(task: Tedlium2) -> None:
     torch.testing.assert_close(batch.features_BTF[row, : len(expected)], expected, rtol=1e-5, atol=1e-4)
 
 
-def test_every_problem_is_found_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     root = write_tedlium(tmp_path / "TEDLIUM_release2")
     (root / "train" / "sph" / "AnnA_2009.sph").unlink()
     (root / "dev" / "stm" / "Doradev_2012.stm").unlink()
@@ -115,7 +115,7 @@ def test_every_problem_is_found_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_a_missing_corpus_is_named_with_where_to_get_it(tmp_path: Path) -> None:
+def test_a_missing_corpus_is_an_error_that_says_where_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"has no stm for train and dev and test\..*openslr\.org/19"):
         opened(tmp_path).prepare(quiet)
 

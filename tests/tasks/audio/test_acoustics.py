@@ -1,4 +1,4 @@
-"""Noise and echo: their levels, their timing, and their dependence on the random generator alone."""
+"""Noise and echo: their levels and timing, and that only the random generator determines them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_noise_is_as_loud_as_asked_for(sounds: Path) -> None:
+def test_noise_has_the_requested_signal_to_noise_ratio(sounds: Path) -> None:
     speech = torch.from_numpy(tone(1.0))
     for file, snr in itertools.product(find_audio(sounds / "noise", "noise"), (-5.0, 0.0, 17.5)):
         added = Room(None, file, snr, start=0.4)(speech) - speech
@@ -47,7 +47,7 @@ def test_noise_is_as_loud_as_asked_for(sounds: Path) -> None:
         assert float(found) == pytest.approx(snr, abs=0.01)
 
 
-def test_a_segment_begins_where_its_share_says(tmp_path: Path) -> None:
+def test_a_segment_begins_at_the_given_fraction_of_the_noise(tmp_path: Path) -> None:
     ramp = np.arange(32_000) / 40_000
     file = write_wav(tmp_path / "ramp.wav", ramp.astype(np.float32))
     for start in (0.0, 0.5, 0.99):
@@ -64,20 +64,20 @@ def test_a_short_noise_is_repeated(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 500), st.integers(0, 300))
-def test_a_room_that_only_delays_changes_nothing(length: int, delay: int) -> None:
+def test_the_delay_and_level_of_a_room_are_compensated(length: int, delay: int) -> None:
     speech = torch.randn(length, generator=torch.Generator().manual_seed(length))
     response = torch.zeros(delay + 20)
     response[delay] = -0.3
     torch.testing.assert_close(reverberate(speech, response), -speech, atol=1e-4, rtol=1e-4)
 
 
-def test_an_echo_by_hand() -> None:
+def test_an_echo_equals_a_hand_computed_one() -> None:
     speech, response = torch.tensor([1.0, 0.0, 2.0, 0.0]), torch.tensor([0.0, 1.0, 0.0, 0.5])
     wet = torch.tensor([1.0, 0.0, 2.5, 0.0])
     torch.testing.assert_close(reverberate(speech, response), wet * (5**0.5 / wet.norm()))
 
 
-def test_silence_stays_silence_and_silent_noise_adds_nothing(tmp_path: Path, sounds: Path) -> None:
+def test_silence_stays_silent_and_silent_noise_changes_nothing(tmp_path: Path, sounds: Path) -> None:
     echo = find_audio(sounds / "rooms", "reverb")[0]
     silent = write_wav(tmp_path / "silent.wav", np.zeros(20_000))
     assert not Room(echo, None, 0.0, 0.0)(torch.zeros(500)).any()
@@ -85,7 +85,7 @@ def test_silence_stays_silence_and_silent_noise_adds_nothing(tmp_path: Path, sou
     assert torch.equal(Room(None, silent, 0.0, 0.5)(speech), speech)
 
 
-def test_the_generator_alone_decides_what_is_drawn(sounds: Path) -> None:
+def test_only_the_generator_determines_what_is_drawn(sounds: Path) -> None:
     reverb, noise = (
         Reverb(folder=sounds / "rooms", probability=0.25),
         Noise(folder=sounds / "noise", snr=(3, 9)),
@@ -104,7 +104,7 @@ def test_the_generator_alone_decides_what_is_drawn(sounds: Path) -> None:
 
 
 def task(folder: Path, sounds: Path, probability: float, **options: object) -> Manifest:
-    """A task whose training on ``folder`` adds echo and noise."""
+    """A task on ``folder`` that adds echo and noise in training."""
     reverb = {"folder": sounds / "rooms", "probability": probability}
     noise = {"folder": sounds / "noise", "probability": probability}
     return prepared(folder, batch_seconds=4.0, reverb=reverb, noise=noise, **options)
@@ -117,7 +117,7 @@ def batches(task: Manifest, number: int, state: dict[str, object] | None = None)
     return list(itertools.islice(reader, number))
 
 
-def test_training_hears_the_room(tmp_path: Path, sounds: Path) -> None:
+def test_training_uses_the_drawn_room(tmp_path: Path, sounds: Path) -> None:
     folder = write_folder(tmp_path / "tones", train=1)
     (batch,) = batches(task(folder, sounds, 1.0, **PLAIN), 1)
     room = Acoustics(
@@ -128,14 +128,14 @@ def test_training_hears_the_room(tmp_path: Path, sounds: Path) -> None:
     torch.testing.assert_close(batch.features_BTF[0], fbank(room(torch.from_numpy(samples))))
 
 
-def test_evaluation_hears_no_room(tmp_path: Path, sounds: Path) -> None:
+def test_evaluation_uses_no_room(tmp_path: Path, sounds: Path) -> None:
     folder = write_folder(tmp_path / "tones", train=1)
     noisy, clean = task(folder, sounds, 1.0), prepared(folder)
     (ours,), (theirs,) = (t.eval_batches("test", t.tokens()) for t in (noisy, clean))
     assert torch.equal(ours.features_BTF, theirs.features_BTF)
 
 
-def test_a_test_condition_is_the_same_however_batches_are_divided(tmp_path: Path, sounds: Path) -> None:
+def test_a_test_condition_does_not_depend_on_how_batches_are_divided(tmp_path: Path, sounds: Path) -> None:
     folder = write_folder(tmp_path / "tones", train=1, test=9)
     noisy = prepared(folder, eval_noise={"folder": sounds / "noise", "snr": [3, 9]})
     whole = {id: row for batch in noisy.eval_batches("test", noisy.tokens()) for id, row in _rows(batch)}
@@ -145,9 +145,9 @@ def test_a_test_condition_is_the_same_however_batches_are_divided(tmp_path: Path
     assert all(torch.equal(row, whole[id]) for id, row in found)
     clean = prepared(folder)
     (theirs,) = clean.eval_batches("test", clean.tokens())
-    assert all(not torch.equal(row, whole[id]) for id, row in _rows(theirs)), "all hear noise"
+    assert all(not torch.equal(row, whole[id]) for id, row in _rows(theirs)), "evaluation must have noise"
     (ours,), (theirs,) = batches(noisy, 1), batches(clean, 1)
-    assert torch.equal(ours.features_BTF, theirs.features_BTF), "training does not"
+    assert torch.equal(ours.features_BTF, theirs.features_BTF), "training must have none"
 
 
 def _rows(batch: Batch) -> list[tuple[str, Tensor]]:
@@ -155,7 +155,7 @@ def _rows(batch: Batch) -> list[tuple[str, Tensor]]:
     return [(id, features[:length]) for id, features, length in lengths]
 
 
-def test_rooms_that_never_come_change_nothing(tmp_path: Path, sounds: Path) -> None:
+def test_rooms_of_probability_zero_change_nothing(tmp_path: Path, sounds: Path) -> None:
     folder = write_folder(tmp_path / "tones", train=10)
     ours = batches(task(folder, sounds, 0.0), 6)
     theirs = batches(prepared(folder, batch_seconds=4.0), 6)
@@ -164,7 +164,7 @@ def test_rooms_that_never_come_change_nothing(tmp_path: Path, sounds: Path) -> N
         assert torch.equal(a.features_BTF, b.features_BTF)
 
 
-def test_resumed_equals_never_stopped(tmp_path: Path, sounds: Path) -> None:
+def test_a_resumed_reader_equals_one_never_stopped(tmp_path: Path, sounds: Path) -> None:
     noisy = task(write_folder(tmp_path / "tones", train=8), sounds, 0.6, speed_perturb=(0.9, 1.0, 1.1))
     straight = noisy.train_reader(noisy.tokens(), seed=0, rank=0, num_ranks=1)
     list(itertools.islice(straight, 3))
@@ -175,7 +175,7 @@ def test_resumed_equals_never_stopped(tmp_path: Path, sounds: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["noise", "reverb", "eval_noise", "eval_reverb"])
-def test_folders_that_cannot_be_used(option: str, tmp_path: Path) -> None:
+def test_unusable_folders_are_errors(option: str, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones", train=1, valid=1, test=1)
     bad = tmp_path / "bad"
     with pytest.raises(
@@ -192,7 +192,7 @@ def test_folders_that_cannot_be_used(option: str, tmp_path: Path) -> None:
         prepared(folder, **{option: {"folder": bad}})
 
 
-def test_a_recording_that_turns_out_broken_is_named(tmp_path: Path) -> None:
+def test_a_recording_that_turns_out_broken_is_an_error(tmp_path: Path) -> None:
     nan = tmp_path / "nan.wav"
     soundfile.write(nan, np.full(20_000, np.nan), 16_000, subtype="FLOAT")
     with pytest.raises(TaskError, match=r"nan\.wav' must hold finite samples"):
@@ -203,8 +203,8 @@ def test_a_recording_that_turns_out_broken_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rate", [16_001, 44_101, 191_999])
-def test_noise_of_any_rate_and_any_name(rate: int, tmp_path: Path) -> None:
-    """Even if its name is not UTF-8."""
+def test_noise_may_have_any_sampling_rate_and_any_name(rate: int, tmp_path: Path) -> None:
+    """Including names that are not UTF-8."""
     write_wav(tmp_path / "a.wav", tone(3.0, 440, rate), rate)
     (tmp_path / "a.wav").rename(tmp_path / os.fsdecode(b"caf\xe9.wav"))
     (file,) = find_audio(tmp_path, "noise")
@@ -214,6 +214,6 @@ def test_noise_of_any_rate_and_any_name(rate: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"snr": (9, 3)}, {"probability": 1.5}, {"loudness": 1}])
-def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
+def test_invalid_options_are_rejected(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Noise.model_validate({"folder": "x", **wrong})

@@ -30,7 +30,7 @@ def augment(num_frames: list[int], options: SpecAugment, seed: int = 0) -> Tenso
 
 @some_times
 @given(lengths, seeds)
-def test_nothing_is_hidden_behind_an_utterance(num_frames: list[int], seed: int) -> None:
+def test_nothing_is_masked_after_an_utterance(num_frames: list[int], seed: int) -> None:
     hidden = augment(num_frames, SpecAugment(), seed)
     assert hidden.dtype == torch.bool
     assert hidden.shape == (len(num_frames), max(num_frames), NUM_BANDS)
@@ -40,7 +40,7 @@ def test_nothing_is_hidden_behind_an_utterance(num_frames: list[int], seed: int)
 
 @some_times
 @given(lengths, seeds)
-def test_whole_frames_and_whole_bands_are_hidden(num_frames: list[int], seed: int) -> None:
+def test_whole_frames_and_whole_bands_are_masked(num_frames: list[int], seed: int) -> None:
     for row, length in zip(augment(num_frames, SpecAugment(), seed), num_frames, strict=True):
         frames, bands = row[:length].all(dim=1), row[:length].all(dim=0)
         assert torch.equal(row[:length], frames[:, None] | bands[None])
@@ -48,7 +48,7 @@ def test_whole_frames_and_whole_bands_are_hidden(num_frames: list[int], seed: in
 
 @some_times
 @given(lengths, seeds, st.integers(0, 6), st.integers(0, 30))
-def test_no_more_time_is_hidden_than_allowed(
+def test_no_more_frames_are_masked_than_allowed(
     num_frames: list[int], seed: int, masks: int, width: int
 ) -> None:
     options = SpecAugment(time_masks=masks, max_time_frames=width, freq_masks=0)
@@ -71,7 +71,7 @@ def test_adaptive_masks_grow_with_the_utterance(
 
 
 def test_adaptive_masks_reach_their_length_in_every_utterance() -> None:
-    """One mask each, of up to half the utterance; many draws reach the maximum."""
+    """With one mask of up to half the utterance each, many draws reach the maximum."""
     lengths, options = [40, 200], SpecAugment(time_masks=1, max_time_share=0.5, freq_masks=0)
     longest = [0, 0]
     for seed in range(600):
@@ -82,7 +82,7 @@ def test_adaptive_masks_reach_their_length_in_every_utterance() -> None:
 
 @some_times
 @given(lengths, seeds, st.integers(0, 4), st.integers(0, 30))
-def test_no_more_bands_are_hidden_than_allowed(
+def test_no_more_bands_are_masked_than_allowed(
     num_frames: list[int], seed: int, masks: int, width: int
 ) -> None:
     options = SpecAugment(time_masks=0, freq_masks=masks, max_freq_bands=width)
@@ -90,23 +90,23 @@ def test_no_more_bands_are_hidden_than_allowed(
     assert all(hidden <= masks * width for hidden in changed.tolist())
 
 
-def test_without_masks_nothing_is_hidden() -> None:
+def test_without_masks_nothing_is_masked() -> None:
     assert not augment([100, 50], SpecAugment(time_masks=0, freq_masks=0)).any()
 
 
-def test_the_seed_alone_decides() -> None:
+def test_masks_are_determined_by_the_seed() -> None:
     assert torch.equal(augment([200], SpecAugment(), 1), augment([200], SpecAugment(), 1))
     assert not torch.equal(augment([200], SpecAugment(), 1), augment([200], SpecAugment(), 2))
 
 
-def test_utterances_are_hidden_differently() -> None:
+def test_utterances_get_different_masks() -> None:
     hidden = augment([200, 200], SpecAugment())
     assert not torch.equal(hidden[0], hidden[1])
 
 
 @pytest.mark.parametrize("seconds", [2, 6, 12])
-def test_what_is_not_hidden_is_heard_as_in_use(seconds: int, tmp_path: Path) -> None:
-    """Masked parts are 0 and the others unchanged, whatever the length of the utterance and of the masks."""
+def test_unmasked_features_are_those_of_inference(seconds: int, tmp_path: Path) -> None:
+    """Masked parts are 0 and the others unchanged, for utterances and masks of any length."""
     heard = []
     for split in SPLITS:
         audio = np.random.default_rng(0).normal(0, 0.1, seconds * SAMPLE_RATE) * tone(seconds, 3.0)
@@ -132,7 +132,7 @@ def test_what_is_not_hidden_is_heard_as_in_use(seconds: int, tmp_path: Path) -> 
 
 
 @given(largest=st.floats(0.01, 0.4), seed=st.integers(0, 2**32 - 1))
-def test_warping_moves_bands_by_one_factor_per_utterance(largest: float, seed: int) -> None:
+def test_warping_scales_frequencies_by_one_factor_per_utterance(largest: float, seed: int) -> None:
     bands = torch.arange(80, dtype=torch.float32)
     warped_BTF = warp_frequencies(bands.expand(3, 4, 80), largest, np.random.default_rng(seed))
     for utterance_TF in warped_BTF:
@@ -147,7 +147,7 @@ def test_warping_by_nothing_changes_nothing() -> None:
     assert warp_frequencies(features_BTF, 0.0, np.random.default_rng(0)) is features_BTF
 
 
-def test_padding_stays_zero_when_frequencies_are_warped() -> None:
+def test_warping_leaves_padding_at_zero() -> None:
     features_BTF = torch.cat([torch.randn(2, 5, 80), torch.zeros(2, 3, 80)], dim=1)
     warped_BTF = warp_frequencies(features_BTF, 0.2, np.random.default_rng(0))
     assert warped_BTF[:, 5:].abs().max() == 0
@@ -155,20 +155,20 @@ def test_padding_stays_zero_when_frequencies_are_warped() -> None:
 
 
 @pytest.mark.parametrize("seconds", [12, 16])
-def test_the_published_masks_hide_a_fifth_of_the_frames(seconds: int) -> None:
-    """At least two of up to 20 frames, at most one per 25 frames (arXiv 2407.18930)."""
+def test_published_masks_cover_a_fifth_of_the_frames(seconds: int) -> None:
+    """At least two masks of up to 20 frames, at most one per 25 frames (arXiv 2407.18930)."""
     options = SpecAugment(time_masks=1000, min_time_masks=2, max_time_frames=20, freq_masks=0)
     hidden = augment([100 * seconds] * 100, options)[:, :, 0]
     assert float(hidden.float().mean()) == pytest.approx(0.19, abs=0.02)
     by_utterance = hidden.float().mean(dim=1)
-    assert by_utterance.min() < 0.08  # few masks, and many
+    assert by_utterance.min() < 0.08  # few masks; below, many
     assert by_utterance.max() > 0.28
 
 
 @some_times
 @given(seeds, st.integers(0, 6), st.integers(0, 6))
-def test_the_number_of_masks_is_drawn_between_two(seed: int, least: int, more: int) -> None:
-    """Masks are one band wide, so the number of hidden bands is that of the masks, unless some coincide."""
+def test_the_number_of_masks_is_within_its_bounds(seed: int, least: int, more: int) -> None:
+    """Masks are one band wide, so there are as many masked bands as masks, unless some masks coincide."""
     options = SpecAugment(time_masks=0, freq_masks=least + more, min_freq_masks=least, max_freq_bands=1)
     hidden = augment([50] * 40, options, seed).any(dim=1).sum(dim=1)
     assert int(hidden.max()) <= least + more
@@ -177,6 +177,6 @@ def test_the_number_of_masks_is_drawn_between_two(seed: int, least: int, more: i
         assert int(augment([50] * 40, same, seed).any(dim=1).sum(dim=1).max()) <= least
 
 
-def test_short_utterances_have_no_more_masks_than_before() -> None:
+def test_the_minimum_number_of_masks_does_not_apply_to_short_utterances() -> None:
     options = SpecAugment(time_masks=1000, min_time_masks=2, max_time_frames=20, freq_masks=0)
     assert not augment([24], options).any()  # one mask per 25 frames, so none

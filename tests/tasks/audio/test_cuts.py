@@ -1,4 +1,4 @@
-"""Features of cuts: training and transcription compute the same ones, at any sampling rate."""
+"""Features of cuts, which are the same in training and transcription at any sampling rate."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ def noise(path: Path, rate: int, seconds: float = 1.3, channels: int = 1) -> Pat
 
 
 def assert_same(found: torch.Tensor, lhotses: Cut) -> None:
-    """Compare all but the last sample: Lhotse rounds the length, the resampler keeps the sample."""
+    """Compare all samples except the last: Lhotse rounds the length, and the resampler keeps the sample."""
     expected = torch.from_numpy(lhotses.load_audio()[0])
     assert torch.equal(found[: len(expected)], expected)
     assert len(found) - len(expected) in (0, 1)
 
 
 @pytest.mark.parametrize("rate", [8000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000])
-def test_usual_rates_are_bit_by_bit_lhotses(rate: int, tmp_path: Path) -> None:
+def test_resampling_of_usual_rates_equals_lhotses_bit_by_bit(rate: int, tmp_path: Path) -> None:
     cut = Recording.from_file(noise(tmp_path / "a.wav", rate)).to_cut()
     for part in (cut, cut.truncate(offset=0.25, duration=0.5)):
         assert_same(load_samples(part), part.resample(16_000))
 
 
 @pytest.mark.parametrize("speed", [0.9, 1.1])
-def test_speeds_are_lhotses(speed: float, tmp_path: Path) -> None:
+def test_speed_perturbation_equals_lhotses(speed: float, tmp_path: Path) -> None:
     cut = Recording.from_file(noise(tmp_path / "a.wav", 16_000)).to_cut()
     assert_same(load_samples(cut, speed), cut.perturb_speed(speed))
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100, 48_000, 16_001, 44_101, 191_999])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_training_hears_what_transcribing_hears(rate: int, channels: int, tmp_path: Path) -> None:
+def test_training_and_transcription_have_the_same_features(rate: int, channels: int, tmp_path: Path) -> None:
     path = noise(tmp_path / "a.wav", rate, channels=channels)
     heard = torch.cat(list(read_audio(path)))
     features = load_features(Recording.from_file(path).to_cut())
@@ -55,7 +55,7 @@ def test_training_hears_what_transcribing_hears(rate: int, channels: int, tmp_pa
 
 @pytest.mark.parametrize("rate", [16_001, 44_101, 191_999])
 @pytest.mark.parametrize("speed", [0.9, 1.0, 1.1])
-def test_odd_rates_at_any_speed(rate: int, speed: float, tmp_path: Path) -> None:
+def test_unusual_rates_are_resampled_at_any_speed(rate: int, speed: float, tmp_path: Path) -> None:
     path = write_wav(tmp_path / "a.wav", tone(1.0, 440, rate), rate)
     samples = load_samples(Recording.from_file(path).to_cut(), speed)
     assert abs(len(samples) - 16_000 / speed) <= 2
@@ -63,7 +63,7 @@ def test_odd_rates_at_any_speed(rate: int, speed: float, tmp_path: Path) -> None
     assert loudest == pytest.approx(440 * speed / 2, abs=1)
 
 
-def test_finite_samples_of_infinite_features_are_named(tmp_path: Path) -> None:
+def test_finite_samples_with_infinite_features_are_an_error(tmp_path: Path) -> None:
     samples = tone(1.0)
     samples[5000] = 1e25
     soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
@@ -73,7 +73,7 @@ def test_finite_samples_of_infinite_features_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["flac", "ogg", "wav", "mp3"])
-def test_a_file_that_breaks_off_says_so(suffix: str, tmp_path: Path) -> None:
+def test_a_truncated_file_is_an_error(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 80_000), 16_000)
     cut = Recording.from_file(path).to_cut()

@@ -46,7 +46,7 @@ def encoded(kind: str, samples: np.ndarray[Any, Any] = SAMPLES) -> bytes:
 
 @pytest.mark.parametrize("decode", [False, True])
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_whole_file_is_as_long_as_its_header_says(tmp_path: Path, kind: str, decode: bool) -> None:
+def test_a_complete_file_is_as_long_as_its_header_says(tmp_path: Path, kind: str, decode: bool) -> None:
     (tmp_path / "a").write_bytes(encoded(kind))
     header = read_header(tmp_path / "a", None, decode)
     assert header.frames == pytest.approx(32_000, abs=600)
@@ -56,7 +56,7 @@ def test_a_whole_file_is_as_long_as_its_header_says(tmp_path: Path, kind: str, d
 @pytest.mark.parametrize("decode", [False, True])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.97])
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_file_that_breaks_off_is_named(tmp_path: Path, kind: str, share: float, decode: bool) -> None:
+def test_a_truncated_file_is_an_error(tmp_path: Path, kind: str, share: float, decode: bool) -> None:
     content = encoded(kind)
     (tmp_path / "a").write_bytes(content[: int(share * len(content))])
     with pytest.raises(
@@ -67,7 +67,7 @@ def test_a_file_that_breaks_off_is_named(tmp_path: Path, kind: str, share: float
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_member_that_breaks_off_is_named(tmp_path: Path, kind: str) -> None:
+def test_a_truncated_member_is_an_error(tmp_path: Path, kind: str) -> None:
     content = encoded(kind)
     tar = pack(tmp_path / "a.tar", {"whole": content, "cut": content[: int(0.6 * len(content))]})
     with open(tar, "rb") as file:
@@ -80,11 +80,11 @@ def test_a_member_that_breaks_off_is_named(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ogg", "opus"])
-def test_an_ogg_file_that_breaks_off_anywhere_is_named(tmp_path: Path, kind: str) -> None:
+def test_an_ogg_file_truncated_anywhere_is_an_error(tmp_path: Path, kind: str) -> None:
     content = encoded(kind)
     last = content.rfind(b"OggS")
     for size in (*range(len(content) // 2, len(content), 997), *range(last + 1, last + 40), len(content) - 1):
-        # A file of whole pages cannot be told from a stream that was stopped.
+        # A file of whole pages cannot be distinguished from a stream that was stopped.
         if content[size : size + 4] != b"OggS":
             (tmp_path / "a").write_bytes(content[:size])
             with pytest.raises(Unusable):
@@ -92,8 +92,8 @@ def test_an_ogg_file_that_breaks_off_anywhere_is_named(tmp_path: Path, kind: str
 
 
 @pytest.mark.parametrize("length", [0xFFFF_FFFF, 0x7FFF_F000, 0x7FFF_FFDB])
-def test_a_length_that_was_not_known_yet_is_none(tmp_path: Path, length: int) -> None:
-    """As ffmpeg and sox write to a pipe."""
+def test_a_placeholder_for_the_length_is_ignored(tmp_path: Path, length: int) -> None:
+    """Such as ffmpeg and sox write to a pipe."""
     content = bytearray(encoded("wav"))
     content[4:8] = min(length + 36, 0xFFFF_FFFF).to_bytes(4, "little")
     content[40:44] = length.to_bytes(4, "little")
@@ -102,7 +102,7 @@ def test_a_length_that_was_not_known_yet_is_none(tmp_path: Path, length: int) ->
 
 
 @pytest.mark.parametrize("more", [b"TAG" + bytes(125), b"LIST" + (500).to_bytes(4, "little") + bytes(20)])
-def test_what_follows_the_audio_may_break_off(tmp_path: Path, more: bytes) -> None:
+def test_chunks_after_the_audio_may_be_truncated(tmp_path: Path, more: bytes) -> None:
     content = bytearray(encoded("wav"))
     content[4:8] = (len(content) - 8 + 508).to_bytes(4, "little")
     (tmp_path / "a.wav").write_bytes(bytes(content) + more)

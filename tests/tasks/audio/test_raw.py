@@ -1,4 +1,4 @@
-"""Samples without a header, in whatever byte order."""
+"""Samples without a header, in either byte order."""
 
 from __future__ import annotations
 

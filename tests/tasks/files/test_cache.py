@@ -18,7 +18,7 @@ from tests.supernet import processes
 from tests.tasks.folders import prepared, quiet, tone, write_folder, write_wav
 
 
-def test_an_interrupted_folder_is_absent(tmp_path: Path) -> None:
+def test_an_interrupted_folder_does_not_exist(tmp_path: Path) -> None:
     def interrupted(folder: Path) -> None:
         (folder / "half").touch()
         raise KeyboardInterrupt
@@ -28,10 +28,10 @@ def test_an_interrupted_folder_is_absent(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_killed_process_has_left_is_removed_by_the_next(tmp_path: Path) -> None:
-    """Even if the next one makes another folder, as the corpus has changed since."""
+def test_leftovers_of_a_killed_process_are_removed_by_the_next(tmp_path: Path) -> None:
+    """Even if the next one makes a different folder, because the corpus has changed."""
     killed, running = start(tmp_path / "killed"), start(tmp_path / "running")
-    assert [said(process) for process in (killed, running)] == ["made"] * 2
+    assert [next_line(process) for process in (killed, running)] == ["made"] * 2
     killed.kill()
     killed.wait()
     for name in (".mine.partial", ".mine.of-mine.partial"):
@@ -45,13 +45,13 @@ def test_what_a_killed_process_has_left_is_removed_by_the_next(tmp_path: Path) -
     assert running.communicate("\n")[0] == "there\n"
 
 
-def test_a_killed_preparation_leaves_nothing_once_it_is_done_again(tmp_path: Path) -> None:
-    """Killed in the middle, while it waits to go on reporting its progress."""
+def test_leftovers_of_a_killed_preparation_are_gone_after_the_next(tmp_path: Path) -> None:
+    """It is killed in the middle, while it waits to continue reporting its progress."""
     write_wav(tmp_path / "corpus" / "u.wav", tone(30.0))
     lines = (f"u.wav,{i / 10},{(i + 1) / 10},a,{split}" for split in SPLITS for i in range(90))
     (tmp_path / "corpus" / "all.csv").write_text("path,start,end,text,split\n" + "\n".join(lines))
     process = start(tmp_path / "made", HALTING)
-    assert said(process) == "100 of 270"
+    assert next_line(process) == "100 of 270"
     (partial,) = tmp_path.glob(".made.*.partial")
     process.kill()
     process.communicate()
@@ -109,29 +109,29 @@ def start(folder: Path, program: str = SLOWLY) -> subprocess.Popen[str]:
     )
 
 
-def said(process: subprocess.Popen[str]) -> str:
+def next_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
 
-def test_of_several_processes_one_makes_it_and_the_others_wait(tmp_path: Path) -> None:
+def test_of_several_processes_one_makes_the_folder_and_the_others_wait(tmp_path: Path) -> None:
     first = start(tmp_path / "made")
-    assert said(first) == "made"
+    assert next_line(first) == "made"
     others = [start(tmp_path / "made") for _ in range(2)]
-    assert [said(other) for other in others] == ["waiting for another process"] * 2
+    assert [next_line(other) for other in others] == ["waiting for another process"] * 2
     first.communicate("\n")
     assert [other.communicate()[0] for other in others] == ["there\n"] * 2
     assert [path.name for path in tmp_path.iterdir()] == ["made"], "nothing else may be left"
 
 
-def test_a_killed_process_is_replaced_by_one_that_waits(tmp_path: Path) -> None:
+def test_a_killed_process_is_replaced_by_a_waiting_one(tmp_path: Path) -> None:
     first = start(tmp_path / "made")
-    assert said(first) == "made"
+    assert next_line(first) == "made"
     second = start(tmp_path / "made")
-    assert said(second) == "waiting for another process"
+    assert next_line(second) == "waiting for another process"
     first.kill()
     first.communicate()
-    assert said(second) == "made"
+    assert next_line(second) == "made"
     assert second.communicate("\n")[0] == "there\n"
     assert [path.name for path in tmp_path.iterdir()] == ["made"], "nothing else may be left"
 
@@ -141,11 +141,11 @@ def test_a_killed_process_is_replaced_by_one_that_waits(tmp_path: Path) -> None:
     [
         ({"SUPERNET_CACHE": "/a/b", "XDG_CACHE_HOME": "/x"}, "/a/b"),
         ({"SUPERNET_CACHE": "", "XDG_CACHE_HOME": "/x"}, "/x/supernet"),
-        ({"XDG_CACHE_HOME": "relative"}, "/home/jane/.cache/supernet"),  # the standard says to ignore it
+        ({"XDG_CACHE_HOME": "relative"}, "/home/jane/.cache/supernet"),  # to be ignored, by the standard
         ({}, "/home/jane/.cache/supernet"),
     ],
 )
-def test_the_cache_is_the_users(
+def test_the_default_cache_is_in_the_users_home(
     variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SUPERNET_CACHE", "XDG_CACHE_HOME"):
@@ -158,10 +158,10 @@ def test_the_cache_is_the_users(
     assert CorpusOptions(cache=Path("here")).cache_folder == Path("here")
 
 
-def test_the_same_corpus_is_made_once_for_all_folders(
+def test_a_corpus_is_made_once_for_all_working_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two tasks of one corpus, started in two working folders; nothing is written there."""
+    """Two tasks of one corpus in two working folders, to which nothing is written."""
     monkeypatch.setenv("SUPERNET_CACHE", str(tmp_path / "cache"))
     folder = write_folder(tmp_path / "tones", 3, 1, 1)
     states = []
@@ -175,7 +175,7 @@ def test_the_same_corpus_is_made_once_for_all_folders(
     assert any(path.name == "features.f32" for path in states[0])
 
 
-def test_a_cache_that_cannot_be_is_named_with_what_sets_it(tmp_path: Path) -> None:
+def test_an_impossible_cache_folder_is_an_error_that_names_its_setting(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, not a folder")
     with pytest.raises(
         UserError, match=r"`task\.cache` must be a folder .*taken.*`task\.cache=.*SUPERNET_CACHE"
@@ -187,7 +187,7 @@ def names(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*"))]
 
 
-def test_what_is_outdated_goes_and_what_is_not_stays(tmp_path: Path) -> None:
+def test_only_outdated_folders_are_discarded(tmp_path: Path) -> None:
     for name in ("old", "new"):
         make_once(tmp_path / name, lambda folder: (folder / "file").touch())
         discard(tmp_path / name, lambda folder: "old" in folder.name)
@@ -198,7 +198,7 @@ def test_what_is_outdated_goes_and_what_is_not_stays(tmp_path: Path) -> None:
     ]
 
 
-def test_what_another_process_has_just_made_stays(tmp_path: Path) -> None:
+def test_a_folder_just_renewed_by_another_process_is_kept(tmp_path: Path) -> None:
     make_once(tmp_path / "made", lambda folder: (folder / "file").touch())
     answers = iter((True, False))
     discard(tmp_path / "made", lambda folder: next(answers))

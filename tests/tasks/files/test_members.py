@@ -1,4 +1,4 @@
-"""Locations in a tar, in one that has changed, and in untrusted manifests."""
+"""Locations of members: in a tar file, in one that has changed, and in untrusted manifests."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.tasks.listings import pack
 from tests.tasks.shards import audio, good, sample, wave
 
 
-def test_a_tar_without_its_end_mark_is_named(tmp_path: Path) -> None:
-    """A tar that is truncated between two members shows no other sign of it."""
+def test_a_tar_without_end_mark_is_truncated(tmp_path: Path) -> None:
+    """Truncation between two members shows in no other way."""
     tar = good(tmp_path, "train") / "train-000000.tar"
     with open(tar, "rb") as file:
         last = list(members(file))[-1]
@@ -33,14 +33,14 @@ def test_a_tar_without_its_end_mark_is_named(tmp_path: Path) -> None:
 
 
 def member_cut(tar: Path, place: object) -> Cut:
-    """A cut as in a manifest, which may be untrusted."""
+    """A cut as it is read from a manifest, which may be untrusted."""
     cut: Cut = Recording.from_file(write_wav(tar.with_name("any.wav"), tone(1.0))).to_cut()
     cut.recording.sources[0].source = str(tar)
     as_json = cut.to_dict() | {"custom": {MEMBER: asdict(place) if isinstance(place, Member) else place}}
     return next(iter(CutSet.from_dicts([as_json])))
 
 
-def test_swapped_utterances_of_equal_size_are_noticed(tmp_path: Path) -> None:
+def test_swapped_utterances_of_equal_size_are_detected(tmp_path: Path) -> None:
     files = {f"u{i}.wav": audio(wave(i, seconds=1.0)) for i in range(2)}
     tar = pack(tmp_path / "a.tar", files)
     with open(tar, "rb") as file:
@@ -52,7 +52,7 @@ def test_swapped_utterances_of_equal_size_are_noticed(tmp_path: Path) -> None:
         load_samples(member_cut(tar, place))
 
 
-def test_places_of_a_stranger_end_in_one_clear_reason(tmp_path: Path) -> None:
+def test_each_invalid_location_gives_one_clear_reason(tmp_path: Path) -> None:
     tar = pack(tmp_path / "a.tar", sample("u"))
     with open(tar, "rb") as file:
         right = next(members(file))
@@ -78,7 +78,7 @@ def test_places_of_a_stranger_end_in_one_clear_reason(tmp_path: Path) -> None:
         load_samples(member_cut(tmp_path / "gone.tar", right))
 
 
-def test_a_member_of_an_address_or_a_command_is_not_opened(tmp_path: Path) -> None:
+def test_members_of_urls_and_commands_are_not_opened(tmp_path: Path) -> None:
     tar = pack(tmp_path / "a.tar", sample("u"))
     with open(tar, "rb") as file:
         cut = member_cut(tar, next(members(file)))

@@ -18,7 +18,7 @@ from tests.tasks.folders import prepared, tone, write_wav
 from tests.tasks.listings import NAMES, WRITERS, write_audio
 
 
-def test_a_column_may_name_the_split(tmp_path: Path) -> None:
+def test_a_column_can_name_the_split(tmp_path: Path) -> None:
     files = write_audio(tmp_path)
     lines = [
         "path,text,split",
@@ -45,7 +45,7 @@ def test_offsets_cut_one_file_into_utterances(tmp_path: Path) -> None:
     assert len({cut.id for cut in cuts}) == 6
 
 
-def test_a_quote_without_an_end_is_named_and_what_follows_is_read(tmp_path: Path) -> None:
+def test_after_an_unterminated_quote_the_next_lines_are_read(tmp_path: Path) -> None:
     for name in NAMES.values():
         WRITERS["csv"](tmp_path, name)
     listing = tmp_path / "train.csv"
@@ -60,7 +60,7 @@ def test_a_quote_without_an_end_is_named_and_what_follows_is_read(tmp_path: Path
     ]
 
 
-def test_a_text_that_begins_with_a_quote_costs_its_line_alone(tmp_path: Path) -> None:
+def test_an_unterminated_quote_affects_only_its_line(tmp_path: Path) -> None:
     write_wav(tmp_path / "talk.wav", tone(101.0))
     quoted = {3: '"a, b"', 4: '"a ""b"" c"', 20: '"a', 30: 'a "b" c', 40: 'a"', 50: '"a" b'}
     lines = (f"talk.wav,{i / 2},{(i + 1) / 2},{quoted.get(i, 'a')}" for i in range(200))
@@ -80,7 +80,7 @@ def cuts_of(task: Manifest) -> list[Cut]:
     "columns", ["start,end", "offset,duration", "start_time,end_time", "start,stop", "begin,stop_time"]
 )
 @pytest.mark.parametrize("format", ["csv", "tsv", "jsonl", "json"])
-def test_a_row_is_what_lies_between_its_start_and_its_end(tmp_path: Path, format: str, columns: str) -> None:
+def test_a_row_spans_the_audio_from_its_start_to_its_end(tmp_path: Path, format: str, columns: str) -> None:
     write_wav(tmp_path / "talk.wav", tone(6.0))
     first, last = columns.split(",")
     spans = [(0.5, 1.5), (1.5, 3.0), (3.0, 5.0), (5.0, 6.0)]
@@ -125,9 +125,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     ],
 )
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
-def test_spans_that_are_none_are_problems(
-    tmp_path: Path, format: str, span: dict[str, Any], kind: str
-) -> None:
+def test_invalid_spans_are_problems(tmp_path: Path, format: str, span: dict[str, Any], kind: str) -> None:
     write_wav(tmp_path / "talk.wav", tone(6.0))
     spans: list[dict[str, Any]] = [{"start": i, "end": i + 1} for i in range(6)]
     write_rows(
@@ -147,7 +145,7 @@ def test_spans_that_are_none_are_problems(
     ],
 )
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
-def test_a_span_of_another_name_is_not_ignored(tmp_path: Path, format: str, columns: str) -> None:
+def test_spans_with_unknown_column_names_are_not_ignored(tmp_path: Path, format: str, columns: str) -> None:
     write_audio(tmp_path)
     good: list[dict[str, Any]] = [
         {"path": f"u{i}.wav", "text": "a", "end_of_turn": True, "from": "tape 3", "minor": 1}
@@ -160,7 +158,7 @@ def test_a_span_of_another_name_is_not_ignored(tmp_path: Path, format: str, colu
     assert skipped.reason.lower().startswith(f"bad line: {name.lower()!r} must be named start or end")
 
 
-def test_a_column_may_name_the_channel(tmp_path: Path) -> None:
+def test_a_column_can_name_the_channel(tmp_path: Path) -> None:
     voices = [tone(1.0, 300), tone(1.0, 700)]
     write_wav(tmp_path / "call.wav", np.stack(voices, axis=1))
     channels = dict(zip("abcde", ("0", "B", "", "2", "left"), strict=True)) | dict.fromkeys("fghij", "A")
@@ -177,7 +175,7 @@ def test_a_column_may_name_the_channel(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("listing", ["wrapped", "espnet", "lines"])
 @pytest.mark.parametrize("text", [float("nan"), ["one", "two"], True, {"a": 1}, 5, 1.5, ""])
-def test_a_text_is_a_text(tmp_path: Path, text: object, listing: str) -> None:
+def test_a_text_must_be_a_string(tmp_path: Path, text: object, listing: str) -> None:
     write_audio(tmp_path)
     said = [*["nan"] * 8, text]
     rows = [{"path": f"u{i % 3}.wav", "id": f"u{i}", "text": one} for i, one in enumerate(said)]
@@ -197,7 +195,7 @@ def test_a_text_is_a_text(tmp_path: Path, text: object, listing: str) -> None:
     assert sorted(cut.supervisions[0].text for cut in cuts_of(task)) == ["nan"] * 8
 
 
-def test_other_values_are_of_their_kinds(tmp_path: Path) -> None:
+def test_other_values_must_have_their_types(tmp_path: Path) -> None:
     write_audio(tmp_path)
     good = [{"path": f"u{i}.wav", "text": "a", "speaker": 7, "duration": 1} for i in range(3)]
     bad: list[dict[str, Any]] = [
@@ -214,8 +212,8 @@ def test_other_values_are_of_their_kinds(tmp_path: Path) -> None:
     assert {cut.supervisions[0].speaker for cut in cuts_of(task)} == {"7"}
 
 
-def test_who_speaks_at_once_is_heard_in_full(tmp_path: Path) -> None:
-    """Two speakers may start at the same time, although names are derived from the start."""
+def test_simultaneous_speakers_are_separate_utterances(tmp_path: Path) -> None:
+    """Speakers may start at the same time, although names are derived from the start."""
     write_wav(tmp_path / "talk.wav", tone(6.0))
     columns = ("start", "end", "speaker", "text")
     rows = [
@@ -240,14 +238,14 @@ def test_who_speaks_at_once_is_heard_in_full(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "audio/u0.wav,a bc\n", "path;text\n"])
-def test_a_table_without_header_stops(tmp_path: Path, text: str) -> None:
+def test_a_table_without_a_header_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "all.csv").write_text(text)
     with pytest.raises(TaskError, match=r"all\.csv` must begin with a header that names path and text"):
         prepared(tmp_path)
 
 
 @pytest.mark.parametrize("audio", ["wav_filename", "file_name", "audio_path", "Audio_File", "filepath"])
-def test_other_names_of_columns(tmp_path: Path, audio: str) -> None:
+def test_audio_columns_may_have_other_usual_names(tmp_path: Path, audio: str) -> None:
     files = write_audio(tmp_path)
     lines = [f"{file.name},{file.stat().st_size},a" for file in files]
     (tmp_path / "all.csv").write_text("\n".join([f"{audio},wav_filesize,transcript", *lines]))
@@ -255,7 +253,7 @@ def test_other_names_of_columns(tmp_path: Path, audio: str) -> None:
 
 
 @pytest.mark.parametrize("twice", ["text", "path"])
-def test_a_column_of_two_texts_stops(tmp_path: Path, twice: str) -> None:
+def test_a_duplicate_column_is_an_error(tmp_path: Path, twice: str) -> None:
     write_audio(tmp_path)
     (tmp_path / "all.csv").write_text(f"path,text,{twice}\n" + "".join(f"u{i}.wav,a,b\n" for i in range(3)))
     with pytest.raises(TaskError, match=rf"must name each column once, but names \[{twice}\] more than once"):
@@ -263,7 +261,7 @@ def test_a_column_of_two_texts_stops(tmp_path: Path, twice: str) -> None:
 
 
 @pytest.mark.parametrize("id", ["a\tb", "a\nb", "\x00", "\x1b[2J", "a\x85b"])
-def test_a_name_is_one_line(tmp_path: Path, id: str) -> None:
+def test_names_must_have_no_control_characters(tmp_path: Path, id: str) -> None:
     write_audio(tmp_path)
     splits = ("train", "train", "dev", "test")
     rows = [
@@ -277,7 +275,7 @@ def test_a_name_is_one_line(tmp_path: Path, id: str) -> None:
     assert skipped.reason.startswith("bad line: its name must have no control characters")
 
 
-def test_an_object_that_is_no_row_is_said_to_be_that(tmp_path: Path) -> None:
+def test_an_object_that_is_not_a_row_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "all.json").write_text(json.dumps({"data": [{"path": "u0.wav", "text": "a"}]}))
     with pytest.raises(TaskError, match=r"all\.json:1: must be a JSON object with audio_filepath and text"):
         prepared(tmp_path)

@@ -41,12 +41,12 @@ ODD = (
     b"x" * 5000,
     b"[" * 5000,
 )
-"""Bytes with a meaning to one of the readers."""
+"""Bytes with a special meaning to one of the readers."""
 
 
 @st.composite
 def damages(draw: st.DrawFn) -> Damage:
-    """Replace a stretch of a file, anywhere in it, by other bytes."""
+    """A function that replaces a stretch of a file, anywhere in it, by other bytes."""
     first, length = draw(st.floats(0, 1)), draw(st.integers(0, 40))
     instead = draw(st.sampled_from(ODD) | st.binary(max_size=20))
 
@@ -60,7 +60,7 @@ def damages(draw: st.DrawFn) -> Damage:
 @pytest.mark.parametrize("format", WRITERS)
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damages(), st.data())
-def test_a_damaged_listing_ends_in_problems_or_one_line(
+def test_a_damaged_listing_gives_problems_or_a_one_line_error(
     tmp_path_factory: pytest.TempPathFactory, format: str, damage: Damage, data: st.DataObject
 ) -> None:
     folder = Path(tempfile.mkdtemp(dir=tmp_path_factory.getbasetemp())) / "corpus"
@@ -77,7 +77,7 @@ def test_a_damaged_listing_ends_in_problems_or_one_line(
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damages(), st.booleans())
-def test_damaged_manifests_end_in_problems_or_one_line(
+def test_a_damaged_manifest_gives_problems_or_a_one_line_error(
     tmp_path_factory: pytest.TempPathFactory, damage: Damage, is_packed: bool
 ) -> None:
     folder = Path(tempfile.mkdtemp(dir=tmp_path_factory.getbasetemp())) / "corpus"
@@ -95,7 +95,7 @@ def test_damaged_manifests_end_in_problems_or_one_line(
 
 @pytest.mark.parametrize("instead", [b"[" * 100_000, b"9" * 5000, b'{"a":' * 100_000])
 @pytest.mark.parametrize("format", ["nemo", "espnet", "json-list"])
-def test_json_that_no_parser_takes(tmp_path: Path, format: str, instead: bytes) -> None:
+def test_json_beyond_the_limits_of_parsers_is_a_problem(tmp_path: Path, format: str, instead: bytes) -> None:
     for name in NAMES.values():
         WRITERS[format](tmp_path, name)
     for file in tmp_path.glob("*.json"):

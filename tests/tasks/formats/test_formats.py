@@ -21,7 +21,7 @@ from tests.tasks.listings import NAMES, TEXTS, WRITERS, write_audio
 
 
 @pytest.mark.parametrize("format", WRITERS)
-def test_every_form_gives_the_same_utterances(tmp_path: Path, format: str) -> None:
+def test_every_format_gives_the_same_utterances(tmp_path: Path, format: str) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for name in NAMES.values():
@@ -30,7 +30,7 @@ def test_every_form_gives_the_same_utterances(tmp_path: Path, format: str) -> No
     task = prepared(corpus)
     assert task.skipped() == []
     for split in SPLITS:
-        # The same audio is listed for every split, which is recorded but harmless.
+        # The same audio is listed for every split, which is reported but harmless.
         said = {cut.supervisions[0].text: cut for cut in task.folder.cuts[split]}
         assert [round(said[text].duration, 6) for text in TEXTS] == [1.0, 1.2, 1.4]
         if format != "wav2vec":
@@ -39,8 +39,10 @@ def test_every_form_gives_the_same_utterances(tmp_path: Path, format: str) -> No
     expected = fbank(torch.from_numpy(tone(1.2, 350)))
     row = batch.texts.index("bc")
     heard = batch.features_BTF[row, 2:118].argmax(dim=1)
-    assert torch.equal(heard, expected[2:118].argmax(dim=1)), "the second tone, and nothing of the others"
-    assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before, "nothing is written there"
+    assert torch.equal(heard, expected[2:118].argmax(dim=1)), "the audio must be the second tone and no other"
+    assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before, (
+        "the corpus folder must stay as it is"
+    )
 
 
 LISTINGS = [format for format in WRITERS if format not in ("webdataset", "shar")]
@@ -55,7 +57,7 @@ def listed(corpus: Path, format: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("format", LISTINGS)
-def test_a_byte_order_mark_is_no_part_of_a_listing(tmp_path: Path, format: str) -> None:
+def test_a_byte_order_mark_is_not_part_of_a_listing(tmp_path: Path, format: str) -> None:
     for path in listed(tmp_path / "corpus", format):
         path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
     task = prepared(tmp_path / "corpus")
@@ -65,7 +67,7 @@ def test_a_byte_order_mark_is_no_part_of_a_listing(tmp_path: Path, format: str) 
 
 
 @pytest.mark.parametrize("format", LISTINGS)
-def test_a_listing_in_utf16_is_said_to_be_that(tmp_path: Path, format: str) -> None:
+def test_a_listing_in_utf16_is_an_error_that_says_so(tmp_path: Path, format: str) -> None:
     for path in listed(tmp_path / "corpus", format):
         path.write_bytes(path.read_text(encoding="utf-8").encode("utf-16"))
     with pytest.raises(TaskError, match=r"must be text in UTF-8, but is UTF-16\. Save it as UTF-8"):
@@ -100,11 +102,11 @@ def test_a_listing_in_utf16_is_said_to_be_that(tmp_path: Path, format: str) -> N
         ("all.csv", None),
     ],
 )
-def test_names_tell_splits(name: str, split: Split | None) -> None:
+def test_names_determine_splits(name: str, split: Split | None) -> None:
     assert split_of(name) == split
 
 
-def test_a_file_may_be_named_instead_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_can_be_given_instead_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = write_audio(tmp_path)
     (tmp_path / "mine.csv").write_text("path,text\n" + "".join(f"{file.name},a\n" for file in files))
     task = prepared(tmp_path / "mine.csv")
@@ -120,7 +122,9 @@ def test_a_file_may_be_named_instead_of_its_folder(tmp_path: Path, monkeypatch: 
         ("a bc\n", "audio without text", ["train.tsv:3)", "train.tsv:4)"]),
     ],
 )
-def test_wav2vecs_files_of_different_lengths(tmp_path: Path, words: str, kind: str, where: list[str]) -> None:
+def test_unpaired_lines_of_wav2vecs_files_are_problems(
+    tmp_path: Path, words: str, kind: str, where: list[str]
+) -> None:
     for name in NAMES.values():
         WRITERS["wav2vec"](tmp_path, name)
         (tmp_path / f"{name}.wrd").write_text("a bc\na bc\na bc\n")
@@ -130,7 +134,7 @@ def test_wav2vecs_files_of_different_lengths(tmp_path: Path, words: str, kind: s
     assert [reason.rpartition("/")[2] for reason in reasons] == where
 
 
-def test_bad_lines_are_named_and_the_others_are_used(tmp_path: Path) -> None:
+def test_invalid_lines_are_reported_and_the_others_used(tmp_path: Path) -> None:
     for name in NAMES.values():
         WRITERS["nemo"](tmp_path, name)
     listing = tmp_path / "train_manifest.json"
@@ -160,8 +164,8 @@ def test_bad_lines_are_named_and_the_others_are_used(tmp_path: Path) -> None:
     assert len(task.folder.cuts["train"]) == 3
 
 
-def test_texts_in_another_encoding_are_named(tmp_path: Path) -> None:
-    """A byte order mark, as spreadsheets write it, is not part of the header."""
+def test_texts_in_another_encoding_are_problems(tmp_path: Path) -> None:
+    """The byte order mark that spreadsheets write is not part of the header."""
     for name in NAMES.values():
         WRITERS["csv"](tmp_path, name)
     write_flac(tmp_path / "other.flac")
@@ -172,8 +176,8 @@ def test_texts_in_another_encoding_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["clips", "wav", "wavs", "audio", "data", "waves"])
-def test_audio_is_looked_for_in_the_usual_folders(tmp_path: Path, folder: str) -> None:
-    """As in Common Voice, with its other listings, which are recorded as not read."""
+def test_audio_is_also_searched_in_the_usual_folders(tmp_path: Path, folder: str) -> None:
+    """As in Common Voice, whose other listings are reported as not read."""
     write_audio(tmp_path / "cv" / folder)
     for name in ("train", "dev", "test", "validated", "invalidated", "other"):
         rows = [{"client_id": "x", "path": f"u{i}.wav", "sentence": "a", "up_votes": 2} for i in range(3)]
@@ -186,7 +190,7 @@ def test_audio_is_looked_for_in_the_usual_folders(tmp_path: Path, folder: str) -
     assert named == ["invalidated.tsv", "other.tsv", "validated.tsv"]
 
 
-def test_a_file_of_the_name_that_is_listed_comes_first(tmp_path: Path) -> None:
+def test_a_file_at_the_listed_path_takes_precedence(tmp_path: Path) -> None:
     write_audio(tmp_path)
     write_audio(tmp_path / "clips")
     (tmp_path / "all.csv").write_text("path,text\nu0.wav,a\nu1.wav,a\nu2.wav,a\n")
@@ -194,7 +198,7 @@ def test_a_file_of_the_name_that_is_listed_comes_first(tmp_path: Path) -> None:
     assert found == {str(tmp_path / f"u{i}.wav") for i in range(3)}
 
 
-def test_listings_in_another_form_are_named_too(tmp_path: Path) -> None:
+def test_unread_listings_in_another_format_are_noted(tmp_path: Path) -> None:
     for name in NAMES.values():
         WRITERS["nemo"](tmp_path, name)
     WRITERS["csv"](tmp_path, "more")
@@ -204,7 +208,7 @@ def test_listings_in_another_form_are_named_too(tmp_path: Path) -> None:
     assert task.notes() == [f"1 listing is not read: {tmp_path / 'more.csv'}"]
 
 
-def test_several_listings_without_names_of_splits_are_named(tmp_path: Path) -> None:
+def test_several_listings_without_names_of_splits_are_an_error(tmp_path: Path) -> None:
     for name in ("one", "two", "three", "four", "five"):
         WRITERS["csv"](tmp_path, name)
     with pytest.raises(
@@ -213,7 +217,7 @@ def test_several_listings_without_names_of_splits_are_named(tmp_path: Path) -> N
         prepared(tmp_path)
 
 
-def test_other_files_beside_the_listing_are_none(tmp_path: Path) -> None:
+def test_other_files_next_to_the_listing_are_ignored(tmp_path: Path) -> None:
     for name in NAMES.values():
         WRITERS["csv"](tmp_path, name)
     (tmp_path / "config.json").write_text('{"path": "x", "rate": 16000}')
@@ -225,20 +229,20 @@ def test_other_files_beside_the_listing_are_none(tmp_path: Path) -> None:
     assert prepared(tmp_path).skipped() == []
 
 
-def test_a_folder_with_nothing_of_the_kind_stops(tmp_path: Path) -> None:
+def test_a_folder_without_listings_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(TaskError, match=r"must hold Lhotse's cuts as train\.jsonl\.gz, .* another format"):
         prepared(tmp_path)
 
 
-def test_too_few_to_divide_stop(tmp_path: Path) -> None:
+def test_too_few_utterances_to_divide_are_an_error(tmp_path: Path) -> None:
     write_audio(tmp_path)
     (tmp_path / "all.csv").write_text("path,text\nu0.wav,a\nu1.wav,a\n")
     with pytest.raises(TaskError, match="must list at least 3 training utterances, but lists 2 instead"):
         prepared(tmp_path)
 
 
-def test_the_form_with_training_texts_is_read(tmp_path: Path) -> None:
+def test_the_format_of_the_training_split_is_read(tmp_path: Path) -> None:
     for name in ("train", "dev"):
         WRITERS["csv"](tmp_path, name)
     WRITERS["json-list"](tmp_path, "test")
@@ -247,7 +251,7 @@ def test_the_form_with_training_texts_is_read(tmp_path: Path) -> None:
     assert [file.name for file in task.unread] == ["test.json"]
 
 
-def test_espnets_dumps_are_found_where_paths_count_from_the_recipe(tmp_path: Path) -> None:
+def test_espnets_dumps_may_have_paths_relative_to_the_recipe(tmp_path: Path) -> None:
     write_audio(tmp_path / "dump" / "raw" / "org" / "data" / "format.1")
     for name in NAMES.values():
         folder = tmp_path / "dump" / "raw" / name
@@ -262,7 +266,7 @@ def test_espnets_dumps_are_found_where_paths_count_from_the_recipe(tmp_path: Pat
         assert not task.skipped()
 
 
-def test_blank_lines_at_the_end_of_wav2vecs_files_are_none(tmp_path: Path) -> None:
+def test_blank_lines_at_the_end_of_wav2vecs_files_are_ignored(tmp_path: Path) -> None:
     for name in NAMES.values():
         WRITERS["wav2vec"](tmp_path, name)
         for suffix, blank in {".tsv": "\n", ".wrd": "\n\r\n\n"}.items():

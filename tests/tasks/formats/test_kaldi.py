@@ -30,7 +30,7 @@ from tests.tasks.listings import NAMES, WRITERS
         ("cat '/data/a b.wav' |", "/data/a b.wav", None),
     ],
 )
-def test_commands_that_only_decode_name_a_file(entry: str, file: str, channel: int | None) -> None:
+def test_commands_that_only_decode_are_read_as_files(entry: str, file: str, channel: int | None) -> None:
     assert parse_source(entry) == (file, channel)
 
 
@@ -69,7 +69,7 @@ ffmpeg -i a.wav -f wav -ac 1 -ar 16000 -
 
 
 @pytest.mark.parametrize("command", OTHERS.strip().splitlines())
-def test_no_option_that_changes_what_is_heard_is_ignored(tmp_path: Path, command: str) -> None:
+def test_commands_that_change_the_audio_are_problems(tmp_path: Path, command: str) -> None:
     for name in NAMES.values():
         WRITERS["kaldi"](tmp_path, name)
     write_flac(tmp_path / "data" / "train" / "a.wav", 3.0)
@@ -83,8 +83,10 @@ def test_no_option_that_changes_what_is_heard_is_ignored(tmp_path: Path, command
 
 
 def two_voices(folder: Path) -> dict[int, torch.Tensor]:
-    """Write a call with two channels in NIST's format to ``folder/F.sph``; return the decoded samples of
-    each.
+    """Write a call with two channels in NIST's format to ``folder/F.sph``.
+
+    Returns:
+        The decoded samples of each channel.
     """
     both = np.stack([tone(2.0, 300), tone(2.0, 700)], axis=1)
     write_sph(folder / "F.sph", both)
@@ -102,7 +104,7 @@ MORE = [f"x{i}" for i in range(9)]
 
 
 def write_data(folder: Path, **files: str) -> Path:
-    """Write a data folder with ``files``, in which ``:`` ends a line, and with some valid utterances."""
+    """Write a data folder with ``files``, in which ``:`` ends a line, and some more valid utterances."""
     formats = {"wav_scp": "{0} {0}.flac:", "text": "{0} a:", "segments": "{0} {0} 0 1:"}
     for name in MORE:
         write_flac(folder / f"{name}.flac", 1.0)
@@ -139,7 +141,7 @@ PIPE = "sph2pipe -f wav -p"
     ],
     ids=["pipes", "reco2file_and_channel", "segments", "segments of recordings", "segments of pipes"],
 )
-def test_a_channel_is_heard_alone(tmp_path: Path, files: dict[str, str]) -> None:
+def test_channels_are_read_separately(tmp_path: Path, files: dict[str, str]) -> None:
     voices = two_voices(tmp_path)
     heard = samples(write_data(tmp_path, **files))
     assert torch.equal(heard["A"], voices[0])
@@ -147,7 +149,7 @@ def test_a_channel_is_heard_alone(tmp_path: Path, files: dict[str, str]) -> None
     assert torch.allclose(heard["M"], (voices[0] + voices[1]) / 2, atol=1e-6)
 
 
-def test_channels_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_missing_channels_are_problems(tmp_path: Path) -> None:
     two_voices(tmp_path)
     write_sph(tmp_path / "mono.sph", tone(2.0))
     wav = f"F-A {PIPE} -c 1 F.sph |:F F.sph:mono {PIPE} -c 2 mono.sph |:"
@@ -164,8 +166,8 @@ def test_channels_that_are_not_there_are_named(tmp_path: Path) -> None:
     }
 
 
-def test_each_channel_of_files_of_one_channel_is_a_file(tmp_path: Path) -> None:
-    """Recipes split calls so: the channel in reco2file_and_channel is not one of the file's."""
+def test_channels_may_be_separate_files(tmp_path: Path) -> None:
+    """Recipes split calls like this; the channel in reco2file_and_channel is then not one of the file."""
     for name in ("sw-A", "sw-B", "sw-C"):
         write_flac(tmp_path / f"{name}.flac", 1.0)
     scp = "".join(f"{name} {name}.flac:" for name in ("sw-A", "sw-B", "sw-C"))
@@ -186,7 +188,7 @@ def test_each_channel_of_files_of_one_channel_is_a_file(tmp_path: Path) -> None:
         "cat 'a |",
     ],
 )
-def test_no_command_is_run(tmp_path: Path, command: str) -> None:
+def test_commands_are_never_run(tmp_path: Path, command: str) -> None:
     for name in NAMES.values():
         WRITERS["kaldi"](tmp_path, name)
     ran = tmp_path / "ran"
@@ -199,7 +201,7 @@ def test_no_command_is_run(tmp_path: Path, command: str) -> None:
     assert not ran.exists()
 
 
-def test_kaldis_files_need_not_agree(tmp_path: Path) -> None:
+def test_disagreements_between_kaldis_files_are_problems(tmp_path: Path) -> None:
     for name in NAMES.values():
         WRITERS["kaldi-segments"](tmp_path, name)
     data = tmp_path / "data" / "train"

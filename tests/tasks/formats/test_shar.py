@@ -1,4 +1,4 @@
-"""Lhotse's Shar, as written by Lhotse."""
+"""Lhotse Shar, as written by Lhotse."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.tasks.shards import repack, skipped, wave
 
 
 @pytest.mark.parametrize("kind", ["flac", "wav", "mp3"])
-def test_shar_is_read_as_lhotse_reads_it(tmp_path: Path, kind: str) -> None:
+def test_shar_is_read_as_by_lhotse(tmp_path: Path, kind: str) -> None:
     source = []
     for i in range(7):
         file = write_wav(tmp_path / "audio" / f"u.{i}.wav", wave(i, channels=1 + (i == 3)))
@@ -49,7 +49,7 @@ def test_shar_is_read_as_lhotse_reads_it(tmp_path: Path, kind: str) -> None:
             assert torch.equal(load_samples(cut), torch.from_numpy(expected))
 
 
-def test_cuts_and_audio_of_a_shard_need_not_be_in_one_order(tmp_path: Path) -> None:
+def test_cuts_and_audio_of_a_shard_may_differ_in_order(tmp_path: Path) -> None:
     for name in NAMES.values():
         shar(tmp_path, name)
         for tar in (tmp_path / name).glob("recording*.tar"):
@@ -67,7 +67,7 @@ def write_shar(folder: Path, found: list[Cut], field: str = "recording") -> Path
     return folder
 
 
-def test_every_problem_of_a_shard_is_listed(tmp_path: Path) -> None:
+def test_all_problems_of_a_shard_are_reported(tmp_path: Path) -> None:
     for name in ("dev", "test"):
         shar(tmp_path, name)
     found = list(cuts(tmp_path / "source"))
@@ -105,7 +105,7 @@ def test_every_problem_of_a_shard_is_listed(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
-def test_features_without_recordings_do_not_do(tmp_path: Path) -> None:
+def test_features_without_recordings_are_an_error(tmp_path: Path) -> None:
     for name in ("dev", "test"):
         shar(tmp_path, name)
     with NumpyFilesWriter(tmp_path / "store") as store:
@@ -122,7 +122,7 @@ def test_features_without_recordings_do_not_do(tmp_path: Path) -> None:
     assert "fields={'recording': 'flac'}" in str(error.value)
 
 
-def test_cuts_that_break_off_are_named(tmp_path: Path) -> None:
+def test_truncated_cuts_are_a_problem(tmp_path: Path) -> None:
     for name in NAMES.values():
         shar(tmp_path, name)
     cut_file = tmp_path / "train" / "cuts.000000.jsonl.gz"
@@ -130,7 +130,7 @@ def test_cuts_that_break_off_are_named(tmp_path: Path) -> None:
     assert skipped(tmp_path) == {("train", "", "unreadable", "cuts.000000.jsonl.gz:3")}
 
 
-def test_one_shard_may_be_named(tmp_path: Path) -> None:
+def test_a_single_shard_can_be_given(tmp_path: Path) -> None:
     folder = write_shar(tmp_path / "mine", list(cuts(tmp_path / "source")))
     for path in (folder, folder / "cuts.000000.jsonl.gz"):
         assert sorted(len(prepared(path).folder.cuts[split]) for split in SPLITS) == [1, 1, 1]

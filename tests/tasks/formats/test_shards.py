@@ -22,15 +22,13 @@ from tests.supernet.processes import run, settings
 from tests.tasks.folders import prepared
 from tests.tasks.listings import NAMES, pack, webdataset
 from tests.tasks.shards import FORMATS, audio, good, sample, wave
-from tests.tasks.store.test_scale import MOST, peak
+from tests.tasks.store.test_scale import MAX_BYTES, peak
 
 pytestmark = pytest.mark.slow
 
 
 def loose_and_packed(folder: Path) -> tuple[Path, Path]:
-    """Write the same utterances, with all kinds of audio, as files with a table and as three shards per
-    split.
-    """
+    """Write the same utterances, in all audio formats, as files with a table and as three shards a split."""
     loose, packed, lines = folder / "loose", folder / "packed", ["path,text,speaker,split,offset,duration,id"]
     for split in ("train", "dev", "test"):
         shards: list[dict[str, bytes]] = [{}, {}, {}]
@@ -62,7 +60,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, Manifest]:
     return loose, packed
 
 
-def test_utterances_are_those_of_loose_files_bit_by_bit(both: tuple[Manifest, Manifest]) -> None:
+def test_utterances_equal_those_of_separate_files_bit_by_bit(both: tuple[Manifest, Manifest]) -> None:
     for split in SPLITS:
         loose, packed = (list(task.folder.cuts[split]) for task in both)
         assert [cut.id for cut in packed] == [cut.id for cut in loose]
@@ -77,7 +75,9 @@ def test_utterances_are_those_of_loose_files_bit_by_bit(both: tuple[Manifest, Ma
     assert [task.skipped() for task in both] == [[], []]
 
 
-def test_training_batches_are_those_of_loose_files_also_after_a_stop(both: tuple[Manifest, Manifest]) -> None:
+def test_training_batches_equal_those_of_separate_files_also_when_resumed(
+    both: tuple[Manifest, Manifest],
+) -> None:
     ours, theirs, resumed = (
         task.train_reader(task.tokens(), seed=3, rank=0, num_ranks=1) for task in (*both, both[1])
     )
@@ -92,7 +92,7 @@ def test_training_batches_are_those_of_loose_files_also_after_a_stop(both: tuple
             assert torch.equal(next(resumed).features_BTF, b.features_BTF)
 
 
-def test_a_training_ends_with_the_weights_of_loose_files(tmp_path: Path) -> None:
+def test_training_gives_the_same_weights_as_separate_files(tmp_path: Path) -> None:
     loose_and_packed(tmp_path)
     weights = []
     for name in ("loose", "packed"):
@@ -103,8 +103,8 @@ def test_a_training_ends_with_the_weights_of_loose_files(tmp_path: Path) -> None
     assert weights[0] == weights[1]
 
 
-def test_a_changed_tar_is_another_corpus(tmp_path: Path) -> None:
-    """Even for manifests that were made before: other bytes are never read in place of a member."""
+def test_a_changed_tar_gives_a_new_corpus(tmp_path: Path) -> None:
+    """Manifests made before the change are errors: other bytes are never read instead of a member."""
     tar = good(tmp_path / "corpus", "train", "dev", "test") / "train-000000.tar"
     prepare.main([str(tmp_path / "corpus"), "--out", str(tmp_path / "made")])
     made, before = prepared(tmp_path / "made"), prepared(tmp_path / "corpus")
@@ -120,7 +120,7 @@ def test_a_changed_tar_is_another_corpus(tmp_path: Path) -> None:
     assert fresh.folder.fingerprint != made.folder.fingerprint
 
 
-def test_prepare_decodes_members_and_lists_what_breaks_off(tmp_path: Path) -> None:
+def test_prepare_decodes_members_and_reports_truncated_ones(tmp_path: Path) -> None:
     whole = audio(wave(0, seconds=2.0), suffix="flac")
     for split in NAMES.values():
         files = {"a.flac": whole, "a.txt": b"a", "b.flac": whole[: len(whole) // 2], "b.txt": b"a"}
@@ -135,13 +135,13 @@ def test_prepare_decodes_members_and_lists_what_breaks_off(tmp_path: Path) -> No
     assert [len(task.folder.cuts[split]) for split in SPLITS] == [1, 1, 1]
 
 
-def test_listing_a_tar_takes_no_more_memory_for_more_utterances(tmp_path: Path) -> None:
+def test_listing_a_tar_needs_constant_memory(tmp_path: Path) -> None:
     peaks = {}
-    for number in (50, 50, 1050):  # the first includes one-time imports
+    for number in (50, 50, 1050):  # the first one includes imports
         files = {f"u{i}.{end}": b"a" for i in range(number) for end in ("wav", "txt")}
         tar = pack(tmp_path / f"{number}.tar", files)
         peaks[number] = peak(lambda tar=tar: sum(1 for _ in WebDataset().read(tar, None)))  # type: ignore[misc]
-    assert peaks[1050] - peaks[50] < MOST * 1000
+    assert peaks[1050] - peaks[50] < MAX_BYTES * 1000
 
 
 def test_a_listing_is_read_once_and_replayed() -> None:
@@ -156,13 +156,13 @@ def test_a_listing_is_read_once_and_replayed() -> None:
         yield from items
 
     replay = Replay(read)
-    next(replay())  # abandoned in the middle
+    next(replay())  # abandoned before the end
     assert list(replay()) == items
     assert list(replay()) == list(replay()) == items
     assert len(reads) == 2
 
 
-def test_every_tar_is_opened_once_to_be_listed(tmp_path: Path) -> None:
+def test_every_tar_is_listed_only_once(tmp_path: Path) -> None:
     webdataset(tmp_path, "all")
     task = Manifest(Manifest.Options.model_validate({"path": tmp_path, "cache": tmp_path / "cache"}))
     first = list(task.source.read())

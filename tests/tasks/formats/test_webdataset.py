@@ -1,4 +1,4 @@
-"""WebDataset's tars: every problem is listed, and intact utterances are used."""
+"""WebDataset's tar files: every problem is reported, and intact utterances are used."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def bad_files() -> dict[str, bytes]:
     }
 
 
-def test_every_problem_of_a_tar_is_listed_and_the_others_are_used(tmp_path: Path) -> None:
+def test_all_problems_of_a_tar_are_reported_and_the_other_utterances_used(tmp_path: Path) -> None:
     good(tmp_path, "dev", "test")
     tar = pack(tmp_path / "train-000000.tar", bad_files())
     with tarfile.open(tar, "a") as archive:
@@ -81,7 +81,7 @@ def test_every_problem_of_a_tar_is_listed_and_the_others_are_used(tmp_path: Path
     assert [cut.id for cut in prepared(tmp_path, max_skipped=0.95).folder.cuts["train"]] == ["ok"]
 
 
-def test_suffixes_in_capitals_are_the_same(tmp_path: Path) -> None:
+def test_suffixes_are_case_insensitive(tmp_path: Path) -> None:
     good(tmp_path, "dev", "test")
     files = {"a.WAV": audio(wave(0)), "a.TXT": b"a bc", "b.Wav": audio(wave(1)), "b.JSON": b'{"text": "bc"}'}
     pack(tmp_path / "train.tar", files)
@@ -90,8 +90,8 @@ def test_suffixes_in_capitals_are_the_same(tmp_path: Path) -> None:
     assert {cut.id: cut.supervisions[0].text for cut in task.folder.cuts["train"]} == {"a": "a bc", "b": "bc"}
 
 
-def test_however_many_members_a_key_has_a_few_are_named(tmp_path: Path) -> None:
-    """A key ends at its first dot."""
+def test_messages_name_only_some_of_many_members_of_a_key(tmp_path: Path) -> None:
+    """All members share one key, because a key ends at its first dot."""
     good(tmp_path, "train", "dev", "test")
     files = {f"speaker.{i:04d}.{end}": b"x" for i in range(2000) for end in ("wav", "txt")}
     pack(tmp_path / "train-000001.tar", files)
@@ -105,8 +105,8 @@ def test_however_many_members_a_key_has_a_few_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl", "scp", "tar"])
-def test_no_message_is_longer_than_a_screen(tmp_path: Path, format: str) -> None:
-    """Whatever the length of values in a listing."""
+def test_messages_about_long_values_are_short(tmp_path: Path, format: str) -> None:
+    """A screen is enough, whatever the length of the values in a listing."""
     good(tmp_path, "train", "dev", "test")
     folder, long = tmp_path / "other", "x" * 100_000
     folder.mkdir()
@@ -127,7 +127,7 @@ def test_no_message_is_longer_than_a_screen(tmp_path: Path, format: str) -> None
     assert all(len(line) < 3000 for text in lists for line in text.splitlines())
 
 
-def test_members_need_not_lie_together(tmp_path: Path) -> None:
+def test_members_of_an_utterance_need_not_be_adjacent(tmp_path: Path) -> None:
     good(tmp_path, "dev", "test")
     files = {name: content for i in range(8) for name, content in sample(f"u{i}", i=i).items()}
     names = sorted(files, key=lambda name: (name.endswith(".txt"), name))
@@ -147,7 +147,7 @@ def _cut_at(size: float) -> Damage:
     return lambda tar: os.truncate(tar, round(size * 512))
 
 
-def _scribble(tar: Path) -> None:
+def _overwrite(tar: Path) -> None:
     """Overwrite the header of the third member."""
     with open(tar, "rb") as file:
         third = [member for member in members(file) if isinstance(member, Member)][2]
@@ -164,7 +164,7 @@ def _gzip(tar: Path) -> None:
     ("damage", "used", "says"),
     [
         (_cut_at(60), 1, "the tar is truncated or damaged: "),
-        (_scribble, 1, "the tar is truncated or damaged at byte"),
+        (_overwrite, 1, "the tar is truncated or damaged at byte"),
         (_gzip, 0, "is compressed with gzip: decompress it with `gzip -d`"),
         (_cut_at(0), 0, "must be a tar, but is an empty file"),
         (_cut_at(0.5), 0, "the tar is truncated or damaged: "),
@@ -172,9 +172,9 @@ def _gzip(tar: Path) -> None:
         (lambda tar: tar.write_bytes(b"no tar at all" * 100), 0, "the tar is truncated or damaged: "),
         (lambda tar: pack(tar, {"notes.md": b"x"}), 0, "the tar has neither audio nor texts"),
     ],
-    ids=["cut", "scribbled", "gzip", "no bytes", "no block", "no members", "no tar", "nothing of use"],
+    ids=["cut", "overwritten", "gzip", "no bytes", "no block", "no members", "not a tar", "nothing usable"],
 )
-def test_a_damaged_tar_is_named_and_what_is_whole_in_it_is_used(
+def test_a_damaged_tar_is_reported_and_its_intact_utterances_used(
     tmp_path: Path, damage: Damage, used: int, says: str
 ) -> None:
     good(tmp_path, "train", "dev", "test")
@@ -187,7 +187,7 @@ def test_a_damaged_tar_is_named_and_what_is_whole_in_it_is_used(
     assert any(says in reason and str(bad) in reason for reason in reasons), reasons
 
 
-def test_compressed_tars_alone_stop_at_once_and_say_what_to_do(tmp_path: Path) -> None:
+def test_compressed_tars_are_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     good(tmp_path, "train", "dev")
     for tar in list(tmp_path.glob("*.tar")):
         tar.with_name(f"{tar.name}.gz").write_bytes(gzip.compress(tar.read_bytes()))
@@ -197,7 +197,7 @@ def test_compressed_tars_alone_stop_at_once_and_say_what_to_do(tmp_path: Path) -
             prepared(path)
 
 
-def test_downloads_beside_a_listing_are_none(tmp_path: Path) -> None:
+def test_archives_next_to_a_listing_are_ignored(tmp_path: Path) -> None:
     for name in NAMES.values():
         WRITERS["csv"](tmp_path, name)
         pack(tmp_path / f"{name}.tar", {})
@@ -213,7 +213,7 @@ def test_tars_without_names_of_splits_are_divided(tmp_path: Path) -> None:
     assert [len(prepared(tmp_path / "000001.tar").folder.cuts[split]) for split in SPLITS] == [2, 1, 1]
 
 
-def test_a_text_may_have_a_suffix_of_two_parts_where_it_is_the_only_one(tmp_path: Path) -> None:
+def test_the_only_text_may_have_a_suffix_of_two_parts(tmp_path: Path) -> None:
     good(tmp_path, "dev", "test")
     sound = audio(wave(0))
     files = {"a.seg.wav": sound, "a.seg.txt": b"a", "b.wav": sound, "b.normalized.txt": b"b"}

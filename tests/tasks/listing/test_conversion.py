@@ -1,4 +1,4 @@
-"""Validation: all problems are found in one pass, with file and line, and the rest is used."""
+"""Conversion: all problems are found in one pass, with file and line, and the rest is used."""
 
 from __future__ import annotations
 
@@ -72,20 +72,20 @@ EXPECTED = [
 
 @pytest.fixture
 def refused(tmp_path: Path) -> tuple[str, Path]:
-    """The message of a run, and the folder that was made."""
+    """The error message, and the folder of manifests made."""
     with pytest.raises(TaskError) as error:
         prepared(bad_corpus(tmp_path / "corpus"))
     (made,) = (tmp_path / "cache").glob("manifest-*")
     return str(error.value), made
 
 
-def test_every_problem_is_listed_with_file_and_line(refused: tuple[str, Path]) -> None:
+def test_all_problems_are_reported_with_file_and_line(refused: tuple[str, Path]) -> None:
     found = [(p.split, p.id.rpartition("/")[2], p.kind, p.where) for p in read_problems(refused[1])]
     listing = refused[1].parents[1] / "corpus" / "all.csv"
     assert found == [(split, id, kind, f"{listing}:{line}") for split, id, kind, line in EXPECTED]
 
 
-def test_a_run_refuses_a_split_and_says_what_to_do(refused: tuple[str, Path]) -> None:
+def test_a_split_with_too_many_problems_is_an_error_that_says_what_to_do(refused: tuple[str, Path]) -> None:
     (line,) = refused[0].splitlines()
     assert "`max_skipped` allows a share of 0.05, but 10 of 17 utterances of the train split" in line
     assert "which `task.max_skipped=0.59` allows. Repair them, or allow more. All of them: " in line
@@ -96,7 +96,7 @@ def test_a_run_refuses_a_split_and_says_what_to_do(refused: tuple[str, Path]) ->
     )
 
 
-def test_what_is_good_is_used(tmp_path: Path) -> None:
+def test_valid_utterances_are_used(tmp_path: Path) -> None:
     folder = bad_corpus(tmp_path / "corpus")
     listing = folder / "all.csv"
     listing.write_text("".join(line + "\n" for line in listing.read_text().splitlines() if "ü" not in line))
@@ -106,7 +106,7 @@ def test_what_is_good_is_used(tmp_path: Path) -> None:
     assert len(task.skipped()) == 10
 
 
-def test_the_summary_counts_what_is_used(refused: tuple[str, Path]) -> None:
+def test_the_summary_counts_used_utterances(refused: tuple[str, Path]) -> None:
     summary = read_summary(refused[1])
     assert summary is not None
     train, valid, test = summary["rows"]
@@ -117,7 +117,7 @@ def test_the_summary_counts_what_is_used(refused: tuple[str, Path]) -> None:
     assert {"split": "train", "kind": "zero length", "number": 2} in summary["problems"]
 
 
-def test_a_file_that_breaks_off_is_named_with_its_line(tmp_path: Path) -> None:
+def test_a_truncated_file_is_reported_with_its_line(tmp_path: Path) -> None:
     for i in range(5):
         write_flac(tmp_path / f"u{i}.flac", 2.0)
     broken = tmp_path / "u3.flac"
@@ -131,8 +131,8 @@ def test_a_file_that_breaks_off_is_named_with_its_line(tmp_path: Path) -> None:
     assert skipped.reason.endswith("all.csv:5)")
 
 
-def test_decoding_finds_it_before_a_training_does(tmp_path: Path) -> None:
-    """A hole in the middle shows neither in the header nor at the end."""
+def test_decoding_finds_damaged_audio_before_training(tmp_path: Path) -> None:
+    """A damaged middle shows neither in the header nor at the end."""
     whole, broken = write_flac(tmp_path / "whole.flac", 2.0), write_flac(tmp_path / "broken.flac", 2.0)
     content = broken.read_bytes()
     broken.write_bytes(content[: len(content) // 3] + bytes(1000) + content[len(content) // 3 + 1000 :])
@@ -150,7 +150,7 @@ def test_decoding_finds_it_before_a_training_does(tmp_path: Path) -> None:
         assert {problem.kind for problem in found} <= {"unreadable"}
 
 
-def test_audio_that_comes_later_is_looked_at_again(tmp_path: Path) -> None:
+def test_audio_added_later_is_found(tmp_path: Path) -> None:
     for i in range(5):
         write_flac(tmp_path / f"u{i}.flac")
     (tmp_path / "u3.flac").rename(tmp_path / "later.flac")
@@ -162,7 +162,7 @@ def test_audio_that_comes_later_is_looked_at_again(tmp_path: Path) -> None:
     assert prepared(tmp_path, max_skipped=0.5).skipped() == []
 
 
-def test_a_changed_listing_is_another_corpus(tmp_path: Path) -> None:
+def test_a_changed_listing_gives_a_new_corpus(tmp_path: Path) -> None:
     for i in range(6):
         write_flac(tmp_path / f"u{i}.flac")
     listing = tmp_path / "all.csv"
@@ -174,8 +174,8 @@ def test_a_changed_listing_is_another_corpus(tmp_path: Path) -> None:
     assert numbers == [5, 6]
 
 
-def test_a_long_listing_is_written_as_it_is_read(tmp_path: Path) -> None:
-    """Entries are not collected: when the last one is read, the first ones have been inspected."""
+def test_a_listing_is_converted_while_it_is_read(tmp_path: Path) -> None:
+    """Entries are not collected: when the last one is read, the first ones have been processed."""
     audio = write_flac(tmp_path / "u.flac", 30.0)
     (tmp_path / "made").mkdir()
     reads: list[int] = []
@@ -193,7 +193,7 @@ def test_a_long_listing_is_written_as_it_is_read(tmp_path: Path) -> None:
     assert numbers_of_cuts(tmp_path / "made") == [84, 83, 83]
 
 
-def test_a_name_that_is_no_utf8_is_a_problem_of_its_file(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8_is_a_problem(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for name in ("train", "dev", "test"):

@@ -28,14 +28,14 @@ def divided(
     return found
 
 
-def test_missing_splits_are_taken_from_the_utterances() -> None:
+def test_missing_splits_are_held_out() -> None:
     found = divided(entries(200, 9), entries(200, 9))
     assert {split: len(of_one) for split, of_one in found.items()} == {"train": 160, "valid": 20, "test": 20}
     again = divided(entries(200, 9), entries(200, 9))
     assert found == again
 
 
-def test_nobody_is_in_two_splits_where_speakers_are_known() -> None:
+def test_splits_share_no_speaker_if_speakers_are_known() -> None:
     found = divided(entries(200, 20), entries(200, 20))
     speakers = {split: {entry.speaker for entry in of_one} for split, of_one in found.items()}
     assert {split: len(of_one) for split, of_one in speakers.items()} == {"train": 16, "valid": 2, "test": 2}
@@ -44,9 +44,7 @@ def test_nobody_is_in_two_splits_where_speakers_are_known() -> None:
 
 
 @given(speakers=st.integers(3, 120), more=st.integers(0, 60), held_out=st.floats(0.01, 0.3))
-def test_nobody_is_ever_in_two_splits_of_a_corpus_that_is_divided_by_speaker(
-    speakers: int, more: int, held_out: float
-) -> None:
+def test_splits_by_speaker_never_share_a_speaker(speakers: int, more: int, held_out: float) -> None:
     both = [entries(speakers + more, speakers) for _ in range(2)]
     found = divided(both[0], both[1], held_out, by_speaker=True)
     of_split = [{entry.speaker for entry in found[split]} for split in SPLITS]
@@ -54,14 +52,14 @@ def test_nobody_is_ever_in_two_splits_of_a_corpus_that_is_divided_by_speaker(
     assert sum(map(len, of_split)) == speakers == len(set().union(*of_split))
 
 
-def test_splits_that_are_there_stay() -> None:
+def test_existing_splits_are_kept() -> None:
     given = dict.fromkeys(range(50), "test")
     found = divided(entries(200, 0, given), entries(200, 0, given))
     assert [entry.id for entry in found["test"]] == [f"u{i}" for i in range(50)]
     assert (len(found["train"]), len(found["valid"])) == (135, 15)
 
 
-def test_nothing_is_divided_where_the_splits_are_official() -> None:
+def test_official_splits_are_not_divided() -> None:
     given = dict.fromkeys(range(50), "test")
     found = divided(entries(200, 0, given), entries(200, 0, given), held_out=None)
     assert {split: len(of_one) for split, of_one in found.items()} == {"train": 150, "valid": 0, "test": 50}

@@ -13,16 +13,16 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return prepared(write_folder(tmp_path_factory.mktemp("corpus") / "tones"))
 
 
-def test_evaluation_has_every_utterance_once_shortest_first(task: Manifest) -> None:
+def test_evaluation_reads_every_utterance_once_shortest_first(task: Manifest) -> None:
     batches = task.eval_batches("test", task.tokens())
     frames = [frames for batch in batches for frames in batch.num_frames]
     ids = [id for batch in batches for id in batch.ids]
     assert frames == sorted(frames)
     assert sorted(ids) == [f"test-{i}" for i in range(5)]
-    assert [id for batch in batches for id in batch.ids] == ids, "it can be iterated again"
+    assert [id for batch in batches for id in batch.ids] == ids, "batches must be iterable again"
 
 
-def test_ranks_share_evaluation(task: Manifest) -> None:
+def test_ranks_evaluate_disjoint_utterances(task: Manifest) -> None:
     shares = [
         {
             id

@@ -1,4 +1,4 @@
-"""Prefetched batches equal those made one after another."""
+"""Prefetched batches equal those read without threads."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def test_threads_change_nothing(folder: Path, num_workers: int) -> None:
 
 @pytest.mark.parametrize("done", [0, 1, 7])
 @pytest.mark.parametrize("num_workers", [0, MANY_THREADS])
-def test_any_number_of_threads_goes_on_from_any(folder: Path, done: int, num_workers: int) -> None:
+def test_a_reader_may_resume_with_another_number_of_threads(
+    folder: Path, done: int, num_workers: int
+) -> None:
     straight = reader(task(folder, FEW_THREADS))
     take(straight, done)
     resumed = reader(task(folder, num_workers))
@@ -55,7 +57,7 @@ def test_any_number_of_threads_goes_on_from_any(folder: Path, done: int, num_wor
         assert_same(ours, theirs)
 
 
-def test_an_error_comes_with_the_batch_it_belongs_to(tmp_path: Path) -> None:
+def test_an_error_is_raised_with_its_batch(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones", train=12)
     order = [batch.ids for batch in take(reader(task(folder, 0)), 3)]
     threaded = reader(task(folder, FEW_THREADS))
@@ -72,13 +74,13 @@ def test_no_thread_outlives_its_reader(folder: Path) -> None:
     ahead = reader(task(folder, MANY_THREADS))
     take(ahead, 3)
     mine = set(enumerate_threads()) - before
-    assert 1 <= len(mine) <= MANY_THREADS, "an idle one is used again before another is started"
+    assert 1 <= len(mine) <= MANY_THREADS, "idle threads must be used before another is started"
     del ahead
     assert not [thread for thread in mine if thread.is_alive()]
 
 
 class Dropping:
-    """A reader whose second batch drops the last reference to the prefetcher, in one of its threads."""
+    """A reader whose second batch drops the last reference to the prefetcher in a prefetching thread."""
 
     def __init__(self) -> None:
         self.held: list[Prefetcher] = []
@@ -97,8 +99,8 @@ class Dropping:
         return {}
 
 
-def test_the_last_reference_may_go_in_one_of_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the garbage collector runs is chance; a thread cannot wait for itself."""
+def test_the_last_reference_can_be_dropped_in_one_of_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The garbage collector can run in any thread, and a thread cannot wait for itself."""
     errors: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", errors.append)
     reader = Dropping()
@@ -109,7 +111,7 @@ def test_the_last_reference_may_go_in_one_of_its_threads(monkeypatch: pytest.Mon
     assert errors == []
 
 
-def test_the_decoder_is_the_users_again_when_no_thread_reads(folder: Path) -> None:
+def test_the_users_audio_backend_is_restored_after_reading(folder: Path) -> None:
     before = get_current_audio_backend()
     plain = task(folder, 0)
     cuts = [plain.folder.cuts["train"][i] for i in range(8)]
@@ -119,7 +121,7 @@ def test_the_decoder_is_the_users_again_when_no_thread_reads(folder: Path) -> No
     assert get_current_audio_backend() is before
 
 
-def test_a_training_ends_the_same(finished: tuple[Run, str], place: Path) -> None:
+def test_training_with_threads_gives_the_same_weights(finished: tuple[Run, str], place: Path) -> None:
     threaded, _ = train(place, "threaded", *LEARNING, "--set", f"task.num_workers={FEW_THREADS}")
     ours, theirs = (found.model_stem.with_suffix(".safetensors") for found in (threaded, finished[0]))
     assert ours.read_bytes() == theirs.read_bytes()

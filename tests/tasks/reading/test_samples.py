@@ -12,7 +12,7 @@ from tasks.audio.cuts import load_features, load_samples
 from tasks.store.manifest_folder import write_split
 from tests.tasks.folders import prepared, utterances, write_folder
 
-AS_THEY_ARE = {"spec_augment": {"time_masks": 0}}
+UNMASKED = {"spec_augment": {"time_masks": 0}}
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_batches_hold_the_recordings(folder: Path) -> None:
-    task = prepared(folder, input="samples", **AS_THEY_ARE)
+    task = prepared(folder, input="samples", **UNMASKED)
     tokens = task.tokens()
     batches = [
         next(task.train_reader(tokens, seed=0, rank=0, num_ranks=1)),
@@ -37,7 +37,7 @@ def test_batches_hold_the_recordings(folder: Path) -> None:
     assert next(iter(prepared(folder).eval_batches("test", tokens))).input is LOG_MEL
 
 
-def test_time_is_hidden_as_long_as_of_features_and_nothing_else(folder: Path) -> None:
+def test_masks_of_samples_hide_one_stretch_of_time_as_long_as_those_of_features(folder: Path) -> None:
     task = prepared(folder, input="samples", spec_augment={"time_masks": 1, "frames_per_time_mask": 50})
     cuts = {cut.id: cut for cut in task.folder.cuts["train"]}
     reader = task.train_reader(task.tokens(), seed=0, rank=0, num_ranks=1)
@@ -55,11 +55,13 @@ def test_time_is_hidden_as_long_as_of_features_and_nothing_else(folder: Path) ->
     assert 10 < longest <= 10 * 160
 
 
-def test_a_text_may_be_twice_as_long_as_features_allow(tmp_path: Path) -> None:
-    """An encoder frame lasts 20 ms instead of 40."""
+def test_texts_may_be_twice_as_long_as_with_features(tmp_path: Path) -> None:
+    """Because an encoder frame lasts 20 ms instead of 40 ms."""
     folder = tmp_path / "tones"
     write_split(folder, "train", utterances("train", 4))
-    write_split(folder, "valid", utterances("valid", 2, "bc" * 9))  # in 0.5 s: 11 frames, or 24
+    write_split(
+        folder, "valid", utterances("valid", 2, "bc" * 9)
+    )  # in 0.5 s: 11 frames of 40 ms, or 24 of 20 ms
     write_split(folder, "test", utterances("test", 2))
     allowed = {"max_skipped": 0.5}
     assert [skipped.id for skipped in prepared(folder, **allowed).skipped()] == ["valid-0"]

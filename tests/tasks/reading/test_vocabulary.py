@@ -20,7 +20,7 @@ TEXTS = ["the cat sat on the mat", "a cat and a dog", "the dog ran over the hill
 
 @pytest.mark.parametrize("choice", ["unigram", "bpe"])
 @pytest.mark.parametrize("byte_fallback", [False, True])
-def test_there_are_as_many_tokens_as_asked_for(
+def test_the_vocabulary_has_the_requested_size(
     choice: TokenKind, byte_fallback: bool, tmp_path: Path
 ) -> None:
     size = 20 + byte_fallback * 258
@@ -32,14 +32,16 @@ def test_there_are_as_many_tokens_as_asked_for(
 
 def test_pieces_are_learned_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = make_tokens("unigram", None, False, TEXTS, tmp_path / "a")
-    assert make_tokens("unigram", None, False, TEXTS, tmp_path / "b") == first, "the same again elsewhere"
+    assert make_tokens("unigram", None, False, TEXTS, tmp_path / "b") == first, (
+        "learning must be reproducible"
+    )
     monkeypatch.delattr(vocabulary, "learn")
     assert make_tokens("unigram", None, False, TEXTS, tmp_path / "a") == first
     with pytest.raises(NameError):
         make_tokens("unigram", None, False, [*TEXTS, "more"], tmp_path / "a")
 
 
-def test_no_text_is_left_out_for_its_length(tmp_path: Path) -> None:
+def test_long_texts_are_learned_from_too(tmp_path: Path) -> None:
     tokens = make_tokens("bpe", None, False, [*TEXTS, "a" * 5000 + "ü"], tmp_path)
     assert tokens.unknown("ü") == []
 
@@ -53,7 +55,7 @@ def test_no_text_is_left_out_for_its_length(tmp_path: Path) -> None:
         ("unigram", 200, True, r"`vocab_size` must be at least 2\d\d .* is 200 instead"),
     ],
 )
-def test_a_size_that_does_not_fit_the_texts(
+def test_a_size_that_does_not_fit_the_texts_is_an_error(
     choice: TokenKind, size: int, byte_fallback: bool, words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(TaskError, match=words) as error:
@@ -64,7 +66,7 @@ def test_a_size_that_does_not_fit_the_texts(
     assert len(make_tokens(choice, limit, byte_fallback, TEXTS, tmp_path)) == limit
 
 
-def test_tokens_that_are_there_already(tmp_path: Path) -> None:
+def test_tokens_can_be_loaded_from_a_file(tmp_path: Path) -> None:
     learned = make_tokens("bpe", 20, False, TEXTS, tmp_path)
     learned.save(tmp_path / "tokens.txt")
     for name in ("tokens.txt", "bpe.model"):
@@ -92,14 +94,16 @@ def test_tokens_that_are_there_already(tmp_path: Path) -> None:
         ("a.model", b"a", "must be a SentencePiece model"),
     ],
 )
-def test_a_file_without_tokens(name: str, content: bytes | None, words: str, tmp_path: Path) -> None:
+def test_an_invalid_file_of_tokens_is_an_error(
+    name: str, content: bytes | None, words: str, tmp_path: Path
+) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(TaskError, match=rf"`tokens` must be a file of tokens, but .*{words}.*"):
         make_tokens(tmp_path / name, None, False, TEXTS, tmp_path)
 
 
-def test_a_task_of_pieces(tmp_path: Path) -> None:
+def test_a_task_can_use_pieces(tmp_path: Path) -> None:
     task = prepared(write_folder(tmp_path / "tones"), tokens="bpe", byte_fallback=True)
     (batch,) = task.eval_batches("test", task.tokens())
     first = batch.targets_BL[0, : batch.num_targets[0]].tolist()
@@ -107,7 +111,7 @@ def test_a_task_of_pieces(tmp_path: Path) -> None:
     assert len(first) < len("a bc")
 
 
-def test_too_many_unknown_characters_of_pieces_stop(tmp_path: Path) -> None:
+def test_too_many_characters_outside_the_pieces_are_an_error(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones")
     Tokens.from_model(vocabulary.learn("unigram", None, False, ["a b"])).save(tmp_path / "tokens.txt")
     with pytest.raises(TaskError, match=r"40 of 40 .*not among the tokens: 'c'[);]"):
@@ -123,12 +127,12 @@ def test_too_many_unknown_characters_of_pieces_stop(tmp_path: Path) -> None:
         ({"tokens": "bpe", "vocab_size": 1}, "greater than or equal to 2"),
     ],
 )
-def test_wrong_options_are_named(wrong: dict[str, object], words: str, tmp_path: Path) -> None:
+def test_invalid_options_are_errors(wrong: dict[str, object], words: str, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match=words):
         prepared(tmp_path, **wrong)
 
 
-def test_what_joins_letters_is_trained_on(tmp_path: Path) -> None:
+def test_joiners_are_tokens(tmp_path: Path) -> None:
     folder, texts = write_folder(tmp_path / "tones"), ["क्\u200dष", "می\u200cخواهم"]
     files = [(write_wav(tmp_path / f"{i}.wav", tone(3.0)), text) for i, text in enumerate(texts)]
     add_files(folder, "train", files)
@@ -137,7 +141,7 @@ def test_what_joins_letters_is_trained_on(tmp_path: Path) -> None:
     assert not [one for one in task.skipped() if one.split == "train"]
 
 
-def test_symbols_that_are_no_tokens_are_one_kind_of_problem(tmp_path: Path) -> None:
+def test_symbols_outside_the_tokens_are_one_kind_of_problem(tmp_path: Path) -> None:
     """A summary counts reasons by their part before the colon."""
     folder, texts = write_folder(tmp_path / "tones"), ["a", "b", "acdef", "X"]
     files = [(write_wav(tmp_path / f"{i}.wav", tone(1.0)), text) for i, text in enumerate(texts)]

@@ -1,4 +1,4 @@
-"""Lhotse's cuts, which may be untrusted: every defect is reported, and nothing in them is run."""
+"""Lhotse's cuts, which may be untrusted: every defect is reported, and no command in them is run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tasks.store.manifest_folder import manifest_path
 from tests.tasks.folders import add_files, prepared, tone, write_folder, write_wav
 
 
-def test_files_that_break_off_are_named_also_where_the_manifest_was_made_of_them(tmp_path: Path) -> None:
+def test_truncated_files_are_found_even_if_the_manifest_has_their_length(tmp_path: Path) -> None:
     folder, files = write_folder(tmp_path / "tones", train=3), []
     for id, options in (("0", {}), ("1", {"format": "OGG", "subtype": "OPUS"}), ("2", {})):
         path = write_wav(tmp_path / "audio" / f"{id}.wav", tone(2.0))
@@ -43,7 +43,7 @@ def test_files_that_break_off_are_named_also_where_the_manifest_was_made_of_them
         ({"text": None}, "no text"),
     ],
 )
-def test_a_text_of_a_cut_is_a_text(tmp_path: Path, change: dict[str, object], reason: str) -> None:
+def test_the_text_of_a_cut_must_be_a_string(tmp_path: Path, change: dict[str, object], reason: str) -> None:
     folder = write_folder(tmp_path / "tones", train=3)
     edit(manifest_path(folder, "train"), lambda cut: cut["supervisions"][0].update(change))
     (skipped,) = prepared(folder, max_skipped=0.5).skipped()
@@ -60,7 +60,7 @@ def test_a_text_of_a_cut_is_a_text(tmp_path: Path, change: dict[str, object], re
         ({"type": "Song"}, "must be a Lhotse CutSet, but line 1 cannot be read"),
     ],
 )
-def test_a_cut_of_a_stranger_ends_in_one_line(tmp_path: Path, change: dict[str, object], reason: str) -> None:
+def test_an_invalid_cut_is_a_one_line_error(tmp_path: Path, change: dict[str, object], reason: str) -> None:
     folder = write_folder(tmp_path / "tones", train=3)
     edit(manifest_path(folder, "train"), lambda cut: cut.update(change))
     with pytest.raises(TaskError, match=reason) as error:
@@ -84,7 +84,7 @@ def test_a_cut_of_a_stranger_ends_in_one_line(tmp_path: Path, change: dict[str, 
         ),
     ],
 )
-def test_a_cut_that_is_not_what_its_text_says_is_left_out(
+def test_a_cut_whose_audio_and_text_disagree_is_left_out(
     tmp_path: Path, change: Callable[[dict[str, Any]], object], reason: str
 ) -> None:
     folder = write_folder(tmp_path / "tones", train=3)
@@ -93,7 +93,7 @@ def test_a_cut_that_is_not_what_its_text_says_is_left_out(
     assert (skipped.id, skipped.reason) == ("train-0", reason)
 
 
-def test_a_speaker_who_is_no_name_is_unknown(tmp_path: Path) -> None:
+def test_a_speaker_without_a_valid_name_is_unknown(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones", test=2)
     speakers: list[object] = [{"a": 1}, ["a"], 7, None, ""]
     found = []
@@ -115,7 +115,7 @@ def edit(manifest: Path, change: Callable[[dict[str, Any]], object]) -> None:
     manifest.write_bytes(gzip.compress(b"\n".join([json.dumps(cut).encode(), *others])))
 
 
-def test_audio_that_vanishes_later_is_named_in_one_line(tmp_path: Path) -> None:
+def test_audio_that_vanishes_later_is_a_one_line_error(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones", train=6)
     task = prepared(folder, store_hours=0)
     gone = folder / "audio" / "train" / "train-4.flac"
@@ -133,14 +133,14 @@ def test_audio_that_vanishes_later_is_named_in_one_line(tmp_path: Path) -> None:
     assert prepared(folder, store_hours=0).skipped() == []
 
 
-def test_a_file_that_is_no_manifest_stops(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_manifest_is_an_error(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones")
     manifest_path(folder, "test").write_text("nothing of the kind")
     with pytest.raises(TaskError, match="must be a Lhotse CutSet, but it cannot be read: Not a gzipped file"):
         prepared(folder)
 
 
-def test_equal_names_stop(tmp_path: Path) -> None:
+def test_duplicate_names_are_an_error(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones")
     wav = write_wav(tmp_path / "twin.wav", tone(1.0))
     add_files(folder, "test", [(wav, "a"), (wav, "b")])

@@ -1,4 +1,4 @@
-"""Memory hardly grows with the corpus, measured in bytes that Python and NumPy allocate per utterance."""
+"""Memory grows by only a few bytes per utterance, counted in allocations of Python and NumPy."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tasks.store.index import Utterance, Utterances
 from tasks.store.manifest_folder import manifest_path
 from tests.tasks.folders import prepared, quiet, tone, write_wav
 
-MOST = 64
-"""Maximum bytes per utterance: a few numbers. A cut takes thousands."""
+MAX_BYTES = 64
+"""Maximum number of bytes per utterance: a few numbers. A cut takes thousands."""
 
 
 def peak(work: Callable[[], object]) -> int:
-    """The peak of bytes that ``work`` allocates, including its result."""
+    """The peak number of bytes that ``work`` allocates, including its result."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -42,7 +42,7 @@ def peak(work: Callable[[], object]) -> int:
 
 
 def write_segments(folder: Path, number: int) -> Path:
-    """Write ``number`` training utterances, segments of one recording, and one for each other split."""
+    """Write ``number`` training utterances, which are segments of one recording, and one per other split."""
     recording = Recording.from_file(write_wav(folder / "tone.wav", tone(10.0)), recording_id="tone")
     for split, count in zip(SPLITS, (number, 1, 1), strict=True):
         cuts = [_segment(f"{split}-{i}", i, recording) for i in range(count)]
@@ -55,9 +55,9 @@ def _segment(id: str, i: int, recording: Recording) -> MonoCut:
     return MonoCut(id, i % 90 / 10, 0.1, 0, supervisions=[supervision], recording=recording)
 
 
-def test_opening_a_prepared_corpus(tmp_path: Path) -> None:
+def test_opening_a_prepared_corpus_takes_a_few_bytes_per_utterance(tmp_path: Path) -> None:
     peaks = {}
-    for number in (50, 50, 850):  # the first includes one-time allocations
+    for number in (50, 50, 850):  # the first one includes one-time allocations
         folder = tmp_path / str(number) / "segments"
         if not folder.exists():
             prepared(write_segments(folder, number))
@@ -70,7 +70,7 @@ def test_opening_a_prepared_corpus(tmp_path: Path) -> None:
             return task, task.train_reader(task.tokens(), seed=0, rank=0, num_ranks=1)
 
         peaks[number] = peak(opened)
-    assert peaks[850] - peaks[50] < MOST * 800
+    assert peaks[850] - peaks[50] < MAX_BYTES * 800
 
 
 def indexed(folder: Path, number: int) -> Utterances:
@@ -88,7 +88,7 @@ def silence(utterance: Utterance, speed: float = 1.0, room: Room | None = None) 
     return torch.zeros(utterance.num_frames, NUM_BANDS)
 
 
-def test_drawing_batches(tmp_path: Path) -> None:
+def test_drawing_batches_takes_a_few_bytes_per_utterance(tmp_path: Path) -> None:
     """Lhotse's sampler buffers at most 20,000 utterances."""
     peaks = {}
     for number in (22_000, 44_000):
@@ -99,4 +99,4 @@ def test_drawing_batches(tmp_path: Path) -> None:
             Augmentation(SpecAugment(), Acoustics(None, None)),
         )
         peaks[number] = peak(lambda reader=reader: next(reader))  # type: ignore[misc]
-    assert peaks[44_000] - peaks[22_000] < MOST * 22_000
+    assert peaks[44_000] - peaks[22_000] < MAX_BYTES * 22_000

@@ -1,4 +1,4 @@
-"""Unusable audio: header, decoding and training agree on it."""
+"""Unusable audio, on which header, decoding and training agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.tasks.folders import prepared, quiet, tone, write_wav
 from tests.tasks.listings import NAMES, WRITERS
 
 
-def test_samples_too_large_for_features_are_a_problem_of_decoding(tmp_path: Path) -> None:
+def test_samples_too_large_for_features_are_found_by_decoding(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     for name in ("good", "loud", "nan"):
         samples = tone(1.0)
@@ -35,8 +35,8 @@ def test_samples_too_large_for_features_are_a_problem_of_decoding(tmp_path: Path
         prepared(tmp_path / "corpus")
 
 
-def test_decoding_finds_what_a_training_would_not_hear(tmp_path: Path) -> None:
-    """Channels that cancel each other, silence within a recording, and a sample that is not a number."""
+def test_decoding_finds_the_audio_that_training_leaves_out(tmp_path: Path) -> None:
+    """Channels that cancel each other, silence within a recording, and a NaN."""
     corpus, x = tmp_path / "corpus", tone(2.0)
     spoiled, half = x.copy(), x.copy()
     spoiled[24_000], half[16_000:] = np.nan, 0.0
@@ -61,7 +61,7 @@ def test_decoding_finds_what_a_training_would_not_hear(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rate", [500, 2_000_000])
-def test_a_rate_of_no_recording_is_a_problem_of_its_header(tmp_path: Path, rate: int) -> None:
+def test_an_implausible_sampling_rate_is_a_problem(tmp_path: Path, rate: int) -> None:
     for name in NAMES.values():
         WRITERS["csv"](tmp_path, name)
     soundfile.write(tmp_path / "audio" / "u0.wav", tone(1.0, 100, rate), rate)
@@ -73,7 +73,7 @@ def test_a_rate_of_no_recording_is_a_problem_of_its_header(tmp_path: Path, rate:
     assert all(s.reason.startswith("unreadable: ") for s in skipped)
 
 
-def test_what_is_no_ordinary_file_is_said_to_be_that(tmp_path: Path) -> None:
+def test_files_that_are_not_regular_are_problems(tmp_path: Path) -> None:
     for name in NAMES.values():
         WRITERS["csv"](tmp_path, name)
     audio = tmp_path / "audio"
@@ -86,10 +86,8 @@ def test_what_is_no_ordinary_file_is_said_to_be_that(tmp_path: Path) -> None:
     assert all("is not a regular file (" in s.reason for s in skipped)
 
 
-def test_looking_at_a_whole_mp3_complains_of_nothing(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Its frames refer to earlier ones: started in the middle, the decoder writes to standard error."""
+def test_checking_a_complete_mp3_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Frames refer to earlier ones, so the decoder complains on standard error if it starts in the middle."""
     for i in range(3):
         noise = np.random.default_rng(i).standard_normal(16_000 * (i + 1)) / 10
         soundfile.write(tmp_path / f"u{i}.mp3", noise, 16_000)

@@ -1,4 +1,4 @@
-"""Usable utterances: neither too long nor too short, and written in the tokens."""
+"""Usable utterances, which are neither too long nor too short and have texts of known tokens."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_utterances_too_long_for_the_model_are_left_out(
     assert all(max(next(reader).num_frames) <= 200 for _ in range(20))
 
 
-def test_too_many_long_utterances_stop(tmp_path: Path) -> None:
+def test_too_many_long_utterances_are_an_error(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "tones", train=9)
     with pytest.raises(
         TaskError, match=r"`max_skipped` .* 1 of 9 utterances of the train .*: too long: 1\.3"
@@ -47,7 +47,7 @@ def test_too_many_long_utterances_stop(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("total", [7, 17, 100, 1000, 3333])
-def test_the_share_that_a_message_names_is_enough_and_hardly_more(total: int) -> None:
+def test_the_share_in_a_message_is_enough_and_rounded_up(total: int) -> None:
     for number in {1, total // 3, total - 1, round(0.29 * total), round(0.57 * total)} - {0}:
         unusable = [Skipped(f"u{i}", "train", "silent") for i in range(number)]
         with pytest.raises(TaskError) as refused:
@@ -60,8 +60,8 @@ def test_the_share_that_a_message_names_is_enough_and_hardly_more(total: int) ->
     assert "--set" not in str(refused.value), "nothing would be left"
 
 
-def test_usable_utterances_are_decided_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By whichever method needs them first, for each split and set of tokens."""
+def test_usable_utterances_are_determined_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the method that needs them first, for each split and set of tokens."""
     task = prepared(write_folder(tmp_path / "tones"))
     decided = []
 
@@ -90,8 +90,10 @@ HALF_FRAMES_COUNT = replace(SAMPLES, convolutions=((320, 160),))
 
 
 @pytest.mark.parametrize("input", [LOG_MEL, SAMPLES, HALF_FRAMES_COUNT])
-def test_an_utterance_is_usable_if_the_shortest_audio_of_its_length_is(tmp_path: Path, input: Input) -> None:
-    """The index counts frames of 10 ms, rounded, whatever the recognizer reads."""
+def test_an_utterance_is_usable_if_the_shortest_audio_of_its_indexed_length_is(
+    tmp_path: Path, input: Input
+) -> None:
+    """The index rounds lengths to frames of 10 ms, whatever the recognizer's input is."""
     lengths = np.arange(1, 120)
     write_lines(tmp_path / "cuts", [b'{"id": "u", "supervisions": [{"text": "a"}]}'])
     table_UC = np.stack([np.zeros_like(lengths), np.zeros_like(lengths), lengths], axis=1)
