@@ -1,4 +1,4 @@
-"""Synthetic comparisons without a network: every unit has a worth, which strategies see with noise."""
+"""Synthetic comparisons without a network: every unit has a worth, which strategies know up to noise."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BLURS = {
     "similarity-svcca": 1.0,
     "random": 9.0,
 }
-"""Noise with which each strategy sees the worth of units."""
+"""The noise in each strategy's estimate of the worth of units, as a standard deviation of its logarithm."""
 RULES = ("tail", "every-other")
 EVALUATIONS = {
     "exhaustive": 924,
@@ -44,11 +44,11 @@ UNFIT = "it would have to score 32,247,603,683,100 subnets, more than `exhaustiv
 
 @dataclass(frozen=True)
 class World:
-    """A synthetic supernet: nothing but numbers."""
+    """A synthetic supernet, which consists of numbers only."""
 
     units: tuple[str, ...]
     worth: tuple[float, ...]
-    """Approximate rise of the loss without each unit."""
+    """The approximate increase of the loss without each unit."""
     prices: tuple[dict[str, float], ...]
     base: dict[str, float]
 
@@ -79,7 +79,7 @@ class World:
         return FULL_LOSS + missing + 0.8 * missing**2
 
     def seen(self, strategy: str) -> list[int]:
-        """The units in the order in which a strategy would keep them."""
+        """The units, in the order in which ``strategy`` would keep them."""
         rng, num_units = random.Random(strategy), len(self.units)
         if strategy == "tail":
             return list(range(num_units))
@@ -101,7 +101,7 @@ def wer_of(loss: float) -> float:
 
 
 def difference(row: Row, best: Row) -> Difference:
-    """A difference as from a paired test over some hundred utterances."""
+    """A difference such as that of a paired test on a few hundred utterances."""
     rate, same = row.rate - best.rate, row.kept == best.kept
     half = 0.004 + 0.15 * abs(rate)
     p = 1.0 if same else max(1e-4, math.erfc(abs(rate) / (half / 1.96) / math.sqrt(2)))
@@ -111,7 +111,7 @@ def difference(row: Row, best: Row) -> Difference:
 def contest(
     world: World, budget: str, quantity: Quantity, limit: float, num_subnets: int | None = None
 ) -> Contest:
-    """All strategies on one budget; exact if ``num_subnets`` is given."""
+    """The choices of all strategies for one budget; exact if ``num_subnets`` is given."""
     strategies = [*BLURS, *RULES] if num_subnets else [*list(BLURS)[1:], *RULES]
     choices = {name: world.fill(name, quantity, limit) for name in strategies}
     losses = {name: world.loss(kept) for name, kept in choices.items()}
@@ -209,7 +209,7 @@ def _comparison(world: World, contests: tuple[Contest, ...], budget: str) -> Com
 
 
 def layers() -> Comparison:
-    """12 layers: two sizes with all subnets scored, a latency budget, and the full network."""
+    """A comparison of 12 layers: two sizes with all subnets scored, a latency budget, and all units."""
     world = World.of("layer")
     contests = (
         contest(world, "6", "units", 6, 924),
@@ -221,7 +221,7 @@ def layers() -> Comparison:
 
 
 def modules() -> Comparison:
-    """12 layers of 4 modules: too many subnets to score all."""
+    """A comparison of 12 layers of 4 modules, which have too many subnets to score them all."""
     world = World.of("module")
     contests = (
         contest(world, "24", "units", 24),

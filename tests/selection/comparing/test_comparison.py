@@ -1,4 +1,4 @@
-"""The statistics of a comparison, against single tests and corrections by hand."""
+"""The statistics of a comparison equal single tests corrected by hand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def three(seed: int = 0) -> tuple[Ints, Ints, Ints]:
     return a, b, b + (rng.random(100) < 0.08)
 
 
-def test_equal_results_are_one_comparison() -> None:
+def test_equal_results_count_as_one_comparison() -> None:
     a, b, _ = three()
     table = all_pairs({"a": a, "same": a.copy(), "b": b})
     assert table["a"]["same"] == table["same"]["a"] == table["a"]["a"] == 1.0
@@ -32,7 +32,7 @@ def test_all_pairs_are_corrected_together() -> None:
     assert [table["a"]["b"], table["a"]["c"], table["b"]["c"]] == holm(raw)
 
 
-def test_against_the_best_fewer_comparisons_are_corrected() -> None:
+def test_only_comparisons_with_the_best_are_corrected_together() -> None:
     a, b, c = three()
     found = against("a", {"a": a, "copy": a.copy(), "b": b, "c": c})
     assert found["a"] == found["copy"] == 1.0
@@ -48,5 +48,7 @@ def test_against_the_best_fewer_comparisons_are_corrected() -> None:
         (-0.01, 0.01, False, "better"),
     ],
 )
-def test_verdicts(wer: float, p: float, same: bool, verdict: str) -> None:
+def test_the_verdict_depends_on_difference_and_p_value(
+    wer: float, p: float, same: bool, verdict: str
+) -> None:
     assert Difference(wer, (wer, wer), p, same).verdict == verdict

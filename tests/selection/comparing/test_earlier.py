@@ -13,7 +13,7 @@ from supernet.runs.run import RunError
 from tests.selection import made_up
 
 
-def test_a_comparison_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_a_stored_comparison_is_read_unchanged(tmp_path: Path) -> None:
     found, path = replace(made_up.layers(), network="abc", busy=True), tmp_path / "comparison.json"
     path.write_text(json.dumps(found.as_data()), encoding="utf-8")
     assert stored(path, "abc") == found
@@ -21,8 +21,8 @@ def test_a_comparison_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert stored(tmp_path / "nothing.json", "abc") is None
 
 
-def test_one_of_an_older_version_is_left_aside(tmp_path: Path) -> None:
-    """Its error rates have other names: a selection starts afresh instead of asking the user to move it."""
+def test_a_comparison_of_an_older_version_is_ignored(tmp_path: Path) -> None:
+    """Its error rates have other names; a selection starts anew without asking the user to move the file."""
     data, path = made_up.layers().as_data(), tmp_path / "comparison.json"
     data |= {"network": "abc", "full_wer": data.pop("full_rate")}
     for contest in data["contests"]:
@@ -34,7 +34,7 @@ def test_one_of_an_older_version_is_left_aside(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"full_wer": 1}', '{"network": "abc"'])
-def test_something_else_is_said_to_be_that(text: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_comparison_is_an_error(text: str, tmp_path: Path) -> None:
     path = tmp_path / "comparison.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(RunError, match="must be a comparison of choices, but is not"):

@@ -1,4 +1,4 @@
-"""Latency budgets are met by the measured time of the whole subnet, however wrong the sum of its units is."""
+"""The measured time of the whole subnet meets a latency budget, however wrong the sum over its units is."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def budgets(draw: st.DrawFn) -> Budget:
 
 
 @given(budgets(), st.data())
-def test_what_is_kept_meets_the_budget_as_measured(budget: Budget, data: st.DataObject) -> None:
-    """However far the sum is off, and differently for each subnet: the budget is exceeded only where the
-    cheapest unit alone takes too long.
+def test_the_choice_meets_the_budget_when_measured(budget: Budget, data: st.DataObject) -> None:
+    """The error of the sum may be large and differ between subnets: the budget is exceeded only if even the
+    cheapest unit takes too long.
     """
     factors: dict[Kept, float] = {}
 
     def whole(kept: Kept) -> float:
         if kept not in factors:
-            factors[kept] = data.draw(st.floats(0.7, 2.0), label="times as long as the sum")
+            factors[kept] = data.draw(st.floats(0.7, 2.0), label="measured time divided by the sum")
         return factors[kept] * budget.prices.of(kept)
 
     asked_for = list[Budget]()
@@ -49,13 +49,13 @@ def test_what_is_kept_meets_the_budget_as_measured(budget: Budget, data: st.Data
     assert any(kept)
     assert asked.fits(kept)
     assert budget.fits(kept)
-    assert not any(one.fits(one.full) for one in asked_for), "a strategy is not asked where all units fit"
+    assert not any(one.fits(one.full) for one in asked_for), "a strategy must not be asked if all units fit"
     if whole(kept) > budget.limit * SLACK:
         last = replace(budget, limit=budget.prices.cheapest).fill(range(budget.num_units))
         assert whole(last) > budget.limit * SLACK
 
 
-def test_a_choice_that_takes_44_percent_too_long_is_made_anew() -> None:
+def test_a_choice_that_takes_44_percent_too_long_is_made_again() -> None:
     """Six units of 2 ms and a base of 2 ms; measured as a whole, every subnet takes 1.44 times its sum."""
     prices = Prices("latency", 0.002, (0.002,) * 6)
     budget = Budget("latency=10ms", 0.010, prices)
@@ -64,7 +64,7 @@ def test_a_choice_that_takes_44_percent_too_long_is_made_anew() -> None:
     kept, _ = fit_measured(lambda asked: asked.fill(range(6)), budget, lambda kept: 0.9 * prices.of(kept))
     assert sum(kept) == 4
     kept, _ = fit_measured(lambda asked: asked.fill(range(6)), budget, lambda _: 0.0144)
-    assert sum(kept) == 4  # nothing meets it, and dropping units gains nothing: it is said to be over
+    assert sum(kept) == 4  # nothing meets the budget, and dropping units does not help
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def layers() -> Comparison:
     return made_up.layers()
 
 
-def test_a_choice_over_the_budget_is_said_to_be(layers: Comparison) -> None:
+def test_a_choice_over_the_budget_is_marked(layers: Comparison) -> None:
     contest = next(contest for contest in layers.contests if contest.quantity == "latency")
     first, *others = contest.rows
     late = replace(first, costs={**first.costs, "latency": 1.44 * contest.limit}, over=0.44)

@@ -1,4 +1,4 @@
-"""Only scores are learned, and they distinguish a harmful unit from useful ones."""
+"""Scores are learned with frozen weights, and they distinguish a harmful unit from useful ones."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_every_unit_gets_a_finite_score(method: str, granularity: str) -> None:
         scores = learn_scores(net, method, size, several(), 8, quiet)
         assert len(scores) == num_units
         assert all(math.isfinite(score) for score in scores)
-        assert len(set(scores)) > 1, "something was learned"
+        assert len(set(scores)) > 1, "scores must have been learned"
 
 
 @each_method
@@ -70,15 +70,15 @@ def test_learning_is_deterministic(method: str) -> None:
     net = drawn(dropout=0.3)
     state = torch.get_rng_state()
     first = learn_scores(net, method, 2, several(), 6, quiet)
-    assert torch.equal(torch.get_rng_state(), state), "no random numbers are drawn, not even for dropout"
+    assert torch.equal(torch.get_rng_state(), state), "no random numbers may be drawn, not even for dropout"
     assert learn_scores(net.train(), method, 2, several(), 6, quiet) == first
     net.scorer.importance().data.fill_(3.0)
-    assert learn_scores(net, method, 2, several(), 6, quiet) == first, "scores from training are ignored"
+    assert learn_scores(net, method, 2, several(), 6, quiet) == first, "scores from training must be ignored"
     assert learn_scores(net, method, 2, several(), 6, quiet, lr=0.3) != first
 
 
 @each_method
-def test_it_takes_one_batch_per_step_and_reports_progress(method: str) -> None:
+def test_each_step_takes_one_batch_and_reports_progress(method: str) -> None:
     told, data = list[tuple[int, int]](), several()
     taken = itertools.count()
     learn_scores(
@@ -90,14 +90,14 @@ def test_it_takes_one_batch_per_step_and_reports_progress(method: str) -> None:
 
 @each_method
 @pytest.mark.parametrize("num_steps", [16, 64])
-def test_the_travel_of_scores_does_not_depend_on_the_number_of_updates(method: str, num_steps: int) -> None:
+def test_the_change_of_scores_does_not_depend_on_the_number_of_updates(method: str, num_steps: int) -> None:
     scores = learn_scores(drawn(), method, 2, several(), num_steps, quiet)
     start = 0.5 if method == "simple-top-k" else 10.0
     moved = max(abs(score - start) for score in scores)
     assert 0.15 * TRAVELS[method] < moved < 1.1 * TRAVELS[method]
 
 
-def test_a_size_is_read_by_its_own_head() -> None:
+def test_scores_are_learned_with_the_head_of_the_size() -> None:
     net = drawn(heads="per-size")
     expected = learn_scores(net, "simple-top-k", 2, several(), 4, quiet)
     torch.nn.init.zeros_(net.heads["4"].weight)  # type: ignore[arg-type]
@@ -119,7 +119,7 @@ def test_iterations_of_zero_out_are_not_too_short(size: int, num_steps: int, len
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_k_falls_to_the_size(size: int) -> None:
+def test_k_decreases_to_the_size(size: int) -> None:
     learning, joint = _learning(drawn(), "simple-top-k", size, 60).phases()
     assert isinstance(learning, LearnTopK)
     assert [learning.k(Progress(step, 60)) for step in (0, 59)] == [3, size]
@@ -156,7 +156,7 @@ LEARNING = batch(FRAMES, dtype=torch.float32)
 
 @pytest.fixture(scope="module", params=["layer", "module"])
 def spoiled(request: pytest.FixtureRequest) -> tuple[SupernetCTC, int]:
-    """A network trained on one batch until all units but one matter; then that one was made harmful."""
+    """A network in which one unit is harmful and all others are useful, and the position of the former."""
     net = drawn(request.param, dropout=0.0).train()
     harmful = net.table.position["layers.1" if request.param == "layer" else "layers.1.conv"]
     drop = tuple(0.5 * (unit == harmful) for unit in range(len(net.table)))
@@ -173,7 +173,7 @@ def spoiled(request: pytest.FixtureRequest) -> tuple[SupernetCTC, int]:
 
 @torch.no_grad()
 def spoil(net: SupernetCTC) -> None:
-    """Invert the second layer, or turn its convolution module into noise."""
+    """Invert the second layer, or randomize its convolution module."""
     layer = net.encoder.layers["1"]
     if net.table.granularity == "layer":
         layer.layer_norm.weight.neg_()  # type: ignore[union-attr,operator]
@@ -183,16 +183,16 @@ def spoil(net: SupernetCTC) -> None:
 
 @torch.no_grad()
 def loss_without(net: SupernetCTC) -> list[float]:
-    """For each unit, the loss of the network without it."""
+    """The loss of the network without each unit."""
     others = [tuple(i != unit for i in range(len(net.table))) for unit in range(len(net.table))]
     found = {scored.kept: float(scored.losses_B.sum()) for scored in net.score_all(LEARNING, others)}
     return [found[kept] for kept in others]
 
 
 @each_method
-def test_a_harmful_unit_is_last(method: str, spoiled: tuple[SupernetCTC, int]) -> None:
+def test_a_harmful_unit_gets_the_lowest_score(method: str, spoiled: tuple[SupernetCTC, int]) -> None:
     net, harmful = spoiled
     losses, num_units = loss_without(net), len(net.table)
-    assert sorted(losses)[1] > 1.1 * losses[harmful], "the loss without the harmful unit is clearly lowest"
+    assert sorted(losses)[1] > 1.1 * losses[harmful], "the loss must be lowest without the harmful unit"
     scores = learn_scores(net, method, num_units - 1, itertools.repeat(LEARNING), 60, quiet)
     assert min(scores) == scores[harmful]

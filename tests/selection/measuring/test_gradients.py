@@ -1,4 +1,4 @@
-"""Gradients of gates agree with finite differences for each utterance separately."""
+"""Gradients of gates equal finite differences for each utterance."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONFIGS = {
 
 @pytest.fixture(autouse=True)
 def exact_attention(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the engine's attention weights in the precision of its inputs, which it rounds to float32."""
+    """Keep attention weights in the precision of their inputs; the engine would round them to float32."""
     from fairseq2.models.transformer.sdpa import naive
 
     def softmax(x: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
@@ -44,7 +44,7 @@ def quiet(what: str, done: int, total: int) -> None:
 
 @torch.no_grad()
 def losses(net: SupernetCTC, data: Batch, gates_U: Tensor) -> Tensor:
-    """CTC loss per frame of each utterance, with the same gates for all."""
+    """The CTC loss per frame of each utterance, with the same gates for all utterances."""
     rows = range(len(data))
     (reading,) = run_lanes(net, data, [Lane(rows, net.table.full, gates(gates_U))])
     lengths = [LOG_MEL.num_stream_frames(n) for n in data.num_frames]
@@ -53,7 +53,7 @@ def losses(net: SupernetCTC, data: Batch, gates_U: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_a_gradient_is_the_slope_of_the_loss(config: Config) -> None:
+def test_gradients_equal_finite_differences(config: Config) -> None:
     net, data, step = recognizer(config), batch(FRAMES), 1e-5
     gradients = gate_gradients(net, [data], quiet)
     assert gradients.shape == (len(FRAMES), len(net.table))
@@ -68,7 +68,7 @@ def test_a_gradient_is_the_slope_of_the_loss(config: Config) -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_an_utterance_in_a_batch_is_the_same_alone(config: Config) -> None:
+def test_an_utterance_has_the_same_gradients_alone_as_in_a_batch(config: Config) -> None:
     net, whole = recognizer(config), batch(FRAMES)
     alone = [part(whole, range(i, i + 1)) for i in range(len(whole))]
     together, apart = gate_gradients(net, [whole], quiet), gate_gradients(net, iter(alone), quiet)
@@ -81,9 +81,9 @@ def test_the_network_is_unchanged() -> None:
     wanting = {name for name, p in net.named_parameters() if p.requires_grad}
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     net.train()
-    dropped = gate_gradients(net, [batch(FRAMES)] * 2, lambda *told_now: told.append(told_now))
-    assert net.training, "the mode is as before"
-    assert np.array_equal(dropped, gate_gradients(net.eval(), [batch(FRAMES)] * 2, quiet)), "without dropout"
+    in_training = gate_gradients(net, [batch(FRAMES)] * 2, lambda *told_now: told.append(told_now))
+    assert net.training, "the mode must be as before"
+    assert np.array_equal(in_training, gate_gradients(net.eval(), [batch(FRAMES)] * 2, quiet)), "no dropout"
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert {name for name, p in net.named_parameters() if p.requires_grad} == wanting
     assert all(p.grad is None for p in net.parameters())

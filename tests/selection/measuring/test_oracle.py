@@ -1,4 +1,4 @@
-"""The oracle: its losses and errors are those of each subnet run alone, and nothing is scored twice."""
+"""The oracle: its losses and errors equal those of each subnet run alone, and nothing is scored twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.supernet import tiny
 TOKENS = Tokens(("<blk>", "a", "b", "c", "d", "e"), "characters")
 DATA = [tiny.batch([60, 33, 47], seed=1), tiny.batch([52, 40], seed=2)]
 FRAMES = 14 + 7 + 11 + 12 + 9
-"""Frames after subsampling by four: (n - 1) // 2, applied twice."""
+"""The number of frames after subsampling by four, which is (n - 1) // 2 applied twice."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def model() -> Model:
 
 
 class Walks:
-    """Counts progress reports: there is one for each batch of each walk."""
+    """Counts progress reports, of which each walk makes one per batch."""
 
     def __init__(self) -> None:
         self.batches = 0
@@ -56,7 +56,7 @@ def mask(text: str) -> Kept:
     return tuple(letter == "1" for letter in text)
 
 
-def test_losses_and_errors_are_those_of_the_subnet(model: Model) -> None:
+def test_losses_and_errors_equal_those_of_the_subnet_alone(model: Model) -> None:
     oracle, subnets = make(model, EvidenceStore(None), Walks()), [mask("1010"), mask("1111"), mask("0001")]
     for kept, judged in zip(subnets, oracle.judge(subnets, with_errors=True), strict=True):
         losses, errors = [], []
@@ -73,7 +73,7 @@ def test_losses_and_errors_are_those_of_the_subnet(model: Model) -> None:
         assert judged.seconds > 0
 
 
-def test_each_size_is_read_by_its_own_head(model: Model) -> None:
+def test_subnets_are_scored_with_the_head_of_their_size(model: Model) -> None:
     oracle = make(model, EvidenceStore(None), Walks())
     assert [oracle.name(mask(m)) for m in ("1000", "1010", "0111", "1111")] == [
         "2:1000",
@@ -119,7 +119,7 @@ def test_other_weights_or_other_data_are_scored_again(model: Model, change: str)
     assert walks.batches == 2 * len(DATA)
 
 
-def test_an_interruption_keeps_finished_results(
+def test_results_survive_an_interruption(
     model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(module, "CHUNK", 4)
@@ -213,6 +213,6 @@ def test_the_store_handles_very_many_subnets() -> None:
 
 
 def test_a_file_that_is_not_a_store_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "evidence.sqlite").write_text("not a database at all, and long enough to be looked at")
+    (tmp_path / "evidence.sqlite").write_text("not a database, and long enough to be checked")
     with pytest.raises(ValueError, match=r"must be this program's own file, but is not .* Delete it"):
         EvidenceStore(tmp_path / "evidence.sqlite")

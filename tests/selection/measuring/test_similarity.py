@@ -1,4 +1,4 @@
-"""Properties of the similarity measures, and of the streams that they compare."""
+"""Properties of similarity measures and of the streams that they compare."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def rotation(dim: int) -> Floats:
     return np.asarray(np.linalg.qr(noise(dim, dim, seed=9))[0])
 
 
-# The functions
+# Functions
 
 
 @each_measure
@@ -69,8 +69,8 @@ def test_independent_noise_is_dissimilar(measure: Measure) -> None:
     assert 0.0 <= FUNCTIONS[measure](noise(4000, 8), noise(4000, 8, seed=1)) < 0.05
 
 
-def test_cka_of_known_streams() -> None:
-    # Two channels of which the other stream sees one: HSIC 1 of a norm of sqrt(2) times 1.
+def test_cka_of_sine_and_cosine_equals_the_analytic_value() -> None:
+    # The second stream is one of the first one's two channels: an HSIC of 1 and norms of sqrt(2) and 1.
     t = np.linspace(0, 2 * np.pi, 1000, endpoint=False)
     x_ND = np.stack([np.sin(t), np.cos(t)], axis=1)
     assert linear_cka(x_ND, x_ND[:, :1]) == pytest.approx(2**-0.5)
@@ -120,10 +120,10 @@ def test_a_constant_stream_is_similar_only_to_constant_ones(measure: Measure, of
 def test_duplicate_channels_are_accepted(measure: Measure) -> None:
     x_ND = noise(50, 3)
     twice = FUNCTIONS[measure](np.hstack([x_ND, x_ND]), x_ND)
-    assert twice == pytest.approx(1.0, abs=1e-9), "the covariance need not have full rank"
+    assert twice == pytest.approx(1.0, abs=1e-9), "the covariance matrix may be singular"
 
 
-# The streams of a network
+# Streams of a network
 
 
 @each_measure
@@ -143,7 +143,7 @@ def test_the_matrix_is_symmetric_with_ones_only_on_the_diagonal(
 
 @each_measure
 @pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
-def test_the_streams_compared_are_those_of_the_network(measure: Measure, positions: str) -> None:
+def test_similarities_equal_those_of_the_networks_streams(measure: Measure, positions: str) -> None:
     config = tiny_config(model={"positions": positions, "self_conditioning": True, "intermediate": (4,)})
     net, data = recognizer(config), batch([60, 60])
     x_BSD, _ = net.embed(data.features_BTF, data.num_frames)
@@ -184,7 +184,7 @@ def test_a_network_with_constant_streams_has_finite_similarities(measure: Measur
 
 
 @each_measure
-def test_few_frames_represent_all(measure: Measure) -> None:
+def test_a_sample_of_frames_approximates_all_frames(measure: Measure) -> None:
     net = recognizer(tiny_config())
     data = [batch([200, 120], seed) for seed in range(3)]
     every = stream_similarities(net, data, measure, quiet)
@@ -194,7 +194,7 @@ def test_few_frames_represent_all(measure: Measure) -> None:
     assert np.array_equal(some, stream_similarities(net, data, measure, quiet, max_frames=120))
 
 
-def test_frames_are_valid_and_evenly_spread() -> None:
+def test_sampled_frames_are_valid_and_evenly_spaced() -> None:
     data = [batch([60, 33]), batch([5]), batch([47, 29])]  # stream frames: 14, 7; 1; 11, 6
     chosen = similarity._chosen_frames(data, 13)
     pairs = [[*zip(rows.tolist(), frames.tolist(), strict=True)] for rows, frames in chosen]
@@ -206,15 +206,15 @@ def test_frames_are_valid_and_evenly_spread() -> None:
     assert [len(rows) for rows, _ in similarity._chosen_frames(data, 1000)] == [21, 1, 17]
 
 
-def test_memory_bounds_the_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_limit_bounds_the_number_of_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     net, seen = recognizer(tiny_config()), []
 
-    def looked_at(x_ND: Floats, y_ND: Floats) -> Floats:
+    def recorded(x_ND: Floats, y_ND: Floats) -> Floats:
         seen.append(len(x_ND))
         return y_ND
 
     monkeypatch.setattr(similarity, "MAX_BYTES", 5 * 16 * 8 * 10)
-    monkeypatch.setitem(similarity._FEATURES, "cka", lambda x_ND: looked_at(x_ND, x_ND))
+    monkeypatch.setitem(similarity._FEATURES, "cka", lambda x_ND: recorded(x_ND, x_ND))
     stream_similarities(net, [batch(FRAMES)], "cka", quiet)
     assert seen == [10] * 5
 
@@ -231,7 +231,7 @@ def test_the_network_is_unchanged() -> None:
     assert told[-1] == ("comparing streams", 5, 5)
 
 
-def test_data_without_utterances_are_an_error() -> None:
+def test_data_without_utterances_is_an_error() -> None:
     net: SupernetCTC = recognizer(tiny_config())
     empty: list[Batch] = [dataclasses.replace(batch([9]), num_frames=[], ids=[])]
     for batches in ([], empty):

@@ -1,4 +1,4 @@
-"""The console table of a synthetic comparison."""
+"""The console table on a synthetic comparison."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def printed(layers: Comparison) -> str:
     return console_text(layers)
 
 
-def test_names_in_brackets_are_no_console_markup(layers: Comparison) -> None:
+def test_names_in_brackets_are_not_console_markup(layers: Comparison) -> None:
     contest = layers.contests[0]
     odd = replace(layers, contests=(replace(contest, rows=(replace(contest.rows[0], strategy="[red]x"),)),))
     assert "[red]x" in console_text(odd)
 
 
-def test_the_console_table_holds_every_choice(layers: Comparison, printed: str) -> None:
+def test_the_console_table_contains_every_choice(layers: Comparison, printed: str) -> None:
     lines = printed.splitlines()
     assert max(map(len, lines)) <= 120
     for contest in layers.contests:
@@ -46,7 +46,7 @@ def test_the_console_table_holds_every_choice(layers: Comparison, printed: str) 
             assert any(all(part in line for part in parts) for line in lines), parts
 
 
-def test_the_table_and_the_sentences_name_what_texts_are_judged_by(layers: Comparison, printed: str) -> None:
+def test_the_table_and_the_sentences_name_the_error_rate(layers: Comparison, printed: str) -> None:
     contests = tuple(replace(contest, measure="cer") for contest in layers.contests)
     unspaced = replace(layers, contests=contests, measure="cer")
     for text, here, elsewhere in ((printed, "WER", "CER"), (console_text(unspaced), "CER", "WER")):
@@ -67,7 +67,7 @@ def test_the_console_table_is_sorted_by_budget_and_loss(layers: Comparison, prin
         assert losses[start:end] == sorted(losses[start:end])
 
 
-def test_modules_by_layer() -> None:
+def test_short_names_group_modules_by_layer() -> None:
     units = [f"layers.{i}.{m}" for i in range(4) for m in ("ffn1", "self_attn", "conv", "ffn2")]
     kept = [unit for unit in units if unit not in ("layers.2.conv", "layers.3.conv")]
     assert short_names(kept) == "0-1 2-3:fs·f"
@@ -76,10 +76,10 @@ def test_modules_by_layer() -> None:
     assert short_names(["layers.0.self_attn", "layers.0.ffn", "layers.1.ffn"]) == "0 1:·f"
     assert short_names(["layers.0", "layers.2", "layers.3", "layers.11"]) == "0 2-3 11"
     parts = ["layers.0.mlp.0", "layers.0.mlp.1", "layers.0.mix", "layers.1.mlp.1", "layers.1.mix"]
-    assert short_names(parts) == "0 1:·mm", "parts and modules of other encoders, in the order of the units"
+    assert short_names(parts) == "0 1:·mm", "units of other encoders must be in order"
 
 
-def test_a_narrow_console_has_what_matters(layers: Comparison) -> None:
+def test_a_narrow_console_shows_the_most_important_columns(layers: Comparison) -> None:
     console = Screen(width=80)
     with console.capture() as captured:
         console.print(table(layers))
@@ -90,12 +90,12 @@ def test_a_narrow_console_has_what_matters(layers: Comparison) -> None:
         assert any(all(part in line for part in parts) for line in lines), parts
 
 
-def test_one_choice_has_nothing_to_be_compared_with(layers: Comparison) -> None:
+def test_a_single_choice_is_compared_with_nothing(layers: Comparison) -> None:
     alone = replace(layers.contests[0], rows=layers.contests[0].rows[:1])
     assert "best" not in console_text(replace(layers, contests=(alone,))).replace("against best", "")
 
 
-def test_modules_fit_the_console_too() -> None:
+def test_modules_fit_into_the_console() -> None:
     comparison = made_up.modules()
     printed = console_text(comparison)
     assert max(map(len, printed.splitlines())) <= 120
@@ -105,7 +105,7 @@ def test_modules_fit_the_console_too() -> None:
         assert any(row.strategy in line and first in line for line in printed.splitlines())
 
 
-def test_measured_milliseconds_are_compared_with_their_sum(layers: Comparison) -> None:
+def test_measured_latency_is_compared_with_the_sum_of_units(layers: Comparison) -> None:
     timed = replace(
         layers, latency_error={"latency=20ms": {"greedy": (0.018, 0.020), "tail": (0.021, 0.020)}}
     )

@@ -1,4 +1,4 @@
-"""Every strategy fulfills the contract, and makes the choices that its name promises."""
+"""Every strategy satisfies the contract and makes the choices that its name implies."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from supernet.settings.plugins import load_plugin
 from supernet.units import Kept
 
 FAST: dict[str, dict[str, int]] = {"optuna": {"trials": 4, "batch": 2}}
-"""Options of strategies that take seconds for a choice by default."""
+"""Faster options for strategies that take seconds for a choice by default."""
 
 
 def loaded(name: str) -> Strategy:
-    """The strategy as a command line loads it."""
+    """The strategy as loaded by the command line."""
     problems: list[str] = []
     kls, options = load_plugin("strategy", {"name": name, **FAST.get(name, {})}, problems)
     assert problems == []
@@ -68,8 +68,8 @@ def size(count: int, num_units: int = 12) -> Budget:
     return Budget.of_size(count, num_units)
 
 
-class Paper(MadeUpEvidence):
-    """Evidence with losses by a given formula."""
+class FormulaEvidence(MadeUpEvidence):
+    """Evidence with losses computed by a formula."""
 
     def __init__(self, formula: Callable[[Kept], float], num_units: int) -> None:
         super().__init__(table("layer", num_units))
@@ -85,17 +85,17 @@ def evidence() -> MadeUpEvidence:
     return MadeUpEvidence(table("layer", 12))
 
 
-def test_tail_keeps_the_first(evidence: Evidence) -> None:
+def test_tail_keeps_the_first_units(evidence: Evidence) -> None:
     assert Tail().select(evidence, size(3)) == mask("111000000000")
 
 
 @pytest.mark.parametrize(("count", "kept"), [(6, "101010101010"), (3, "100010001000"), (9, "111011101110")])
-def test_every_other_keeps_even_distances(evidence: Evidence, count: int, kept: str) -> None:
+def test_every_other_keeps_evenly_spaced_units(evidence: Evidence, count: int, kept: str) -> None:
     assert EveryOther().select(evidence, size(count)) == mask(kept)
 
 
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(1, n), st.just(n))))
-def test_even_distances_differ_by_one_at_most(numbers: tuple[int, int]) -> None:
+def test_distances_between_evenly_spaced_units_differ_by_at_most_one(numbers: tuple[int, int]) -> None:
     kept = evenly_spread(*numbers)
     assert sum(kept) == numbers[0]
     places = [*(i for i, keep in enumerate(kept) if keep), numbers[1]]
@@ -103,22 +103,22 @@ def test_even_distances_differ_by_one_at_most(numbers: tuple[int, int]) -> None:
     assert max(distances) - min(distances) <= 1
 
 
-def test_seeds_make_random_choices_differ(evidence: Evidence) -> None:
+def test_random_choices_depend_on_the_seed(evidence: Evidence) -> None:
     chosen = {Random(RandomOptions(seed=seed)).select(evidence, size(6)) for seed in range(20)}
     assert len(chosen) > 15
 
 
-def test_learned_takes_the_highest_scores(evidence: MadeUpEvidence) -> None:
+def test_learned_keeps_the_highest_scores(evidence: MadeUpEvidence) -> None:
     kept = Learned().select(evidence, size(4))
     lowest_kept = min(worth for worth, keep in zip(evidence.worth, kept, strict=True) if keep)
     assert lowest_kept > max(worth for worth, keep in zip(evidence.worth, kept, strict=True) if not keep)
 
 
-def test_learned_fills_another_budget_by_score() -> None:
-    evidence = Paper(lambda kept: 0.0, 4)
+def test_learned_fills_other_budgets_in_order_of_scores() -> None:
+    evidence = FormulaEvidence(lambda kept: 0.0, 4)
     evidence.worth = (0.9, 0.8, 0.1, 0.7)
     prices = Prices("params", 1.0, (5.0, 4.0, 1.0, 2.0))
-    # The best unit (5) fits, the second (4) no longer, the third (2) does, the last (1) too.
+    # In order of scores, the first unit (5) fits, the second (4) does not, and the others (2 and 1) do.
     assert Learned().select(evidence, Budget("params", 9.0, prices)) == mask("1011")
 
 
@@ -127,56 +127,58 @@ def test_learned_cannot_choose_without_scores(evidence: Evidence) -> None:
     assert "no scores" in (Learned().obstacle(unlearned, size(3)) or "")
 
 
-def test_greedy_asks_for_each_removal_once_and_takes_the_best() -> None:
+def test_greedy_evaluates_each_removal_once_and_takes_the_best() -> None:
     worth = (4.0, 1.0, 3.0, 2.0)
-    evidence = Paper(lambda kept: -sum(w for w, keep in zip(worth, kept, strict=True) if keep), 4)
+    evidence = FormulaEvidence(lambda kept: -sum(w for w, keep in zip(worth, kept, strict=True) if keep), 4)
     assert Greedy().select(evidence, size(2, 4)) == mask("1010")
     assert evidence.asked == [mask(m) for m in ("0111", "1011", "1101", "1110", "0011", "1001", "1010")]
 
 
-def test_greedy_forward_adds_the_best() -> None:
+def test_greedy_forward_adds_the_best_unit() -> None:
     worth = (4.0, 1.0, 3.0, 2.0)
-    evidence = Paper(lambda kept: -sum(w for w, keep in zip(worth, kept, strict=True) if keep), 4)
+    evidence = FormulaEvidence(lambda kept: -sum(w for w, keep in zip(worth, kept, strict=True) if keep), 4)
     assert GreedyForward().select(evidence, size(2, 4)) == mask("1010")
     assert evidence.asked == [mask(m) for m in ("1000", "0100", "0010", "0001", "1100", "1010", "1001")]
 
 
-def test_greedy_falls_into_the_trap_that_exhaustive_sees() -> None:
-    """Units 0 and 1 can replace each other, so either may go, but not both."""
+def test_greedy_can_miss_the_optimum_found_by_exhaustive() -> None:
+    """Units 0 and 1 can replace each other, so either can be dropped, but not both."""
     losses = {"0111": 1.0, "1011": 1.1, "1101": 2.0, "1110": 2.0, "0011": 9.0, "0101": 3.1, "0110": 3.0,
               "1010": 2.5, "1001": 2.0, "1100": 2.2}  # fmt: skip
-    evidence = Paper(lambda kept: losses["".join(str(int(keep)) for keep in kept)], 4)
+    evidence = FormulaEvidence(lambda kept: losses["".join(str(int(keep)) for keep in kept)], 4)
     assert Greedy().select(evidence, size(2, 4)) == mask("0110")
     assert Exhaustive().select(evidence, size(2, 4)) == mask("1001")
 
 
-def test_greedy_uses_what_room_is_left() -> None:
+def test_greedy_uses_the_remaining_budget() -> None:
     """Removing the expensive unit leaves room for a cheap one that was removed earlier."""
     prices = Prices("params", 0.0, (10.0, 1.0, 1.0))
     worth = (2.0, 0.5, 1.0)
-    evidence = Paper(lambda kept: -sum(w for w, keep in zip(worth, kept, strict=True) if keep), 3)
+    evidence = FormulaEvidence(lambda kept: -sum(w for w, keep in zip(worth, kept, strict=True) if keep), 3)
     assert Greedy().select(evidence, Budget("params", 2.0, prices)) == mask("011")
 
 
-def test_leave_one_out_drops_what_is_not_missed() -> None:
+def test_leave_one_out_drops_the_least_missed_units() -> None:
     rise = (0.5, 0.0, 0.9, 0.2)
-    evidence = Paper(lambda kept: sum(r for r, keep in zip(rise, kept, strict=True) if not keep), 4)
+    evidence = FormulaEvidence(lambda kept: sum(r for r, keep in zip(rise, kept, strict=True) if not keep), 4)
     assert LeaveOneOut().select(evidence, size(2, 4)) == mask("1010")
     assert [sum(kept) for kept in evidence.asked] == [3, 3, 3, 3]
 
 
 def test_gradient_keeps_the_steepest_gates() -> None:
     evidence = MadeUpEvidence(table("layer", 3))
-    evidence.worth = (0.2, -2.0, 1.0)  # to first order, closing a harmful gate changes the loss as much
+    evidence.worth = (0.2, -2.0, 1.0)  # a large gradient of either sign counts
     assert Gradient().select(evidence, size(2, 3)) == mask("011")
 
 
 @pytest.mark.parametrize("kls", [Similarity, SimilaritySVCCA])
-def test_similarity_drops_what_changes_little(kls: type[Similarity], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_similarity_drops_units_that_change_the_stream_little(
+    kls: type[Similarity], monkeypatch: pytest.MonkeyPatch
+) -> None:
     evidence = MadeUpEvidence(table("layer", 3))
     matrix = evidence.similarity(kls.measure)
     matrix[0, 1], matrix[1, 2], matrix[2, 3] = 0.2, 0.99, 0.5
-    other = np.zeros_like(matrix)  # of the measure that is not meant
+    other = np.zeros_like(matrix)  # of the other measure
     by_measure = {"cka": other, "svcca": other, kls.measure: matrix}
     monkeypatch.setattr(evidence, "similarity", by_measure.__getitem__)
     assert kls().select(evidence, size(2, 3)) == mask("101")
@@ -193,7 +195,7 @@ def test_exhaustive_finds_the_minimum(num_units: int) -> None:
         assert len(all_subnets(budget)) == len(rivals) <= num_candidates(budget)
 
 
-def test_exhaustive_says_where_there_are_too_many(evidence: Evidence) -> None:
+def test_exhaustive_gives_the_number_of_subnets_if_there_are_too_many(evidence: Evidence) -> None:
     reason = Exhaustive(ExhaustiveOptions(max_subnets=100)).obstacle(evidence, size(6))
     assert reason == "it would have to score 924 subnets, more than `exhaustive.max_subnets` (100)"
     assert Exhaustive().obstacle(evidence, size(6)) is None
@@ -203,7 +205,7 @@ def test_exhaustive_says_where_there_are_too_many(evidence: Evidence) -> None:
 
 
 @pytest.mark.parametrize("count", [3, 6, 9])
-def test_evolution_comes_near_the_best(evidence: MadeUpEvidence, count: int) -> None:
+def test_evolution_is_among_the_best_two_percent(evidence: MadeUpEvidence, count: int) -> None:
     best = evidence.loss(Exhaustive().select(evidence, size(count)))
     evidence.num_asked = 0
     found = evidence.loss(Evolution().select(evidence, size(count)))
@@ -213,7 +215,7 @@ def test_evolution_comes_near_the_best(evidence: MadeUpEvidence, count: int) -> 
     assert found >= best
 
 
-def test_more_generations_find_no_worse(evidence: MadeUpEvidence) -> None:
+def test_more_generations_are_never_worse(evidence: MadeUpEvidence) -> None:
     few, many = (
         evidence.loss(Evolution(EvolutionOptions(generations=n)).select(evidence, size(6))) for n in (1, 12)
     )
@@ -221,7 +223,7 @@ def test_more_generations_find_no_worse(evidence: MadeUpEvidence) -> None:
 
 
 @given(st.integers(0, 10_000))
-def test_mutants_and_crosses_fit(seed: int) -> None:
+def test_mutations_and_crossovers_fit_the_budget(seed: int) -> None:
     draw = random.Random(seed)
     for budget in budgets(7):
         one, other = (budget.fill(draw.sample(range(7), 7)) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Files of a run that are damaged, or made by somebody who means harm: data, and nothing else."""
+"""Files of runs that are damaged or malicious: they are treated as data only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.supernet.processes import settings as tiny
 
 @pytest.fixture
 def folder(here: Path, finished: tuple[Run, str], tmp_path: Path) -> Path:
-    """A finished run that may be damaged."""
+    """A copy of a finished run, for tests to damage."""
     shutil.copytree(finished[0].folder, tmp_path / "run")
     return tmp_path / "run"
 
@@ -57,7 +57,7 @@ def change(file: Path, *keys: Any, to: Any) -> None:
         (["model", "no_such"], 1, "`model.no_such` must be a setting that exists"),
     ],
 )
-def test_a_network_is_compared_with_its_tensors_before_it_is_made(
+def test_a_configuration_is_checked_against_the_tensors_before_a_network_is_built(
     folder: Path, capsys: pytest.CaptureFixture[str], keys: list[Any], to: Any, words: str
 ) -> None:
     change(folder / "model.json", *keys, to=to)
@@ -65,7 +65,7 @@ def test_a_network_is_compared_with_its_tensors_before_it_is_made(
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused(
+def test_non_finite_weights_are_an_error(
     folder: Path, capsys: pytest.CaptureFixture[str], number: float
 ) -> None:
     tensors = load_file(folder / "model.safetensors")
@@ -76,7 +76,7 @@ def test_weights_that_are_no_numbers_are_refused(
     assert f"tensor '{name}' must hold finite numbers" in said
 
 
-def test_a_tensor_of_another_shape_is_named_with_both_shapes(
+def test_a_tensor_of_the_wrong_shape_is_reported_with_both_shapes(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tensors = load_file(folder / "model.safetensors")
@@ -89,7 +89,7 @@ def test_a_tensor_of_another_shape_is_named_with_both_shapes(
 
 @pytest.mark.parametrize("keys", [("strategy",), ("choices", 0, "budget")])
 @pytest.mark.parametrize("name", ["../../../escape", "/tmp/escape", "..", "\x1b[2J", "[/red]", "a\nb"])
-def test_a_selection_does_not_choose_where_is_written(
+def test_a_selection_cannot_choose_where_files_are_written(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], keys: tuple[Any, ...], name: str
 ) -> None:
     pytest.importorskip("onnxscript", reason="needs the export extra")
@@ -105,7 +105,7 @@ def test_a_selection_does_not_choose_where_is_written(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_record_of_exports_does_not_choose_what_is_read(
+def test_a_record_of_exports_cannot_choose_which_files_are_read(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = {"files": [{"file": "../../other.onnx"}], "model": {"kept": [], "provenance": {"budget": "2"}}}
@@ -114,7 +114,7 @@ def test_a_record_of_exports_does_not_choose_what_is_read(
     assert "must be letters, digits" in certain(latency, [str(folder)], capsys)
 
 
-def test_a_run_does_not_choose_the_cache(
+def test_a_run_cannot_choose_the_cache(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SUPERNET_CACHE", str(tmp_path / "mine"))
@@ -130,7 +130,7 @@ def test_a_run_does_not_choose_the_cache(
 
 
 @pytest.mark.parametrize("name", ["transcripts", "results.json", "model.json", "subnets/2.json", "export"])
-def test_a_reading_command_does_not_follow_links_out_of_the_run(
+def test_links_out_of_the_run_are_not_followed(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     mine = tmp_path / "mine"
@@ -145,13 +145,13 @@ def test_a_reading_command_does_not_follow_links_out_of_the_run(
 
 
 @pytest.mark.parametrize("text", ["", "a\tb\n", "a\tb\tc\td\n", "\n", "id\tx\ty\n\n"])
-def test_transcripts_that_are_none_are_refused(folder: Path, text: str) -> None:
+def test_invalid_transcripts_are_an_error(folder: Path, text: str) -> None:
     (folder / "transcripts" / "test-2.tsv").write_text(text)
     with pytest.raises(UserError, match=r"test-2\.tsv' must have"):
         Run(folder).transcripts("test-2")
 
 
-def test_a_line_of_a_transcript_may_hold_any_character(folder: Path) -> None:
+def test_transcripts_may_contain_any_character(folder: Path) -> None:
     rows = [("a\x85b", "one\u2028two", "\x1b[2J"), ("b", "", "")]
     Run(folder).save_transcripts("test-2", rows, ("", ""), "")
     assert Run(folder).transcripts("test-2") == rows
@@ -160,7 +160,7 @@ def test_a_line_of_a_transcript_may_hold_any_character(folder: Path) -> None:
 LINES = ["", "x", "[]", "3", "{}", '{"step": null}', '{"step": "a"}', '{"Step": []}', "[" * 10_000]
 
 
-def test_lines_of_curves_that_are_none_are_passed_over(folder: Path) -> None:
+def test_invalid_lines_of_curves_are_skipped(folder: Path) -> None:
     run = Run(folder)
     before, seconds = run.scores(), run.training_seconds()
     for file in (run.scores_file, folder / "metrics" / "train.jsonl"):
@@ -170,23 +170,23 @@ def test_lines_of_curves_that_are_none_are_passed_over(folder: Path) -> None:
     assert run.training_seconds() == seconds
 
 
-def test_a_selection_looks_at_what_its_page_needs_before_it_computes(
+def test_a_selection_checks_the_data_of_its_page_before_computing(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.rmtree(folder / "selections", ignore_errors=True)  # other tests choose in the run it is a copy of
+    shutil.rmtree(folder / "selections", ignore_errors=True)  # from tests that select in the original run
     (folder / "scores.jsonl").write_text('{"step": 2, "phase": "end", "scores": ["a"]}\n')
     assert "scores.jsonl' must be a line of scores, but" in certain(select.main, [str(folder)], capsys)
     assert not (folder / "selections").exists()
 
 
 @pytest.mark.parametrize("content", [b"x" * 5000, b"SQLite format 3\0" + b"\0" * 84])
-def test_evidence_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_evidence_file_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "evidence.sqlite").write_bytes(content)
     with pytest.raises(UserError, match=r"evidence\.sqlite' must be"):
         EvidenceStore(tmp_path / "evidence.sqlite").fact("a", "b", (None,))
 
 
-def test_a_finished_run_with_damaged_results_says_so(
+def test_damaged_results_of_a_finished_run_are_an_error(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "results.json").write_text('{"sizes": {"2": {}}, "title": "x"}')
@@ -194,7 +194,7 @@ def test_a_finished_run_with_damaged_results_says_so(
     assert "results.json' must be a run's results, but is not: `sizes.2." in said
 
 
-def test_everybody_may_read_what_a_training_leaves(finished: tuple[Run, str]) -> None:
+def test_the_files_of_a_training_are_readable_by_everyone(finished: tuple[Run, str]) -> None:
     files = [path for path in finished[0].folder.rglob("*") if path.is_file()]
     assert len(files) > 20
     for file in files:

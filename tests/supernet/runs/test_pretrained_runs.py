@@ -1,4 +1,4 @@
-"""A training that begins with a pretrained encoder, from the command line to what is made of its run."""
+"""Training from a pretrained encoder, from the command line to the uses of the run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRAIN = {"num_steps": STEPS, "publish_every": 2, "checkpoint_every": 2, "validat
 
 @pytest.fixture(scope="module")
 def here(place: Path) -> Path:
-    """Where the corpus of tones is, with an encoder beside it."""
+    """The folder with the corpus of tones and an encoder."""
     encoders.write(place / "encoder", "base")
     return place
 
@@ -39,8 +39,8 @@ def command(out: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def begun(here: Path) -> tuple[Run, str]:
-    """A finished run, and what it printed; all checkpoints but the last two are gone."""
+def finished_run(here: Path) -> tuple[Run, str]:
+    """A finished run, of which only the last two checkpoints remain, and its output."""
     printed, complaints = run(*command("pretrained"), cwd=here)
     return Run(here / "runs" / "pretrained"), printed + complaints
 
@@ -56,17 +56,19 @@ def frontend(run: Run, step: int) -> dict[str, Tensor]:
     }
 
 
-def test_the_run_ends_with_its_table_and_nothing_strange(begun: tuple[Run, str]) -> None:
-    run_, printed = begun
+def test_the_run_ends_with_its_results_and_without_warnings(finished_run: tuple[Run, str]) -> None:
+    run_, printed = finished_run
     assert "Warning" not in printed
     results = run_.results()["sizes"]
     assert results["2"]["params"] < results["4"]["params"]
     assert 0 < results["2"]["macs"] < results["4"]["macs"]
 
 
-def test_stopped_while_frozen_it_ends_as_if_it_never_had(begun: tuple[Run, str], here: Path) -> None:
-    """Until the frontend is let go it is the checkpoint's, bit by bit; afterwards it learns."""
-    whole, again = begun[0], Run(here / "runs" / "stopped")
+def test_a_run_stopped_while_the_frontend_is_frozen_resumes_bit_by_bit(
+    finished_run: tuple[Run, str], here: Path
+) -> None:
+    """While frozen, the frontend is that of the pretrained encoder bit by bit; afterwards it is trained."""
+    whole, again = finished_run[0], Run(here / "runs" / "stopped")
     stop_at(FROZEN, command("stopped"), again.folder, here, signal.SIGKILL)
     theirs = encoders.model("base")[0].encoder_frontend.state_dict()
     kept = frontend(again, FROZEN)
@@ -78,20 +80,20 @@ def test_stopped_while_frozen_it_ends_as_if_it_never_had(begun: tuple[Run, str],
     ours, expected = frontend(again, STEPS), frontend(whole, STEPS)
     for name, tensor in expected.items():
         assert torch.equal(ours[name], tensor), name
-        assert not torch.equal(tensor, theirs[name]), f"{name} has not learned"
+        assert not torch.equal(tensor, theirs[name]), f"{name} must have been trained"
     assert again.model_stem.with_suffix(".safetensors").read_bytes() == (
         whole.model_stem.with_suffix(".safetensors").read_bytes()
     )
 
 
-def test_everything_behind_training_needs_no_checkpoint_of_fairseq2s(
-    begun: tuple[Run, str],
+def test_after_training_the_pretrained_encoder_is_not_needed(
+    finished_run: tuple[Run, str],
     here: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run_ = begun[0]
+    run_ = finished_run[0]
     monkeypatch.chdir(here)
     aside = (here / "encoder").rename(tmp_path / "aside")
     try:
@@ -110,9 +112,11 @@ def test_everything_behind_training_needs_no_checkpoint_of_fairseq2s(
         assert round(heard.start / 0.02, 6) == round(heard.start / 0.02)
 
 
-def test_exporting_is_refused_clearly(begun: tuple[Run, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_exporting_is_a_clear_error(
+    finished_run: tuple[Run, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as end:
-        export_main([str(begun[0].folder), "--size", "2", "--unchecked", "--format", "torch"])
+        export_main([str(finished_run[0].folder), "--size", "2", "--unchecked", "--format", "torch"])
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "log-mel" in line

@@ -1,4 +1,4 @@
-"""The cost of units at the start of a training in budgets is saved in its folder, and checked when read."""
+"""The prices of units in a training for budgets, which are saved in its folder and checked when read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.supernet import tiny
 PRICES = Prices("latency", 0.002, (0.001, 0.003, 0.002, 0.001))
 
 
-def test_measured_prices_are_those_of_the_first_session(tmp_path: Path) -> None:
+def test_saved_prices_are_used_instead_of_new_measurements(tmp_path: Path) -> None:
     run = Run(tmp_path)
     assert run.prices() == {}
     run.save_prices(PRICES)
@@ -35,7 +35,7 @@ def test_measured_prices_are_those_of_the_first_session(tmp_path: Path) -> None:
         "not JSON",
     ],
 )
-def test_damaged_prices_are_said(tmp_path: Path, text: str) -> None:
+def test_damaged_prices_are_an_error(tmp_path: Path, text: str) -> None:
     run = Run(tmp_path)
     run.prices_file.write_text(text)
     with pytest.raises(UserError, match=r"prices\.json'"):

@@ -1,4 +1,4 @@
-"""A selection on disk, and what command lines take from it."""
+"""Selection files, and the choices that commands take from them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ GREEDY = Selection(
 )
 
 
-def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+def test_a_saved_selection_is_loaded_unchanged(tmp_path: Path) -> None:
     GREEDY.save(tmp_path / "greedy.json")
     assert Selection.load(tmp_path / "greedy.json") == GREEDY
     assert [path.name for path in tmp_path.iterdir()] == ["greedy.json"]
 
 
-def test_a_subnet_alone_is_a_selection(tmp_path: Path) -> None:
+def test_a_single_subnet_is_a_selection(tmp_path: Path) -> None:
     subnet(0, 3).save(tmp_path / "mine.json")
     found = Selection.load(tmp_path / "mine.json")
     assert found == Selection("mine", (Choice("2", subnet(0, 3)),))
@@ -55,25 +55,25 @@ def test_a_choice_is_found_by_budget_or_size(asked: str | None, layers: tuple[in
     assert GREEDY.choice(asked).subnet == subnet(*layers)
 
 
-def test_what_is_not_there_is_said() -> None:
+def test_a_missing_choice_is_an_error_that_lists_the_others() -> None:
     with pytest.raises(ValueError, match=r"one of 3, 6, params=50%, latency=20ms, .* but is 4 instead"):
         GREEDY.choice("4")
 
 
-def test_two_of_a_size_must_be_named() -> None:
+def test_a_size_with_two_choices_is_ambiguous() -> None:
     twins = Selection("x", (Choice("params=1M", subnet(0, 1)), Choice("macs=1G", subnet(0, 2))))
     with pytest.raises(ValueError, match="one of params=1M, macs=1G"):
         twins.choice("2")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"choices": []}', '{"choices": [{"kept": 3}]}', "{"])
-def test_anything_else_is_refused(tmp_path: Path, text: str) -> None:
+def test_other_files_are_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(ValueError, match=r"must"):
         Selection.load(tmp_path / "x.json")
 
 
-def test_the_file_says_what_it_holds(tmp_path: Path) -> None:
+def test_the_file_has_the_documented_keys(tmp_path: Path) -> None:
     GREEDY.save(tmp_path / "x.json")
     data = json.loads((tmp_path / "x.json").read_text())
     assert (data["strategy"], data["network"]) == ("greedy", "abc")

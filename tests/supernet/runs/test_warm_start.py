@@ -1,4 +1,4 @@
-"""A training that begins from a network of one's own."""
+"""Training from one's own finished run or cut model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DATA = batch([260, 200])
 
 
 def saved(folder: Path, granularity: str = "layer", layer_type: LayerType = "conformer", **more: Any) -> Path:
-    """A finished run's model, as far as another training cares."""
+    """Save a model, the part of a finished run that another training starts from."""
     assert len(TOKENS) == NUM_TOKENS
     folder.mkdir()
     net = recognizer(tiny_config(granularity, layer_type, **more)).float()
@@ -48,7 +48,7 @@ def resolved(init: Path, *layers: dict[str, Any]) -> Resolved:
 
 
 def begun(init: Path, tokens: Tokens = TOKENS, *layers: dict[str, Any]) -> SupernetCTC:
-    """The network of a training before any update."""
+    """The network of a training that starts from ``init``, before any update."""
     found = resolved(init, *layers)
     torch.manual_seed(1)
     net = supernet_of(found.method, len(tokens))
@@ -71,7 +71,7 @@ def assert_same(actual: SupernetCTC, expected: SupernetCTC, kept: Sequence[bool]
 @pytest.mark.parametrize("layer_type", ["conformer", "transformer"])
 @pytest.mark.parametrize("new", ["layer", "module"])
 @pytest.mark.parametrize("old", ["layer", "module"])
-def test_before_any_update_it_computes_what_the_run_computes(
+def test_before_any_update_the_output_is_that_of_the_run(
     tmp_path: Path, old: str, new: str, layer_type: LayerType
 ) -> None:
     init = saved(tmp_path / "run", old, layer_type)
@@ -79,10 +79,10 @@ def test_before_any_update_it_computes_what_the_run_computes(
     net = begun(init, TOKENS, {"granularity": new, "sizes": [units // 2, units]})
     assert_same(net, load(init / "model").recognizer)
     assert net.table.granularity == new
-    assert set(net.scorer.importance().tolist()) == {resolved(init).method.initial_score}, "scores begin anew"
+    assert set(net.scorer.importance().tolist()) == {resolved(init).method.initial_score}, "scores are new"
 
 
-def test_sizes_and_granularity_are_the_runs_unless_given(tmp_path: Path) -> None:
+def test_sizes_and_granularity_default_to_those_of_the_run(tmp_path: Path) -> None:
     init = saved(tmp_path / "run", "module", sizes=(3, 8, 16))
     config = resolved(init).config
     assert (config.sizes, config.granularity, config.num_layers) == ((3, 8, 16), "module", 4)
@@ -102,7 +102,7 @@ def test_other_tokens_get_a_new_head_on_the_same_encoder(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("before", "after"), [("per-size", "shared"), ("shared", "per-size"), ("per-size", "per-size")]
 )
-def test_each_head_is_the_one_that_read_its_size(tmp_path: Path, before: str, after: str) -> None:
+def test_each_size_gets_the_head_it_had(tmp_path: Path, before: str, after: str) -> None:
     init = saved(tmp_path / "run", model={"heads": before})
     old, net = load(init / "model").recognizer, begun(init, TOKENS, {"model": {"heads": after}})
     assert_same(net, old)
@@ -113,7 +113,7 @@ def test_each_head_is_the_one_that_read_its_size(tmp_path: Path, before: str, af
         torch.testing.assert_close(actual, expected, atol=1e-12, rtol=1e-12)
 
 
-def test_self_conditioning_comes_along(tmp_path: Path) -> None:
+def test_self_conditioning_is_kept(tmp_path: Path) -> None:
     init = saved(tmp_path / "run", model={"self_conditioning": True, "intermediate": [2]})
     net = begun(init, TOKENS, {"model": {"intermediate": [2]}})
     assert net.conditioning is not None
@@ -131,7 +131,7 @@ def test_a_cut_model_becomes_a_supernet_of_its_layers(tmp_path: Path) -> None:
     assert_same(net, whole.recognizer, kept)
 
 
-def test_a_deeper_network_begins_with_the_layers_there_are(tmp_path: Path) -> None:
+def test_a_deeper_network_starts_with_the_existing_layers(tmp_path: Path) -> None:
     init = saved(tmp_path / "run")
     old, net = load(init / "model").recognizer, begun(init, TOKENS, {"sizes": [4, 6]})
     assert net.config.num_layers == 6
@@ -152,7 +152,7 @@ def test_a_deeper_network_begins_with_the_layers_there_are(tmp_path: Path) -> No
         ({"sizes": "many"}, ["`sizes`"]),
     ],
 )
-def test_settings_that_contradict_it_are_named(
+def test_contradictory_settings_are_errors(
     tmp_path: Path, settings: dict[str, Any], words: list[str]
 ) -> None:
     with pytest.raises(ConfigError) as found:
@@ -162,7 +162,7 @@ def test_settings_that_contradict_it_are_named(
         assert word in problem
 
 
-def test_a_model_of_parts_of_layers_is_refused(tmp_path: Path) -> None:
+def test_a_model_with_incomplete_layers_is_an_error(tmp_path: Path) -> None:
     whole = load(saved(tmp_path / "run", "module") / "model").recognizer
     small = cut(whole, whole.table.subnet(whole.table.first(6)))
     (tmp_path / "cut").mkdir()
@@ -184,7 +184,7 @@ def test_a_model_of_parts_of_layers_is_refused(tmp_path: Path) -> None:
         ("model.json", b"\xff\xfe"),
     ],
 )
-def test_a_damaged_one_is_said_in_one_line(tmp_path: Path, file: str, content: bytes | None) -> None:
+def test_a_damaged_model_is_a_one_line_error(tmp_path: Path, file: str, content: bytes | None) -> None:
     init = saved(tmp_path / "run")
     (init / file).unlink()
     if content is not None:
@@ -197,7 +197,7 @@ def test_a_damaged_one_is_said_in_one_line(tmp_path: Path, file: str, content: b
     assert str(init) in problem
 
 
-def test_settings_of_a_run_go_with_another_one_to_begin_from(tmp_path: Path) -> None:
+def test_settings_of_a_run_can_be_used_with_another_start(tmp_path: Path) -> None:
     first, second = saved(tmp_path / "first"), saved(tmp_path / "second", model={"heads": "per-size"})
     before = as_data(resolved(first).config)
     found = resolve([before, {"model": {"init": str(second)}}]).config.model
@@ -205,14 +205,14 @@ def test_settings_of_a_run_go_with_another_one_to_begin_from(tmp_path: Path) -> 
     assert found.init_weights == model_file.fingerprint(second / "model")
 
 
-def test_a_run_that_is_not_finished_is_said_to_be_that(tmp_path: Path) -> None:
+def test_an_unfinished_run_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("sizes: [2, 4]\n")
     with pytest.raises(ConfigError, match=r"has no model\.json\. Train it to the end first"):
         resolved(tmp_path)
 
 
 class TestTraining:
-    """A small training, begun from the finished one."""
+    """A small training that starts from the finished run."""
 
     @pytest.fixture
     def here(self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -227,7 +227,7 @@ class TestTraining:
         small = ["--sizes", "1,4", "--device", "cpu", "--set", "task.batch_seconds=8"]
         return ["--task", "tones", *small, *options, *LEARNING, "--set", "model.init=old", "--out", out]
 
-    def test_it_is_recorded_and_not_needed_again(
+    def test_the_start_is_recorded_and_not_needed_to_resume(
         self,
         finished: tuple[Run, str],
         here: Path,
@@ -262,11 +262,12 @@ class TestTraining:
 
         shutil.rmtree(here / "old")
         config = Run(Path("new")).config_file
-        config.write_text(config.read_text().replace("device: cpu", "device: cuda:97"))  # begun elsewhere
+        # As if it had been started on another machine.
+        config.write_text(config.read_text().replace("device: cpu", "device: cuda:97"))
         train.main(self.arguments("new"))
         assert "test WER" in capsys.readouterr().out
         assert "FAIRSEQ2_DEVICE" not in os.environ
-        assert str(here) not in (here / "new" / "model.json").read_text(), "models travel"
+        assert str(here) not in (here / "new" / "model.json").read_text(), "models have no local paths"
         assert json.loads((here / "new" / "model.json").read_text())["sizes"] == [1, 4]
 
         with pytest.raises(SystemExit) as end:
