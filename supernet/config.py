@@ -207,7 +207,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Config:
-        checks = (self._size_problems, self._share_problems, self._granularity_problems)
+        checks = (self._size_problems, self._share_problems, self._granularity_problems, self._fsdp_problems)
         if problems := self._budget_problems() or [problem for check in checks for problem in check()]:
             raise ValueError("; ".join(problems))
         return self
@@ -270,6 +270,11 @@ class Config(Section):
             "`granularity` must be 'layer' with this encoder, whose layers normalize after each module so "
             f"that no module can be dropped, but is '{self.granularity}' instead"
         ]
+
+    def _fsdp_problems(self) -> list[str]:
+        if self.model.freeze_layers and self.train.data_parallelism == "fsdp":
+            return ["`train.data_parallelism` must be ddp with `model.freeze_layers`, but is fsdp instead"]
+        return []
 
     def _units(self, layers: Iterable[int]) -> Iterator[Unit]:
         granularity, modules = find_plugin("granularity", self.granularity)(), self.model.modules

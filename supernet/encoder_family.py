@@ -19,6 +19,7 @@ from supernet.config import ModelConfig
 from supernet.errors import UserError
 from supernet.network.branches import Branches, rows_of
 from supernet.network.tracing import traced_rows
+from supernet.text.tokens import Tokens
 from supernet.units import Module
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
@@ -176,7 +177,8 @@ class EncoderFamily(ABC, Generic[OptionsT]):
     @classmethod
     def weights(cls, init: str) -> Mapping[str, Tensor]:
         """Read the weights of a checkpoint, by their names in the network: ``frontend.*``,
-        ``encoder.layers.0.*``, ``encoder.norm.*``. Never runs code from the checkpoint.
+        ``encoder.layers.0.*``, ``encoder.norm.*``, and ``heads.shared.*`` in the order of ``tokens`` if it
+        has a head. Never runs code from the checkpoint.
 
         Raises:
             PretrainedError: The checkpoint cannot be used.
@@ -184,6 +186,15 @@ class EncoderFamily(ABC, Generic[OptionsT]):
         raise PretrainedError(
             f"`model.init` must be a checkpoint of this `model.encoder`, but '{init}' is not."
         )
+
+    @classmethod
+    def tokens(cls, init: str) -> Tokens | None:
+        """Read the tokens of a checkpoint, in the order of the outputs of its CTC head. None: it has no head.
+
+        Raises:
+            PretrainedError: The checkpoint cannot be used.
+        """
+        return None
 
 
 def family_of(config: ModelConfig) -> EncoderFamily[Any]:

@@ -87,10 +87,18 @@ class ModelConfig(Section):
     """
     init_weights: str | None = None
     """Fingerprint of the run's weights that `model.init` names; filled in from there."""
+    init_head: Literal["auto", "keep", "replace"] = "auto"
+    """The head of `model.init`. ``keep``: the training has its tokens. ``replace``: a new one for the tokens
+    of the corpus. ``auto``: kept if those are the same, or if a fine-tuned checkpoint's tokens spell them.
+    """
     freeze_frontend_steps: Annotated[int, Field(ge=0)] | None = None
     """Number of updates during which the frontend of `model.init` stays frozen. None: the whole run if it
     reads samples, else none.
     """
+    freeze_layers: Annotated[int, Field(ge=0)] = 0
+    """Number of first layers of `model.init` that stay frozen."""
+    freeze_layers_steps: Annotated[int, Field(ge=0)] | None = None
+    """Number of updates during which they do. None: the whole run."""
 
     @model_validator(mode="before")
     @classmethod
@@ -131,13 +139,31 @@ class ModelConfig(Section):
             problems.append("`model.init_weights` must be left to `model.init`, but is not")
         if self.init is not None and self.init_weights is None and not self.family.pretrains:
             problems.append("`model.init` must have been looked up, but has not")
-        if self.init is None and self.freeze_frontend_steps is not None:
-            problems.append(
-                "`model.freeze_frontend_steps` must go with `model.init`, but stands alone instead"
-            )
+        problems += self._start_problems()
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _start_problems(self) -> list[str]:
+        """Problems of the settings that only a training from `model.init` has."""
+        if self.init is None:
+            names = ("init_head", "freeze_frontend_steps", "freeze_layers", "freeze_layers_steps")
+            given = [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
+            return [f"`model.{name}` must go with `model.init`, but stands alone instead" for name in given]
+        found = []
+        if self.num_layers is not None and self.freeze_layers > self.num_layers:
+            found.append(
+                f"`model.freeze_layers` must be at most {self.num_layers}, the layers of this network, but "
+                f"is {self.freeze_layers} instead"
+            )
+        if self.init_head == "keep" and self.init_weights is None and self.head.name != "ctc":
+            found.append(
+                "`model.head` must be 'ctc' with `model.init_head` 'keep' and a checkpoint, but is "
+                f"'{self.head.name}' instead"
+            )
+        if self.freeze_layers_steps is not None and not self.freeze_layers:
+            found.append("`model.freeze_layers_steps` must go with `model.freeze_layers`, but that is 0")
+        return found
 
     @property
     def family(self) -> Any:
@@ -159,6 +185,11 @@ class ModelConfig(Section):
         """Whether the frontend stays as it is in the 0-based ``step``."""
         steps = self.freeze_frontend_steps
         return self.input != "log-mel" if steps is None else step < steps
+
+    def frozen_layers(self, step: int) -> int:
+        """The number of first layers that stay as they are in the 0-based ``step``."""
+        is_over = self.freeze_layers_steps is not None and step >= self.freeze_layers_steps
+        return 0 if is_over else self.freeze_layers
 
     def positions_read(self, num_layers: int) -> tuple[int, ...]:
         """The intermediate layers of a network of this depth, without the last."""

@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from supernet.errors import UserError
 from supernet.evaluation.averaged import keep_better
 from supernet.evaluation.averaged import said as said_of_averages
 from supernet.evaluation.score_sizes import ScoringRequest, score_sizes
 from supernet.runs.model_file import Model, save
-from supernet.runs.pretrained import begin
+from supernet.runs.pretrained import begin, said, tokens_of
 from supernet.runs.resolve import Resolved, updated
 from supernet.runs.run import Run, RunError
-from supernet.runs.warm_start import said
 from supernet.scoring.error_rates import COLUMN, Measure
 from supernet.system.folders import check_closed, held
 from supernet.system.processes import Processes, is_main_process, num_processes, peak_memory
@@ -97,7 +97,7 @@ def train_run(
         task.prepare(listener.progress)
         for line in task.notes() if is_main_process() else ():
             listener.note(line)
-        tokens = task.tokens()
+        tokens = _tokens(run, resolved, listener)
         for line in task.remarks(SPLITS, tokens) if is_main_process() else ():
             listener.note(line)
         if is_main_process():
@@ -107,8 +107,8 @@ def train_run(
             run.begin(config, partial(updated, now=config))
             run.keep_tokens(tokens)
             run.save_skipped(task.skipped())
-            if config.model.init_weights is not None and not run.is_begun:
-                listener.event(said(str(config.model.init), tokens))
+            if config.model.init is not None and not run.is_begun:
+                listener.event(said(config.model, tokens))
         resolved = _priced(resolved, run, len(tokens))
         # Only now: it takes seconds to import, for which dry runs, finished runs and errors do not wait.
         from supernet import engine
@@ -128,6 +128,20 @@ def train_run(
             return {"sizes": {}}
         seconds = time.monotonic() - start
         return _finish(run, resolved, trained, tokens, seconds, listener, processes)
+
+
+def _tokens(run: Run, resolved: Resolved, listener: TrainingListener) -> Tokens:
+    """The tokens of the training: those of its corpus, or of the head that it starts with."""
+    task, wanted = resolved.task, resolved.task.tokens()
+    try:
+        tokens = tokens_of(resolved.config.model, wanted)
+    except UserError:
+        if not run.is_begun:
+            raise
+        tokens = run.tokens(wanted.kind)  # its checkpoint is not needed again
+    if tokens != wanted:
+        task.prepare_for(SPLITS, tokens, listener.progress)
+    return tokens
 
 
 def _priced(resolved: Resolved, run: Run, num_tokens: int) -> Resolved:

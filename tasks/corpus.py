@@ -144,8 +144,10 @@ class CorpusTask(Task):
         return {id: str(speaker) for id, speaker in found if isinstance(speaker, str | int) and speaker != ""}
 
     def skipped(self) -> list[Skipped]:
-        unusable = (one for split in SPLITS for one in self._usable(split, self._tokens).skipped)
-        return [*self.folder.left_out, *self._index.skipped, *unusable]
+        found = [*self.folder.left_out, *self._index.skipped]
+        for tokens in dict.fromkeys(tokens for _, tokens in self._decided) or (self._tokens,):
+            found += [one for split in SPLITS for one in self._usable(split, tokens).skipped]
+        return list({(one.split, one.id): one for one in found}.values())
 
     @property
     def max_seconds(self) -> float:

@@ -21,6 +21,7 @@ from supernet.method import Method
 from supernet.network.cutting import cut
 from supernet.network.model_costs import MACS_SECONDS, macs
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
+from supernet.runs.pretrained import tokens_of
 from supernet.runs.resolve import Resolved
 from supernet.system.devices import chosen_device, processor, with_threads
 from supernet.system.processes import num_processes, peak_memory
@@ -59,13 +60,17 @@ class Estimate:
 def dry_run(resolved: Resolved, report: ProgressCallback) -> Fitted:
     """Estimate the cost of a training, as a table to print."""
     size = resolved.task.train_size()
-    num_tokens = _NUM_TOKENS if size is None else len(resolved.task.tokens())
+    num_tokens = _NUM_TOKENS if size is None else _num_tokens(resolved)
     input = INPUTS[resolved.config.model.input]
     batch = _noise(_batch_seconds(resolved), size, num_tokens, input)
     resolved, names = resolved.priced(num_tokens), resolved.config.names
     runs = [resolved.only(name) for name in names] if resolved.method.separate_runs else [resolved]
     estimates = [_estimate(run.config, run.method, batch, num_tokens, report) for run in runs]
     return _table(resolved, estimates, size, num_tokens)
+
+
+def _num_tokens(resolved: Resolved) -> int:
+    return len(tokens_of(resolved.config.model, resolved.task.tokens()))
 
 
 def _batch_seconds(resolved: Resolved) -> float:

@@ -48,6 +48,7 @@ class Encoder(nn.Module):
         """Whether the backward pass computes the activations of layers again, which are not kept then."""
         self.planned: Kept | None = None
         """The units that get gradients in a step, if only of zero. None: those that run."""
+        self._num_frozen = 0
 
     def forward(
         self,
@@ -147,6 +148,13 @@ class Encoder(nn.Module):
                 walk.apply(partial(involve, parameters))
 
         walk.call(branches.layer, run, self.recomputes)
+
+    def freeze(self, count: int) -> None:
+        """Exclude the first ``count`` layers, and no others, from training. Idempotent."""
+        if count != self._num_frozen:
+            for number, layer in self.layers.items():
+                layer.requires_grad_(int(number) >= count)
+        self._num_frozen = count
 
     def branches(self, layer: int) -> Branches:
         """The residual branches that the 0-based ``layer`` still has."""

@@ -1,7 +1,6 @@
 """The recognizer: frontend, encoder, heads, and the persistent state of a schedule.
 
-Shapes: B utterances, T frames, S stream frames, D model dimension, V tokens, E emitted values, U units, N
-rows of all readings.
+Shapes: B utterances, T frames, S stream frames, D model dimension, V tokens, E values, U units, N readings.
 """
 
 from __future__ import annotations
@@ -134,6 +133,7 @@ class SupernetCTC(nn.Module):
 
         All of it is computed here, so that data-parallel wrappers see every use of the parameters.
         """
+        self.encoder.freeze(self.config.model.frozen_layers(step.draw.step))
         with self._learning(step.plan.learning), autocast(self.config.train.precision, self.device):
             learns = torch.is_grad_enabled() and not self.config.model.freezes_frontend(step.draw.step)
             with torch.set_grad_enabled(learns):

@@ -87,9 +87,6 @@ def _tensors(path: Path, checkpoint: Checkpoint, config: Config, problems: list[
         return {}
     if not found:  # its files are missing, which is among the problems already
         return {}
-    for name in ("heads.shared.weight", "heads.shared.bias"):
-        if name in found and len(found[name]) == len(checkpoint.order):
-            found[name] = found[name][list(checkpoint.order)]
     wanted = {name: x for name, x in empty.state_dict().items() if name in weights(empty)}
     lines = list(_differences(path, wanted, found, lambda name: family.original(name, checkpoint)))
     problems += lines[:_SHOWN]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from supernet.config import ModelConfig
 from supernet.encoder_family import Decided, PretrainedError, family_of
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.pretrained.places import is_checkpoint
@@ -16,6 +17,18 @@ from supernet.text.tokens import Tokens
 
 Data = dict[str, Any]
 
+_OURS = (
+    "init",
+    "init_weights",
+    "init_head",
+    "encoder",
+    "freeze_frontend_steps",
+    "freeze_layers",
+    "freeze_layers_steps",
+)
+"""Settings that make no sense without a usable `model.init`."""
+
+_HEAD, _CTC = "heads.shared.", "ctc"
 USUAL = "wav2vec2"
 """The family of a fairseq2 checkpoint unless `model.encoder` names one."""
 
@@ -36,10 +49,11 @@ def completed(data: Data, problems: list[str]) -> Data:
         name, known = given.get("name", usual), {key: given[key] for key in given if key != "name"}
         family = find_plugin("encoder", str(name))
         decided: Decided = family.decide(init, known or None)
+        if model.get("init_head", "auto") != "replace" and Path(init).exists():
+            family.tokens(init)
     except ValueError as e:  # an unknown family, too
-        problems.append(str(e))
-        ours = ("init", "init_weights", "encoder", "freeze_frontend_steps")
-        return {**data, "model": {name: value for name, value in model.items() if name not in ours}}
+        problems += str(e).splitlines()
+        return {**data, "model": {name: value for name, value in model.items() if name not in _OURS}}
     if any(known.get(key, value) != value for key, value in decided.options.items()):
         problems.append(f"`model.init` must be what `model.encoder` describes, but '{init}' is not.")
     problems += [
@@ -52,6 +66,44 @@ def completed(data: Data, problems: list[str]) -> Data:
     return warm_start.reading(result, family.input)
 
 
+def tokens_of(model: ModelConfig, wanted: Tokens) -> Tokens:
+    """The tokens of a training on a corpus with the tokens ``wanted``: those of `model.init` if it keeps its
+    head.
+
+    Raises ``PretrainedError``.
+    """
+    is_foreign = model.init_weights is None and model.head.name == _CTC
+    if model.init is None or model.init_head == "replace" or (model.init_head == "auto" and not is_foreign):
+        return wanted
+    theirs = _theirs(model)
+    if model.init_head == "keep":
+        if theirs is None:
+            raise PretrainedError(
+                f"`model.init_head` must be 'replace' with '{model.init}', which has no head, but is 'keep' "
+                "instead."
+            )
+        return theirs
+    return theirs if theirs is not None and theirs.spells(wanted) else wanted
+
+
+def _theirs(model: ModelConfig) -> Tokens | None:
+    """The tokens of `model.init`. None: it has no head."""
+    init = str(model.init)
+    return family_of(model).tokens(init) if model.init_weights is None else warm_start.tokens_at(init)
+
+
+def said(model: ModelConfig, tokens: Tokens) -> str:
+    """A description of the head with which a training with ``tokens`` starts, for the user."""
+    head, theirs = "a new head", None if model.init_head == "replace" else _theirs(model)
+    if theirs == tokens:
+        head = "its head"
+    elif theirs is not None:
+        head += ", because its tokens differ"
+        if lost := sorted(set(tokens.symbols) - set(theirs.symbols)):
+            head += f": {', '.join(map(repr, lost[:5]))} {'is' if len(lost) == 1 else 'are'} not among them"
+    return f"starts from {model.init}, with {head}"
+
+
 def begin(recognizer: SupernetCTC, tokens: Tokens) -> None:
     """Give a new ``recognizer`` the weights of its `model.init`, if it has one.
 
@@ -61,14 +113,23 @@ def begin(recognizer: SupernetCTC, tokens: Tokens) -> None:
     if model.init is None:
         return
     if model.init_weights is None:
-        load_into(recognizer, model.init)
+        load_into(recognizer, tokens, model.init)
     else:
         warm_start.load_into(recognizer, tokens, model.init)
 
 
-def load_into(recognizer: SupernetCTC, init: str) -> None:
-    """Load the weights of ``init`` into ``recognizer``, built for it. Raises ``PretrainedError``."""
-    found = family_of(recognizer.config.model).weights(init)
+def load_into(recognizer: SupernetCTC, tokens: Tokens, init: str) -> None:
+    """Load the weights of the checkpoint ``init`` into ``recognizer``, which is built for it: all, with the
+    head if it is for the same ``tokens``.
+
+    Raises ``PretrainedError``.
+    """
+    model = recognizer.config.model
+    found = dict(family_of(model).weights(init))
+    head = {name: found.pop(name) for name in [*found] if name.startswith(_HEAD)}
+    if model.head.name == _CTC and model.init_head != "replace" and _theirs(model) == tokens:
+        for name in recognizer.heads:
+            found |= {f"heads.{name}.{key.removeprefix(_HEAD)}": x for key, x in head.items()}
     try:
         missing, unexpected = recognizer.load_state_dict(found, strict=False)
         lost = [*unexpected, *(name for name in missing if name.startswith(("frontend.", "encoder.")))]

@@ -19,7 +19,7 @@ from supernet.runs.records import PricesRecord, ResultsRecord, checked
 from supernet.scoring.error_rates import TranscriptRows
 from supernet.system.files import read_json, read_text, read_yaml, safe_name, write_json, write_whole
 from supernet.task import Skipped
-from supernet.text.tokens import Kind, Tokens
+from supernet.text.tokens import MODEL_FILE, Kind, Tokens
 from supernet.units import Subnet
 
 _PLACES = ("device", "task.cache", "train.processes")
@@ -122,6 +122,18 @@ class Run(RunPlaces):
                 "others now. Choose another `folder`, or delete this one.",
             )
         tokens.save(self.tokens_file)
+
+    def tokens(self, kind: Kind) -> Tokens:
+        """The tokens that the run was started with.
+
+        Args:
+            kind: How they split texts, unless a model beside them shows that they are pieces.
+        """
+        is_pieces = self.tokens_file.with_name(MODEL_FILE).is_file()
+        kind = "pieces" if is_pieces else "characters" if kind == "pieces" else kind
+        if (found := _tokens_at(self.tokens_file, kind)) is None:
+            raise RunError(f"'{self.tokens_file}' must hold the tokens of the run, but does not.")
+        return found
 
     def append_scores(self, line: Mapping[str, object]) -> None:
         """Append a line to ``scores.jsonl``. After a kill a step may appear twice; readers keep the last."""

@@ -188,14 +188,20 @@ def load_into(recognizer: SupernetCTC, tokens: Tokens, init: str) -> None:
     recognizer.load_state_dict(taken, strict=False)
 
 
-def said(init: str, tokens: Tokens) -> str:
-    """A description of what ``load_into`` does, for the user."""
-    head = "its head" if _load(init).tokens == tokens else "a new head, because its tokens differ"
-    return f"starts from {init}, with {head}"
+def tokens_at(init: str) -> Tokens:
+    """The tokens of the network in ``init``. Raises ``WarmStartError``."""
+    return _load(init).tokens
 
 
 def _has_same_head(old: Model, new: SupernetCTC, tokens: Tokens) -> bool:
-    return old.tokens == tokens and old.recognizer.config.model.head == new.config.model.head
+    """Whether ``new`` takes over the head. Raises ``WarmStartError`` if it must, but cannot."""
+    before, now = old.recognizer.config.model.head, new.config.model
+    if now.init_head == "keep" and before != now.head:
+        raise WarmStartError(
+            f"`model.head` must be that of `model.init`, '{before.name}', with `model.init_head` 'keep', but "
+            "is another one instead."
+        )
+    return now.init_head != "replace" and old.tokens == tokens and before == now.head
 
 
 def _body(old: SupernetCTC, layers: tuple[int, ...]) -> dict[str, Tensor]:

@@ -115,6 +115,14 @@ class Tokens:
             unknown = {_seen(char) for piece in unknown for char in piece}
         return sorted(unknown)
 
+    def spells(self, others: Tokens) -> bool:
+        """Whether these tokens spell all texts that ``others`` spell."""
+        if self == others or others.kind == "pieces":
+            return self == others
+        if others.kind == "words" or self.kind == "words":
+            return self.kind == others.kind and set(others.symbols) <= set(self.symbols)
+        return not self.unknown("".join(others.symbols[1:]))
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ``ids``; blanks are removed, and repetitions are kept."""
         symbols = [self.symbols[i] for i in ids if i != 0]

@@ -114,6 +114,8 @@ class Parallel:
         for worker, rows in enumerate(others):
             part = _Part(worker, part_of(batch, rows), step.rows, rows, step.draw)
             self.workers.ask(worker, part)
+        # Before its parameters are told which of them get gradients.
+        self._net.encoder.freeze(self._net.config.model.frozen_layers(step.draw.step))
         # First, so that its gradient, which is waited for, is computed last.
         rest = _Rest.apply(lambda: self._hear(len(others), heard), *self._parameters)  # type: ignore[no-untyped-call]
         loss: StepLoss = self._net(part_of(batch, mine), replace(step, part=mine))

@@ -21,12 +21,14 @@ from supernet.config import Config
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.pretrained import load_into
 from supernet.runs.resolve import resolve
+from supernet.text.tokens import Tokens
 from tests.supernet.tiny import NUM_TOKENS
 
 Kind = Literal["base", "large_lv60k"]
 """The published architectures that differ in more than their width: in where they normalize what."""
 
 NUM_LAYERS = 4
+TOKENS = Tokens(("<blk>", *"abcde"))
 
 
 def encoder_config(kind: Kind, **changes: Any) -> Wav2Vec2EncoderConfig:
@@ -96,5 +98,5 @@ def config(init: object, granularity: str = "layer", **model: Any) -> Config:
 def supernet(init: Path, granularity: str = "layer") -> SupernetCTC:
     """The supernet with the weights of the checkpoint, in float64 and evaluation mode."""
     net = SupernetCTC(config(init, granularity), NUM_TOKENS)
-    load_into(net, str(init))
+    load_into(net, TOKENS, str(init))
     return net.double().eval()

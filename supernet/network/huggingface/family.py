@@ -16,10 +16,12 @@ from supernet.errors import UserError
 from supernet.network.huggingface.library import CheckpointOptions, Library
 from supernet.pretrained.checkpoint import Checkpoint
 from supernet.pretrained.reading import read_checkpoint
+from supernet.text.tokens import Tokens
 
 _MEANINGLESS = ("kernel", "convolution_bias", "positions", "frontend_channels", "start_scale")
 """Settings that apply only to networks with random initial weights."""
 
+_HEAD = "heads.shared."
 _WEIGHT_NORM = (
     ("weight_g", "weight_v"),
     ("parametrizations.weight.original0", "parametrizations.weight.original1"),
@@ -97,17 +99,27 @@ class HuggingFaceFamily(EncoderFamily[CheckpointOptions]):
     @classmethod
     def weights(cls, init: str) -> Mapping[str, Tensor]:
         found = cls.renamed(_read(init))
-        return {name: x for name, x in found.items() if name.startswith(("frontend.", "encoder."))}
+        return {name: x for name, x in found.items() if name.startswith(("frontend.", "encoder.", _HEAD))}
+
+    @classmethod
+    def tokens(cls, init: str) -> Tokens | None:
+        checkpoint = _read(init)
+        if checkpoint.problems:
+            raise PretrainedError("\n".join(checkpoint.problems))
+        return checkpoint.tokens
 
     @classmethod
     def renamed(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
-        """The tensors of ``checkpoint`` by their names in the network; those that no recognizer has keep
-        theirs.
+        """The tensors of ``checkpoint`` by their names in the network, with a row of the head for each of its
+        tokens; those that no recognizer has keep their names.
         """
         names = tuple(cls.names(checkpoint))
         found = {_replaced(name, names): x for name, x in _merged(checkpoint.tensors()).items()}
-        if (head := found.get("heads.shared.weight")) is not None and head.dim() == 3:  # a convolution
-            found["heads.shared.weight"] = head[..., 0]
+        if (head := found.get(f"{_HEAD}weight")) is not None and head.dim() == 3:  # a convolution
+            found[f"{_HEAD}weight"] = head[..., 0]
+        for name in (f"{_HEAD}weight", f"{_HEAD}bias"):
+            if name in found and len(found[name]) == len(checkpoint.order):
+                found[name] = found[name][list(checkpoint.order)]
         return {name: x for name, x in found.items() if name is not None}
 
     @classmethod

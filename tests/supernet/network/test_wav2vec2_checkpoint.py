@@ -129,11 +129,11 @@ def test_each_unusable_checkpoint_gets_one_clear_line(
 def test_weights_that_do_not_fit_are_an_error(folders: dict[Kind, Path], tmp_path: Path) -> None:
     net = SupernetCTC(config(folders["base"]), NUM_TOKENS)
     with pytest.raises(PretrainedError, match=r"`model\.init` must have weights that fit .* does not"):
-        load_into(net, str(encoders.write(tmp_path / "wider", "base", ffn_inner_dim=40)))
+        load_into(net, encoders.TOKENS, str(encoders.write(tmp_path / "wider", "base", ffn_inner_dim=40)))
     damaged = encoders.write(tmp_path / "damaged", "base")
     (damaged / "checkpoints/step_200/model/pp_00/tp_00/sdp_00.pt").write_bytes(b"no tensors")
     with pytest.raises(PretrainedError, match="damaged"):
-        load_into(net, str(damaged))
+        load_into(net, encoders.TOKENS, str(damaged))
 
 
 class _Payload:

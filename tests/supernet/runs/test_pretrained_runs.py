@@ -20,6 +20,7 @@ from tests.tasks.folders import tone
 pytestmark = pytest.mark.slow
 
 FROZEN, STEPS = 4, 8
+FIRST = ("frontend.", "encoder.layers.0.", "encoder.layers.1.")
 TRAIN = {"num_steps": STEPS, "publish_every": 2, "checkpoint_every": 2, "validate_every": 4, "num_threads": 1}
 
 
@@ -32,6 +33,7 @@ def here(place: Path) -> Path:
 
 def command(out: str) -> list[str]:
     settings = {"model.init": "encoder", "model.freeze_frontend_steps": FROZEN, "task.batch_seconds": 4}
+    settings |= {"model.freeze_layers": 2, "model.freeze_layers_steps": FROZEN}
     settings |= {"method.score_learning": 0.25, **{f"train.{name}": value for name, value in TRAIN.items()}}
     options = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     start = ["supernet.train", "--task", "tones", "--sizes", "2,4", "--device", "cpu"]
@@ -45,14 +47,14 @@ def finished_run(here: Path) -> tuple[Run, str]:
     return Run(here / "runs" / "pretrained"), printed + complaints
 
 
-def frontend(run: Run, step: int) -> dict[str, Tensor]:
-    """The frontend's weights at a checkpoint."""
+def frozen(run: Run, step: int) -> dict[str, Tensor]:
+    """The weights of the frontend and of the first layers at a checkpoint, by their names in fairseq2."""
     file = run.folder / "checkpoints" / f"step_{step}/model/pp_00/tp_00/sdp_00.pt"
     weights: dict[str, Any] = torch.load(file, weights_only=True)
     return {
-        name.partition("frontend.body.")[2]: tensor
+        name.replace("frontend.body.", "encoder_frontend."): tensor
         for name, tensor in weights.items()
-        if name.startswith("frontend.")
+        if name.startswith(FIRST)
     }
 
 
@@ -64,20 +66,21 @@ def test_the_run_ends_with_its_results_and_without_warnings(finished_run: tuple[
     assert 0 < results["2"]["macs"] < results["4"]["macs"]
 
 
-def test_a_run_stopped_while_the_frontend_is_frozen_resumes_bit_by_bit(
+def test_a_run_stopped_while_weights_are_frozen_resumes_bit_by_bit(
     finished_run: tuple[Run, str], here: Path
 ) -> None:
-    """While frozen, the frontend is that of the pretrained encoder bit by bit; afterwards it is trained."""
+    """While frozen, frontend and first layers are those of the pretrained encoder bit by bit; then they are
+    trained.
+    """
     whole, again = finished_run[0], Run(here / "runs" / "stopped")
     stop_at(FROZEN, command("stopped"), again.folder, here, signal.SIGKILL)
-    theirs = encoders.model("base")[0].encoder_frontend.state_dict()
-    kept = frontend(again, FROZEN)
-    assert set(kept) == set(theirs)
-    for name, tensor in theirs.items():
+    theirs, kept = encoders.model("base")[0].state_dict(), frozen(again, FROZEN)
+    assert set(kept) == {name for name in theirs if name.startswith(("encoder_frontend.", *FIRST[1:]))}
+    for name, tensor in ((name, theirs[name]) for name in kept):
         assert torch.equal(kept[name], tensor), name
 
     run(*command("stopped"), cwd=here)
-    ours, expected = frontend(again, STEPS), frontend(whole, STEPS)
+    ours, expected = frozen(again, STEPS), frozen(whole, STEPS)
     for name, tensor in expected.items():
         assert torch.equal(ours[name], tensor), name
         assert not torch.equal(tensor, theirs[name]), f"{name} must have been trained"

@@ -28,12 +28,14 @@ from tests.supernet.tiny import tiny_config
 
 STEPS = 8
 FRAMES = [100, 48, 60, 77, 90, 52, 64]
+FROZEN = {"init": "a run", "init_weights": "0", "freeze_layers": 2, "freeze_layers_steps": 4}
 METHODS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "simple-top-k": (SimpleTopK, SimpleTopKOptions(score_learning=0.4), {}),
     "simple-top-k, hard": (SimpleTopK, SimpleTopKOptions(score_learning=0.5, hard=True), {}),
     "every size on the batch": (SimpleTopK, SimpleTopKOptions(), {"passes": {"sharing": "batch"}}),
     "modules": (SimpleTopK, SimpleTopKOptions(score_learning=0.4), {"granularity": "module"}),
     "iterative-zero-out": (IterativeZeroOut, IterativeZeroOutOptions(iterations=2), {}),
+    "frozen layers": (SimpleTopK, SimpleTopKOptions(score_learning=0.4), {"model": FROZEN}),
     "on-demand": (OnDemand, OnDemandOptions(), {}),
     "individual": (Individual, IndividualOptions(), {"sizes": [4]}),
 }
@@ -54,7 +56,7 @@ class Training:
         # With a small one, Adam amplifies the rounding of gradients that are nearly 0.
         train = {"num_steps": STEPS, "lr": 1e-3, "eps": 1e-3, "accumulate": accumulate}
         passes = {"layer_drop": 0.3, "smallest_first": 0.3, **settings.get("passes", {})}
-        model = {"dropout": dropout, "ffn_dropout": dropout}
+        model = {"dropout": dropout, "ffn_dropout": dropout, **settings.get("model", {})}
         config = tiny_config(**{**settings, "train": train, "passes": passes, "model": model})
         self.net = tiny.recognizer(config).to(dtype).train()
         trained_by = kls(options, config)

@@ -1,0 +1,200 @@
+"""A training that starts from a fine-tuned checkpoint: its head, and what stays frozen."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from supernet.errors import ConfigError
+from supernet.network.supernet_ctc import SupernetCTC
+from supernet.pretrained.reading import read_checkpoint
+from supernet.recognition.pipeline import log_probs
+from supernet.runs.checkpoint_model import open_checkpoint
+from supernet.runs.pretrained import begin, said, tokens_of
+from supernet.runs.resolve import Resolved, resolve
+from supernet.runs.run import Run
+from supernet.task import Batch
+from supernet.text.tokens import Tokens
+from supernet.train import main as train
+from supernet.training.optim import SkippingAdamW, parameter_groups
+from supernet.training.schedule import Schedule
+from supernet.training.step import StepLosses, supernet_of
+from tests.supernet.pretrained.folders import VARIANTS, speech, their_log_probs, write
+
+LETTERS = Tokens.from_texts(["a bc"])
+OTHERS = Tokens.from_texts(["a xyz"])
+LENGTHS = [5000, 3217]
+NEW = "with a new head"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path / "mine", VARIANTS["wav2vec2-large"])
+    return tmp_path / "mine"
+
+
+def resolved(folder: Path, *layers: dict[str, Any], **model: Any) -> Resolved:
+    task = {"task": {"name": "manifest", "path": "nowhere"}}
+    return resolve([task, {"sizes": [2, 4], "model": {"init": str(folder), **model}}, *layers])
+
+
+def begun(found: Resolved, tokens: Tokens) -> SupernetCTC:
+    """The network before any update."""
+    torch.manual_seed(1)
+    net = supernet_of(found.method, len(tokens))
+    begin(net, tokens)
+    return net
+
+
+@pytest.mark.parametrize("heads", ["shared", "per-size"])
+@pytest.mark.parametrize("variant", ["wav2vec2-large", "wavlm-base", "conformer-rotary", "parakeet"])
+def test_before_any_update_the_full_network_is_the_checkpoint(
+    tmp_path: Path, variant: str, heads: str
+) -> None:
+    model = write(tmp_path, VARIANTS[variant])
+    found = resolved(tmp_path, heads=heads, init_head="keep")
+    tokens = tokens_of(found.config.model, LETTERS)
+    assert tokens == open_checkpoint(tmp_path).tokens
+    net, order = begun(found, tokens).eval(), list(read_checkpoint(tmp_path).order)
+    for samples in speech(LENGTHS):
+        (actual_SV,) = log_probs(net, net.table.full, [samples])
+        (expected_SV,) = their_log_probs(tmp_path, model, [samples])
+        torch.testing.assert_close(actual_SV, expected_SV[:, order], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("head", "corpus", "is_kept", "words"),
+    [
+        ("auto", LETTERS, True, "with its head"),
+        ("auto", OTHERS, False, f"{NEW}, because its tokens differ: 'x', 'y', 'z' are not among them"),
+        ("keep", OTHERS, True, "with its head"),
+        ("replace", LETTERS, False, NEW),
+    ],
+)
+def test_the_head_is_kept_where_its_tokens_spell_the_corpus(
+    folder: Path, head: str, corpus: Tokens, is_kept: bool, words: str
+) -> None:
+    found, whole = resolved(folder, init_head=head), open_checkpoint(folder)
+    tokens = tokens_of(found.config.model, corpus)
+    assert tokens == (whole.tokens if is_kept else corpus)
+    assert said(found.config.model, tokens) == f"starts from {folder}, {words}"
+    ours, theirs = (net.state_dict() for net in (begun(found, tokens), whole.recognizer))
+    for name in (name for name in theirs if name.startswith(("frontend.", "encoder."))):
+        assert torch.equal(ours[name], theirs[name])
+    assert (ours["heads.shared.weight"].shape == theirs["heads.shared.weight"].shape) == is_kept
+
+
+@pytest.mark.parametrize(
+    ("layer", "problem"),
+    [
+        ({"model": {"init": None, "init_head": "keep"}}, "`model.init_head` must go with `model.init`"),
+        ({"model": {"freeze_layers": 5}}, "`model.freeze_layers` must be at most 4"),
+        ({"model": {"freeze_layers_steps": 5}}, "`model.freeze_layers_steps` must go with"),
+        (
+            {"model": {"freeze_layers": 1}, "train": {"data_parallelism": "fsdp"}},
+            "`train.data_parallelism` must be ddp with `model.freeze_layers`",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(folder: Path, layer: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError) as e:
+        resolved(folder, layer)
+    assert any(line.startswith(problem) for line in e.value.problems), e.value.problems
+
+
+def test_a_damaged_vocabulary_is_a_problem_unless_the_head_is_replaced(folder: Path) -> None:
+    (folder / "vocab.json").write_text("{}")
+    with pytest.raises(ConfigError, match="one token for each of the 10 outputs"):
+        resolved(folder)
+    assert resolved(folder, init_head="replace").config.model.init_head == "replace"
+
+
+def test_tokens_spell_those_that_split_the_same_texts() -> None:
+    more, words = Tokens(("<blk>", "<s>", *"abc xyz")), Tokens(("<blk>", "a", "bc"), "words")
+    assert more.spells(LETTERS)
+    assert not LETTERS.spells(more)
+    assert not more.spells(words)
+    assert not words.spells(LETTERS)
+    assert Tokens(("<blk>", "a", "bc", "d"), "words").spells(words)
+
+
+class Training:
+    """A few updates on noise."""
+
+    def __init__(self, found: Resolved) -> None:
+        config = found.config
+        self.net = begun(found, LETTERS).train()
+        self._steps = StepLosses(self.net, Schedule(found.method, self.net, config.seed))
+        counts = self.net.skipped_updates, self.net.skipped_in_a_row
+        self._optimizer = SkippingAdamW(parameter_groups(self.net, config.train), config.train, *counts)
+
+    def update(self, step: int) -> None:
+        torch.manual_seed(step)
+        rows = [x[:, None] for x in speech(LENGTHS)]
+        samples_BT1 = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        targets_BL, names = torch.ones(2, 1, dtype=torch.int64), ["a", "b"]
+        batch = Batch(samples_BT1, LENGTHS, targets_BL, [1, 1], names, names, self.net.input)
+        self._steps.begin(step)
+        self._optimizer.zero_grad()
+        self._steps.loss(batch).total.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+
+
+def layers(net: SupernetCTC) -> list[list[Tensor]]:
+    return [[p.detach().clone() for p in layer.parameters()] for layer in net.encoder.layers.values()]
+
+
+def unchanged(before: list[list[Tensor]], after: list[list[Tensor]]) -> list[bool]:
+    pairs = zip(before, after, strict=True)
+    return [all(torch.equal(a, b) for a, b in zip(old, new, strict=True)) for old, new in pairs]
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("frontend", [0, None])
+def test_the_first_layers_stay_frozen_as_long_as_asked(
+    folder: Path, frontend: int | None, recompute: bool
+) -> None:
+    train = {"num_steps": 8, "recompute": recompute}
+    settings = {"freeze_layers": 2, "freeze_layers_steps": 2, "freeze_frontend_steps": frontend}
+    passes = {"smallest_first": 0, "sharing": "batch", "layer_drop": 0}
+    training = Training(
+        resolved(folder, {"train": train, "method": "on-demand", "passes": passes}, **settings)
+    )
+    start = layers(training.net)
+    for step in range(2):
+        training.update(step)
+    frozen = layers(training.net)
+    assert unchanged(start, frozen) == [True, True, False, False]
+    training.update(2)
+    assert not any(unchanged(frozen, layers(training.net)))
+
+
+@pytest.mark.slow
+def test_a_run_keeps_the_head_and_needs_the_checkpoint_only_to_start(
+    folder: Path, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = open_checkpoint(folder).tokens
+    settings = {"model.init": folder, "model.freeze_layers": 3, "train.num_steps": 2, "task.batch_seconds": 4}
+    settings |= {f"train.{name}_every": 1 for name in ("publish", "checkpoint", "validate")}
+    options = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    command = ["--task", "tones", "--sizes", "2,4", "--device", "cpu", "--method", "on-demand", *options]
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save_results", interrupted)
+        with pytest.raises(SystemExit):
+            train([*command, "--out", "runs/kept"])
+    assert "with its head" in capsys.readouterr().out
+    shutil.rmtree(folder)
+    train([*command, "--out", "runs/kept"])
+    found = Run(here / "runs" / "kept")
+    assert found.is_finished
+    assert found.tokens("characters") == tokens
+
+
+def interrupted(*arguments: object) -> None:
+    """What Ctrl-C does, at the end of a training."""
+    raise KeyboardInterrupt
