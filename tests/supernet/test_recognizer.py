@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import io
 import json
 import random
 import subprocess
@@ -20,7 +19,7 @@ import soundfile
 import torch
 
 import supernet
-from supernet import Recognizer, cut, transcribe
+from supernet import Recognizer, cut
 from supernet.audio.features import LOG_MEL, fbank
 from supernet.audio.lengths import Lengths
 from supernet.errors import ArgumentError, AudioError
@@ -49,7 +48,7 @@ def test_importing_the_package_imports_no_torch() -> None:
     assert not hasattr(supernet, "SupernetCTC")
 
 
-def test_sizes_and_their_handles(loaded: Recognizer) -> None:
+def test_each_size_has_a_handle(loaded: Recognizer) -> None:
     assert loaded.sizes == (2, 3, 4)
     assert loaded.size == 2
     assert loaded.use(4).size == loaded.use("4").size == 4
@@ -58,7 +57,7 @@ def test_sizes_and_their_handles(loaded: Recognizer) -> None:
         loaded.use(5)
 
 
-def test_a_handle_shows_itself_in_one_line(loaded: Recognizer, folder: Path) -> None:
+def test_a_handle_is_represented_in_one_line(loaded: Recognizer, folder: Path) -> None:
     shown = f"Recognizer({str(folder)!r}, size=2, sizes=(2, 3, 4), tokens=6, device='cpu')"
     assert repr(loaded) == shown
     assert repr(loaded.use(3)) == shown.replace("size=2", "size=3")
@@ -84,36 +83,14 @@ def test_the_version_is_the_installed_one() -> None:
         ),
     ],
 )
-def test_errors_speak_of_arguments(folder: Path, arguments: dict[str, Any], message: str) -> None:
+def test_errors_name_arguments(folder: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError) as found:
         Recognizer.load(folder, **arguments)
     assert str(found.value).startswith(message)
     assert "--" not in str(found.value)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--device", "cuda:99"], "`--device` must be a GPU of this machine, which has "),
-        (["--size", "5"], "`--size` must be one of 2, 3, 4, "),
-        (
-            ["--selection", "gone"],
-            "`--selection` must be a subnet or a selection, but there is no such file: 'gone'",
-        ),
-        (["--lm", "gone"], "`--lm` must be a readable file, but there is no such file: 'gone'"),
-    ],
-)
-def test_a_command_speaks_of_its_options(
-    folder: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as end:
-        transcribe.main([str(folder), "a.wav", *options])
-    assert end.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: {message}")
-
-
-def test_a_handle_is_the_cut_model(loaded: Recognizer, folder: Path, tmp_path: Path) -> None:
+def test_a_handle_equals_the_cut_model(loaded: Recognizer, folder: Path, tmp_path: Path) -> None:
     whole = model_file.load(folder / "model")
     written = set()
     for size in loaded.sizes:
@@ -129,10 +106,10 @@ def test_a_handle_is_the_cut_model(loaded: Recognizer, folder: Path, tmp_path: P
             assert loaded.use(size).transcribe(samples, 16_000).text.split() == expected
             assert small.transcribe(samples, 16_000).text.split() == expected
             written.add((size, *expected))
-    assert len(written) > 6, "sizes must differ for this to mean something"
+    assert len(written) > 6, "sizes must differ, or this shows nothing"
 
 
-def test_switching_copies_nothing(loaded: Recognizer) -> None:
+def test_switching_sizes_copies_nothing(loaded: Recognizer) -> None:
     gc.collect()
     before = {id(x) for x in gc.get_objects() if isinstance(x, torch.Tensor)}
     handles = [loaded.use(random.choice(loaded.sizes)) for _ in range(200)]
@@ -141,7 +118,7 @@ def test_switching_copies_nothing(loaded: Recognizer) -> None:
     assert len({id(handle._model) for handle in handles}) == 1
 
 
-def test_threads_each_with_its_size_write_what_one_thread_writes(loaded: Recognizer) -> None:
+def test_threads_with_different_sizes_equal_a_single_thread(loaded: Recognizer) -> None:
     jobs = [(size, i) for size in loaded.sizes for i in range(len(TEXTS))] * 3
     random.Random(0).shuffle(jobs)
     samples = recordings()
@@ -162,7 +139,7 @@ def test_threads_each_with_its_size_write_what_one_thread_writes(loaded: Recogni
     assert written == [write(job) for job in jobs]
 
 
-def test_a_padded_batch_writes_the_same(loaded: Recognizer) -> None:
+def test_padding_does_not_change_transcripts(loaded: Recognizer) -> None:
     large = loaded.use(4)
     alone = [large.transcribe(samples, 16_000) for samples in recordings()]
     for batch in (1, 3, 8):
@@ -170,8 +147,8 @@ def test_a_padded_batch_writes_the_same(loaded: Recognizer) -> None:
     assert len({result.text for result in alone}) > 1
 
 
-def test_a_long_recording_is_written_alike_in_batches_of_any_size(loaded: Recognizer) -> None:
-    """Chunks of many lengths, sorted and padded, write what each writes alone."""
+def test_the_batch_size_does_not_change_transcripts_of_long_recordings(loaded: Recognizer) -> None:
+    """Chunks of many lengths, sorted and padded, have the same transcripts as each one alone."""
     model = replace(loaded._model, lengths=Lengths(typical=1.0, longest=3.0))
     recognizer = replace(loaded, _model=model).use(4)
     pause = torch.zeros(8_000)
@@ -182,7 +159,7 @@ def test_a_long_recording_is_written_alike_in_batches_of_any_size(loaded: Recogn
         assert recognizer.transcribe(long, 16_000, batch=batch) == alone
 
 
-def test_files_and_samples_say_the_same(loaded: Recognizer, tmp_path: Path) -> None:
+def test_files_and_samples_have_the_same_transcripts(loaded: Recognizer, tmp_path: Path) -> None:
     samples = (recordings()[2].clamp(-1, 1) * 32767).round().to(torch.int16).numpy()
     soundfile.write(tmp_path / "a.wav", samples, 16_000)
     expected = loaded.transcribe(samples, 16_000)
@@ -193,24 +170,24 @@ def test_files_and_samples_say_the_same(loaded: Recognizer, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("samples", [torch.zeros(0), torch.zeros(16_000), torch.zeros(700_000)])
-def test_silence_says_nothing(loaded: Recognizer, samples: torch.Tensor) -> None:
+def test_silence_has_an_empty_transcript(loaded: Recognizer, samples: torch.Tensor) -> None:
     result = loaded.transcribe(samples, 16_000)
     assert result == Transcript("", (), (), len(samples) / 16_000)
 
 
 @pytest.mark.parametrize("num_samples", [1, 79, 80, 399, 500, 641])
-def test_clicks_are_transcribed(loaded: Recognizer, num_samples: int) -> None:
+def test_very_short_recordings_can_be_transcribed(loaded: Recognizer, num_samples: int) -> None:
     assert isinstance(loaded.transcribe(torch.full((num_samples,), 0.1), 16_000).text, str)
 
 
-def test_a_recording_longer_than_the_network_takes_is_chunked(loaded: Recognizer) -> None:
+def test_recordings_beyond_the_networks_maximum_are_split(loaded: Recognizer) -> None:
     result = loaded.use(4).transcribe(torch.cat(recordings() * 5), 16_000)  # 256 frames are 10 s
     assert result.seconds > 30
     assert result.words[-1].end > 20
     assert all(a.start <= b.start for a, b in zip(result.words, result.words[1:], strict=False))
 
 
-def test_the_largest_size_that_meets_a_deadline(loaded: Recognizer) -> None:
+def test_the_largest_size_within_a_latency_is_found(loaded: Recognizer) -> None:
     threads = torch.get_num_threads()
     assert loaded.fit(latency_ms=1e6, seconds=0.5, threads=2).size == 4
     assert torch.get_num_threads() == threads
@@ -229,7 +206,7 @@ def test_a_selection_can_be_used(folder: Path, tmp_path: Path) -> None:
         Recognizer.load(folder, selection=tmp_path / "gone.json")
 
 
-def test_what_cannot_be_used_is_named(loaded: Recognizer, folder: Path, tmp_path: Path) -> None:
+def test_invalid_arguments_and_files_are_errors(loaded: Recognizer, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="`folder` must be a run folder"):
         Recognizer.load(tmp_path)
     with pytest.raises(ValueError, match="`rate` must be the samples' rate in Hz, but is None"):
@@ -246,7 +223,9 @@ def test_what_cannot_be_used_is_named(loaded: Recognizer, folder: Path, tmp_path
         Recognizer.load(tmp_path)
 
 
-def test_beam_search_through_the_api(loaded: Recognizer, folder: Path, tmp_path: Path) -> None:
+def test_beam_search_with_a_lexicon_writes_only_its_words(
+    loaded: Recognizer, folder: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("flashlight.lib.text.decoder.kenlm", reason="beam search needs the extra 'lm'")
     assert Recognizer.load(folder, beam=BeamConfig(1)).transcribe(recordings(), 16_000) == loaded.transcribe(
         recordings(), 16_000
@@ -256,50 +235,3 @@ def test_beam_search_through_the_api(loaded: Recognizer, folder: Path, tmp_path:
         recordings(), 16_000
     )
     assert {word.text for result in found for word in result.words} <= {"ab", "c"}
-
-
-class TestCommand:
-    @pytest.fixture(autouse=True)
-    def _place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        (tmp_path / "speech" / "deep").mkdir(parents=True)
-        for name, samples in zip(("a.wav", "deep/b.flac"), recordings(), strict=False):
-            soundfile.write(tmp_path / "speech" / name, samples, 16_000)
-        (tmp_path / "speech" / "notes.txt").write_text("no audio")
-        monkeypatch.chdir(tmp_path)
-
-    def test_a_folder(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        transcribe.main([str(folder), "speech", "--size", "3", "--batch", "2"])
-        names = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
-        assert names == ["speech/a.wav", "speech/deep/b.flac"]
-
-    def test_files_for_each(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        transcribe.main([str(folder), "speech", "--format", "vtt", "--out", "out/new"])
-        assert sorted(file.name for file in Path("out/new").iterdir()) == ["a.vtt", "b.vtt"]
-        assert Path("out/new/a.vtt").read_text().startswith("WEBVTT\n")
-        assert capsys.readouterr().out == ""
-
-    def test_lines_of_json(
-        self, folder: Path, loaded: Recognizer, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        transcribe.main([str(folder), "speech/a.wav", "--format", "jsonl"])
-        data = json.loads(capsys.readouterr().out)
-        expected = loaded.transcribe("speech/a.wav")
-        assert data["text"] == expected.text
-        assert [word["start"] for word in data["words"]] == [word.start for word in expected.words]
-
-    def test_standard_input(
-        self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        transcribe.main([str(folder), "speech/a.wav"])
-        from_file = capsys.readouterr().out
-        data = io.TextIOWrapper(io.BytesIO(Path("speech/a.wav").read_bytes()))
-        monkeypatch.setattr("sys.stdin", data)
-        transcribe.main([str(folder), "-"])
-        assert capsys.readouterr().out == from_file.replace("speech/a.wav", "-")
-
-    def test_one_unreadable_file(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        with pytest.raises(SystemExit) as end:
-            transcribe.main([str(folder), "gone.wav"])
-        assert end.value.code == 1
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line == "error: 'gone.wav' must be an audio file, but there is no such file."
