@@ -9,9 +9,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from supernet.system.files import refusal
-from supernet.task import SPLITS, Split, TaskError
-from tasks.converted import ConvertedTask
+from supernet.task import SPLITS, Split
+from tasks.converted import ConvertedTask, check_complete, corpus_folder
 from tasks.files.problems import Problem
 from tasks.listing.entries import HELD_OUT, Entries, Entry, Source, numbered_lines
 from tasks.options import CorpusOptions
@@ -48,13 +47,10 @@ class LibriSpeech(ConvertedTask):
         return {part: split for split in SPLITS for part in getattr(self.options, split)}
 
     def find(self) -> Source:
-        root = self.options.path
-        root = root / "LibriSpeech" if (root / "LibriSpeech").is_dir() else root
-        parts: list[tuple[Split, Path]] = [
-            (split, root / name) for split in SPLITS for name in getattr(self.options, split)
-        ]
-        _check(root, [part for _, part in parts])
-        names = [(split, part.name) for split, part in parts]
+        root = corpus_folder(self.options.path, "LibriSpeech", "LibriSpeech's parts", _GET)
+        names = [(split, name) for split in SPLITS for name in getattr(self.options, split)]
+        parts = [(split, root / name) for split, name in names]
+        check_complete(root, [name for _, name in names], "LibriSpeech's parts", _get(root, names))
         files = [
             file
             for _, part in parts
@@ -76,21 +72,12 @@ _GET = (
 )
 
 
-def _check(root: Path, parts: list[Path]) -> None:
-    if why := refusal(root, "folder"):
-        raise TaskError(f"`path` must be the folder of LibriSpeech's parts, but {why}. {_GET}")
-    missing = [part.name for part in parts if not part.is_dir()]
-    if len(missing) == len(parts):
-        raise TaskError(
-            f"`path` must be the folder of LibriSpeech's parts, such as train-clean-100, but {str(root)!r} "
-            f"is not. {_GET}"
-        )
-    if missing:
-        there = sorted(folder.name for folder in root.iterdir() if folder.is_dir())
-        raise TaskError(
-            f"`path` must hold every requested part, but {str(root)!r} lacks {', '.join(missing)}. "
-            f"Unpack them, or choose others of {', '.join(there)} as in `task.train=[train-clean-100]`."
-        )
+def _get(root: Path, names: list[tuple[Split, str]]) -> str:
+    """Where to get missing parts; if there are some, these can be chosen instead."""
+    if not any((root / name).exists() for _, name in names):
+        return _GET
+    there = sorted(folder.name for folder in root.iterdir() if folder.is_dir())
+    return f"Unpack them, or choose others of {', '.join(there)} as in `task.train=[train-clean-100]`."
 
 
 def _read(parts: list[tuple[Split, Path]]) -> Entries:

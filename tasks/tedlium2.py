@@ -7,9 +7,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from supernet.system.files import refusal
-from supernet.task import Split, TaskError
-from tasks.converted import ConvertedTask
+from supernet.task import Split
+from tasks.converted import ConvertedTask, check_complete, corpus_folder
 from tasks.files.problems import Problem
 from tasks.listing.entries import Entries, Entry, Source, numbered_lines, parse_seconds
 from tasks.options import CorpusOptions
@@ -45,16 +44,9 @@ class Tedlium2(ConvertedTask):
     options: Tedlium2Options
 
     def find(self) -> Source:
-        root = self.options.path
-        if why := refusal(root, "folder"):
-            raise TaskError(f"`path` must be the folder of TED-LIUM's train, dev and test, but {why}. {_GET}")
-        root = root / "TEDLIUM_release2" if (root / "TEDLIUM_release2").is_dir() else root
-        missing = [name for name in FOLDERS if not (root / name / "stm").is_dir()]
-        if missing:
-            raise TaskError(
-                f"`path` must be the folder of TED-LIUM's train, dev and test, but {str(root)!r} has no stm "
-                f"for {' and '.join(missing)}. {_GET}"
-            )
+        root = corpus_folder(self.options.path, "TEDLIUM_release2", "TED-LIUM", _GET)
+        layout = "TED-LIUM with train, dev and test, each with stm and sph"
+        check_complete(root, [f"{name}/stm" for name in FOLDERS], layout, _GET)
         files = [file for name in FOLDERS for file in _transcripts(root / name)]
         return Source(tuple(files), lambda: _read(root))
 

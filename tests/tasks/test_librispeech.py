@@ -130,6 +130,8 @@ def test_a_missing_part_is_an_error_that_lists_the_others(tmp_path: Path) -> Non
 def test_a_missing_corpus_is_an_error_that_says_where_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"nowhere.*openslr\.org/12.*task\.path"):
         opened(tmp_path / "nowhere").prepare(quiet)
+    with pytest.raises(TaskError, match=r"lacks train-clean-100, .*openslr\.org/12.*task\.path"):
+        opened(tmp_path).prepare(quiet)
 
 
 def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
 
 
 def test_a_missing_corpus_is_an_error_that_says_where_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match=r"has no stm for train and dev and test\..*openslr\.org/19"):
+    with pytest.raises(TaskError, match=r"lacks train/stm, dev/stm, test/stm\..*openslr\.org/19"):
         opened(tmp_path).prepare(quiet)
 
 
