@@ -18,9 +18,9 @@ from supernet.audio.features import INPUTS, Input
 from supernet.config import Config
 from supernet.console.fitted import Fitted
 from supernet.method import Method
-from supernet.network.cutting import cut
 from supernet.network.model_costs import MACS_SECONDS, macs
-from supernet.network.supernet_ctc import SupernetCTC, num_parameters
+from supernet.network.supernet_ctc import SupernetCTC
+from supernet.network.unit_prices import unit_parameters
 from supernet.runs.pretrained import tokens_of
 from supernet.runs.resolve import Resolved
 from supernet.system.devices import chosen_device, processor, with_threads
@@ -32,10 +32,9 @@ from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.parallel import Parallel, processes_of
 from supernet.training.schedule import Schedule
 from supernet.training.step import StepLosses, supernet_of
-from supernet.units import Kept
 
 MEASURED = 2
-"""Number of timed steps per phase, after one that is not counted."""
+"""Number of timed steps per phase; the faster one counts, as the first may include one-time costs."""
 
 _NUM_TOKENS = 30
 """Assumed if the corpus is not prepared yet."""
@@ -102,7 +101,11 @@ def _estimate(
         torch.manual_seed(config.seed)
         net = supernet_of(method, num_tokens)
     schedule = Schedule(method, net, config.seed)
-    sizes = tuple(_size(net, name, kept) for name, kept in schedule.subnets().items())
+    parameters = unit_parameters(net)
+    # The units of a size are not known before training; candidates stand in.
+    sizes = tuple(
+        (n, round(parameters.of(kept)), macs(net, kept=kept)) for n, kept in schedule.subnets().items()
+    )
     with torch.no_grad():  # so that subnets share a typical part of their computation
         net.scorer.load_state_dict(typical_scorer(method).state_dict())
     net.to(device).train()
@@ -114,11 +117,6 @@ def _estimate(
         seconds = _Steps(config, net, schedule, batch, device, parallel).seconds(report)
         others = 0 if parallel is None else parallel.workers.other_memory()
         return Estimate(sizes, seconds, _peak(device) + others)
-
-
-def _size(net: SupernetCTC, name: str, kept: Kept) -> tuple[str, int, int]:
-    """Name, parameters and MACs of a size. Its units are not known before training; candidates stand in."""
-    return name, num_parameters(cut(net, net.table.subnet(kept))), macs(net, kept=kept)
 
 
 def _peak(device: torch.device) -> int:
@@ -152,14 +150,13 @@ class _Steps:
         starts = [start for _, start in self._schedule.boundaries()]
         ends = [*starts[1:], self._schedule.num_steps]
         phases = [(start, end) for start, end in zip(starts, ends, strict=True) if end > start]
-        total, counted = 0.0, len(phases) * (MEASURED + 1)
+        total, counted = 0.0, len(phases) * MEASURED
         for i, (start, end) in enumerate(phases):
             taken = []
-            # The first step of a phase includes one-time costs.
             for k, step in enumerate(_spread(start, end)):
                 taken.append(self._timed(step))
-                report("measuring", i * (MEASURED + 1) + k + 1, counted)
-            total += (end - start) * min(taken[1:] or taken)
+                report("measuring", i * MEASURED + k + 1, counted)
+            total += (end - start) * min(taken)
         return total
 
     def _timed(self, step: int) -> float:
@@ -187,7 +184,7 @@ class _Steps:
 
 def _spread(start: int, end: int) -> list[int]:
     """Evenly spaced steps of a phase, beginning with its first."""
-    count = min(MEASURED + 1, end - start)
+    count = min(MEASURED, end - start)
     return [start + (end - start) * i // count for i in range(count)]
 
 

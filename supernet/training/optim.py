@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import unwrap
 from typing import Any
 
 import torch
@@ -37,7 +38,14 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
 
 
 class SkippingAdamW(AdamW):
-    """AdamW that skips and counts updates with non-finite gradients, without waiting for the device."""
+    """AdamW that skips and counts updates with non-finite gradients, without waiting for the device.
+
+    Methods of PyTorch's are called without their decorators, which exempt them from compilation and import
+    the compiler for that: two seconds that an estimate does not need.
+    """
+
+    add_param_group = unwrap(AdamW.add_param_group)
+    zero_grad = unwrap(AdamW.zero_grad)
 
     def __init__(
         self,
@@ -65,7 +73,7 @@ class SkippingAdamW(AdamW):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         is_bad = ~self._norm().isfinite()
         self.found_inf = is_bad.float()  # makes the fused kernel skip the update; meant for gradient scalers
-        super().step(closure)
+        unwrap(AdamW.step)(self, closure)
         self._skipped.add_(is_bad)
         self._in_a_row.add_(1).mul_(is_bad)
         self._after_step(float(self.param_groups[0]["lr"]))
