@@ -27,10 +27,8 @@ from supernet.console.tables import groups_table, results_table
 from supernet.export.acceptance import FileCheck
 from supernet.latency.measure import MEMORY_AT, SECONDS
 from supernet.runs.run import Run
-from supernet.runs.selection_file import Choice
 from supernet.scoring.error_rates import Score, score
 from supernet.system.files import write_json
-from supernet.units import Subnet
 from tasks.commands.prepare import summary_table
 from tests.selection import made_up
 from tests.selection.study.test_regime_outcome import outcome
@@ -77,7 +75,7 @@ def latency() -> dict[str, Any]:
 def exports(folder: Path) -> Fitted:
     table = export_table(Run(folder / LONG), True)
     found = FileCheck("model.int8.onnx", 123_456_789, True, 1.2e-5, 0.0, 0.1234, 0.1111, 1234)
-    _add_rows(table, Choice("latency=20ms", Subnet("layer", ("layers.0",))), [found])
+    _add_rows(table, "latency=20ms", [found])
     return table
 
 

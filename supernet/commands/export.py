@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from supernet.commands.options import corpus_changes
@@ -16,12 +17,14 @@ from supernet.console.screen import console
 from supernet.encoder_family import family_of
 from supernet.errors import ConfigError
 from supernet.export.acceptance import FileCheck
+from supernet.export.bundle import Bundle, SizesNotAccepted, export_bundle
 from supernet.export.eager import Torch
 from supernet.export.executorch import ExecuTorch
 from supernet.export.export import Examiner, NotAccepted, export
 from supernet.export.folders import check_free
 from supernet.export.formats import Format
 from supernet.export.onnx import Onnx
+from supernet.export.shared import Shared
 from supernet.runs.cut_model import Cut, origin_of
 from supernet.runs.model_file import Model
 from supernet.runs.opening import choose, granularity_of, load_any, open_run, open_selection
@@ -39,45 +42,69 @@ FORMATS: dict[str, type[Format]] = {
 }
 
 
+BUNDLES: dict[str, type[Bundle]] = {"shared": Shared}
+
+
+@dataclass(frozen=True)
+class Source:
+    """The network and the subnets to export."""
+
+    run: Run
+    model: Model
+    selection: Selection
+    origin: dict[str, str]
+    """The provenance of all cuts."""
+
+    @classmethod
+    def open(cls, args: argparse.Namespace) -> Source:
+        run = open_run(args.run)
+        model = load_any(run, granularity_of(args.selection))
+        if not family_of(model.recognizer.config.model).exports:
+            raise RunError(
+                f"`RUN` must hold a network that reads log-mel features, but that of '{run.folder}' has the "
+                f"encoder '{model.recognizer.config.model.encoder.name}', which no export format supports. "
+                f"`{program('cut')}` writes it for PyTorch."
+            )
+        model.recognizer.require_framewise("An export")
+        selection = open_selection(run, model, args.selection)
+        return cls(run, model, selection, origin_of(run, selection))
+
+
 def export_sizes(args: argparse.Namespace) -> list[str]:
     """Run the command ``export``; returns its failures, one line each."""
     _check(args)
-    return _export_all(args)
+    source = Source.open(args)
+    return _export_bundle(args, source) if args.bundle else _export_separately(args, source)
 
 
 def _check(args: argparse.Namespace) -> None:
-    if args.all and args.size is not None:
-        raise RunError(f"`--all` must be given without `--size`, but is given with `--size {args.size}`.")
+    for option in ("all", *BUNDLES):
+        if (option == args.bundle or vars(args).get(option)) and args.size is not None:
+            raise RunError(
+                f"`--{option}` must be given without `--size`, but is given with `--size {args.size}`."
+            )
     if args.int8_margin < 0:
         raise RunError(f"`--int8-margin` must be at least 0 points, but is {args.int8_margin:g} instead.")
+    if args.bundle and FORMATS[args.format] is not Onnx:
+        raise RunError(
+            f"`--{args.bundle}` must go with `--format` sherpa-onnx, but goes with {args.format} instead."
+        )
     FORMATS[args.format]().check(args.int8)
 
 
-def _export_all(args: argparse.Namespace) -> list[str]:
-    """Export the requested sizes; returns the failures, one line each."""
-    run = open_run(args.run)
-    model = load_any(run, granularity_of(args.selection))
-    if not family_of(model.recognizer.config.model).exports:
-        raise RunError(
-            f"`RUN` must hold a network that reads log-mel features, but that of '{run.folder}' has the "
-            f"encoder '{model.recognizer.config.model.encoder.name}', which no export format supports. "
-            f"`{program('cut')}` writes it for PyTorch."
-        )
-    model.recognizer.require_framewise("An export")
-    selection = open_selection(run, model, args.selection)
+def _export_separately(args: argparse.Namespace, source: Source) -> list[str]:
+    """Export each of the requested sizes to a folder of its own; returns the failures, one line each."""
+    run, model, selection = source.run, source.model, source.selection
     choices = selection.choices if args.all else (choose(selection, args.size),)
     folders = {choice: _folder(run, args, selection, choice) for choice in choices}
     for folder in folders.values():
         check_free(folder, args.force)
-    changes = corpus_changes(args.settings)
-    origin = origin_of(run, selection)
     table, problems, written = _table(run, args.unchecked), list[str](), dict[Choice, Path]()
     with progress() as report:
-        batches = None if args.unchecked else _test_split(run, model, changes, report)
-        examiner = Examiner(batches, args.int8_margin / 100, report)
+        examiner = _examiner(args, source, report)
         for i, (choice, folder) in enumerate(folders.items()):
             report("exporting", i, len(folders))
-            cut = Cut.of(model, choice, origin)
+            cut = Cut.of(model, choice, source.origin)
             try:
                 checks = export(cut, FORMATS[args.format](), folder, args.int8, examiner)
             except NotAccepted as e:
@@ -86,13 +113,50 @@ def _export_all(args: argparse.Namespace) -> list[str]:
                 problems.append(f"{choice.budget}: {problem}. '{folder}' was not written.")
             else:
                 written[choice] = folder
-            _add_rows(table, choice, checks)
+            _add_rows(table, choice.budget, checks)
     console.print(table)
     for choice, folder in written.items():
         console.print(f"{choice.budget}: {folder}")
     if written:
-        _say_what_next(args, next(iter(written.values())))
+        _say_what_next(args, next(iter(written.values())), "model")
     return problems
+
+
+def _export_bundle(args: argparse.Namespace, source: Source) -> list[str]:
+    """Export all sizes to one folder; returns the failures, one line each."""
+    label = args.bundle if args.selection is None else f"{source.selection.strategy}-{args.bundle}"
+    folder = args.out or source.run.export_folder(label)
+    check_free(folder, args.force)
+    table, problems = _table(source.run, args.unchecked), list[str]()
+    cuts = [Cut.of(source.model, choice, source.origin) for choice in source.selection.choices]
+    with progress() as report:
+        examiner = _examiner(args, source, report)
+        bundle = BUNDLES[args.bundle](source.model, cuts)
+        try:
+            verified = export_bundle(bundle, folder, args.int8, examiner)
+        except SizesNotAccepted as e:
+            verified = list(e.verified)
+            problems = [f"{problem}. '{folder}' was not written." for problem in option_problems(e)]
+    for size in verified:
+        _add_rows(table, size.budget, size.checks)
+    console.print(table)
+    if not problems:
+        console.print(f"{folder}: {_megabytes(folder)}")
+        _say_what_next(args, folder, source.selection.choice().budget)
+    return problems
+
+
+def _megabytes(folder: Path) -> str:
+    """The sizes of the files that programs need, and of the weights among them."""
+    files = {file.name: file.stat().st_size / 1e6 for file in sorted(folder.iterdir())}
+    weights = ", ".join(f"{name} {size:.2f}" for name, size in files.items() if name.endswith(".bin"))
+    return f"{sum(files.values()):.2f} MB" + f" ({weights})" * bool(weights)
+
+
+def _examiner(args: argparse.Namespace, source: Source, report: ProgressCallback) -> Examiner:
+    changes = corpus_changes(args.settings)
+    batches = None if args.unchecked else _test_split(source.run, source.model, changes, report)
+    return Examiner(batches, args.int8_margin / 100, report)
 
 
 RECOGNIZE = (
@@ -104,10 +168,10 @@ RECOGNIZE = (
 """A program that uses an export as a phone does."""
 
 
-def _say_what_next(args: argparse.Namespace, folder: Path) -> None:
+def _say_what_next(args: argparse.Namespace, folder: Path, stem: str) -> None:
     suggestions = [(command("latency", args.run), "its latency on this machine")]
     if FORMATS[args.format] is Onnx:
-        files = {"model": f"{folder}/model{'.int8' * args.int8}.onnx", "tokens": f"{folder}/tokens.txt"}
+        files = {"model": f"{folder}/{stem}{'.int8' * args.int8}.onnx", "tokens": f"{folder}/tokens.txt"}
         suggestions.append((f"python -c {shlex.quote(RECOGNIZE.format(**files))}", ""))
     say_next(*suggestions)
 
@@ -143,10 +207,10 @@ def _table(run: Run, unchecked: bool) -> Fitted:
     return table
 
 
-def _add_rows(table: Fitted, choice: Choice, checks: list[FileCheck]) -> None:
+def _add_rows(table: Fitted, label: str, checks: list[FileCheck]) -> None:
     for v in checks:
         table.add_row(
-            choice.budget,
+            label,
             v.file,
             f"{v.num_bytes / 1e6:.2f}",
             f"{v.difference:.1g}",

@@ -23,6 +23,13 @@ def build_parser() -> argparse.ArgumentParser:
     add_subnet_options(parser)
     parser.add_argument("--all", action="store_true", help="export every size, each to its own folder")
     parser.add_argument(
+        "--shared",
+        dest="bundle",
+        action="store_const",
+        const="shared",
+        help="export every size to one folder, with one file of weights for all of them",
+    )
+    parser.add_argument(
         "--format",
         type=OneOf(*FORMATS),
         metavar="|".join(FORMATS),
@@ -45,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="compare numbers only, not the transcripts of the test split",
     )
     add_corpus_option(parser)
-    parser.add_argument("--out", type=Path, help="folder (default: RUN/export/SIZE)")
+    parser.add_argument("--out", type=Path, help="folder (default: RUN/export/SIZE, or RUN/export/shared)")
     parser.add_argument("--force", action="store_true", help="replace the contents of the folder")
     return parser
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -36,11 +36,11 @@ class Examiner:
     """Largest accepted increase of the error rate of int8 files, as a fraction."""
     report: ProgressCallback
 
-    def examine(self, format: Format, cut: Cut, written: list[Written]) -> list[FileCheck]:
-        """A check for each file."""
+    def examine(self, cut: Cut, written: list[Written], open: Callable[[Path], Runtime]) -> list[FileCheck]:
+        """A check for each file, run as ``open`` opens it."""
         reference = Eager(cut.model.recognizer)
         texts = self._texts(reference, cut, f"{cut.subnet.size}, cut")
-        return [self._compare(format.open(w.file), w, reference, texts, cut) for w in written]
+        return [self._compare(open(w.file), w, reference, texts, cut) for w in written]
 
     def _texts(self, runtime: Runtime, cut: Cut, what: str) -> Texts | None:
         if self.batches is None:
@@ -81,7 +81,7 @@ def export(cut: Cut, format: Format, folder: Path, int8: bool, examiner: Examine
     """
     with whole_folder(folder) as temporary:
         written = format.write(cut, temporary, int8)
-        checks = examiner.examine(format, cut, written)
+        checks = examiner.examine(cut, written, format.open)
         if any(check.problem for check in checks):
             raise NotAccepted(checks)
         _save_record(cut, format, checks, temporary / RECORD)

@@ -7,23 +7,18 @@ releases and for people.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from supernet.audio.features import LOG_MEL
 from supernet.export.formats import Format, Runtime, Written, quiet
 from supernet.export.graph import Graph, example
+from supernet.export.onnx_graph import Session, quantize, save, trace
 from supernet.runs.cut_model import Cut
 from supernet.text.tokens import Tokens
 
-OPSET = 18
-IR_VERSION = 8
-"""The version that the onnxruntime of older sherpa-onnx releases reads; the exporter's default is newer."""
-_EVERYTHING = 1 << 40
+OUTPUTS = ("log_probs", "log_probs_len")
 
 
 class Onnx(Format):
@@ -43,12 +38,12 @@ class Onnx(Format):
             _export(cut, written[0].file)
             if int8:
                 written.append(Written(folder / "model.int8.onnx", exact=False))
-                _quantize(written[0].file, written[1].file)
+                quantize(written[0].file, written[1].file)
         save_tokens(cut.model.tokens, folder)
         return written
 
     def open(self, file: Path) -> Runtime:
-        return _Session(file)
+        return Session(file)
 
 
 def save_tokens(tokens: Tokens, folder: Path) -> None:
@@ -68,75 +63,20 @@ def sherpa_tokens(tokens: Tokens) -> Tokens:
 
 
 def _export(cut: Cut, file: Path) -> None:
-    from onnxscript import optimizer
-
+    inputs = dict(zip(("x", "x_lens"), example(), strict=True))
     dynamic = torch.export.Dim.DYNAMIC
-    program = torch.onnx.export(
-        Graph(cut.model.recognizer),
-        example(),
-        input_names=["x", "x_lens"],
-        output_names=["log_probs", "log_probs_len"],
-        dynamic_shapes=({0: dynamic, 1: dynamic}, {0: dynamic}),
-        opset_version=OPSET,
-        external_data=False,
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None
-    # Weights that are reshaped before they are used else stay so, and are not found when rounding to int8.
-    optimizer.fold_constants(program.model, input_size_limit=_EVERYTHING, output_size_limit=_EVERYTHING)
-    optimizer.remove_unused_nodes(program.model)
-    proto = program.model_proto
-    _finish(proto, cut)
-    file.write_bytes(proto.SerializeToString())
+    proto = trace(Graph(cut.model.recognizer), inputs, OUTPUTS, ({0: dynamic, 1: dynamic}, {0: dynamic}))
+    about = {"size": str(cut.subnet.size), "granularity": cut.subnet.granularity}
+    about |= {"kept": " ".join(cut.subnet.kept), "provenance": json.dumps(cut.provenance)}
+    save(proto, {**for_sherpa(cut.model.tokens), **about}, file)
 
 
-def _finish(proto: Any, cut: Cut) -> None:
-    """Add metadata, and remove the exporter's source lines, which contain paths of this machine."""
-    import onnx
-
-    proto.ir_version = IR_VERSION
-    proto.doc_string, proto.graph.doc_string = "", ""
-    for part in (*proto.graph.node, *proto.graph.initializer, *proto.graph.input, *proto.graph.output):
-        part.doc_string = ""
-        part.ClearField("metadata_props")
-    for field in ("value_info", "metadata_props"):
-        proto.graph.ClearField(field)
-    onnx.helper.set_model_props(proto, _metadata(cut))
-    onnx.checker.check_model(proto)
-
-
-def _metadata(cut: Cut) -> dict[str, str]:
-    """Metadata: the keys of sherpa-onnx, and a description of the model."""
+def for_sherpa(tokens: Tokens) -> dict[str, str]:
+    """The metadata that sherpa-onnx reads."""
     return {
         "model_type": "zipformer2_ctc",
         "version": "1",
-        "vocab_size": str(len(cut.model.tokens)),
-        "tokens": cut.model.tokens.kind,
+        "vocab_size": str(len(tokens)),
+        "tokens": tokens.kind,
         "subsampling_factor": str(LOG_MEL.subsampling),
-        "size": str(cut.subnet.size),
-        "granularity": cut.subnet.granularity,
-        "kept": " ".join(cut.subnet.kept),
-        "provenance": json.dumps(cut.provenance),
     }
-
-
-def _quantize(source: Path, target: Path) -> None:
-    """Quantize the weights of matrix products to int8; activations are quantized dynamically."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    quantize_dynamic(source, target, op_types_to_quantize=["MatMul"], weight_type=QuantType.QInt8)
-
-
-class _Session:
-    """A file run by onnxruntime."""
-
-    def __init__(self, file: Path) -> None:
-        import onnxruntime
-
-        self._session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-
-    def __call__(self, features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
-        inputs = {"x": features_BTF.float().cpu().numpy(), "x_lens": torch.tensor(num_frames).numpy()}
-        log_probs_BSV, lengths_B = self._session.run(["log_probs", "log_probs_len"], inputs)
-        return torch.from_numpy(log_probs_BSV), lengths_B.tolist()

@@ -256,7 +256,7 @@ class ExportedModel(Record):
 
 
 class ExportRecord(Record):
-    """``export.json``."""
+    """``export.json`` of one size."""
 
     what = "an export's record"
 

@@ -1,0 +1,94 @@
+"""Modules of PyTorch as ONNX graphs: tracing, metadata, rounding to int8, and running."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+OPSET = 18
+IR_VERSION = 8
+"""The version that the onnxruntime of older sherpa-onnx releases reads; the exporter's default is newer."""
+_EVERYTHING = 1 << 40
+
+
+def trace(
+    module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], dynamic: Sequence[Any]
+) -> Any:
+    """The graph of ``module``, an ``onnx.ModelProto``.
+
+    Args:
+        module: Called with the values of ``inputs`` by position.
+        inputs: Examples by the names that the inputs get.
+        outputs: The names that the outputs get.
+        dynamic: The dynamic dimensions of each input, as in ``torch.export``.
+    """
+    from onnxscript import optimizer
+
+    program = torch.onnx.export(
+        module,
+        tuple(inputs.values()),
+        input_names=list(inputs),
+        output_names=list(outputs),
+        dynamic_shapes=tuple(dynamic),
+        opset_version=OPSET,
+        external_data=False,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    # Weights that are reshaped before they are used else stay so, and are not found when rounding to int8.
+    optimizer.fold_constants(program.model, input_size_limit=_EVERYTHING, output_size_limit=_EVERYTHING)
+    optimizer.remove_unused_nodes(program.model)
+    return _cleaned(program.model_proto)
+
+
+def _cleaned(proto: Any) -> Any:
+    """Remove the exporter's source lines, which contain paths of this machine."""
+    proto.ir_version = IR_VERSION
+    proto.doc_string, proto.graph.doc_string = "", ""
+    for part in (*proto.graph.node, *proto.graph.initializer, *proto.graph.input, *proto.graph.output):
+        part.doc_string = ""
+        part.ClearField("metadata_props")
+    for field in ("value_info", "metadata_props"):
+        proto.graph.ClearField(field)
+    return proto
+
+
+def save(proto: Any, metadata: Mapping[str, str], file: Path) -> None:
+    """Check a graph, and write it with ``metadata``."""
+    import onnx
+
+    onnx.helper.set_model_props(proto, dict(metadata))
+    onnx.checker.check_model(proto)
+    file.write_bytes(proto.SerializeToString())
+
+
+def quantize(source: Path, target: Path) -> None:
+    """Quantize the weights of matrix products to int8; activations are quantized dynamically."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(source, target, op_types_to_quantize=["MatMul"], weight_type=QuantType.QInt8)
+
+
+class Session:
+    """A file run by onnxruntime.
+
+    Args:
+        file: An ONNX file with the inputs ``x`` and ``x_lens``.
+        more: Further inputs, with the same values in every call.
+    """
+
+    def __init__(self, file: Path, more: Mapping[str, Tensor] | None = None) -> None:
+        import onnxruntime
+
+        self._session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        self._more = {name: value.numpy() for name, value in (more or {}).items()}
+
+    def __call__(self, features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
+        inputs = {"x": features_BTF.float().cpu().numpy(), "x_lens": torch.tensor(num_frames).numpy()}
+        log_probs_BSV, lengths_B = self._session.run(["log_probs", "log_probs_len"], inputs | self._more)
+        return torch.from_numpy(log_probs_BSV), lengths_B.tolist()

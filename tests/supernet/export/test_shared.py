@@ -1,0 +1,180 @@
+"""Sizes that share one file of weights compute what separate files compute, also in sherpa-onnx."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from supernet.audio.features import SAMPLE_RATE, fbank
+from supernet.export import __main__ as command
+from supernet.export.acceptance import BATCHES, noise
+from supernet.export.onnx import Onnx
+from supernet.export.onnx_graph import Session
+from supernet.export.weight_file import ALIGNMENT, SMALLEST, share_weights
+from supernet.recognition.decoding import greedy
+from supernet.runs.cut_model import Cut
+from supernet.runs.model_file import load
+from supernet.runs.opening import own_selection
+from supernet.runs.run import Run
+from tests.supernet.export.test_command import complaint
+from tests.supernet.processes import run as run_process
+from tests.supernet.talkative import TEXTS, make_run, recordings
+
+onnx = pytest.importorskip("onnx", reason="needs the export extra")
+pytestmark = pytest.mark.slow
+
+SIZES = ("2", "3", "4")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run whose sizes were exported together, in float32 and int8."""
+    run = make_run(tmp_path_factory.mktemp("runs") / "run")
+    command.main([str(run.folder), "--shared", "--int8", "--unchecked"])
+    return run
+
+
+@pytest.fixture(scope="module")
+def separate(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same sizes exported separately, a folder each."""
+    folder, model = tmp_path_factory.mktemp("separate"), load(run.model_stem)
+    for choice in own_selection(run).choices:
+        (folder / choice.budget).mkdir()
+        Onnx().write(Cut.of(model, choice, {}), folder / choice.budget, int8=True)
+    return folder
+
+
+def shared(run: Run) -> Path:
+    return run.export_folder("shared")
+
+
+@pytest.mark.parametrize("suffix", ["", ".int8"])
+@pytest.mark.parametrize("size", SIZES)
+def test_each_size_computes_the_same_as_its_separate_file(
+    size: str, suffix: str, run: Run, separate: Path
+) -> None:
+    ours = Session(shared(run) / f"{size}{suffix}.onnx")
+    theirs = Session(separate / size / f"model{suffix}.onnx")
+    for lengths in BATCHES:
+        (mine, counts), (other, expected) = (s(noise(lengths), lengths) for s in (ours, theirs))
+        assert counts == expected
+        assert torch.equal(mine, other)
+
+
+def weights_of(file: Path) -> list[bytes]:
+    """The large tensors of a file, whether inside or beside it."""
+    tensors = [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(file).graph.initializer]
+    return [tensor.tobytes() for tensor in tensors if tensor.nbytes >= SMALLEST]
+
+
+@pytest.mark.parametrize("suffix", ["", ".int8"])
+def test_all_sizes_are_as_large_as_the_largest(suffix: str, run: Run, separate: Path) -> None:
+    """The files of weights; the graphs beside them do not grow with the width of the network."""
+    largest = {*weights_of(separate / "4" / f"model{suffix}.onnx")}
+    expected = sum(-(-len(data) // ALIGNMENT) * ALIGNMENT for data in largest)
+    size = (shared(run) / f"weights{suffix}.bin").stat().st_size
+    assert expected - ALIGNMENT < size <= expected
+    for name in SIZES:
+        graph, whole = shared(run) / f"{name}{suffix}.onnx", separate / name / f"model{suffix}.onnx"
+        moved = sum(map(len, weights_of(whole)))
+        assert graph.stat().st_size < whole.stat().st_size - moved / 2
+        assert weights_of(graph) == weights_of(whole)
+
+
+def test_the_folder_holds_what_programs_need_and_its_record(run: Run) -> None:
+    graphs = {f"{size}{suffix}.onnx" for size in SIZES for suffix in ("", ".int8")}
+    names = {path.name for path in shared(run).iterdir()}
+    assert names == graphs | {"weights.bin", "weights.int8.bin", "tokens.txt", "export.json"}
+    record = json.loads((shared(run) / "export.json").read_text())
+    assert (record["format"], record["compared_on_test"]) == ("shared", False)
+    assert record["model"]["provenance"]["run"] == "run"
+    subnets = run.subnets()
+    assert {size["budget"]: size["kept"] for size in record["sizes"]} == {
+        name: list(subnets[name].kept) for name in SIZES
+    }
+    assert [file["file"] for file in record["sizes"][0]["files"]] == ["2.onnx", "2.int8.onnx"]
+    macs = [size["macs"] for size in record["sizes"]]
+    assert macs == sorted(macs)
+
+
+def test_sherpa_recognizes_with_a_graph_and_the_weights_beside_it(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("sherpa_onnx", reason="needs the export extra")
+    wavs = []
+    for i, samples in enumerate(recordings()):
+        wavs.append(tmp_path / f"{i}.wav")
+        soundfile.write(wavs[-1], samples.numpy().astype(np.float32), SAMPLE_RATE, subtype="FLOAT")
+    texts = {size: sherpa_texts(shared(run), f"{size}.onnx", wavs) for size in ("2", "4")}
+    assert texts["2"] != texts["4"]
+    assert len({*texts["4"]}) == len(TEXTS), "each recording must be written another way"
+    for size, found in texts.items():
+        assert found == [eager_text(run, size, samples) for samples in recordings()]
+
+
+def sherpa_texts(folder: Path, file: str, wavs: Sequence[Path]) -> list[str]:
+    out, _ = run_process("tests.supernet.export.recognize", folder, file, *wavs, cwd=folder)
+    return [json.loads(line)["text"].strip() for line in out.splitlines() if line.startswith("{")]
+
+
+@torch.inference_mode()
+def eager_text(run: Run, size: str, samples: torch.Tensor) -> str:
+    model, features = load(run.model_stem), fbank(samples)
+    kept = model.recognizer.table.kept(run.subnets()[size])
+    log_probs = model.recognizer.log_probs(features[None], [len(features)], kept)
+    return greedy(log_probs, [log_probs.size(1)], model.tokens)[0].strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--size", "2"], "`--shared` must be given without `--size`, but is given with `--size 2`."),
+        (
+            ["--format", "torch"],
+            "`--shared` must go with `--format` sherpa-onnx, but goes with torch",
+        ),
+        ([], "must not exist yet, but does. `--force` replaces it"),
+    ],
+)
+def test_wrong_arguments_get_one_clear_line(
+    arguments: list[str], words: str, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (line,) = complaint([run.folder, "--shared", *arguments], capsys).splitlines()
+    assert words in line
+
+
+def graph_of(tensors: dict[str, Any], file: Path) -> Path:
+    """A graph that returns its tensors."""
+    names = list(tensors)
+    nodes = [onnx.helper.make_node("Identity", [name], [f"{name}.out"]) for name in names]
+    kinds = {name: onnx.helper.np_dtype_to_tensor_dtype(value.dtype) for name, value in tensors.items()}
+    outputs = [onnx.helper.make_tensor_value_info(f"{n}.out", kinds[n], tensors[n].shape) for n in names]
+    initializers = [onnx.numpy_helper.from_array(value, name) for name, value in tensors.items()]
+    graph = onnx.helper.make_graph(nodes, "graph", [], outputs, initializers)
+    opset = onnx.helper.make_opsetid("", 18)
+    file.write_bytes(onnx.helper.make_model(graph, ir_version=8, opset_imports=[opset]).SerializeToString())
+    return file
+
+
+def test_equal_weights_are_stored_once_whatever_their_names_and_shapes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=(16, 9)).astype(np.float32)
+    own, rounded = rng.normal(size=300).astype(np.float32), rng.integers(-9, 9, 257).astype(np.int8)
+    first: dict[str, Any] = {"a": common, "b": rounded, "small": np.array([1, 2], np.int64)}
+    second: dict[str, Any] = {"c": common.reshape(9, 16), "d": own}
+    files = [graph_of(first, tmp_path / "1.onnx"), graph_of(second, tmp_path / "2.onnx")]
+    share_weights(files, tmp_path / "weights.bin")
+    # 576 is a multiple of the alignment; the int8 weights are padded from 257 to 320 bytes.
+    assert (tmp_path / "weights.bin").stat().st_size == 576 + 320 + 1200
+    for file, tensors in zip(files, (first, second), strict=True):
+        onnx.checker.check_model(file)
+        found = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(file).graph.initializer}
+        assert found.keys() == tensors.keys()
+        assert all(np.array_equal(found[name], tensors[name]) for name in tensors)
+    inside = onnx.load(files[0], load_external_data=False).graph.initializer
+    assert [bool(tensor.raw_data) for tensor in inside] == [False, False, True]
