@@ -1,4 +1,4 @@
-"""fairseq2's layers without PyTorch's compiler, which takes longer to import than all they need."""
+"""fairseq2's layers, imported without PyTorch's compiler, which takes longer to import than the layers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from torch._compile import _disable_dynamo
 
 
 def import_engine_layers() -> None:
-    """Import fairseq2's layers; the compiler is imported where something is compiled.
+    """Import fairseq2's layers without PyTorch's compiler, which is imported only when it is needed.
 
-    One of their functions is exempt from compilation, by a decorator that imports the compiler at once. While
-    they are imported, the decorator that PyTorch uses in its own modules, which waits until the function is
-    called, takes its place.
+    Their module ``attention_bias`` exempts a function from compilation, with a decorator that imports the
+    compiler at once. Importing only the modules that this project uses would not avoid it: attention needs
+    ``attention_bias``, and importing any module of ``fairseq2.models.transformer`` runs the imports of the
+    package first. Therefore, the decorator that PyTorch uses in its own modules, which waits until the
+    function is called, takes the place of ``torch.compiler.disable`` during this one import.
     """
     immediate = torch.compiler.disable
     torch.compiler.disable = _disable
