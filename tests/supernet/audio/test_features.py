@@ -1,4 +1,4 @@
-"""Features are Kaldi's, with the settings that deployed recognizers compute for themselves."""
+"""Features equal Kaldi's with the settings of deployed recognizers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def noise(num_samples: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(num_samples, generator=torch.Generator().manual_seed(seed)) * 0.1
 
 
-def test_features_are_kaldis_with_the_settings_of_deployment() -> None:
+def test_features_equal_kaldis_with_the_settings_of_deployment() -> None:
     samples = noise(8123)
     expected = kaldi.fbank(
         samples[None],
@@ -39,7 +39,7 @@ def test_features_are_kaldis_with_the_settings_of_deployment() -> None:
     assert torch.equal(fbank(samples), expected)
 
 
-def test_features_are_deterministic_and_follow_the_level() -> None:
+def test_features_are_deterministic_and_shift_with_the_level() -> None:
     samples = noise(4000)
     first = fbank(samples)
     assert torch.equal(first, fbank(samples))
@@ -49,23 +49,23 @@ def test_features_are_deterministic_and_follow_the_level() -> None:
 
 @settings(max_examples=40)
 @given(st.integers(400, 20_000))
-def test_the_number_of_frames_is_known_beforehand(num_samples: int) -> None:
+def test_the_number_of_frames_is_predicted(num_samples: int) -> None:
     assert len(fbank(noise(num_samples))) == LOG_MEL.num_frames(num_samples)
 
 
 @pytest.mark.parametrize("num_samples", [400, 479, 480, 559, 560, 719, 720, 721, 1599, 1600, 16_000])
-def test_the_number_of_frames_at_the_edges(num_samples: int) -> None:
+def test_the_number_of_frames_is_predicted_at_its_boundaries(num_samples: int) -> None:
     assert len(fbank(noise(num_samples))) == LOG_MEL.num_frames(num_samples)
 
 
-def test_silence_is_below_minus_80_decibel() -> None:
+def test_samples_below_minus_80_decibels_are_silent() -> None:
     assert is_silent(torch.zeros(100))
     assert is_silent(torch.zeros(0))
     assert is_silent(torch.full((100,), 9e-5))
     assert not is_silent(torch.tensor([0.0, -2e-4]))
 
 
-def test_padding_is_zero() -> None:
+def test_features_are_padded_with_zeros() -> None:
     padded = pad_features([torch.ones(2, 80), torch.ones(5, 80)])
     assert padded.shape == (2, 5, 80)
     assert padded.sum(dim=(1, 2)).tolist() == [160, 400]

@@ -1,4 +1,4 @@
-"""Any rate and container, streamed: what comes block by block is what comes at once."""
+"""Streaming of audio at any sampling rate, in any container: blocks equal the whole recording."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def whole(file: Path) -> torch.Tensor:
 
 @settings(max_examples=12)
 @given(st.sampled_from([8000, 11025, 12000, 22050, 24000, 44100, 48000]), st.integers(1, 30_000), st.data())
-def test_resampling_in_blocks_is_resampling_at_once(rate: int, length: int, data: st.DataObject) -> None:
+def test_resampling_in_blocks_equals_resampling_at_once(rate: int, length: int, data: st.DataObject) -> None:
     samples = torch.randn(length, generator=torch.Generator().manual_seed(length))
     block = data.draw(st.integers(max(1, length // 9), length))
     streamed = torch.cat(list(resample_blocks(torch.split(samples, block), rate)))
@@ -38,7 +38,7 @@ def test_resampling_in_blocks_is_resampling_at_once(rate: int, length: int, data
     torch.testing.assert_close(streamed, expected, atol=1e-4, rtol=0)
 
 
-def test_an_odd_rate_needs_no_filter_of_gigabytes() -> None:
+def test_an_unusual_rate_is_resampled_accurately() -> None:
     samples = torch.cat(list(resample_blocks([torch.from_numpy(tone(1.0, rate=44_101))], 44_101)))
     assert abs(len(samples) - 16_000) <= 1
     expected = torch.from_numpy(tone(1.0))[: len(samples)]
@@ -46,8 +46,8 @@ def test_an_odd_rate_needs_no_filter_of_gigabytes() -> None:
 
 
 @pytest.mark.parametrize("rate", [1000, 1009, 8001, 16_001, 44_101, 191_999, 999_983, 1_000_000])
-def test_no_rate_needs_much_memory_or_time(rate: int) -> None:
-    """Of any two rates: at once and in blocks."""
+def test_filters_are_small_at_all_rates(rate: int) -> None:
+    """Both at once and in blocks, which are accurate as well."""
     samples = torch.from_numpy(tone(0.5, 40, rate))
     for found in (
         resampling.resample(samples, rate),
@@ -58,20 +58,20 @@ def test_no_rate_needs_much_memory_or_time(rate: int) -> None:
             found[2000:6000], torch.from_numpy(tone(0.5, 40))[2000:6000], atol=2e-2, rtol=0
         )
     ratio = resampling._ratio(rate)
-    assert ratio.numerator * ratio.denominator <= 5_000_000, "numbers in the filter"
+    assert ratio.numerator * ratio.denominator <= 5_000_000, "size of the filter"
 
 
 @pytest.mark.parametrize("rate", [0, 1, 999, 1_000_001, 2**31 - 1])
-def test_a_rate_of_no_recording_is_refused(rate: int) -> None:
+def test_implausible_sampling_rates_are_errors(rate: int) -> None:
     with pytest.raises(AudioError, match=f"sampling rate must be from 1000 to 1000000 Hz, but is {rate}"):
         list(resample_blocks([torch.zeros(9)], rate))
 
 
-def test_what_can_be_read_only_once_is_read_like_a_file(tmp_path: Path) -> None:
+def test_pipes_are_read_like_files(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", tone(20.0), 16_000)
     fifo = tmp_path / "pipe"
     os.mkfifo(fifo)
-    assert audio.seconds(fifo) == 0, "nothing may wait for a pipe, or take from it"
+    assert audio.seconds(fifo) == 0, "a pipe must neither be waited for nor read"
     reading, writing = os.pipe()
     for target, name in ((fifo, fifo), (writing, Path(f"/dev/fd/{reading}"))):
         command = ["sh", "-c", f"cat a.flac > {fifo}"] if target == fifo else ["cat", "a.flac"]
@@ -82,7 +82,7 @@ def test_what_can_be_read_only_once_is_read_like_a_file(tmp_path: Path) -> None:
     os.close(reading)
 
 
-def test_a_stream_that_does_not_begin_like_audio_is_not_read_to_its_end() -> None:
+def test_reading_stops_if_a_stream_does_not_begin_like_audio() -> None:
     for endless in ("/dev/zero", "/dev/urandom"):
         with pytest.raises(AudioError, match=r"Format not recogni[sz]ed"):
             whole(Path(endless))
@@ -90,8 +90,8 @@ def test_a_stream_that_does_not_begin_like_audio_is_not_read_to_its_end() -> Non
         whole(Path("/dev/null"))
 
 
-def test_names_are_names_whatever_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also one that is no UTF-8, and the one that libsndfile takes for standard input."""
+def test_files_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Including one that is not UTF-8, and one that libsndfile would take for standard input."""
     monkeypatch.chdir(tmp_path)
     soundfile.write("a.wav", tone(1.0), 16_000)
     for name in (os.fsdecode(b"caf\xe9.wav"), "-", "talk [dQw4].wav"):
@@ -106,15 +106,15 @@ def test_names_are_names_whatever_they_are(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
-def test_containers_do_not_matter(tmp_path: Path, suffix: str) -> None:
+def test_all_containers_are_read(tmp_path: Path, suffix: str) -> None:
     soundfile.write(tmp_path / f"a.{suffix}", tone(1.0, rate=44_100), 44_100)
     assert f".{suffix}" in audio.extensions()
     samples = whole(tmp_path / f"a.{suffix}")
-    assert abs(len(samples) - 16_000) < 2500  # lossy ones pad
+    assert abs(len(samples) - 16_000) < 2500  # lossy formats add padding
     assert samples[4000:12_000].abs().max() == pytest.approx(0.5, abs=0.05)
 
 
-def test_rates_and_channels_do_not_matter(tmp_path: Path) -> None:
+def test_any_rate_and_number_of_channels_is_converted(tmp_path: Path) -> None:
     first = torch.from_numpy(tone(1.0))
     for name, rate, channels in (("a.wav", 16_000, 1), ("b.wav", 8_000, 2), ("c.flac", 44_100, 3)):
         soundfile.write(tmp_path / name, np.stack([tone(1.0, rate=rate)] * channels, axis=1), rate)
@@ -137,12 +137,12 @@ def test_channels_are_averaged_and_integers_scaled() -> None:
         (torch.tensor([0.0, float("nan")]), "must be finite"),
     ],
 )
-def test_what_is_no_audio_is_named(samples: torch.Tensor, words: str) -> None:
+def test_invalid_samples_are_errors(samples: torch.Tensor, words: str) -> None:
     with pytest.raises(AudioError, match=words):
         mono(samples)
 
 
-def test_unreadable_files_are_errors_also_in_the_middle(tmp_path: Path) -> None:
+def test_unreadable_files_are_errors_even_if_damaged_in_the_middle(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     soundfile.write(buffer, np.random.default_rng(0).uniform(-0.5, 0.5, 800_000), 16_000, format="flac")
     data = bytearray(buffer.getvalue())
@@ -162,7 +162,7 @@ def test_unreadable_files_are_errors_also_in_the_middle(tmp_path: Path) -> None:
     assert audio.seconds(tmp_path / "short.wav") == 0
 
 
-def test_blocks_are_short_however_long_the_file(tmp_path: Path) -> None:
+def test_the_length_of_blocks_does_not_depend_on_that_of_the_file(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.flac", np.tile(tone(1.0, rate=8000), 90), 8000)
     lengths = [len(block) for block in read_audio(tmp_path / "long.flac")]
     assert sum(lengths) == 90 * 16_000

@@ -1,4 +1,4 @@
-"""Every command ends with the next ones to type."""
+"""Every command ends with suggestions of the next ones."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tests.tasks.folders import tone
 
 
 def suggested(printed: str) -> list[list[str]]:
-    """The words of the lines after ``next:``, as a shell would read them."""
+    """The words of the lines after ``next:``, as a shell would split them."""
     _, _, after = printed.rpartition("next:\n")
     lines = [shlex.split(line, comments=True) for line in after.splitlines() if line.startswith("  ")]
     return [words for words in lines if words]
 
 
-def test_lines_are_for_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
+def test_suggestions_are_quoted_for_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
     say_next((command("select", "my run; rm -rf $HOME"), "units"), (command("latency", "x"), ""))
     assert suggested(capsys.readouterr().out) == [
         ["python", "-m", "selection", "my run; rm -rf $HOME"],
@@ -39,7 +39,7 @@ def test_lines_are_for_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
-def test_what_a_line_is_for_makes_none_wider_than_the_screen(
+def test_explanations_do_not_make_lines_wider_than_the_screen(
     columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
@@ -65,14 +65,14 @@ def test_other_ranks_and_quiet_commands_suggest_nothing(
     assert capsys.readouterr().out == ""
 
 
-def test_after_a_training(finished: tuple[Run, str]) -> None:
+def test_suggestions_after_training(finished: tuple[Run, str]) -> None:
     lines = suggested(finished[1])
     assert ["python", "-m", "supernet.evaluate", "runs/finished", "--by", "speaker,length"] in lines
     assert ["python", "-m", "supernet.transcribe", "runs/finished", "speech.wav"] in lines
     assert ["python", "-m", "selection", "runs/finished"] in lines
 
 
-def test_what_is_suggested_can_be_typed(
+def test_suggested_commands_can_be_run(
     finished: tuple[Run, str],
     here: Path,
     tmp_path: Path,
@@ -87,7 +87,7 @@ def test_what_is_suggested_can_be_typed(
     assert ["python", "-m", "supernet.export", "runs/finished", "--size", "2"] in lines
 
 
-def test_what_a_bill_lacks_is_a_training(
+def test_the_comparison_of_costs_suggests_missing_trainings(
     finished: tuple[Run, str],
     here: Path,
     capsys: pytest.CaptureFixture[str],
@@ -98,18 +98,18 @@ def test_what_a_bill_lacks_is_a_training(
     assert [purpose for _, purpose in found] == ["size 2 alone", "size 4 alone"]
     words = shlex.split(found[1][0])
     assert words[words.index("--steps") + 1] == "48"
-    train([*words[3:], "--dry-run"])  # it can be typed
+    train([*words[3:], "--dry-run"])  # the suggested command is valid
     assert "size 4" in capsys.readouterr().out
 
 
-def test_an_export_is_read_by_the_line_that_is_suggested(exported: tuple[Run, str], place: Path) -> None:
+def test_the_suggested_program_reads_the_export(exported: tuple[Run, str], place: Path) -> None:
     pytest.importorskip("sherpa_onnx", reason="needs the export extra")
     soundfile.write(place / "speech.wav", tone(1.0), 16_000)
     (line,) = (words for words in suggested(exported[1]) if words[:2] == ["python", "-c"])
     subprocess.run([sys.executable, *line[1:]], cwd=place, env=environment(place), check=True)
 
 
-def test_after_preparing_what_was_made_is_trained_on(
+def test_preparing_a_corpus_suggests_training_on_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -121,7 +121,7 @@ def test_after_preparing_what_was_made_is_trained_on(
     assert line == ["python", "-m", "supernet.train", "--task", "made for it"]
 
 
-def test_a_dry_run_fits_and_ends_with_the_training(
+def test_a_dry_run_fits_the_screen_and_suggests_the_training(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -132,7 +132,7 @@ def test_a_dry_run_fits_and_ends_with_the_training(
     assert suggested(printed) == [["python", "-m", "supernet.train", *words]]
 
 
-def test_after_measuring_exports_that_are_there_are_replaced(tmp_path: Path) -> None:
+def test_suggestions_after_measuring_replace_existing_exports(tmp_path: Path) -> None:
     run = Run(tmp_path)
     first = [shlex.split(line) for line, _ in suggestions(run)]
     assert first[0] == ["python", "-m", "supernet.export", str(tmp_path), "--all", "--int8"]

@@ -1,4 +1,4 @@
-"""Messages of the library in the words of a command line."""
+"""Translation of the library's messages into options of a command."""
 
 from __future__ import annotations
 

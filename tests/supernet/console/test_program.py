@@ -1,4 +1,4 @@
-"""Help and errors in options come before anything heavy is imported; all commands in one program."""
+"""Help and errors in options need no heavy imports, and one program has all commands."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ print(json.dumps([name for name in %r if name in sys.modules]))
 def in_one_process(
     calls: list[tuple[str, list[str]]], cwd: Path
 ) -> tuple[list[tuple[int, str, str]], list[str]]:
-    """How each ``python -m`` ends, one after the other; and what heavy packages they have imported."""
+    """Run modules as ``python -m`` does: exit status and output of each, and the heavy packages imported."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", IN_ONE_PROCESS % (HEAVY,), json.dumps(calls)],
         cwd=cwd,
@@ -64,13 +64,14 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     calls += [("supernet", ["--help"]), ("supernet", ["--version"]), ("supernet", [])]
     ends, imported = in_one_process(calls, tmp_path)
     assert imported == []
-    assert [code for code, _, _ in ends] == [0] * (len(calls) - 2)  # `supernet` and its --help just return
+    # The program `supernet` and its --help return without an exit.
+    assert [code for code, _, _ in ends] == [0] * (len(calls) - 2)
     for (module, _), (_, out, err) in zip(calls, ends, strict=False):
         assert "--quiet" in out or out.startswith("supernet "), module
         assert err == ""
 
 
-def test_wrong_arguments_end_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+def test_wrong_arguments_are_errors_before_heavy_imports(tmp_path: Path) -> None:
     calls = {
         "supernet.train --method simple-topk": "Did you mean simple-top-k?",
         "supernet.train --preset smal": "Did you mean small?",
@@ -107,7 +108,7 @@ def test_wrong_arguments_end_before_anything_heavy_is_imported(tmp_path: Path) -
         assert expected in line, call
 
 
-def test_all_that_is_wrong_with_options_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_problems_with_options_are_reported_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     parser = Parser()
     parser.add_argument("--first", type=whole(1))
     parser.add_argument("--second", type=whole(), nargs="+")
@@ -121,7 +122,7 @@ def test_all_that_is_wrong_with_options_is_said_at_once(capsys: pytest.CaptureFi
     ]
 
 
-def test_what_is_empty_is_not_the_current_folder(capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_paths_are_errors(capsys: pytest.CaptureFixture[str]) -> None:
     parser = Parser()
     parser.add_argument("run", type=Path, metavar="RUN")
     parser.add_argument("--out", type=Path)
@@ -136,7 +137,9 @@ def test_what_is_empty_is_not_the_current_folder(capsys: pytest.CaptureFixture[s
     ]
 
 
-def test_options_files_and_settings_are_wrong_all_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_problems_with_options_files_and_settings_are_reported_together(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     words = ["--config", "nope.yaml", "--preset", "smal", "--method", "nope", "--steps", "x"]
     with pytest.raises(SystemExit) as end:
         train([*words, "--set", "zz", "--set", "train.lr=", "--set", "train.eps=x"])
@@ -155,7 +158,7 @@ def test_options_files_and_settings_are_wrong_all_at_once(capsys: pytest.Capture
     assert len(lines) == 7
 
 
-def test_help_is_readable_wherever_it_goes(tmp_path: Path) -> None:
+def test_help_can_be_printed_in_ascii(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "supernet", "--help"],
         cwd=tmp_path,
@@ -168,13 +171,15 @@ def test_help_is_readable_wherever_it_goes(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-def test_the_names_of_formats_are_those_that_there_are() -> None:
+def test_names_of_formats_match_the_formats() -> None:
     assert set(NAMES) == set(FORMATS)
     assert set(transcribe.FORMATS) == set(transcript_formats.FORMATS)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_knows_commands_options_and_names(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_completion_contains_commands_options_and_names(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("shtab")
     main(["--print-completion", shell])
     script = capsys.readouterr().out
@@ -184,7 +189,7 @@ def test_completion_knows_commands_options_and_names(shell: str, capsys: pytest.
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
-def test_commands_are_named_as_the_user_called_them() -> None:
+def test_commands_are_suggested_in_the_form_in_which_they_were_called() -> None:
     assert command("select", "my run/it's") == """python -m selection 'my run/it'"'"'s'"""
     assert command("export", Path("runs/x"), "--size", 6) == "python -m supernet.export runs/x --size 6"
     called_through("supernet")
@@ -194,14 +199,14 @@ def test_commands_are_named_as_the_user_called_them() -> None:
         called_through(None)
 
 
-def test_every_command_has_its_options_and_its_work() -> None:
+def test_every_command_has_a_parser_with_a_description() -> None:
     for module in MODULES.values():
         assert import_module(module).build_parser().description
 
 
 @pytest.fixture
 def shadowed(tmp_path: Path) -> Path:
-    """A user's folder with modules that are called like the project's packages."""
+    """A user's folder with modules that have the names of the project's packages."""
     for name in ("tasks.py", "selection.py"):
         (tmp_path / name).write_text("raise RuntimeError('not that one')\n")
     (tmp_path / "configs").mkdir()
@@ -218,7 +223,7 @@ def shadowed(tmp_path: Path) -> Path:
         (["supernet", "select", "./gone"], "`RUN` must be"),
     ],
 )
-def test_modules_of_the_current_folder_do_not_get_in_the_way(
+def test_modules_in_the_current_folder_do_not_interfere(
     shadowed: Path, words: list[str], expected: str
 ) -> None:
     done = subprocess.run(
@@ -234,17 +239,17 @@ def test_modules_of_the_current_folder_do_not_get_in_the_way(
     assert done.returncode == 2
 
 
-def test_a_program_of_the_users_keeps_its_own_modules(tmp_path: Path) -> None:
+def test_a_users_program_imports_its_own_modules(tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text("MINE = 1\n")
     program = "import supernet, tasks; assert tasks.MINE == 1"
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment(tmp_path), check=True)
 
 
-def test_the_repository_is_where_presets_lie() -> None:
+def test_the_repository_contains_the_presets() -> None:
     assert (REPOSITORY / "configs" / "small.yaml").is_file()
 
 
-def test_threads_that_were_set_hold_beside_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_threads_in_settings_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     from supernet.engine.recipe import engine_config
@@ -255,14 +260,14 @@ def test_threads_that_were_set_hold_beside_the_environments(monkeypatch: pytest.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     config = resolve([{"train": {"num_threads": 2}, "device": "cpu"}]).config
     engine: Any = engine_config(config, Processes(1, 2))
-    assert engine.common.torch.num_threads is None  # it would complain on the console
+    assert engine.common.torch.num_threads is None  # the engine would warn on the console
     before = torch.get_num_threads()
     with with_threads(config.train.num_threads):
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == before
 
 
-def test_a_command_writes_nothing_but_its_own_lines_with_executorch_installed(tmp_path: Path) -> None:
+def test_executorch_prints_nothing_when_installed(tmp_path: Path) -> None:
     pytest.importorskip("torchao", reason="comes with the executorch extra")
     _, err = run("supernet.train", "--settings", "train.", cwd=tmp_path)
     assert err == ""

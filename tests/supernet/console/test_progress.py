@@ -1,4 +1,4 @@
-"""Progress away from a terminal and on one."""
+"""Progress on a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Clock:
 
 
 def written(seconds: float, capsys: pytest.CaptureFixture[str], total: int = 1000) -> list[str]:
-    """The lines about 1000 pieces of work that take ``seconds`` in all."""
+    """The lines printed for 1000 steps of work that take ``seconds`` in total."""
     clock = Clock()
     lines = Lines(clock)
     for done in range(1001):
@@ -39,29 +39,29 @@ def written(seconds: float, capsys: pytest.CaptureFixture[str], total: int = 100
     return capsys.readouterr().err.splitlines()
 
 
-def test_work_of_a_moment_needs_no_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_work_prints_no_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert written(SHARE_SECONDS / 2, capsys) == []
 
 
-def test_a_line_for_each_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_is_printed_for_each_tenth(capsys: pytest.CaptureFixture[str]) -> None:
     lines = written(100.0, capsys)
     assert len(lines) == 10
     assert lines[0] == "training: 100 of 1,000 (10%), 2 min left"
     assert lines[-1] == "training: 1,000 of 1,000 (100%)"
 
 
-def test_slow_work_is_spoken_of_twice_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
+def test_slow_work_prints_lines_at_regular_intervals(capsys: pytest.CaptureFixture[str]) -> None:
     lines = written(3600.0, capsys)
     assert 3600 / LINE_SECONDS * 0.9 <= len(lines) <= 3600 / LINE_SECONDS
     assert "left" in lines[0]
 
 
-def test_work_of_unknown_length(capsys: pytest.CaptureFixture[str]) -> None:
+def test_work_of_unknown_length_prints_some_lines(capsys: pytest.CaptureFixture[str]) -> None:
     lines = written(100.0, capsys, total=0)
     assert [line.partition(":")[0] for line in lines] == ["training"] * 3
 
 
-def test_a_line_says_how_it_goes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_contains_the_latest_status(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     lines = Lines(clock)
     lines("training", 0, 1000)
@@ -71,7 +71,7 @@ def test_a_line_says_how_it_goes(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "training: 500 of 1,000 (50%), 50 s left, joint, loss 1.234\n"
 
 
-def test_a_bar_says_how_it_goes() -> None:
+def test_a_bar_contains_the_latest_status() -> None:
     file = io.StringIO()
     screen = Screen(file=file, force_terminal=True, width=80, color_system=None)
     with progress(screen) as shown:
@@ -83,7 +83,7 @@ def test_a_bar_says_how_it_goes() -> None:
     assert "joint, loss 1.234, validation WER 6: 3.1%  9: 2.8%  12: 2.5%  [/b]" in drawn
 
 
-def test_quiet_leaves_results_and_errors(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_suppresses_notes_and_progress(capsys: pytest.CaptureFixture[str]) -> None:
     be_quiet(True)
     note("a note")
     remark("a remark")
@@ -94,7 +94,7 @@ def test_quiet_leaves_results_and_errors(capsys: pytest.CaptureFixture[str]) -> 
     assert captured.out == captured.err == ""
 
 
-def test_a_folder_that_is_a_file_is_said_to_be_that(
+def test_a_file_in_place_of_a_folder_is_a_clear_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("x")
@@ -105,7 +105,7 @@ def test_a_folder_that_is_a_file_is_said_to_be_that(
         assert line.startswith(f"error: '{folder}' must be a folder, but it or one of its parents is a file.")
 
 
-def test_a_reader_that_has_gone_is_no_error() -> None:
+def test_a_closed_pipe_prints_no_error() -> None:
     script = "supernet.console.guard", "supernet.console.text"
     code = f"from {script[0]} import main_guard\nfrom {script[1]} import say\n"
     code += "with main_guard():\n    for _ in range(100_000): say('x' * 80)\n"
@@ -120,7 +120,7 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
     assert writer.wait() == 141
 
 
-def test_ctrl_c_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_prints_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end, main_guard("What was done is kept in x."):
         raise KeyboardInterrupt
     assert end.value.code == 130

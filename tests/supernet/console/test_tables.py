@@ -1,4 +1,4 @@
-"""Tables of results show the error rates that the texts are judged by."""
+"""Tables of results show the error rates that suit the script."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def results(found: Score) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(("found", "names"), [(SPACED, ["WER", "CER"]), (UNSPACED, ["CER"])])
-def test_words_are_not_counted_where_nothing_sets_them_apart(found: Score, names: list[str]) -> None:
+def test_word_error_rates_are_omitted_in_scripts_without_spaces(found: Score, names: list[str]) -> None:
     for text in (
         printed(results_table(results(found))),
         printed(groups_table("by", "who", {"a": {"1": found}})),
@@ -38,13 +38,13 @@ def test_words_are_not_counted_where_nothing_sets_them_apart(found: Score, names
         assert (f"{found.wer:.2%}" in text) == ("WER" in names)
 
 
-def test_a_note_stands_under_the_table_that_shows_its_column() -> None:
+def test_a_note_is_shown_only_with_its_column() -> None:
     drawn = Fitted("a table")
     drawn.add_column("first")
-    drawn.add_column("second", lesser=True, note="second: what gives way")
+    drawn.add_column("second", lesser=True, note="second: a wide column")
     drawn.add_row("x" * 10, "y" * 30)
     wide, narrow = io.StringIO(), io.StringIO()
     Screen(file=wide, width=80).print(drawn)
     Screen(file=narrow, width=20).print(drawn)
-    assert "second: what gives way." in wide.getvalue()
+    assert "second: a wide column." in wide.getvalue()
     assert "second" not in narrow.getvalue()

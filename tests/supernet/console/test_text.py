@@ -1,4 +1,4 @@
-"""Text from files reaches the terminal as text: nothing in it moves a cursor, hides a word, or is markup."""
+"""Text from files is printed as text: it cannot move the cursor, hide words, or act as markup."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def is_harmless(text: str) -> bool:
 
 
 @given(ODD)
-def test_no_control_character_is_left(text: str) -> None:
+def test_no_control_characters_remain(text: str) -> None:
     assert is_harmless(plain(text))
     assert is_harmless(plain(text, lines=True).replace("\n", ""))
     assert plain(plain(text)) == plain(text)
 
 
 @given(st.text(st.characters(categories=("L", "M", "N", "P", "S", "Zs"))))
-def test_readable_text_stays(text: str) -> None:
+def test_readable_text_is_unchanged(text: str) -> None:
     assert plain(text) == text
 
 
@@ -61,7 +61,7 @@ def test_escapes_are_visible() -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_console_prints_text_wherever_it_stands(text: str) -> None:
+def test_the_console_prints_text_literally_everywhere(text: str) -> None:
     file = io.StringIO()
     screen = Screen(file=file, width=200, force_terminal=False)
     table = Table(text, "next", title=text, caption=text)
@@ -74,7 +74,7 @@ def test_a_console_prints_text_wherever_it_stands(text: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
-def test_a_stream_gets_what_it_can_show(encoding: str) -> None:
+def test_text_is_adapted_to_the_encoding_of_a_stream(encoding: str) -> None:
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     table = Table("Größe", title="中 – \udcff")
     table.add_row("1.0–1.8 ё ✓")
@@ -86,7 +86,7 @@ def test_a_stream_gets_what_it_can_show(encoding: str) -> None:
     printed = file.buffer.getvalue().decode(encoding)
     assert r"\udcff" in printed
     lines = [line for line in printed.splitlines() if line.startswith(("┃", "│", "|"))]
-    assert len({len(line) for line in lines}) == 1, "columns stay aligned"
+    assert len({len(line) for line in lines}) == 1, "columns must stay aligned"
     if encoding == "ascii":
         assert r"Gr\xf6\xdfe" in printed
         assert r"1.0-1.8 \u0451 \u2713" in printed
@@ -97,7 +97,7 @@ def test_a_stream_gets_what_it_can_show(encoding: str) -> None:
 
 
 @given(st.text(), st.sampled_from(["ascii", "latin-1", "koi8-r", "utf-8"]))
-def test_what_an_encoding_lacks_is_escaped(text: str, encoding: str) -> None:
+def test_characters_outside_an_encoding_are_escaped(text: str, encoding: str) -> None:
     shown = encodable(plain(text), encoding)
     assert shown.encode(encoding).decode(encoding) == shown
 
@@ -106,7 +106,7 @@ def test_what_an_encoding_lacks_is_escaped(text: str, encoding: str) -> None:
     st.text(st.characters() | st.sampled_from("\x1b\x9b\x7f\udcff" + BIDI)),
     st.sampled_from(["ascii", "utf-8"]),
 )
-def test_json_stays_json(text: str, encoding: str) -> None:
+def test_escaped_json_stays_valid(text: str, encoding: str) -> None:
     line = json_encodable(json.dumps({"text": text}, ensure_ascii=False) + "\n", encoding)
     assert json.loads(line) == {"text": text}
     assert is_harmless(line[:-1])
@@ -118,7 +118,7 @@ def test_each_line_of_a_message_is_an_error(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == "error: one\nerror: two\\x85three \\x1b[8m\n"
 
 
-def test_names_of_work_are_text() -> None:
+def test_names_of_work_are_printed_literally() -> None:
     file = io.StringIO()
     screen = Screen(file=file, force_terminal=True, width=120)
     with progress(screen) as report:
@@ -126,7 +126,7 @@ def test_names_of_work_are_text() -> None:
     assert r"reading [/x] \x1b]0;t\x07" in file.getvalue()
 
 
-def test_long_sentences_break_between_words_and_paths_do_not() -> None:
+def test_long_sentences_wrap_between_words_and_paths_do_not_wrap() -> None:
     file = io.StringIO()
     path = "/a/very/long/path/" * 6
     Screen(file=file, width=40, force_terminal=True, color_system=None).print(
@@ -143,7 +143,7 @@ def speech(folder: Path) -> Path:
 
 @pytest.fixture
 def hostile(finished: tuple[Run, str], tmp_path: Path) -> Path:
-    """A run whose tokens are escape sequences, and which writes one of them."""
+    """A run whose tokens contain escape sequences, and which recognizes one of them everywhere."""
     folder = tmp_path / "run [red]"
     shutil.copytree(finished[0].folder, folder)
     file = folder / "model.json"
@@ -158,7 +158,7 @@ def hostile(finished: tuple[Run, str], tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("form", ["text", "jsonl", "srt", "vtt"])
-def test_a_models_tokens_do_not_reach_the_terminal(
+def test_escape_sequences_in_tokens_do_not_reach_the_terminal(
     hostile: Path, tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recording = speech(tmp_path)

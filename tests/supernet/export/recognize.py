@@ -1,6 +1,6 @@
-"""``python -m tests.supernet.export.recognize FOLDER FILE WAV …`` with sherpa-onnx: a line of JSON for each.
+"""``python -m tests.supernet.export.recognize FOLDER FILE WAV …``: a line of JSON for each, by sherpa-onnx.
 
-A program of its own, because sherpa-onnx ends the process where it does not like a model.
+A separate program, because sherpa-onnx ends the process if it rejects a model.
 """
 
 from __future__ import annotations

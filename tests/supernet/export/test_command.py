@@ -1,4 +1,4 @@
-"""``python -m supernet.export`` on a finished run: what it writes, accepts, refuses and leaves."""
+"""``python -m supernet.export`` on a finished run: the files it writes, accepts, rejects and keeps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def mine(finished: tuple[Run, str], here: Path, tmp_path: Path) -> Run:
 
 
 class Rounding(Torch):
-    """Writes what is off by a part of one of its weights; calls it exact or not."""
+    """Exports with an error in one weight, declared exact or not."""
 
     def __init__(self, by: float = 0.0, exact: bool = True) -> None:
         self._by, self._exact = by, exact
@@ -52,7 +52,7 @@ class Rounding(Torch):
 
 
 class Babbling(Rounding):
-    """Writes words in every frame, which is worse than whatever the network writes."""
+    """Recognizes words in every frame, which is worse than any output of the network."""
 
     def open(self, file: Path) -> Runtime:
         runtime = super().open(file)
@@ -81,12 +81,12 @@ def record(folder: Path) -> Any:
     return json.loads((folder / "export.json").read_text())
 
 
-def test_what_is_exported_is_the_subnet(exported: tuple[Run, str]) -> None:
+def test_the_export_equals_the_subnet(exported: tuple[Run, str]) -> None:
     run, out = exported
     folder, subnet = run.export_folder("2"), run.subnets()["2"]
     names = {"export.json", "model.int8.onnx", "model.onnx", "tokens.txt"}
     assert {path.name for path in folder.iterdir()} == names
-    assert [path.name for path in run.exports.iterdir()] == ["2"], "nothing half-written stays"
+    assert [path.name for path in run.exports.iterdir()] == ["2"], "no partial export may remain"
     whole, session = load(run.model_stem).recognizer, Onnx().open(folder / "model.onnx")
     for lengths in BATCHES:
         with torch.inference_mode():
@@ -103,7 +103,7 @@ def test_what_is_exported_is_the_subnet(exported: tuple[Run, str]) -> None:
     assert "model.int8.onnx" in out
 
 
-def test_the_file_says_what_it_is_and_nothing_of_this_machine(exported: tuple[Run, str]) -> None:
+def test_the_file_describes_itself_and_contains_no_local_paths(exported: tuple[Run, str]) -> None:
     import onnx
 
     file = exported[0].export_folder("2") / "model.onnx"
@@ -126,7 +126,7 @@ def test_the_file_says_what_it_is_and_nothing_of_this_machine(exported: tuple[Ru
     ]
 
 
-def test_the_torch_format_is_what_cutting_writes(mine: Run) -> None:
+def test_the_torch_format_equals_a_cut_model(mine: Run) -> None:
     from supernet import cut
 
     command.main([str(mine.folder), "--size", "2", "--format", "torch"])
@@ -145,7 +145,7 @@ def test_a_selection_can_be_exported(mine: Run, tmp_path: Path) -> None:
     assert small.table.subnet(small.table.full) == subnet
 
 
-def test_what_computes_something_else_is_refused(
+def test_an_inaccurate_export_is_rejected(
     mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     use(monkeypatch, Rounding(by=1e-3))
@@ -157,7 +157,7 @@ def test_what_computes_something_else_is_refused(
     assert "differ by inf" in complaint([mine.folder, "--format", "torch"], capsys, status=1)
 
 
-def test_what_is_rounded_must_write_about_the_same(
+def test_a_rounded_export_must_have_about_the_same_error_rate(
     mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [str(mine.folder), "--size", "4", "--format", "torch"]
@@ -171,21 +171,21 @@ def test_what_is_rounded_must_write_about_the_same(
     assert file["rate"] > file["cut_rate"]
 
 
-def test_one_refusal_among_all_does_not_stop_the_rest(
+def test_a_rejected_size_does_not_stop_the_others(
     mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Moody(Rounding):
+    class OneInaccurate(Rounding):
         def write(self, cut: Cut, folder: Path, int8: bool) -> list[Written]:
             self._by = 1.0 if cut.subnet.size == 2 else 0.0
             return super().write(cut, folder, int8)
 
-    use(monkeypatch, Moody())
+    use(monkeypatch, OneInaccurate())
     (line,) = complaint([mine.folder, "--all", "--format", "torch"], capsys, status=1).splitlines()
     assert line.startswith("error: 2: ")
     assert [path.name for path in mine.exports.iterdir()] == ["4"]
 
 
-def test_an_older_export_stays_where_the_new_one_is_refused_or_not_forced(
+def test_an_existing_export_is_replaced_only_on_request_and_by_an_accepted_one(
     mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [str(mine.folder), "--size", "2", "--format", "torch"]
@@ -203,7 +203,7 @@ def test_an_older_export_stays_where_the_new_one_is_refused_or_not_forced(
     assert [path.name for path in mine.exports.iterdir()] == ["2"]
 
 
-def test_without_the_test_split_numbers_are_compared_on_request_only(
+def test_without_the_test_split_only_unchecked_exports_are_possible(
     mine: Run, tones: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = mine.config_file.read_text()
@@ -246,7 +246,7 @@ def test_wrong_arguments_get_one_clear_line(
     assert not finished[0].exports.exists()
 
 
-def test_an_unknown_format_is_named_with_those_there_are(
+def test_an_unknown_format_is_an_error_that_lists_the_others(
     finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = complaint(["runs/finished", "--format", "tflite"], capsys)
@@ -254,7 +254,7 @@ def test_an_unknown_format_is_named_with_those_there_are(
     assert all(name in error for name in ("sherpa-onnx", "torch", "executorch"))
 
 
-def test_a_missing_extra_ends_in_the_line_that_installs_it(
+def test_a_missing_extra_is_an_error_with_the_command_that_installs_it(
     finished: tuple[Run, str],
     here: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -266,7 +266,7 @@ def test_a_missing_extra_ends_in_the_line_that_installs_it(
     assert line.endswith("pip install -e '.[export]'")
 
 
-def test_a_run_without_tokens(mine: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_tokens_is_an_error(mine: Run, capsys: pytest.CaptureFixture[str]) -> None:
     path = mine.folder / "model.json"
     data = json.loads(path.read_text())
     del data["tokens"]
@@ -276,7 +276,7 @@ def test_a_run_without_tokens(mine: Run, capsys: pytest.CaptureFixture[str]) -> 
     assert "`tokens` must be given" in line
 
 
-def test_ctrl_c_leaves_nothing(mine: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_leaves_no_partial_export(mine: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted(Torch):
         def open(self, file: Path) -> Runtime:
             def runtime(features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:

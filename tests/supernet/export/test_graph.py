@@ -1,4 +1,4 @@
-"""The exportable graph, and the ONNX file made of it, are the cut model, whatever the network."""
+"""The exportable graph and the files made from it equal the cut model, for networks of all kinds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def small_cut(
     tokens: Tokens = TOKENS,
     **model: Any,
 ) -> Cut:
-    """Some units of a random network in float32: two layers, or modules of every kind in different layers."""
+    """A cut of a random network in float32: two layers, or modules of every kind from different layers."""
     net = recognizer(tiny_config(granularity, layer_type, model=model)).float()
     every = 2 if granularity == "layer" else 5
     subnet = net.table.subnet([i % every == 0 for i in range(len(net.table))])
@@ -43,10 +43,10 @@ def small_cut(
 
 
 def largest_difference(cut_: Cut, runtime: Runtime) -> float:
-    """Over the frames that count; the numbers of these frames must agree."""
+    """The largest difference in valid frames; asserts that their numbers agree."""
     model, found = cut_.model.recognizer, list[Tensor]()
     for lengths in LENGTHS:
-        features = noise(lengths)  # also where padded
+        features = noise(lengths)  # padding included
         with torch.inference_mode():
             expected = model.log_probs(features, lengths, model.table.full)
         actual, counts = runtime(features, lengths)
@@ -76,7 +76,7 @@ class InPyTorch:
         )
     ),
 )
-def test_the_graph_is_the_cut_model(
+def test_the_graph_equals_the_cut_model(
     granularity: str, layer_type: LayerType, positions: str, heads: str
 ) -> None:
     head = {"self_conditioning": True} if heads == "self-conditioning" else {"heads": heads}
@@ -88,19 +88,19 @@ PUBLISHED: dict[str, Any] = {"positions": "none", "heads": "per-size", "convolut
 
 
 @pytest.mark.parametrize("granularity", ["layer", "module"])
-def test_the_graph_of_the_published_blocks_is_the_cut_model(granularity: str) -> None:
+def test_the_graph_of_the_published_blocks_equals_the_cut_model(granularity: str) -> None:
     cut_ = small_cut(granularity, "conformer-conv-first", **PUBLISHED)
     assert largest_difference(cut_, InPyTorch(cut_)) < 5e-6
 
 
-def test_the_graph_leaves_the_model_as_it_is() -> None:
+def test_the_graph_does_not_change_the_model() -> None:
     cut_ = small_cut()
     names = [type(module).__name__ for module in cut_.model.recognizer.modules()]
     Graph(cut_.model.recognizer)
     assert [type(module).__name__ for module in cut_.model.recognizer.modules()] == names
 
 
-def test_no_length_is_too_long_and_none_too_short() -> None:
+def test_the_graph_accepts_any_length() -> None:
     graph = Graph(small_cut().model.recognizer)
     with torch.inference_mode():
         longer = 4 * graph.recognizer.config.model.max_frames + 100
@@ -120,7 +120,7 @@ def test_no_length_is_too_long_and_none_too_short() -> None:
         ("module", "conformer-conv-first", PUBLISHED),
     ],
 )
-def test_the_onnx_file_is_the_cut_model(
+def test_the_onnx_file_equals_the_cut_model(
     granularity: str, layer_type: LayerType, model: dict[str, Any], tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime", reason="needs the export extra")
@@ -129,7 +129,7 @@ def test_the_onnx_file_is_the_cut_model(
     assert largest_difference(cut_, Onnx().open(written.file)) < 5e-6
 
 
-def test_the_onnx_file_is_the_cut_model_and_int8_rounds_every_weight_of_a_product(tmp_path: Path) -> None:
+def test_int8_quantizes_all_weights_of_products_and_float32_none(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx", reason="needs the export extra")
     cut_ = small_cut()
     exact, rounded = Onnx().write(cut_, tmp_path, int8=True)
@@ -138,21 +138,21 @@ def test_the_onnx_file_is_the_cut_model_and_int8_rounds_every_weight_of_a_produc
     proto = onnx.load(rounded.file)
     weights = {tensor.name for tensor in proto.graph.initializer}
     products = [node for node in proto.graph.node if node.op_type in ("MatMul", "Gemm")]
-    assert products, "attention multiplies activations"
+    assert products, "attention must multiply activations"
     assert [node.name for node in products if weights & set(node.input)] == []
-    # Of each of two layers: feed-forwards, attention, positions, convolution; the frontend, the head.
+    # Two layers of two feed-forwards, attention, positions and convolution each; the frontend and the head.
     linear = 2 * (2 * 2 + 4 + 1 + 2) + 2
     assert sum(node.op_type == "MatMulInteger" for node in proto.graph.node) == linear
     assert 5e-6 < largest_difference(cut_, Onnx().open(rounded.file)) < 2
 
 
 @pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
-def test_the_executorch_file_is_the_cut_model(positions: str, tmp_path: Path) -> None:
+def test_the_executorch_file_equals_the_cut_model(positions: str, tmp_path: Path) -> None:
     pytest.importorskip("executorch", reason="needs the executorch extra")
     cut_ = small_cut(positions=positions)
     (written,) = ExecuTorch().write(cut_, tmp_path, int8=False)
     assert largest_difference(cut_, ExecuTorch().open(written.file)) < 5e-6
 
 
-def test_widths_that_executorch_takes() -> None:
+def test_widths_are_rounded_up_to_those_that_executorch_supports() -> None:
     assert [width(n) for n in (1, 11, 12, 15, 16)] == [11, 11, 15, 15, 19]

@@ -1,6 +1,6 @@
-"""A cut model can be read with nothing of this project: safetensors, JSON, PyTorch, and the page below.
+"""A cut model can be used without this project, with safetensors, JSON and PyTorch.
 
-Written from the description alone, as somebody else would: an independent Conformer.
+The Conformer below is an independent implementation, written from the description alone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def feed_forward(w: Weights, name: str, x_SD: Tensor) -> Tensor:
 
 
 def attention(w: Weights, name: str, x_SD: Tensor, num_heads: int) -> Tensor:
-    """Transformer-XL's: content and distance, each with a learned bias of the query."""
+    """Attention of Transformer-XL: content and distance terms, each with a learned bias of the query."""
     x_SD = norm(w, f"{name}_layer_norm", x_SD)
     num_frames, dim = x_SD.shape
     q, k, v = (linear(w, f"{name}.{part}_proj", x_SD).view(num_frames, num_heads, -1) for part in "qkv")
@@ -65,7 +65,7 @@ def convolution(w: Weights, name: str, x_SD: Tensor) -> Tensor:
 
 
 def recognize(folder: Path, features_TF: Tensor) -> Tensor:
-    """Log-probabilities (S, V)."""
+    """Compute log-probabilities (S, V)."""
     about: dict[str, Any] = json.loads((folder / "model.json").read_text())
     w = load_file(folder / "model.safetensors")
     x = frontend(w, features_TF)
@@ -82,7 +82,7 @@ def recognize(folder: Path, features_TF: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("num_frames", [7, 90])
-def test_somebody_elses_program_computes_the_same(num_frames: int, tmp_path: Path) -> None:
+def test_an_independent_implementation_computes_the_same(num_frames: int, tmp_path: Path) -> None:
     cut = small_cut(positions="relative")
     cut.save(tmp_path)
     features = torch.randn(num_frames, 80, generator=torch.Generator().manual_seed(0)) * 3 - 8
@@ -92,7 +92,7 @@ def test_somebody_elses_program_computes_the_same(num_frames: int, tmp_path: Pat
     torch.testing.assert_close(recognize(tmp_path, features), expected, atol=1e-5, rtol=0)
 
 
-def test_the_description_says_what_else_is_needed(tmp_path: Path) -> None:
+def test_the_description_contains_tokens_units_and_features(tmp_path: Path) -> None:
     cut = small_cut()
     cut.save(tmp_path)
     about = json.loads((tmp_path / "model.json").read_text())

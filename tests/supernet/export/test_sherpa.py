@@ -1,4 +1,4 @@
-"""sherpa-onnx itself, on wav files, writes what greedy decoding of the cut model writes."""
+"""sherpa-onnx, run on WAV files, recognizes the same as greedy decoding of the cut model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ onnx = pytest.importorskip("onnx", reason="needs the export extra")
 
 TOKENS: dict[Kind, Tokens] = {
     "characters": Tokens((BLANK, " ", "a", "b", "é", "'")),
-    # sherpa-onnx treats the last two its own way
+    # sherpa-onnx treats the last two specially
     "words": Tokens((BLANK, "one", "two", "three", "SIL", "</s>"), "words"),
     "pieces": Tokens.from_model(learn("bpe", 6, False, 5 * ["ab a éb ab"])),
 }
@@ -36,7 +36,7 @@ TOKENS: dict[Kind, Tokens] = {
 
 @pytest.fixture(scope="module")
 def wavs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Half a second to two seconds of sweeping noise, and less than a frame of it."""
+    """Files with half a second to two seconds of sweeping noise, and one shorter than a stream frame."""
     folder, rng = tmp_path_factory.mktemp("wavs"), torch.Generator().manual_seed(0)
     files = []
     for i, seconds in enumerate((0.5, 1.1, 2.0, 0.03)):
@@ -53,7 +53,7 @@ def features_of(wav: Path) -> Tensor:
 
 @torch.inference_mode()
 def log_probs(cut: Cut, wav: Path) -> Tensor:
-    """Of the cut model in PyTorch, (1, S, V)."""
+    """Log-probabilities (1, S, V) of the cut model in PyTorch."""
     features, model = features_of(wav), cut.model.recognizer
     return model.log_probs(features[None], [len(features)], model.table.full)
 
@@ -64,9 +64,7 @@ def expected_text(cut: Cut, wav: Path) -> str:
 
 
 def talkative(kind: Kind, wavs: list[Path]) -> Cut:
-    """A network of random weights whose tokens are all about as likely, so that every file is written another
-    way.
-    """
+    """A cut of a random network in which all tokens are about equally likely, so that transcripts differ."""
     cut = small_cut(tokens=TOKENS[kind])
     mean_V = torch.cat([log_probs(cut, wav)[0] for wav in wavs]).mean(0)
     head = cut.model.recognizer.heads["shared"]
@@ -82,25 +80,25 @@ def recognize(folder: Path, wavs: list[Path]) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def folder(wavs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The network with characters, exported; with words it is the same one."""
+    """The exported network with characters; networks with other kinds of tokens have the same weights."""
     folder = tmp_path_factory.mktemp("exported")
     Onnx().write(talkative("characters", wavs), folder, int8=False)
     return folder
 
 
 @pytest.mark.parametrize("kind", ["characters", "words", "pieces"])
-def test_sherpa_writes_what_greedy_decoding_writes(kind: Kind, wavs: list[Path], folder: Path) -> None:
+def test_sherpa_recognizes_the_same_as_greedy_decoding(kind: Kind, wavs: list[Path], folder: Path) -> None:
     cut = talkative(kind, wavs)
     save_tokens(cut.model.tokens, folder)
     texts = [expected_text(cut, wav) for wav in wavs]
-    assert len({*texts}) == len(texts), "each file must be written another way"
+    assert len({*texts}) == len(texts), "transcripts must differ"
     found = recognize(folder, wavs)
     assert [result["text"].strip() for result in found] == [text.strip() for text in texts]
     if kind == "characters":
         assert ["".join(result["tokens"]) for result in found] == texts
 
 
-def test_pieces_come_with_what_splits_phrases(tmp_path: Path) -> None:
+def test_pieces_are_exported_with_their_model_and_vocabulary(tmp_path: Path) -> None:
     save_tokens(TOKENS["pieces"], tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["bpe.model", "bpe.vocab", "tokens.txt"]
     lines = (tmp_path / "bpe.vocab").read_text(encoding="utf-8").splitlines()
@@ -110,8 +108,8 @@ def test_pieces_come_with_what_splits_phrases(tmp_path: Path) -> None:
     assert all(float(line.split("\t")[1]) <= 0 for line in lines)
 
 
-def says(path: list[int], num_tokens: int, file: Path) -> None:
-    """A graph that finds ``path`` in whatever it hears."""
+def write_constant(path: list[int], num_tokens: int, file: Path) -> None:
+    """Write a graph that outputs ``path`` for any input."""
     log_probs = np.full((1, len(path), num_tokens), -9.0, np.float32)
     log_probs[0, range(len(path)), path] = 0.0
     constants = {"log_probs": log_probs, "log_probs_len": np.array([len(path)])}
@@ -126,7 +124,7 @@ def says(path: list[int], num_tokens: int, file: Path) -> None:
     ]
     ends = [[onnx.helper.make_tensor_value_info(*end) for end in side] for side in (inputs, outputs)]
     model = onnx.helper.make_model(
-        onnx.helper.make_graph(nodes, "says", *ends),
+        onnx.helper.make_graph(nodes, "constant", *ends),
         ir_version=8,
         opset_imports=[onnx.helper.make_opsetid("", 18)],
     )
@@ -134,11 +132,11 @@ def says(path: list[int], num_tokens: int, file: Path) -> None:
     file.write_bytes(model.SerializeToString())
 
 
-def test_sherpa_joins_bytes_to_characters(tmp_path: Path, wavs: list[Path]) -> None:
+def test_sherpa_joins_bytes_into_characters(tmp_path: Path, wavs: list[Path]) -> None:
     tokens = Tokens.from_model(learn("unigram", None, True, 5 * ["ab a ab", "ba"]))
     ids = tokens.encode("ab ü€ 猫a")
     assert sum(tokens.symbols[i].startswith("<0x") for i in ids) == 2 + 3 + 3
-    says([0, *(frame for i in ids for frame in (i, 0))], len(tokens), tmp_path / "model.onnx")
+    write_constant([0, *(frame for i in ids for frame in (i, 0))], len(tokens), tmp_path / "model.onnx")
     save_tokens(tokens, tmp_path)
     (result,) = recognize(tmp_path, wavs[:1])
     assert result["text"].strip() == "ab ü€ 猫a"

@@ -1,4 +1,4 @@
-"""``python -m supernet.latency``: every file in fresh processes, and figures that hang together."""
+"""``python -m supernet.latency``: every file in new processes, and consistent numbers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def mine(finished: tuple[Run, str], here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A copy of the finished run, measured briefly."""
+    """A copy of the finished run, with short measurements."""
     monkeypatch.setattr(measure, "SECONDS", (1, 10))
     monkeypatch.setattr(latency, "SECONDS", (1, 10))
     monkeypatch.setattr(measure, "REPEATS", 1)
@@ -59,13 +59,13 @@ def test_sizes_and_exports_are_measured_and_compared(
     file = exports / "2" / "model.int8.onnx"
     assert rows[2, "onnx int8"]["costs"]["file_mb"] == file.stat().st_size / 1e6
     eager, onnx = (rows[2, runtime]["costs"]["memory_mb_1s"] for runtime in ("eager", "onnx"))
-    assert onnx < eager, "a process with onnxruntime brings no PyTorch"
+    assert onnx < eager, "a process with onnxruntime must not import PyTorch"
     out = capsys.readouterr().out
     assert "onnx int8" in out
     assert "10\u00a0s" in out
 
 
-def test_a_file_that_does_not_run_is_named(mine: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_cannot_be_run_is_an_error(mine: Run, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnxruntime", reason="needs the export extra")
     folder = mine.export_folder("2")
     folder.mkdir(parents=True)
@@ -92,20 +92,20 @@ def test_a_file_that_does_not_run_is_named(mine: Run, capsys: pytest.CaptureFixt
         (["--preset", "smal"], "Did you mean small?"),
     ],
 )
-def test_wrong_arguments_get_one_clear_line(
+def test_wrong_arguments_are_one_clear_line(
     mine: Run, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
     assert words in complaint(arguments, capsys)
 
 
-def test_a_preset_needs_the_extra(
+def test_measuring_a_preset_needs_the_export_extra(
     mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Onnx, "packages", ("onnx_that_is_not_there",))
     assert complaint(["--preset", "tiny"], capsys).endswith("pip install -e '.[export]'")
 
 
-def test_all_are_compared_with_the_largest_in_onnx_or_else_in_pytorch() -> None:
+def test_the_base_is_the_largest_size_in_onnx_or_else_in_pytorch() -> None:
     def subject(size: int, runtime: str) -> Subject:
         return Subject(str(size), size, runtime, Path("x"))
 
@@ -115,7 +115,7 @@ def test_all_are_compared_with_the_largest_in_onnx_or_else_in_pytorch() -> None:
     assert base_of([*eager, subject(6, "onnx"), subject(9, "onnx")]) == subject(9, "onnx")
 
 
-def test_the_warm_up_does_not_count() -> None:
+def test_warm_up_runs_are_not_timed() -> None:
     runs = list[int]()
     timing = timed(lambda: runs.append(1), repeats=3, warm_up=2)
     assert (len(timing.seconds), len(runs)) == (3, 5)

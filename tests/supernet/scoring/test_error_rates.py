@@ -1,4 +1,4 @@
-"""Error rates, against hand-computed values and a naive implementation."""
+"""Error rates equal hand-computed values and those of a naive implementation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ words = st.lists(st.sampled_from(["a", "b", "ab", "ba"]), max_size=7)
 
 
 def distance(a: list[str], b: list[str]) -> int:
-    """Edit distance by the textbook's recursion over a table."""
+    """The edit distance, by dynamic programming as in textbooks."""
     table = np.zeros((len(a) + 1, len(b) + 1), dtype=int)
     table[:, 0], table[0] = range(len(a) + 1), range(len(b) + 1)
     for i, x in enumerate(a, 1):
@@ -56,7 +56,9 @@ def test_error_rates_are_edit_distances_over_reference_lengths(
         ("ab", "aa", 1, 1 / 2),
     ],
 )
-def test_error_rates_by_hand(reference: str, hypothesis: str, wer: float, cer: float) -> None:
+def test_error_rates_equal_hand_computed_values(
+    reference: str, hypothesis: str, wer: float, cer: float
+) -> None:
     result = score([reference], [hypothesis])
     assert [result.wer, result.cer] == pytest.approx([wer, cer])
 
@@ -73,7 +75,7 @@ def test_error_rates_by_hand(reference: str, hypothesis: str, wer: float, cer: f
         ("ab", " ", 2, 2),
     ],
 )
-def test_spaces_at_the_edges_and_doubled_ones_are_no_characters(
+def test_leading_trailing_and_repeated_spaces_do_not_count(
     reference: str, hypothesis: str, errors: int, characters: int
 ) -> None:
     result = score([reference], [hypothesis])
@@ -81,8 +83,8 @@ def test_spaces_at_the_edges_and_doubled_ones_are_no_characters(
 
 
 @given(st.lists(words.filter(len), min_size=1, max_size=4), st.data())
-def test_only_one_space_between_words_counts(texts: list[list[str]], data: st.DataObject) -> None:
-    """However the words are spaced, characters are those of the words and one space between two of them."""
+def test_exactly_one_space_between_words_counts(texts: list[list[str]], data: st.DataObject) -> None:
+    """Whatever the spacing, the characters are those of the words and one space between every two words."""
     space = st.sampled_from([" ", "  ", "\t "])
     edge = st.sampled_from(["", " ", "   "])
     spaced = [
@@ -94,22 +96,22 @@ def test_only_one_space_between_words_counts(texts: list[list[str]], data: st.Da
     assert count_words(spaced).tolist() == [[len(t.split()), len(t)] for t in plain]
 
 
-def test_rates_are_over_all_words_not_over_utterances() -> None:
+def test_rates_are_averaged_over_words_instead_of_utterances() -> None:
     assert score(["a", "b b b"], ["b", "b b b"]).wer == pytest.approx(1 / 4)
 
 
-def test_no_reference_words_is_an_error() -> None:
+def test_references_without_words_are_an_error() -> None:
     with pytest.raises(ValueError, match="`references` must hold at least one word"):
         score(["", " "], ["a", ""])
 
 
-def test_the_same_texts_give_the_same_interval() -> None:
+def test_intervals_are_deterministic_and_contain_the_rate() -> None:
     texts = ["a b", "b", "a a a"], ["a", "b", "a b a"]
     assert score(*texts) == score(*texts)
     assert score(*texts).wer_ci95[0] <= score(*texts).wer <= score(*texts).wer_ci95[1]
 
 
-def test_groups_are_scored_as_if_they_were_alone() -> None:
+def test_groups_are_scored_separately() -> None:
     references, hypotheses = ["a b", "b", "a a a", "b b"], ["a", "b", "a b a", "a b"]
     found = score_groups(["x", "y", "x", "y"], references, hypotheses)
     assert list(found) == ["x", "y"]
@@ -127,7 +129,7 @@ def test_groups_are_scored_as_if_they_were_alone() -> None:
         (30.0, "30 s and longer"),
     ],
 )
-def test_lengths_have_names(seconds: float, name: str) -> None:
+def test_durations_are_grouped(seconds: float, name: str) -> None:
     assert length_group(seconds) == name
 
 
@@ -135,7 +137,7 @@ def test_lengths_have_names(seconds: float, name: str) -> None:
     ("texts", "measure"),
     [
         (["今天天气很好", "我们去公园"], "cer"),
-        (["而 对 楼市 成交", "抑制 作用"], "cer"),  # words set apart by a tool, not by the language
+        (["而 对 楼市 成交", "抑制 作用"], "cer"),  # words separated by a tool, not in the language itself
         (["きょうはいい天気です", "東京 Tower に行く"], "cer"),
         (["วันนี้อากาศดี", "ไปเที่ยว กัน"], "cer"),
         (["ພາສາລາວ"], "cer"),
@@ -152,11 +154,11 @@ def test_lengths_have_names(seconds: float, name: str) -> None:
         ([], "wer"),
     ],
 )
-def test_texts_without_spaces_are_judged_by_characters(texts: list[str], measure: str) -> None:
+def test_scripts_without_spaces_are_judged_by_characters(texts: list[str], measure: str) -> None:
     assert measure_of(texts) == measure
 
 
-def test_what_texts_are_judged_by_is_the_rate_and_travels_with_it() -> None:
+def test_a_score_contains_the_measure_of_its_rate() -> None:
     references = ["今天天气很好", "我们去公园"]
     result = score(references, ["今天天气很坏", "我们去公园"])
     assert result.measure == "cer"
@@ -168,8 +170,8 @@ def test_what_texts_are_judged_by_is_the_rate_and_travels_with_it() -> None:
     assert judged_by({"sizes": {"6": {"macs": 1, "test": {"wer": 0.1, "cer": 0.1}}}}) == "wer"
 
 
-def test_groups_are_judged_alike() -> None:
-    """By all texts together: those of one speaker may happen to be of another script."""
+def test_all_groups_have_the_same_measure() -> None:
+    """It follows from all texts together, as those of one speaker may be in another script."""
     references = ["今天天气很好", "我们去公园", "ok"]
     found = score_groups(["x", "x", "y"], references, references)
     assert {one.measure for one in found.values()} == {"cer"}

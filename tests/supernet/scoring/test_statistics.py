@@ -1,4 +1,4 @@
-"""Intervals and tests, against hand counts and slower algorithms; the size of a block changes no result."""
+"""Intervals and tests equal hand-computed values and slower algorithms, for blocks of any size."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def columns(rows: list[tuple[int, int, int]]) -> tuple[Ints, Ints, Ints]:
 
 
 def at_once(errors_N: Ints, words_N: Ints, num: int) -> Floats:
-    """All resamples in one table."""
+    """The rates of all resamples, from a single array."""
     picks = np.random.default_rng(0).integers(0, len(errors_N), (num, len(errors_N)))
     return np.asarray(errors_N[picks].sum(axis=1) / words_N[picks].sum(axis=1))
 
 
-def test_permutations_at_once_and_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permutations_in_blocks_equal_those_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     first, second = rng.binomial(5, 0.25, 300), rng.binomial(5, 0.2, 300)
     change = (first - second)[first != second]
@@ -48,7 +48,9 @@ def test_permutations_at_once_and_in_blocks(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @given(counts, st.integers(1, 50), st.integers(1, 20))
-def test_the_block_changes_nothing(rows: list[tuple[int, int, int]], block: int, num: int) -> None:
+def test_the_size_of_blocks_does_not_change_resamples(
+    rows: list[tuple[int, int, int]], block: int, num: int
+) -> None:
     errors, _, words = columns(rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(statistics, "BLOCK", block)
@@ -69,7 +71,7 @@ def test_memory_does_not_grow_with_the_number_of_utterances(num_utterances: int)
     rng = np.random.default_rng(0)
     first, second = rng.binomial(5, 0.25, num_utterances), rng.binomial(5, 0.2, num_utterances)
     words = rng.integers(5, 20, num_utterances)
-    # 100 resamples of 200,000 utterances are 20 million numbers, 160 MB, if they are drawn at once.
+    # Drawn at once, 100 resamples of 200,000 utterances would be 20 million numbers, or 160 MB.
     assert peak_mb(lambda: resampled_rates(first, words, num=100)) < 15
     assert peak_mb(lambda: permutation_p(first, second, num=100)) < 15
 
@@ -80,11 +82,11 @@ def test_the_interval_of_a_constant_is_a_point(errors: int, rate: float) -> None
     assert (low, high) == (rate, rate)
 
 
-def test_one_utterance_has_no_spread() -> None:
+def test_the_interval_of_one_utterance_is_a_point() -> None:
     assert interval(np.array([1]), np.array([4])) == (0.25, 0.25)
 
 
-def test_the_interval_covers_the_truth_about_19_times_out_of_20() -> None:
+def test_the_interval_covers_the_true_rate_in_about_95_percent_of_cases() -> None:
     rng = np.random.default_rng(0)
     covered, num = 0, 200
     for i in range(num):
@@ -94,8 +96,8 @@ def test_the_interval_covers_the_truth_about_19_times_out_of_20() -> None:
     assert 0.88 <= covered / num <= 0.99
 
 
-def test_the_interval_resamples_utterances_not_words() -> None:
-    """Errors that come in whole utterances spread more than as many that are scattered over all."""
+def test_the_interval_resamples_utterances_instead_of_words() -> None:
+    """Errors concentrated in a few utterances have a wider interval than evenly distributed ones."""
     clustered = interval(np.array([10] * 10 + [0] * 90), np.full(100, 10))
     scattered = interval(np.full(100, 1), np.full(100, 10))
     assert clustered[1] - clustered[0] > 0.08
@@ -107,7 +109,7 @@ def ints(*values: int) -> Ints:
 
 
 def exact_p(change: Ints) -> float:
-    """The exact p value, by enumeration of all exchanges of the two systems' results."""
+    """The exact p-value, from all exchanges of the two systems' results."""
     sums = [abs(int(np.dot(signs, change))) for signs in itertools.product((-1, 1), repeat=len(change))]
     return sum(s >= abs(int(change.sum())) for s in sums) / len(sums)
 
@@ -115,16 +117,16 @@ def exact_p(change: Ints) -> float:
 @pytest.mark.parametrize(
     "change", [(1, 1, 1, 1, 1), (2, -1, 1, 0, 3, 1), (1, -1), (0, 0, 5), (3, 1, -2, 2, 1, 1, 1, -1, 2)]
 )
-def test_the_permutation_test_agrees_with_counting_all_exchanges(change: tuple[int, ...]) -> None:
+def test_the_permutation_test_approximates_the_exact_p_value(change: tuple[int, ...]) -> None:
     first, second = np.abs(ints(*change)) + ints(*change), np.abs(ints(*change))
     assert permutation_p(first, second) == pytest.approx(exact_p(ints(*change)), abs=0.02)
 
 
-def test_equal_results_differ_by_chance_alone() -> None:
+def test_equal_results_have_a_p_value_of_one() -> None:
     assert permutation_p(ints(1, 0, 2), ints(1, 0, 2)) == 1.0
 
 
-def test_a_clear_difference_is_found_and_noise_is_not() -> None:
+def test_a_clear_difference_is_significant_and_noise_is_not() -> None:
     rng = np.random.default_rng(0)
     base = rng.integers(0, 3, size=200)
     assert permutation_p(base + rng.integers(0, 2, size=200), base) < 0.001
@@ -132,21 +134,21 @@ def test_a_clear_difference_is_found_and_noise_is_not() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=30))
-def test_the_test_is_symmetric_and_a_probability(pairs: list[tuple[int, int]]) -> None:
+def test_the_p_value_is_a_probability_and_symmetric(pairs: list[tuple[int, int]]) -> None:
     first, second = (ints(*side) for side in zip(*pairs, strict=True))
     p = permutation_p(first, second)
     assert 0 < p <= 1
     assert permutation_p(second, first) == p
 
 
-def test_the_difference_is_of_error_rates() -> None:
+def test_the_paired_difference_is_one_of_error_rates() -> None:
     wer, low, high = paired_difference(ints(2, 1, 0, 3), ints(1, 1, 1, 1), ints(10, 10, 10, 10))
     assert wer == pytest.approx(2 / 40)
     assert low < wer < high
 
 
-def test_pairs_make_the_interval_narrow() -> None:
-    """Both systems make errors in the same utterances: unpaired intervals would be ten times as wide."""
+def test_pairing_narrows_the_interval() -> None:
+    """Both systems make errors in the same utterances; unpaired intervals would be ten times as wide."""
     rng = np.random.default_rng(1)
     hard = rng.poisson(3, size=300)
     better = hard + (rng.random(300) < 0.05)
@@ -164,5 +166,5 @@ def test_pairs_make_the_interval_narrow() -> None:
         ([0.005, 0.011, 0.02, 0.04, 0.13], [0.025, 0.044, 0.06, 0.08, 0.13]),
     ],
 )
-def test_holm_by_hand(raw: list[float], corrected: list[float]) -> None:
+def test_holms_correction_equals_hand_computed_values(raw: list[float], corrected: list[float]) -> None:
     assert holm(raw) == pytest.approx(corrected)

@@ -25,7 +25,7 @@ PUBLISHED = {"simple-top-k-published", "iterative-zero-out-published", "on-deman
 
 
 def first_steps_of_phases(schedule: Schedule) -> list[int]:
-    """Two steps at least: the first ones, and that with which each kind of phase begins."""
+    """The first two steps, and the first one of each kind of phase."""
     starts = {name: start for name, start in reversed(schedule.boundaries())}
     return sorted({0, 1, *starts.values()})
 
@@ -57,7 +57,7 @@ def test_there_are_presets() -> None:
 
 @pytest.mark.parametrize("name", presets())
 def test_every_preset_builds_and_takes_two_steps(name: str) -> None:
-    # A network of 80 million parameters takes most of its time to make: tasks and sizes stay as they are.
+    # Building networks of up to 80 million parameters takes most of the time, so two utterances are enough.
     net, losses = train(resolve([{"preset": name}]), num_rows=2)
     assert len(losses) >= 2
     assert all(0 < loss < float("inf") for loss in losses)
@@ -70,7 +70,9 @@ def test_every_preset_builds_and_takes_two_steps(name: str) -> None:
     ("name", "dim", "heads", "kernel", "layers"),
     [("tiny", 96, 4, 15, 12), ("small", 384, 6, 31, 12), ("base", 512, 8, 31, 12)],
 )
-def test_the_networks_of_the_presets(name: str, dim: int, heads: int, kernel: int, layers: int) -> None:
+def test_presets_have_the_documented_networks(
+    name: str, dim: int, heads: int, kernel: int, layers: int
+) -> None:
     config = resolve([{"preset": name}]).config
     m = config.model
     assert (m.dim, m.num_heads, m.kernel, m.ffn_dim, config.num_layers) == (
@@ -106,7 +108,7 @@ LIBRISPEECH = {
     "task.spec_augment": {**MASKS, "freq_masks": 5, "min_freq_masks": 2, "max_freq_bands": 8},
 }  # fmt: skip
 ITERATIVE = "iterative-zero-out-published"
-OF_THE_AUTHORS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
+AUTHORS_SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "simple-top-k-published": (TEDLIUM, {"reduce_by": 4, "hard": False}, 8 * 26_600),
     ITERATIVE: (
         {**TEDLIUM, "train.scores_lr": None},
@@ -117,11 +119,11 @@ OF_THE_AUTHORS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "librispeech-100": (TEDLIUM, {"reduce_by": 4, "hard": False}, 8 * 26_600),
     "librispeech-960": (LIBRISPEECH, {"reduce_by": 1, "hard": True}, 32 * 14_640),
 }
-"""By preset, its settings, those of its method, and the updates that learn scores."""
-ELSEWHERE = ("frontend", "features", "normalization", "tokens", "masks", "decay", "batches", "precision")
-"""Settings that differ from the authors' in all of these presets."""
-NOT_OF_THE_PAPER = ("network", "optimization", "frontend", "features", "search")
-"""The same of arXiv 2106.09216."""
+"""For each preset, its settings, those of its method, and the number of updates that learn scores."""
+DEVIATIONS = ("frontend", "features", "normalization", "tokens", "masks", "decay", "batches", "precision")
+"""Headings of the settings that differ from the authors' in all of these presets."""
+ON_DEMAND_DEVIATIONS = ("network", "optimization", "frontend", "features", "search")
+"""The same for presets of arXiv 2106.09216."""
 
 
 def setting(resolved: Resolved, name: str) -> Any:
@@ -134,9 +136,9 @@ def setting(resolved: Resolved, name: str) -> Any:
     return found
 
 
-@pytest.mark.parametrize("name", OF_THE_AUTHORS)
-def test_the_published_settings(name: str) -> None:
-    resolved, (settings, method, learning) = resolve([{"preset": name}]), OF_THE_AUTHORS[name]
+@pytest.mark.parametrize("name", AUTHORS_SETTINGS)
+def test_presets_have_the_published_settings(name: str) -> None:
+    resolved, (settings, method, learning) = resolve([{"preset": name}]), AUTHORS_SETTINGS[name]
     assert {key: setting(resolved, key) for key in settings} == settings
     assert {key: getattr(resolved.method.options, key) for key in method} == method
     net = tiny_memory(resolved)
@@ -148,7 +150,7 @@ def test_the_published_settings(name: str) -> None:
 
 
 def tiny_memory(resolved: Resolved) -> SupernetCTC:
-    """The state of a schedule, in a network of the same depth, but narrow."""
+    """A narrow network of the same depth, which holds the state of a schedule."""
     narrow = {"dim": 8, "num_heads": 2, "ffn_dim": 8, "frontend_channels": 1, "kernel": 3}
     config = resolved.config
     config = config.model_copy(update={"model": config.model.model_copy(update=narrow)})
@@ -163,7 +165,7 @@ def test_the_first_iteration_of_zero_out_is_as_long_as_published() -> None:
 
 
 @pytest.mark.parametrize("num_steps", [1_000, 350_000])
-def test_scores_of_zero_out_can_move_however_short_the_training(num_steps: int) -> None:
+def test_scores_of_zero_out_can_move_far_enough_in_trainings_of_any_length(num_steps: int) -> None:
     resolved = resolve([{"preset": ITERATIVE, "train": {"num_steps": num_steps}}])
     parameters = [{"params": [torch.zeros(1, requires_grad=True)]} for _ in range(3)]
     optimizer = torch.optim.Adam(parameters, lr=resolved.config.train.lr)
@@ -175,16 +177,16 @@ def test_scores_of_zero_out_can_move_however_short_the_training(num_steps: int) 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        *((name, ELSEWHERE) for name in OF_THE_AUTHORS),
-        *((name, NOT_OF_THE_PAPER) for name in ("on-demand-published", "on-demand-24")),
+        *((name, DEVIATIONS) for name in AUTHORS_SETTINGS),
+        *((name, ON_DEMAND_DEVIATIONS) for name in ("on-demand-published", "on-demand-24")),
     ],
 )
-def test_each_published_preset_says_what_does_not_follow(name: str, words: tuple[str, ...]) -> None:
-    """In its head, or by the name of the preset that gives the reasons."""
+def test_each_published_preset_lists_its_deviations(name: str, words: tuple[str, ...]) -> None:
+    """At its beginning, which also names the preset that gives the reasons."""
     text = (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8")
     head = text[: text.index("\npreset:")]
     assert [word for word in words if word not in head] == []
-    reasons = "simple-top-k-published" if words == ELSEWHERE else "on-demand-published"
+    reasons = "simple-top-k-published" if words == DEVIATIONS else "on-demand-published"
     assert reasons in (name, *head.replace(",", " ").replace(".", " ").split())
     table = (CONFIGS / f"{reasons}.yaml").read_text(encoding="utf-8")
     assert [word for word in words if f"#   {word} " not in table and f"{word}:" not in table] == []
@@ -198,8 +200,8 @@ def test_each_published_preset_says_what_does_not_follow(name: str, words: tuple
         ("tedlium2", "tedlium2", 384),
     ],
 )
-def test_the_papers_corpora(name: str, task: str, dim: int) -> None:
-    """By modules as published; by layers as the comment in the preset says."""
+def test_presets_of_the_papers_corpora(name: str, task: str, dim: int) -> None:
+    """Modules are units as published; layers can be, as described in the preset."""
     modules = resolve([{"preset": name}, {"task": {"name": task, "path": "/data"}}]).config
     assert (modules.task.name, modules.granularity, modules.sizes) == (task, "module", (16, 32, 48))
     assert (modules.task.options["path"], modules.task.options["batch_seconds"]) == ("/data", 150.0)
@@ -209,23 +211,23 @@ def test_the_papers_corpora(name: str, task: str, dim: int) -> None:
     assert (layers.num_layers, layers.sizes, layers.method.options["reduce_by"]) == (12, (4, 8, 12), 1)
 
 
-def test_the_100_hours_are_one_part() -> None:
+def test_the_100_hours_of_librispeech_are_one_part() -> None:
     assert resolve([{"preset": "librispeech-100"}]).task.options.train == ("train-clean-100",)
 
 
-def test_on_demand_with_24_layers() -> None:
+def test_the_preset_of_on_demand_with_24_layers() -> None:
     config = resolve([{"preset": "on-demand-24"}, {"task": "librispeech"}]).config
     assert (config.num_layers, config.model.layer_type) == (24, "transformer")
     assert config.model.positions_read(24) == (6, 12, 18)
     assert config.method.options["max_drop"] > 0
 
 
-def test_later_layers_win_and_options_go_over_presets() -> None:
+def test_later_layers_of_settings_override_presets() -> None:
     config = resolve([{"preset": "small"}, {"model": {"dim": 192}}, {"sizes": [4]}]).config
     assert (config.model.dim, config.model.num_heads, config.sizes) == (192, 6, (4,))
 
 
-def test_another_method_brings_none_of_the_presets_options() -> None:
+def test_another_method_does_not_inherit_the_presets_options() -> None:
     resolved = resolve([{"preset": "simple-top-k-published"}, {"method": "on-demand"}])
     assert resolved.config.method.name == "on-demand"
     assert resolved.config.method.options == {"max_drop": 0.3, "grow": False}
@@ -246,8 +248,10 @@ MINI = {"train": ["train-clean-5"], "valid": [], "test": ["dev-clean-2"]}
         ),
     ],
 )
-def test_real_speech_for_two_cores(name: str, task: str, parts: dict[str, list[str]]) -> None:
-    """The network of `tiny` at sizes that differ, and a corpus that may lie anywhere."""
+def test_presets_of_real_speech_have_the_network_of_tiny(
+    name: str, task: str, parts: dict[str, list[str]]
+) -> None:
+    """Their sizes differ from those of `tiny`, and the corpus may be in any folder."""
     config = resolve([{"preset": name}, {"task": {"name": task, "path": "/data"}}]).config
     tiny = resolve([{"preset": "tiny"}]).config
     assert (config.task.name, config.sizes, config.model) == (task, (3, 6, 12), tiny.model)

@@ -1,4 +1,4 @@
-"""Every setting says what it is, and one that does not exist says which may be meant."""
+"""Every setting is documented, and errors on unknown settings suggest existing ones."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from supernet.train import main
 
 
 def models() -> list[type[BaseModel]]:
-    """Those of all configurations, plug-ins and studies."""
+    """The models of all configurations, plug-ins and studies."""
     plugins = [entry.load() for group in GROUPS.values() for entry in entry_points(group=group)]
     options = [plugin.Options for plugin in plugins if hasattr(plugin, "Options")]
     return [Config, CompareDefinition, TuneDefinition, *options]
 
 
 @pytest.mark.parametrize("kls", models(), ids=lambda kls: kls.__name__)
-def test_every_setting_and_section_has_its_line(kls: type[BaseModel]) -> None:
+def test_every_setting_and_section_is_documented(kls: type[BaseModel]) -> None:
     assert [setting.name for setting in settings_of(kls) if not setting.doc] == []
     for field in kls.model_fields.values():
         assert field.description
@@ -34,7 +34,7 @@ def test_every_setting_and_section_has_its_line(kls: type[BaseModel]) -> None:
             assert all(inner.description for inner in section.model_fields.values())
 
 
-def test_settings_are_those_of_the_task_and_the_method() -> None:
+def test_settings_include_those_of_the_task_and_the_method() -> None:
     found = {s.name: s for s in settings({"task": "manifest", "method": {"name": "iterative-zero-out"}})}
     assert found["task"].default == "generated-speech"
     assert found["train.num_steps"] == Setting(
@@ -49,7 +49,7 @@ def test_settings_are_those_of_the_task_and_the_method() -> None:
     }
 
 
-def test_they_are_listed_within_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_are_listed_in_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--settings", "--method", "iterative-zero-out"])
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
@@ -89,7 +89,7 @@ def test_they_are_listed_within_80_columns(capsys: pytest.CaptureFixture[str]) -
         ("sizs=[1,2]", "sizes"),
     ],
 )
-def test_an_unknown_setting_says_which_may_be_meant(setting: str, meant: str) -> None:
+def test_the_error_on_an_unknown_setting_suggests_existing_ones(setting: str, meant: str) -> None:
     with pytest.raises(ConfigError) as found:
         resolve([parse_set(setting)])
     name = (
@@ -112,7 +112,9 @@ def test_an_unknown_setting_says_which_may_be_meant(setting: str, meant: str) ->
         (TuneDefinition, "objectivs=[wer]", "objectives"),
     ],
 )
-def test_so_does_a_key_of_a_study(kls: type[Definition], setting: str, meant: str) -> None:
+def test_the_error_on_an_unknown_key_of_a_study_suggests_existing_ones(
+    kls: type[Definition], setting: str, meant: str
+) -> None:
     with pytest.raises(ConfigError) as found:
         checked(kls, parse_set(setting))
     assert any(f"Did you mean {meant}" in problem for problem in found.value.problems), found.value.problems
@@ -138,7 +140,7 @@ def test_so_does_a_key_of_a_study(kls: type[Definition], setting: str, meant: st
         ("model=tiny", "`model` must be a mapping of settings, but is 'tiny' instead."),
     ],
 )
-def test_wrong_values_are_said_without_inner_names(setting: str, message: str) -> None:
+def test_errors_on_wrong_values_contain_no_internal_names(setting: str, message: str) -> None:
     with pytest.raises(ConfigError) as found:
         resolve([parse_set(setting)])
     (problem,) = found.value.problems

@@ -1,4 +1,4 @@
-"""Whatever a setting is set to, messages are for users: no name of the validation library is in them."""
+"""Messages on invalid values are for users: they contain no names of the validation library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from supernet.config import Config
 from supernet.settings.names import GROUPS, plugin_names
 from supernet.settings.plugins import find_plugin, validated
 
-INNER = re.compile(
+INTERNAL = re.compile(
     r"Input|should|tagged|union|function-|pydantic|\[type|_error|validation|NoneType|instance|dictionary"
     r"|constrained|parse|tuple|\b(str|int|float|bool|dict|list|none|model)\["
     r"|Extra|discriminator|\bkey(s|word)|attribute|\biteration\b|unhashable|Decimal|datetime|schema",
@@ -29,7 +29,7 @@ SCALARS = st.one_of(
     st.integers(-3, 10**30),
     st.floats(),
     st.sampled_from(["", "no", "layers", "characters", "1.5", "nan", "0x10", "a b", "tail", "simple-top-k"]),
-    st.just(datetime.date(2024, 1, 1)),  # YAML makes one of 2024-01-01
+    st.just(datetime.date(2024, 1, 1)),  # YAML reads 2024-01-01 as a date
     st.just(b"bytes"),
 )
 VALUES = st.recursive(
@@ -53,7 +53,7 @@ def models() -> Iterator[tuple[str, Any]]:
 
 
 def places(kls: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every setting of a model, also inside of sections."""
+    """Every setting of a model, including those in sections."""
     for name, field in kls.model_fields.items():
         yield (*before, name)
         for part in (field.annotation, *get_args(field.annotation)):
@@ -84,7 +84,7 @@ def test_messages_are_for_users(where: tuple[str, Any, tuple[str, ...]], value: 
     prefix, kls, place = where
     for line in complaints(prefix, kls, place, value):
         said = line.partition(", but")[0]  # the value itself follows
-        assert not INNER.search(said), line
+        assert not INTERNAL.search(said), line
         assert line[0] != " "
         assert line.endswith((".", "?")), line
         assert "\n" not in line
@@ -100,6 +100,6 @@ def test_messages_are_for_users(where: tuple[str, Any, tuple[str, ...]], value: 
         (("model",), 3, "`model` must be a mapping of settings, but is 3 instead."),
     ],
 )
-def test_in_words(place: tuple[str, ...], value: Any, expected: str) -> None:
+def test_examples_of_messages(place: tuple[str, ...], value: Any, expected: str) -> None:
     (line,) = complaints("", Config, place, value)
     assert expected in line

@@ -1,4 +1,4 @@
-"""Where computations run, and that a run does not depend on where it was made."""
+"""Choice of devices, and runs that can be moved between machines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from supernet.runs.run import Run, as_data
 from supernet.system.devices import chosen_device, machine, use_tf32
 
 
-def test_a_device_that_is_not_there_is_said() -> None:
+def test_a_missing_device_is_an_error() -> None:
     assert chosen_device("cpu") == torch.device("cpu")
     for name in ("cuda:97", "cuda:00000000000000000000099"):
         with pytest.raises(ArgumentError, match=f"must be a GPU of this machine, .*'{name}'"):
@@ -38,10 +38,10 @@ def test_a_device_that_is_not_there_is_said() -> None:
         (None, "7", "cuda:0"),
     ],
 )
-def test_each_process_has_a_gpu_of_its_own(
+def test_each_process_gets_its_own_gpu(
     name: str | None, rank: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)  # as on a machine with two
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)  # as on a machine with two GPUs
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     if rank is not None:
@@ -49,7 +49,7 @@ def test_each_process_has_a_gpu_of_its_own(
     assert chosen_device(name) == torch.device(expected)
 
 
-def test_the_device_is_no_setting_that_two_runs_differ_in(tmp_path: Path) -> None:
+def test_a_run_can_be_continued_on_another_device(tmp_path: Path) -> None:
     run, config = Run(tmp_path / "run"), resolve([{"device": "cpu"}]).config
     run.begin(config.model_copy(update={"device": "cuda:97"}))
     run.begin(config, lambda data: as_data(resolve_trained(data).config))
@@ -59,14 +59,14 @@ def test_the_device_is_no_setting_that_two_runs_differ_in(tmp_path: Path) -> Non
     assert "device was" not in str(found.value)
 
 
-def test_what_was_trained_elsewhere_is_read_here(tmp_path: Path) -> None:
+def test_a_run_of_another_machine_can_be_read(tmp_path: Path) -> None:
     data = as_data(resolve([{}]).config) | {"device": "cuda:97"}
     assert resolve_trained(data).config.device is None
     with pytest.raises(ConfigError, match="`device` must be a GPU"):
         resolve([data])
 
 
-def test_paths_mean_the_same_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     task = {
@@ -87,24 +87,24 @@ def test_paths_mean_the_same_from_every_folder(tmp_path: Path, monkeypatch: pyte
     assert as_data(resolve([{"task": found}]).config)["task"] == found
 
 
-def test_the_machine_has_a_name_and_threads() -> None:
+def test_the_machine_is_described_by_name_and_threads() -> None:
     name, _, threads = machine(torch.device("cpu")).rpartition(", ")
     assert name
     assert threads == "1 thread"
 
 
-def test_a_machine_without_a_list_of_processors_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_cpuinfo_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "is_file", lambda _: False)
     name, _, _ = machine(torch.device("cpu")).rpartition(", ")
     assert name
 
 
-def test_scoring_multiplies_as_training_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine allows TensorFloat32 in trainings, after which the same process scores."""
+def test_scoring_uses_the_precision_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine enables TensorFloat32 for training, after which the same process scores."""
     flags: Any = torch.backends
     monkeypatch.setattr(flags, "fp32_precision", "ieee")  # and restored
     use_tf32(torch.device("cpu"))
-    assert flags.fp32_precision == "ieee", "only a GPU has it"
+    assert flags.fp32_precision == "ieee", "only GPUs have TensorFloat32"
     use_tf32(torch.device("cuda"))
     assert TorchConfig().allow_tf32 == (flags.fp32_precision == "tf32")
     assert flags.cuda.matmul.fp32_precision == flags.cudnn.conv.fp32_precision == "tf32"

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, names that become paths, and text that is read."""
+"""Files and folders written atomically, names that become paths, and reading of text."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     os.umask(before)
 
 
-def test_the_umask_decides_who_may_read(tmp_path: Path, umask: int) -> None:
+def test_permissions_follow_the_umask(tmp_path: Path, umask: int) -> None:
     write_whole(tmp_path / "text", "ü")
     with whole_file(tmp_path / "other") as temporary:
         temporary.unlink()
-        temporary.touch(0o600)  # as libraries do that make a temporary file of their own
+        temporary.touch(0o600)  # like libraries that create their own temporary file
     for name in ("text", "other"):
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o666 & ~umask
     assert (tmp_path / "text").read_bytes() == "ü".encode()
 
 
 @pytest.mark.parametrize("writer", [whole_file, whole_folder])
-def test_what_fails_changes_nothing_and_leaves_nothing(tmp_path: Path, writer: object) -> None:
+def test_a_failed_write_changes_nothing(tmp_path: Path, writer: object) -> None:
     target = tmp_path / "made"
     target.write_text("old") if writer is whole_file else target.mkdir()
     with pytest.raises(RuntimeError), writer(target):  # type: ignore[operator]
@@ -52,13 +52,13 @@ def test_what_fails_changes_nothing_and_leaves_nothing(tmp_path: Path, writer: o
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
-def test_an_error_names_the_file_that_was_to_be_written(tmp_path: Path) -> None:
+def test_errors_name_the_target_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         write_whole(tmp_path / "no" / "file", "x")
     assert caught.value.filename == str(tmp_path / "no" / "file")
 
 
-def test_a_folder_is_replaced_or_stays(tmp_path: Path) -> None:
+def test_a_folder_is_replaced_only_on_request(tmp_path: Path) -> None:
     for replaces, expected in ((True, "new"), (False, "new"), (True, "newer")):
         with whole_folder(tmp_path / "made", replaces=replaces) as folder:
             (folder / "file").write_text(expected if replaces else "other")
@@ -76,7 +76,7 @@ with whole_folder(Path("made")) as folder, whole_file(Path("text[1]")) as file:
 """
 
 
-def test_what_a_kill_has_left_goes_with_the_next_and_what_is_being_written_stays(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_are_removed_and_files_in_progress_kept(tmp_path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert len(list(tmp_path.iterdir())) == 2
@@ -91,7 +91,7 @@ def test_what_a_kill_has_left_goes_with_the_next_and_what_is_being_written_stays
 @pytest.mark.parametrize(
     "name", ["noisy", "6", "params=50%", "macs=1.2G", "iterative-zero-out", "größe", "a,b"]
 )
-def test_names_that_are_names(name: str) -> None:
+def test_valid_names_are_accepted(name: str) -> None:
     assert safe_name(name, "--name") == name
 
 
@@ -99,14 +99,14 @@ def test_names_that_are_names(name: str) -> None:
     "name",
     ["", ".", "..", "../x", "a/b", "/x", ".hidden", "-rf", "a\\b", "a\0", "a\n", "[x]", "\x1b[2J", "x" * 201],
 )
-def test_names_that_are_something_else(name: str) -> None:
+def test_invalid_names_are_errors(name: str) -> None:
     with pytest.raises(UserError, match="`--name` must be letters") as caught:
         safe_name(name, "--name")
     assert str(caught.value).isprintable()
 
 
 @given(st.text())
-def test_a_safe_name_is_one_part_of_a_path(name: str) -> None:
+def test_a_safe_name_is_a_single_part_of_a_path(name: str) -> None:
     try:
         safe_name(name, "--name")
     except UserError:
@@ -114,7 +114,7 @@ def test_a_safe_name_is_one_part_of_a_path(name: str) -> None:
     assert Path("folder", name).resolve() == Path.cwd() / "folder" / name
 
 
-def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_removed(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b'\xef\xbb\xbf{"a": 1}')
     assert read_text(file) == '{"a": 1}'
@@ -134,7 +134,7 @@ def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path: Path) -> None:
         (b'{"a": ' + b"9" * 5000 + b"}", "cannot be parsed"),
     ],
 )
-def test_what_is_no_object_is_said_to_be_none(tmp_path: Path, content: bytes, problem: str) -> None:
+def test_files_other_than_json_objects_are_errors(tmp_path: Path, content: bytes, problem: str) -> None:
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(UserError, match=problem) as caught:
         read_json(tmp_path / "file")
@@ -142,7 +142,7 @@ def test_what_is_no_object_is_said_to_be_none(tmp_path: Path, content: bytes, pr
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+def test_unreadable_files_are_errors(tmp_path: Path) -> None:
     for path, problem in ((tmp_path / "no", "no such file"), (tmp_path, "but is a folder")):
         with pytest.raises(UserError, match=problem):
             read_text(path)
@@ -167,7 +167,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         "[" * 5000,
     ],
 )
-def test_yaml_that_is_none_or_too_much(text: str) -> None:
+def test_invalid_unsafe_and_excessive_yaml_is_an_error(text: str) -> None:
     with pytest.raises(UserError, match=r"'x\.yaml' must"):
         parse_yaml(text, "x.yaml")
 

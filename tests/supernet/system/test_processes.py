@@ -16,7 +16,7 @@ from supernet.system.processes import MOST, Processes, num_cores, processes_for,
 
 @pytest.fixture
 def cores(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A Linux machine of six cores, outside of torchrun."""
+    """A Linux machine with six cores, without torchrun."""
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setattr("supernet.system.processes.num_cores", lambda: 6)
@@ -38,24 +38,24 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         (2, 1, Processes(2, 1)),
     ],
 )
-def test_cores_are_shared_among_processes(
+def test_processes_share_the_cores(
     asked: Any, num_threads: int | None, expected: Processes, cores: pytest.MonkeyPatch
 ) -> None:
     assert processes_for(asked, num_threads, True) == expected
 
 
-def test_many_cores_are_shared_among_a_few(cores: pytest.MonkeyPatch) -> None:
+def test_the_number_of_automatic_processes_is_limited(cores: pytest.MonkeyPatch) -> None:
     cores.setattr("supernet.system.processes.num_cores", lambda: 64)
     assert processes_for("auto", None, True) == Processes(MOST, 64 // MOST)
 
 
-def test_elsewhere_than_on_linux_no_process_is_forked_unasked(cores: pytest.MonkeyPatch) -> None:
+def test_on_other_systems_processes_are_forked_only_on_request(cores: pytest.MonkeyPatch) -> None:
     cores.setattr("sys.platform", "darwin")
     assert processes_for("auto", None, True) == Processes(1, None)
     assert processes_for(2, None, True) == Processes(2, 3)
 
 
-def test_one_core_one_gpu_and_torchrun_leave_one(cores: pytest.MonkeyPatch) -> None:
+def test_one_core_a_gpu_or_torchrun_means_one_process(cores: pytest.MonkeyPatch) -> None:
     assert processes_for("auto", None, False) == processes_for(1, None, False) == Processes(1, None)
     with pytest.raises(
         UserError, match=r"^`train.processes` must be auto or 1 on a GPU, but is 2 instead\.$"
@@ -70,7 +70,7 @@ def test_one_core_one_gpu_and_torchrun_leave_one(cores: pytest.MonkeyPatch) -> N
         processes_for(3, None, True)
 
 
-def test_no_more_cores_than_pytorch_has_threads_or_the_process_may_use() -> None:
+def test_the_number_of_cores_is_limited_by_threads_and_affinity() -> None:
     assert num_cores() == torch.get_num_threads() == 1
     allowed = os.sched_getaffinity(0)
     with with_threads(1000):
@@ -94,7 +94,7 @@ def test_no_more_cores_than_pytorch_has_threads_or_the_process_may_use() -> None
         ("1:cpu:/old", {}, None),
     ],
 )
-def test_the_quota_of_the_control_groups_around_a_process(
+def test_the_quota_is_the_smallest_of_all_enclosing_control_groups(
     group: str, limits: dict[str, str], expected: float | None, tmp_path: Path
 ) -> None:
     root = tmp_path / "cgroup"
@@ -106,5 +106,5 @@ def test_the_quota_of_the_control_groups_around_a_process(
     assert quota(root, tmp_path / "own") == expected
 
 
-def test_no_control_groups_no_quota(tmp_path: Path) -> None:
+def test_without_control_groups_there_is_no_quota(tmp_path: Path) -> None:
     assert quota(tmp_path / "none", tmp_path / "neither") is None

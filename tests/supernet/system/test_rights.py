@@ -1,4 +1,4 @@
-"""Folders and files without rights: what leads elsewhere is named before anything is computed."""
+"""Missing permissions: errors name a way out before anything is computed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from supernet.latency import __main__ as latency
 from supernet.runs.run import Run
 from tests.supernet.processes import LEARNING, settings
 
-_ABOVE_RIGHTS = 1 << 1 | 1 << 2
-"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: what lets root read and write everything."""
+_ROOT_ACCESS = 1 << 1 | 1 << 2
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, which let root read and write everything."""
 _VERSION_3 = 0x20080522
 
 
 @contextlib.contextmanager
 def unprivileged() -> Iterator[None]:
-    """Rights count for root as well, by capset(2), for as long as it matters."""
+    """Make permissions apply to root as well, with capset(2)."""
     if os.geteuid() != 0:
         yield
         return
@@ -37,7 +37,7 @@ def unprivileged() -> Iterator[None]:
     header, data = (ctypes.c_uint32 * 2)(_VERSION_3, 0), (ctypes.c_uint32 * 6)()
     assert libc.capget(header, data) == 0
     before = data[0]
-    data[0] = before & ~_ABOVE_RIGHTS
+    data[0] = before & ~_ROOT_ACCESS
     assert libc.capset(header, data) == 0
     try:
         yield
@@ -48,7 +48,7 @@ def unprivileged() -> Iterator[None]:
 
 @pytest.fixture
 def locked(finished: tuple[Run, str], tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run that is somebody else's, and a cache of one's own, beside each other."""
+    """A read-only run, next to a writable cache."""
     shutil.copytree(finished[0].folder, tmp_path / "run")
     shutil.copytree(tones, tmp_path / "tones")
     (tmp_path / "cache").mkdir()
@@ -64,7 +64,7 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
     return line
 
 
-def test_a_run_of_somebody_else_is_to_be_copied(locked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_read_only_run_must_be_copied(locked: Path, capsys: pytest.CaptureFixture[str]) -> None:
     corpus = ["--set", f"task.path={locked.parent / 'tones'}"]
     with unprivileged(), pytest.raises(SystemExit) as end:
         evaluate.main([str(locked), *corpus, "--name", "here"])
@@ -76,10 +76,10 @@ def test_a_run_of_somebody_else_is_to_be_copied(locked: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("name", ["", "pictures", "selections"])
-def test_a_selection_that_cannot_be_written_computes_nothing(
+def test_a_selection_that_cannot_be_saved_is_not_computed(
     locked: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    shutil.rmtree(locked / "selections", ignore_errors=True)  # other tests choose in the run it is a copy of
+    shutil.rmtree(locked / "selections", ignore_errors=True)  # from tests that select in the original run
     (locked / name).mkdir(exist_ok=True)
     (locked / name).chmod(0o555)
     (locked / "pictures").chmod(0o555 if name == "pictures" else 0o755)
@@ -95,7 +95,7 @@ def test_a_selection_that_cannot_be_written_computes_nothing(
 
 
 @pytest.mark.parametrize("out", [[], ["--out", "nowhere/latency.json"]])
-def test_a_latency_that_cannot_be_written_is_not_measured(
+def test_a_latency_that_cannot_be_saved_is_not_measured(
     locked: Path, capsys: pytest.CaptureFixture[str], out: list[str]
 ) -> None:
     locked.chmod(0o555)
@@ -107,7 +107,7 @@ def test_a_latency_that_cannot_be_written_is_not_measured(
     assert "--out" in said
 
 
-def test_a_folder_for_studies_that_may_not_be_written_names_its_option(
+def test_the_error_on_a_read_only_folder_of_studies_names_its_option(
     locked: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (locked.parent / "studies").mkdir(mode=0o555)
@@ -120,7 +120,7 @@ def test_a_folder_for_studies_that_may_not_be_written_names_its_option(
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o444])
-def test_a_study_of_somebody_else_is_to_be_copied(
+def test_a_read_only_study_must_be_copied(
     locked: Path, capsys: pytest.CaptureFixture[str], mode: int
 ) -> None:
     folder = locked.parent / "study"
@@ -140,7 +140,7 @@ def test_a_study_of_somebody_else_is_to_be_copied(
     assert "--out" not in said
 
 
-def test_a_cache_that_may_not_be_written_names_its_setting(
+def test_the_error_on_a_read_only_cache_names_its_setting(
     locked: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (locked.parent / "cache").chmod(0o555)
@@ -152,7 +152,7 @@ def test_a_cache_that_may_not_be_written_names_its_setting(
     assert "--out" not in said
 
 
-def test_a_folder_for_runs_that_may_not_be_written_names_its_option(
+def test_the_error_on_a_read_only_folder_of_runs_names_its_option(
     locked: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (locked.parent / "runs").mkdir(mode=0o555)
@@ -165,7 +165,7 @@ def test_a_folder_for_runs_that_may_not_be_written_names_its_option(
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model.json", "config.yaml"])
-def test_what_may_not_be_read_is_said_to_be_that(
+def test_unreadable_files_of_a_run_are_errors(
     locked: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     (locked / name).chmod(0o000)

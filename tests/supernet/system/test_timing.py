@@ -1,4 +1,4 @@
-"""Times are the best of several, and say where the machine had other work."""
+"""Times are the best of several, and indicate a busy machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from supernet.system.timing import BUSY, SPREAD, Timing, timed, together
 
 
 def compute() -> None:
-    """Some milliseconds of work."""
+    """Compute for a few milliseconds."""
     sum(i * i for i in range(30_000))
 
 
@@ -23,27 +23,27 @@ def compute() -> None:
     ("timing", "is_busy"),
     [
         (Timing((0.1, 0.1, 0.11)), False),
-        (Timing((0.1, 0.11, 9.0)), False),  # one run was disturbed: the others say what it takes
+        (Timing((0.1, 0.11, 9.0)), False),  # one disturbed repetition does not matter
         (Timing((0.1, 0.3, 0.2)), True),
         (Timing((0.1, 0.1), waited=0.5), True),
         (Timing((0.1, 0.1), crowd=2.0), True),
-        (Timing((0.1, 0.1), crowd=1.0), False),  # what is measured wants to run itself
+        (Timing((0.1, 0.1), crowd=1.0), False),  # the measured process itself counts
     ],
 )
-def test_what_shows_a_busy_machine(timing: Timing, is_busy: bool) -> None:
+def test_spread_waiting_and_crowding_indicate_a_busy_machine(timing: Timing, is_busy: bool) -> None:
     assert timing.is_busy == is_busy
     assert timing.best == 0.1
 
 
-def test_several_processes_together_have_one_best() -> None:
+def test_times_of_several_processes_are_combined() -> None:
     both = together([Timing((0.3, 0.2), 0.1, 0.5), Timing((0.1, 0.4), 0.3, 0.2)])
     assert both == Timing((0.3, 0.2, 0.1, 0.4), 0.3, 0.5)
     assert both.best == 0.1
     assert SPREAD > 1
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are chosen on Linux alone")
-def test_a_core_that_others_use_is_noticed() -> None:
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux can pin a process to cores")
+def test_a_core_in_use_by_others_is_detected() -> None:
     mine = os.sched_getaffinity(0)
     core = {min(mine)}
     spin = f"import os\nos.sched_setaffinity(0, {core})\nprint('on', flush=True)\nwhile True: pass"
@@ -61,18 +61,18 @@ def test_a_core_that_others_use_is_noticed() -> None:
         for other in others:
             other.kill()
             other.communicate()
-    assert timing.waited > 0.3  # a third of the core is left
+    assert timing.waited > 0.3  # the process gets a third of the core
     assert timing.is_busy
 
 
-def test_work_that_computes_does_not_wait() -> None:
+def test_waiting_is_time_without_a_core() -> None:
     timing = Timing((1.0,), waited=0.0)
     assert not timing.is_busy
     slept = timed(lambda: time.sleep(0.01), repeats=3, warm_up=0)
-    assert slept.waited > 0.5  # it had no core, whoever had it
+    assert slept.waited > 0.5  # it had no core
 
 
-def test_a_table_of_times_from_a_busy_machine_says_so() -> None:
+def test_a_table_notes_times_from_a_busy_machine() -> None:
     test = {"wer": 0.1, "wer_ci95": (0.1, 0.1), "cer": 0.1, "cer_ci95": (0.1, 0.1)}
     row = {"kept": ["layers.0"], "params": 1e6, "macs": 1e9, "rtf": 0.5, "test": test}
     for is_busy in (True, False):

@@ -1,4 +1,4 @@
-"""Forked processes that share work: their answers, their errors and their ends."""
+"""Forked processes that share work: their answers, their errors and their termination."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_tensors_in_shared_memory_are_written_by_all() -> None:
+def test_tensors_in_shared_memory_are_visible_to_all_processes() -> None:
     like = [torch.ones(3), torch.tensor(2), torch.zeros(0, 4), torch.ones(2, 5, dtype=torch.float64)]
     shared = shared_like(like)
     assert [(t.shape, t.dtype, float(t.sum())) for t in shared] == [(t.shape, t.dtype, 0.0) for t in like]
@@ -55,7 +55,7 @@ def test_tensors_in_shared_memory_are_written_by_all() -> None:
         assert [float(t.sum()) for t in shared[1:]] == [0, 0, 0]
 
 
-def test_answers_come_in_the_order_of_questions_with_tensors_as_they_were() -> None:
+def test_answers_come_in_the_order_of_questions_with_equal_tensors() -> None:
     values = torch.arange(6.0).view(2, 3).t()
     with Workers(Processes(2), answer) as workers:
         for question in ("first", {"values": values}, torch.tensor(3)):
@@ -66,7 +66,7 @@ def test_answers_come_in_the_order_of_questions_with_tensors_as_they_were() -> N
 
 
 @pytest.mark.parametrize("name", INPUTS)
-def test_batches_of_any_input_arrive_as_they_were(name: InputName) -> None:
+def test_batches_of_any_input_arrive_unchanged(name: InputName) -> None:
     batch = replace(tiny.batch([60, 48]), input=INPUTS[name])
     with Workers(Processes(2), answer) as workers:
         workers.ask(0, batch)
@@ -75,9 +75,9 @@ def test_batches_of_any_input_arrive_as_they_were(name: InputName) -> None:
     assert torch.equal(found.features_BTF, batch.features_BTF)
 
 
-def test_an_error_is_raised_where_the_answer_is_awaited_and_the_next_question_is_answered() -> None:
+def test_an_error_is_raised_when_its_answer_is_awaited_and_work_continues() -> None:
     class Own(Exception):
-        """Cannot be pickled, as nobody else knows it."""
+        """Cannot be pickled, because it is local."""
 
     with Workers(Processes(2), answer) as workers:
         for question in (ValueError("wrong"), "next"):
@@ -95,7 +95,7 @@ def raise_(error: Exception) -> None:
     raise error
 
 
-def test_a_worker_that_was_killed_is_named_whenever_it_is_asked() -> None:
+def test_every_question_to_a_killed_worker_is_an_error() -> None:
     with Workers(Processes(3), answer) as workers:
         workers.ask(1, "die")
         with pytest.raises(Ended, match=r"process 3 of the 3 .* but it was killed by SIGKILL, as happens"):
@@ -107,7 +107,7 @@ def test_a_worker_that_was_killed_is_named_whenever_it_is_asked() -> None:
         assert workers.hear(0) == "alive"
 
 
-def test_signals_to_the_whole_group_leave_workers_to_their_parent() -> None:
+def test_workers_ignore_signals_to_the_process_group() -> None:
     with Workers(Processes(2), answer) as workers:
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(workers.pids[0], number)
@@ -115,10 +115,10 @@ def test_signals_to_the_whole_group_leave_workers_to_their_parent() -> None:
         assert workers.hear(0) == "still here"
 
 
-def test_none_is_left_when_they_are_closed_even_in_the_middle_of_work() -> None:
+def test_closing_ends_all_workers_even_while_they_work() -> None:
     workers = Workers(Processes(3), answer)
     pids = workers.pids
-    workers.ask(0, "an answer that nobody hears")
+    workers.ask(0, "an answer that is never read")
     assert all(is_running(pid) for pid in pids)
     workers.close()
     workers.close()
@@ -139,7 +139,7 @@ time.sleep(600)
 
 
 @pytest.mark.parametrize("end", ["kill", "exit"])
-def test_none_is_left_when_their_parent_ends(end: str, tmp_path: Path) -> None:
+def test_workers_end_with_their_parent(end: str, tmp_path: Path) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, end], stdout=subprocess.PIPE, text=True, env=environment(tmp_path)
     )
@@ -156,7 +156,7 @@ def test_none_is_left_when_their_parent_ends(end: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_spread_questions_are_answered_in_order_by_all(count: int) -> None:
+def test_spread_questions_are_answered_in_order_by_all_processes(count: int) -> None:
     def work(question: int) -> tuple[int, int]:
         time.sleep(0.005)
         return question**2, os.getpid()
@@ -171,7 +171,7 @@ def test_spread_questions_are_answered_in_order_by_all(count: int) -> None:
             assert set(pids) == {os.getpid(), *workers.pids}
 
 
-def test_the_memory_of_others_counts_what_they_have_taken_themselves() -> None:
+def test_the_memory_of_workers_is_what_they_allocated_themselves() -> None:
     kept = []
 
     def take(megabytes: int) -> None:

@@ -1,4 +1,4 @@
-"""A run whose tokens are pieces, trained in noise: what is kept of them, and what is done with it later."""
+"""A run with pieces as tokens, trained with added noise: its files, and the models cut from it."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from tests.tasks.folders import tone, write_wav
 
 
 @pytest.fixture(scope="module")
-def spoken(place: Path) -> Run:
+def run_with_pieces(place: Path) -> Run:
     noise = 0.05 * np.random.default_rng(0).standard_normal(20_000)
     write_wav(place / "noise" / "noise.wav", noise)
     options = ("--set", "task={tokens: bpe, byte_fallback: true}", "--set", "task.noise.folder=noise")
     return train(place, "pieces", *options)[0]
 
 
-def test_a_run_keeps_its_pieces(spoken: Run) -> None:
-    tokens = Tokens.load(spoken.tokens_file)
+def test_a_run_saves_its_pieces(run_with_pieces: Run) -> None:
+    tokens = Tokens.load(run_with_pieces.tokens_file)
     assert tokens.kind == "pieces"
     assert tokens.decode(tokens.encode("a bc ü")) == "a bc ü"
-    assert load(spoken.model_stem).tokens == tokens
-    assert spoken.results()["sizes"]["2"]["test"]["words"] == 16
+    assert load(run_with_pieces.model_stem).tokens == tokens
+    assert run_with_pieces.results()["sizes"]["2"]["test"]["words"] == 16
 
 
-def test_a_model_without_its_pieces_is_named(spoken: Run, tmp_path: Path) -> None:
+def test_a_model_without_its_pieces_is_an_error(run_with_pieces: Run, tmp_path: Path) -> None:
     for name in ("model.json", "model.safetensors"):
-        shutil.copy(spoken.folder / name, tmp_path)
+        shutil.copy(run_with_pieces.folder / name, tmp_path)
     with pytest.raises(RunError, match=f"its tokens are pieces, but '{MODEL_FILE}' is not in its folder"):
         load(tmp_path / "model")
 
 
-def test_a_cut_out_model_brings_its_pieces(
-    spoken: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_cut_model_has_its_pieces(
+    run_with_pieces: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cut.main([str(spoken.folder), "--size", "2", "--out", str(tmp_path / "small")])
+    cut.main([str(run_with_pieces.folder), "--size", "2", "--out", str(tmp_path / "small")])
     assert "2 layers" in capsys.readouterr().out
     small = Recognizer.load(tmp_path / "small")
-    whole = Recognizer.load(spoken.folder).use(2)
+    whole = Recognizer.load(run_with_pieces.folder).use(2)
     heard = tone(1.0, 260), 16_000
     assert small.transcribe(*heard) == whole.transcribe(*heard)
 
 
-def test_a_run_goes_on_with_its_own_tokens_only(tmp_path: Path) -> None:
+def test_a_run_can_be_continued_only_with_its_own_tokens(tmp_path: Path) -> None:
     run = Run(tmp_path)
     for _ in range(2):
         run.keep_tokens(Tokens(("<blk>", "a", "b")))

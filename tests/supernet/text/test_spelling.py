@@ -1,4 +1,4 @@
-"""Text that looks the same is spelled the same, and nothing visible or audible is lost."""
+"""Normalization of spelling: text that looks the same becomes the same, and no visible character is lost."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ signs = st.text(
 @given(signs)
 @example("\u0628\u200c\u00ad x")
 @example("\u0628\u200c\u200d\u200cx")
-def test_once_is_enough(text: str) -> None:
+def test_normalization_is_idempotent(text: str) -> None:
     assert unified(unified(text)) == unified(text)
     assert normal(normal(text)) == normal(text)
     assert unicodedata.is_normalized("NFC", unified(text))
 
 
 @given(signs)
-def test_composed_and_decomposed_are_one(text: str) -> None:
+def test_composed_and_decomposed_text_becomes_the_same(text: str) -> None:
     assert normal(unicodedata.normalize("NFD", text)) == normal(text)
     assert not count_errors([unicodedata.normalize("NFD", text)], [text]).any()
 
@@ -41,7 +41,7 @@ def test_composed_and_decomposed_are_one(text: str) -> None:
         ("zero\u200bwidth \u00adsoft\ufeff \u2060joined", "zerowidth soft joined"),
         ("a\u200db\u200cc", "abc"),
         ("می\u200cخواهم", "می\u200cخواهم"),  # Persian: part of the spelling
-        ("ک\u0654تاب\u200c ها", "ک\u0654تاب ها"),  # at a word's end it parts nothing
+        ("ک\u0654تاب\u200c ها", "ک\u0654تاب ها"),  # separates nothing at the end of a word
         ("क्\u200dष न\u094d\u200c", "क्\u200dष न\u094d"),
         ("\U0001f469\u200d\U0001f4bb", "\U0001f469\u200d\U0001f4bb"),
         ("\u05e9\u200f\u05dc\u200e", "\u05e9\u05dc"),
@@ -49,10 +49,10 @@ def test_composed_and_decomposed_are_one(text: str) -> None:
         ("plain ascii", "plain ascii"),
     ],
 )
-def test_by_hand(text: str, expected: str) -> None:
+def test_examples(text: str, expected: str) -> None:
     assert normal(text) == expected
 
 
-def test_nothing_is_counted_for_a_spelling() -> None:
+def test_differences_in_spelling_are_not_errors() -> None:
     assert count_errors(["cafe\u0301 a\u200bb"], ["caf\u00e9 ab"]).tolist() == [[0, 0]]
     assert count_words(["cafe\u0301 a\u200bb"]).tolist() == [[2, 7]]

@@ -1,4 +1,4 @@
-"""Tokens and their file, which other programs read."""
+"""Tokens and their file, which other programs can read."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Simple = Literal["characters", "words"]
 texts = st.lists(st.text("abc 'é", min_size=1), min_size=1, max_size=5)
 
 
-def test_the_file_is_symbol_and_id_and_a_space_is_an_id_alone(tmp_path: Path) -> None:
+def test_the_file_has_lines_of_symbol_and_id(tmp_path: Path) -> None:
     Tokens.from_texts(["ba c"]).save(tmp_path / "tokens.txt")
     assert (tmp_path / "tokens.txt").read_text(encoding="utf-8") == "<blk> 0\n  1\na 2\nb 3\nc 4\n"
 
 
 @given(texts, st.sampled_from(["characters", "words"]))
-def test_a_file_gives_the_same_tokens_again(
+def test_saved_tokens_are_loaded_unchanged(
     tmp_path_factory: pytest.TempPathFactory, found: list[str], kind: Simple
 ) -> None:
     tokens = Tokens.from_texts(found, kind)
@@ -39,7 +39,7 @@ def test_a_file_gives_the_same_tokens_again(
 
 
 @given(texts)
-def test_characters_are_written_back_exactly(found: list[str]) -> None:
+def test_characters_are_decoded_exactly(found: list[str]) -> None:
     tokens = Tokens.from_texts(found)
     for text in found:
         ids = tokens.encode(text)
@@ -48,30 +48,30 @@ def test_characters_are_written_back_exactly(found: list[str]) -> None:
 
 
 @given(texts)
-def test_words_are_written_back_with_single_spaces(found: list[str]) -> None:
+def test_words_are_decoded_with_single_spaces(found: list[str]) -> None:
     tokens = Tokens.from_texts(found, "words")
     for text in found:
         assert tokens.decode(tokens.encode(text)) == " ".join(text.split())
 
 
-def test_symbols_are_sorted_behind_the_blank() -> None:
+def test_symbols_are_sorted_after_the_blank() -> None:
     assert Tokens.from_texts(["two one", "one"], "words").symbols == ("<blk>", "one", "two")
     assert Tokens.from_texts(["ba ", "c"]).symbols == ("<blk>", " ", "a", "b", "c")
 
 
-def test_every_symbol_that_is_no_token_is_named() -> None:
+def test_the_error_on_unknown_symbols_lists_them_all() -> None:
     with pytest.raises(ValueError, match=r"'abüx' has \['x', 'ü'\] instead"):
         Tokens.from_texts(["ab"]).encode("abüx")
 
 
-def test_blanks_are_left_out() -> None:
+def test_blanks_are_not_decoded() -> None:
     assert Tokens.from_texts(["ab"]).decode([0, 1, 0, 0, 1, 2, 0]) == "aab"
 
 
 @pytest.mark.parametrize(
     ("ids", "frames"), [([], 0), ([1], 1), ([1, 2, 1], 3), ([1, 1], 3), ([2, 2, 2, 1, 1], 8)]
 )
-def test_repetitions_need_a_blank_between_them(ids: list[int], frames: int) -> None:
+def test_repeated_tokens_need_a_blank_between_them(ids: list[int], frames: int) -> None:
     assert min_ctc_frames(ids) == frames
 
 
@@ -84,7 +84,7 @@ PIECES, WITH_BYTES = {kind: pieces(kind) for kind in get_args(Learned)}, pieces(
 
 @pytest.mark.parametrize("kind", get_args(Learned))
 @given(st.text(" catdoghesn", min_size=1))
-def test_pieces_are_written_back_with_single_spaces(kind: Learned, text: str) -> None:
+def test_pieces_are_decoded_with_single_spaces(kind: Learned, text: str) -> None:
     ids = PIECES[kind].encode(text)
     assert 0 not in ids
     assert PIECES[kind].decode(ids) == " ".join(text.split())
@@ -96,13 +96,13 @@ def test_pieces_are_longer_than_characters(kind: Learned) -> None:
     assert len(PIECES[kind].encode(SENTENCES[0])) < len(SENTENCES[0]) - 4
 
 
-def test_every_character_that_no_piece_has_is_named() -> None:
+def test_the_error_on_characters_outside_the_pieces_lists_them_all() -> None:
     with pytest.raises(ValueError, match=r"has \['x', 'ü'\] instead"):
         PIECES["bpe"].encode("the üxx cat")
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=8))
-def test_bytes_write_everything(text: str) -> None:
+def test_byte_fallback_encodes_any_text(text: str) -> None:
     assert WITH_BYTES.unknown(text) == []
     assert WITH_BYTES.decode(WITH_BYTES.encode(f"the {text}")) == normal(f"the {text}")
 
@@ -113,14 +113,14 @@ def test_bytes_have_the_ids_that_sherpa_expects() -> None:
 
 
 @pytest.mark.parametrize("tokens", [PIECES["bpe"], WITH_BYTES])
-def test_pieces_are_kept_beside_their_model(tokens: Tokens, tmp_path: Path) -> None:
+def test_pieces_are_saved_with_their_model(tokens: Tokens, tmp_path: Path) -> None:
     tokens.save(tmp_path / "tokens.txt")
     assert Tokens.load(tmp_path / "tokens.txt") == tokens
     assert Tokens.load(tmp_path / MODEL_FILE) == tokens
 
 
-def test_a_model_of_other_programs_keeps_what_it_writes() -> None:
-    """With control symbols, in SentencePiece's own order; and with the numbers of a file beside it."""
+def test_models_of_other_programs_can_be_used() -> None:
+    """Their control symbols are no tokens; ids follow SentencePiece's order or that of a separate file."""
     out = io.BytesIO()
     SentencePieceTrainer.train(
         sentence_iterator=iter(5 * SENTENCES), model_writer=out, vocab_size=26, minloglevel=3, pad_id=3
@@ -134,7 +134,7 @@ def test_a_model_of_other_programs_keeps_what_it_writes() -> None:
     assert numbered.decode(numbered.encode("the cats")) == "the cats"
 
 
-def test_a_model_with_other_pieces_is_refused() -> None:
+def test_a_model_with_other_pieces_is_an_error() -> None:
     model = PIECES["bpe"].model
     with pytest.raises(ValueError, match=r"must have the tokens' pieces, but '.+' is no token"):
         Tokens(PIECES["bpe"].symbols[:-1], "pieces", model)
@@ -145,7 +145,7 @@ def test_a_model_with_other_pieces_is_refused() -> None:
 
 
 @pytest.mark.parametrize("tokens", [*PIECES.values(), WITH_BYTES])
-def test_words_begin_where_pieces_say_so(tokens: Tokens) -> None:
+def test_words_begin_at_pieces_that_begin_a_word(tokens: Tokens) -> None:
     ids = tokens.encode("the dogs äß")
     groups = words([Span(id, i, i + 1) for i, id in enumerate(ids)], tokens)
     assert [tokens.decode([span.token for span in group]) for group in groups] == ["the", "dogs", "äß"]
@@ -162,7 +162,7 @@ def test_words_begin_where_pieces_say_so(tokens: Tokens) -> None:
         ("<blk> 0\none 1\na 2\n", "words", ("one", "a")),
     ],
 )
-def test_the_files_of_others_are_read(
+def test_files_of_other_programs_are_read(
     content: str, kind: str, symbols: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "tokens.txt").write_text(content)
@@ -180,7 +180,7 @@ def test_the_files_of_others_are_read(
         ("<blk> 0\n▁the 1\na 2\n", "pieces, which need their SentencePiece model"),
     ],
 )
-def test_a_file_that_holds_no_tokens(content: str, words: str, tmp_path: Path) -> None:
+def test_an_invalid_file_of_tokens_is_an_error(content: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "tokens.txt").write_text(content)
     with pytest.raises(ValueError, match=re.escape(words)):
         Tokens.load(tmp_path / "tokens.txt")
@@ -190,8 +190,8 @@ spoken = st.text("ab ▁é_", min_size=1).map(normal).filter(bool)
 
 
 @given(st.lists(spoken, min_size=1, max_size=5))
-def test_every_sign_of_a_text_comes_back(found: list[str]) -> None:
-    """Also SentencePiece's own for a space, which nothing forbids in a text."""
+def test_every_character_of_a_text_is_decoded(found: list[str]) -> None:
+    """Including the character that SentencePiece uses for spaces, which may occur in texts."""
     for tokens in (
         Tokens.from_texts(found),
         Tokens.from_texts(found, "words"),
@@ -203,14 +203,14 @@ def test_every_sign_of_a_text_comes_back(found: list[str]) -> None:
             assert tokens.unknown(text) == []
 
 
-def test_unknown_signs_are_named_as_they_are_seen() -> None:
+def test_unknown_characters_are_listed_and_can_be_omitted() -> None:
     learned = pieces()
     assert learned.unknown("the ▁ cat x▁ü") == sorted("x▁ü")
     assert learned.decode(learned.encode_known("the cat")) == "the cat"
     assert Tokens.from_texts(["ab"]).encode_known("axb") == [1, 2]
 
 
-def test_a_file_of_decomposed_symbols_is_one_of_composed_ones(tmp_path: Path) -> None:
+def test_decomposed_symbols_are_read_as_composed_ones(tmp_path: Path) -> None:
     (tmp_path / "tokens.txt").write_text("\ufeff<blk> 0\ne\u0301 1\n", encoding="utf-8")
     tokens = Tokens.load(tmp_path / "tokens.txt")
     assert tokens.symbols == ("<blk>", "\u00e9")
@@ -224,11 +224,11 @@ JOINED = [
     "می\u200cخواهم نمی\u200cشود",
     "\U0001f469\u200d\U0001f4bb ක්\u200dෂ",
 ]
-"""Texts in which a sign without a width is a part of the spelling: Hindi, Persian, pictures and Sinhala."""
+"""Texts in which zero-width characters are part of the spelling: Hindi, Persian, emoji and Sinhala."""
 
 
 @pytest.mark.parametrize("kind", ["characters", "words", "unigram", "bpe"])
-def test_what_joins_letters_is_a_token_of_its_own(tmp_path: Path, kind: Simple | Learned) -> None:
+def test_joiners_are_kept_by_tokens_of_all_kinds(tmp_path: Path, kind: Simple | Learned) -> None:
     if kind == "unigram" or kind == "bpe":
         tokens = Tokens.from_model(learn(kind, None, False, JOINED))
     else:
@@ -243,7 +243,7 @@ def test_what_joins_letters_is_a_token_of_its_own(tmp_path: Path, kind: Simple |
 @given(
     st.lists(st.text(st.sampled_from("aकष\u094d\u200dم\u200cی \u0301é\U0001f469"), min_size=1), min_size=1)
 )
-def test_a_file_of_any_script_gives_the_same_tokens_again(
+def test_saved_tokens_of_any_script_are_loaded_unchanged(
     tmp_path_factory: pytest.TempPathFactory, found: list[str]
 ) -> None:
     tokens = Tokens.from_texts(map(normal, found))
