@@ -1,4 +1,4 @@
-"""Dependencies between packages, read from their import statements."""
+"""Dependencies between packages, determined from their import statements."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def users(package: str, *modules: str) -> set[str]:
     }
 
 
-def test_there_is_something_to_look_at() -> None:
+def test_imports_are_found() -> None:
     assert len(FILES["supernet"]) > 20
     assert len(FILES["tasks"]) > 5
     assert users("supernet", "torch")
@@ -53,10 +53,10 @@ def test_selection_imports_supernet_only(other: str) -> None:
     assert users("selection", other) == set()
 
 
-def test_tasks_import_the_interface_and_what_data_needs_only() -> None:
+def test_tasks_import_only_the_interface_and_packages_for_data() -> None:
     interface = tuple(f"supernet.{part}" for part in ["audio", "config", "errors", "system", "task", "text"])
     for file in FILES["tasks"]:
-        # Commands share their words, errors and options with those of the other packages.
+        # Commands share messages, errors and options with those of the other packages.
         more = ("console", "commands.options", "settings")
         command = (*interface, *(f"supernet.{part}" for part in more))
         allowed = command if file.stem == "prepare" else interface
@@ -67,21 +67,21 @@ def test_tasks_import_the_interface_and_what_data_needs_only() -> None:
                 )
 
 
-def test_plotting_leaves_the_state_of_matplotlib_alone() -> None:
+def test_plotting_does_not_use_matplotlibs_global_state() -> None:
     """No pyplot, which has global figures, and no backend chosen on import, which breaks notebooks."""
     for package, files in FILES.items():
         assert users(package, "matplotlib.pyplot", "matplotlib.use") == set()
         assert [file.name for file in files if "matplotlib.use(" in file.read_text(encoding="utf-8")] == []
 
 
-def test_configs_hold_no_code() -> None:
+def test_configs_contain_no_code() -> None:
     assert {file.suffix for file in (ROOT / "configs").iterdir()} == {".yaml"}
 
 
-def test_one_place_touches_the_engines_trainer() -> None:
+def test_only_one_package_uses_the_engines_trainer() -> None:
     found = users("supernet", *ENGINE)
     assert found
-    # Layers are made whole, for the one process that `create_fake_gangs` stands for.
+    # Layers are created for a single process, which `create_fake_gangs` stands for.
     found -= users("supernet", "fairseq2.gang.create_fake_gangs")
     assert [name for name in found if not name.startswith("supernet/engine")] == []
     for package in ("selection", "tasks"):
@@ -138,7 +138,7 @@ def test_the_library_is_built_in_layers() -> None:
                 assert height[other] <= height[part], f"{file.relative_to(ROOT)} imports {name}"
 
 
-def test_there_is_a_layer_for_everything() -> None:
+def test_everything_is_in_a_layer() -> None:
     parts = {_part(file) for file in FILES["supernet"]}
     assert parts - {"__init__"} == set(LAYERS.split())
 
@@ -155,13 +155,13 @@ DIRECTLY = {
 
 
 @pytest.mark.parametrize("package", list(DIRECTLY))
-def test_only_commands_interfaces_and_data_lie_directly_under_a_package(package: str) -> None:
+def test_only_commands_interfaces_and_data_are_directly_under_a_package(package: str) -> None:
     assert {file.stem for file in FILES[package] if file.parent.name == package} == set(
         DIRECTLY[package].split()
     )
 
 
-def test_the_page_on_the_architecture_names_what_there_is() -> None:
+def test_paths_on_the_architecture_page_exist() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     places = set(re.findall(r"`((?:supernet|selection|tasks|configs|tests)/[\w/.]*)`", page))
     assert len(places) > 20
@@ -171,7 +171,7 @@ def test_the_page_on_the_architecture_names_what_there_is() -> None:
 INTERFACE = "budget config method plan scorer units"
 
 
-def test_methods_do_not_know_the_network() -> None:
+def test_methods_do_not_depend_on_the_network() -> None:
     for file in FILES["supernet"]:
         if file.parent.name == "methods":
             known = {name for name in imports(file) if name.startswith("supernet.")}
@@ -193,8 +193,8 @@ COMMANDS = {
 """Files that write to a terminal; those of ``reporting``, and of a study's reports, print tables."""
 
 
-def test_text_reaches_the_terminal_at_one_place() -> None:
-    """At this place, control characters are made visible, and no text is markup."""
+def test_only_one_package_prints_to_the_terminal() -> None:
+    """It makes control characters visible, and treats no text as markup."""
     for file in (file for files in FILES.values() for file in files):
         if file.parent.name == "console" or file.stem == "worker":  # which is read by a program
             continue
@@ -203,7 +203,7 @@ def test_text_reaches_the_terminal_at_one_place() -> None:
         assert not any(name.startswith("rich.") for name in imports(file)), file.name
 
 
-def test_the_library_does_not_stand_on_the_command_line() -> None:
+def test_the_library_does_not_depend_on_the_command_line() -> None:
     talking = users("supernet", "supernet.console") | users("selection", "supernet.console")
     library = {name for name in talking if not name.startswith(("supernet/console/", "supernet/commands/"))}
     library -= {name for name in talking if name.startswith("selection/commands/") or "report" in name}
@@ -212,7 +212,7 @@ def test_the_library_does_not_stand_on_the_command_line() -> None:
 
 
 def strings(file: Path) -> Iterator[str]:
-    """Every string in ``file``, docstrings and parts of f-strings included."""
+    """Every string in ``file``, including docstrings and parts of f-strings."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
@@ -231,6 +231,6 @@ def test_the_library_never_mentions_a_command_line_option() -> None:
         if any(re.search(r"(?<!-)--[a-z]", text) for text in strings(file))
     }
     commands = {name for name in found if "argparse" in (ROOT / name).read_text(encoding="utf-8")}
-    assert commands, "commands mention options"
+    assert commands, "commands must mention options"
     exempt = {name for name in found if {"console", "commands", "reporting"} & set(Path(name).parts)}
     assert found - commands - exempt == OTHER_PROGRAMS

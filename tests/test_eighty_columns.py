@@ -140,7 +140,7 @@ def words_in(table: Fitted) -> set[str]:
 
 
 @pytest.mark.parametrize("width", [80, 60])
-def test_every_table_fits_and_breaks_no_word(tmp_path: Path, width: int) -> None:
+def test_every_table_fits_without_breaking_words(tmp_path: Path, width: int) -> None:
     tables = list(all_tables(tmp_path))
     assert len(tables) == 12
     for table in tables:
@@ -181,7 +181,7 @@ def test_any_table_fits(number: int, data: st.DataObject, width: int) -> None:
     assert all(cell_len(line) <= width for line in captured.get().splitlines())
 
 
-def test_columns_that_do_not_fit_go_on_below() -> None:
+def test_columns_that_do_not_fit_continue_below() -> None:
     table = Fitted("t")
     for i in range(12):
         table.add_column(f"column{i}")
@@ -192,7 +192,7 @@ def test_columns_that_do_not_fit_go_on_below() -> None:
     assert all(f"{10**8 + i:,}" in " ".join(lines) for i in range(11))
 
 
-def test_a_column_that_matters_less_gives_way() -> None:
+def test_less_important_columns_are_dropped_first() -> None:
     table = Fitted()
     table.add_column("key")
     table.add_column("long", wraps=True)

@@ -1,4 +1,4 @@
-"""The guides to plug-ins: they show the code of packages that are installed and tested, all of it."""
+"""The guides to plug-ins show the complete code of packages that are installed and tested."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GUIDES = {
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_code_with_a_title_is_that_of_the_file(page: Path) -> None:
+def test_code_with_a_title_equals_the_file(page: Path) -> None:
     for language in ("python", "toml"):
         for title, text in blocks(page, language):
             if title is not None:

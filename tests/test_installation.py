@@ -1,4 +1,4 @@
-"""Contents of the project's wheel, which works without the checkout."""
+"""The contents of the project's wheel, which works without the repository."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: Path) -> None:
     assert presets - inside == set()
 
 
-def test_nothing_is_installed_under_a_name_of_anyones(wheel: Path) -> None:
+def test_only_the_projects_own_packages_are_installed(wheel: Path) -> None:
     top = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {name for name in top if not name.endswith(".dist-info")} == set(PACKAGES)
 

@@ -1,4 +1,4 @@
-"""Options are parsed before anything heavy is imported, in every command of the project."""
+"""Every command of the project parses its options before heavy imports."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_help_imports_nothing_heavy(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_wrong_options_are_told_before_anything_heavy_is_imported(name: str, tmp_path: Path) -> None:
+def test_wrong_options_are_errors_before_heavy_imports(name: str, tmp_path: Path) -> None:
     words, message = WRONG.get(name, (["--no-such-option"], "error: "))
     _, err = run(MODULES[name], *words, cwd=tmp_path, status=2, extra=LISTED)
     assert message in err
@@ -52,7 +52,7 @@ def test_wrong_options_are_told_before_anything_heavy_is_imported(name: str, tmp
 
 
 @pytest.mark.parametrize("name", ["evaluate", "transcribe", "cut", "export", "latency", "select", "worth"])
-def test_a_wrong_path_is_told_before_anything_heavy_is_imported(name: str, tmp_path: Path) -> None:
+def test_a_wrong_path_is_an_error_before_heavy_imports(name: str, tmp_path: Path) -> None:
     more = {"transcribe": ["a.wav"], "cut": ["--out", "x"]}.get(name, [])
     _, err = run(MODULES[name], "nowhere", *more, cwd=tmp_path, status=2, extra=LISTED)
     assert "error: `RUN` must be a run folder, but there is no such folder: 'nowhere'.\n" in err

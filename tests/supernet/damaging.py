@@ -1,4 +1,4 @@
-"""Files of a run made into something else, and what commands say of them."""
+"""Damaged variants of a run's files, and the messages of commands on them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def complaint(main: Main, arguments: Sequence[str], capsys: pytest.CaptureFixtur
 
 def certain(main: Main, arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
     said = complaint(main, arguments, capsys)
-    assert said is not None, "it must be refused"
+    assert said is not None, "it must be an error"
     return said
 
 
@@ -60,7 +60,7 @@ def paths(data: Any, so_far: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @st.composite
 def damaged(draw: st.DrawFn, good: Any) -> Any:
-    """``good`` with a value somewhere that is gone or something else."""
+    """``good`` with a value anywhere in it removed or replaced."""
     data = copy.deepcopy(good)
     where = draw(st.sampled_from(list(paths(data))))
     if not where:
@@ -92,7 +92,7 @@ def instead(file: Path, content: bytes) -> Iterator[None]:
 
 
 def json_like(file: Path) -> st.SearchStrategy[bytes]:
-    """The JSON of ``file``, or its lines of JSON, with something else somewhere; or no JSON at all."""
+    """The JSON or JSON lines of ``file`` with a change anywhere, or no JSON at all."""
     if file.suffix == ".jsonl":
         rows = [json.loads(line) for line in file.read_text().splitlines()]
         return st.one_of(damaged(rows).map(_as_lines), RAW)
@@ -110,7 +110,7 @@ def yaml_like(file: Path) -> st.SearchStrategy[bytes]:
 
 @st.composite
 def byte_errors(draw: st.DrawFn, good: bytes) -> bytes:
-    """``good`` truncated, after other bytes, or with other bytes somewhere; or arbitrary bytes."""
+    """``good`` truncated, preceded by other bytes, or with other bytes anywhere; or arbitrary bytes."""
     place = draw(st.integers(0, len(good)))
     kind = draw(st.sampled_from(["raw", "cut", "before", "flip", "other", "gone"]))
     if kind == "flip":

@@ -25,14 +25,14 @@ from supernet.text.tokens import Tokens
 from tests.supernet.tiny import NUM_TOKENS
 
 Kind = Literal["base", "large_lv60k"]
-"""The published architectures that differ in more than their width: in where they normalize what."""
+"""The published architectures that differ in more than their width, namely in normalization."""
 
 NUM_LAYERS = 4
 TOKENS = Tokens(("<blk>", *"abcde"))
 
 
 def encoder_config(kind: Kind, **changes: Any) -> Wav2Vec2EncoderConfig:
-    """As published, but for widths and depth."""
+    """The published configuration, except for widths and depth."""
     published = dict[str, Any]()
     if kind == "large_lv60k":
         published = {
@@ -55,7 +55,7 @@ def encoder_config(kind: Kind, **changes: Any) -> Wav2Vec2EncoderConfig:
 
 
 def model(kind: Kind, **changes: Any) -> tuple[Wav2Vec2Model, Wav2Vec2Config]:
-    """Random weights, and norms that do something."""
+    """A model with random weights, including those of norms."""
     config = Wav2Vec2Config(
         encoder_config=encoder_config(kind, **changes), final_dim=8, quantized_dim=8, num_codebook_entries=4
     )
@@ -69,7 +69,7 @@ def model(kind: Kind, **changes: Any) -> tuple[Wav2Vec2Model, Wav2Vec2Config]:
 
 
 def write(folder: Path, kind: Kind, family: str = "wav2vec2", **changes: Any) -> Path:
-    """Write the output of a training with fairseq2: checkpoints of two steps, of which the second counts."""
+    """Write the output of a training with fairseq2: checkpoints of two steps, of which the second is used."""
     found, config = model(kind, **changes)
     checkpoints = folder / "checkpoints"
     dumper = get_dependency_resolver().resolve(ModelMetadataDumper)  # type: ignore[type-abstract]
@@ -82,14 +82,14 @@ def write(folder: Path, kind: Kind, family: str = "wav2vec2", **changes: Any) ->
 
 
 def write_card(file: Path, checkpoint: str, **fields: object) -> Path:
-    """An asset card of one's own."""
+    """Write a custom asset card."""
     card = {"name": "mine", "model_family": "wav2vec2", "checkpoint": checkpoint, **fields}
     file.write_text(yaml.safe_dump(card), encoding="utf-8")
     return file
 
 
 def config(init: object, granularity: str = "layer", **model: Any) -> Config:
-    """The configuration of a supernet that begins as the checkpoint ``init``."""
+    """The configuration of a supernet that starts from the checkpoint ``init``."""
     sizes = (2, 4) if granularity == "layer" else (4, 8)
     settings = {"sizes": sizes, "granularity": granularity, "model": {"init": str(init), **model}}
     return resolve([{"task": {"name": "manifest", "path": "nowhere"}, **settings}]).config

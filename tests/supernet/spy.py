@@ -1,4 +1,4 @@
-"""The training command, with a note of what this rank did: its plans, its utterances, and its weights."""
+"""The training command, which also saves the plans, the utterances and the weights of this rank."""
 
 from __future__ import annotations
 

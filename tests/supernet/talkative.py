@@ -1,4 +1,4 @@
-"""A run that was not trained, but outputs text: random weights with confident outputs."""
+"""A run without training that outputs text: random weights with confident outputs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def make_run(folder: Path) -> Run:
 
 @torch.no_grad()
 def talkative(net: SupernetCTC) -> SupernetCTC:
-    """Center the head's outputs: those of random weights are almost the same for any input."""
+    """Center the head's outputs, which random weights would make almost the same for any input."""
     features = fbank(torch.cat(recordings()))[None]
     x_1SD, lengths = net.embed(features, [features.size(1)])
     ((_, out_1SD),) = net.encoder.outputs(x_1SD, lengths, [net.table.full])

@@ -1,4 +1,4 @@
-"""Budgets: what is understood, what is refused and in which words, and how they are filled."""
+"""Budgets: their syntax, clear errors, and how they are filled."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ positive = st.floats(1e-6, 1e6)
 
 @st.composite
 def some_prices(draw: st.DrawFn, quantity: Quantity = "params") -> Prices:
-    """Up to nine units, some of which may cost nothing."""
+    """Prices of up to nine units, some of which may be zero."""
     return Prices(quantity, draw(amounts), tuple(draw(st.lists(amounts, min_size=1, max_size=9))))
 
 
 @st.composite
 def counted_prices(draw: st.DrawFn) -> Prices:
-    """Parameters or MACs, which come in whole numbers."""
+    """Prices in parameters or MACs, which are integers."""
     numbers = st.integers(1, 10**12)
     units = draw(st.lists(numbers, min_size=1, max_size=9))
     quantity: Quantity = draw(st.sampled_from(["params", "macs"]))
@@ -31,14 +31,14 @@ def counted_prices(draw: st.DrawFn) -> Prices:
 
 @st.composite
 def measured_prices(draw: st.DrawFn) -> Prices:
-    """Seconds, from a microsecond up."""
+    """Prices in seconds, of at least a microsecond."""
     times = st.floats(1e-6, 10)
     return Prices("latency", draw(times), tuple(draw(st.lists(times, min_size=1, max_size=9))))
 
 
 @st.composite
 def tasks(draw: st.DrawFn) -> tuple[Budget, list[int]]:
-    """A budget of which some subnets ask too much, and a ranking of all units."""
+    """A budget that some subnets exceed, and a ranking of all units."""
     prices = draw(some_prices())
     limit = draw(st.floats(0, 1.2)) * prices.full
     return Budget("b", limit, prices), draw(st.permutations(range(len(prices.units))))
@@ -50,7 +50,7 @@ def refusal(wish: Wish, prices: Prices) -> str:
     return str(caught.value)
 
 
-# What is understood.
+# Syntax.
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def refusal(wish: Wish, prices: Prices) -> str:
         ("latency=80%", Wish("latency=80%", "latency", 0.8, True)),
     ],
 )
-def test_every_form_is_understood(text: str, wish: Wish) -> None:
+def test_every_form_of_a_budget_is_parsed(text: str, wish: Wish) -> None:
     assert Wish.parse(text) == wish
 
 
@@ -95,14 +95,14 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("text", MALFORMED)
-def test_what_is_malformed_is_refused_by_its_option(text: str) -> None:
+def test_malformed_budgets_are_errors_that_name_the_option(text: str) -> None:
     with pytest.raises(BudgetError, match="`budget` must look like ") as caught:
         Wish.parse(text)
     assert str(caught.value).endswith(f"but is '{text}' instead.")
 
 
 @pytest.mark.parametrize("text", ["6.5", "units=0.5", "1e-3"])
-def test_units_are_whole(text: str) -> None:
+def test_numbers_of_units_are_integers(text: str) -> None:
     with pytest.raises(BudgetError, match=f"^`budget` must count whole units, but is '{text}' instead.$"):
         Wish.parse(text)
 
@@ -118,16 +118,16 @@ nearly_right = st.from_regex(r"(units|params|macs|latency)=[0-9.e+%kmgs]{0,8}", 
 
 
 @given(st.text(max_size=12) | nearly_right)
-def test_any_text_is_understood_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_a_clear_error(text: str) -> None:
     found = answer(text)
     assert found.startswith("`budget` must ") if isinstance(found, str) else found.amount >= 0
 
 
-# What it comes to for a network.
+# Limits for a network.
 
 
 @given(some_prices(), st.integers(1, 300))
-def test_a_percentage_is_of_the_full_network_with_what_always_runs(prices: Prices, percent: int) -> None:
+def test_a_percentage_is_relative_to_the_whole_network(prices: Prices, percent: int) -> None:
     assume(percent / 100 * prices.full >= prices.cheapest)
     budget = Wish.parse(f"params={percent}%").priced(prices)
     assert budget.limit == pytest.approx(percent / 100 * (prices.base + sum(prices.units)))
@@ -143,14 +143,14 @@ def test_the_full_network_costs_100_percent(prices: Prices) -> None:
 @given(st.integers(1, 100), st.integers(1, 100))
 @example(50, 58)  # 0.58 * 50 is a little less than 29
 @example(100, 29)
-def test_a_percentage_of_units_is_rounded_down_to_whole_ones(num_units: int, percent: int) -> None:
+def test_a_percentage_of_units_is_rounded_down(num_units: int, percent: int) -> None:
     assume(percent * num_units >= 100)
     budget = Wish.parse(f"units={percent}%").priced(Prices.counting(num_units))
     assert budget.limit == percent * num_units // 100
 
 
 @given(st.integers(1, 30), st.integers(0, 60))
-def test_a_size_lies_within_the_network(num_units: int, size: int) -> None:
+def test_a_size_must_be_within_the_network(num_units: int, size: int) -> None:
     wish, prices = Wish.parse(str(size)), Prices.counting(num_units)
     if 1 <= size <= num_units:
         assert wish.priced(prices) == Budget.of_size(size, num_units)
@@ -161,11 +161,11 @@ def test_a_size_lies_within_the_network(num_units: int, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["units=5%", "units=101%"])
-def test_a_share_of_units_lies_within_the_network(text: str) -> None:
+def test_a_share_of_units_must_be_within_the_network(text: str) -> None:
     assert refusal(Wish.parse(text), Prices.counting(12)).endswith(f"but is {text} instead.")
 
 
-# What is impossible.
+# Impossible budgets.
 
 
 def test_an_impossible_budget_explains_the_cheapest() -> None:
@@ -181,7 +181,7 @@ def test_an_impossible_budget_explains_the_cheapest() -> None:
 @example(Prices("latency", 1e-6, (1e-6,)), 0.0, False)
 @example(Prices("params", 999_000.0, (600.0,)), 0.0, False)
 @example(Prices("params", 1.0, (1.0, 10.0**12)), 0.0, True)
-def test_the_budget_that_a_refusal_asks_for_is_accepted(prices: Prices, part: float, is_share: bool) -> None:
+def test_the_budget_suggested_by_an_error_is_accepted(prices: Prices, part: float, is_share: bool) -> None:
     asked = part * prices.cheapest / (prices.full if is_share else 1.0)
     wish = Wish("b", prices.quantity, asked, is_share)
     if part >= 1:
@@ -195,15 +195,15 @@ def test_the_budget_that_a_refusal_asks_for_is_accepted(prices: Prices, part: fl
     found = re.search(r"Ask for (\S+) or more\.$", message)
     assert found is not None
     budget = Wish.parse(found[1]).priced(prices)
-    assert budget.limit <= 1.002 * prices.cheapest + 1e-5 + is_share * 0.0011 * prices.full, "is not wasteful"
+    assert budget.limit <= 1.002 * prices.cheapest + 1e-5 + is_share * 0.0011 * prices.full, "must be tight"
     assert any(budget.fill(range(len(prices.units))))
 
 
-# How it is filled.
+# Filling.
 
 
 @given(some_prices(), st.data())
-def test_a_subnet_costs_its_units_and_what_always_runs(prices: Prices, data: st.DataObject) -> None:
+def test_a_subnet_costs_its_units_and_the_base(prices: Prices, data: st.DataObject) -> None:
     num_units = len(prices.units)
     kept = tuple(data.draw(st.lists(st.booleans(), min_size=num_units, max_size=num_units)))
     expected = prices.base + sum(prices.units[i] for i in range(num_units) if kept[i])
@@ -215,7 +215,7 @@ def test_a_subnet_costs_its_units_and_what_always_runs(prices: Prices, data: st.
 
 
 @given(tasks())
-def test_a_filled_budget_is_kept_and_full(task: tuple[Budget, list[int]]) -> None:
+def test_a_filled_budget_is_met_and_full(task: tuple[Budget, list[int]]) -> None:
     budget, ranking = task
     kept = budget.fill(ranking)
     assert not any(kept) or budget.prices.of(kept) <= budget.limit * (1 + 1e-9)
@@ -224,7 +224,7 @@ def test_a_filled_budget_is_kept_and_full(task: tuple[Budget, list[int]]) -> Non
 
 
 @given(tasks(), st.data())
-def test_filling_keeps_what_it_starts_from(task: tuple[Budget, list[int]], data: st.DataObject) -> None:
+def test_filling_keeps_the_units_it_starts_from(task: tuple[Budget, list[int]], data: st.DataObject) -> None:
     budget, ranking = task
     some = data.draw(st.integers(0, len(ranking)))
     start = budget.fill(ranking[:some])
@@ -244,7 +244,7 @@ def test_addable_units_are_those_that_fit(task: tuple[Budget, list[int]], data: 
 
 
 @given(tasks())
-def test_a_better_ranked_unit_is_dropped_only_where_it_does_not_fit(task: tuple[Budget, list[int]]) -> None:
+def test_a_higher_ranked_unit_is_dropped_only_if_it_does_not_fit(task: tuple[Budget, list[int]]) -> None:
     budget, ranking = task
     kept = budget.fill(ranking)
     for place, unit in enumerate(ranking):
@@ -264,13 +264,13 @@ def test_a_size_keeps_exactly_that_many_units(num_units: int, data: st.DataObjec
     assert budget.fits(budget.full) == (size == num_units)
 
 
-def test_nothing_fits_no_budget() -> None:
+def test_the_empty_subnet_never_fits() -> None:
     assert not Budget.of_size(2, 3).fits((False,) * 3)
 
 
 @given(some_prices(), st.floats(0, 3))
 @example(Prices("params", 1e6, (3e-308,)), 3.0)
-def test_the_typical_size_lies_within_the_network(prices: Prices, share: float) -> None:
+def test_the_typical_size_is_within_the_network(prices: Prices, share: float) -> None:
     assert 1 <= Budget("b", share * prices.full, prices).typical_size <= len(prices.units)
 
 
@@ -296,5 +296,5 @@ def test_the_typical_size_counts_units_of_equal_price(
         ("latency", 0.0204, "20.40 ms"),
     ],
 )
-def test_amounts_are_shown_as_users_write_them(quantity: Quantity, amount: float, text: str) -> None:
+def test_amounts_are_shown_in_the_syntax_of_budgets(quantity: Quantity, amount: float, text: str) -> None:
     assert shown(quantity, amount) == text

@@ -1,4 +1,4 @@
-"""A training run from Python: what its listener hears, and the folder that it leaves."""
+"""Training from Python: the calls of its listener, and the run folder."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def tiny_training(tones: Path, steps: int = STEPS) -> Resolved:
     return resolve([{"task": task, "sizes": [1, 2], "model": NET, "train": train, "device": "cpu"}])
 
 
-class Notebook(TrainingListener):
-    """Writes down what it is told."""
+class Recorder(TrainingListener):
+    """Records all calls."""
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.stop_at = stop_at
@@ -46,13 +46,13 @@ class Notebook(TrainingListener):
 
 
 def test_a_stopped_training_continues_to_its_results(tones: Path, tmp_path: Path) -> None:
-    folder, first, second = tmp_path / "run", Notebook(stop_at=4), Notebook()
+    folder, first, second = tmp_path / "run", Recorder(stop_at=4), Recorder()
     with pytest.raises(Stopped, match="kept"):
         train_run(tiny_training(tones), folder, first)
     assert first.steps == [1, 2, 3, 4]
     results = train_run(tiny_training(tones), folder, second)
     assert second.steps[-1] == STEPS
-    assert second.steps[0] in (3, 4, 5), "it goes on from a checkpoint"
+    assert second.steps[0] in (3, 4, 5), "training must continue from a checkpoint"
     assert [step for step, *_ in first.validations + second.validations][-1] == STEPS
     assert {name for _, _, rates in second.validations for name in rates} == {
         f"{measure}/{size}" for measure in ("wer", "cer") for size in (1, 2)
@@ -63,10 +63,10 @@ def test_a_stopped_training_continues_to_its_results(tones: Path, tmp_path: Path
     assert Recognizer.load(folder).use(1)
 
 
-def test_a_finished_run_is_read_again_and_takes_no_more_updates(tones: Path, tmp_path: Path) -> None:
+def test_a_finished_run_returns_its_results_and_takes_no_more_updates(tones: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     results = train_run(tiny_training(tones, steps=2), folder)
-    again = Notebook()
+    again = Recorder()
     assert train_run(tiny_training(tones, steps=2), folder, again) == results
     assert (again.steps, len(again.events)) == ([], 1)
     with pytest.raises(FinishedError, match="after 2 updates"):

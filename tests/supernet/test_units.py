@@ -1,4 +1,4 @@
-"""Subnets and unit tables: names, round trips, and what is said where something does not fit."""
+"""Subnets and unit tables: names, conversions, and errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MODULES = units_of(3, "module", "conformer")
         ),
     ],
 )
-def test_units_stand_in_the_order_in_which_they_run(
+def test_units_are_in_the_order_in_which_they_run(
     granularity: str, layer_type: LayerType, names: list[str]
 ) -> None:
     table = units_of(2, granularity, layer_type)
@@ -41,7 +41,7 @@ def test_units_stand_in_the_order_in_which_they_run(
 
 
 @given(st.lists(st.booleans(), min_size=12, max_size=12))
-def test_masks_and_subnets_are_two_views_of_one_thing(mask: list[bool]) -> None:
+def test_masks_and_subnets_are_equivalent(mask: list[bool]) -> None:
     subnet = MODULES.subnet(mask)
     assert MODULES.kept(subnet) == tuple(mask)
     assert subnet.size == sum(mask)
@@ -49,14 +49,14 @@ def test_masks_and_subnets_are_two_views_of_one_thing(mask: list[bool]) -> None:
     assert MODULES.restricted(subnet).subnet([True] * sum(mask)) == subnet
 
 
-def test_a_subnet_survives_its_file(tmp_path: Path) -> None:
+def test_a_saved_subnet_is_loaded_unchanged(tmp_path: Path) -> None:
     subnet = MODULES.subnet([i % 3 == 0 for i in range(12)])
     subnet.save(tmp_path / "4.json")
     assert Subnet.load(tmp_path / "4.json") == subnet
 
 
 @given(st.lists(st.floats(-3, 3), min_size=12, max_size=12), st.integers(0, 12))
-def test_top_takes_the_best(scores: list[float], size: int) -> None:
+def test_top_keeps_the_highest_scores(scores: list[float], size: int) -> None:
     kept = MODULES.top(scores, size)
     assert sum(kept) == size
     inside = [s for s, keep in zip(scores, kept, strict=True) if keep]
@@ -64,7 +64,7 @@ def test_top_takes_the_best(scores: list[float], size: int) -> None:
     assert min(inside, default=9) >= max(outside, default=-9)
 
 
-def test_among_equals_the_earlier_units_are_kept() -> None:
+def test_equal_scores_keep_the_earlier_units() -> None:
     assert units_of(4, "layer", "conformer").top([1, 2, 1, 1], 3) == (True, True, True, False)
 
 
@@ -73,24 +73,24 @@ def test_first_is_a_prefix() -> None:
     assert MODULES.full == (True,) * 12
 
 
-def test_an_unknown_granularity_is_refused() -> None:
+def test_an_unknown_granularity_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"`granularity` must be one of .* but is 'head' instead"):
         units_of(2, "head")
 
 
-def test_a_subnet_of_another_granularity_is_refused() -> None:
+def test_a_subnet_of_another_granularity_is_an_error() -> None:
     with pytest.raises(ValueError, match="must have the granularity 'module'"):
         MODULES.kept(Subnet("layer", ("layers.0",)))
 
 
-def test_a_subnet_of_a_deeper_network_is_refused() -> None:
+def test_a_subnet_of_a_deeper_network_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"'layers\.0\.ffn1' to 'layers\.2\.ffn2'.*keeps 'layers\.7\.conv'"):
         MODULES.kept(Subnet("module", ("layers.0.ffn1", "layers.7.conv")))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"kept": []}', '{"granularity": "head", "kept": []}',
                                   '{"granularity": "layer", "kept": 3}'])  # fmt: skip
-def test_a_file_that_is_no_subnet_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_subnet_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(ValueError, match=r"x\.json' must"):
         Subnet.load(tmp_path / "x.json")

@@ -1,4 +1,4 @@
-"""Networks and batches small enough to be compared in every combination."""
+"""Networks and batches small enough for comparisons in every combination."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NUM_TOKENS = 6
 
 
 def tiny_model(**changes: Any) -> ModelConfig:
-    """A model's configuration, 16 wide."""
+    """The configuration of a model of dimension 16."""
     small = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels": 2, "max_frames": 256}
     return ModelConfig.model_validate({**small, "start_scale": 1.0, "dropout": 0.1, **changes})
 
@@ -34,7 +34,7 @@ def tiny_config(
     sizes: Sequence[int] = (),
     **changes: Any,
 ) -> Config:
-    """Four layers; by default the sizes are half of the units and all."""
+    """A configuration of four layers; the sizes are half of the units and all units by default."""
     units = NUM_LAYERS * (1 if granularity == "layer" else len(MODULES[layer_type]))
     model = tiny_model(**{"layer_type": layer_type, "num_layers": NUM_LAYERS, **changes.pop("model", {})})
     sizes = tuple(sizes) or (units // 2, units)
@@ -48,13 +48,13 @@ def units_of(num_layers: int, granularity: str, layer_type: LayerType = "conform
 
 
 def gates(values: Sequence[float] | Tensor) -> Gates:
-    """Gates that are told from others by their values."""
+    """Gates that are identified by their values."""
     values_U = torch.as_tensor(values, dtype=torch.float64)
     return Gates(tuple(values_U.tolist()), values_U)
 
 
 def recognizer(config: Config, seed: int = 0) -> SupernetCTC:
-    """A randomly initialized network in float64 and evaluation mode, with norms that do something."""
+    """A randomly initialized network, norms included, in float64 and evaluation mode."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = SupernetCTC(config, NUM_TOKENS)
@@ -80,7 +80,7 @@ def batch(num_frames: Sequence[int], seed: int = 0, dtype: torch.dtype = torch.f
 
 
 def context(scores: Sequence[float] | Tensor, table: UnitTable | None = None) -> Context:
-    """As much of a network as methods see, with these scores; by default each is a layer's."""
+    """The part of a network that methods see, with these scores; by default, units are layers."""
     scorer = Scores(len(scores))
     scorer.scores = torch.nn.Parameter(torch.as_tensor(scores))
     table = table or units_of(len(scores), "layer")
@@ -88,7 +88,7 @@ def context(scores: Sequence[float] | Tensor, table: UnitTable | None = None) ->
 
 
 def part(whole: Batch, rows: range) -> Batch:
-    """Some utterances of a batch, as a batch of their own without needless padding."""
+    """Some utterances of a batch, as a batch without needless padding."""
     frames, targets = whole.num_frames[rows.start : rows.stop], whole.num_targets[rows.start : rows.stop]
     return Batch(
         whole.features_BTF[rows.start : rows.stop, : max(frames)],

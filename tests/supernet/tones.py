@@ -1,4 +1,4 @@
-"""A language of tones that needs no net: every letter has its pitch, words are parted by pauses."""
+"""A language of tones that needs no network: each letter has a pitch, and pauses separate words."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def detect(samples: Tensor) -> Tensor:
 
 
 def _silences(path: list[int]) -> list[tuple[int, int]]:
-    """Where there is nothing to hear."""
+    """The frames of silence."""
     edges = [i for i in range(1, len(path)) if (path[i] == 0) != (path[i - 1] == 0)]
     bounds = [0, *edges, len(path)]
     return [(a, b) for a, b in itertools.pairwise(bounds) if a < b and path[a] == 0]

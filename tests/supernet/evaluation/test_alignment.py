@@ -18,7 +18,7 @@ ROWS: TranscriptRows = [
 ]
 
 
-def test_pairs_by_hand() -> None:
+def test_pairs_equal_hand_computed_ones() -> None:
     assert align("u", "the cat sat on", "a cat sat down on").pairs == (
         Pair("replace", "the", "a"),
         Pair("equal", "cat", "cat"),
@@ -31,7 +31,7 @@ def test_pairs_by_hand() -> None:
 
 
 @given(words, words)
-def test_pairs_are_both_texts_with_the_fewest_errors(reference: str, hypothesis: str) -> None:
+def test_pairs_contain_both_texts_with_the_fewest_errors(reference: str, hypothesis: str) -> None:
     found = align("u", reference, hypothesis)
     assert " ".join(pair.reference for pair in found.pairs if pair.reference) == reference
     assert " ".join(pair.hypothesis for pair in found.pairs if pair.hypothesis) == hypothesis
@@ -42,19 +42,19 @@ def test_pairs_are_both_texts_with_the_fewest_errors(reference: str, hypothesis:
         assert (pair.kind == "delete") == (not pair.hypothesis)
 
 
-def test_the_worst_come_first_and_the_perfect_not_at_all() -> None:
+def test_worst_utterances_come_first_and_perfect_ones_are_omitted() -> None:
     aligned = [align(*row) for row in [*ROWS, ("u-4", "a", "b")]]
     assert [found.id for found in worst(aligned)] == ["u-2", "u-4", "u-3"]
     assert [found.id for found in worst(aligned, 1)] == ["u-2"]
 
 
-def test_confusions_are_counted_over_all() -> None:
+def test_confusions_are_counted_over_all_utterances() -> None:
     rows = [("1", "a b", "c b"), ("2", "a", "c"), ("3", "a b", "a")]
     found = confusions([align(*row) for row in rows])
     assert found == [(Pair("replace", "a", "c"), 2), (Pair("delete", "b", ""), 1)]
 
 
-def test_trn_has_a_line_for_each_utterance_and_a_speaker_without_separators() -> None:
+def test_trn_files_have_a_line_per_utterance_and_names_without_separators() -> None:
     reference, hypothesis = trn(
         [("a b", "the  cat", ""), ("x(1)", "a", "a b")], {"a b": "en-us_f3", "x(1)": "anna"}
     )
@@ -68,7 +68,7 @@ def rendered(rows: TranscriptRows) -> str:
     return page("run, test-6", rows, result, {"u-2": "anna"})
 
 
-def test_the_page_marks_every_error_and_needs_nothing_else() -> None:
+def test_the_page_marks_every_error_and_needs_no_other_files() -> None:
     html = rendered(ROWS)
     for kind, number in (("replace", 1), ("insert", 1), ("delete", 1)):
         assert html.count(f'class="pair {kind}"') == number
@@ -82,7 +82,7 @@ def test_the_page_marks_every_error_and_needs_nothing_else() -> None:
     assert "prefers-color-scheme: dark" in html
 
 
-def test_texts_ids_and_speakers_of_others_are_shown_and_nothing_else() -> None:
+def test_untrusted_text_is_escaped() -> None:
     hostile = "<script>alert('1')</script>\u202e\x1b[31m"
     rows = [(hostile, f"a {hostile}", f"b {hostile}")]
     html = page(hostile, rows, score(*zip(*[row[1:] for row in rows], strict=True)), {hostile: hostile})
@@ -92,7 +92,7 @@ def test_texts_ids_and_speakers_of_others_are_shown_and_nothing_else() -> None:
     assert r"<script>alert('1')</script>\u202e\x1b[31m" in Page(html).text
 
 
-def test_the_page_holds_no_more_than_it_says() -> None:
+def test_the_page_has_at_most_the_stated_number_of_utterances() -> None:
     rows = [(str(i), "a b", "c d") for i in range(3 * NUM_WORST)]
     assert rendered(rows).count("<h3>") == NUM_WORST
 
@@ -104,12 +104,12 @@ def test_a_perfect_split_has_a_page_without_errors() -> None:
 
 
 @pytest.mark.parametrize("side", [0, 1])
-def test_trn_lines_are_paired(side: int) -> None:
+def test_both_trn_files_have_the_same_order(side: int) -> None:
     names = [line.split("(")[-1] for line in trn(ROWS, {})[side].splitlines()]
     assert names == ["unknown-u-1)", "unknown-u-2)", "unknown-u-3)"]
 
 
-def test_texts_without_spaces_are_laid_beside_each_other_by_characters() -> None:
+def test_scripts_without_spaces_are_aligned_by_characters() -> None:
     rows = [("a", "今天天气很好", "今天气很坏"), ("b", "我们", "我们")]
     found = score([row[1] for row in rows], [row[2] for row in rows])
     html = page("title", rows, found, {})

@@ -1,4 +1,4 @@
-"""Batches of chunks: sorted by length within a window; results do not depend on them."""
+"""Batches of chunks are sorted by length within a window, and do not affect results."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from tests.supernet import tones
 from tests.supernet.tones import SAMPLES_PER_FRAME
 
 LONGEST = 50
-"""Stream frames: 2 s."""
+"""The maximum length of a chunk in stream frames, which are 2 s."""
 
 
 @given(st.lists(st.integers(0, 100), max_size=40), st.integers(1, 400))
-def test_batches_hold_everything_once_and_no_more_than_they_may(lengths: list[int], most: int) -> None:
+def test_batches_contain_everything_once_and_respect_their_limit(lengths: list[int], most: int) -> None:
     found = list(_batches(lengths, most))
     assert sorted(i for batch in found for i in batch) == list(range(len(lengths)))
     for batch in found:
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= most
     by_length = [lengths[i] for batch in found for i in batch]
     assert by_length == sorted(by_length)
-    # No two neighbors would fit into one.
+    # No batch could have taken the first item of the next one.
     for first, second in pairwise(found):
         assert (len(first) + 1) * lengths[second[0]] > most
 
 
 def recordings(seed: int) -> list[list[Tensor] | Iterator[Tensor]]:
-    """Recordings of one to six chunks, and one that breaks off."""
+    """Recordings of one to six chunks, and one with an error in the middle."""
     rng = random.Random(seed)
     found: list[list[Tensor] | Iterator[Tensor]] = [
         [tones.speak(tones.sentence(rng, rng.randint(1, 12)), seed + i)] for i in range(9)
@@ -54,7 +54,7 @@ def recordings(seed: int) -> list[list[Tensor] | Iterator[Tensor]]:
 @pytest.mark.parametrize("batch", [1, 2, 5, 100])
 @pytest.mark.parametrize("limit", [None, 3 * LONGEST * SAMPLES_PER_FRAME])
 @pytest.mark.parametrize("window", [0, 10 * 16_000, 1000 * 16_000])
-def test_results_come_in_order_whatever_runs_together(
+def test_results_come_in_order_and_do_not_depend_on_batches(
     batch: int, window: int, limit: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[tuple[int, int]] = []

@@ -49,15 +49,15 @@ ngram 2=3
 
 @pytest.fixture
 def arpa(tmp_path: Path) -> Path:
-    """Sentences begin with "car", not with "cat", which comes behind it."""
+    """A language model in which sentences begin with "car", and "cat" follows "car"."""
     path = tmp_path / "lm.arpa"
     path.write_text(ARPA.format("cat", "car", "naïve"))
     return path
 
 
 def heard(frames: str, doubts: dict[int, str] | None = None) -> Tensor:
-    """Log-probabilities (1, S, V): the token of each frame, ``_`` for the blank; in doubt the other one is
-    nearly as likely.
+    """Log-probabilities (1, S, V) of the token of each frame, where ``_`` is the blank. In frames of
+    ``doubts``, another token is almost as likely.
     """
     probs = torch.full((1, len(frames), len(TOKENS)), 0.01)
     for i, symbol in enumerate(frames):
@@ -91,15 +91,15 @@ class TestInstalled:
             spans(path) for path in BeamSearch(BeamConfig(1), TOKENS).paths(log_probs, lengths)
         ] == expected
 
-    def test_alignments_are_summed_up(self) -> None:
-        """By hand: the best path is blank, blank (0.16), but "a" has three paths: 0.14 + 0.14 + 0.1225."""
+    def test_probabilities_of_alignments_are_added_up(self) -> None:
+        """The best path is blank, blank (0.16), but "a" has three paths (0.14 + 0.14 + 0.1225)."""
         probs = torch.tensor([[[0.4, 0.35, 0.25]] * 2])
         tokens = Tokens(("<blk>", "a", "b"))
         assert texts(GREEDY, probs.log(), [2], tokens) == [""]
         assert texts(BeamSearch(BeamConfig(10), tokens), probs.log(), [2], tokens) == ["a"]
 
     @given(st.integers(0, 10**6), st.integers(1, 6))
-    def test_a_wide_beam_finds_the_likeliest_of_all_sequences(self, seed: int, num_frames: int) -> None:
+    def test_a_wide_beam_finds_the_most_likely_sequence(self, seed: int, num_frames: int) -> None:
         log_probs = noise(seed, num_frames)
         found = all_sequences(log_probs)
         (path,) = BeamSearch(BeamConfig(10_000), FEW).paths(log_probs, [num_frames])
@@ -107,7 +107,7 @@ class TestInstalled:
         assert found[said] == pytest.approx(max(found.values()))
 
     @given(st.integers(0, 10**6), st.integers(1, 6))
-    def test_with_a_lexicon_it_is_the_likeliest_of_its_texts(self, seed: int, num_frames: int) -> None:
+    def test_with_a_lexicon_it_finds_the_most_likely_text(self, seed: int, num_frames: int) -> None:
         log_probs, likelihood = noise(seed, num_frames), dict[str, float]()
         for sequence, probability in all_sequences(log_probs).items():
             text = " ".join(FEW.decode(list(sequence)).split())
@@ -116,31 +116,31 @@ class TestInstalled:
         (text,) = texts(FEW_WORDS.search, log_probs, [num_frames], FEW)
         assert likelihood[" ".join(text.split())] == pytest.approx(max(likelihood.values()))
 
-    def test_a_wider_beam_keeps_the_best(self) -> None:
+    def test_a_wide_beam_keeps_a_clear_best_path(self) -> None:
         assert said(BeamSearch(BeamConfig(50), TOKENS), heard("_cc_aa_t_ r")) == "cat r"
 
-    def test_a_language_model_flips_the_choice(self, arpa: Path) -> None:
+    def test_a_language_model_resolves_ambiguity(self, arpa: Path) -> None:
         doubtful = heard("c_a_t__", {4: "r"})
         assert texts(GREEDY, doubtful, [7], TOKENS) == ["cat"]
         assert said(BeamSearch(BeamConfig(lm=arpa), TOKENS), doubtful) == "car"
         assert said(BeamSearch(BeamConfig(lm=arpa, lm_weight=0.0), TOKENS), doubtful) == "cat"
-        behind = heard("car c_a_r", {8: "t"})  # after "car" comes "cat"
-        assert said(BeamSearch(BeamConfig(lm=arpa), TOKENS), behind) == "car cat"
+        following = heard("car c_a_r", {8: "t"})  # "cat" follows "car"
+        assert said(BeamSearch(BeamConfig(lm=arpa), TOKENS), following) == "car cat"
 
-    def test_only_words_that_there_are_are_written(self, arpa: Path, tmp_path: Path) -> None:
+    def test_only_words_of_the_vocabulary_are_recognized(self, arpa: Path, tmp_path: Path) -> None:
         lexicon = tmp_path / "words.txt"
-        lexicon.write_text("tar\nat a t |\n\n")  # a lexicon with spellings serves, too
+        lexicon.write_text("tar\nat a t |\n\n")  # a lexicon may contain spellings
         assert said(BeamSearch(BeamConfig(lm=arpa), TOKENS), heard("tar", {0: "c"})) == "car"
         assert said(BeamSearch(BeamConfig(lexicon=lexicon), TOKENS), heard("car at", {0: "t"})) == "tar at"
 
-    def test_words_score_for_themselves(self, tmp_path: Path) -> None:
+    def test_a_word_score_favors_more_words(self, tmp_path: Path) -> None:
         lexicon = tmp_path / "words.txt"
         lexicon.write_text("cat\nc\nat\n")
         doubtful = heard("c_at", {1: " "})
         assert said(BeamSearch(BeamConfig(lexicon=lexicon), TOKENS), doubtful) == "cat"
         assert said(BeamSearch(BeamConfig(lexicon=lexicon, word_score=3.0), TOKENS), doubtful) == "c at"
 
-    def test_words_stand_where_greedy_decoding_finds_them(self, arpa: Path) -> None:
+    def test_words_have_the_times_of_greedy_decoding(self, arpa: Path) -> None:
         log_probs = heard("__cc_a_r__ _c_aa_tt_ car_")
         (best,), (searched,) = (
             decoder.paths(log_probs, [log_probs.size(1)])
@@ -152,7 +152,7 @@ class TestInstalled:
             assert abs(greedy_word[0].start - word[0].start) <= 1
             assert abs(greedy_word[-1].stop - word[-1].stop) <= 1
 
-    def test_the_name_tells_what_was_searched_with(self, arpa: Path, tmp_path: Path) -> None:
+    def test_the_name_contains_beam_language_model_and_lexicon(self, arpa: Path, tmp_path: Path) -> None:
         (tmp_path / "words.txt").write_text("cat\n")
         assert BeamSearch(BeamConfig(3), TOKENS).name == "beam3"
         assert (
@@ -160,24 +160,24 @@ class TestInstalled:
             == "beam3-lm-words"
         )
 
-    def test_silence_says_nothing(self, arpa: Path) -> None:
+    def test_silence_has_an_empty_text(self, arpa: Path) -> None:
         assert said(BeamSearch(BeamConfig(lm=arpa), TOKENS), heard("____")) == ""
 
-    def test_words_that_cannot_be_spelled_are_named(self, arpa: Path) -> None:
+    def test_words_that_cannot_be_spelled_are_left_out(self, arpa: Path) -> None:
         assert BeamSearch(BeamConfig(lm=arpa), TOKENS).left_out == ["naïve"]
 
-    def test_tokens_that_are_words_are_the_models_words(self, tmp_path: Path) -> None:
+    def test_tokens_that_are_words_are_scored_by_the_language_model(self, tmp_path: Path) -> None:
         path = tmp_path / "numbers.arpa"
         path.write_text(ARPA.format("one", "two", "three"))
         probs = torch.tensor([[[0.02, 0.5, 0.48], [0.96, 0.02, 0.02], [0.02, 0.48, 0.5], [0.02, 0.48, 0.5]]])
         assert texts(GREEDY, probs.log(), [4], WORDS) == ["one two"]
         assert said(BeamSearch(BeamConfig(lm=path), WORDS), probs.log(), WORDS) == "two one"
 
-    def test_loading_says_nothing(self, arpa: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_loading_prints_nothing(self, arpa: Path, capfd: pytest.CaptureFixture[str]) -> None:
         BeamSearch(BeamConfig(lm=arpa), TOKENS)
         assert capfd.readouterr() == ("", "")
 
-    def test_damaged_models_are_named(self, arpa: Path) -> None:
+    def test_damaged_language_models_are_errors(self, arpa: Path) -> None:
         arpa.write_text(arpa.read_text().replace("-2.0\t<s>", "much\t<s>"))
         with pytest.raises(
             ArgumentError, match=r"`lm` must be an ARPA file or a KenLM binary, but '.*lm\.arpa'"
@@ -189,14 +189,14 @@ class TestInstalled:
         with pytest.raises(ArgumentError, match="`lm` must be an ARPA file or a KenLM binary"):
             BeamSearch(BeamConfig(lm=arpa, lexicon=lexicon), TOKENS)
 
-    def test_no_word_to_spell(self, arpa: Path) -> None:
+    def test_a_vocabulary_without_spellable_words_is_an_error(self, arpa: Path) -> None:
         arpa.write_text(ARPA.format("CAT", "CAR", "RAT"))
         with pytest.raises(UserError, match=r"none of its 3 can, e\.g\. 'CAT'"):
             BeamSearch(BeamConfig(lm=arpa), TOKENS)
 
     @given(st.data())
-    def test_words_of_pieces_are_found_however_long_they_last(self, data: st.DataObject) -> None:
-        """Each token for one to three frames, with or without blanks between."""
+    def test_words_of_pieces_are_found_at_any_duration(self, data: st.DataObject) -> None:
+        """Each token lasts one to three frames, with or without blanks between tokens."""
         text = data.draw(st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=4).map(" ".join))
         path: list[int] = []
         for token in PIECES.encode(text):
@@ -206,7 +206,7 @@ class TestInstalled:
         assert texts(GREEDY, log_probs, [len(path)], PIECES) == [text]
         assert said(LEXICON.search, log_probs, PIECES) == text
 
-    def test_a_language_model_flips_the_choice_of_pieces(self, arpa: Path) -> None:
+    def test_a_language_model_resolves_ambiguity_between_pieces(self, arpa: Path) -> None:
         cat, car = (PIECES.encode(word) for word in ("cat", "car"))
         doubtful = likely([*cat, 0, 0])
         for frame, (one, other) in enumerate(zip(cat, car, strict=True)):
@@ -217,7 +217,7 @@ class TestInstalled:
         assert said(search, doubtful, PIECES) == "car"
         assert search.left_out == ["naïve"]
 
-    def test_pieces_stand_where_greedy_decoding_finds_them(self) -> None:
+    def test_pieces_have_the_times_of_greedy_decoding(self) -> None:
         a, b = PIECES.encode("cat"), PIECES.encode("the")
         path = [0, *(frame for token in (*a, *b) for frame in (token, token, 0)), 0]
         (found,) = LEXICON.search.paths(likely(path), [len(path)])
@@ -226,7 +226,7 @@ class TestInstalled:
 
 
 class _Lexicon:
-    """Made when first needed, for it needs the extra."""
+    """A search with a lexicon, created when it is first used because it needs the extra."""
 
     def __init__(self, words: list[str], tokens: Tokens, beam: int) -> None:
         self._words, self._tokens, self._beam = words, tokens, beam
@@ -246,13 +246,13 @@ FEW_WORDS = _Lexicon(["a", "ab", "b", "aa"], FEW, 10_000)
 
 
 def noise(seed: int, num_frames: int) -> Tensor:
-    """Log-probabilities (1, S, V) of few tokens that leave everything open."""
+    """Random log-probabilities (1, S, V) of a few tokens."""
     generator = torch.Generator().manual_seed(seed)
     return (2 * torch.randn(1, num_frames, len(FEW), generator=generator)).log_softmax(-1)
 
 
 def all_sequences(log_probs_BSV: Tensor) -> dict[tuple[int, ...], float]:
-    """The probability of every sequence of tokens: that of all of its alignments, one by one."""
+    """The probability of every sequence of tokens, by enumeration of all alignments."""
     found: dict[tuple[int, ...], float] = {}
     probs = log_probs_BSV[0].exp().tolist()
     for path in itertools.product(range(len(probs[0])), repeat=len(probs)):
@@ -263,7 +263,7 @@ def all_sequences(log_probs_BSV: Tensor) -> dict[tuple[int, ...], float]:
 
 
 def likely(path: list[int]) -> Tensor:
-    """Log-probabilities (1, S, V) that leave little doubt about ``path``."""
+    """Log-probabilities (1, S, V) in which ``path`` is clearly the most likely."""
     return torch.nn.functional.one_hot(torch.tensor([path]), len(PIECES)).mul(0.9).add(0.005).log()
 
 
@@ -287,12 +287,12 @@ def likely(path: list[int]) -> Tensor:
         ),
     ],
 )
-def test_wrong_options_are_named(wrong: dict[str, object], tokens: Tokens, words: str) -> None:
+def test_invalid_options_are_errors(wrong: dict[str, object], tokens: Tokens, words: str) -> None:
     with pytest.raises(ArgumentError, match=words):
         BeamSearch(BeamConfig(**wrong), tokens)  # type: ignore[arg-type]
 
 
-def test_without_the_extra_the_install_line_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_an_error_that_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "flashlight.lib.text.decoder.kenlm", None)
     expected = f"Beam search must have the extra 'lm', but it is not installed: {beam.INSTALL}"
     with pytest.raises(UserError, match=re.escape(expected)):

@@ -1,4 +1,4 @@
-"""Long recordings: seams lose nothing and double nothing, wherever they fall, and memory does not grow."""
+"""Long recordings: nothing is lost or duplicated at seams, wherever they are, and memory does not grow."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ PIECES = Tokens.from_model(learn("bpe", len(CHARACTERS), False, 5 * ["ab a ba ab
 
 
 def path(text: str) -> list[int]:
-    """Frames as symbols, ``_`` for the blank."""
+    """A path given as symbols, where ``_`` is the blank."""
     return [0 if symbol == "_" else CHARACTERS.symbols.index(symbol) for symbol in text]
 
 
 def sure(path: Sequence[int], num_tokens: int = 5) -> Tensor:
-    """Log-probabilities (S, V) that leave no doubt about ``path``."""
+    """Log-probabilities (S, V) in which ``path`` is clearly the most likely."""
     return torch.nn.functional.one_hot(torch.tensor(path), num_tokens).mul(0.9).add(0.02).log()
 
 
 @given(st.integers(0, 4000), st.integers(2, 9), st.integers(1, 8), st.integers(1, 700))
-def test_chunks_are_the_recording_again(total: int, length: int, overlap: int, block: int) -> None:
+def test_chunks_cover_the_recording(total: int, length: int, overlap: int, block: int) -> None:
     overlap = min(overlap, length - 1)
     samples = torch.arange(total * 10.0)
     found = list(chunks(torch.split(samples, block * 10), length, overlap, SAMPLES_PER_FRAME))
@@ -60,16 +60,18 @@ def test_an_overlap_that_does_not_advance_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "behind", "overlap", "seam", "is_boundary"),
+    ("before", "after", "overlap", "seam", "is_boundary"),
     [
-        ("a_b_ _c_a", "a_b_ _c_a", 9, 5, True),  # both say the same: behind the space
-        ("aa_bb_cc", "_bb_cc_a", 6, 3, False),  # no space: nearest the middle
-        ("____", "____", 4, 2, True),  # nothing was said
-        ("ab a", "cbca", 2, 1, True),  # nothing agrees: behind the space
+        ("a_b_ _c_a", "a_b_ _c_a", 9, 5, True),  # both agree: after the space
+        ("aa_bb_cc", "_bb_cc_a", 6, 3, False),  # no space: closest to the middle
+        ("____", "____", 4, 2, True),  # silence
+        ("ab a", "cbca", 2, 1, True),  # no agreement: after the space
     ],
 )
-def test_seams_by_hand(before: str, behind: str, overlap: int, seam: int, is_boundary: bool) -> None:
-    assert find_seam(path(before), path(behind), overlap, CHARACTERS) == (seam, is_boundary)
+def test_seams_equal_hand_computed_ones(
+    before: str, after: str, overlap: int, seam: int, is_boundary: bool
+) -> None:
+    assert find_seam(path(before), path(after), overlap, CHARACTERS) == (seam, is_boundary)
 
 
 def test_a_word_token_ends_a_word() -> None:
@@ -79,22 +81,22 @@ def test_a_word_token_ends_a_word() -> None:
 tokens_of_words = st.lists(st.sampled_from([0, 0, 1, 2, 3, 4]), min_size=30, max_size=60)
 
 
-def test_a_piece_that_begins_a_word_ends_the_one_before() -> None:
+def test_a_piece_that_begins_a_word_ends_the_previous_word() -> None:
     assert {"▁a", "b"} <= {*PIECES.symbols}
-    begin, goes_on = PIECES.symbols.index("▁a"), PIECES.symbols.index("b")
-    agreed = [begin, 0, goes_on, 0, begin, 0, goes_on, 0]
+    begin, continues = PIECES.symbols.index("▁a"), PIECES.symbols.index("b")
+    agreed = [begin, 0, continues, 0, begin, 0, continues, 0]
     assert find_seam(agreed, agreed, 8, PIECES) == (4, True)
-    before, behind = [begin, 0, 0, goes_on], [0, goes_on, 0]
-    assert find_seam(before, [*behind, goes_on], 2, PIECES)[1] is False
-    assert find_seam(before, [*behind, begin], 2, PIECES) == (2, True)
+    before, after = [begin, 0, 0, continues], [0, continues, 0]
+    assert find_seam(before, [*after, continues], 2, PIECES)[1] is False
+    assert find_seam(before, [*after, begin], 2, PIECES) == (2, True)
 
 
 @pytest.mark.parametrize("tokens", [CHARACTERS, PIECES])
 @given(tokens_of_words, st.integers(1, 29), st.integers(1, 28))
-def test_two_halves_that_agree_are_the_whole(
+def test_two_overlapping_chunks_are_stitched_to_the_whole(
     tokens: Tokens, whole: list[int], start: int, overlap: int
 ) -> None:
-    """Whatever is said and wherever the second chunk begins, also in the middle of a token."""
+    """For any tokens and any beginning of the second chunk, including the middle of a token."""
     stop = min(len(whole), start + overlap)
     stitcher = Stitcher(tokens)
     passages = [*stitcher.add(sure(whole[:stop]), 0), *stitcher.add(sure(whole[start:]), start)]
@@ -107,8 +109,8 @@ def test_two_halves_that_agree_are_the_whole(
 
 
 @given(st.data())
-def test_tokens_written_a_little_earlier_or_later_are_neither_lost_nor_doubled(data: st.DataObject) -> None:
-    """Each chunk moves every token by up to a frame, as networks with other context do."""
+def test_tokens_at_slightly_different_times_are_neither_lost_nor_duplicated(data: st.DataObject) -> None:
+    """Each chunk shifts every token by up to one frame, like networks with different context."""
     said = data.draw(st.lists(st.sampled_from([1, 2, 3, 4]), min_size=12, max_size=20))
     moves = [data.draw(st.lists(st.integers(-1, 1), min_size=len(said), max_size=len(said))) for _ in "ab"]
     a, b = ([0] * (5 * len(said) + 5) for _ in "ab")
@@ -121,8 +123,8 @@ def test_tokens_written_a_little_earlier_or_later_are_neither_lost_nor_doubled(d
     assert [span.token for span in spans(joined)] == said
 
 
-def near_sighted(samples: Sequence[Tensor]) -> list[Tensor]:
-    """A detector that hears nonsense near the ends of each chunk, where it lacks context."""
+def wrong_near_the_ends(samples: Sequence[Tensor]) -> list[Tensor]:
+    """A detector that outputs nonsense near the ends of each chunk, where it lacks context."""
     found = []
     for number, x in enumerate(samples):
         log_probs_SV = tones.detect(x)
@@ -143,8 +145,8 @@ def transcriber(run: LogProbs, seconds: float, monkeypatch: pytest.MonkeyPatch) 
 def test_seams_at_every_position_change_no_word(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     text = tones.sentence(random.Random(seed), 20)
     samples = tones.speak(f"d {text} d", seed)
-    run = transcriber(near_sighted, 5.0, monkeypatch)
-    monkeypatch.setattr(pipeline, "_WINDOW", 0)  # neighbors are in one batch or next to it: other nonsense
+    run = transcriber(wrong_near_the_ends, 5.0, monkeypatch)
+    monkeypatch.setattr(pipeline, "_WINDOW", 0)  # neighbors get different nonsense
     for shift in range(0, 75):  # as far as the chunks advance
         later = torch.nn.functional.pad(samples, (shift * SAMPLES_PER_FRAME, 0))
         (result,) = run.run([torch.split(later, 10_000)], batch=3)
@@ -153,7 +155,7 @@ def test_seams_at_every_position_change_no_word(seed: int, monkeypatch: pytest.M
         assert " ".join(said) == text, (shift, first, last)
 
 
-def test_times_are_those_of_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_count_from_the_start_of_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     text = tones.sentence(random.Random(7), 25)
     samples = tones.speak(text)
 
@@ -171,7 +173,7 @@ def test_times_are_those_of_the_recording(monkeypatch: pytest.MonkeyPatch) -> No
     assert first.end == pytest.approx(0.08 + 0.24 * len(first.text) - 0.08, abs=0.041)
 
 
-def test_what_is_held_does_not_grow_with_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_does_not_grow_with_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     held: dict[int, int] = {}
     release = Stitcher._release
     for repeats in (2, 12):
@@ -198,7 +200,7 @@ def test_what_is_held_does_not_grow_with_the_recording(monkeypatch: pytest.Monke
     assert held[12] <= held[2] * 1.1
 
 
-def test_a_network_that_never_writes_a_space_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded_even_without_any_space(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks_module, "_LONGEST_PASSAGE", 100)
     stitcher = Stitcher(CHARACTERS)
     endless = sure(path("a_b_c_" * 10))
@@ -207,7 +209,7 @@ def test_a_network_that_never_writes_a_space_fills_no_memory(monkeypatch: pytest
     assert max(len(p.log_probs_SV) for p in passages) < 200
 
 
-def test_a_recording_that_breaks_off_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_one_recording_does_not_affect_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> Iterator[Tensor]:
         yield tones.speak("a b c d " * 20)
         raise AudioError("it broke off")

@@ -1,4 +1,4 @@
-"""The longest utterance that a configuration lets through is one that its network can read."""
+"""The network can process the longest utterance that its configuration allows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def settings(max_seconds: float, positions: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
-def test_what_fits_is_read_and_what_does_not_is_refused(positions: str) -> None:
+def test_the_maximum_length_is_accepted_and_longer_ones_are_errors(positions: str) -> None:
     net = SupernetCTC(resolve([settings(10.3, positions)]).config, num_tokens=5).eval()
     assert net.log_probs(torch.zeros(1, 1030, NUM_BANDS), [1030], net.table.full).shape == (1, 256, 5)
     with pytest.raises(ConfigError, match=r"`model\.max_frames`, which is 256, but 10\.4 s are 259 frames"):

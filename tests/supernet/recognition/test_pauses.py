@@ -1,4 +1,4 @@
-"""Long recordings are cut at their pauses: nothing that is said is lost, no chunk is longer than allowed."""
+"""Long recordings are split at pauses: no speech is lost, and no chunk is longer than allowed."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from tests.supernet import tones
 from tests.supernet.tones import SAMPLES_PER_FRAME
 
 TYPICAL, LONGEST, OVERLAP = 40, 75, 25
-"""Stream frames of 40 ms: 1.6, 3 and 1 s."""
+"""In stream frames of 40 ms: 1.6, 3 and 1 s."""
 
 
 def speech(seconds: float, seed: int, level: float = 0.3) -> Tensor:
-    """A loud noise."""
+    """Noise of a constant level."""
     return level * torch.randn(round(16_000 * seconds), generator=torch.Generator().manual_seed(seed))
 
 
@@ -40,7 +40,7 @@ lengths = st.lists(st.tuples(st.floats(0.1, 5), st.floats(0, 4)), min_size=1, ma
 
 
 @given(lengths, st.integers(800, 200_000), st.sampled_from([0.0, 1e-4, 3e-3]))
-def test_every_sound_is_in_a_chunk_and_no_chunk_is_too_long(
+def test_chunks_cover_all_speech_and_are_not_too_long(
     plan: list[tuple[float, float]], block: int, noise: float
 ) -> None:
     parts = [torch.cat([speech(a, i), noise * speech(b, i, 1.0)]) for i, (a, b) in enumerate(plan)]
@@ -63,7 +63,7 @@ def test_every_sound_is_in_a_chunk_and_no_chunk_is_too_long(
 
 
 @given(st.integers(0, LONGEST * SAMPLES_PER_FRAME), st.integers(1, 30_000))
-def test_a_recording_that_fits_is_left_as_it_is(length: int, block: int) -> None:
+def test_a_short_recording_is_not_split(length: int, block: int) -> None:
     samples = speech(length / 16_000, 1)
     samples[length // 3 : length // 2] = 0
     blocks = torch.split(samples, block)
@@ -72,8 +72,8 @@ def test_a_recording_that_fits_is_left_as_it_is(length: int, block: int) -> None
     assert (chunk.start, chunk.is_last, chunk.length) == (0, True, length)
 
 
-def test_cuts_are_in_the_pauses_and_little_of_them_stays() -> None:
-    """Four sounds, of which the middle two are so near each other that they stay together."""
+def test_recordings_are_split_in_pauses_of_which_little_is_kept() -> None:
+    """Of four sounds, the middle two are so close that they are kept together."""
     spoken = [(0.0, 2.0), (3.0, 1.0), (4.1, 1.0), (10.0, 2.5)]
     samples = 3e-4 * speech(14.0, 9, 1.0)
     for i, (start, seconds) in enumerate(spoken):
@@ -84,7 +84,7 @@ def test_cuts_are_in_the_pauses_and_little_of_them_stays() -> None:
     assert np.abs(np.array(spans) - expected).max() <= 0.06
 
 
-def test_what_is_held_does_not_grow_with_the_recording() -> None:
+def test_memory_does_not_grow_with_the_recording() -> None:
     blocks = (torch.cat([speech(2.0, i), torch.zeros(8000)]) for i in range(200))
     found = 0
     for chunk in chunks_at_pauses(blocks, TYPICAL, LONGEST, OVERLAP, SAMPLES_PER_FRAME):
@@ -93,8 +93,8 @@ def test_what_is_held_does_not_grow_with_the_recording() -> None:
     assert found == 200
 
 
-def short_sighted(parts: Sequence[Tensor]) -> list[Tensor]:
-    """A detector that writes nonsense for whatever is longer than it knows."""
+def wrong_on_long_recordings(parts: Sequence[Tensor]) -> list[Tensor]:
+    """A detector that outputs nonsense for recordings longer than those that it was trained on."""
     found = [tones.detect(x) for x in parts]
     nonsense = torch.nn.functional.one_hot(torch.tensor(2), len(tones.TOKENS)).mul(0.9).add(0.02).log()
     for x, log_probs_SV in zip(parts, found, strict=True):
@@ -104,7 +104,7 @@ def short_sighted(parts: Sequence[Tensor]) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("pause", [0.5, 1.0, 7.0])
-def test_joined_utterances_are_written_as_each_alone(pause: float) -> None:
+def test_joined_utterances_are_recognized_like_separate_ones(pause: float) -> None:
     rng = random.Random(3)
     said = [tones.sentence(rng, 2) for _ in range(30)]
     spoken = [
@@ -113,7 +113,7 @@ def test_joined_utterances_are_written_as_each_alone(pause: float) -> None:
     recording = torch.cat(spoken)
     known = Lengths(1.6, LONGEST * 0.04)
     for longest, is_right in ((known, True), (None, False)):
-        run = Transcriber(short_sighted, GREEDY, tones.TOKENS, 3000, lengths=longest)
+        run = Transcriber(wrong_on_long_recordings, GREEDY, tones.TOKENS, 3000, lengths=longest)
         (result,) = run.run([torch.split(recording, 160_000)], batch=4)
         assert isinstance(result, Transcript)
         assert (result.text == " ".join(said)) == is_right
@@ -124,7 +124,7 @@ def test_joined_utterances_are_written_as_each_alone(pause: float) -> None:
             assert np.abs([result.words[i].start for i in firsts] - starts - 0.08).max() < 0.05
 
 
-def test_lengths_are_those_of_most_utterances() -> None:
+def test_lengths_ignore_outliers() -> None:
     found = Lengths.of(np.array([*np.linspace(1, 3, 999), 60.0]))
     assert found.typical == pytest.approx(2.0, abs=0.01)
     assert 2.9 < found.longest < 3.1
@@ -144,7 +144,7 @@ def test_lengths_are_those_of_most_utterances() -> None:
         {"typical": float("nan"), "longest": 1},
     ],
 )
-def test_lengths_that_are_none_are_refused(finished: tuple[Run, str], tmp_path: Path, wrong: object) -> None:
+def test_invalid_lengths_are_errors(finished: tuple[Run, str], tmp_path: Path, wrong: object) -> None:
     for name in ("model.json", "model.safetensors", "tokens.txt"):
         shutil.copy(finished[0].folder / name, tmp_path)
     data = json.loads((tmp_path / "model.json").read_text())
@@ -152,10 +152,10 @@ def test_lengths_that_are_none_are_refused(finished: tuple[Run, str], tmp_path: 
     with pytest.raises(RunError, match="lengths"):
         model_file.load(tmp_path / "model")
     (tmp_path / "model.json").write_text(json.dumps({k: v for k, v in data.items() if k != "lengths"}))
-    assert model_file.load(tmp_path / "model").lengths is None, "of before there were any"
+    assert model_file.load(tmp_path / "model").lengths is None, "older models have no lengths"
 
 
-def test_a_run_and_what_is_cut_of_it_know_what_they_were_trained_on(
+def test_a_run_and_models_cut_from_it_record_the_lengths_of_utterances(
     finished: tuple[Run, str], tmp_path: Path
 ) -> None:
     known = model_file.load(finished[0].model_stem).lengths
@@ -165,7 +165,7 @@ def test_a_run_and_what_is_cut_of_it_know_what_they_were_trained_on(
     assert model_file.load(tmp_path / "small" / "model").lengths == known
 
 
-def test_long_recordings_of_a_run_that_does_not_know_get_a_word(
+def test_long_recordings_give_a_note_if_a_run_does_not_record_lengths(
     finished: tuple[Run, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(finished[0].folder, tmp_path / "old")

@@ -1,4 +1,4 @@
-"""Formats by hand."""
+"""Transcripts and their formats, compared with hand-written ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SAID = Transcript(
 )
 
 
-def test_a_frame_is_40_milliseconds() -> None:
+def test_times_follow_from_frames_of_40_milliseconds() -> None:
     first = passage([0, 2, 3, 3, 1, 0, 2], 0, TOKENS, 0.04)
     second = passage([1, 3, 0], 100, TOKENS, 0.04)
     found = transcript([first, second], 4.5)
@@ -25,7 +25,7 @@ def test_a_frame_is_40_milliseconds() -> None:
     assert transcript([passage([0, 0], 0, TOKENS, 0.04)], 0.1) == Transcript("", (), (), 0.1)
 
 
-def test_formats() -> None:
+def test_formats_equal_hand_written_ones() -> None:
     assert FORMATS.keys() == SUFFIXES.keys()
     assert FORMATS["text"]("x/ä.wav", SAID) == "x/ä.wav\ta <b> c\n"
     (line,) = FORMATS["jsonl"]("x/ä.wav", SAID).splitlines()
@@ -41,7 +41,7 @@ def test_formats() -> None:
     )
 
 
-def test_nothing_said() -> None:
+def test_formats_of_an_empty_transcript() -> None:
     silence = Transcript("", (), (), 1.0)
     assert FORMATS["text"]("a.wav", silence) == "a.wav\t\n"
     assert FORMATS["srt"]("a.wav", silence) == ""

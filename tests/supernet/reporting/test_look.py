@@ -1,4 +1,4 @@
-"""Axes of error rates, labels that do not overlap, phases, and settings that are as before."""
+"""The look of plots: axes of error rates, labels that do not overlap, phases, and unchanged settings."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def ticks(rates: list[float], axis: str = "yaxis") -> list[str]:
     return [tick.label1.get_text() for tick in inside]
 
 
-def test_rates_far_apart_stand_on_a_logarithmic_axis_with_round_percents() -> None:
+def test_rates_of_different_magnitudes_have_a_logarithmic_axis() -> None:
     assert ticks([0.008, 0.02, 0.11, 1.0]) == ["1 %", "2 %", "5 %", "10 %", "20 %", "50 %", "100 %"]
 
 
-def test_an_axis_with_no_errors_at_all_begins_at_zero() -> None:
+def test_an_axis_with_a_rate_of_zero_begins_at_zero() -> None:
     assert ticks([0.0, 0.01, 0.9])[:2] == ["0 %", "1 %"]
     assert ticks([0.0, 0.0])[0] == "0 %"
 
 
-def test_rates_close_together_are_looked_at_closely() -> None:
+def test_similar_rates_have_a_narrow_axis() -> None:
     found = [float(text.removesuffix(" %")) for text in ticks([0.021, 0.024])]
     assert 1.9 <= found[0] <= 2.1
     assert found[-1] <= 2.6
@@ -44,7 +44,7 @@ def test_rates_close_together_are_looked_at_closely() -> None:
 @given(st.lists(st.floats(0, 2), min_size=1, max_size=8), st.sampled_from(["xaxis", "yaxis"]))
 @example([0.6015625, 0.603515625], "xaxis")
 @example([0.01003, 0.01005], "yaxis")
-def test_any_rates_get_few_ticks_that_differ(rates: list[float], axis: str) -> None:
+def test_any_axis_has_a_few_distinct_ticks(rates: list[float], axis: str) -> None:
     found = ticks(rates, axis)
     assert len(set(found)) == len(found) <= 12
     assert all(text.endswith(" %") for text in found)
@@ -81,12 +81,12 @@ NAMES = {
 
 @pytest.mark.parametrize("text", NAMES)
 @pytest.mark.filterwarnings("error")
-def test_names_are_drawn_as_they_are_and_control_characters_shown(text: str) -> None:
+def test_names_are_drawn_literally_with_visible_control_characters(text: str) -> None:
     assert drawn(text).count(NAMES[text]) == 2
     assert len(label("x" * 500)) == 40
 
 
-def test_phases_of_one_name_are_one() -> None:
+def test_consecutive_phases_of_the_same_name_are_merged() -> None:
     with look():
         _, ((axes,),) = panels(1, 1, (4, 3))
         axes.set_xlim(0, 100)
@@ -95,7 +95,7 @@ def test_phases_of_one_name_are_one() -> None:
     assert len(axes.lines) == 1
 
 
-def test_settings_of_whoever_draws_are_left_as_they_are() -> None:
+def test_matplotlibs_settings_are_restored() -> None:
     before: dict[Any, Any] = dict(matplotlib.rcParams)
     with look():
         assert matplotlib.rcParams["text.parse_math"] is False

@@ -1,4 +1,4 @@
-"""The page of a run: its numbers are those of the files, and files of strangers write nothing into it."""
+"""The page of a run, which shows the numbers in the files and escapes untrusted text."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def page(finished: tuple[Run, str]) -> Page:
     return Page(finished[0].report_file.read_text(encoding="utf-8"))
 
 
-def test_a_training_ends_with_its_page(finished: tuple[Run, str], page: Page) -> None:
+def test_the_page_has_the_results_and_the_next_commands(finished: tuple[Run, str], page: Page) -> None:
     run, results = finished[0], finished[0].results()
     assert page.text.startswith(f"{run.folder.name} {run.folder.name} ")
     for size, row in results["sizes"].items():
@@ -68,9 +68,7 @@ def test_every_picture_has_a_title_axes_and_phases(finished: tuple[Run, str], pa
 
 
 @pytest.mark.parametrize("smallest", ["2", "macs=50%"])
-def test_thresholds_are_explained_where_they_are_drawn(
-    finished: tuple[Run, str], tmp_path: Path, smallest: str
-) -> None:
+def test_thresholds_are_explained_if_drawn(finished: tuple[Run, str], tmp_path: Path, smallest: str) -> None:
     """Budgets have no threshold: their units are chosen by score per cost."""
     shutil.copytree(finished[0].folder, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
     run, results = Run(tmp_path / "run"), finished[0].results()
@@ -84,7 +82,7 @@ def test_thresholds_are_explained_where_they_are_drawn(
     assert ("dashed" in said, "threshold" in said, "cut of" in said) == (smallest == "2",) * 3
 
 
-def test_phases_of_runs_that_did_not_note_them(finished: tuple[Run, str]) -> None:
+def test_phases_of_older_runs_are_derived_from_their_scores(finished: tuple[Run, str]) -> None:
     results, lines = results_of(finished[0]), scores_of(finished[0])
     assert results.phases is not None
     found = phases_of(results.model_copy(update={"phases": None}), lines)
@@ -92,7 +90,7 @@ def test_phases_of_runs_that_did_not_note_them(finished: tuple[Run, str]) -> Non
     assert found[0][1] == 0
 
 
-def test_nothing_in_a_folder_becomes_a_part_of_the_page(finished: tuple[Run, str], tmp_path: Path) -> None:
+def test_untrusted_text_is_escaped(finished: tuple[Run, str], tmp_path: Path) -> None:
     folder = tmp_path / "\"><script>alert('1')<&$x^"
     shutil.copytree(finished[0].folder, folder, ignore=shutil.ignore_patterns("checkpoints"))
     run, results = Run(folder), finished[0].results()
@@ -109,7 +107,7 @@ def test_nothing_in_a_folder_becomes_a_part_of_the_page(finished: tuple[Run, str
 
 
 @pytest.mark.parametrize(("busy", "measure"), [(False, "wer"), (True, "cer")])
-def test_the_page_says_what_its_figures_are(
+def test_the_page_names_the_error_rate_and_a_busy_machine(
     finished: tuple[Run, str], tmp_path: Path, busy: bool, measure: str
 ) -> None:
     shutil.copytree(finished[0].folder, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
@@ -123,7 +121,7 @@ def test_the_page_says_what_its_figures_are(
     assert any(f"Test {measure.upper()} of each size against its cost" in p.texts for p in page.pictures)
 
 
-def test_a_page_of_a_run_without_curves_or_scores(finished: tuple[Run, str], tmp_path: Path) -> None:
+def test_a_run_without_curves_and_scores_has_a_page(finished: tuple[Run, str], tmp_path: Path) -> None:
     folder = tmp_path / "bare"
     shutil.copytree(finished[0].folder, folder, ignore=shutil.ignore_patterns("checkpoints", "metrics"))
     Run(folder).scores_file.unlink()
@@ -141,7 +139,7 @@ DATA = st.recursive(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(DATA)
-def test_results_that_are_something_else_are_named(tmp_path: Path, data: object) -> None:
+def test_invalid_results_are_errors(tmp_path: Path, data: object) -> None:
     run = Run(tmp_path)
     run.results_file.write_text(json.dumps(data))
     with pytest.raises(ValueError, match=r"results\.json"):
@@ -149,7 +147,7 @@ def test_results_that_are_something_else_are_named(tmp_path: Path, data: object)
 
 
 @pytest.mark.parametrize("line", ['{"step": 1}', '{"step": 1, "phase": "x", "scores": ["a"]}'])
-def test_scores_that_are_something_else_are_named(tmp_path: Path, line: str) -> None:
+def test_invalid_scores_are_errors(tmp_path: Path, line: str) -> None:
     run = Run(tmp_path)
     run.scores_file.write_text(line + "\n")
     with pytest.raises(UserError, match=r"scores\.jsonl' must be a line of scores, but is not: `\w+"):
