@@ -13,12 +13,13 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
+from torch.nn import functional
 
-from supernet.audio.features import InputName
+from supernet.audio.features import LOG_MEL, InputName
 from supernet.config import ModelConfig
 from supernet.errors import UserError
 from supernet.network.branches import Branches, rows_of
-from supernet.network.tracing import traced_rows
+from supernet.network.tracing import mask, traced_rows
 from supernet.text.tokens import Tokens
 from supernet.units import Module
 
@@ -148,6 +149,22 @@ class EncoderFamily(ABC, Generic[OptionsT]):
             dtype: The data type in which attention is computed.
         """
         return rows_of(lengths, width, device, dtype)
+
+    def traced_stream(self, frontend: nn.Module, x: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Run ``frontend`` in a graph, for any number of rows and frames, without branches on values.
+
+        Args:
+            frontend: What ``frontend`` has built, in evaluation mode.
+            x: The input of the graph: features (B, T, F), whose padding may hold anything; for families that
+                read samples, what their export describes.
+            lengths_B: The valid frames of each row, at least 1.
+
+        Returns:
+            The stream (B, S, D) and its valid frames (B,), at least 1.
+        """
+        x_BTF = functional.pad(x, (0, 0, 0, LOG_MEL.shortest + 1))  # so that the frontend reads any input
+        x_BSD = frontend(x_BTF, mask(x_BTF, lengths_B))
+        return x_BSD, (((lengths_B - 1) // 2 - 1) // 2).clamp(min=1)  # LOG_MEL.num_stream_frames
 
     def trace(self, encoder: nn.Module) -> None:
         """Replace in place modules with fixed sizes by modules that compute sizes from their input."""

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from supernet.audio.features import LOG_MEL
+from supernet.commands.checkpoint import run_of
 from supernet.commands.options import corpus_changes
 from supernet.console.fitted import Fitted
-from supernet.console.front import command, program, say_next
+from supernet.console.front import command, say_next
 from supernet.console.option_names import option_problems
 from supernet.console.progress import progress
 from supernet.console.screen import console
@@ -23,8 +25,11 @@ from supernet.export.executorch import ExecuTorch
 from supernet.export.export import Examiner, NotAccepted, export
 from supernet.export.folders import check_free
 from supernet.export.formats import Format
+from supernet.export.kinds import kind_of
 from supernet.export.onnx import Onnx
 from supernet.export.shared import Shared
+from supernet.network.supernet_ctc import SupernetCTC
+from supernet.pretrained.places import is_checkpoint
 from supernet.runs.cut_model import Cut, origin_of
 from supernet.runs.model_file import Model
 from supernet.runs.opening import choose, granularity_of, load_any, open_run, open_selection
@@ -57,17 +62,44 @@ class Source:
 
     @classmethod
     def open(cls, args: argparse.Namespace) -> Source:
-        run = open_run(args.run)
-        model = load_any(run, granularity_of(args.selection))
-        if not family_of(model.recognizer.config.model).exports:
-            raise RunError(
-                f"`RUN` must hold a network that reads log-mel features, but that of '{run.folder}' has the "
-                f"encoder '{model.recognizer.config.model.encoder.name}', which no export format supports. "
-                f"`{program('cut')}` writes it for PyTorch."
-            )
-        model.recognizer.require_framewise("An export")
+        run = _run(args)
+        model = load_any(run, args.granularity or granularity_of(args.selection))
+        _check_network(args.format, run, model.recognizer)
         selection = open_selection(run, model, args.selection)
         return cls(run, model, selection, origin_of(run, selection))
+
+
+def _run(args: argparse.Namespace) -> Run:
+    """The run to export from: of a checkpoint, one for ``--task``, or without it the checkpoint itself."""
+    if not is_checkpoint(args.run) or args.task is not None:
+        return run_of(args, corpus_changes(args.settings))
+    if not args.unchecked:
+        raise RunError(
+            f"`--task` must name the corpus to compare the transcripts of '{args.run}' on, but is not given. "
+            "`--unchecked` compares log-probabilities only."
+        )
+    if args.out is None:
+        raise RunError(f"`--out` must name a folder for the export of '{args.run}', but is not given.")
+    return open_run(args.run)
+
+
+def _check_network(format: str, run: Run, recognizer: SupernetCTC) -> None:
+    """Raise ``RunError`` if ``format`` cannot hold the network of ``run``."""
+    recognizer.require_framewise("An export")
+    if FORMATS[format] is Torch:
+        return
+    encoder, family = recognizer.config.model.encoder.name, family_of(recognizer.config.model)
+    is_other = FORMATS[format] is ExecuTorch and family.input != LOG_MEL.name
+    if is_other or not family.exports:
+        raise RunError(
+            f"`--format` must be one that has the encoder '{encoder}' of '{run.folder}', but is {format} "
+            "instead. `--format torch` writes it for PyTorch."
+        )
+    if format == "sherpa-onnx" and (problem := kind_of(recognizer).problem(recognizer)):
+        raise RunError(
+            f"`--format` sherpa-onnx must have {problem}. `--format onnx` writes '{run.folder}' for "
+            "onnxruntime."
+        )
 
 
 def export_sizes(args: argparse.Namespace) -> list[str]:
@@ -118,7 +150,7 @@ def _export_separately(args: argparse.Namespace, source: Source) -> list[str]:
     for choice, folder in written.items():
         console.print(f"{choice.budget}: {folder}")
     if written:
-        _say_what_next(args, next(iter(written.values())), "model")
+        _say_what_next(args, next(iter(written.values())), "model", model.recognizer)
     return problems
 
 
@@ -142,7 +174,7 @@ def _export_bundle(args: argparse.Namespace, source: Source) -> list[str]:
     console.print(table)
     if not problems:
         console.print(f"{folder}: {_megabytes(folder)}")
-        _say_what_next(args, folder, source.selection.choice().budget)
+        _say_what_next(args, folder, source.selection.choice().budget, source.model.recognizer)
     return problems
 
 
@@ -161,19 +193,24 @@ def _examiner(args: argparse.Namespace, source: Source, report: ProgressCallback
 
 RECOGNIZE = (
     "import sherpa_onnx, soundfile; "
-    "r = sherpa_onnx.OfflineRecognizer.from_zipformer_ctc(model={model!r}, tokens={tokens!r}); "
+    "r = sherpa_onnx.OfflineRecognizer.{kind}(model={model!r}, tokens={tokens!r}{more}); "
     "s = r.create_stream(); a, rate = soundfile.read('speech.wav', dtype='float32'); "
     "s.accept_waveform(rate, a); r.decode_stream(s); print(s.result.text)"
 )
 """A program that uses an export as a phone does."""
 
 
-def _say_what_next(args: argparse.Namespace, folder: Path, stem: str) -> None:
-    suggestions = [(command("latency", args.run), "its latency on this machine")]
-    if FORMATS[args.format] is Onnx:
+def _say_what_next(args: argparse.Namespace, folder: Path, stem: str, recognizer: SupernetCTC) -> None:
+    suggestions, kind = list[tuple[str, str]](), kind_of(recognizer)
+    if not is_checkpoint(args.run):
+        suggestions.append((command("latency", args.run), "its latency on this machine"))
+    if FORMATS[args.format] is Onnx and kind.problem(recognizer) is None:
         files = {"model": f"{folder}/{stem}{'.int8' * args.int8}.onnx", "tokens": f"{folder}/tokens.txt"}
-        suggestions.append((f"python -c {shlex.quote(RECOGNIZE.format(**files))}", ""))
-    say_next(*suggestions)
+        more = "".join(f", {name}={value}" for name, value in kind.arguments(recognizer).items())
+        program = RECOGNIZE.format(kind=kind.constructor, more=more, **files)
+        suggestions.append((f"python -c {shlex.quote(program)}", ""))
+    if suggestions:
+        say_next(*suggestions)
 
 
 def _folder(run: Run, args: argparse.Namespace, selection: Selection, choice: Choice) -> Path:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from supernet.console.guard import main_guard
-from supernet.console.options import add_corpus_option, add_subnet_options
+from supernet.console.options import add_checkpoint_options, add_corpus_option, add_subnet_options
 from supernet.console.parser import OneOf, Parser, number, parse
 from supernet.console.text import fail
 from supernet.runs.places import check_source
@@ -17,7 +17,8 @@ FORMATS = ("sherpa-onnx", "onnx", "torch", "executorch")
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         name="export",
-        description="Export sizes of a trained run. An export must compute the same as the cut model.",
+        description="Export sizes of a trained run, or a fine-tuned checkpoint. An export must compute the "
+        "same as the cut model.",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, or fine-tuned checkpoint")
     add_subnet_options(parser)
@@ -34,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=OneOf(*FORMATS),
         metavar="|".join(FORMATS),
         default="sherpa-onnx",
-        help="default: sherpa-onnx, for which onnx is another name",
+        help="default: sherpa-onnx; onnx is the same file, also of networks that sherpa-onnx cannot run",
     )
     parser.add_argument(
         "--int8", action="store_true", help="also write a smaller, faster file with 8-bit weights"
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_corpus_option(parser)
     parser.add_argument("--out", type=Path, help="folder (default: RUN/export/SIZE, or RUN/export/shared)")
     parser.add_argument("--force", action="store_true", help="replace the contents of the folder")
+    add_checkpoint_options(parser)
     return parser
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from supernet.audio.features import NUM_BANDS
+from supernet.audio.features import LOG_MEL, SAMPLE_RATE, Input
 from supernet.export.formats import Runtime
 from supernet.recognition.decoding import greedy
 from supernet.scoring.error_rates import Measure, score
@@ -21,7 +21,7 @@ from supernet.text.tokens import Tokens
 TOLERANCE = 1e-4
 """Largest accepted difference of log-probabilities."""
 BATCHES = ([1], [7], [100], [160, 43, 6], [333, 332], [50, 1, 200, 120])
-"""Frames of the utterances in each batch of noise on which log-probabilities are compared."""
+"""Frames of 10 ms of the utterances in each batch of noise on which log-probabilities are compared."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +78,20 @@ class FileCheck:
         return None
 
 
-def largest_difference(runtime: Runtime, reference: Runtime, seed: int = 0) -> float:
+def largest_difference(runtime: Runtime, reference: Runtime, input: Input = LOG_MEL, seed: int = 0) -> float:
     """Largest difference of log-probabilities over the valid frames of several batches of noise.
 
     It is infinite if the lengths differ.
     """
-    return max(_difference(runtime, reference, noise(lengths, seed), lengths) for lengths in BATCHES)
+    batches = [[n * input.rate // LOG_MEL.rate for n in lengths] for lengths in BATCHES]
+    return max(_difference(runtime, reference, noise(n, seed, input), n) for n in batches)
 
 
-def noise(num_frames: list[int], seed: int = 0) -> Tensor:
-    """Random features (B, T, F) at the level of speech, also in the padding, which must not matter."""
+def noise(num_frames: list[int], seed: int = 0, input: Input = LOG_MEL) -> Tensor:
+    """Random input (B, T, F) at the level of speech, also in the padding, which must not matter."""
     rng = torch.Generator().manual_seed(seed)
-    return torch.randn(len(num_frames), max(num_frames), NUM_BANDS, generator=rng) * 3 - 8
+    x_BTF = torch.randn(len(num_frames), max(num_frames), input.width, generator=rng)
+    return 0.1 * x_BTF if input.rate == SAMPLE_RATE else x_BTF * 3 - 8
 
 
 def _difference(runtime: Runtime, reference: Runtime, features_BTF: Tensor, num_frames: list[int]) -> float:

@@ -51,7 +51,7 @@ class Examiner:
         self, runtime: Runtime, written: Written, reference: Runtime, expected: Texts | None, cut: Cut
     ) -> FileCheck:
         file, exact = written.file, written.exact
-        difference = largest_difference(runtime, reference)
+        difference = largest_difference(runtime, reference, cut.model.recognizer.input)
         margin = 0.0 if exact else self.int8_margin
         check = FileCheck(file.name, file.stat().st_size, exact, difference, margin)
         if check.problem or expected is None:

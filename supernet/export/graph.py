@@ -11,25 +11,18 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from supernet.audio.features import LOG_MEL, NUM_BANDS
 from supernet.encoder_family import family_of
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.network.tracing import mask
 from supernet.network.walk import FINAL, Body, Map, Running
-
-MARGIN = LOG_MEL.shortest + 1
-"""Frames of silence appended inside: the frontend reads any input, and no shape depends on whether it did."""
 
 
 class Graph(nn.Module):
     """The computation of every exported file.
 
     ``forward(x (B, T, F) float32, x_lens (B,) int64)`` gives log-probabilities (B, S, V) and their lengths
-    (B,) int64, at least 1 each; frames beyond a length are ignored.
+    (B,) int64, at least 1 each; frames beyond a length are ignored. A ``Kind`` may lay out ``x`` differently.
     """
 
     def __init__(self, recognizer: SupernetCTC) -> None:
@@ -40,19 +33,11 @@ class Graph(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor, x_lens: Tensor) -> tuple[Tensor, Tensor]:
-        x_BTF = F.pad(x, (0, 0, 0, MARGIN))
-        num_frames_B = x_lens.clamp(min=1)
-        x_BSD = self.recognizer.frontend(x_BTF, mask(x_BTF, num_frames_B))
-        lengths_B = (((num_frames_B - 1) // 2 - 1) // 2).clamp(min=1)  # LOG_MEL.num_stream_frames
+        x_BSD, lengths_B = self._family.traced_stream(self.recognizer.frontend, x, x_lens.clamp(min=1))
         rows = self._family.traced_rows(x_BSD, lengths_B)
         walk = _Straight(self.recognizer.encoder.place(x_BSD), rows)
         self.recognizer.run(walk)
         return self.recognizer.read(walk.output_BSD, len(self.recognizer.table)), lengths_B
-
-
-def example(num_frames: int = 64) -> tuple[Tensor, Tensor]:
-    """Two utterances to trace with, one of them padded."""
-    return torch.zeros(2, num_frames, NUM_BANDS), torch.tensor([num_frames, num_frames // 2])
 
 
 class _Straight:

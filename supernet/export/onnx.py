@@ -1,7 +1,7 @@
-"""ONNX: one file for sherpa-onnx (`from_zipformer_ctc`) and plain onnxruntime alike.
+"""ONNX: one file for sherpa-onnx (see ``kinds``) and plain onnxruntime alike.
 
-sherpa-onnx asks for the inputs and outputs in this order, the lengths in int64; metadata are for its older
-releases and for people.
+sherpa-onnx asks for the inputs and outputs in this order, the lengths in int64; metadata are for some of its
+kinds, its older releases, and for people.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from pathlib import Path
 
 import torch
 
-from supernet.audio.features import LOG_MEL
 from supernet.export.formats import Format, Runtime, Written, quiet
-from supernet.export.graph import Graph, example
-from supernet.export.onnx_graph import Session, quantize, save, trace
+from supernet.export.graph import Graph
+from supernet.export.kinds import kind_of, subsampling
+from supernet.export.onnx_graph import Session, give_default, quantize, save, trace
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.cut_model import Cut
 from supernet.text.tokens import Tokens
 
 OUTPUTS = ("log_probs", "log_probs_len")
+_EVERYTHING = 1 << 40
+"""More frames than any input has; the graph reduces lengths to those of the input."""
 
 
 class Onnx(Format):
@@ -63,20 +66,24 @@ def sherpa_tokens(tokens: Tokens) -> Tokens:
 
 
 def _export(cut: Cut, file: Path) -> None:
-    inputs = dict(zip(("x", "x_lens"), example(), strict=True))
-    dynamic = torch.export.Dim.DYNAMIC
-    proto = trace(Graph(cut.model.recognizer), inputs, OUTPUTS, ({0: dynamic, 1: dynamic}, {0: dynamic}))
+    recognizer, dynamic = cut.model.recognizer, torch.export.Dim.DYNAMIC
+    kind = kind_of(recognizer)
+    inputs = dict(zip(kind.inputs, kind.example(recognizer), strict=True))
+    proto = trace(Graph(recognizer), inputs, OUTPUTS, ({0: dynamic, kind.time: dynamic}, {0: dynamic}))
+    if kind.default_lengths:
+        give_default(proto, kind.inputs[1], torch.tensor([_EVERYTHING]))
     about = {"size": str(cut.subnet.size), "granularity": cut.subnet.granularity}
     about |= {"kept": " ".join(cut.subnet.kept), "provenance": json.dumps(cut.provenance)}
-    save(proto, {**for_sherpa(cut.model.tokens), **about}, file)
+    save(proto, {**for_sherpa(recognizer, cut.model.tokens), **about}, file)
 
 
-def for_sherpa(tokens: Tokens) -> dict[str, str]:
+def for_sherpa(recognizer: SupernetCTC, tokens: Tokens) -> dict[str, str]:
     """The metadata that sherpa-onnx reads."""
     return {
-        "model_type": "zipformer2_ctc",
+        **kind_of(recognizer).metadata(recognizer),
+        "input": recognizer.input.name,
         "version": "1",
         "vocab_size": str(len(tokens)),
         "tokens": tokens.kind,
-        "subsampling_factor": str(LOG_MEL.subsampling),
+        "subsampling_factor": str(subsampling(recognizer)),
     }

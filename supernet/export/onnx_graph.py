@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from supernet.export.kinds import KINDS
+
 OPSET = 18
 IR_VERSION = 8
 """The version that the onnxruntime of older sherpa-onnx releases reads; the exporter's default is newer."""
@@ -46,6 +48,13 @@ def trace(
     return _cleaned(program.model_proto)
 
 
+def give_default(proto: Any, name: str, value: Tensor) -> None:
+    """Let the input ``name`` of a graph be left out, which is then ``value``."""
+    import onnx
+
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(value.numpy(), name))
+
+
 def _cleaned(proto: Any) -> Any:
     """Remove the exporter's source lines, which contain paths of this machine."""
     proto.ir_version = IR_VERSION
@@ -78,17 +87,23 @@ class Session:
     """A file run by onnxruntime.
 
     Args:
-        file: An ONNX file with the inputs ``x`` and ``x_lens``.
+        file: An ONNX file with the inputs of a ``kinds.Kind`` that its metadata name.
         more: Further inputs, with the same values in every call.
     """
 
     def __init__(self, file: Path, more: Mapping[str, Tensor] | None = None) -> None:
         import onnxruntime
 
-        self._session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # it warns of inputs that may be left out
+        self._session = onnxruntime.InferenceSession(str(file), options, ["CPUExecutionProvider"])
+        self._metadata = self._session.get_modelmeta().custom_metadata_map
+        self._kind = KINDS[self._metadata.get("input", "log-mel")]
         self._more = {name: value.numpy() for name, value in (more or {}).items()}
 
     def __call__(self, features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
-        inputs = {"x": features_BTF.float().cpu().numpy(), "x_lens": torch.tensor(num_frames).numpy()}
+        x, lengths = self._kind.read(features_BTF, num_frames, self._metadata)
+        values = x.float().cpu().numpy(), torch.tensor(lengths).numpy()
+        inputs = dict(zip(self._kind.inputs, values, strict=True))
         log_probs_BSV, lengths_B = self._session.run(["log_probs", "log_probs_len"], inputs | self._more)
         return torch.from_numpy(log_probs_BSV), lengths_B.tolist()

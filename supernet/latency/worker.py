@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from supernet.system.processes import peak_memory
 from supernet.system.timing import timed
 
 WARM_UP = 2
-NUM_BANDS, FRAMES_PER_SECOND = 80, 100
+NUM_BANDS, FRAMES_PER_SECOND, SAMPLE_RATE = 80, 100, 16_000
 """As in ``supernet.audio.features``, which imports torch."""
 
 Recognize = Callable[[float], object]
@@ -72,17 +73,28 @@ def onnx() -> Opener:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        rng = np.random.default_rng(0)
+        rng, names = np.random.default_rng(0), [x.name for x in session.get_inputs()]
 
         def recognize(seconds: float) -> object:
-            num_frames = round(seconds * FRAMES_PER_SECOND)
-            noise = rng.normal(-8, 3, (1, num_frames, NUM_BANDS)).astype(np.float32)
-            log_probs, _ = session.run(None, {"x": noise, "x_lens": np.array([num_frames])})
+            noise, num_frames = _noise(rng, session.get_inputs()[0], seconds)
+            named = {names[0]: noise, **dict.fromkeys(names[1:], np.array([num_frames]))}
+            log_probs, _ = session.run(None, named)
             return log_probs.argmax(-1).tolist()
 
         return recognize
 
     return open_file
+
+
+def _noise(rng: Any, input: Any, seconds: float) -> tuple[Any, int]:
+    """Noise for an exported graph, which reads samples or features, and its frames. See ``export.kinds``."""
+    if len(input.shape) == 2:
+        num_frames = round(seconds * SAMPLE_RATE)
+        return rng.normal(0, 0.1, (1, num_frames)).astype("float32"), num_frames
+    num_frames = round(seconds * FRAMES_PER_SECOND)
+    is_normalized = input.name == "audio_signal"
+    shape = (1, input.shape[1], num_frames) if is_normalized else (1, num_frames, NUM_BANDS)
+    return rng.normal(*((0, 1) if is_normalized else (-8, 3)), shape).astype("float32"), num_frames
 
 
 OPENERS: dict[str, Callable[[], Opener]] = {"eager": eager, "onnx": onnx}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from supernet.network.branches import Layout, Rows, padded_rows
 
-_MASKED = -1e9
+MASKED = -1e9
 """The attention bias of padding. Not minus infinity, which becomes NaN in some runtimes."""
 
 
@@ -25,7 +25,7 @@ def mask(x_BTF: Tensor, lengths_B: Tensor) -> Tensor:
 
 def traced_rows(x_BSD: Tensor, lengths_B: Tensor) -> Rows:
     """The context that ``EncoderFamily.rows`` makes by default, in tensors."""
-    return padded_rows(Layout(x_BSD.size(1), lengths_B), _MASKED, x_BSD.dtype)
+    return padded_rows(Layout(x_BSD.size(1), lengths_B), MASKED, x_BSD.dtype)
 
 
 def trace(encoder: Any) -> None:

@@ -22,8 +22,9 @@ from supernet.network.huggingface.frames import (
     convolve,
     distances,
     frames_of,
+    traced_frames,
 )
-from supernet.network.huggingface.samples import SamplesFrontend
+from supernet.network.huggingface.samples import SamplesFrontend, traced_samples
 from supernet.pretrained.checkpoint import Checkpoint
 from supernet.units import MODULES, Module
 
@@ -43,6 +44,7 @@ class ConformerFamily(HuggingFaceFamily):
     """Conformer layers of `transformers`. The context of rows is ``Frames``."""
 
     layer_type = "conformer"
+    exports = True
     attributes: ClassVar[Names]
 
     @property
@@ -52,6 +54,16 @@ class ConformerFamily(HuggingFaceFamily):
     @abstractmethod
     def attend(self, attention: Any, x_NSD: Tensor, frames: Frames) -> Tensor:
         """Run ``attention`` over normalized streams."""
+
+    @abstractmethod
+    def encoded(self, width: int, device: torch.device, dtype: torch.dtype) -> Tensor | None:
+        """The positions that attention reads in streams of ``width`` frames."""
+
+    def rows(self, lengths: Sequence[int], width: int, device: torch.device, dtype: torch.dtype) -> Frames:
+        return frames_of(lengths, width, device, dtype, self.encoded(width, device, dtype))
+
+    def traced_rows(self, x_BSD: Tensor, lengths_B: Tensor) -> Frames:
+        return traced_frames(x_BSD, lengths_B, self.encoded(x_BSD.size(1), x_BSD.device, x_BSD.dtype))
 
     def freeze(self, layer: Any) -> nn.Module:
         """Keep the statistics of batch normalization in ``layer``."""
@@ -104,6 +116,9 @@ class SpeechConformer(ConformerFamily):
         normalizes = bool(self.options.features.get("do_normalize", True))
         return SamplesFrontend(self.library, self.encoder, normalizes, False, None)
 
+    def traced_stream(self, frontend: Any, x: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        return traced_samples(frontend, x, lengths_B)
+
     def layer(self, number: int, shared: None) -> nn.Module:
         return self.freeze(self.library.make("EncoderLayer", self.encoder))
 
@@ -118,13 +133,12 @@ class SpeechConformer(ConformerFamily):
         y_NSD: Tensor = attention(x_NSD, frames.attention_mask(x_NSD), frames.positions)[0]
         return y_NSD
 
-    def rows(self, lengths: Sequence[int], width: int, device: torch.device, dtype: torch.dtype) -> Frames:
-        positions = None
+    def encoded(self, width: int, device: torch.device, dtype: torch.dtype) -> Tensor | None:
         if self.encoder.position_embeddings_type == "relative":
-            positions = distances(width, self.encoder.hidden_size, device, dtype)
-        elif self.encoder.position_embeddings_type == "rotary":
-            positions = self._rotations(width, device).to(dtype)
-        return frames_of(lengths, width, device, dtype, positions)
+            return distances(width, self.encoder.hidden_size, device, dtype)
+        if self.encoder.position_embeddings_type == "rotary":
+            return self._rotations(width, device).to(dtype)
+        return None
 
     def _rotations(self, width: int, device: torch.device) -> Tensor:
         """Cosines and sines (2, S, 1, 1, K) of the angle of each frame."""

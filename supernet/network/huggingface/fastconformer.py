@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from supernet.network.huggingface.conformer import ConformerFamily, Names
-from supernet.network.huggingface.frames import Frames, RelativeAttention, distances, frames_of
+from supernet.network.huggingface.frames import Frames, RelativeAttention, distances
 from supernet.network.huggingface.library import Library
 from supernet.network.huggingface.mel import MelFeatures
+from supernet.network.tracing import mask
 from supernet.pretrained.checkpoint import Checkpoint
 
 
@@ -63,9 +64,11 @@ class FastConformer(ConformerFamily):
         projections = a.q_proj, a.k_proj, a.v_proj, a.o_proj, a.relative_k_proj
         return RelativeAttention(*projections, a.bias_u, a.bias_v, dropout)(x_NSD, frames)
 
-    def rows(self, lengths: Sequence[int], width: int, device: torch.device, dtype: torch.dtype) -> Frames:
-        positions = distances(width, self.encoder.hidden_size, device, dtype)
-        return frames_of(lengths, width, device, dtype, positions)
+    def encoded(self, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+        return distances(width, self.encoder.hidden_size, device, dtype)
+
+    def traced_stream(self, frontend: Any, x: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        return frontend.traced(x, lengths_B)  # type: ignore[no-any-return]
 
     @classmethod
     def names(cls, checkpoint: Checkpoint) -> Iterable[tuple[str, str | None]]:
@@ -100,3 +103,15 @@ class MelFrontend(nn.Module):
         x_1SD: Tensor = self.subsampling(self.features(samples_T)[None])
         row_SD: Tensor = self.dropout(x_1SD * self._scale)[0]
         return row_SD
+
+    def traced(self, features_BFT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the convolutions on the normalized features of padded rows in a graph, see
+        ``EncoderFamily.traced_stream``.
+        """
+        lengths_B = lengths_B.clamp(max=features_BFT.size(2))
+        features_BTF = features_BFT.transpose(1, 2)
+        valid_BT = mask(features_BTF, lengths_B)
+        x_BSD = self.subsampling(features_BTF.masked_fill(~valid_BT[..., None], 0.0), valid_BT)
+        for _ in range(self.subsampling.num_layers):
+            lengths_B = (lengths_B - 1) // 2 + 1
+        return x_BSD * self._scale, lengths_B

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from supernet.network.tracing import MASKED, mask
 from supernet.system.devices import sent
 
 
@@ -44,6 +45,13 @@ def frames_of(
     ends_N1 = sent(torch.tensor(lengths), device)[:, None]
     padding_NS = torch.arange(width, device=device) >= ends_N1
     bias_NS = torch.zeros(padding_NS.shape, dtype=dtype, device=device).masked_fill(padding_NS, -torch.inf)
+    return Frames(bias_NS[:, None, None], padding_NS[..., None], positions)
+
+
+def traced_frames(x_NSD: Tensor, lengths_N: Tensor, positions: Tensor | None = None) -> Frames:
+    """As ``frames_of``, in tensors: for a graph with any number of rows and frames."""
+    padding_NS = ~mask(x_NSD, lengths_N)
+    bias_NS = torch.zeros_like(padding_NS, dtype=x_NSD.dtype).masked_fill(padding_NS, MASKED)
     return Frames(bias_NS[:, None, None], padding_NS[..., None], positions)
 
 
@@ -80,7 +88,12 @@ class RelativeAttention(NamedTuple):
             bias_NHSS = bias_NHSS + frames.bias_N11S
         q_NHSK, k_NHSK, v_NHSK = (x.transpose(1, 2) for x in (q_NSHK + self.content_bias_HK, k_NSHK, v_NSHK))
         y_NHSK = F.scaled_dot_product_attention(q_NHSK, k_NHSK, v_NHSK, bias_NHSS, self.dropout)
-        return self.output(y_NHSK.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.output(joined(y_NHSK))  # type: ignore[no-any-return]
+
+
+def joined(x_NHSK: Tensor) -> Tensor:
+    """The outputs of all heads side by side (N, S, D). A view would bind a traced graph to their strides."""
+    return torch.cat(x_NHSK.unbind(1), dim=-1)
 
 
 def _by_key(x_NHSW: Tensor) -> Tensor:

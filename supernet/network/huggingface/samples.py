@@ -16,6 +16,7 @@ from supernet.audio.features import SAMPLES
 from supernet.network.frontend import SeparateFrontend
 from supernet.network.huggingface.frames import FrozenBatchNorm
 from supernet.network.huggingface.library import Library
+from supernet.network.tracing import mask
 
 _EPSILON = 1e-7
 """What the library's feature extractor adds to the variance."""
@@ -36,7 +37,7 @@ class SamplesFrontend(SeparateFrontend):
         self, library: Library, config: Any, normalizes: bool, has_positions: bool, norm: nn.Module | None
     ) -> None:
         super().__init__()
-        self._normalizes = normalizes
+        self.normalizes = normalizes
         self.feature_extractor = library.make("FeatureEncoder", config)
         self.feature_projection = library.make("FeatureProjection", config)
         positions: Any = library.make("PositionalConvEmbedding", config) if has_positions else None
@@ -50,7 +51,7 @@ class SamplesFrontend(SeparateFrontend):
 
     def forward(self, samples_T: Tensor, hidden_T: Tensor | None = None) -> Tensor:
         """The stream ``(S, D)`` of one utterance; masked samples become 0 after normalization."""
-        if self._normalizes:
+        if self.normalizes:
             deviation = torch.sqrt(samples_T.var(correction=0) + _EPSILON)
             samples_T = (samples_T - samples_T.mean()) / deviation
         if hidden_T is not None:
@@ -66,3 +67,47 @@ class SamplesFrontend(SeparateFrontend):
             x_1SD = self.layer_norm(x_1SD)
         row_SD: Tensor = self.dropout(x_1SD)[0]
         return row_SD
+
+
+def traced_samples(frontend: SamplesFrontend, samples_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Run ``frontend`` on padded rows in a graph, see ``EncoderFamily.traced_stream``.
+
+    Only group normalization, positions, and the normalization of samples see more than a few frames; they see
+    zeros in the padding, and count valid frames only.
+    """
+    lengths_B = lengths_B.clamp(max=samples_BT.size(1))
+    samples_BT = samples_BT.masked_fill(~mask(samples_BT, lengths_B), 0.0)
+    if frontend.normalizes:
+        samples_BT = _normalized(samples_BT[:, None], lengths_B, _EPSILON)[:, 0]
+    x_BCT = F.pad(samples_BT, (0, SAMPLES.shortest))[:, None]
+    lengths_B = lengths_B.clamp(min=SAMPLES.shortest)
+    for layer, (kernel, stride) in zip(
+        frontend.feature_extractor.conv_layers, SAMPLES.convolutions, strict=True
+    ):
+        lengths_B = (lengths_B - kernel) // stride + 1
+        norm = getattr(layer, "layer_norm", None)
+        if not isinstance(norm, nn.GroupNorm):
+            x_BCT = layer(x_BCT)
+            continue
+        x_BCT = _normalized(layer.conv(x_BCT), lengths_B, norm.eps)
+        x_BCT = layer.activation(x_BCT * norm.weight[:, None] + norm.bias[:, None])
+    projected = frontend.feature_projection(x_BCT.transpose(1, 2))
+    x_BSD: Tensor = projected[0] if isinstance(projected, tuple) else projected
+    if (positions := frontend.pos_conv_embed) is not None:
+        x_BDS = x_BSD.transpose(1, 2)
+        if (norm := getattr(positions, "batch_norm", None)) is not None:
+            x_BDS = norm(x_BDS)
+        x_BDS = x_BDS.masked_fill(~mask(x_BSD, lengths_B)[:, None], 0.0)
+        x_BDS = positions.activation(positions.padding(positions.conv(x_BDS)))
+        x_BSD = x_BSD + x_BDS.transpose(1, 2)
+    return x_BSD if frontend.layer_norm is None else frontend.layer_norm(x_BSD), lengths_B
+
+
+def _normalized(x_BCT: Tensor, lengths_B: Tensor, epsilon: float) -> Tensor:
+    """``x_BCT`` with mean 0 and variance 1 over the valid frames of each channel, and 0 in the padding."""
+    valid_B1T = mask(x_BCT.transpose(1, 2), lengths_B)[:, None].to(x_BCT.dtype)
+    count_B11 = lengths_B[:, None, None].to(x_BCT.dtype)
+    mean_BC1 = (x_BCT * valid_B1T).sum(-1, keepdim=True) / count_B11
+    centered_BCT = (x_BCT - mean_BC1) * valid_B1T
+    variance_BC1 = centered_BCT.square().sum(-1, keepdim=True) / count_B11
+    return centered_BCT / torch.sqrt(variance_BC1 + epsilon)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from supernet.network.branches import Branch, Branches
 from supernet.network.huggingface.family import HuggingFaceFamily
-from supernet.network.huggingface.frames import Frames, frames_of
-from supernet.network.huggingface.samples import SamplesFrontend
+from supernet.network.huggingface.frames import Frames, frames_of, joined, traced_frames
+from supernet.network.huggingface.samples import SamplesFrontend, traced_samples
 from supernet.pretrained.checkpoint import Checkpoint
 from supernet.units import Module
 
@@ -27,6 +27,7 @@ class SpeechTransformer(HuggingFaceFamily):
 
     input = "samples"
     layer_type = "transformer"
+    exports = True
     dropouts = (
         ("dropout", "hidden_dropout"),
         ("ffn_dropout", "activation_dropout"),
@@ -103,6 +104,12 @@ class SpeechTransformer(HuggingFaceFamily):
     def rows(self, lengths: Sequence[int], width: int, device: torch.device, dtype: torch.dtype) -> Frames:
         return frames_of(lengths, width, device, dtype)
 
+    def traced_rows(self, x_BSD: Tensor, lengths_B: Tensor) -> Frames:
+        return traced_frames(x_BSD, lengths_B)
+
+    def traced_stream(self, frontend: Any, x: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        return traced_samples(frontend, x, lengths_B)
+
     @classmethod
     def names(cls, checkpoint: Checkpoint) -> Iterable[tuple[str, str | None]]:
         prefix = checkpoint.model_type.replace("-", "_")
@@ -168,4 +175,4 @@ def attend_gated(attention: Any, x_NSD: Tensor, frames: Frames, bias: RelativeBi
     )
     dropout = attention.dropout if attention.training else 0.0
     y_NHSK = F.scaled_dot_product_attention(q_NHSK, k_NHSK, v_NHSK, bias_NHSS, dropout)
-    return attention.out_proj(y_NHSK.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+    return attention.out_proj(joined(y_NHSK))  # type: ignore[no-any-return]

@@ -80,7 +80,7 @@ def test_transcribe_writes_its_text(checkpoint: Path, here: Path, capsys: pytest
         (evaluate, ["mine"], "`--task` must name the corpus to score 'mine' on, but is not given."),
         (select, ["mine", "--strategies", "tail"], "`--task` must name the corpus to score"),
         (cut, ["mine", "--out", "mine"], "but 'mine' is a checkpoint. Name another one."),
-        (export, ["mine"], "which no export format supports"),
+        (export, ["mine"], "`--task` must name the corpus to compare the transcripts of 'mine' on"),
         (transcribe, ["nothing", "a.wav"], "there is no such folder: 'nothing'"),
     ],
 )

@@ -1,4 +1,5 @@
-"""``python -m tests.supernet.export.recognize FOLDER FILE WAV …``: a line of JSON for each, by sherpa-onnx.
+"""``python -m tests.supernet.export.recognize FOLDER FILE KIND ARGUMENTS WAV …``: a line of JSON for
+each recording, by sherpa-onnx.
 
 A separate program, because sherpa-onnx ends the process if it rejects a model.
 """
@@ -13,9 +14,12 @@ import sherpa_onnx
 import soundfile
 
 
-def main(folder: Path, file: str, *wavs: str) -> None:
-    recognizer = sherpa_onnx.OfflineRecognizer.from_zipformer_ctc(
-        model=str(folder / file), tokens=str(folder / "tokens.txt"), num_threads=1
+def main(folder: Path, file: str, kind: str, arguments: str, *wavs: str) -> None:
+    recognizer = getattr(sherpa_onnx.OfflineRecognizer, kind)(
+        model=str(folder / file),
+        tokens=str(folder / "tokens.txt"),
+        num_threads=1,
+        **json.loads(arguments),
     )
     streams = []
     for wav in wavs:

@@ -73,8 +73,9 @@ def talkative(kind: Kind, wavs: list[Path]) -> Cut:
     return cut
 
 
-def recognize(folder: Path, wavs: list[Path]) -> list[Any]:
-    out, _ = run("tests.supernet.export.recognize", folder, "model.onnx", *wavs, cwd=folder)
+def recognize(folder: Path, wavs: list[Path], kind: str = "from_zipformer_ctc", **more: Any) -> list[Any]:
+    options = kind, json.dumps(more)
+    out, _ = run("tests.supernet.export.recognize", folder, "model.onnx", *options, *wavs, cwd=folder)
     return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
 
 

@@ -1,0 +1,180 @@
+"""Exports of fine-tuned checkpoints, whole and cut, compute what they compute, and sherpa-onnx runs them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import Tensor
+
+from supernet.audio.features import SAMPLE_RATE
+from supernet.export.__main__ import main as export
+from supernet.export.acceptance import largest_difference, noise
+from supernet.export.eager import Eager
+from supernet.export.graph import Graph
+from supernet.export.kinds import kind_of
+from supernet.export.onnx import Onnx
+from supernet.latency.worker import OPENERS
+from supernet.network.cutting import cut
+from supernet.network.supernet_ctc import SupernetCTC
+from supernet.recognition.pipeline import log_probs
+from supernet.runs.checkpoint_model import open_checkpoint
+from supernet.runs.cut_model import Cut
+from supernet.runs.model_file import Model
+from tests.supernet.export.test_sherpa import recognize
+from tests.supernet.pretrained.folders import VARIANTS, write
+from tests.tasks.folders import write_wav
+
+KEPT = ["layers.0", "layers.2", "layers.3"]
+LENGTHS = ([1], [399], [4000, 8000], [5000, 1, 3217])
+
+
+def cut_of(folder: Path) -> Cut:
+    model = open_checkpoint(folder)
+    subnet = model.recognizer.table.subnet([unit.name in KEPT for unit in model.recognizer.table.units])
+    return Cut(Model(cut(model.recognizer, subnet), model.tokens), subnet, {"random": "weights"})
+
+
+class InPyTorch:
+    """The graph before it is exported."""
+
+    def __init__(self, recognizer: SupernetCTC) -> None:
+        self._graph, self._kind = Graph(recognizer), kind_of(recognizer)
+        self._metadata = self._kind.metadata(recognizer)
+
+    @torch.inference_mode()
+    def __call__(self, features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
+        x, lengths = self._kind.read(features_BTF, num_frames, self._metadata)
+        log_probs_BSV, lengths_B = self._graph(x, torch.tensor(lengths))
+        return log_probs_BSV, lengths_B.tolist()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_graph_is_the_checkpoint_in_padded_batches_and_alone(variant: str, tmp_path: Path) -> None:
+    write(tmp_path, VARIANTS[variant])
+    recognizer = open_checkpoint(tmp_path).recognizer
+    graph, reference = InPyTorch(recognizer), Eager(recognizer)
+    for lengths in LENGTHS:
+        samples_BT1 = noise(lengths, input=recognizer.input)
+        (actual_BSV, counts), (expected_BSV, numbers) = (
+            runtime(samples_BT1, lengths) for runtime in (graph, reference)
+        )
+        assert counts == numbers
+        for actual_SV, expected_SV, n in zip(actual_BSV, expected_BSV, counts, strict=True):
+            torch.testing.assert_close(actual_SV[:n], expected_SV[:n], atol=1e-5, rtol=0)
+
+
+@pytest.fixture(scope="module", params=["wav2vec2-base", "wavlm-large", "parakeet"])
+def exported(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Cut, Path, list[Path]]:
+    """A cut of a checkpoint, whose tokens are all about as likely, its export, and recordings."""
+    pytest.importorskip("onnxruntime", reason="needs the export extra")
+    folder = tmp_path_factory.mktemp(request.param)
+    write(folder / "checkpoint", VARIANTS[request.param])
+    found, wavs = cut_of(folder / "checkpoint"), list[Path]()
+    rng = np.random.default_rng(0)
+    for i, seconds in enumerate((0.5, 1.1, 2.0)):
+        loud = np.sin(np.linspace(0, 12, round(seconds * SAMPLE_RATE))) ** 2
+        samples = rng.standard_normal(len(loud)).cumsum() * loud
+        wavs.append(write_wav(folder / f"{i}.wav", samples / abs(samples).max() / 2))
+    head: Any = found.model.recognizer.heads["shared"]
+    head.bias.data -= torch.cat([of_wav(found, wav) for wav in wavs]).mean(0)
+    written = Onnx().write(found, folder, int8=True)
+    assert [w.exact for w in written] == [True, False]
+    return found, folder, wavs
+
+
+def of_wav(found: Cut, wav: Path) -> Tensor:
+    """The log-probabilities (S, V) of a recording in PyTorch."""
+    samples, _ = soundfile.read(wav, dtype="float32")
+    recognizer = found.model.recognizer
+    return log_probs(recognizer, recognizer.table.full, [torch.from_numpy(samples)])[0]
+
+
+@pytest.mark.slow
+def test_the_onnx_file_is_the_cut_checkpoint_and_int8_is_close(
+    exported: tuple[Cut, Path, list[Path]],
+) -> None:
+    found, folder, _ = exported
+    reference, input = Eager(found.model.recognizer), found.model.recognizer.input
+    exact, rounded = (Onnx().open(folder / f"model{kind}.onnx") for kind in ("", ".int8"))
+    assert largest_difference(exact, reference, input) < 1e-5
+    assert 1e-5 < largest_difference(rounded, reference, input) < 0.5
+
+
+@pytest.mark.slow
+def test_sherpa_finds_the_tokens_of_greedy_decoding(exported: tuple[Cut, Path, list[Path]]) -> None:
+    pytest.importorskip("sherpa_onnx", reason="needs the export extra")
+    found, folder, wavs = exported
+    recognizer, symbols = found.model.recognizer, found.model.tokens.symbols
+    kind, expected = kind_of(recognizer), list[list[str]]()
+    for wav in wavs:
+        log_probs_SV, n = of_wav(found, wav), soundfile.info(wav).frames
+        # The number of outputs, which this kind of encoders rounds up, is rounded down there.
+        n = n // 1280 if recognizer.input.name == "samples-80ms" else len(log_probs_SV)
+        (ids,) = recognizer.head_of(3).decode(log_probs_SV[None], [n])
+        # Ends of sentences are left out there.
+        expected.append([symbols[i].replace("▁", " ") for i in ids if symbols[i] != "</s>"])
+    results = recognize(folder, wavs, kind.constructor, **kind.arguments(recognizer))
+    assert [[token for token in result["tokens"] if token != "</s>"] for result in results] == expected
+    assert all(expected)
+
+
+@pytest.mark.slow
+def test_its_latency_is_that_of_noise_of_the_right_kind(exported: tuple[Cut, Path, list[Path]]) -> None:
+    found, folder, _ = exported
+    paths: Any = OPENERS["onnx"]()(folder / "model.onnx", 1, "cpu")(1.0)
+    frames = round(1.0 / found.model.recognizer.input.stream_seconds)
+    assert abs(len(paths[0]) - frames) <= 2
+
+
+@pytest.fixture
+def checkpoint(here: Path) -> Path:
+    if not (here / "raw").is_dir():
+        write(here / "raw", VARIANTS["hubert-base"])
+        kept = {"format": 1, "granularity": "layer", "kept": KEPT}
+        (here / "three.json").write_text(json.dumps(kept))
+    return here / "raw"
+
+
+def test_a_checkpoint_is_exported_cut_and_compared_on_a_corpus(checkpoint: Path, tmp_path: Path) -> None:
+    words = ["--selection", "three.json", "--format", "torch", "--out", str(tmp_path / "small")]
+    export(["raw", "--task", "tones", *words])
+    record = json.loads((tmp_path / "small" / "export.json").read_text())
+    assert record["model"]["kept"] == KEPT
+    assert record["compared_on_test"]
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ([], "`--task` must name the corpus to compare the transcripts of 'raw' on"),
+        (["--unchecked"], "`--out` must name a folder for the export of 'raw'"),
+        (
+            ["--unchecked", "--out", "small"],
+            "`--format` sherpa-onnx must have a network that normalizes its samples",
+        ),
+        (
+            ["--unchecked", "--out", "small", "--format", "executorch"],
+            "`--format` must be one that has the encoder 'hf-wav2vec2' of 'raw', but is executorch",
+        ),
+    ],
+)
+def test_unusable_exports_are_refused_in_a_line(
+    checkpoint: Path, words: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "executorch" in words:
+        pytest.importorskip("executorch", reason="needs the executorch extra")
+    with pytest.raises(SystemExit) as e:
+        export(["raw", *words])
+    assert e.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert problem in line
+    assert not Path("small").exists()
