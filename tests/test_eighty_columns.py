@@ -16,6 +16,7 @@ from rich.cells import cell_len
 
 from selection.commands.worth import Alone, Bill, bill_table, reach_table
 from selection.reporting.tables import table as choices_table
+from selection.reporting.tables import units_table
 from selection.study.reporting.compare_report import cost_table, error_table
 from selection.study.reporting.tune_report import table as trials_table
 from supernet.commands.export import _add_rows
@@ -122,6 +123,7 @@ def all_tables(folder: Path) -> Iterator[Fitted]:
     yield prepared()
     for made in (made_up.layers(), made_up.modules()):
         yield choices_table(replace(made, run=LONG))
+        yield units_table(replace(made, run=LONG))
     compared = outcome([{2: 21, 4: 11}] * 3, [{2: 80, 4: 12}] * 3)
     yield error_table(compared)
     yield cost_table(compared)

@@ -14,7 +14,7 @@ from selection.comparing.earlier import stored
 from selection.comparing.session import SelectionRequest, Session
 from selection.reporting.pictures import draw_all
 from selection.reporting.report import section
-from selection.reporting.tables import latency_lines, ordered, table
+from selection.reporting.tables import latency_lines, ordered, table, units_table
 from selection.strategy import Strategy
 from supernet.commands.checkpoint import run_of
 from supernet.console.front import command, say_next
@@ -62,6 +62,8 @@ def select(args: argparse.Namespace) -> None:
         pictures = draw_all(comparison)
         run.save_pictures({f"selection-{name}": drawn.png for name, drawn in pictures.items()})
         write(run, resolved.config, comparison.units, section(comparison, pictures))
+    if is_checkpoint(args.run):  # all that is known of it, as no training wrote a report
+        console.print(units_table(comparison))
     console.print(table(comparison, earlier))
     for line in latency_lines(comparison):
         console.print(line)

@@ -14,6 +14,8 @@ from selection.evidence import Measure
 from selection.strategies.gradient import taylor
 from selection.strategies.leave_one_out import LeaveOneOut
 from supernet.budget import Budget, Prices, Quantity
+from supernet.granularity import granularity_named
+from supernet.scoring.error_rates import COLUMN
 from supernet.system.devices import machine
 
 ALWAYS: tuple[Quantity, ...] = ("units", "params", "macs")
@@ -93,6 +95,7 @@ def _judged(
 
 def _facts(session: Session) -> tuple[UnitFacts, ...]:
     """The evidence about each unit by itself."""
+    rates = _rates_after(session)
     evidence, table = session.evidence, session.model.recognizer.table
     budget = Budget.of_size(len(table), len(table))
     losses, full = LeaveOneOut().importance(evidence, budget), evidence.loss(table.full)
@@ -104,6 +107,19 @@ def _facts(session: Session) -> tuple[UnitFacts, ...]:
             losses[i] - full,
             gradients[i],
             {m: float(matrix[i, i + 1]) for m, matrix in similar.items()},
+            rates[i],
         )
         for i, unit in enumerate(table.units)
     )
+
+
+def _rates_after(session: Session) -> list[float] | list[None]:
+    """The error rate of what the head reads after each unit."""
+    table, words_N2 = session.model.recognizer.table, session.valid.sample.facts.words
+    column = COLUMN[session.test.sample.facts.measure]
+    if not granularity_named(table.granularity).drops_layers or not words_N2.any():
+        return [None] * len(table)
+    subnets = [table.first(number) for number in range(1, len(table) + 1)]
+    judged = session.valid.judge(subnets, with_errors=True)
+    errors = [one.errors_N2 for one in judged if one.errors_N2 is not None]
+    return [float(errors_N2[:, column].sum() / words_N2[:, column].sum()) for errors_N2 in errors]

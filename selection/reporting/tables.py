@@ -5,6 +5,7 @@ from __future__ import annotations
 from selection.comparing.comparison import Comparison, Contest, Row
 from supernet.budget import shown
 from supernet.console.fitted import Fitted
+from supernet.reporting.pictures import short_name
 from supernet.system.timing import BUSY
 from supernet.text.unit_names import SHORT_NAMES, short_names
 
@@ -143,3 +144,22 @@ def latency_lines(comparison: Comparison) -> list[str]:
         for strategy, (summed, whole) in times.items()
     ]
     return [*lines, BUSY] if comparison.busy else lines
+
+
+def units_table(comparison: Comparison) -> Fitted:
+    """The evidence about each unit by itself."""
+    measure = comparison.measure.upper()
+    caption = f"On validation utterances. {measure} after it: of what the head reads there."
+    result = Fitted(f"Units of {comparison.run}", caption)
+    result.add_column("unit", left=True)
+    result.add_column("loss without it")
+    result.add_column(f"{measure} after it")
+    names = list(comparison.facts[0].similarity) if comparison.facts else []
+    for name in names:
+        note = f"{name}: similarity of the stream before and after"
+        result.add_column(name, lesser=name != names[0], note=note)
+    for fact in comparison.facts:
+        rate = "–" if fact.rate_after is None else percent(fact.rate_after)
+        similarities = (f"{value:.4f}" for value in fact.similarity.values())
+        result.add_row(short_name(fact.name), f"{fact.loss_without:+.4f}", rate, *similarities)
+    return result

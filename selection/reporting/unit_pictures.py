@@ -57,7 +57,8 @@ def unit_facts(facts: Sequence[UnitFacts], kept: Mapping[str, float]) -> Picture
     axes.flat[0].set_title("Evidence about each unit (strong color: the best choices keep it)")
     name_units(axes.flat[-1], [fact.name for fact in facts])
     axes.flat[-1].set(xlabel="unit", xlim=(-0.6, len(facts) - 0.4))
-    return picture(figure, "facts", "Score, loss without it, gradient and similarity of each unit")
+    text = "Score, loss without it, error rate after it, gradient and similarity of each unit"
+    return picture(figure, "facts", text)
 
 
 def _panels(facts: Sequence[UnitFacts]) -> dict[str, dict[str, list[float]]]:
@@ -67,6 +68,9 @@ def _panels(facts: Sequence[UnitFacts]) -> dict[str, dict[str, list[float]]]:
     if len(scores) == len(facts):
         found["learned\nscore"] = {"score": scores}
     found["loss rises\nwithout it by"] = {"loss": [fact.loss_without for fact in facts]}
+    rates = [fact.rate_after for fact in facts if fact.rate_after is not None]
+    if len(rates) == len(facts):
+        found["error rate\nread after it"] = {"rate": rates}
     found["Taylor"] = {"taylor": [fact.taylor for fact in facts]}
     if measures := list(facts[0].similarity):
         found["1 - similarity"] = {m: [1 - fact.similarity[m] for fact in facts] for m in measures}

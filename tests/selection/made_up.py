@@ -173,8 +173,9 @@ def facts(world: World) -> tuple[UnitFacts, ...]:
             worth * rng.uniform(0.7, 1.3) - 0.01,
             0.1 * worth**2 * rng.uniform(0.5, 2),
             {"cka": 1 - min(0.9, worth * rng.uniform(0.5, 1)), "svcca": 1 - min(0.9, 1.5 * worth)},
+            None if name.count(".") > 1 else 0.9 * 0.7**i,
         )
-        for name, worth in zip(world.units, world.worth, strict=True)
+        for i, (name, worth) in enumerate(zip(world.units, world.worth, strict=True))
     )
 
 

@@ -213,6 +213,8 @@ def test_units_may_have_no_scores(layers: Comparison) -> None:
     text = Page(section(plain, NO_PICTURES)).text
     assert "0 – " in text
     assert f"{layers.facts[0].loss_without:+.4f}" in text
+    assert "WER after it" in text
+    assert f"{100 * (layers.facts[3].rate_after or 0):.2f} %" in text
 
 
 def test_the_page_can_compare_modules(modules: Comparison) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,13 +11,21 @@ import soundfile
 import torch
 
 from selection.__main__ import main as select
+from selection.comparing.comparison import UnitFacts
+from selection.comparing.earlier import stored
 from supernet import Recognizer
 from supernet.cut import main as cut
 from supernet.evaluate import main as evaluate
 from supernet.export.__main__ import main as export
+from supernet.network.cutting import cut as cut_out
+from supernet.recognition.decoding import greedy
+from supernet.runs.checkpoint_model import open_checkpoint
+from supernet.runs.model_file import fingerprint
 from supernet.runs.run import Run
+from supernet.scoring.error_rates import score
 from supernet.text.plain import plain
 from supernet.transcribe import main as transcribe
+from tasks.manifest import Manifest
 from tests.supernet.pretrained.folders import VARIANTS, speech, write
 from tests.supernet.processes import run
 
@@ -45,6 +53,9 @@ def test_select_chooses_layers_before_any_training_and_cut_takes_the_choice(
     assert list(results["sizes"]) == ["4"]
     assert (folder / "report.html").is_file()
 
+    assert "WER after it" in printed
+    assert [fact.rate_after for fact in facts_of(folder)] == [valid_rate(checkpoint, n) for n in (1, 2, 3, 4)]
+
     chosen = folder / "selections" / "greedy.json"
     cut([str(folder), "--selection", str(chosen), "--size", "2", "--out", "small"])
     kept = next(c for c in json.loads(chosen.read_text())["choices"] if c["budget"] == "2")["kept"]
@@ -56,6 +67,29 @@ def test_select_chooses_layers_before_any_training_and_cut_takes_the_choice(
         *(Recognizer.load(place / name).transcribe(samples, 16_000).text for name in ("small", "same")),
     ]
     assert len(set(texts)) == 1
+
+
+def facts_of(folder: Path) -> Sequence[UnitFacts]:
+    found = stored(Run(folder).comparison_file, fingerprint(Run(folder).model_stem))
+    assert found is not None
+    return found.facts
+
+
+def valid_rate(checkpoint: Path, number: int) -> float:
+    """The error rate on the validation split of a network with the first layers only."""
+    model = open_checkpoint(checkpoint)
+    net, tokens = model.recognizer, model.tokens
+    small = cut_out(net, net.table.subnet(net.table.first(number)))
+    options = {"path": checkpoint.parent / "tones", "input": "samples"}
+    task = Manifest(Manifest.Options.model_validate(options))
+    task.prepare_for(["valid"], tokens, lambda *_: None)
+    texts, found = list[str](), list[str]()
+    for batch in task.eval_batches("valid", tokens):
+        with torch.inference_mode():
+            log_probs = small.log_probs(batch.features_BTF, batch.num_frames, small.table.full)
+        found += greedy(log_probs, batch.stream_lengths, tokens)
+        texts += batch.texts
+    return score(texts, found).rate
 
 
 def test_evaluate_scores_it_on_any_corpus(
