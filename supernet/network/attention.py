@@ -11,6 +11,7 @@ heads and rows, Q queries.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -22,11 +23,11 @@ from torch.autograd.function import once_differentiable
 
 from supernet.network.branches import Rows
 
-CACHED = 1 << 18
-"""The number of scores and distances in a part on a CPU: a megabyte in single precision."""
+CACHED = 1 << 20
+"""The number of scores and distances in a part on a CPU: four megabytes in single precision."""
 WHOLE = 256
 """Streams of at most this many frames are not divided by queries, so their MACs follow the formula."""
-QUERIES = 64
+QUERIES = 128
 """The number of queries in a part of longer streams."""
 
 
@@ -36,18 +37,12 @@ def attend_relative(attention: Any, x_NSD: Tensor, rows: Rows) -> Tensor:
     bias_N11S = cache.maybe_get(IdentityBias(), "tensor", Tensor) if layout.padded else None
     r_WD = positions.r_proj(positions.pos_encoding(x_NSD))
     heads = positions.u_bias.shape
-    q_HNSK, k_HNSK, v_HNSK = (
-        y_NSD.view(*x_NSD.shape[:2], *heads).permute(2, 0, 1, 3).contiguous()
-        for y_NSD in _project(attention, x_NSD)
-    )
-    scale = q_HNSK.size(-1) ** -0.5
+    x_NS3HK = _project(attention, x_NSD).view(*x_NSD.shape[:2], 3, *heads)
     # The query already includes the content bias.
-    apart_HK = ((positions.v_bias - positions.u_bias) * scale).to(q_HNSK.dtype)
+    apart_HK = ((positions.v_bias - positions.u_bias) * heads[1] ** -0.5).to(x_NS3HK.dtype)
     inputs = (
-        q_HNSK,
-        q_HNSK + apart_HK[:, None, None],
-        k_HNSK,
-        v_HNSK,
+        x_NS3HK.permute(2, 3, 0, 1, 4).contiguous(),
+        apart_HK,
         r_WD.view(-1, *heads).transpose(0, 1),
         bias_N11S,
     )
@@ -56,14 +51,14 @@ def attend_relative(attention: Any, x_NSD: Tensor, rows: Rows) -> Tensor:
     return attention.output_proj(y_HNSK.permute(1, 2, 0, 3).flatten(2))  # type: ignore[no-any-return]
 
 
-def _project(attention: Any, x_NSD: Tensor) -> tuple[Tensor, ...]:
+def _project(attention: Any, x_NSD: Tensor) -> Tensor:
     """Queries (with the content bias, divided by the square root of a head's features), keys, and values."""
     q, k, v = attention.q_proj, attention.k_proj, attention.v_proj
     u_HK = attention.sdpa.u_bias
     scale = u_HK.size(-1) ** -0.5
     weight_ED = torch.cat([q.weight * scale, k.weight, v.weight])
     bias_E = torch.cat([(q.bias + u_HK.flatten()) * scale, k.bias, v.bias])
-    return F.linear(x_NSD, weight_ED, bias_E).chunk(3, dim=-1)
+    return F.linear(x_NSD, weight_ED, bias_E)
 
 
 class _Part(NamedTuple):
@@ -87,6 +82,31 @@ def _parts(x_HNSK: Tensor) -> Iterator[_Part]:
             yield _Part(slice(head, head + together), slice(start, stop), distances)
 
 
+class _Scratch:
+    """Memory for tensors that are needed one after another: used again, it stays in the processor's cache."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._empty_X, self._zeros = like.new_empty(0), dict[tuple[int, ...], Tensor]()
+
+    def empty(self, *shape: int) -> Tensor:
+        """Any values."""
+        size = math.prod(shape)
+        if self._empty_X.numel() < size:
+            self._empty_X = self._empty_X.new_empty(size)
+        return self._empty_X[:size].view(shape)
+
+    def zeros(self, *shape: int) -> Tensor:
+        """Zeros where nothing was written to the zeros of this shape."""
+        if shape not in self._zeros:
+            self._zeros[shape] = self._empty_X.new_zeros(shape)
+        return self._zeros[shape]
+
+
+def _pairs(x_HNSK: Tensor, part: _Part, *, all_frames: bool = False) -> Tensor:
+    """The heads and rows of a part as pairs, with its queries or all frames: a view (P, Q or S, K)."""
+    return x_HNSK[part.heads, :, slice(None) if all_frames else part.queries].flatten(0, 1)
+
+
 def _shifted(x_HMW: Tensor, num_rows: int) -> Tensor:
     """The values of ``x_HMW``, one per distance and query, for each query and key: a view (P, Q, S)."""
     num_heads, m, w = x_HMW.shape
@@ -95,10 +115,8 @@ def _shifted(x_HMW: Tensor, num_rows: int) -> Tensor:
 
 
 def _attend(
-    q_HNSK: Tensor,
-    p_HNSK: Tensor,
-    k_HNSK: Tensor,
-    v_HNSK: Tensor,
+    x_3HNSK: Tensor,
+    apart_HK: Tensor,
     r_HWK: Tensor,
     bias_N11S: Tensor | None,
     *,
@@ -107,30 +125,28 @@ def _attend(
     """The weighted values (H, N, S, K); the attention weights of each part are added to ``weights``.
 
     Args:
-        q_HNSK: The content queries.
-        p_HNSK: The position queries.
-        k_HNSK: The keys.
-        v_HNSK: The values.
+        x_3HNSK: The content queries, the keys, and the values.
+        apart_HK: The difference between position queries and content queries.
         r_HWK: The position keys, from the farthest back to the farthest ahead.
         bias_N11S: Minus infinity in padding.
         weights: Receives the attention weights (P, Q, S).
     """
-    y_HNSK = torch.empty_like(q_HNSK)
-    num_rows = q_HNSK.size(1)
-    for heads, queries, distances in _parts(q_HNSK):
-        q_HNQK, p_HNQK = q_HNSK[heads, :, queries], p_HNSK[heads, :, queries]
-        d_HMW = torch.bmm(p_HNQK.flatten(1, 2), r_HWK[heads, distances].transpose(1, 2))
-        s_PQS = _shifted(d_HMW, num_rows)
-        q_PQK, k_PSK, v_PSK = q_HNQK.flatten(0, 1), k_HNSK[heads].flatten(0, 1), v_HNSK[heads].flatten(0, 1)
+    q_HNSK, k_HNSK, v_HNSK = x_3HNSK
+    p_HNSK = q_HNSK + apart_HK[:, None, None]
+    y_HNSK, num_rows, scratch = torch.empty_like(q_HNSK), q_HNSK.size(1), _Scratch(q_HNSK)
+    for part in _parts(q_HNSK):
+        p_HMK = p_HNSK[part.heads, :, part.queries].flatten(1, 2)
+        r_HKW = r_HWK[part.heads, part.distances].transpose(1, 2)
+        d_HMW = scratch.empty(*p_HMK.shape[:2], r_HKW.size(2))
+        s_PQS = _shifted(torch.bmm(p_HMK, r_HKW, out=d_HMW), num_rows)
+        q_PQK, k_PKS = _pairs(q_HNSK, part), _pairs(k_HNSK, part, all_frames=True).transpose(1, 2)
         if bias_N11S is None:
-            s_PQS = torch.baddbmm(s_PQS, q_PQK, k_PSK.transpose(1, 2))
+            s_PQS = torch.baddbmm(s_PQS, q_PQK, k_PKS)
         else:
             s_HNQS = s_PQS.view(-1, num_rows, *s_PQS.shape[1:])
-            s_PQS = (s_HNQS + bias_N11S[:, 0]).flatten(0, 1)
-            torch.baddbmm(s_PQS, q_PQK, k_PSK.transpose(1, 2), out=s_PQS)
-        # It computes in single precision inside; a GPU's autocast also returns that.
-        w_PQS = torch.softmax(s_PQS, -1).to(s_PQS.dtype)
-        y_HNSK[heads, :, queries] = torch.bmm(w_PQS, v_PSK).view_as(q_HNQK)
+            s_PQS = (s_HNQS + bias_N11S[:, 0]).flatten(0, 1).baddbmm_(q_PQK, k_PKS)
+        w_PQS = torch.softmax(s_PQS, -1, out=s_PQS)  # in single precision inside
+        torch.bmm(w_PQS, _pairs(v_HNSK, part, all_frames=True), out=_pairs(y_HNSK, part))
         if weights is not None:
             weights.append(w_PQS)
     return y_HNSK
@@ -143,29 +159,36 @@ class _Attention(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         weights: list[Tensor] = []
         y_HNSK = _attend(*inputs, weights=weights)
-        ctx.save_for_backward(*inputs[:5], *weights)
+        ctx.save_for_backward(*inputs[:3], *weights)
         return y_HNSK
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy_HNSK: Tensor) -> tuple[Tensor | None, ...]:
-        q_HNSK, p_HNSK, k_HNSK, v_HNSK, r_HWK, *weights = ctx.saved_tensors
-        num_rows, room = q_HNSK.size(1), dict[tuple[int, ...], Tensor]()
-        dq_HNSK, dp_HNSK = torch.empty_like(q_HNSK), torch.empty_like(p_HNSK)
-        dk_HNSK, dv_HNSK, dr_HWK = (torch.zeros_like(x) for x in (k_HNSK, v_HNSK, r_HWK))
-        for (heads, queries, distances), w_PQS in zip(_parts(q_HNSK), weights, strict=True):
-            q_HNQK, p_HNQK, dy_HNQK = (x[heads, :, queries] for x in (q_HNSK, p_HNSK, dy_HNSK))
-            q_PQK, p_HMK, dy_PQK = q_HNQK.flatten(0, 1), p_HNQK.flatten(1, 2), dy_HNQK.flatten(0, 1)
-            dw_PQS = torch.bmm(dy_PQK, v_HNSK[heads].flatten(0, 1).transpose(1, 2))
-            ds_PQS = torch._softmax_backward_data(dw_PQS, w_PQS, -1, w_PQS.dtype)
-            shape = (*p_HMK.shape[:2], distances.stop - distances.start)
-            if shape not in room:
-                room[shape] = q_HNSK.new_zeros(shape)
-            dd_HMW = room[shape]
-            ds_PQS = _shifted(dd_HMW, num_rows).copy_(ds_PQS)
-            dq_HNSK[heads, :, queries] = torch.bmm(ds_PQS, k_HNSK[heads].flatten(0, 1)).view_as(q_HNQK)
-            dp_HNSK[heads, :, queries] = torch.bmm(dd_HMW, r_HWK[heads, distances]).view_as(p_HNQK)
-            dk_HNSK[heads] += torch.bmm(ds_PQS.transpose(1, 2), q_PQK).view_as(k_HNSK[heads])
-            dv_HNSK[heads] += torch.bmm(w_PQS.transpose(1, 2), dy_PQK).view_as(v_HNSK[heads])
-            dr_HWK[heads, distances] += torch.bmm(dd_HMW.transpose(1, 2), p_HMK)
-        return dq_HNSK, dp_HNSK, dk_HNSK, dv_HNSK, dr_HWK, None
+        x_3HNSK, apart_HK, r_HWK, *weights = ctx.saved_tensors
+        (q_HNSK, k_HNSK, v_HNSK), p_HNSK = x_3HNSK, x_3HNSK[0] + apart_HK[:, None, None]
+        dx_3HNSK, dr_HWK, dp_HNSK = (
+            torch.zeros_like(x_3HNSK),
+            torch.zeros_like(r_HWK),
+            torch.empty_like(q_HNSK),
+        )
+        (dq_HNSK, dk_HNSK, dv_HNSK), scratch = dx_3HNSK, _Scratch(q_HNSK)
+        for part, w_PQS in zip(_parts(q_HNSK), weights, strict=True):
+            heads, queries, distances = part
+            q_PQK, dy_PQK = _pairs(q_HNSK, part), _pairs(dy_HNSK, part)
+            k_PSK, v_PSK, dk_PSK, dv_PSK = (
+                _pairs(x, part, all_frames=True) for x in (k_HNSK, v_HNSK, dk_HNSK, dv_HNSK)
+            )
+            dw_PQS = torch.bmm(dy_PQK, v_PSK.transpose(1, 2), out=scratch.empty(*w_PQS.shape))
+            ds_PQS = torch._softmax_backward_data(dw_PQS, w_PQS, -1, w_PQS.dtype, grad_input=dw_PQS)
+            torch.bmm(ds_PQS, k_PSK, out=_pairs(dq_HNSK, part))
+            dk_PSK.baddbmm_(ds_PQS.transpose(1, 2), q_PQK)
+            dv_PSK.baddbmm_(w_PQS.transpose(1, 2), dy_PQK)
+            p_HNQK, here_HWK = p_HNSK[heads, :, queries], r_HWK[heads, distances]
+            p_HMK = p_HNQK.flatten(1, 2)
+            dd_HMW = scratch.zeros(*p_HMK.shape[:2], here_HWK.size(1))
+            _shifted(dd_HMW, q_HNSK.size(1)).copy_(ds_PQS)
+            dp_HNSK[heads, :, queries] = torch.bmm(dd_HMW, here_HWK).view_as(p_HNQK)
+            dr_HWK[heads, distances].baddbmm_(dd_HMW.transpose(1, 2), p_HMK)
+        dq_HNSK += dp_HNSK
+        return dx_3HNSK, dp_HNSK.sum((1, 2)), dr_HWK, None
