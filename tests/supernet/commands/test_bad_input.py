@@ -1,4 +1,4 @@
-"""Bad input gets one clear line per problem and exit status 2; nothing is written, no traceback is shown."""
+"""Invalid input gives one clear line per problem and exit status 2, without files or tracebacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.tasks.folders import write_folder
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the commands run, so that all they write can be seen."""
+    """An empty working folder for commands, in which all files that they write can be found."""
 
     def train(*args: object) -> None:
         raise AssertionError("bad input has come as far as training")
@@ -32,7 +32,7 @@ def files() -> set[Path]:
 
 
 def complaints(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """The lines that a command ends with, having written nothing."""
+    """The messages of a command that writes nothing and ends with status 2."""
     before = files()
     with pytest.raises(SystemExit) as end:
         main(arguments)
@@ -100,20 +100,22 @@ def complaints(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list
         (["--set", "task.noise.folder=x", "--set", "task.noise.snr=[9,3]"], ["two ascending", "[9.0, 3.0]"]),
     ],
 )
-def test_one_clear_line(arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_problem_is_one_clear_line(
+    arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     (line,) = complaints(arguments, capsys)
     for word in words:
         assert word in line
 
 
-def test_sizes_that_are_no_numbers_are_each_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_invalid_size_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     lines = complaints(["--sizes", "a,b"], capsys)
     assert len(lines) == 2
     assert "'a'" in lines[0]
     assert "'b'" in lines[1]
 
 
-def test_all_problems_are_listed_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_problems_are_reported_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     lines = complaints(
         [
             "--method",
@@ -135,20 +137,20 @@ def test_all_problems_are_listed_at_once(capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "just words", "\x00"])
-def test_a_config_file_that_is_none(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_configuration_file_is_an_error(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("bad.yaml").write_text(text)
     (line,) = complaints(["--config", "bad.yaml"], capsys)
     assert "bad.yaml" in line
 
 
-def test_a_config_file_in_another_encoding(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_configuration_file_in_another_encoding_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     Path("bad.yaml").write_bytes("seed: 1 # für".encode("latin-1"))
     (line,) = complaints(["--config", "bad.yaml"], capsys)
     assert "bad.yaml" in line
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
-def test_an_empty_split(split: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_split_is_an_error(split: str, capsys: pytest.CaptureFixture[str]) -> None:
     write_folder(Path("tones"), **{"train": 3, "valid": 1, "test": 1, split: 0})
     (line,) = complaints(settings(), capsys)
     assert f"{split}.jsonl.gz` must hold utterances, but is empty" in line
@@ -169,19 +171,21 @@ def test_an_empty_split(split: str, capsys: pytest.CaptureFixture[str]) -> None:
         ("task={tokens: bpe, vocab_size: 99}", "`vocab_size` must be at most"),
     ],
 )
-def test_what_a_corpus_is_used_with(setting: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_tokens_and_acoustics_are_errors(
+    setting: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (write_folder(Path("tones"), 3, 1, 1) / "empty").mkdir()
     (line,) = complaints([*settings(), "--set", setting], capsys)
     assert words in line
 
 
-def test_a_folder_without_manifests(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_manifests_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     Path("tones").mkdir()
     (line,) = complaints(settings(), capsys)
     assert "must hold Lhotse's cuts" in line
 
 
-def test_a_folder_that_cannot_be_made(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     write_folder(Path("tones"), 3, 1, 1)
     Path("taken").write_text("a file, not a folder")
     (line,) = complaints([*settings(), "--out", "taken/run"], capsys)
@@ -190,8 +194,8 @@ def test_a_folder_that_cannot_be_made(capsys: pytest.CaptureFixture[str]) -> Non
     assert "taken" in line
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="everything is writable for root")
-def test_a_folder_that_may_not_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
+def test_a_read_only_folder_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     write_folder(Path("tones"), 3, 1, 1)
     Path("locked").mkdir(mode=0o500)
     (line,) = complaints([*settings(), "--out", "locked/run"], capsys)
@@ -199,7 +203,7 @@ def test_a_folder_that_may_not_be_written(capsys: pytest.CaptureFixture[str]) ->
     assert "must be writable" in line
 
 
-def test_a_damaged_run_cannot_be_evaluated(capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluating_a_damaged_run_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     write_folder(Path("tones"), 3, 1, 1)
     Path("run").mkdir()
     cases = {

@@ -1,4 +1,4 @@
-"""``--dry-run`` says what a training would be, and leaves nothing behind."""
+"""``--dry-run`` describes a planned training and writes no files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.supernet.processes import run, settings
 
 
 def rows(printed: str) -> dict[str, str]:
-    """The table's second column by the first."""
+    """The second column of the table, by the first one."""
     cells = [line.strip("│ ").split("│") for line in printed.splitlines() if line.startswith("│")]
     return {first.strip(): second.strip() for first, second in cells}
 
@@ -27,12 +27,12 @@ def dry(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, str]:
     return rows(capsys.readouterr().out)
 
 
-def test_a_prepared_corpus(
+def test_a_dry_run_on_a_prepared_corpus(
     finished: tuple[Run, str],
     here: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Sizes are those of networks trained with the same settings."""
+    """The sizes equal those of networks trained with the same settings."""
     before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
     table = dry(capsys)
     run = finished[0]
@@ -43,7 +43,7 @@ def test_a_prepared_corpus(
         assert table[f"size {size}"] == f"{million:.2f} M parameters, {billion:.2f} G MACs at 10 s"
     assert table["tokens"] == str(len(trained.tokens))
     assert table["updates"] == "24"
-    # 24 batches of 8 s, from 24 utterances of 21.6 s in all
+    # 24 batches of 8 s, from 24 utterances of 21.6 s in total
     assert table["epochs"] == "about 8.9 of 24 utterances, 0.01 h"
     assert table["measured on"].endswith("(cpu)")
     assert table["memory, estimated"].endswith(" GB of the process")
@@ -92,7 +92,7 @@ def test_nothing_is_prepared(
         (["--task", "digits"], "path"),
     ],
 )
-def test_a_wrong_configuration_ends_as_always(
+def test_an_invalid_configuration_is_an_error_as_in_training(
     arguments: list[str],
     words: str,
     tmp_path: Path,

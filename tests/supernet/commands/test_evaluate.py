@@ -25,7 +25,7 @@ def test_evaluating_again_gives_the_same_rates(
     assert "test WER" in out
 
 
-def test_one_size_on_another_split(
+def test_one_size_can_be_evaluated_on_another_split(
     finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evaluate.main(["runs/finished", "--sizes", "2", "--split", "valid"])
@@ -50,7 +50,7 @@ def test_error_rates_by_speaker_and_by_length(
     assert all(f"{row['test']['wer']:.2%} {row['test']['cer']:.2%}" in out for row in sizes)
 
 
-def test_transcripts_come_with_a_page_and_a_trn_pair(finished: tuple[Run, str]) -> None:
+def test_transcripts_come_with_a_page_and_two_trn_files(finished: tuple[Run, str]) -> None:
     folder = finished[0].folder / "transcripts"
     rows = [line.split("\t") for line in (folder / "test-4.tsv").read_text().splitlines()]
     for side, column in (("ref", 1), ("hyp", 2)):
@@ -62,7 +62,7 @@ def test_transcripts_come_with_a_page_and_a_trn_pair(finished: tuple[Run, str]) 
     assert all(f"<h3>{id} " in html for id in wrong)
 
 
-def test_another_condition_has_transcripts_of_its_own(
+def test_another_condition_has_its_own_transcripts(
     finished: tuple[Run, str], here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = write_folder(tmp_path / "other", test=3)
@@ -73,7 +73,7 @@ def test_another_condition_has_transcripts_of_its_own(
     assert {id for id, _, _ in finished[0].transcripts("test-other-4")} == {"test-0", "test-1", "test-2"}
 
 
-def test_a_run_is_scored_from_anywhere(
+def test_a_moved_run_can_be_evaluated(
     finished: tuple[Run, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -87,7 +87,7 @@ def test_a_run_is_scored_from_anywhere(
     assert run.transcripts("test-2") == finished[0].transcripts("test-2")
 
 
-def test_a_corpus_that_has_moved_is_named_anew(
+def test_the_path_of_a_moved_corpus_can_be_given(
     finished: tuple[Run, str], tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = Run(tmp_path / "moved")
@@ -99,12 +99,12 @@ def test_a_corpus_that_has_moved_is_named_anew(
     assert "'/gone/tones'" in capsys.readouterr().err
     evaluate.main([str(run.folder), "--sizes", "2", "--set", f"task.path={tones}"])
     assert run.transcripts("test-2") == finished[0].transcripts("test-2")
-    with pytest.raises(SystemExit):  # another corpus, where the old one is in its place
+    with pytest.raises(SystemExit):  # the corpus of the run still exists, so this would be another one
         evaluate.main([str(finished[0].folder), "--sizes", "2", "--set", f"task.path={tones}"])
     assert "`--set` and `--name` must come together" in capsys.readouterr().err
 
 
-def test_the_device_of_the_training_does_not_matter(
+def test_a_run_can_be_evaluated_on_another_device_than_that_of_its_training(
     finished: tuple[Run, str], here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = Run(tmp_path / "cuda")
@@ -115,7 +115,7 @@ def test_the_device_of_the_training_does_not_matter(
     evaluate.main([str(run.folder), "--sizes", "2", "--device", "cpu"])
     assert run.transcripts("test-2") == finished[0].transcripts("test-2")
     train.main([*settings(), *LEARNING, "--out", str(run.folder)])
-    assert "test WER" in capsys.readouterr().out, "a finished run is shown, whatever it was trained on"
+    assert "test WER" in capsys.readouterr().out, "a finished run must be shown on any device"
     with pytest.raises(SystemExit) as end:
         train.main(["--config", str(run.config_file), "--out", str(tmp_path / "again")])
     assert end.value.code == 2
@@ -124,7 +124,7 @@ def test_the_device_of_the_training_does_not_matter(
     assert not (tmp_path / "again").exists()
 
 
-def test_a_selection_file_is_scored(
+def test_the_choices_of_a_selection_file_are_evaluated(
     finished: tuple[Run, str], here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     selection = tmp_path / "mine.json"

@@ -1,4 +1,4 @@
-"""Cut models of a finished run, and files that no command replaces."""
+"""Cut models of a finished run, and files that no command overwrites."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from supernet.runs import model_file
 from supernet.runs.run import Run
 
 
-def test_a_cut_out_model_writes_the_same(finished: tuple[Run, str], here: Path, tmp_path: Path) -> None:
+def test_a_cut_model_has_the_same_outputs(finished: tuple[Run, str], here: Path, tmp_path: Path) -> None:
     cut.main(["runs/finished", "--size", "2", "--out", str(tmp_path / "small")])
     assert sorted(p.name for p in (tmp_path / "small").iterdir()) == [
         "model.json",
@@ -31,7 +31,7 @@ def test_a_cut_out_model_writes_the_same(finished: tuple[Run, str], here: Path, 
     assert small.tokens == whole.tokens
 
 
-def test_a_run_has_a_name_wherever_one_stands(
+def test_the_name_of_a_run_does_not_depend_on_the_working_folder(
     finished: tuple[Run, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(finished[0].folder)
@@ -44,7 +44,7 @@ def test_a_run_has_a_name_wherever_one_stands(
     assert "--out ../finished-alone-2-" in printed
 
 
-def test_an_empty_configuration_is_not_that_of_generated_speech(
+def test_an_empty_configuration_is_an_error(
     finished: tuple[Run, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mine = Path(shutil.copytree(finished[0].folder, tmp_path / "mine"))
@@ -57,7 +57,7 @@ def test_an_empty_configuration_is_not_that_of_generated_speech(
         assert line.endswith("config.yaml' must hold the settings of a run, but is empty.")
 
 
-def test_what_is_written_never_takes_the_place_of_a_run(
+def test_no_output_overwrites_a_run(
     finished: tuple[Run, str], here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mine = tmp_path / "mine"

@@ -1,4 +1,4 @@
-"""Whatever the files of a run hold, they are read or refused: no traceback, and nothing in them runs."""
+"""Files of a run with arbitrary contents are read or rejected, without tracebacks or running code in them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CHOOSE = ["--strategies", "tail", "--sizes", "2", "--utterances", "2", "--second
 
 @pytest.fixture(scope="session")
 def whole(finished: tuple[Run, str], place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run with all that commands leave in it, which tests put together again."""
+    """A finished run with the files of all commands, which tests damage and restore."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     shutil.copytree(finished[0].folder, folder, ignore=shutil.ignore_patterns("checkpoints", "tb"))
     with pytest.MonkeyPatch.context() as here:
@@ -87,9 +87,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("name", READERS)
 @fuzz
 @given(data=st.data())
-def test_whatever_a_json_file_holds_it_is_read_or_refused(
-    whole: Path, name: str, data: st.DataObject
-) -> None:
+def test_any_json_file_is_read_or_rejected(whole: Path, name: str, data: st.DataObject) -> None:
     content = data.draw(json_like(whole / name))
     with instead(whole / name, content), contextlib.suppress(UserError):
         READERS[name](whole)
@@ -97,7 +95,7 @@ def test_whatever_a_json_file_holds_it_is_read_or_refused(
 
 @fuzz
 @given(data=st.data())
-def test_whatever_a_configuration_holds_it_is_resolved_or_refused(whole: Path, data: st.DataObject) -> None:
+def test_any_configuration_is_resolved_or_rejected(whole: Path, data: st.DataObject) -> None:
     content = data.draw(yaml_like(whole / "config.yaml"))
     with instead(whole / "config.yaml", content), contextlib.suppress(UserError):
         resolve_trained(Run.open(whole).config_data())
@@ -105,7 +103,7 @@ def test_whatever_a_configuration_holds_it_is_resolved_or_refused(whole: Path, d
 
 @fuzz
 @given(data=st.data())
-def test_whatever_a_file_of_weights_holds_it_is_loaded_or_refused(whole: Path, data: st.DataObject) -> None:
+def test_any_file_of_weights_is_loaded_or_rejected(whole: Path, data: st.DataObject) -> None:
     content = data.draw(byte_errors((whole / "model.safetensors").read_bytes()))
     with instead(whole / "model.safetensors", content), contextlib.suppress(UserError):
         load(whole / "model")
@@ -113,7 +111,7 @@ def test_whatever_a_file_of_weights_holds_it_is_loaded_or_refused(whole: Path, d
 
 @pytest.fixture(scope="session")
 def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that writes pieces of words, of random weights."""
+    """A network with random weights and pieces as tokens."""
     folder = tmp_path_factory.mktemp("pieces")
     tokens = Tokens.from_model(learn("bpe", None, True, TEXTS))
     save(Model(SupernetCTC(tiny_config(), len(tokens)), tokens), folder / "model")
@@ -122,9 +120,7 @@ def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @fuzz
 @given(data=st.data())
-def test_whatever_a_model_of_pieces_holds_it_splits_texts_or_is_refused(
-    pieces: Path, data: st.DataObject
-) -> None:
+def test_any_model_of_pieces_splits_texts_or_is_rejected(pieces: Path, data: st.DataObject) -> None:
     readers: list[Callable[[], Tokens]] = [
         lambda: load(pieces / "model").tokens,
         lambda: make_tokens(pieces / MODEL_FILE, None, False, (), pieces),
@@ -143,9 +139,7 @@ def test_whatever_a_model_of_pieces_holds_it_splits_texts_or_is_refused(
 
 @fuzz
 @given(data=st.data())
-def test_whatever_a_list_of_tokens_holds_it_is_read_or_refused(
-    whole: Path, tmp_path: Path, data: st.DataObject
-) -> None:
+def test_any_list_of_tokens_is_read_or_rejected(whole: Path, tmp_path: Path, data: st.DataObject) -> None:
     good = (whole / "tokens.txt").read_bytes()
     (tmp_path / "tokens.txt").write_bytes(data.draw(byte_errors(good)))
     with contextlib.suppress(UserError):
@@ -157,7 +151,7 @@ def test_whatever_a_list_of_tokens_holds_it_is_read_or_refused(
 
 @pytest.fixture(scope="session")
 def unfinished(finished: tuple[Run, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training that was ended just before its results were written, with one checkpoint."""
+    """A training that stopped just before its results were written, with one checkpoint."""
     folder = tmp_path_factory.mktemp("unfinished") / "run"
     shutil.copytree(finished[0].folder, folder, ignore=shutil.ignore_patterns("step_20", "results.json"))
     return folder
@@ -181,9 +175,7 @@ def checkpoint_like(file: Path) -> st.SearchStrategy[bytes]:
 @pytest.mark.parametrize("part", PARTS)
 @settings(fuzz, max_examples=25)
 @given(data=st.data())
-def test_whatever_a_checkpoint_holds_it_is_plain_data_or_refused(
-    unfinished: Path, part: str, data: st.DataObject
-) -> None:
+def test_any_checkpoint_is_plain_data_or_rejected(unfinished: Path, part: str, data: st.DataObject) -> None:
     file = unfinished / "checkpoints" / "step_24" / part
     with instead(file, data.draw(checkpoint_like(file))), contextlib.suppress(UserError):
         read(file)
@@ -203,7 +195,7 @@ RUN_FILES: dict[str, tuple[Main, list[str]]] = {
 def like(file: Path) -> st.SearchStrategy[bytes]:
     if file.suffix == ".safetensors":
         return byte_errors(file.read_bytes())
-    if file.suffix == ".yaml":  # of the same task: others would have speech synthesized first
+    if file.suffix == ".yaml":  # of the same task, as others would synthesize speech first
         return yaml_like(file).filter(lambda content: b"name: manifest" in content)
     return json_like(file)
 
@@ -211,7 +203,7 @@ def like(file: Path) -> st.SearchStrategy[bytes]:
 @pytest.mark.parametrize("name", RUN_FILES)
 @a_few
 @given(data=st.data())
-def test_whatever_a_file_holds_a_command_works_or_says_what_is_wrong(
+def test_commands_on_any_file_work_or_give_a_clear_error(
     whole: Path,
     tmp_path_factory: pytest.TempPathFactory,
     capsys: pytest.CaptureFixture[str],
@@ -231,7 +223,7 @@ def test_whatever_a_file_holds_a_command_works_or_says_what_is_wrong(
 @pytest.mark.parametrize("part", PARTS)
 @settings(a_few, max_examples=2)
 @given(data=st.data())
-def test_whatever_a_checkpoint_holds_a_training_goes_on_or_says_what_is_wrong(
+def test_training_from_any_checkpoint_continues_or_gives_a_clear_error(
     unfinished: Path,
     tmp_path_factory: pytest.TempPathFactory,
     capsys: pytest.CaptureFixture[str],

@@ -1,4 +1,4 @@
-"""Wrong arguments of the commands for finished runs."""
+"""Wrong arguments of commands on finished runs."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ from supernet.runs.run import Run
         ),
     ],
 )
-def test_wrong_arguments_get_one_clear_line(
+def test_wrong_arguments_are_one_clear_line(
     finished: tuple[Run, str],
     here: Path,
     capsys: pytest.CaptureFixture[str],

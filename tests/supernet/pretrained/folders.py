@@ -34,7 +34,7 @@ STABLE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias
 
 @dataclass(frozen=True)
 class Variant:
-    """An architecture, and how it differs from the small one."""
+    """An architecture, and its differences from the default small one."""
 
     model: str
     changes: dict[str, Any] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Variant:
     masks: bool = False
     """Whether its feature extractor returns attention masks."""
     leaks: bool = False
-    """Whether padding changes the output of valid frames there in spite of a mask."""
+    """Whether padding affects valid frames in `transformers` in spite of a mask."""
 
 
 PARAKEET = {
@@ -90,7 +90,7 @@ def configuration(variant: Variant) -> Any:
 
 
 def theirs(variant: Variant) -> Any:
-    """The model in `transformers`, with norms and biases that do something."""
+    """The model in `transformers`, with random norms and biases."""
     config = configuration(variant)
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -101,7 +101,7 @@ def theirs(variant: Variant) -> Any:
 
 @torch.no_grad()
 def stir(model: nn.Module) -> None:
-    """Change weights that are equal at the beginning, and make the output depend on all of them."""
+    """Randomize weights that are initialized to constants, and make the output depend on all weights."""
     for name, x in [*model.named_parameters(), *model.named_buffers()]:
         if name.endswith("running_var"):
             x.uniform_(0.5, 2.0)
@@ -110,7 +110,7 @@ def stir(model: nn.Module) -> None:
 
 
 def write(folder: Path, variant: Variant) -> Any:
-    """Write a checkpoint; returns the model."""
+    """Write a checkpoint, and return the model."""
     model = theirs(variant)
     model.save_pretrained(folder)
     if variant.model == "Parakeet":
@@ -121,7 +121,7 @@ def write(folder: Path, variant: Variant) -> Any:
 
 
 def write_pieces(folder: Path) -> None:
-    """Write a tokenizer of pieces, and the settings of the feature extractor, which needs librosa itself."""
+    """Write a tokenizer of pieces, and the settings of the feature extractor, which would need librosa."""
     tokenizer = tokenizers.SentencePieceBPETokenizer()
     tokenizer.train_from_iterator(TEXTS, vocab_size=NUM_PIECES - 1, min_frequency=1, show_progress=False)
     fast = transformers.ParakeetTokenizerFast(
@@ -153,7 +153,7 @@ def speech(lengths: list[int]) -> list[Tensor]:
 
 @torch.no_grad()
 def their_log_probs(folder: Path, model: Any, recordings: list[Tensor]) -> list[Tensor]:
-    """The log-probabilities of the whole process in `transformers`, by row of its head."""
+    """The log-probabilities of the complete pipeline of `transformers`, in the order of its head."""
     arrays = [x.numpy() for x in recordings]
     inputs = feature_extractor(folder, model)(arrays, sampling_rate=16_000, padding=True, return_tensors="pt")
     out, lengths = model(**inputs).logits.log_softmax(-1), [len(x) for x in recordings]
@@ -169,7 +169,7 @@ def feature_extractor(folder: Path, model: Any) -> Any:
     """The feature extractor of a checkpoint."""
     if model.config.model_type != "parakeet_ctc":
         return transformers.AutoFeatureExtractor.from_pretrained(folder)
-    # Its constructor asks librosa for the filters, which the library itself can make, too.
+    # Its constructor gets the filters from librosa, although the library can compute them itself.
     settings = json.loads((folder / "preprocessor_config.json").read_text())
     extractor = object.__new__(ParakeetFeatureExtractor)
     names = ("feature_size", "sampling_rate")

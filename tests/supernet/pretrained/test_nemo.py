@@ -32,11 +32,11 @@ NAMES = {
     r"\.relative_k_proj\.": ".linear_pos.",
     r"\.bias_([uv])$": r".pos_bias_\1",
 }
-"""Names of tensors in `transformers`, and in NeMo."""
+"""Names of tensors in `transformers` and in NeMo."""
 
 
 def settings() -> dict[str, Any]:
-    """As NeMo writes them, as far as they describe the network."""
+    """The settings that describe the network, as NeMo writes them."""
     return {
         "target": "nemo.collections.asr.models.ctc_bpe_models.EncDecCTCModelBPE",
         "preprocessor": {
@@ -119,7 +119,7 @@ def nemo_tensors(model: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Any:
-    """The network in `transformers`, whose checkpoint says how features are made."""
+    """The network in `transformers`, whose checkpoint contains the settings of features."""
     return write(tmp_path / "theirs", VARIANTS["parakeet"])
 
 
@@ -129,7 +129,7 @@ def problems(file: Path) -> list[str]:
     return str(e.value).splitlines()
 
 
-def test_log_probabilities_are_those_of_transformers(tmp_path: Path, model: Any) -> None:
+def test_log_probabilities_equal_those_of_transformers(tmp_path: Path, model: Any) -> None:
     file = archive(tmp_path / "mine.nemo", settings(), nemo_tensors(model))
     ours, order = open_checkpoint(file), list(read_checkpoint(file).order)
     assert order[0] == NUM_PIECES - 1
@@ -141,7 +141,7 @@ def test_log_probabilities_are_those_of_transformers(tmp_path: Path, model: Any)
     assert Recognizer.load(file).transcribe(speech([30_000])[0], 16_000).text
 
 
-def test_biases_may_be_missing_and_tokens_characters(tmp_path: Path, model: Any) -> None:
+def test_biases_may_be_missing_and_tokens_may_be_characters(tmp_path: Path, model: Any) -> None:
     described, letters = settings(), [" ", *"abcdefghijklmnopqrstuvw"]
     described["encoder"]["use_bias"] = False
     del described["tokenizer"]
@@ -185,14 +185,14 @@ def test_all_problems_are_reported_together(tmp_path: Path, model: Any) -> None:
         ("decoder", "nemo.collections.asr.modules.RNNTDecoder", "whose decoder is a ConvASRDecoder"),
     ],
 )
-def test_other_networks_are_refused(tmp_path: Path, model: Any, section: str, target: str, part: str) -> None:
+def test_other_networks_are_errors(tmp_path: Path, model: Any, section: str, target: str, part: str) -> None:
     described = settings()
     described[section]["_target_"] = target
     (problem,) = problems(archive(tmp_path / "mine.nemo", described, nemo_tensors(model)))
     assert part in problem
 
 
-def test_nothing_in_it_runs_and_nothing_is_extracted(tmp_path: Path, model: Any) -> None:
+def test_no_code_is_run_and_no_file_is_extracted(tmp_path: Path, model: Any) -> None:
     tensors = {**nemo_tensors(model), "decoder.decoder_layers.0.bias": Evil(tmp_path / "ran")}
     file = archive(tmp_path / "mine.nemo", settings(), tensors, **{"../outside": b"", "/tmp/absolute": b""})
     before = sorted(tmp_path.rglob("*"))
@@ -202,7 +202,7 @@ def test_nothing_in_it_runs_and_nothing_is_extracted(tmp_path: Path, model: Any)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b"])
-def test_damaged_archives_are_named(tmp_path: Path, content: bytes) -> None:
+def test_damaged_archives_are_errors(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "mine.nemo").write_bytes(content)
     (problem,) = problems(tmp_path / "mine.nemo")
     assert "mine.nemo' must" in problem

@@ -28,12 +28,12 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Any]:
     return request.param, write(tmp_path, VARIANTS[request.param])
 
 
-def test_log_probabilities_are_those_of_transformers(written: tuple[str, Any], tmp_path: Path) -> None:
+def test_log_probabilities_equal_those_of_transformers(written: tuple[str, Any], tmp_path: Path) -> None:
     name, model = written
     ours, order = open_checkpoint(tmp_path), list(read_checkpoint(tmp_path).order)
     recordings = speech(LENGTHS)
     found = log_probs(ours.recognizer, ours.recognizer.table.full, recordings)
-    # Where `transformers` does not hide padding, an utterance has no meaning but alone.
+    # If `transformers` does not mask padding, only its results on single utterances are meaningful.
     hides = VARIANTS[name].masks and not VARIANTS[name].leaks
     groups = [recordings] if hides else [[x] for x in recordings]
     expected = [row for group in groups for row in their_log_probs(tmp_path, model, group)]
@@ -84,7 +84,7 @@ def test_layers_are_units(written: tuple[str, Any], tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_modules_are_units_where_layers_normalize_first(written: tuple[str, Any], tmp_path: Path) -> None:
+def test_modules_are_units_if_layers_normalize_first(written: tuple[str, Any], tmp_path: Path) -> None:
     variant = VARIANTS[written[0]]
     if variant.model in ("Wav2Vec2", "Hubert", "WavLM") and not variant.changes.get("do_stable_layer_norm"):
         pytest.skip("its layers normalize after each module")

@@ -1,4 +1,4 @@
-"""Vocabularies, features and formats of checkpoints, and what is wrong with unusable ones."""
+"""Vocabularies, features and formats of checkpoints, and clear errors on unusable ones."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def problems(folder: Path) -> list[str]:
     return str(e.value).splitlines()
 
 
-def test_the_text_is_that_of_the_tokenizer(folder: Path, tmp_path: Path) -> None:
+def test_the_text_equals_that_of_the_tokenizer(folder: Path, tmp_path: Path) -> None:
     recognizer = Recognizer.load(folder)
     assert (recognizer.size, recognizer.sizes) == (4, (4,))
     (samples,) = speech([40_000])
@@ -56,7 +56,7 @@ def test_the_text_is_that_of_the_tokenizer(folder: Path, tmp_path: Path) -> None
     assert recognizer.transcribe(tmp_path / "a.wav").text.split() == expected.split()
 
 
-def test_the_blank_may_be_any_row_of_the_head(folder: Path) -> None:
+def test_the_blank_may_be_in_any_row_of_the_head(folder: Path) -> None:
     change(folder / "vocab.json", **{"<pad>": 9, "E": 0})
     checkpoint = read_checkpoint(folder)
     assert checkpoint.tokens.symbols[0] == "<blk>"
@@ -65,12 +65,12 @@ def test_the_blank_may_be_any_row_of_the_head(folder: Path) -> None:
     assert [checkpoint.tokens.decode([1, 5, 6])] == ["E a"]
 
 
-def test_marks_that_only_the_tokenizer_has_are_no_outputs(folder: Path) -> None:
+def test_added_tokens_beyond_the_head_are_ignored(folder: Path) -> None:
     (folder / "added_tokens.json").write_text('{"<more>": 10}')
     assert len(read_checkpoint(folder).tokens) == 10
 
 
-def test_lower_case_is_the_tokenizers(folder: Path) -> None:
+def test_tokens_have_the_case_of_the_tokenizer(folder: Path) -> None:
     change(folder / "tokenizer_config.json", do_lower_case=True)
     assert read_checkpoint(folder).tokens.symbols[-5:] == tuple("abcde")
 
@@ -116,7 +116,7 @@ class Evil:
         return os.system, (f"touch {self.file}",)
 
 
-def test_a_pickle_that_runs_code_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_no_code_in_a_pickle_is_run(folder: Path, tmp_path: Path) -> None:
     os.remove(folder / "model.safetensors")
     torch.save({"lm_head.weight": Evil(tmp_path / "ran")}, folder / "pytorch_model.bin")
     (problem,) = problems(folder)
@@ -146,7 +146,7 @@ def test_all_problems_are_reported_together(folder: Path) -> None:
         assert part in line
 
 
-def test_missing_shards_are_named(folder: Path) -> None:
+def test_missing_shards_are_an_error(folder: Path) -> None:
     os.rename(folder / "model.safetensors", folder / "model-1.safetensors")
     index = {"a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-3.safetensors"}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
@@ -157,7 +157,7 @@ def test_missing_shards_are_named(folder: Path) -> None:
     ]
 
 
-def test_shards_lie_beside_their_index(folder: Path) -> None:
+def test_shards_must_be_next_to_their_index(folder: Path) -> None:
     os.rename(folder / "model.safetensors", folder.parent / "model.safetensors")
     (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../model.safetensors"}}')
     (problem,) = problems(folder)
@@ -178,7 +178,7 @@ def test_shards_lie_beside_their_index(folder: Path) -> None:
         ({"num_attention_heads": 5}, "`model.dim` must be even and a multiple of `model.num_heads` (5)"),
     ],
 )
-def test_other_networks_are_refused(folder: Path, changes: dict[str, Any], part: str) -> None:
+def test_other_networks_are_errors(folder: Path, changes: dict[str, Any], part: str) -> None:
     change(folder / "config.json", **changes)
     found = problems(folder)
     assert any(part in line for line in found), found
@@ -186,7 +186,7 @@ def test_other_networks_are_refused(folder: Path, changes: dict[str, Any], part:
 
 @pytest.mark.parametrize("name", ["vocab.json", "preprocessor_config.json", "model.safetensors"])
 @pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\x00\x01"])
-def test_damaged_files_are_named(folder: Path, name: str, content: bytes | None) -> None:
+def test_damaged_files_are_errors(folder: Path, name: str, content: bytes | None) -> None:
     os.remove(folder / name)
     if content is not None:
         (folder / name).write_bytes(content)
@@ -195,7 +195,7 @@ def test_damaged_files_are_named(folder: Path, name: str, content: bytes | None)
 
 
 @pytest.mark.parametrize("kind", ["BPE", "Unigram"])
-def test_pieces_are_those_of_the_tokenizer(tmp_path: Path, kind: str) -> None:
+def test_pieces_equal_those_of_the_tokenizer(tmp_path: Path, kind: str) -> None:
     write(tmp_path, VARIANTS["parakeet"])
     if kind == "Unigram":
         file = tmp_path / "tokenizer.json"
@@ -216,7 +216,7 @@ def test_pieces_are_those_of_the_tokenizer(tmp_path: Path, kind: str) -> None:
         )
 
 
-def test_a_recording_is_transcribed_in_pieces(tmp_path: Path) -> None:
+def test_a_recording_is_transcribed_with_pieces(tmp_path: Path) -> None:
     write(tmp_path, VARIANTS["parakeet"])
     (samples,) = speech([40_000])
     recognizer = Recognizer.load(tmp_path)
@@ -245,7 +245,7 @@ def test_a_recording_is_transcribed_in_pieces(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_other_fast_conformers_are_refused(
+def test_other_fast_conformers_are_errors(
     tmp_path: Path, file: str, changes: dict[str, Any], part: str
 ) -> None:
     write(tmp_path, VARIANTS["parakeet"])
@@ -254,7 +254,7 @@ def test_other_fast_conformers_are_refused(
     assert any(part in line for line in found), found
 
 
-def test_a_training_may_start_from_it(folder: Path) -> None:
+def test_a_training_can_start_from_a_checkpoint(folder: Path) -> None:
     config = resolve([{"model": {"init": str(folder)}, "sizes": [2, 4]}]).config
     assert config.model.encoder.name == "hf-wav2vec2"
     assert (config.model.num_layers, config.model.dropout) == (4, 0.1)
@@ -270,7 +270,7 @@ def test_a_training_may_start_from_it(folder: Path) -> None:
         resolve([{"model": {"init": str(folder)}}])
 
 
-def test_no_training_starts_from_an_invalid_configuration(folder: Path) -> None:
+def test_a_training_from_an_invalid_configuration_is_an_error(folder: Path) -> None:
     change(folder / "config.json", conv_dim=[12])
     with pytest.raises(ConfigError) as e:
         resolve([{"model": {"init": str(folder)}}])

@@ -1,4 +1,4 @@
-"""Pages taken apart: their text, their pictures, and what they refer to."""
+"""A parser of pages: their text, pictures and references."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Drawn:
     texts: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     targets: list[str] = field(default_factory=list)
-    """The names that its parts refer to."""
+    """The ids to which its elements refer."""
 
 
 class Page(HTMLParser):
@@ -36,7 +36,7 @@ class Page(HTMLParser):
         self._words: list[str] = []
         self.feed(html)
         self.close()
-        assert self._open == [], "every tag is closed"
+        assert self._open == [], "every tag must be closed"
         self.text = " ".join(" ".join(self._words).split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -48,7 +48,7 @@ class Page(HTMLParser):
             self._note(values)
         else:
             self.links += [values[name] for name in ("src", "href", "srcset", "action") if name in values]
-        assert not any(name.startswith("on") for name in values), "no code in attributes"
+        assert not any(name.startswith("on") for name in values), "attributes must not contain code"
         if tag not in VOID:
             self._open.append(tag)
 
