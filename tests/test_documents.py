@@ -1,4 +1,4 @@
-"""The documents: their headers, tables and figures, and the commands that they show."""
+"""The documents: their headers, tables, figures and commands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
 PROGRAM = {
     entry.name: entry.module.removesuffix(".__main__") for entry in entry_points(group="supernet.commands")
 }
-"""By command of the program ``supernet``, the module that is the same command."""
+"""The module of each command of the program ``supernet``."""
 WITH_SETTINGS = {"supernet.train", "selection.study"}
 
 
@@ -40,14 +40,14 @@ def name(page: Path) -> str:
 
 
 def header(page: Path) -> dict[str, str]:
-    """The rows of the table under the title."""
+    """The rows of the table below the title."""
     title, blank, first, rule, *rest = read(page).splitlines()
     assert (title[:2], blank, rule) == ("# ", "", "|---|---|")
     rows = [line.strip("| ").split(" | ", 1) for line in (first, *rest[: rest.index("")])]
     return {key: value for key, value in rows}
 
 
-def test_results_fit_on_one_page() -> None:
+def test_the_summary_of_results_is_short() -> None:
     text = read(ROOT / "RESULTS.md")
     assert len(text.split()) <= 900
     assert "## Known faults of these figures" in text
@@ -66,7 +66,7 @@ def test_a_study_has_its_header_and_a_summary(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", CURRENT + ARCHIVE, ids=name)
-def test_what_was_superseded_lies_in_the_archive(page: Path) -> None:
+def test_superseded_studies_are_in_the_archive(page: Path) -> None:
     status = header(page)["Status"]
     assert (status == "current") == (page in CURRENT)
     assert re.match(r"current$|void: |superseded by \[[^]]+\]\(\.\./[\w-]+\.md\)$", status)
@@ -79,17 +79,17 @@ def test_the_indexes_list_every_page() -> None:
     assert days == [day.name for day in reversed(DAYS)]
 
 
-def test_tables_are_those_of_the_data() -> None:
+def test_tables_match_their_data() -> None:
     done = subprocess.run([sys.executable, BUILD, "--check"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_every_table_has_its_data_and_all_data_its_table() -> None:
+def test_every_table_has_data_and_all_data_have_a_table() -> None:
     used = [table for page in CURRENT + ARCHIVE for table in re.findall(r"<!-- table: (.*?) -->", read(page))]
     assert sorted(used) == sorted(file.stem for file in (RESULTS / "data").iterdir())
 
 
-def test_a_table_that_differs_from_its_data_is_noticed() -> None:
+def test_a_table_that_differs_from_its_data_is_detected() -> None:
     spec = importlib.util.spec_from_file_location("build", BUILD)
     assert spec is not None
     assert spec.loader is not None
@@ -116,7 +116,7 @@ def test_the_figure_shows_the_means_of_its_tables() -> None:
     assert {"1.78", "1.81", "1.59"} <= shown
 
 
-def test_every_rate_of_the_summary_stands_in_a_study() -> None:
+def test_every_rate_in_the_summary_is_in_a_study() -> None:
     studies = "".join(read(page) for page in CURRENT + ARCHIVE)
     rates = re.findall(r"(?<![\d.])\d+\.\d\d(?!\d)", read(ROOT / "RESULTS.md"))
     assert len(rates) > 20
@@ -124,7 +124,7 @@ def test_every_rate_of_the_summary_stands_in_a_study() -> None:
 
 
 @pytest.mark.parametrize("page", [ROOT / "RESULTS.md", *CURRENT, *ARCHIVE, *DAYS], ids=name)
-def test_links_lead_to_files(page: Path) -> None:
+def test_links_lead_to_existing_files(page: Path) -> None:
     targets = [target for target in LINK.findall(read(page)) if "://" not in target]
     assert [target for target in targets if not (page.parent / target).is_file()] == []
 
@@ -138,19 +138,19 @@ def test_the_methods_page_names_every_paper_that_the_code_cites() -> None:
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """The module and arguments of each command of the project on a page, in blocks and within lines."""
+    """The module and arguments of each of the project's commands on a page, in blocks and lines of text."""
     text = read(page)
     blocks = re.findall(r"^ *```bash\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
     lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     yield from filter(None, (command(part) for line in lines for part in line.split(" && ")))
     outside = re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
     for words in filter(None, map(command, re.findall(r"`([^`\n]+)`", outside))):
-        if set(words[1:]) - {"compare", "tune", "report"}:  # else the name of a command
+        if set(words[1:]) - {"compare", "tune", "report"}:  # otherwise the name of a command
             yield words
 
 
 def command(line: str) -> list[str]:
-    """The module and arguments of a line, unless it is no command or leaves something out."""
+    """The module and arguments of a line, if it is a complete command."""
     line = re.sub(r"^(\w+=\S+ )+|^torchrun .*?(?=-m )", "", line)
     line = f"python {line}" if line.startswith("-m ") else line
     if not re.match(r"python -m |supernet \w", line) or "…" in line:
@@ -175,7 +175,7 @@ def test_there_are_commands_to_check() -> None:
 
 
 @pytest.mark.parametrize("words", STUDIES)
-def test_a_command_can_be_typed(words: list[str]) -> None:
+def test_commands_have_valid_options(words: list[str]) -> None:
     module, *arguments = words
     if module == "pytest":
         assert [word for word in arguments if word.startswith("tests") and not (ROOT / word).exists()] == []
@@ -191,7 +191,7 @@ def test_the_settings_of_a_study_exist(words: list[str]) -> None:
     assert problems(module, parsed(module, arguments)) == []
 
 
-def test_a_command_that_is_wrong_is_noticed(tmp_path: Path) -> None:
+def test_an_invalid_command_is_detected(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "`supernet train --set train.lrr=1`\n```bash\nsupernet study compare --out F --setp 1  # x\n```\n"
@@ -214,7 +214,7 @@ def parsed(module: str, arguments: list[str]) -> argparse.Namespace:
 
 
 def problems(module: str, args: argparse.Namespace) -> list[str]:
-    """The problems of the settings of a training or study, for which no corpus is needed."""
+    """The problems of the settings of a training or study, found without a corpus."""
     from selection.commands.study import definition_data
     from selection.study.definition import CompareDefinition, checked
     from selection.study.tune_definition import TuneDefinition

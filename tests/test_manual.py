@@ -1,4 +1,4 @@
-"""The manual: README.md, the pages that are written by hand, and those that are written from the code."""
+"""The manual: README.md, the pages written by hand, and those generated from the code."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ PAGES = [
 
 
 def blocks(page: Path, language: str) -> Iterator[tuple[str | None, str]]:
-    """The title and content of each block of code in a language."""
+    """The title and content of each code block in a language."""
     fence = re.compile(rf'^```{language}(?: title="(.*?)")?\n(.*?)^```', re.DOTALL | re.MULTILINE)
     for title, text in fence.findall(read(page)):
         yield title or None, text
 
 
-def test_the_readme_is_short_and_has_what_a_newcomer_needs() -> None:
+def test_the_readme_is_short_and_has_the_sections_for_newcomers() -> None:
     text = read(README)
     assert len(text.split()) <= 900
     assert "pip install -e . && python -m supernet.train --sizes 6,9,12" in text
@@ -48,7 +48,7 @@ def test_the_readme_is_short_and_has_what_a_newcomer_needs() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_links_lead_to_pages_and_headings(page: Path) -> None:
+def test_links_lead_to_existing_pages_and_headings(page: Path) -> None:
     generated = {DOCS / "reference" / f"{stem}.md" for stem in generated_pages()}
     for target, heading in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", read(page)):
         file = (page.parent / target).resolve() if target else page
@@ -60,12 +60,12 @@ def test_links_lead_to_pages_and_headings(page: Path) -> None:
 
 
 def anchor(heading: str) -> str:
-    """As the site makes it."""
+    """The anchor of a heading, as on the site."""
     return re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_files_that_a_page_names_exist(page: Path) -> None:
+def test_files_named_on_a_page_exist(page: Path) -> None:
     named = re.findall(r"`((?:supernet|selection|tasks|tests|configs)/[\w./-]+)`", read(page))
     assert [file for file in named if not (ROOT / file).exists()] == []
 
@@ -79,7 +79,7 @@ SHOWN = shown(*PAGES)
 
 @pytest.fixture
 def placeholders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with everything that the manual calls by a name of its own."""
+    """A folder with all files to which the manual gives names."""
     for folder in ("my_corpus", "other", "manifests", "musan", "rirs", "RECORDINGS"):
         (tmp_path / folder).mkdir()
     (tmp_path / "configs").symlink_to(ROOT / "configs")
@@ -88,7 +88,7 @@ def placeholders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("words", SHOWN)
-def test_a_command_of_the_manual_can_be_typed(words: list[str], placeholders: Path) -> None:
+def test_commands_of_the_manual_are_valid(words: list[str], placeholders: Path) -> None:
     module, *arguments = words
     if module == "pytest":
         return  # the whole suite, or a file of the reader's own
@@ -109,7 +109,7 @@ def needs_a_run(arguments: list[str]) -> bool:
 
 
 def example_plugins() -> dict[str, list[str]]:
-    """The plug-ins of the packages that the tests install, by group."""
+    """The plug-ins of the packages that tests install, by group."""
     found: dict[str, list[str]] = {group: [] for group in GROUPS.values()}
     section = re.compile(r'^\[project\.entry-points\."(.*?)"\]\n((?:\w.*\n?)*)', re.MULTILINE)
     for file in (ROOT / "tests" / "plugins").glob("*/pyproject.toml"):
@@ -119,7 +119,7 @@ def example_plugins() -> dict[str, list[str]]:
 
 
 def known_settings(module: str) -> set[str]:
-    """The first words that settings of a command may have."""
+    """The first parts of the names of a command's settings."""
     task = {s.name for kls in plugins.plugins("task").values() for s in settings_of(kls.Options)}
     if module == "tasks.prepare":
         return task
@@ -129,7 +129,7 @@ def known_settings(module: str) -> set[str]:
     return {f"task.{option}" for option in task} | own.get(module, set()) | training
 
 
-def test_extras_that_pages_install_exist() -> None:
+def test_extras_installed_on_pages_exist() -> None:
     known = metadata("supernet-asr").get_all("Provides-Extra") or []
     named = {extra for page in PAGES for extra in re.findall(r"install -e '\.\[([\w,]+)\]'", read(page))}
     assert named
@@ -146,9 +146,9 @@ TINY = {
     "latency=20ms": "latency=90%",
     "recordings/": "speech.wav",
 }
-"""The values that the tests' small run uses instead of the manual's."""
+"""The values of the tests' small run in place of the manual's."""
 RUN_HERE = re.compile(r"supernet (transcribe|cut|evaluate|select run --strategies) ")
-"""Commands of the tutorials that take seconds."""
+"""Commands of the tutorials that only take seconds."""
 
 
 @pytest.mark.parametrize("stem", ["first-run", "choosing-units"])
@@ -181,7 +181,7 @@ def program(command: str) -> Any:
 
 
 @pytest.mark.parametrize("page", [README, DOCS / "tutorials" / "first-run.md"], ids=name)
-def test_the_python_of_a_page_runs(
+def test_python_code_on_a_page_runs(
     page: Path, finished: tuple[Run, str], tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "runs").mkdir()
@@ -209,7 +209,7 @@ def test_training_from_python_works_as_shown(
     assert (tmp_path / "runs" / "mine" / "results.json").is_file()
 
 
-def test_a_run_folder_holds_what_its_page_says(finished: tuple[Run, str]) -> None:
+def test_a_run_folder_contains_the_files_on_its_page(finished: tuple[Run, str]) -> None:
     page = read(DOCS / "run-folder.md")
     listing = page.split("```")[1]
     for path in finished[0].folder.iterdir():
@@ -221,7 +221,7 @@ def test_a_run_folder_holds_what_its_page_says(finished: tuple[Run, str]) -> Non
         assert place in listing
 
 
-def test_the_page_of_settings_has_every_setting() -> None:
+def test_the_page_of_settings_contains_every_setting() -> None:
     page = settings.page()
     for kind, prefix in (("task", "task."), ("method", "method."), ("strategy", None)):
         for plugin, kls in plugins.plugins(kind).items():  # type: ignore[arg-type]
@@ -237,7 +237,7 @@ def test_the_page_of_settings_has_every_setting() -> None:
     assert "| `passes.sharing` | `rows` or `batch` | `rows` |" in page
 
 
-def test_options_of_a_plugin_that_differ_from_the_usual_ones_are_with_it() -> None:
+def test_defaults_of_a_plugin_that_differ_are_on_its_page() -> None:
     page = settings.page()
     sections = dict(re.findall(r"^### (.*)\n\n((?:\|.*\n)+)", page, re.MULTILINE))
     assert "| `task.tokens` | `characters` or `words`" in sections["Every task"]
@@ -247,7 +247,7 @@ def test_options_of_a_plugin_that_differ_from_the_usual_ones_are_with_it() -> No
     assert "`task.vocab_size`" not in sections["Task `digits`"]
 
 
-def test_the_page_of_presets_has_each_with_its_settings() -> None:
+def test_the_page_of_presets_contains_each_preset_with_its_settings() -> None:
     page = presets_page.page()
     assert re.findall(r"^## `(.*)`$", page, re.MULTILINE) == presets()
     section = page.split("## `early-peak`")[1].split("## `")[0]
@@ -255,7 +255,7 @@ def test_the_page_of_presets_has_each_with_its_settings() -> None:
     assert "smallest_first: 0" in section
 
 
-def test_the_page_of_commands_has_every_option() -> None:
+def test_the_page_of_commands_contains_every_option() -> None:
     page = commands_page.page()
     for command, (_, parser) in commands_page.parsers().items():
         assert f"## `supernet {command}`" in page
@@ -265,7 +265,7 @@ def test_the_page_of_commands_has_every_option() -> None:
 
 
 @pytest.mark.parametrize("kind", ["strategy", "method"])
-def test_the_page_of_plugins_says_what_each_is_and_where_it_comes_from(kind: Any) -> None:
+def test_the_page_of_plugins_describes_each_one_with_its_source(kind: Any) -> None:
     page = plugins.page(kind, "Title", "Introduction.")
     for plugin, kls in plugins.plugins(kind).items():
         section = page.split(f"## `{plugin}`\n")[1].split("\n## ")[0]

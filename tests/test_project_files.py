@@ -1,4 +1,4 @@
-"""Files about the project agree with each other: versions, Pythons, extras, and the paths that they name."""
+"""The project's files agree on versions, Pythons and extras, and name existing paths."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def project() -> dict[str, Any]:
     return dict(tomllib.loads(text("pyproject.toml"))["project"])
 
 
-def test_the_supported_pythons_are_those_that_are_checked(project: dict[str, Any]) -> None:
+def test_all_supported_pythons_are_tested(project: dict[str, Any]) -> None:
     assert project["requires-python"] == ">=3.10,<3.13"
     prefix = "Programming Language :: Python :: 3."
     assert [c.removeprefix(prefix) for c in project["classifiers"] if c.startswith(prefix)] == [
@@ -43,19 +43,19 @@ def test_the_supported_pythons_are_those_that_are_checked(project: dict[str, Any
     assert checks["steps"][-1] == {"run": ".ci/run"}
 
 
-def test_every_extra_is_installed_every_night(project: dict[str, Any]) -> None:
+def test_every_extra_is_tested_every_night(project: dict[str, Any]) -> None:
     commands = [step.get("run", "") for step in workflow("nightly")["everything"]["steps"]]
     (extras,) = re.findall(r"pip install -e '\.\[(.*)\]'", "\n".join(commands))
     needed = set(project["optional-dependencies"]) - {
         "export",
         "docs",
-    }  # part of test; documents are .ci/run's
+    }  # part of test; documents are checked by .ci/run
     assert set(extras.split(",")) == needed
     for extra in needed - {"test"}:
         assert extra in text(".ci/run"), extra
 
 
-def test_the_version_is_the_same_everywhere(project: dict[str, Any]) -> None:
+def test_the_version_is_the_same_in_all_files(project: dict[str, Any]) -> None:
     citation = yaml.safe_load(text("CITATION.cff"))
     releases = re.findall(r"^## (\d+\.\d+\.\d+) - (\d{4}-\d\d-\d\d)$", text("CHANGELOG.md"), re.MULTILINE)
     assert releases[0] == (citation["version"], citation["date-released"])
@@ -63,23 +63,23 @@ def test_the_version_is_the_same_everywhere(project: dict[str, Any]) -> None:
     assert project["license"] == citation["license"]
 
 
-def test_the_entries_of_the_changelog_are_short() -> None:
+def test_entries_of_the_changelog_are_short() -> None:
     lines = text("CHANGELOG.md").splitlines()
     assert [line for line in lines if len(line) > 200] == []
     assert "## Unreleased" in lines
 
 
 @pytest.mark.parametrize("guide", GUIDES)
-def test_the_paths_that_a_guide_names_exist(guide: str) -> None:
-    """Words in backquotes that look like paths; capital letters stand for something of one's own."""
+def test_paths_named_in_a_guide_exist(guide: str) -> None:
+    """Paths are words in backquotes that look like one; capital letters are placeholders."""
     named = [word for word in re.findall(r"`([\w./-]+)`", text(guide)) if "/" in word or word.startswith(".")]
     paths = [word for word in named if not re.search(r"[A-Z]{4}-", word)]
     assert [path for path in paths if not (ROOT / path).exists()] == []
     assert paths or guide == "SECURITY.md"
 
 
-def test_the_checks_before_a_commit_need_nothing_but_the_test_extra() -> None:
-    """Hooks from elsewhere would be fetched from the network, in versions of their own."""
+def test_checks_before_a_commit_only_need_the_test_extra() -> None:
+    """Other hooks would be downloaded, in versions of their own."""
     repositories = yaml.safe_load(text(".pre-commit-config.yaml"))["repos"]
     assert [repository["repo"] for repository in repositories] == ["local"]
     hooks = repositories[0]["hooks"]
