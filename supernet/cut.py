@@ -17,6 +17,11 @@ def build_parser() -> argparse.ArgumentParser:
     add_subnet_options(parser)
     add_average_option(parser)
     parser.add_argument(
+        "--merge",
+        action="store_true",
+        help="average each dropped layer into the nearest kept one, to be trained further",
+    )
+    parser.add_argument(
         "--out", type=Path, required=True, help="folder for model.safetensors, model.json and tokens.txt"
     )
     return parser

@@ -225,7 +225,7 @@ class CorpusTask(Task):
     def _index(self) -> Index:
         if not self.is_prepared:
             raise NotPrepared(f"`{self.path}` must have been prepared, but is not. Call `prepare` first.")
-        return Index(self._index_path, self.folder)
+        return Index(self._index_path, self.folder, self.options.case)
 
     @cached_property
     def _tokens(self) -> Tokens:
@@ -243,7 +243,8 @@ class CorpusTask(Task):
         options = self.options
         if isinstance(options.tokens, Path):
             return None
-        choice = [LEARNED_VERSION, options.tokens, options.vocab_size, options.byte_fallback]
+        choice: list[object] = [LEARNED_VERSION, options.tokens, options.vocab_size, options.byte_fallback]
+        choice += [] if options.case == "as-is" else [options.case]
         return self._index_path / f"tokens-{digest(choice)}"
 
     @property

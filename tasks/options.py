@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from supernet.audio.features import INPUTS, InputName
 from supernet.config import Section
 from supernet.task import Split
+from supernet.text.spelling import Case
 from tasks.audio.acoustics import EvalNoise, EvalReverb, Noise, Reverb
 from tasks.audio.augmentation import SpecAugment
 from tasks.files.cache import default_folder
@@ -28,6 +29,10 @@ class CorpusOptions(Section):
     """Number of unigram or bpe tokens, including the blank. None: 500, or as many as the texts yield."""
     byte_fallback: bool = False
     """With unigram or bpe: spell out-of-vocabulary characters in bytes."""
+    case: Case = "as-is"
+    """Case of the texts: as in the corpus, or all letters in `lower` or `upper` case. `model.init` sets it if
+    a fine-tuned checkpoint has letters of one case.
+    """
     input: InputName = "log-mel"
     """Input features: `log-mel`, or `samples` with `model.init`, where frequencies are neither masked nor
     warped.

@@ -149,15 +149,17 @@ def latency_lines(comparison: Comparison) -> list[str]:
 def units_table(comparison: Comparison) -> Fitted:
     """The evidence about each unit by itself."""
     measure = comparison.measure.upper()
-    caption = f"On validation utterances. {measure} after it: of what the head reads there."
+    caption = (
+        f"On validation utterances. {measure} after it: of what the head reads there. cka, svcca: similarity "
+        "of the stream before and after it."
+    )
     result = Fitted(f"Units of {comparison.run}", caption)
     result.add_column("unit", left=True)
     result.add_column("loss without it")
     result.add_column(f"{measure} after it")
     names = list(comparison.facts[0].similarity) if comparison.facts else []
     for name in names:
-        note = f"{name}: similarity of the stream before and after"
-        result.add_column(name, lesser=name != names[0], note=note)
+        result.add_column(name, lesser=name != names[0])
     for fact in comparison.facts:
         rate = "–" if fact.rate_after is None else percent(fact.rate_after)
         similarities = (f"{value:.4f}" for value in fact.similarity.values())

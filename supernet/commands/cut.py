@@ -7,6 +7,7 @@ from pathlib import Path
 
 from supernet.console.front import command, say_next
 from supernet.console.text import say
+from supernet.network.merging import merge_dropped
 from supernet.network.supernet_ctc import num_parameters
 from supernet.pretrained.places import is_checkpoint
 from supernet.runs.cut_model import Cut, origin_of
@@ -35,7 +36,11 @@ def cut(args: argparse.Namespace) -> None:
     if args.average is not None:
         use_average(run, model, args.average)
         origin["weights"] = window_name(args.average)
-    small = Cut.of(model, choose(selection, args.size), origin)
+    choice = choose(selection, args.size)
+    if args.merge:
+        merge_dropped(model.recognizer, choice.subnet)
+        origin["layers"] = "merged"
+    small = Cut.of(model, choice, origin)
     args.out.mkdir(parents=True, exist_ok=True)
     small.save(args.out)
     size, kind = small.subnet.size, small.subnet.granularity

@@ -8,6 +8,7 @@ from typing import Any
 
 from supernet.config import Config
 from supernet.errors import UserError
+from supernet.pretrained.reading import read_checkpoint
 from supernet.runs.checkpoint_model import fingerprint_of, open_checkpoint
 from supernet.runs.model_file import save
 from supernet.runs.resolve import resolve_trained
@@ -15,6 +16,7 @@ from supernet.runs.run import Run, as_data
 from supernet.runs.warm_start import reading
 from supernet.settings.plugins import find_plugin
 from supernet.system.files import as_name, read_json
+from supernet.text.spelling import Case
 
 Data = Mapping[str, Any]
 _METHOD = "individual"
@@ -41,15 +43,15 @@ def adopt(path: Path, folder: Path, task: Data, granularity: str, changes: Seque
     Raises:
         UserError: The checkpoint or the settings cannot be used, or the run is of another checkpoint.
     """
-    run, weights = Run(folder), fingerprint_of(path)
+    run, weights, case = Run(folder), fingerprint_of(path), read_checkpoint(path).tokens.case
     if run.config_file.is_file():
         _check_weights(run, path, weights)
-        run.begin(_resolved(run.config_data(), task, changes))
+        run.begin(_resolved(run.config_data(), task, case, changes))
         return run
     model = open_checkpoint(path, granularity)
     whole = as_data(model.recognizer.config)
     data = {name: whole[name] for name in ("granularity", "sizes", "model", "passes")}
-    config = _resolved({**data, "method": _METHOD}, task, changes)
+    config = _resolved({**data, "method": _METHOD}, task, case, changes)
     table = model.recognizer.table
     folder.mkdir(parents=True, exist_ok=True)
     model.tokens.save(run.tokens_file)
@@ -67,7 +69,7 @@ def _check_weights(run: Run, path: Path, weights: str) -> None:
         )
 
 
-def _resolved(data: Data, task: Data, changes: Sequence[Data]) -> Config:
+def _resolved(data: Data, task: Data, case: Case, changes: Sequence[Data]) -> Config:
     encoder = data["model"]["encoder"]
     input = find_plugin("encoder", encoder["name"]).input
-    return resolve_trained(reading({**data, "task": dict(task)}, input), *changes).config
+    return resolve_trained(reading({**data, "task": dict(task)}, input, case), *changes).config

@@ -49,8 +49,8 @@ def completed(data: Data, problems: list[str]) -> Data:
         name, known = given.get("name", usual), {key: given[key] for key in given if key != "name"}
         family = find_plugin("encoder", str(name))
         decided: Decided = family.decide(init, known or None)
-        if model.get("init_head", "auto") != "replace" and Path(init).exists():
-            family.tokens(init)
+        keeps = model.get("init_head", "auto") != "replace" and Path(init).exists()
+        tokens: Tokens | None = family.tokens(init) if keeps else None
     except ValueError as e:  # an unknown family, too
         problems += str(e).splitlines()
         return {**data, "model": {name: value for name, value in model.items() if name not in _OURS}}
@@ -63,7 +63,7 @@ def completed(data: Data, problems: list[str]) -> Data:
     ]
     encoder = {"name": name, **known, **decided.options}
     result = {**data, "model": {**decided.defaults, **model, **decided.settings, "encoder": encoder}}
-    return warm_start.reading(result, family.input)
+    return warm_start.reading(result, family.input, "as-is" if tokens is None else tokens.case)
 
 
 def tokens_of(model: ModelConfig, wanted: Tokens) -> Tokens:

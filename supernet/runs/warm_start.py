@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,8 @@ from supernet.errors import UserError
 from supernet.granularity import granularity_named
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.model_file import Model, fingerprint, load
+from supernet.settings.plugins import find_plugin
+from supernet.text.spelling import Case
 from supernet.text.tokens import Tokens
 
 Data = dict[str, Any]
@@ -143,9 +145,21 @@ def completed(data: Data, problems: list[str]) -> Data:
     return reading(result, found.model.input)
 
 
-def reading(data: Data, input: InputName) -> Data:
-    """Set the task's input to that of the network unless ``data`` sets it."""
-    return data if input == LOG_MEL.name else {**data, "task": {"input": input, **data.get("task", {})}}
+def reading(data: Data, input: InputName, case: Case = "as-is") -> Data:
+    """Set the task's input, and the case of its texts, to those of the network unless ``data`` sets them."""
+    task = data.get("task", {})
+    known: dict[str, str] = {} if input == LOG_MEL.name else {"input": input}
+    if case != "as-is" and "case" in _options(str(task.get("name"))):
+        known["case"] = case
+    return {**data, "task": {**known, **task}} if known else data
+
+
+def _options(task: str) -> Collection[str]:
+    """The names of the options of ``task``; none if there is no such task, which validation reports."""
+    try:
+        return find_plugin("task", task).Options.model_fields  # type: ignore[no-any-return]
+    except ValueError:
+        return ()
 
 
 def _num_layers(data: Mapping[str, Any], found: Origin, problems: list[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Literal
 
 _UNSEEN = re.compile(
     "[\u00ad"  # soft hyphen
@@ -27,6 +28,15 @@ def unified(text: str) -> str:
     if text.isascii():
         return text
     return unicodedata.normalize("NFC", _MEANS_NOTHING.sub("", _UNSEEN.sub("", text)))
+
+
+Case = Literal["as-is", "lower", "upper"]
+"""The case of texts: as they are, or one case for all letters."""
+
+
+def in_case(text: str, case: Case) -> str:
+    """``text`` with all letters in ``case``."""
+    return text if case == "as-is" else text.lower() if case == "lower" else text.upper()
 
 
 def control_characters(text: str, spaces: bool = False) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from sentencepiece import SentencePieceProcessor
 
 from supernet.system.files import read_text, write_whole
-from supernet.text.spelling import unified
+from supernet.text.spelling import Case, in_case, unified
 
 BLANK = "<blk>"
 BLANK_ID = 0
@@ -31,6 +31,8 @@ _FOREIGN = re.compile(
     r"<(unk|space|pad|mask|eps|s|/s|sos|eos|sos/eos|bos|blank|blk)>|\[(UNK|PAD)\]|#\d+|!SIL", re.IGNORECASE
 )
 """Special symbols in token lists of other programs."""
+_NAMED = re.compile(r"<.+>|\[.+\]")
+"""Symbols that stand for something else than their characters."""
 _BEFORE_BYTES = ("<sos/eos>", "<unk>")
 """Never output; sherpa-onnx expects the bytes at ids 3 to 258."""
 
@@ -122,6 +124,14 @@ class Tokens:
         if others.kind == "words" or self.kind == "words":
             return self.kind == others.kind and set(others.symbols) <= set(self.symbols)
         return not self.unknown("".join(others.symbols[1:]))
+
+    @property
+    def case(self) -> Case:
+        """The only case of all letters, if tokens are characters or pieces that have one."""
+        letters = "" if self.kind == "words" else "".join(s for s in self.symbols if not _NAMED.fullmatch(s))
+        cases: tuple[Case, ...] = ("lower", "upper")
+        found: list[Case] = [case for case in cases if in_case(letters, case) == letters]
+        return found[0] if len(found) == 1 else "as-is"
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ``ids``; blanks are removed, and repetitions are kept."""

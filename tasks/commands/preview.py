@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from supernet.audio.features import LOG_MEL, SAMPLE_RATE, WINDOW
 from supernet.task import SPLITS, ProgressCallback, Skipped, Split, TaskError
+from supernet.text.spelling import Case
 from tasks.options import CorpusOptions
 from tasks.reading.vocabulary import make_tokens
 from tasks.store.index import Texts, Utterances
@@ -40,7 +41,7 @@ def preview_training(path: Path, options: CorpusOptions, report: ProgressCallbac
     folder = ManifestFolder(path, options.cache_folder)
     folder.prepare(report)
     lengths = {split: _lengths(folder.cuts[split]) for split in SPLITS}
-    utterances = {split: _utterances(folder.cuts[split], lengths[split]) for split in SPLITS}
+    utterances = {split: _utterances(folder.cuts[split], lengths[split], options.case) for split in SPLITS}
     kind = (options.tokens, options.vocab_size, options.byte_fallback)
     tokens = make_tokens(*kind, Texts(utterances["train"]), options.cache_folder)
     skipped, refusals = [], []
@@ -65,11 +66,11 @@ def _lengths(cuts: Cuts) -> NDArray[np.int64]:
     return np.rint(durations * SAMPLE_RATE).astype(np.int64)
 
 
-def _utterances(cuts: Cuts, lengths: NDArray[np.int64]) -> Utterances:
+def _utterances(cuts: Cuts, lengths: NDArray[np.int64], case: Case) -> Utterances:
     """The utterances that the index will have if all audio is fine, without those too short for a frame."""
     position = np.flatnonzero(lengths >= WINDOW)
     num_frames = np.array([LOG_MEL.num_frames(n) for n in lengths[position].tolist()], np.int64)
-    return Utterances(cuts.lines, np.stack([position, np.zeros_like(position), num_frames], axis=1))
+    return Utterances(cuts.lines, np.stack([position, np.zeros_like(position), num_frames], axis=1), case)
 
 
 def _too_short(cuts: Cuts, lengths: NDArray[np.int64], split: Split) -> list[Skipped]:

@@ -24,7 +24,7 @@ from supernet.audio.features import NUM_BANDS
 from supernet.errors import AudioError
 from supernet.system.files import write_whole
 from supernet.task import SPLITS, ProgressCallback, Skipped, Split
-from supernet.text.spelling import control_characters, normal
+from supernet.text.spelling import Case, control_characters, in_case, normal
 from tasks.audio.cuts import load_features, sources
 from tasks.audio.headers import read_header
 from tasks.audio.segments import is_inside
@@ -65,10 +65,11 @@ class Utterances:
     Args:
         lines: The cuts of the split in JSON.
         table_UC: Position, first frame and number of frames of each utterance.
+        case: The case of their texts.
     """
 
-    def __init__(self, lines: Lines, table_UC: NDArray[np.int64]) -> None:
-        self._lines, self._table_UC = lines, table_UC
+    def __init__(self, lines: Lines, table_UC: NDArray[np.int64], case: Case = "as-is") -> None:
+        self._lines, self._table_UC, self.case = lines, table_UC, case
 
     def __len__(self) -> int:
         return len(self._table_UC)
@@ -78,7 +79,8 @@ class Utterances:
         cut = json.loads(self._lines[position])
         (supervision,) = cut["supervisions"]
         part = (supervision.get("custom") or {}).get(PART)
-        return Utterance(cut["id"], normal(supervision["text"]), part, position, first_frame, num_frames)
+        text = normal(in_case(supervision["text"] or "", self.case))
+        return Utterance(cut["id"], text, part, position, first_frame, num_frames)
 
     def __iter__(self) -> Iterator[Utterance]:
         return (self[number] for number in range(len(self)))
@@ -90,7 +92,8 @@ class Utterances:
 
     def where(self, chosen_U: NDArray[np.bool_]) -> Utterances:
         """Select the utterances for which ``chosen_U`` is true."""
-        return self if bool(chosen_U.all()) else Utterances(self._lines, self._table_UC[chosen_U])
+        is_all = bool(chosen_U.all())
+        return self if is_all else Utterances(self._lines, self._table_UC[chosen_U], self.case)
 
 
 class Texts:
@@ -104,15 +107,16 @@ class Texts:
 
 
 class Index:
-    """An index that ``write_index`` has written to ``path``."""
+    """An index that ``write_index`` has written to ``path``; texts are read in ``case``."""
 
-    def __init__(self, path: Path, folder: ManifestFolder) -> None:
+    def __init__(self, path: Path, folder: ManifestFolder, case: Case = "as-is") -> None:
         content = json.loads((path / "index.json").read_text(encoding="utf-8"))
         self.skipped = [Skipped(*skipped) for skipped in content["skipped"]]
         self.utterances = {
             split: Utterances(
                 folder.cuts[split].lines,
                 open_numbers(path / f"{split}.rows", np.int64).reshape(-1, _COLUMNS),
+                case,
             )
             for split in SPLITS
         }

@@ -135,7 +135,8 @@ def needed_frames(utterances: Utterances, tokens: Tokens, folder: Path, split: S
         its complement ``~n``, which is negative, if the text has other symbols, too.
     """
     model = hashlib.sha256(tokens.model or b"").hexdigest()
-    made = folder / f"needed-{digest([split, tokens.kind, tokens.symbols, model])}"
+    key = [split, tokens.kind, tokens.symbols, model]
+    made = folder / f"needed-{digest(key + [utterances.case] * (utterances.case != 'as-is'))}"
 
     def build(partial: Path) -> None:
         with open(partial / "frames", "wb") as file:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from selection.__main__ import main as select
 from selection.comparing.comparison import UnitFacts
 from selection.comparing.earlier import stored
 from supernet import Recognizer
+from supernet.__main__ import main as program
 from supernet.cut import main as cut
 from supernet.evaluate import main as evaluate
 from supernet.export.__main__ import main as export
@@ -28,8 +31,12 @@ from supernet.transcribe import main as transcribe
 from tasks.manifest import Manifest
 from tests.supernet.pretrained.folders import VARIANTS, speech, write
 from tests.supernet.processes import run
+from tests.test_documents import ROOT
+from tests.test_manual import blocks
 
 pytestmark = pytest.mark.slow
+
+GUIDE = ROOT / "docs/how-to/fine-tuned-checkpoint.md"
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +154,29 @@ def refused(main: Callable[[list[str]], None], words: list[str], capsys: pytest.
     assert e.value.code == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     return line
+
+
+CHEAPER = {
+    "select": ["--strategies", "greedy"],
+    "export": ["--format", "torch"],
+    "train": ["--set", "train.num_steps=2", "--set", "task.batch_seconds=4"],
+}
+"""Options with which the commands of the guide take seconds."""
+
+
+def test_the_commands_of_the_guide_work(
+    checkpoint: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "guide").mkdir()
+    monkeypatch.chdir(here / "guide")
+    shutil.copytree(checkpoint, "CHECKPOINT")
+    Path("my_corpus").symlink_to(here / "tones")
+    Path("recordings").mkdir()
+    soundfile.write("recordings/a.wav", torch.cat(speech([20_000])).numpy(), 16_000, subtype="FLOAT")
+    for _, block in blocks(GUIDE, "bash"):
+        for line in block.strip().splitlines():
+            words = shlex.split(line, comments=True)
+            more = CHEAPER.get(words[1], [])
+            program([*(word for word in words[1:] if word != "--int8"), *more])
+    assert Run(Path("runs/joint")).is_finished
+    assert Run(Path("runs/merged")).is_finished

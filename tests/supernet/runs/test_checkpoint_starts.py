@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from supernet.errors import ConfigError
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.pretrained.reading import read_checkpoint
 from supernet.recognition.pipeline import log_probs
+from supernet.runs.adoption import adopt
 from supernet.runs.checkpoint_model import open_checkpoint
 from supernet.runs.pretrained import begin, said, tokens_of
 from supernet.runs.resolve import Resolved, resolve
@@ -121,6 +123,24 @@ def test_tokens_spell_those_that_split_the_same_texts() -> None:
     assert not more.spells(words)
     assert not words.spells(LETTERS)
     assert Tokens(("<blk>", "a", "bc", "d"), "words").spells(words)
+
+
+def test_texts_are_read_in_the_case_of_the_checkpoint(folder: Path, tones: Path, tmp_path: Path) -> None:
+    file = folder / "vocab.json"
+    file.write_text(
+        json.dumps({s.upper() if len(s) == 1 else s: i for s, i in json.loads(file.read_text()).items()})
+    )
+    corpus = {"name": "manifest", "path": str(tones)}
+    found = resolve([{"task": corpus, "sizes": [2, 4], "model": {"init": str(folder)}}])
+    found.task.prepare(lambda *_: None)
+    assert found.task.tokens().symbols == ("<blk>", *" ABC")
+    assert tokens_of(found.config.model, found.task.tokens()) == open_checkpoint(folder).tokens
+    assert {
+        text for batch in found.task.eval_batches("test", found.task.tokens()) for text in batch.texts
+    } == {"A BC"}
+    assert adopt(folder, tmp_path / "run", corpus, "layer").config_data()["task"]["case"] == "upper"
+    for layer in ({"task": {"case": "as-is"}}, {"model": {"init_head": "replace"}}):
+        assert resolved(folder, layer).config.task.options["case"] == "as-is"
 
 
 class Training:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,7 +15,7 @@ from sentencepiece import SentencePieceTrainer
 
 from supernet.recognition.decoding import Span, words
 from supernet.text.spelling import normal
-from supernet.text.tokens import MODEL_FILE, Tokens, min_ctc_frames
+from supernet.text.tokens import MODEL_FILE, Kind, Tokens, min_ctc_frames
 from tasks.reading.vocabulary import Learned, learn
 
 SENTENCES = ["the cat sat on the mat", "a cat and a dog", "the dog ran over the hill", "dogs and cats äß"]
@@ -250,3 +251,19 @@ def test_saved_tokens_of_any_script_are_loaded_unchanged(
     path = tmp_path_factory.mktemp("tokens") / "tokens.txt"
     tokens.save(path)
     assert Tokens.load(path, "characters") == tokens
+
+
+@pytest.mark.parametrize(
+    ("symbols", "kind", "case"),
+    [
+        ("abc '", "characters", "lower"),
+        (["<s>", "<unk>", *"ABC "], "characters", "upper"),
+        ("aBc", "characters", "as-is"),
+        ("12", "characters", "as-is"),
+        (["AA", "B"], "words", "as-is"),
+    ],
+)
+def test_the_case_of_tokens_is_that_of_all_their_letters(
+    symbols: Sequence[str], kind: Kind, case: str
+) -> None:
+    assert Tokens(("<blk>", *symbols), kind).case == case
