@@ -1,4 +1,4 @@
-"""Working folders for commands on finished runs and on studies."""
+"""Working folders for commands on runs and studies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def desk(place: Path) -> Path:
 
 @pytest.fixture
 def at_desk(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of studies as the current one, and a wide console."""
+    """The folder of studies as the current folder, with a wide console."""
     monkeypatch.chdir(desk)
     monkeypatch.setenv("COLUMNS", "160")
     return desk

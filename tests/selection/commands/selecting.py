@@ -1,4 +1,4 @@
-"""Options of quick selections, and functions to read their comparisons."""
+"""Options for quick selections, and functions that read their comparisons."""
 
 from __future__ import annotations
 

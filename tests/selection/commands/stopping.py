@@ -1,4 +1,4 @@
-"""A search that is stopped at the first validation of a training, well after its first checkpoint.
+"""A search that is stopped at the first validation of a training, after its first checkpoint.
 
 Run: ``python -m tests.selection.commands.stopping SIGNAL ARGUMENTS``, as ``selection.study`` with ARGUMENTS.
 """
@@ -15,7 +15,7 @@ from supernet.scoring.error_rates import Measure
 
 
 def stop_with(number: signal.Signals) -> None:
-    """Let trainings send ``number`` to their process once Optuna knows of a validation."""
+    """Make trainings send signal ``number`` to their process after reporting a validation to Optuna."""
     follow = Follow.validated
 
     def stop(self: Follow, step: int, measure: Measure, rates: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""Definitions of studies whose trainings take seconds, and a function to read their results."""
+"""Definitions of studies with trainings of a few seconds, and a function that reads their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m selection`` with all strategies: what it writes, and what other commands accept of it."""
+"""``python -m selection`` with all strategies: the files that it writes and other commands read."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def everything(finished: tuple[Run, str], place: Path) -> tuple[Run, str]:
-    """All strategies on a copy of the finished run."""
+def all_strategies(finished: tuple[Run, str], place: Path) -> tuple[Run, str]:
+    """A copy of the finished run with the selections of all strategies, and the command's output."""
     shutil.copytree(finished[0].folder, place / "runs" / "all")
     out, _ = run("selection", "runs/all", "--sizes", "1,2,4", *QUICK, cwd=place)
     return Run(place / "runs" / "all"), out
 
 
-def test_every_strategy_chooses_and_is_compared(everything: tuple[Run, str]) -> None:
-    found, out = everything
+def test_every_strategy_chooses_and_is_compared(all_strategies: tuple[Run, str]) -> None:
+    found, out = all_strategies
     for budget in ("1", "2"):
         assert set(rows(found, budget)) == set(NAMES)
     assert set(rows(found, "4")) == {"all units"}
@@ -43,9 +43,9 @@ def test_every_strategy_chooses_and_is_compared(everything: tuple[Run, str]) -> 
     assert "report.html" in out
 
 
-def test_regrets_are_distances_to_the_best_of_all_subsets(everything: tuple[Run, str]) -> None:
+def test_regrets_are_relative_to_the_best_of_all_subsets(all_strategies: tuple[Run, str]) -> None:
     for budget, number in (("1", 4), ("2", 6)):
-        found = rows(everything[0], budget)
+        found = rows(all_strategies[0], budget)
         best = found["exhaustive"]
         assert best["evaluations"] == number
         assert best["regret"] == 0
@@ -56,51 +56,51 @@ def test_regrets_are_distances_to_the_best_of_all_subsets(everything: tuple[Run,
             assert len(row["kept"]) == row["costs"]["units"] == int(budget)
 
 
-def test_greedy_asks_as_often_as_a_search_must(everything: tuple[Run, str]) -> None:
-    assert rows(everything[0], "2")["greedy"]["evaluations"] == 4 + 3
-    assert rows(everything[0], "1")["greedy"]["evaluations"] == 4 + 3 + 2
-    assert rows(everything[0], "2")["greedy-forward"]["evaluations"] == 4 + 3
-    assert rows(everything[0], "2")["tail"]["evaluations"] == 0
+def test_greedy_needs_the_expected_number_of_evaluations(all_strategies: tuple[Run, str]) -> None:
+    assert rows(all_strategies[0], "2")["greedy"]["evaluations"] == 4 + 3
+    assert rows(all_strategies[0], "1")["greedy"]["evaluations"] == 4 + 3 + 2
+    assert rows(all_strategies[0], "2")["greedy-forward"]["evaluations"] == 4 + 3
+    assert rows(all_strategies[0], "2")["tail"]["evaluations"] == 0
 
 
-def test_learned_is_what_the_run_itself_chose(everything: tuple[Run, str]) -> None:
-    found = everything[0]
+def test_learned_makes_the_choice_of_the_run_itself(all_strategies: tuple[Run, str]) -> None:
+    found = all_strategies[0]
     chosen = Selection.load(found.selection_file("learned"))
     assert chosen.choice("2").subnet == found.subnets()["2"]
     assert rows(found, "2")["learned"]["wer"] == found.results()["sizes"]["2"]["test"]["wer"]
     assert rows(found, "4")["all units"]["wer"] == found.results()["sizes"]["4"]["test"]["wer"]
 
 
-def test_costs_are_those_of_the_cut_models(everything: tuple[Run, str]) -> None:
-    found = everything[0]
+def test_costs_equal_those_of_the_cut_models(all_strategies: tuple[Run, str]) -> None:
+    found = all_strategies[0]
     measured = found.results()["sizes"]
     for size, name in (("2", "learned"), ("4", "all units")):
         assert rows(found, size)[name]["costs"]["params"] == measured[size]["params"]
 
 
-def test_the_page_of_the_training_is_completed(everything: tuple[Run, str]) -> None:
-    page = Page(everything[0].report_file.read_text(encoding="utf-8"))
+def test_the_selection_is_added_to_the_page_of_the_run(all_strategies: tuple[Run, str]) -> None:
+    page = Page(all_strategies[0].report_file.read_text(encoding="utf-8"))
     assert page.outside == []
-    assert len(page.pictures) == 5 + 2 + 2 + 2  # the training's, choices, costs, facts and similarities
+    assert len(page.pictures) == 5 + 2 + 2 + 2  # of the training, choices, costs, evidence and similarities
     for name in NAMES:
         assert name in page.text
-    for size, row in everything[0].results()["sizes"].items():
+    for size, row in all_strategies[0].results()["sizes"].items():
         assert f"{size} {row['params'] / 1e6:.2f} M" in page.text
 
 
-def test_the_second_time_nothing_is_scored(everything: tuple[Run, str], place: Path) -> None:
-    found = everything[0]
+def test_repeating_a_selection_scores_nothing_again(all_strategies: tuple[Run, str], place: Path) -> None:
+    found = all_strategies[0]
     before, judged = comparison(found), count(found)
     out, _ = run("selection", "runs/all", "--sizes", "1,2,4", *QUICK, cwd=place)
     assert count(found) == judged
     assert comparison(found) == before
-    assert out == everything[1]
+    assert out == all_strategies[1]
 
 
-def test_a_selection_is_scored_transcribed_and_cut(
-    everything: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_a_selection_can_be_used_by_other_commands(
+    all_strategies: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    found, file = everything[0], str(everything[0].selection_file("exhaustive"))
+    found, file = all_strategies[0], str(all_strategies[0].selection_file("exhaustive"))
     evaluate.main(["runs/all", "--selection", file])
     out = capsys.readouterr().out
     for budget in ("1", "2"):
@@ -115,27 +115,27 @@ def test_a_selection_is_scored_transcribed_and_cut(
     assert "a.wav\t" in capsys.readouterr().out
 
 
-def test_a_selection_for_another_network_is_refused(
-    everything: tuple[Run, str], zeroed: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
+def test_a_selection_for_another_network_is_an_error(
+    all_strategies: tuple[Run, str], zeroed: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for main in (evaluate.main, cut.main):
         more = [] if main is evaluate.main else ["--out", "x"]
         with pytest.raises(SystemExit) as end:
-            main(["runs/zeroed", "--selection", str(everything[0].selection_file("tail")), *more])
+            main(["runs/zeroed", "--selection", str(all_strategies[0].selection_file("tail")), *more])
         assert end.value.code == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert "must have been made for the network of 'runs/zeroed'" in line
     assert not (here / "x").exists()
 
 
-def test_interrupted_work_continues_and_ends_the_same(
-    everything: tuple[Run, str],
+def test_an_interrupted_selection_continues_with_the_same_results(
+    all_strategies: tuple[Run, str],
     finished: tuple[Run, str],
     here: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Interrupt after the first subnets have been scored."""
+    """The interruption comes after the first subnets have been scored."""
     shutil.copytree(finished[0].folder, here / "runs" / "interrupted")
     found, arguments = Run(here / "runs" / "interrupted"), ["runs/interrupted", "--sizes", "1,2,4", *QUICK]
     add = EvidenceStore.add_judged
@@ -155,7 +155,7 @@ def test_interrupted_work_continues_and_ends_the_same(
     assert count(found) > 0
     command.main(arguments)
     for budget in ("1", "2"):
-        expected = rows(everything[0], budget)
+        expected = rows(all_strategies[0], budget)
         for name, row in rows(found, budget).items():
             same = {key: row[key] for key in ("kept", "loss", "wer", "evaluations", "beats")}
             assert same == {key: expected[name][key] for key in same}, name

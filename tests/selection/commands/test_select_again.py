@@ -1,4 +1,4 @@
-"""``python -m selection`` on a run with earlier choices: what is added, replaced, left out or refused."""
+"""``python -m selection`` on a run with earlier choices, which are kept, replaced, or left out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.selection.commands.selecting import QUICK, comparison, count, rows
 pytestmark = pytest.mark.slow
 
 
-def test_choices_for_other_budgets_stay(finished: tuple[Run, str], here: Path) -> None:
+def test_choices_for_other_budgets_are_kept(finished: tuple[Run, str], here: Path) -> None:
     shutil.copytree(finished[0].folder, here / "runs" / "more")
     command.main(["runs/more", "--strategies", "tail", "--sizes", "1,2,4", *QUICK])
     command.main(["runs/more", "--strategies", "tail", "--sizes", "3", *QUICK])
@@ -34,7 +34,7 @@ def choices_of(found: Run) -> dict[str, Any]:
     return data
 
 
-def test_a_second_selection_adds_to_the_first_in_any_order(finished: tuple[Run, str], here: Path) -> None:
+def test_selections_can_be_combined_in_any_order(finished: tuple[Run, str], here: Path) -> None:
     asked = [
         ["--strategies", "greedy,exhaustive", "--sizes", "2"],
         ["--strategies", "tail,learned,random", "--sizes", "2,3", "--budget", "params=70%"],
@@ -52,12 +52,12 @@ def test_a_second_selection_adds_to_the_first_in_any_order(finished: tuple[Run, 
         "3": {"tail", "learned", "random"},
         "params=70%": {"tail", "learned", "random"},
     }
-    assert all(row["beats"] is not None for row in rows(found[0], "2").values()), "still exact"
+    assert all(row["beats"] is not None for row in rows(found[0], "2").values()), "must be exact"
     (contest,) = (c for c in first["contests"] if c["budget"] == "2")
     assert set(contest["pairs"]) == {"greedy", "exhaustive", "tail", "learned", "random"}
 
 
-def test_only_what_is_asked_again_is_replaced_and_the_table_says_what_is_new(
+def test_only_repeated_choices_are_replaced_and_new_ones_marked(
     finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(finished[0].folder, here / "runs" / "replaced")
@@ -73,10 +73,10 @@ def test_only_what_is_asked_again_is_replaced_and_the_table_says_what_is_new(
     assert set(rows(found, "3")) == {"greedy", "tail"}
     assert set(rows(found, "1")) == {"learned", "tail", "greedy", "random"}
     assert out.count(" + ") == 2, "greedy and tail for 3 units"
-    assert count(found) - judged <= 4 + 4, "only subnets of three units, on either split"
+    assert count(found) - judged <= 4 + 4, "only subnets of three units, on both splits"
 
 
-def test_choices_that_no_longer_meet_their_budget_are_named_and_left_out(
+def test_choices_that_no_longer_meet_their_budget_are_left_out_with_a_note(
     finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(finished[0].folder, here / "runs" / "costs")
@@ -92,7 +92,7 @@ def test_choices_that_no_longer_meet_their_budget_are_named_and_left_out(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"contests": 3}', '{"run": "x"}', "\x00"])
-def test_a_comparison_that_is_something_else_is_said_to_be(
+def test_an_invalid_comparison_is_an_error(
     text: str, finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(finished[0].folder, here / "runs" / "odd", dirs_exist_ok=True)

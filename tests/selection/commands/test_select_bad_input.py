@@ -69,7 +69,7 @@ from tests.tasks.folders import write_folder
         ),
     ],
 )
-def test_wrong_input_gets_clear_lines(
+def test_each_problem_is_one_clear_line(
     finished: tuple[Run, str],
     here: Path,
     capsys: pytest.CaptureFixture[str],
@@ -97,7 +97,7 @@ def test_wrong_input_gets_clear_lines(
         ("selections/evidence.sqlite", b"not a database, but long enough", "must be this program's own file"),
     ],
 )
-def test_a_damaged_run_is_refused(
+def test_a_damaged_run_is_an_error(
     finished: tuple[Run, str],
     here: Path,
     tmp_path: Path,
@@ -120,7 +120,7 @@ def test_a_damaged_run_is_refused(
     assert words in line
 
 
-def test_a_corpus_that_is_gone_is_said(
+def test_a_missing_corpus_is_an_error_and_can_be_replaced(
     finished: tuple[Run, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -15,7 +15,7 @@ from tests.supernet.processes import run
 pytestmark = pytest.mark.slow
 
 
-def test_budgets_of_every_kind(
+def test_all_kinds_of_budgets_are_met(
     finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(finished[0].folder, here / "runs" / "budgets")
@@ -34,7 +34,7 @@ def test_budgets_of_every_kind(
     errors = comparison(found)["latency_error"]["latency=80%"]
     assert set(errors) == {"full network", "learned", "exhaustive"}
     assert all(summed > 0 and whole > 0 for summed, whole in errors.values())
-    # Measured milliseconds are kept, so that the same command chooses the same, until they are wanted anew.
+    # Latencies are measured once, so that the same command makes the same choices, unless asked for again.
     first = limits(found)
     command.main(["runs/budgets", "--strategies", "learned,exhaustive", *options, *QUICK])
     assert limits(found) == first
@@ -47,7 +47,7 @@ def limits(found: Run) -> dict[str, float]:
     return {contest["budget"]: contest["limit"] for contest in comparison(found)["contests"]}
 
 
-def test_modules_are_chosen_too(place: Path) -> None:
+def test_modules_can_be_chosen(place: Path) -> None:
     from tests.conftest import train
 
     found, _ = train(place, "modules", "--granularity", "module", "--sizes", "8,16")

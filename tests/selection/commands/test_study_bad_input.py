@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("at_desk")
         (["compare", "--config", "tune.yaml"], ["`space` must be a setting", "`trials` must be a setting"]),
     ],
 )
-def test_bad_input(
+def test_each_problem_is_one_clear_line(
     command: list[str], expected: list[str], desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -50,14 +50,14 @@ def test_bad_input(
     assert not list(desk.glob("studies/bad/runs/*"))
 
 
-def test_a_folder_without_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_a_study_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["report", str(tmp_path)])
     assert ended.value.code == 2
     assert f"`FOLDER` must hold a study, but '{tmp_path}' has no study.db" in capsys.readouterr().err
 
 
-def test_another_study_in_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_with_another_study_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     create(open_storage(None, tmp_path, 4), tmp_path.name, ["minimize"], [], {"kind": "another"})
     with pytest.raises(SystemExit) as ended:
         main(["tune", "--config", "tune.yaml", "--out", str(tmp_path)])

@@ -1,4 +1,4 @@
-"""``python -m selection.study compare`` from its options to its reports, on trainings of seconds."""
+"""``python -m selection.study compare`` from its options to its reports, with short trainings."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("at_desk")]
 
 @pytest.fixture(scope="session")
 def compared(desk: Path) -> tuple[Path, str]:
-    """A finished comparison, and what it printed."""
+    """A finished comparison, and its output."""
     out, _ = run("selection.study", "compare", "--config", "compare.yaml", "--out", "studies/all", cwd=desk)
     return desk / "studies" / "all", out
 
 
-def test_a_comparison_trains_each_run_once_and_judges_every_contender(compared: tuple[Path, str]) -> None:
+def test_a_comparison_trains_each_run_once_and_evaluates_every_contender(compared: tuple[Path, str]) -> None:
     folder, out = compared
     runs = {path.name for path in (folder / "runs").iterdir()}
     assert runs == {
@@ -54,7 +54,7 @@ def test_a_comparison_trains_each_run_once_and_judges_every_contender(compared: 
     assert "At the same number of updates" in out
 
 
-def test_its_error_rates_are_those_of_the_runs_transcripts(compared: tuple[Path, str]) -> None:
+def test_error_rates_match_the_transcripts_of_the_runs(compared: tuple[Path, str]) -> None:
     folder, _ = compared
     for line in lines(folder):
         name = "-".join([line["contender"].split(",")[0], "24-seed0"])
@@ -69,7 +69,7 @@ def test_its_error_rates_are_those_of_the_runs_transcripts(compared: tuple[Path,
         assert float(line["wer"]) == pytest.approx(score(references, hypotheses).wer)
 
 
-def test_results_and_selections_are_kept_as_artifacts(compared: tuple[Path, str]) -> None:
+def test_results_and_selections_are_stored_as_artifacts(compared: tuple[Path, str]) -> None:
     folder, _ = compared
     study = optuna.load_study(study_name="all", storage=f"sqlite:///{folder / 'study.db'}")
     kept = {
@@ -82,7 +82,7 @@ def test_results_and_selections_are_kept_as_artifacts(compared: tuple[Path, str]
     assert kept["individual-2-24-seed0"] == {"results.json"}
 
 
-def test_the_same_command_trains_nothing_again_and_reports_the_same(compared: tuple[Path, str]) -> None:
+def test_repeating_the_command_trains_nothing_and_gives_the_same_report(compared: tuple[Path, str]) -> None:
     folder, _ = compared
     before = (folder / "results.csv").read_text(), (folder / "report.html").read_text()
     times = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/model.safetensors")}
@@ -94,7 +94,7 @@ def test_the_same_command_trains_nothing_again_and_reports_the_same(compared: tu
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
-def test_a_comparison_of_another_shape_is_refused(
+def test_continuing_with_another_definition_is_an_error(
     compared: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, _ = compared
@@ -105,8 +105,8 @@ def test_a_comparison_of_another_shape_is_refused(
     assert "seeds was [0], is [0, 1]" in line
 
 
-def test_controls_of_every_kind_are_compared_from_one_file(desk: Path) -> None:
-    """Given masks, grown networks with strategies, and networks that are pruned and fine-tuned."""
+def test_all_kinds_of_controls_can_be_compared(desk: Path) -> None:
+    """Fixed masks, grown networks with strategies, and networks that are pruned and fine-tuned."""
     run("selection.study", "compare", "--config", "controls.yaml", "--out", "studies/controls", cwd=desk)
     folder = desk / "studies" / "controls"
     found = {(line["contender"], line["size"]): line for line in lines(folder)}
@@ -122,7 +122,7 @@ def test_controls_of_every_kind_are_compared_from_one_file(desk: Path) -> None:
     config = tuned.config_data()
     assert config["model"]["init"] == str(start.folder.absolute())
     assert config["train"]["lr"] == 0.001
-    # Both trainings count, each once: 9 updates of 2 units and 3 of 4, then 12 of 2.
+    # Both trainings count once: 9 updates of 2 units and 3 of 4, then 12 of 2.
     assert float(found["tuned", "2"]["unit_steps"]) == 24
     assert float(found["tuned", "4"]["unit_steps"]) == 30
     assert float(found["tuned", "4"]["wer"]) == start.results()["sizes"]["4"]["test"]["wer"]

@@ -1,4 +1,4 @@
-"""``python -m selection.study tune`` from its options to its reports, on trainings of seconds."""
+"""``python -m selection.study tune`` from its options to its reports, with short trainings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.supernet.reporting.html import Page
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("at_desk")]
 
 
-def test_a_search_prunes_what_is_bad_and_keeps_what_was_listed_first(
+def test_a_search_starts_with_the_listed_trials_and_prunes_bad_ones(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = desk / "studies" / "pruned"
@@ -36,7 +36,7 @@ def test_a_search_prunes_what_is_bad_and_keeps_what_was_listed_first(
     assert "No trial has been completed yet" in (folder / "report.html").read_text()
 
 
-def test_a_training_that_is_done_is_not_pruned(desk: Path) -> None:
+def test_a_finished_training_is_not_pruned(desk: Path) -> None:
     folder = desk / "studies" / "late"
     pruner = "pruner={name: ThresholdPruner, upper: 0.0001, n_warmup_steps: 13}"
     main(["tune", "--config", "tune.yaml", "--out", str(folder), "--trials", "1", "--set", pruner])
@@ -44,7 +44,7 @@ def test_a_training_that_is_done_is_not_pruned(desk: Path) -> None:
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
 
 
-def test_a_search_with_several_objectives_ends_with_a_front(desk: Path) -> None:
+def test_a_search_with_several_objectives_reports_the_pareto_front(desk: Path) -> None:
     folder = desk / "studies" / "front"
     options = ["--trials", "2", "--objectives", "wer,compute", "--set", "settings.train.validate_every=4"]
     main(["tune", "--config", "tune.yaml", "--out", str(folder), *options])
@@ -67,7 +67,7 @@ def test_a_search_with_several_objectives_ends_with_a_front(desk: Path) -> None:
 
 
 def interrupted(name: str, number: signal.Signals, status: int, desk: Path) -> tuple[list[str], str]:
-    """Stop a training of 60 updates at the twelfth; the command that continues it, and its complaints."""
+    """Stop a training of 60 updates at the twelfth; return the command that continues it, and its errors."""
     command = ["tune", "--config", "tune.yaml", "--out", f"studies/{name}", "--trials", "1"]
     command += ["--grace", "4", "--set", "settings.train.num_steps=60"]
     _, complaints = run("tests.selection.commands.stopping", number.name, *command, cwd=desk, status=status)
@@ -75,7 +75,7 @@ def interrupted(name: str, number: signal.Signals, status: int, desk: Path) -> t
     return command, complaints
 
 
-def test_a_killed_search_continues_from_the_checkpoint(desk: Path) -> None:
+def test_a_killed_search_continues_from_its_checkpoint(desk: Path) -> None:
     command, _ = interrupted("killed", signal.SIGKILL, -signal.SIGKILL, desk)
     out, _ = run("selection.study", *command, cwd=desk)
     folder = desk / "studies" / "killed"
@@ -85,11 +85,11 @@ def test_a_killed_search_continues_from_the_checkpoint(desk: Path) -> None:
     assert study.trials[1].user_attrs["run"] == "trial-0000"
     scores = (folder / "runs" / "trial-0000" / "scores.jsonl").read_text()
     steps = [json.loads(line)["step"] for line in scores.splitlines()]
-    assert steps.count(2) == 1  # trained once: the second worker began after the checkpoint
+    assert steps.count(2) == 1  # the second worker continued after the checkpoint
     assert "1 complete" in out
 
 
-def test_ctrl_c_keeps_what_was_trained(desk: Path) -> None:
+def test_ctrl_c_keeps_the_work_so_far(desk: Path) -> None:
     command, complaints = interrupted("stopped", signal.SIGINT, 130, desk)
     assert "Stopped. All work so far is kept in studies/stopped. The same command continues." in complaints
     assert "Traceback" not in complaints

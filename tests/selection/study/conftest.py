@@ -1,4 +1,4 @@
-"""Storages of studies: real ones of every kind."""
+"""Real storages of studies, of every kind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.selection.study.postgresql import Server, program
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
-    """A running server. The socket's path must be short, and accessible to the server's user."""
+    """A running server, whose socket has a short path that is accessible to the server's user."""
     pytest.importorskip("psycopg", reason="needs the postgresql extra")
     initdb, postgres = program("initdb"), program("postgres")
     if initdb is None or postgres is None:

@@ -1,8 +1,8 @@
-"""A study whose trials only count how often they run, for several workers in processes of their own.
+"""A study whose trials only count how often they run, for workers in several processes.
 
 Run: ``python -m tests.selection.study.counting FOLDER STORAGE TOTAL [dies]``. Each trial adds a line to
-``FOLDER/ran``: its number, and that of the trial which it retries; a worker that ``dies`` is killed in
-its first.
+``FOLDER/ran`` with its number and that of the trial that it retries; a worker that ``dies`` is killed in
+its first trial.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ SYSTEM = Path("/usr/lib/postgresql")
 
 
 def program(name: str) -> Path | None:
-    """The path of a server program: on the search path, or the newest version of the system."""
+    """The path of a server program: the one on the search path, or the newest one of the system."""
     if found := shutil.which(name):
         return Path(found).resolve()
     versions = [path for path in SYSTEM.glob(f"*/bin/{name}") if path.parts[-3].isdecimal()]
@@ -26,7 +26,7 @@ def program(name: str) -> Path | None:
 
 
 def _user() -> dict[str, Any]:
-    """The user to run the programs as, since they refuse to run as root."""
+    """The user who runs the programs, which refuse to run as root."""
     if os.geteuid() != 0:
         return {}
     users = {user.pw_name: user for user in pwd.getpwall()}
@@ -54,7 +54,7 @@ class Server:
         _wait(self._is_ready, f"PostgreSQL must start, but does not: see {self._folder / 'log'}")
 
     def stop(self) -> None:
-        """Stop the server at once; its data remain."""
+        """Stop the server immediately; its data are kept."""
         self._process.send_signal(signal.SIGINT)
         self._process.wait(timeout=60)
 
@@ -66,7 +66,7 @@ class Server:
         return f"postgresql://postgres@/{name}?host={self._folder}"
 
     def _connect(self) -> Any:
-        import psycopg  # of an extra
+        import psycopg  # from an extra
 
         return psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True)
 

@@ -1,4 +1,4 @@
-"""The runs that a comparison needs, checked against hand counts."""
+"""The trainings that a comparison needs equal hand-counted ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def lineup(**changes: Any) -> Lineup:
     return Lineup(checked(CompareDefinition, {"settings": SETTINGS, **changes}))
 
 
-def test_sizes_alone_share_the_price_of_the_full_network_or_get_all_of_it_each() -> None:
+def test_sizes_alone_share_the_compute_of_the_full_network_or_get_it_each() -> None:
     base, alone = resolve([SETTINGS]), resolve([SETTINGS, {"method": "individual"}])
     # The full network alone runs 4 units in each of 1,000 steps: 4,000.
     assert steps_of("updates", alone, base) == {2: 1000, 4: 1000}
@@ -28,16 +28,16 @@ def test_sizes_alone_share_the_price_of_the_full_network_or_get_all_of_it_each()
 
 
 @pytest.mark.parametrize("method", ["simple-top-k", "iterative-zero-out", "on-demand"])
-def test_a_supernet_at_equal_compute_costs_at_most_the_price_and_nearly_all_of_it(method: str) -> None:
+def test_a_supernet_at_equal_compute_uses_nearly_all_of_it(method: str) -> None:
     base = resolve([SETTINGS])
     (steps,) = set(steps_of("compute", resolve([SETTINGS, {"method": method}]), base).values())
     assert steps > 1000
     assert steps % 100 == 0
     paid = expected_unit_steps(resolve([SETTINGS, {"method": method, "train": {"num_steps": steps}}]).method)
-    assert 0.88 * 4000 < paid <= 1.01 * 4000  # rounding and the draws of stochastic depth
+    assert 0.88 * 4000 < paid <= 1.01 * 4000  # because of rounding and stochastic depth
 
 
-def test_each_run_is_listed_once_and_shared_by_strategies_and_regimes() -> None:
+def test_strategies_and_regimes_share_trainings() -> None:
     found = lineup(
         methods={"on-demand": ["tail", "greedy"], "individual": []},
         seeds=[3, 4],
@@ -45,14 +45,14 @@ def test_each_run_is_listed_once_and_shared_by_strategies_and_regimes() -> None:
     )
     names = [training.name for training in found.trainings()]
     assert len(names) == len(set(names))
-    # The full network alone gets 1,000 updates under both regimes; its sizes of 2 units get 1,000 and 2,000.
+    # The full network alone gets 1,000 updates in both regimes, the size of 2 units 1,000 and 2,000.
     alone = {name for name in names if name.startswith("individual") and name.endswith("seed3")}
     assert alone == {"individual-4-1000-seed3", "individual-2-1000-seed3", "individual-2-2000-seed3"}
     assert {name.rpartition("-")[2] for name in names} == {"seed3", "seed4"}
     assert [c.name for c in found.contenders] == ["on-demand, tail", "on-demand, greedy", "individual"]
 
 
-def test_a_contender_alone_needs_a_run_for_each_size_and_a_supernet_one_for_all() -> None:
+def test_sizes_alone_need_separate_trainings_and_those_of_a_supernet_share_one() -> None:
     found = lineup()
     alone, joint = Contender("individual", None), Contender("simple-top-k", None)
     assert found.training("updates", alone, 2, 0) != found.training("updates", alone, 4, 0)
@@ -64,7 +64,7 @@ def test_a_contender_alone_needs_a_run_for_each_size_and_a_supernet_one_for_all(
     }
 
 
-def test_a_variant_is_a_contender_with_a_run_of_its_own() -> None:
+def test_a_variant_is_a_contender_with_its_own_training() -> None:
     variants = {
         "hot": {"train": {"lr": 0.01}},
         "hot-alone": {"method": "individual", "train": {"lr": 0.01}},
@@ -83,7 +83,7 @@ def test_a_variant_is_a_contender_with_a_run_of_its_own() -> None:
     assert found.definition.resolved(ways["hot"]).config.method.name == "simple-top-k"
 
 
-def test_a_larger_batch_buys_fewer_updates_for_the_same_compute() -> None:
+def test_larger_batches_mean_fewer_updates_at_equal_compute() -> None:
     base = resolve([SETTINGS])
     twice = resolve([SETTINGS, {"task": {"batch_seconds": 56}}])  # 28 by default
     four_times = resolve([SETTINGS, {"task": {"batch_seconds": 56}, "train": {"accumulate": 2}}])
@@ -93,8 +93,8 @@ def test_a_larger_batch_buys_fewer_updates_for_the_same_compute() -> None:
     assert abs(steps[0] / 4 - steps[2]) < 100
 
 
-def test_a_grown_network_alone_costs_what_its_phases_do() -> None:
-    """Three quarters of the updates run only the first units: 4 units grown from 2 cost 2.5 on average."""
+def test_the_cost_of_a_grown_network_is_that_of_its_phases() -> None:
+    """Three quarters of the updates run only the first units, so 4 units grown from 2 cost 2.5 on average."""
     base = resolve([SETTINGS])
     grown = resolve([SETTINGS, {"method": {"name": "individual", "grow_from": 2}}])
     assert steps_of("updates", grown, base) == {2: 1000, 4: 1000}
@@ -113,7 +113,7 @@ TUNED: dict[str, Any] = {"tuned": {"of": "grown", "strategy": "greedy", "share":
     [
         ("updates", 250, 750),
         ("compute", 400, 1500),  # 400 * 2.5 + 1500 * 2 = 4,000
-        ("compute-each", 400, 1500),  # there is one smaller size
+        ("compute-each", 400, 1500),  # there is only one smaller size
     ],
 )
 def test_pruning_and_fine_tuning_share_the_compute(regime: Any, before: int, after: int) -> None:
@@ -128,7 +128,7 @@ def test_pruning_and_fine_tuning_share_the_compute(regime: Any, before: int, aft
     assert names.index(large.name) < names.index(small.name)
 
 
-def test_sizes_that_are_fine_tuned_share_the_rest_of_the_compute_or_have_all_of_it_each() -> None:
+def test_fine_tuned_sizes_share_the_rest_of_the_compute_or_get_it_each() -> None:
     settings = {**SETTINGS, "sizes": [1, 2, 4]}
     tuned = {"tuned": {"of": "individual", "strategy": "tail", "share": 0.5}}
     definition = {"settings": settings, "methods": {"individual": []}, "fine_tuned": tuned}
@@ -137,14 +137,14 @@ def test_sizes_that_are_fine_tuned_share_the_rest_of_the_compute_or_have_all_of_
         regime: [found.training(regime, Contender("tuned", None), size, 0).steps for size in (1, 2, 4)]
         for regime in ("compute", "compute-each")
     }
-    # Half of 4,000 for the network of 4 units: 500 updates; 667 * (1 + 2) = 2,001 for the others together.
+    # Half of 4,000 is 500 updates of 4 units; the other sizes together get 667 * (1 + 2) = 2,001.
     assert steps == {"compute": [667, 667, 500], "compute-each": [2000, 1000, 500]}
 
 
-def test_strategies_choose_from_the_networks_of_variants() -> None:
+def test_strategies_can_choose_from_networks_of_variants() -> None:
     found = lineup(methods={"simple-top-k": []}, variants=GROWN, strategies={"grown": ["tail", "greedy"]})
     assert [c.name for c in found.contenders] == ["simple-top-k", "grown, tail", "grown, greedy"]
 
 
-def test_rounding() -> None:
+def test_numbers_of_updates_are_rounded_down_to_hundreds() -> None:
     assert [whole_hundreds(x) for x in (2596.2, 100.0, 99.9, 34.5)] == [2500, 100, 99, 34]

@@ -1,4 +1,4 @@
-"""Invalid definitions of studies: all problems are reported at once, in plain messages."""
+"""Definitions of studies, and clear messages on all problems of invalid ones at once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def problems(kls: type[Definition], **data: Any) -> list[str]:
     return error.value.problems
 
 
-def test_the_studies_that_come_with_the_project_are_whole_and_no_presets() -> None:
+def test_the_projects_studies_are_valid_and_no_presets() -> None:
     compare = checked(CompareDefinition, load_file(ROOT / "configs" / "study_compare.yaml"))
     assert compare.methods["on-demand"] == ("tail", "greedy", "every-other", "similarity")
     assert compare.seeds == (0, 1, 2)
@@ -41,7 +41,7 @@ def test_the_studies_that_come_with_the_project_are_whole_and_no_presets() -> No
     assert set(ideas.ways) == {"simple-top-k", *ideas.variants}
     equal = checked(CompareDefinition, load_file(ROOT / "configs" / "study_equal_compute.yaml"))
     costs = [seconds_a_step(equal.resolved(changes).config) for changes in equal.ways.values()]
-    assert costs == [costs[0], costs[0], 2 * costs[0]]  # larger batches: a double one
+    assert costs == [costs[0], costs[0], 2 * costs[0]]  # a batch twice as large
     tune = checked(TuneDefinition, load_file(ROOT / "configs" / "study_tune.yaml"))
     assert tune.trials
     assert not [name for name in presets() if name.startswith("study")]
@@ -87,7 +87,7 @@ def test_the_studies_that_come_with_the_project_are_whole_and_no_presets() -> No
         ({"settings": {**SETTINGS, "sices": [3]}}, "`sices` must be a setting that exists"),
     ],
 )
-def test_comparisons(data: dict[str, Any], expected: str) -> None:
+def test_problems_of_comparisons_are_described(data: dict[str, Any], expected: str) -> None:
     assert any(expected in line for line in problems(CompareDefinition, **data))
 
 
@@ -111,11 +111,11 @@ def test_comparisons(data: dict[str, Any], expected: str) -> None:
         ({"space": {"train.lr": LR}, "pruner": "NoPruner"}, "Did you mean NopPruner"),
     ],
 )  # fmt: skip
-def test_searches(data: dict[str, Any], expected: str) -> None:
+def test_problems_of_searches_are_described(data: dict[str, Any], expected: str) -> None:
     assert any(expected in line for line in problems(TuneDefinition, **data))
 
 
-def test_null_leaves_out_what_a_file_names() -> None:
+def test_null_removes_a_variant_of_the_file() -> None:
     parse = build_parser().parse_args
     line = ["--config", str(ROOT / "configs" / "study_ideas.yaml"), "--out", "x"]
     nulls = ["--set", "variants.rate-3e-3=null", "--set", "variants.equal-shares=null"]
@@ -124,7 +124,7 @@ def test_null_leaves_out_what_a_file_names() -> None:
     assert set(whole.ways) - set(fewer.ways) == {"rate-3e-3", "equal-shares"}
 
 
-def test_a_study_goes_on_wherever_its_workers_compute() -> None:
+def test_the_device_is_not_part_of_the_stored_definition() -> None:
     arguments = ["compare", "--out", "x", "--task", "digits", "--set", "settings.task.path=x"]
     one, other = (
         checked(CompareDefinition, definition_data(build_parser().parse_args([*arguments, *more])))
@@ -133,11 +133,12 @@ def test_a_study_goes_on_wherever_its_workers_compute() -> None:
     assert one.resolved().config.device == "cpu"
     stored = complete("compare", one)
     assert stored == complete("compare", other)
-    before = stored | {"settings": stored["settings"] | {"device": "cuda:97"}}  # as it was kept once
+    # As stored by earlier versions.
+    before = stored | {"settings": stored["settings"] | {"device": "cuda:97"}}
     assert completed(before) == stored
 
 
-def test_everything_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     found = problems(
         TuneDefinition,
         space={"train.lrr": LR, "train.lr": {"low": 2.0, "high": 1.0}},
@@ -148,7 +149,7 @@ def test_everything_at_once() -> None:
 
 
 @pytest.mark.parametrize("method", ["simple-top-k", "iterative-zero-out", "on-demand"])
-def test_the_search_that_comes_with_the_project_fits_every_supernet(method: str, tmp_path: Path) -> None:
+def test_the_projects_search_suits_every_supernet(method: str, tmp_path: Path) -> None:
     args = build_parser().parse_args(["tune", "--method", method, "--out", str(tmp_path)])
     found = checked(TuneDefinition, definition_data(args))
     assert found.resolved().config.method.name == method
@@ -156,7 +157,7 @@ def test_the_search_that_comes_with_the_project_fits_every_supernet(method: str,
     assert all(set(trial) <= set(found.space) for trial in found.trials)
 
 
-def test_nothing_is_pruned_before_a_third_of_the_steps_unless_asked() -> None:
+def test_trials_are_not_pruned_in_the_first_third_by_default() -> None:
     def first_pruned(pruner: dict[str, Any]) -> int:
         definition = checked(
             TuneDefinition, {"settings": SETTINGS, "space": {"train.lr": LR}, "pruner": pruner}
@@ -174,7 +175,7 @@ def test_nothing_is_pruned_before_a_third_of_the_steps_unless_asked() -> None:
     assert first_pruned({"name": "NopPruner"}) == 1000
 
 
-def test_lists_are_kept_as_text_and_read_back() -> None:
+def test_values_are_stored_as_text_and_read_unchanged() -> None:
     for value in ([3, 6], {"a": 1}, "text", 3, 0.5, True, None):
         assert read(written(value)) == value
     dimension = Dimension(choices=([3], [3, 6]))
@@ -182,7 +183,7 @@ def test_lists_are_kept_as_text_and_read_back() -> None:
     assert not dimension.holds([6])
 
 
-def test_whole_numbers_stay_whole() -> None:
+def test_ranges_of_integers_contain_only_integers() -> None:
     whole = Dimension(low=1, high=4)
     assert whole.holds(3)
     assert not whole.holds(2.5)
@@ -194,6 +195,6 @@ def test_dotted_keys_become_nested() -> None:
     assert nested({"a.b": 1, "a.c": 2, "d": [3]}) == {"a": {"b": 1, "c": 2}, "d": [3]}
 
 
-def test_a_study_of_budgets_is_refused() -> None:
+def test_a_study_of_budgets_is_an_error() -> None:
     (problem,) = problems(CompareDefinition, settings={"budgets": ["macs=50%", "macs=100%"]})
     assert problem.startswith("`budgets` must be left out of a study")

@@ -1,4 +1,4 @@
-"""Error rates, intervals, hypervolumes and costs of a comparison, checked against hand-computed values."""
+"""Error rates, intervals, hypervolumes and costs of a comparison equal hand-computed values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALONE, JOINT = Contender("individual", None), Contender("simple-top-k", None)
 
 
 def notes(per_size: dict[int, int], updates: int = 1000, seconds: float = 60.0) -> dict[str, Any]:
-    """The notes of a run whose networks make these numbers of errors, spread evenly over the utterances."""
+    """The records of a run with these numbers of errors per size, distributed evenly over the utterances."""
     rows = []
     for size, wrong in per_size.items():
         errors = [(i + 1) * wrong // 40 - i * wrong // 40 for i in range(40)]
@@ -41,7 +41,7 @@ def notes(per_size: dict[int, int], updates: int = 1000, seconds: float = 60.0) 
 def outcome(
     joint: list[dict[int, int]], alone: list[dict[int, int]], against: str | None = None
 ) -> RegimeOutcome:
-    """An outcome from errors by size, for each seed: of the supernet, and of each size alone."""
+    """The outcome for these errors by size for each seed: of the supernet, and of each size alone."""
     seeds = list(range(len(joint)))
     definition = {"settings": SETTINGS, "seeds": seeds, "regimes": ["updates"], "against": against}
     lineup = Lineup(
@@ -55,8 +55,8 @@ def outcome(
     return RegimeOutcome(lineup, "updates", trials)
 
 
-def test_trainings_with_other_test_words_are_not_compared() -> None:
-    """Settings of a task may change its test split."""
+def test_trainings_with_different_test_words_cannot_be_compared() -> None:
+    """Because settings of a task can change its test split."""
     found = outcome([{2: 20, 4: 10}], [{2: 80, 4: 11}])
     elsewhere = dict(found.trials["individual-4-1000-seed0"], words=[10] * 39 + [9])
     found = RegimeOutcome(found.lineup, "updates", {**found.trials, "individual-4-1000-seed0": elsewhere})
@@ -64,7 +64,7 @@ def test_trainings_with_other_test_words_are_not_compared() -> None:
         _ = found.results
 
 
-def test_the_best_of_a_size_has_the_lowest_mean_and_others_are_behind_it() -> None:
+def test_the_best_contender_of_a_size_has_the_lowest_mean() -> None:
     found = outcome([{2: 20, 4: 10}, {2: 28, 4: 14}], [{2: 80, 4: 11}, {2: 88, 4: 13}])
     assert found.best(2) == JOINT
     assert found.results[JOINT][2].mean == pytest.approx(24 / 400)
@@ -81,7 +81,7 @@ def test_the_best_of_a_size_has_the_lowest_mean_and_others_are_behind_it() -> No
     assert "40 test utterances, 400 words" in text
 
 
-def test_the_yardstick_of_the_study_may_be_worse_than_others() -> None:
+def test_a_named_yardstick_may_be_worse_than_others() -> None:
     found = outcome([{2: 20, 4: 10}, {2: 28, 4: 14}], [{2: 80, 4: 11}, {2: 88, 4: 13}], "individual")
     assert found.yardstick(2) == found.yardstick(4) == ALONE
     ahead = found.gaps[2][JOINT]
@@ -98,13 +98,13 @@ def test_the_yardstick_of_the_study_may_be_worse_than_others() -> None:
     assert '<td class="better">-15.00 [' in html
 
 
-def test_what_makes_the_same_errors_is_named_together() -> None:
+def test_contenders_with_equal_errors_are_named_together() -> None:
     found = outcome([{2: 20, 4: 12}], [{2: 80, 4: 12}])
     assert "4 units: lowest WER with simple-top-k = individual, 3.00 % on average." in conclusions(found)
     assert "One seed says nothing" in conclusions(found)[-1]
 
 
-def test_texts_without_spaces_are_compared_by_characters() -> None:
+def test_scripts_without_spaces_are_compared_by_characters() -> None:
     spaced = outcome([{2: 20, 4: 10}], [{2: 80, 4: 11}])
     trials = {name: {**trial, "measure": "cer"} for name, trial in spaced.trials.items()}
     for trial in trials.values():
@@ -119,16 +119,17 @@ def test_texts_without_spaces_are_compared_by_characters() -> None:
     assert "WER" not in html
 
 
-def test_costs_add_up_over_the_runs_of_all_sizes_and_are_means_over_seeds() -> None:
+def test_costs_are_sums_over_sizes_and_means_over_seeds() -> None:
     found = outcome([{2: 20, 4: 10}, {2: 20, 4: 10}], [{2: 20, 4: 10}, {2: 20, 4: 10}])
     joint, alone = found.cost(JOINT), found.cost(ALONE)
     assert (joint.runs, joint.updates, joint.training_seconds) == (1, 1000, 60)
     assert (alone.runs, alone.updates, alone.unit_steps, alone.training_seconds) == (2, 2000, 20_000, 60)
 
 
-def test_hypervolume_by_hand() -> None:
+def test_hypervolumes_equal_hand_computed_values() -> None:
     found = outcome([{2: 40, 4: 20}], [{2: 400, 4: 20}])
-    # Reference point: 1.1 times the MACs of the full network, WER 0.2. The sizes have 0.5 and 1.0 of them.
+    # The reference point is 1.1 times the MACs of the full network and a WER of 0.2; the sizes have 0.5 and
+    # 1.0 times these MACs.
     joint = (0.6 * (0.2 - 0.1) + 0.1 * (0.1 - 0.05)) / (1.1 * 0.2)
     assert found.hypervolumes(JOINT) == pytest.approx([joint])
     # The small network alone is beyond the reference point and adds nothing.
@@ -136,7 +137,7 @@ def test_hypervolume_by_hand() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=6))
-def test_hypervolume_counts_the_cells_that_any_point_dominates(points: list[tuple[int, int]]) -> None:
+def test_hypervolume_equals_the_number_of_dominated_cells(points: list[tuple[int, int]]) -> None:
     cells = ((x, y) for x in range(10) for y in range(8))
     dominated = sum(any(a <= x and b <= y for a, b in points) for x, y in cells)
     assert hypervolume(points, (10, 8)) == dominated
@@ -151,7 +152,7 @@ def gap_of(first: SizeResult, second: SizeResult) -> Gap:
     return gaps({JOINT: first, ALONE: second}, ALONE, is_named=True)[JOINT]
 
 
-def test_the_interval_of_equal_results_is_nothing() -> None:
+def test_the_interval_of_equal_results_is_zero() -> None:
     same = size_result([[1, 0, 2, 0], [0, 1, 0, 0]])
     found = gap_of(same, same)
     assert (found.points, found.interval) == (0.0, (0.0, 0.0))
@@ -159,7 +160,7 @@ def test_the_interval_of_equal_results_is_nothing() -> None:
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:
-    """Student's t: if all utterances agree, seeds are the only source of variance."""
+    """If all utterances agree, seeds are the only source of variance, and Student's t applies."""
     rng = np.random.default_rng(0)
     base = np.repeat(rng.binomial(5, 0.2, (1, 300)), 3, axis=0)
     low, high = gap_of(size_result((base + 1).tolist()), size_result(base.tolist())).interval
@@ -168,12 +169,12 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
     low, high = gap_of(
         size_result((base + shifts).tolist()), size_result((base + 1 - shifts).tolist())
     ).interval
-    # Two means of three seeds, each with a deviation of 0.2: t with 4 degrees of freedom is 2.776.
+    # Two means of three seeds with a standard deviation of 0.2; t with 4 degrees of freedom is 2.776.
     width = 2.776 * 0.2 * np.sqrt(2 / 3)
     assert (low, high) == pytest.approx((0.2 - width, 0.2 + width), rel=0.05)
 
 
-def test_with_one_seed_the_interval_is_the_one_of_the_paired_bootstrap() -> None:
+def test_with_one_seed_the_interval_equals_that_of_the_paired_bootstrap() -> None:
     rng = np.random.default_rng(1)
     a, b = rng.binomial(5, 0.25, 200), rng.binomial(5, 0.2, 200)
     found = gap_of(size_result([a.tolist()]), size_result([b.tolist()]))
@@ -184,13 +185,13 @@ def test_with_one_seed_the_interval_is_the_one_of_the_paired_bootstrap() -> None
 
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), min_size=1, max_size=3))
-def test_the_best_is_behind_nobody(errors: list[tuple[int, int]]) -> None:
+def test_no_contender_is_better_than_the_best(errors: list[tuple[int, int]]) -> None:
     found = outcome([{2: a, 4: 1} for a, _ in errors], [{2: b, 4: 1} for _, b in errors])
     assert all(gap.points >= 0 for gap in found.gaps[2].values())
     assert found.gaps[2].keys() == {ALONE, JOINT} - {found.best(2)}
 
 
-def test_a_run_that_is_not_there_is_named() -> None:
+def test_missing_trainings_are_listed() -> None:
     found = outcome([{2: 20, 4: 10}], [{2: 20, 4: 10}])
     trials = {"simple-top-k-1000-seed0": notes({2: 20, 4: 10})}
     assert missing(found.lineup, "updates", trials) == ["individual-4-1000-seed0", "individual-2-1000-seed0"]

@@ -22,8 +22,8 @@ pytestmark = [
 ]
 
 
-def test_workers_that_begin_at_the_same_time_share_one_study(storage: str, tmp_path: Path) -> None:
-    """Each finds an empty storage and creates tables, study and first trials, or finds them there."""
+def test_workers_that_start_at_the_same_time_share_a_study(storage: str, tmp_path: Path) -> None:
+    """Each one creates the tables, the study and the first trials, unless another worker has."""
     together = threading.Barrier(4)
 
     def begin(_: int) -> int:
@@ -48,16 +48,18 @@ def test_no_trial_is_taken_twice(storage: str, tmp_path: Path) -> None:
 
 
 class TestPostgreSQL:
-    def test_a_study_goes_on_after_the_server_was_restarted(self, postgresql: Server, tmp_path: Path) -> None:
+    def test_a_study_continues_after_the_server_is_restarted(
+        self, postgresql: Server, tmp_path: Path
+    ) -> None:
         opened = open_storage(postgresql.new_database(), tmp_path, GRACE)
         study = create(opened, "counting", ["minimize"], [{"x": 0.5}], DEFINITION)
-        postgresql.stop()  # every connection breaks off
+        postgresql.stop()  # which ends every connection
         postgresql.start()
         trial = study.ask()
         study.tell(trial, trial.suggest_float("x", 0, 1))
         assert [t.value for t in study.trials] == [0.5]
 
-    def test_a_database_that_does_not_exist(self, postgresql: Server, tmp_path: Path) -> None:
+    def test_a_missing_database_is_an_error(self, postgresql: Server, tmp_path: Path) -> None:
         address = postgresql.new_database().replace("postgres@", "postgres:secret@").replace("study_", "no_")
         with pytest.raises(ArgumentError, match=r"must be reachable, but .* \"no_\d+\" does not exist") as e:
             open_storage(address, tmp_path, GRACE)

@@ -15,11 +15,11 @@ from tests.selection.commands.studies import SETTINGS
 
 
 def rates(two: float, four: float) -> dict[str, float]:
-    """Validation error rates of words, and half of them for characters."""
+    """Validation error rates: these for words, and half of them for characters."""
     return {"wer/2": two, "wer/4": four, "cer/2": two / 2, "cer/4": four / 2}
 
 
-def test_sizes_that_train_later_do_not_get_a_trial_pruned(tmp_path: Path) -> None:
+def test_sizes_that_are_trained_later_do_not_cause_pruning(tmp_path: Path) -> None:
     """With `passes.smallest_first`, larger sizes stay in the blank plateau for most of the run."""
     space = {"train.lr": {"low": 0.0005, "high": 0.02}}
     definition = checked(
@@ -38,7 +38,7 @@ def test_sizes_that_train_later_do_not_get_a_trial_pruned(tmp_path: Path) -> Non
     ("objective", "measure", "value"),
     [("errors", "wer", 0.4), ("errors", "cer", 0.2), ("cer", "wer", 0.2), ("wer/4", "cer", 0.4)],
 )
-def test_a_search_follows_what_texts_are_judged_by(
+def test_a_search_uses_the_error_rate_of_the_script(
     objective: str, measure: Measure, value: float, tmp_path: Path
 ) -> None:
     settings = {"settings": {**SETTINGS, "task": "generated-speech"}, "objectives": [objective]}

@@ -1,4 +1,4 @@
-"""A short training of a network that two processes divide between them; compared with one process."""
+"""A short training of a network divided between two processes, and the same one in a single process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.supernet.training.test_methods import schedule
 
 NUM_STEPS = 12
 FRAMES = ((60, 33, 15, 47, 52, 60), (41,))
-"""By rank; the only utterance of the second has a single size, so that its process has no rows for others."""
+"""By rank. The only utterance of the second rank is for one size, so its process has no rows for others."""
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "layers": ("simple-top-k", {}),
     "modules": ("simple-top-k", {"granularity": "module", "model": {"heads": "per-size"}}),
@@ -51,7 +51,7 @@ def batches(rank: int) -> Sequence[Batch]:
 def run(
     case: str, ranks: Sequence[int], gang: Gang, divide: Callable[[SupernetCTC], nn.Module]
 ) -> dict[str, Tensor]:
-    """Train on the batches of ``ranks``; the weights at the end, and the losses of every step by rank."""
+    """Train on the batches of ``ranks``; return the final weights, and the losses of every step by rank."""
     config = config_of(case)
     options = {"score_learning": 0.5}
     with torch.random.fork_rng():
@@ -79,7 +79,7 @@ def run(
 
 
 def alone(case: str) -> dict[str, Tensor]:
-    """One process has all batches."""
+    """Train on all batches in one process."""
     return run(case, (0, 1), FakeGang(torch.device("cpu")), lambda net: net)
 
 

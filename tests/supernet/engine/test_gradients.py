@@ -17,7 +17,7 @@ from supernet.training.optim import SkippingAdamW, parameter_groups
 
 
 def net() -> nn.Module:
-    """Layers with gradients, one of which has none."""
+    """Layers with gradients, except for the last one."""
     torch.manual_seed(0)
     layers = nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 3), nn.Linear(3, 3))
     for parameter in layers[:2].parameters():
@@ -29,7 +29,7 @@ def net() -> nn.Module:
 @pytest.mark.parametrize("frames", [[713], [1, 48, 7]])
 @pytest.mark.parametrize("max_norm", [None, 0.01, 1e6])
 @pytest.mark.parametrize("bad", [None, float("nan"), float("inf")])
-def test_gradients_are_the_engines(
+def test_gradients_equal_the_engines(
     size: int, frames: list[int], max_norm: float | None, bad: float | None
 ) -> None:
     ours, theirs, ranks = net(), net(), FakeGang(CPU, rank=0, size=size)
@@ -48,7 +48,7 @@ def test_gradients_are_the_engines(
         torch.testing.assert_close(a.grad, b.grad, rtol=0, atol=0, equal_nan=True)
 
 
-def test_the_frames_of_every_step_are_counted_from_zero() -> None:
+def test_frames_are_counted_anew_in_every_step() -> None:
     module = nn.Linear(2, 2)
     gradients = Gradients(module, FakeGang(CPU))
     for frames in (4, 2):
@@ -60,7 +60,7 @@ def test_the_frames_of_every_step_are_counted_from_zero() -> None:
 
 
 @pytest.mark.parametrize("bad", [False, True])
-def test_the_optimizer_updates_alike_whether_it_knows_the_norm(bad: bool) -> None:
+def test_the_optimizer_makes_the_same_update_with_and_without_a_given_norm(bad: bool) -> None:
     results, config = [], TrainConfig(lr=1e-2)
     for knows in (False, True):
         module, skipped, in_a_row = net(), torch.tensor(0), torch.tensor(0)
@@ -79,7 +79,7 @@ def test_the_optimizer_updates_alike_whether_it_knows_the_norm(bad: bool) -> Non
 
 
 class Counted(TorchDispatchMode):
-    """Counts the operations that are given to the device."""
+    """Counts operations on tensors."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
