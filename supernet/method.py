@@ -58,8 +58,8 @@ class Phase(ABC):
     chooses: ClassVar[bool] = False
     """Whether this phase needs the chosen subnets. They are chosen when the first such phase starts."""
     travel: ClassVar[float | None] = None
-    """How far a score can move during the phase, regardless of its number of steps; determines the scores'
-    learning rate. None: the learning rate does not depend on the number of steps.
+    """The distance that a score can move during the phase, regardless of its number of steps; it determines
+    the scores' learning rate. None: the learning rate does not depend on the number of steps.
     """
 
     def begin(self, moment: Moment, context: Context) -> None:  # noqa: B027 (optional)

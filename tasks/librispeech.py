@@ -73,7 +73,7 @@ _GET = (
 
 
 def _get(root: Path, names: list[tuple[Split, str]]) -> str:
-    """Where to get missing parts; if there are some, these can be chosen instead."""
+    """Advice on missing parts: where to get them or, if there are others, to choose these instead."""
     if not any((root / name).exists() for _, name in names):
         return _GET
     there = sorted(folder.name for folder in root.iterdir() if folder.is_dir())

@@ -58,7 +58,7 @@ class Verified:
         return self.cut.provenance["budget"]
 
     def facts(self) -> dict[str, Any]:
-        """What a program needs to know in order to choose a size."""
+        """The facts by which a program chooses a size."""
         network = self.cut.model.recognizer
         return {
             "budget": self.budget,

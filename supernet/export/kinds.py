@@ -1,4 +1,4 @@
-"""What exported graphs read, and the kinds of recognizers of sherpa-onnx that run them.
+"""The inputs of exported graphs, and the kinds of recognizers of sherpa-onnx that run them.
 
 Shapes: B utterances, T frames of the network's input, F mel bands.
 """
@@ -18,16 +18,16 @@ from supernet.network.supernet_ctc import SupernetCTC
 
 
 class Kind(ABC):
-    """The input of a graph, by the input of the network that it is made of."""
+    """The input of a graph, which depends on the input of its network."""
 
     constructor: ClassVar[str]
-    """What `sherpa_onnx.OfflineRecognizer` calls this kind."""
+    """The constructor of `sherpa_onnx.OfflineRecognizer` for this kind."""
     inputs: ClassVar[tuple[str, str]] = ("x", "x_lens")
     """The names of the graph's input and of its lengths."""
     time: ClassVar[int] = 1
     """The axis of time in the input."""
     default_lengths: ClassVar[bool] = False
-    """Whether the lengths may be left out, all of the input then being valid."""
+    """Whether the lengths may be omitted, in which case all of the input is valid."""
 
     @abstractmethod
     def example(self, recognizer: SupernetCTC) -> tuple[Tensor, Tensor]:
@@ -43,7 +43,7 @@ class Kind(ABC):
 
     @abstractmethod
     def metadata(self, recognizer: SupernetCTC) -> dict[str, str]:
-        """The metadata that sherpa-onnx asks for, beside those of every file."""
+        """The metadata that sherpa-onnx requires, in addition to those of every file."""
 
     def read(
         self, features_BTF: Tensor, num_frames: Sequence[int], metadata: Mapping[str, str]

@@ -22,7 +22,7 @@ from supernet.training.phases import joint_training, learning_passes
 ZEROED = -5.0
 """The score of a unit that was zeroed out: a gate of 0.007, from which it can recover."""
 TRAVEL = 15.0
-"""How far a score can move in an iteration: from the initial 10, an open gate, to that of a zeroed unit."""
+"""The distance that a score can move in an iteration: from 10, an open gate, to that of a zeroed unit."""
 MIN_ITERATION = 40
 """Minimum number of updates per iteration unless the number of iterations is set; short trainings have fewer
 iterations. With 20 updates, Adam's steps are so large that noise decides which gate closes first.

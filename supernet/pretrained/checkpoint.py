@@ -29,7 +29,7 @@ class Checkpoint:
     order: Sequence[int]
     """The row of its head for each of the tokens: its blank need not be the first."""
     problems: Sequence[str]
-    """What is wrong with it so far, one sentence each."""
+    """The problems found so far, one sentence each."""
     files: Sequence[Path]
     """The files with its tensors."""
     tensors: Callable[[], Mapping[str, Tensor]]

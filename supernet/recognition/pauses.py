@@ -22,9 +22,11 @@ from supernet.recognition.chunks import Chunk
 
 _HOP = SAMPLE_RATE // 100
 _QUIET_DB = 20.0
-"""How far below the loudest frame within a second a frame must be to be part of a pause."""
+"""The minimum difference between the loudest frame within a second and a frame of a pause."""
 _MEMORY_DB = 10.0
-"""How far below the earlier speech the loudest frame within a second may be: noise alone is a pause."""
+"""The maximum difference between earlier speech and the level that pauses are compared with; without it,
+noise alone would not be a pause.
+"""
 _AROUND = 100
 """Frames: a second."""
 _LONG = 30

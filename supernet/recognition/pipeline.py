@@ -33,7 +33,7 @@ LogProbs = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 """Maps the samples (S,) of several chunks to the log-probabilities (S, V) of each."""
 
 _LEEWAY = 1.2
-"""How much longer than the longest training utterance a chunk may be: networks generalize a little."""
+"""The maximum length of a chunk relative to training utterances: networks generalize a little."""
 _WINDOW = 160 * SAMPLE_RATE
 """The samples of a window, unless a batch has more."""
 BATCH_ON_CPU = 60 * SAMPLE_RATE

@@ -35,7 +35,7 @@ class TokensRecord(Record):
     """The tokens of a network."""
 
     kind: Literal["characters", "words", "pieces"]
-    """How texts are split into tokens."""
+    """The kind of tokens into which texts are split."""
     symbols: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=2)]
     """The symbol of each token id; the first is the blank."""
 
@@ -204,7 +204,7 @@ class ResultsRecord(Record):
     phases: list[Annotated[tuple[str, Count], Field(strict=False)]] | None = None
     """The name of each phase, and the update that it starts with."""
     averaging: AveragingRecord | None = None
-    """Where weights were averaged."""
+    """The choice between averaged and last weights, if weights were averaged."""
 
     @property
     def by_size(self) -> dict[str, SizeRecord]:

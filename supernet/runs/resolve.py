@@ -35,7 +35,7 @@ _PLUGINS: dict[str, PluginKind] = {
 """By the name of its setting, the kind of a plug-in."""
 
 ASSUMED_TOKENS = 30
-"""Where the corpus that has them is not prepared yet."""
+"""The assumed number of tokens, if the corpus is not prepared yet."""
 FORMER_DEFAULTS: Data = {"passes": {"smallest_first": 0}}
 """Behavior of trainings before a setting existed, if it differs from the setting's default."""
 

@@ -65,7 +65,7 @@ def with_threads(number: int | None) -> Iterator[None]:
 
 
 def training_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """What the matrix products of a training compute in.
+    """The data type of matrix products in training.
 
     Args:
         precision: ``float32``, ``bfloat16``, ``float16`` or ``auto``: bfloat16 on a GPU that has it.

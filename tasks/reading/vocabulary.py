@@ -23,7 +23,7 @@ VERSION = 1
 
 Learned = Literal["unigram", "bpe"]
 TokenKind = Literal["characters", "words", "unigram", "bpe"] | Path
-"""How texts are split into tokens, or a file of tokens."""
+"""The kind of tokens into which texts are split, or a file of tokens."""
 
 DEFAULT_SIZE = 500
 _RESERVED = 2

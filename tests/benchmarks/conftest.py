@@ -75,7 +75,7 @@ def seconds(work: Work) -> float:
 
 
 def processor_seconds(work: Work) -> float:
-    """How much processor time ``work`` takes, of all threads; how long, where a GPU computes."""
+    """The processor time of ``work`` in all threads, or its time if a GPU computes."""
     if torch.cuda.is_available():
         return seconds(work)
     start = time.process_time()

@@ -19,7 +19,7 @@ from supernet.network.huggingface.library import Library
 from supernet.network.tracing import mask
 
 _EPSILON = 1e-7
-"""What the library's feature extractor adds to the variance."""
+"""The constant that the library's feature extractor adds to the variance."""
 
 
 class SamplesFrontend(SeparateFrontend):

@@ -216,5 +216,5 @@ def test_a_run_keeps_the_head_and_needs_the_checkpoint_only_to_start(
 
 
 def interrupted(*arguments: object) -> None:
-    """What Ctrl-C does, at the end of a training."""
+    """Interrupt a training at its end, as Ctrl-C does."""
     raise KeyboardInterrupt
