@@ -59,7 +59,7 @@ def trials(storage: str, folder: Path) -> list[FrozenTrial]:
     return found.get_trials(deepcopy=False)
 
 
-def test_a_killed_workers_trial_is_run_by_another_and_none_is_run_twice(storage: str, tmp_path: Path) -> None:
+def test_the_trial_of_a_killed_worker_is_retried_once(storage: str, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     victim = worker(tmp_path, storage, "dies")
     assert victim.wait(timeout=300) == -signal.SIGKILL, victim.communicate()[1]
@@ -71,9 +71,9 @@ def test_a_killed_workers_trial_is_run_by_another_and_none_is_run_twice(storage:
     completed = [t for t in found if t.state == TrialState.COMPLETE]
     assert len(completed) == TOTAL
     lines = [tuple(map(int, line.split())) for line in ran.read_text().splitlines()]
-    begun = {number for number, _ in lines}  # not those that two workers took at once: one lets go
+    begun = {number for number, _ in lines}  # without trials taken by two workers, of which one yields
     assert [t.number for t in found if t.state == TrialState.FAIL and t.number in begun] == [0]
-    assert [original for number, original in lines].count(0) == 2  # begun by the victim, and once again
+    assert [original for number, original in lines].count(0) == 2  # by the killed worker, and by another one
     assert len(lines) == TOTAL + 1
     (retried,) = [t for t in completed if t.number in {n for n, original in lines if n != original}]
     assert retried.params == {"x": 0.25}
@@ -81,11 +81,13 @@ def test_a_killed_workers_trial_is_run_by_another_and_none_is_run_twice(storage:
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")
-def test_a_worker_killed_before_its_first_sign_of_life_loses_no_trial(storage: str, tmp_path: Path) -> None:
+def test_the_trial_of_a_worker_killed_before_its_first_heartbeat_is_retried(
+    storage: str, tmp_path: Path
+) -> None:
     runner = Counting(tmp_path, 3)
     opened = open_storage(storage, tmp_path, GRACE)
     study = create(opened, "counting", runner.directions, runner.first(), {"kind": 1})
-    lost = study.ask()  # taken as a worker takes it, and never heard of again
+    lost = study.ask()  # taken by a worker that never reports
     work(study, runner)
     found = {t.number: t.state for t in study.trials}
     assert found.pop(lost.number) == TrialState.FAIL
@@ -100,7 +102,7 @@ def counting(tmp_path: Path, total: int = 3) -> tuple[Counting, optuna.Study]:
     return runner, create(storage, "counting", runner.directions, runner.first(), {"kind": 1})
 
 
-def test_a_study_that_is_done_runs_nothing_more_and_can_be_asked_for_more(tmp_path: Path) -> None:
+def test_a_finished_study_runs_only_additional_trials(tmp_path: Path) -> None:
     runner, study = counting(tmp_path)
     work(study, runner)
     work(study, runner)
@@ -127,7 +129,7 @@ def test_an_interrupted_trial_is_queued_again(tmp_path: Path) -> None:
     assert [line.split()[1] for line in (tmp_path / "ran").read_text().splitlines()].count("0") == 2
 
 
-def test_a_trial_that_nobody_asked_for_is_not_run(tmp_path: Path) -> None:
+def test_trials_beyond_the_total_are_not_run(tmp_path: Path) -> None:
     runner, study = counting(tmp_path)
     for _ in range(3):
         study.enqueue_trial({"x": 0.5})  # five trials are queued, three are wanted
@@ -135,13 +137,13 @@ def test_a_trial_that_nobody_asked_for_is_not_run(tmp_path: Path) -> None:
     assert len((tmp_path / "ran").read_text().splitlines()) == 3
 
 
-def test_a_worker_that_was_taken_for_dead_goes_on_with_other_trials(
+def test_a_worker_presumed_dead_continues_with_other_trials(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Silent(Counting):
         def run(self, trial: optuna.Trial, original: int) -> float:
             value = super().run(trial, original)
-            if trial.number == 0:  # as another worker does it
+            if trial.number == 0:  # as another worker would
                 study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
                 RETRY(study, study.get_trials()[0])
             return value
@@ -154,7 +156,7 @@ def test_a_worker_that_was_taken_for_dead_goes_on_with_other_trials(
     assert states[0] == TrialState.FAIL
 
 
-class Listening(io.StringIO):
+class WaitingOutput(io.StringIO):
     """Standard output that sets an event when a worker reports that it waits."""
 
     def __init__(self) -> None:
@@ -167,29 +169,29 @@ class Listening(io.StringIO):
         return super().write(text)
 
 
-def test_a_worker_waits_for_another_one_that_trains_in_its_folder(
+def test_a_worker_waits_for_another_one_in_the_same_folder(
     finished: tuple[Run, str], here: Path, tmp_path: Path
 ) -> None:
-    folder, out = tmp_path / "run", Listening()
+    folder, out = tmp_path / "run", WaitingOutput()
     shutil.copytree(finished[0].folder, folder)
     (folder / "results.json").unlink()
     resolved = resolve(layers(parse(build_parser(), [*settings(), *LEARNING]), []))
     other = contextlib.ExitStack()
     other.enter_context(held(folder))
 
-    def end_when_heard() -> None:
+    def release_when_waiting() -> None:
         with other:
             out.waits.wait(timeout=300)
 
     with ThreadPoolExecutor(1) as pool, contextlib.redirect_stdout(out):
-        pool.submit(end_when_heard)
+        pool.submit(release_when_waiting)
         results = train_exclusively(resolved, folder)
     assert out.getvalue().count("waiting for another worker") == 1
     assert list(results["sizes"]) == list(finished[0].results()["sizes"])
     assert digest(folder / "model.safetensors") == digest(finished[0].folder / "model.safetensors")
 
 
-def test_an_error_ends_the_worker_and_the_trial_is_asked_for_again(tmp_path: Path) -> None:
+def test_an_error_ends_the_worker_and_its_trial_is_retried(tmp_path: Path) -> None:
     class Broken(Counting):
         def run(self, trial: optuna.Trial, original: int) -> float:
             trial.suggest_float("x", 0.0, 1.0)
@@ -204,7 +206,7 @@ def test_an_error_ends_the_worker_and_the_trial_is_asked_for_again(tmp_path: Pat
     assert {0.25, 0.75} <= {t.params["x"] for t in completed}
 
 
-def test_a_study_of_another_shape_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_another_definition_is_an_error_and_changes_nothing(tmp_path: Path) -> None:
     runner, study = counting(tmp_path)
     before = study.user_attrs
     with pytest.raises(ArgumentError, match=r"must be continued with the definition.*kind was 1, is 2"):
@@ -228,7 +230,7 @@ def test_a_study_of_another_shape_is_refused_and_left_alone(tmp_path: Path) -> N
         ("oracle9://x", "Can't load plugin|Could not load plugin|oracle9"),
     ],
 )
-def test_a_storage_that_cannot_be_reached(url: str, reason: str, tmp_path: Path) -> None:
+def test_an_unreachable_storage_is_an_error(url: str, reason: str, tmp_path: Path) -> None:
     if "postgresql" in url:
         pytest.importorskip("psycopg", reason="needs the postgresql extra")
     with pytest.raises(ArgumentError, match=reason) as error:
@@ -238,7 +240,7 @@ def test_a_storage_that_cannot_be_reached(url: str, reason: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["a?b", "a#b", "50%41 done", "tä st", "{x}", "a&b=c", "file:x", "x'y\"z"])
-def test_a_study_lies_in_its_folder_whatever_that_is_called(name: str, tmp_path: Path) -> None:
+def test_the_folder_of_a_study_may_have_any_name(name: str, tmp_path: Path) -> None:
     (tmp_path / "here" / name).mkdir(parents=True)
     runner, study = counting(tmp_path / "here" / name)
     assert [path.name for path in (tmp_path / "here").iterdir()] == [name]
@@ -247,7 +249,7 @@ def test_a_study_lies_in_its_folder_whatever_that_is_called(name: str, tmp_path:
     assert len(again.get_trials()) == len(study.get_trials()) == len(runner.first()) > 0
 
 
-def test_a_name_that_no_study_has(tmp_path: Path) -> None:
+def test_an_unknown_study_is_an_error(tmp_path: Path) -> None:
     counting(tmp_path)
     with pytest.raises(ArgumentError, match=r"must be a study of this storage \(counting\), but is 'else'"):
         load(open_storage(None, tmp_path, GRACE), "else")

@@ -1,4 +1,4 @@
-"""Runs with averaged weights: what is kept, resuming, and averages of checkpoints afterwards."""
+"""Runs with averaged weights: the choice of weights, resuming, and later averages of checkpoints."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ def weights_at(run_: Run, step: int) -> dict[str, torch.Tensor]:
     return found
 
 
-def test_checkpoints_are_averaged_afterwards_from_when_each_unit_joined(
+def test_averages_of_checkpoints_start_when_each_unit_joined(
     averaged: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The smallest size trains alone up to update 20, when the others join."""
+    """The smallest size trains alone until update 20, when the others join."""
     run_ = averaged[0]
     starts = dict(run_.results()["phases"])
     assert starts["joint"] == 20

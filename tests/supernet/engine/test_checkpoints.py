@@ -52,14 +52,14 @@ def unfinished(here: Path, finished: tuple[Run, str], tmp_path: Path) -> Path:
     return folder
 
 
-def go_on(folder: Path) -> None:
+def resume(folder: Path) -> None:
     main([*settings(), *LEARNING, "--out", str(folder)])
 
 
 def refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """The message of a training that refuses to start, with status 2."""
+    """The message of a training that does not start and ends with status 2."""
     with pytest.raises(SystemExit) as end:
-        go_on(folder)
+        resume(folder)
     err = capsys.readouterr().err
     assert end.value.code == 2, err
     assert "Traceback" not in err
@@ -134,7 +134,7 @@ def test_a_training_resumed_from_the_older_checkpoint_is_bit_exact(
 ) -> None:
     file = unfinished / "checkpoints" / "step_24" / FILES[2]
     file.write_bytes(half(file.read_bytes()))
-    go_on(unfinished)
+    resume(unfinished)
     assert f"'{file}' is damaged" in capsys.readouterr().err
     assert digest(unfinished / "model.safetensors") == digest(finished[0].folder / "model.safetensors")
 

@@ -217,7 +217,7 @@ def test_individual_training_has_one_run_per_size(place: Path) -> None:
         layers = {name.split(".")[2] for name in tensors if name.startswith("encoder.layers.")}
         assert layers == {str(i) for i in range(size)}
     rows = [line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│")]
-    assert [row for row in rows if row.isdigit()] == ["1", "2"], "one table holds both"
+    assert [row for row in rows if row.isdigit()] == ["1", "2"], "one table must contain both"
 
 
 def test_two_processes_train_one_model_with_the_same_plans(place: Path) -> None:
