@@ -25,12 +25,14 @@ SOURCE = Path(__file__).with_name("plugins")
 def path(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment variables with which the installed packages are found."""
     place = tmp_path_factory.mktemp("plugins")
-    for name in sorted(file.parent.name for file in SOURCE.glob("*/pyproject.toml")):
+    names = sorted(file.parent.name for file in SOURCE.glob("*/pyproject.toml"))
+    for name in names:
         shutil.copytree(SOURCE / name, place / name)  # building writes into the source folder
-        run(
-            "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
-            "--disable-pip-version-check", "--target", place / "installed", place / name, cwd=place,
-        )  # fmt: skip
+    run(
+        "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
+        "--disable-pip-version-check", "--target", place / "installed", *(place / name for name in names),
+        cwd=place,
+    )  # fmt: skip
     return {"PYTHONPATH": f"{REPOSITORY}:{place / 'installed'}"}
 
 

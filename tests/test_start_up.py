@@ -36,7 +36,7 @@ def test_there_are_commands() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_help_imports_nothing_heavy(name: str, tmp_path: Path) -> None:
-    out, err = run(MODULES[name], "--help", cwd=tmp_path, extra=LISTED)
+    out, err = run(MODULES[name], "--help", cwd=tmp_path, extra=LISTED, fresh=True)
     assert out.startswith("usage:")
     assert "supernet.console.parser" in imported(err)
     assert imported(err) & HEAVY == set()
@@ -45,7 +45,7 @@ def test_help_imports_nothing_heavy(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_wrong_options_are_errors_before_heavy_imports(name: str, tmp_path: Path) -> None:
     words, message = WRONG.get(name, (["--no-such-option"], "error: "))
-    _, err = run(MODULES[name], *words, cwd=tmp_path, status=2, extra=LISTED)
+    _, err = run(MODULES[name], *words, cwd=tmp_path, status=2, extra=LISTED, fresh=True)
     assert message in err
     assert "supernet.console.parser" in imported(err)
     assert imported(err) & HEAVY == set()
@@ -54,7 +54,7 @@ def test_wrong_options_are_errors_before_heavy_imports(name: str, tmp_path: Path
 @pytest.mark.parametrize("name", ["evaluate", "transcribe", "cut", "export", "latency", "select", "worth"])
 def test_a_wrong_path_is_an_error_before_heavy_imports(name: str, tmp_path: Path) -> None:
     more = {"transcribe": ["a.wav"], "cut": ["--out", "x"]}.get(name, [])
-    _, err = run(MODULES[name], "nowhere", *more, cwd=tmp_path, status=2, extra=LISTED)
+    _, err = run(MODULES[name], "nowhere", *more, cwd=tmp_path, status=2, extra=LISTED, fresh=True)
     assert "error: `RUN` must be a run folder, but there is no such folder: 'nowhere'.\n" in err
     assert imported(err) & HEAVY == set()
 

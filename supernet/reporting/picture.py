@@ -44,6 +44,7 @@ def picture(figure: Figure, name: str, title: str) -> Picture:
     with warnings.catch_warnings():  # the font of the PNG lacks some characters
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(file, format="png", dpi=120)
+        figure.set_layout_engine("none")  # laid out once
         return Picture(title, as_svg(figure, name, title), file.getvalue())
 
 

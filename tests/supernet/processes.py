@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -44,10 +49,139 @@ def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str,
     }
 
 
+class Forked:
+    """A process that runs ``python -m`` with ``words``, forked from one with everything imported.
+
+    It is used like a ``subprocess.Popen`` with pipes and text. Unlike a fresh process, it has the hash seed
+    of all others of this kind, and cannot show what a command imports.
+    """
+
+    def __init__(
+        self, words: Sequence[str], cwd: Path, environment: Mapping[str, str], new_session: bool = False
+    ) -> None:
+        request = {
+            "words": words, "cwd": str(cwd), "environment": environment, "new_session": new_session,
+        }  # fmt: skip
+        self._answers, theirs = socket.socketpair()
+        out, their_out = os.pipe()
+        err, their_err = os.pipe()
+        socket.send_fds(_forking_process(), [b"!"], [theirs.fileno(), their_out, their_err])
+        theirs.close()
+        os.close(their_out)
+        os.close(their_err)
+        self._answers.sendall(json.dumps(request).encode() + b"\n")
+        self.stdout, self.stderr = os.fdopen(out, encoding="utf-8"), os.fdopen(err, encoding="utf-8")
+        self.pid = self._answer(None)
+        self.returncode: int | None = None
+
+    def _answer(self, timeout: float | None) -> int:
+        self._answers.settimeout(timeout)
+        line = b""
+        while not line.endswith(b"\n"):
+            line += self._answers.recv(1) or b"lost\n"  # not a number: the forking process is gone
+        return int(line)
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            self.returncode = self._answer(timeout)
+            self._answers.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        if self.returncode is None and select.select([self._answers], [], [], 0)[0]:
+            self.wait()
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        with ThreadPoolExecutor(2) as threads, self.stdout, self.stderr:
+            out, err = threads.submit(self.stdout.read), threads.submit(self.stderr.read)
+            try:
+                self.wait(timeout)
+            except TimeoutError:
+                self.kill()
+                raise
+            return out.result(), err.result()
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+@functools.cache
+def _forking_process() -> socket.socket:
+    """The requests of a process that forks for us until we end; see tests/supernet/forking.py."""
+    ours, theirs = socket.socketpair()
+    inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    subprocess.Popen(
+        [sys.executable, "-m", "tests.supernet.forking", str(theirs.fileno())],
+        cwd=REPOSITORY,
+        env={**inherited, "OMP_NUM_THREADS": "1"},
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    theirs.close()
+    return ours
+
+
 def start(
+    arguments: Sequence[str | Path], cwd: Path, extra: Mapping[str, str] | None = None, **options: bool
+) -> Forked:
+    """``python -m`` with ``arguments``, from ``cwd``."""
+    return Forked([*map(str, arguments)], cwd, environment(cwd, extra), **options)
+
+
+def start_ranks(
+    arguments: Sequence[str | Path], cwd: Path, extra: Mapping[str, str] | None = None
+) -> list[Forked]:
+    """Two processes that train together, with the variables that torchrun would set."""
+    everybody = {
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": free_port(),
+        **(extra or {}),
+    }
+    return [start(arguments, cwd, {**everybody, "RANK": rank, "LOCAL_RANK": rank}) for rank in ("0", "1")]
+
+
+def run_ranks(arguments: Sequence[str | Path], cwd: Path, extra: Mapping[str, str] | None = None) -> None:
+    """Run two processes that train together; both must end well."""
+    for process in start_ranks(arguments, cwd, extra):
+        printed = process.communicate(timeout=300)
+        assert process.returncode == 0, "\n".join(printed)
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return str(found.getsockname()[1])
+
+
+def run(
+    *arguments: str | Path,
+    cwd: Path,
+    status: int = 0,
+    extra: Mapping[str, str] | None = None,
+    fresh: bool = False,
+) -> tuple[str, str]:
+    """The standard output and error of ``python -m`` with ``arguments``; it must end with ``status``.
+
+    Args:
+        fresh: Start Python anew instead of forking.
+    """
+    process = start_fresh(arguments, cwd, extra) if fresh else start(arguments, cwd, extra)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == status, f"{arguments} ended with {process.returncode}:\n{out}\n{err}"
+    return out, err
+
+
+def start_fresh(
     arguments: Sequence[str | Path], cwd: Path, extra: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """``python -m`` with ``arguments``, from ``cwd``."""
+    """Start Python anew."""
     return subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)],
         cwd=cwd,
@@ -56,16 +190,6 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def run(
-    *arguments: str | Path, cwd: Path, status: int = 0, extra: Mapping[str, str] | None = None
-) -> tuple[str, str]:
-    """The standard output and error of ``python -m`` with ``arguments``; it must end with ``status``."""
-    process = start(arguments, cwd, extra)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == status, f"{arguments} ended with {process.returncode}:\n{out}\n{err}"
-    return out, err
 
 
 def stop_at(
@@ -79,7 +203,7 @@ def stop_at(
         time.sleep(0.002)
     process.send_signal(number)
     print(*process.communicate(timeout=120))  # shown where a test fails
-    return process.returncode
+    return process.wait()
 
 
 def digest(path: Path) -> str:

@@ -97,10 +97,23 @@ def test_a_missing_part_of_the_corpus_is_an_error_that_says_where_to_get_it(
 
 
 def test_the_real_corpus(tmp_path: Path) -> None:
-    real = made(real_corpus("speechocean762"), cache=tmp_path)
-    total = sum(len(of_one) for of_one in speakers_of(real).values())
-    assert total == 250
-    assert sum(len(real.folder.cuts[split]) for split in SPLITS) == 5000
-    texts = (cut.supervisions[0].text for split in SPLITS for cut in real.folder.cuts[split])
-    assert set().union(*texts) == set("abcdefghijklmnopqrstuvwxyz' ")
+    root = real_corpus("speechocean762")
+    table = root / "manifest.csv"
+    if not table.is_file():
+        pytest.skip(f"no {table}")
+    header, *lines = table.read_text(encoding="utf-8").splitlines()
+    speakers = {line.split(",")[2] for line in lines}
+    assert (len(lines), len(speakers)) == (5000, 250)
+    few = {speaker for speaker in speakers if int(speaker) % 20 == 5}  # decoding all of them takes a minute
+    part = tmp_path / "speechocean762"
+    part.mkdir()
+    chosen = [line for line in lines if line.split(",")[2] in few]
+    (part / "manifest.csv").write_text("\n".join([header, *chosen]), encoding="utf-8")
+    for speaker in few:
+        (part / speaker).symlink_to(root / speaker)
+    real = made(part)
+    assert set().union(*speakers_of(real).values()) == few
+    cuts = [cut for split in SPLITS for cut in real.folder.cuts[split]]
+    assert len(cuts) == len(chosen)
+    assert set().union(*(cut.supervisions[0].text for cut in cuts)) == set("abcdefghijklmnopqrstuvwxyz' ")
     assert real.skipped() == []

@@ -6,8 +6,6 @@ import contextlib
 import io
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -29,7 +27,7 @@ from supernet.runs.run import Run
 from supernet.system.folders import held
 from supernet.train import build_parser
 from tests.selection.study.counting import GRACE, Counting
-from tests.supernet.processes import LEARNING, REPOSITORY, digest, environment, settings
+from tests.supernet.processes import LEARNING, Forked, digest, settings, start
 
 pytestmark = pytest.mark.slow
 
@@ -44,14 +42,8 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def worker(folder: Path, storage: str, *dies: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.selection.study.counting", str(folder), storage, str(TOTAL), *dies],
-        env=environment(folder),
-        cwd=REPOSITORY,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def worker(folder: Path, storage: str, *dies: str) -> Forked:
+    return start(["tests.selection.study.counting", folder, storage, str(TOTAL), *dies], cwd=folder)
 
 
 def trials(storage: str, folder: Path) -> list[FrozenTrial]:

@@ -62,7 +62,7 @@ def test_several_processes_are_measured_together(
 
 
 def test_an_estimate_imports_neither_the_engine_nor_a_compiler_nor_pictures(place: Path) -> None:
-    out, err = run("supernet.train", *settings(), "--dry-run", cwd=place, extra=LISTED)
+    out, err = run("supernet.train", *settings(), "--dry-run", cwd=place, extra=LISTED, fresh=True)
     assert "dry run" in out
     assert "torch" in imported(err)
     engine = {"fairseq2.composition", "fairseq2.recipe", "transformers", "wandb"}

@@ -51,7 +51,9 @@ def test_recognition_imports_no_unneeded_packages(
 ) -> None:
     """The training engine, PyTorch's compiler, corpora and plots would take several seconds."""
     soundfile.write(tmp_path / "a.wav", tone(1.0), 16_000)
-    out, err = run("supernet.transcribe", "runs/finished", tmp_path / "a.wav", cwd=place, extra=LISTED)
+    out, err = run(
+        "supernet.transcribe", "runs/finished", tmp_path / "a.wav", cwd=place, extra=LISTED, fresh=True
+    )
     assert out.startswith(f"{tmp_path}/a.wav\t")
     assert "torch" in imported(err)
     unneeded = "fairseq2.composition fairseq2.recipe jinja2 lhotse matplotlib optuna pandas s3fs sympy"

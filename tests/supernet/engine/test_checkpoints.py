@@ -6,7 +6,6 @@ import os
 import pickle
 import shutil
 import signal
-import socket
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from supernet.engine.checkpoints import prepare
 from supernet.runs.run import Run
 from supernet.system.folders import check_closed, held
 from supernet.train import main
-from tests.supernet.processes import LEARNING, digest, settings, start
+from tests.supernet.processes import LEARNING, digest, settings, start, start_ranks
 
 pytestmark = pytest.mark.slow
 
@@ -185,18 +184,8 @@ def test_a_training_resumes_only_with_as_many_processes_as_before(
 def test_of_several_processes_one_reports_the_error_and_none_shows_a_traceback(
     unfinished: Path, place: Path
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    everybody = {
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
     command = ["supernet.train", *settings(), *LEARNING, "--out", str(unfinished)]
-    processes = [
-        start(command, place, {**everybody, "RANK": rank, "LOCAL_RANK": rank}) for rank in ("0", "1")
-    ]
+    processes = start_ranks(command, place)
     said = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [2, 2], said
     errors = [[line for line in text.splitlines() if line.startswith("error: ")] for text in said]

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from safetensors.torch import load_file
 from supernet.runs.run import Run
 from supernet.train import main
 from tests.supernet.engine.test_stopping import assert_the_same_run
-from tests.supernet.processes import LEARNING, environment, settings
+from tests.supernet.processes import LEARNING, Forked, run, settings, start
 from tests.supernet.system.test_workers import is_running
 
 pytestmark = pytest.mark.slow
@@ -42,19 +41,16 @@ def children(pid: int) -> list[int]:
     return [int(line) for line in found.stdout.split() if is_running(int(line))]
 
 
-def started(place: Path, out: str) -> tuple[subprocess.Popen[str], list[int]]:
+def started(place: Path, out: str) -> tuple[Forked, list[int]]:
     """A training of two processes after its second checkpoint, in a group of its own, and its workers."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "supernet.train", *TWO, "--out", out], cwd=place, env=environment(place),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+    process = start(["supernet.train", *TWO, "--out", out], place, new_session=True)
     while not (place / out / "checkpoints" / "step_8").exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.002)
     return process, children(process.pid)
 
 
-def ended(process: subprocess.Popen[str], workers: list[int]) -> tuple[str, str]:
+def ended(process: Forked, workers: list[int]) -> tuple[str, str]:
     printed = process.communicate(timeout=120)
     limit = time.monotonic() + 60
     while any(is_running(pid) for pid in workers):
@@ -83,20 +79,10 @@ def test_two_processes_end_where_one_does(place: Path, monkeypatch: pytest.Monke
 
 
 def test_it_is_shown_once(place: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "supernet.train",
-        *settings(processes=3, num_steps=4),
-        "--out",
-        str(tmp_path),
-    ]
-    done = subprocess.run(
-        command, cwd=place, env=environment(place), capture_output=True, text=True, check=True
-    )
-    assert done.stdout.count("Training starts: 4 updates in total.") == 1
-    assert done.stdout.count("test WER") == 1
-    assert "Traceback" not in done.stderr
+    out, err = run("supernet.train", *settings(processes=3, num_steps=4), "--out", tmp_path, cwd=place)
+    assert out.count("Training starts: 4 updates in total.") == 1
+    assert out.count("test WER") == 1
+    assert "Traceback" not in err
     assert Run(tmp_path).results()["peak_memory_mb"] > 0
 
 

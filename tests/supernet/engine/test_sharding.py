@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from supernet.training.step import step_of
 from tests.supernet import tiny
 from tests.supernet.engine import sharded
 from tests.supernet.engine.sharded import CASES
-from tests.supernet.processes import LEARNING, run, settings, start
+from tests.supernet.processes import LEARNING, free_port, run_ranks, settings, start
 
 SHARDED = ("--set", "train.data_parallelism=fsdp")
 AVERAGED = ("--set", "train.average_from=0.25", "--set", "train.average_every=1")
@@ -32,8 +31,7 @@ SHORT = (*settings(num_steps=8), *LEARNING, *AVERAGED, "--set", "task.batch_seco
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sharded")
-    launch = "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m"
-    run(*launch, "tests.supernet.engine.sharded", folder, cwd=folder)
+    run_ranks(["tests.supernet.engine.sharded", folder], folder)
     return folder
 
 
@@ -67,17 +65,14 @@ def test_subnets_of_both_are_equal(case: str, found: Path) -> None:
         torch.testing.assert_close(one, other, atol=1e-8, rtol=1e-8)
 
 
-def train_on_two_machines(out: str, place: Path, *more: str) -> None:
+def train_on_two_machines(*command: str | Path, cwd: Path) -> None:
     """Two launchers, which find each other as on two machines; each starts one process."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = str(found.getsockname()[1])
-    command = ["supernet.train", *SHORT, "--out", f"runs/{out}", *more]
+    port = free_port()
     launchers = [
         start(
             ["torch.distributed.run", "--nnodes", "2", "--node-rank", rank, "--nproc-per-node", "1",
              "--master-addr", "127.0.0.1", "--master-port", port, "-m", *command],
-            place,
+            cwd,
         )
         for rank in ("0", "1")
     ]  # fmt: skip
@@ -87,8 +82,9 @@ def train_on_two_machines(out: str, place: Path, *more: str) -> None:
 
 
 def test_a_run_on_two_machines_is_the_same_with_divided_weights(place: Path) -> None:
-    train_on_two_machines("replicated", place)
-    train_on_two_machines("divided", place, *SHARDED)
+    command = ["supernet.train", *SHORT, "--out"]
+    run_ranks([*command, "runs/replicated"], place)
+    train_on_two_machines(*command, "runs/divided", *SHARDED, cwd=place)
     runs = [Run(place / "runs" / name) for name in ("replicated", "divided")]
     ours, theirs = (load_file(run.model_stem.with_suffix(".safetensors")) for run in runs)
     assert_equal(
@@ -110,7 +106,7 @@ def test_a_run_on_two_machines_is_the_same_with_divided_weights(place: Path) -> 
     shutil.rmtree(folder / "checkpoints" / "step_8")
     (folder / "results.json").unlink()
     (folder / "model.safetensors").unlink()
-    train_on_two_machines("resumed", place, *SHARDED)
+    run_ranks([*command, "runs/resumed", *SHARDED], place)
     again = load_file(folder / "model.safetensors")
     assert all(torch.equal(again[name], x) for name, x in theirs.items())
     kept = runs[1].results()["averaging"]["kept"]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from supernet.commands.advice import left_out, unlearned
 from supernet.runs.run import Run
 from supernet.train import main
-from tests.supernet.processes import LEARNING, SECRET, digest, run, settings
+from tests.supernet.processes import LEARNING, SECRET, digest, run, run_ranks, settings
 
 pytestmark = pytest.mark.slow
 
@@ -229,10 +229,7 @@ def test_two_processes_train_one_model_with_the_same_plans(place: Path) -> None:
         "--out",
         "runs/ranks",
     ]
-    run(
-        "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m",
-        "tests.supernet.spy", *train_options, cwd=place, extra={"PLANS": str(place)},
-    )  # fmt: skip
+    run_ranks(["tests.supernet.spy", *train_options], place, {"PLANS": str(place)})
     ranks: list[dict[str, list[Any]]] = [
         json.loads((place / f"plans-{rank}.json").read_text()) for rank in (0, 1)
     ]
