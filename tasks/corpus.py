@@ -144,10 +144,12 @@ class CorpusTask(Task):
         return {id: str(speaker) for id, speaker in found if isinstance(speaker, str | int) and speaker != ""}
 
     def skipped(self) -> list[Skipped]:
-        found = [*self.folder.left_out, *self._index.skipped]
-        for tokens in dict.fromkeys(tokens for _, tokens in self._decided) or (self._tokens,):
-            found += [one for split in SPLITS for one in self._usable(split, tokens).skipped]
-        return list({(one.split, one.id): one for one in found}.values())
+        spellings = dict.fromkeys(tokens for _, tokens in self._decided) or (self._tokens,)
+        unusable = (
+            one for tokens in spellings for split in SPLITS for one in self._usable(split, tokens).skipped
+        )
+        by_utterance = {(one.split, one.id): one for one in unusable}
+        return [*self.folder.left_out, *self._index.skipped, *by_utterance.values()]
 
     @property
     def max_seconds(self) -> float:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from supernet.reporting.look import BACK, INK, LINE, SERIES, SOFT
@@ -43,15 +45,19 @@ def picture(figure: Figure, name: str, title: str) -> Picture:
     file = io.BytesIO()
     with warnings.catch_warnings():  # the font of the PNG lacks some characters
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(file, format="png", dpi=120)
-        figure.set_layout_engine("none")  # laid out once
+        # Each format is drawn once, and the figure is laid out once; `savefig` does both twice for each.
+        figure.set_dpi(120)
+        FigureCanvasAgg(figure).print_png(file)
+        figure.set_layout_engine("none")
         return Picture(title, as_svg(figure, name, title), file.getvalue())
 
 
 def as_svg(figure: Figure, name: str, title: str) -> str:
-    """The element ``svg`` without namespaces and external references, with colors as CSS properties."""
+    """The element ``svg`` without background and external references, with colors as CSS properties."""
+    for part in (figure, *figure.axes):
+        part.patch.set_facecolor("none")
     file = io.BytesIO()
-    figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
+    FigureCanvasSVG(figure).print_svg(file, metadata=_NO_METADATA)
     root = ElementTree.fromstring(file.getvalue())
     used = {target for element in root.iter() for target in _targets(element)}
     for element in root.iter():

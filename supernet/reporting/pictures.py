@@ -203,7 +203,7 @@ def _draw_scores(
     marks, cuts = marks if len(units) <= MOST_NAMED else [], _draw_cuts(upper, steps, scores, subnets)
     label_right(upper, marks + cuts, height=height)
     upper.set_ylabel("score")
-    explanation = " (dashed: the threshold of a size, which keeps the units above)" if cuts else ""
+    explanation = " (dashed: the thresholds of sizes)" if cuts else ""
     upper.set_title(f"Scores while they are learned{explanation}", pad=_room(phases))
     mark_phases(upper, phases)
     if gated:
