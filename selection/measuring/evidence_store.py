@@ -71,13 +71,17 @@ class EvidenceStore:
         return found
 
     def add_judged(self, context: str, rows: Mapping[str, Judged]) -> None:
-        """Store results by the names of subnets."""
+        """Store results by the names of subnets; errors join losses that are there, which keep their time."""
         data = [
             (context, name, _blob(j.losses_N), None if j.errors_N2 is None else _blob(j.errors_N2), j.seconds)
             for name, j in rows.items()
         ]
         with self._connection:
-            self._connection.executemany("INSERT OR REPLACE INTO judged VALUES (?, ?, ?, ?, ?)", data)
+            self._connection.executemany(
+                "INSERT INTO judged VALUES (?, ?, ?, ?, ?) ON CONFLICT (context, subnet) "
+                "DO UPDATE SET losses = excluded.losses, errors = excluded.errors",
+                data,
+            )
 
     def fact(
         self, context: str, name: str, shape: tuple[int | None, ...]

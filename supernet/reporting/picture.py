@@ -47,17 +47,17 @@ def picture(figure: Figure, name: str, title: str) -> Picture:
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         # Each format is drawn once, and the figure is laid out once; `savefig` does both twice for each.
         figure.set_dpi(120)
-        FigureCanvasAgg(figure).print_png(file)
+        FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
         figure.set_layout_engine("none")
         return Picture(title, as_svg(figure, name, title), file.getvalue())
 
 
 def as_svg(figure: Figure, name: str, title: str) -> str:
     """The element ``svg`` without background and external references, with colors as CSS properties."""
-    for part in (figure, *figure.axes):
-        part.patch.set_facecolor("none")
+    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+        patch.set_facecolor("none")
     file = io.BytesIO()
-    FigureCanvasSVG(figure).print_svg(file, metadata=_NO_METADATA)
+    FigureCanvasSVG(figure).print_svg(file, metadata=_NO_METADATA)  # type: ignore[no-untyped-call]
     root = ElementTree.fromstring(file.getvalue())
     used = {target for element in root.iter() for target in _targets(element)}
     for element in root.iter():
