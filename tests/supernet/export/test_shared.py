@@ -24,7 +24,7 @@ from supernet.runs.model_file import load
 from supernet.runs.opening import own_selection
 from supernet.runs.run import Run
 from tests.supernet.export.test_command import complaint
-from tests.supernet.processes import run as run_process
+from tests.supernet.export.test_sherpa import recognize
 from tests.supernet.talkative import TEXTS, make_run, recordings
 
 onnx = pytest.importorskip("onnx", reason="needs the export extra")
@@ -118,8 +118,7 @@ def test_sherpa_recognizes_with_a_graph_and_the_weights_beside_it(run: Run, tmp_
 
 
 def sherpa_texts(folder: Path, file: str, wavs: Sequence[Path]) -> list[str]:
-    out, _ = run_process("tests.supernet.export.recognize", folder, file, *wavs, cwd=folder)
-    return [json.loads(line)["text"].strip() for line in out.splitlines() if line.startswith("{")]
+    return [result["text"].strip() for result in recognize(folder, wavs, file=file)]
 
 
 @torch.inference_mode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,15 @@ def talkative(kind: Kind, wavs: list[Path]) -> Cut:
     return cut
 
 
-def recognize(folder: Path, wavs: list[Path], kind: str = "from_zipformer_ctc", **more: Any) -> list[Any]:
+def recognize(
+    folder: Path,
+    wavs: Sequence[Path],
+    kind: str = "from_zipformer_ctc",
+    file: str = "model.onnx",
+    **more: Any,
+) -> list[Any]:
     options = kind, json.dumps(more)
-    out, _ = run("tests.supernet.export.recognize", folder, "model.onnx", *options, *wavs, cwd=folder)
+    out, _ = run("tests.supernet.export.recognize", folder, file, *options, *wavs, cwd=folder)
     return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
 
 
