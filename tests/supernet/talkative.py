@@ -20,16 +20,16 @@ def recordings() -> list[torch.Tensor]:
     return [speak(text, i) for i, text in enumerate(TEXTS)]
 
 
-def make_run(folder: Path) -> Run:
-    """A finished run of the sizes 2, 3 and 4 in ``folder``."""
+def make_run(folder: Path, sizes: tuple[int, ...] = (2, 3, 4)) -> Run:
+    """A finished run of ``sizes`` in ``folder``."""
     run = Run(folder)
-    config = tiny_config(sizes=(2, 3, 4), model={"max_frames": 256})
+    config = tiny_config(sizes=sizes, model={"max_frames": 256})
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = talkative(SupernetCTC(config, len(TOKENS)).eval())
     run.begin(config)
     model_file.save(model_file.Model(net, TOKENS), run.model_stem)
-    run.save_subnets({str(size): net.table.subnet(net.table.first(size)) for size in (2, 3, 4)})
+    run.save_subnets({str(size): net.table.subnet(net.table.first(size)) for size in sizes})
     return run
 
 

@@ -122,7 +122,8 @@ def test_sherpa_finds_the_tokens_of_greedy_decoding(exported: tuple[Cut, Path, l
         (ids,) = recognizer.head_of(3).decode(log_probs_SV[None], [n])
         # Ends of sentences are left out there.
         expected.append([symbols[i].replace("▁", " ") for i in ids if symbols[i] != "</s>"])
-    results = recognize(folder, wavs, kind.constructor, **kind.arguments(recognizer))
+    more: dict[str, Any] = kind.arguments(recognizer)
+    results = recognize(folder, wavs, kind.constructor, **more)
     assert [[token for token in result["tokens"] if token != "</s>"] for result in results] == expected
     assert all(expected)
 
