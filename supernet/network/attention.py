@@ -107,6 +107,12 @@ def _pairs(x_HNSK: Tensor, part: _Part, *, all_frames: bool = False) -> Tensor:
     return x_HNSK[part.heads, :, slice(None) if all_frames else part.queries].flatten(0, 1)
 
 
+def _plus(x_HNSK: Tensor, y_HK: Tensor) -> Tensor:
+    """The sum. Repeated, as broadcasting over so few values is slow in half precision."""
+    h, n, s, k = x_HNSK.shape
+    return (x_HNSK.view(h, n, s * k) + y_HK.repeat(1, s)[:, None]).view_as(x_HNSK)
+
+
 def _shifted(x_HMW: Tensor, num_rows: int) -> Tensor:
     """The values of ``x_HMW``, one per distance and query, for each query and key: a view (P, Q, S)."""
     num_heads, m, w = x_HMW.shape
@@ -132,7 +138,7 @@ def _attend(
         weights: Receives the attention weights (P, Q, S).
     """
     q_HNSK, k_HNSK, v_HNSK = x_3HNSK
-    p_HNSK = q_HNSK + apart_HK[:, None, None]
+    p_HNSK = _plus(q_HNSK, apart_HK)
     y_HNSK, num_rows, scratch = torch.empty_like(q_HNSK), q_HNSK.size(1), _Scratch(q_HNSK)
     for part in _parts(q_HNSK):
         p_HMK = p_HNSK[part.heads, :, part.queries].flatten(1, 2)
@@ -166,7 +172,7 @@ class _Attention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy_HNSK: Tensor) -> tuple[Tensor | None, ...]:
         x_3HNSK, apart_HK, r_HWK, *weights = ctx.saved_tensors
-        (q_HNSK, k_HNSK, v_HNSK), p_HNSK = x_3HNSK, x_3HNSK[0] + apart_HK[:, None, None]
+        (q_HNSK, k_HNSK, v_HNSK), p_HNSK = x_3HNSK, _plus(x_3HNSK[0], apart_HK)
         dx_3HNSK, dr_HWK, dp_HNSK = (
             torch.zeros_like(x_3HNSK),
             torch.zeros_like(r_HWK),
