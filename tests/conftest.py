@@ -1,4 +1,4 @@
-"""Fixtures that all tests share: a corpus and runs on it. Every process uses a single thread."""
+"""Fixtures for all tests: a corpus, and runs on it. Every process uses a single thread."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ hypothesis.settings.load_profile("here")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A worker a core, at most four, as each trains the shared runs for itself; benchmarks run alone."""
+    """One worker per core, at most four, because each one trains the shared runs; none for benchmarks."""
     if any("benchmarks" in argument for argument in config.args):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The cache of corpora and features, also in processes that tests start: never the user's own."""
+    """The cache of corpora and features, also in processes that tests start, instead of the user's."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(VARIABLE, str(folder))
@@ -81,7 +81,7 @@ def place(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder as the current one, and a wide console."""
+    """The working folder as the current folder, with a wide console."""
     monkeypatch.chdir(place)
     monkeypatch.setenv("COLUMNS", "200")
     return place

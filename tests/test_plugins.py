@@ -114,7 +114,7 @@ def test_the_contract_checks_a_third_party_strategy(path: dict[str, str], tmp_pa
     assert " passed" in out
 
 
-def test_the_contract_catches_what_is_wrong(path: dict[str, str], tmp_path: Path) -> None:
+def test_the_contract_detects_an_invalid_strategy(path: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "test_wrong.py").write_text(WRONG)
     asked = ("-q", "-p", "no:cacheprovider", "test_wrong.py")
     out, _ = run("pytest", *asked, cwd=tmp_path, status=1, extra=path)
@@ -132,7 +132,7 @@ def test_the_laws_hold_for_third_party_units_encoders_and_heads(
     assert " passed" in out
 
 
-def test_a_third_party_granularity_is_trained_cut_and_selected_from(
+def test_a_third_party_granularity_can_be_trained_cut_and_selected(
     path: dict[str, str], tmp_path: Path
 ) -> None:
     scores = ("--method", "simple-top-k", "--granularity", "halves", "--set", "model.num_layers=2")
@@ -149,8 +149,10 @@ def test_a_third_party_granularity_is_trained_cut_and_selected_from(
     assert (tmp_path / "run" / "selections" / "greedy.json").is_file()
 
 
-def test_a_third_party_scorer_is_trained_saved_and_cut_by(path: dict[str, str], tmp_path: Path) -> None:
-    """Two parameters for each unit, gates and penalties of them, and weights that shrink after each step."""
+def test_a_third_party_scorer_is_trained_saved_and_used_for_cutting(
+    path: dict[str, str], tmp_path: Path
+) -> None:
+    """It has two parameters per unit, gates and penalties computed from them, and weights that shrink."""
     budgets = ("--budget", "macs=60%,100%", "--granularity", "module", "--set", "model.num_layers=2")
     asked = [word for word in options("--method", "uncertain", *budgets, "--out", "run")]
     asked[asked.index("--sizes") : asked.index("--sizes") + 2] = []

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own, so small that starting Python takes longest."""
+"""Commands in separate processes, and settings of tiny trainings."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ REPOSITORY = Path(__file__).parents[2]
 NET = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels": 2}
 TRAIN = {"num_steps": 24, "publish_every": 2, "checkpoint_every": 4, "validate_every": 12, "num_threads": 1}
 LEARNING = ("--set", "method.score_learning=0.25")
-"""So that Simple-Top-k reaches its smallest k, and can be stopped while it learns scores."""
+"""Long enough score learning for Simple-Top-k to reach its smallest k, and to be stopped during it."""
 ZEROING = ("--method", "iterative-zero-out", "--set", "method.iterations=2")
-"""So that units are put out, which one iteration alone does not do."""
+"""Enough iterations to zero out units, which takes more than one."""
 SECRET = "a-value-that-nobody-may-read"
 
 
 def settings(sizes: str = "2,4", **train: int) -> list[str]:
-    """Options of a tiny training on the corpus of tones, which lies in the current folder."""
+    """Options of a tiny training on the corpus of tones in the current folder."""
     values = {f"model.{key}": value for key, value in NET.items()}
     values |= {f"train.{key}": value for key, value in (TRAIN | train).items()}
     options = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
@@ -35,7 +35,7 @@ def settings(sizes: str = "2,4", **train: int) -> list[str]:
 
 
 def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """As a user has it, with a credential, and a home that can be told from everything else."""
+    """The environment of a user, with a credential, and a home folder whose name occurs nowhere else."""
     return {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -130,14 +130,14 @@ def _forking_process() -> socket.socket:
 def start(
     arguments: Sequence[str | Path], cwd: Path, extra: Mapping[str, str] | None = None, **options: bool
 ) -> Forked:
-    """``python -m`` with ``arguments``, from ``cwd``."""
+    """Start ``python -m`` with ``arguments`` in ``cwd``."""
     return Forked([*map(str, arguments)], cwd, environment(cwd, extra), **options)
 
 
 def start_ranks(
     arguments: Sequence[str | Path], cwd: Path, extra: Mapping[str, str] | None = None
 ) -> list[Forked]:
-    """Two processes that train together, with the variables that torchrun would set."""
+    """Start two processes that train together, with the variables that torchrun would set."""
     everybody = {
         "WORLD_SIZE": "2",
         "LOCAL_WORLD_SIZE": "2",
@@ -149,7 +149,7 @@ def start_ranks(
 
 
 def run_ranks(arguments: Sequence[str | Path], cwd: Path, extra: Mapping[str, str] | None = None) -> None:
-    """Run two processes that train together; both must end well."""
+    """Run two processes that train together; both must succeed."""
     for process in start_ranks(arguments, cwd, extra):
         printed = process.communicate(timeout=300)
         assert process.returncode == 0, "\n".join(printed)
@@ -167,7 +167,7 @@ def run(
     extra: Mapping[str, str] | None = None,
     fresh: bool = False,
 ) -> tuple[str, str]:
-    """The standard output and error of ``python -m`` with ``arguments``; it must end with ``status``.
+    """Run ``python -m`` with ``arguments``, which must end with ``status``; return its output and errors.
 
     Args:
         fresh: Start Python anew instead of forking.
@@ -195,14 +195,14 @@ def start_fresh(
 def stop_at(
     step: int, arguments: Sequence[str | Path], folder: Path, cwd: Path, number: signal.Signals
 ) -> int:
-    """Start a training, send ``number`` as soon as the checkpoint of ``step`` is there; the exit status."""
+    """Start a training, send ``number`` as soon as ``step`` has a checkpoint, and return the exit status."""
     process = start(arguments, cwd)
     checkpoint = folder / "checkpoints" / f"step_{step}"
     while not checkpoint.exists():
         assert process.poll() is None, f"ended before step {step}: {process.communicate()}"
         time.sleep(0.002)
     process.send_signal(number)
-    print(*process.communicate(timeout=120))  # shown where a test fails
+    print(*process.communicate(timeout=120))  # shown if a test fails
     return process.wait()
 
 

@@ -1,4 +1,4 @@
-"""Trainings that are divided among processes of one machine: started, stopped, killed and resumed."""
+"""Trainings divided among processes on one machine: started, stopped, killed and resumed."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ TWO = [*settings(processes=2), *LEARNING]
 
 @pytest.fixture(scope="module")
 def two(place: Path) -> Run:
-    """A run of two processes that nothing disturbed."""
-    before = children(os.getpid())  # what other tests of this process have left
+    """An undisturbed run of two processes."""
+    before = children(os.getpid())  # left by other tests in this process
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(place)
         main([*TWO, "--out", "runs/two"])
@@ -36,13 +36,13 @@ def two(place: Path) -> Run:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that ``pid`` has started and that are running."""
+    """The running child processes of ``pid``."""
     found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
     return [int(line) for line in found.stdout.split() if is_running(int(line))]
 
 
 def started(place: Path, out: str) -> tuple[Forked, list[int]]:
-    """A training of two processes after its second checkpoint, in a group of its own, and its workers."""
+    """A training of two processes after its second checkpoint, in its own process group, and its workers."""
     process = start(["supernet.train", *TWO, "--out", out], place, new_session=True)
     while not (place / out / "checkpoints" / "step_8").exists():
         assert process.poll() is None, process.communicate()
@@ -54,14 +54,14 @@ def ended(process: Forked, workers: list[int]) -> tuple[str, str]:
     printed = process.communicate(timeout=120)
     limit = time.monotonic() + 60
     while any(is_running(pid) for pid in workers):
-        assert time.monotonic() < limit, "nothing is left running"
+        assert time.monotonic() < limit, "no process may be left running"
         time.sleep(0.01)
     return printed
 
 
-def test_two_processes_end_where_one_does(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_give_the_same_result_as_one(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
-    # With a small one, Adam amplifies the rounding of gradients that are nearly 0.
+    # A small epsilon would let Adam amplify the rounding of gradients that are nearly 0.
     still = ["--set", "model.dropout=0", "--set", "model.ffn_dropout=0", "--set", "train.eps=0.001"]
     runs = {}
     for count in (1, 2):
@@ -78,7 +78,7 @@ def test_two_processes_end_where_one_does(place: Path, monkeypatch: pytest.Monke
         assert (weights[key] - value).norm() <= 1e-4 * value.norm() + 1e-6, key
 
 
-def test_it_is_shown_once(place: Path, tmp_path: Path) -> None:
+def test_output_appears_once(place: Path, tmp_path: Path) -> None:
     out, err = run("supernet.train", *settings(processes=3, num_steps=4), "--out", tmp_path, cwd=place)
     assert out.count("Training starts: 4 updates in total.") == 1
     assert out.count("test WER") == 1
@@ -86,7 +86,7 @@ def test_it_is_shown_once(place: Path, tmp_path: Path) -> None:
     assert Run(tmp_path).results()["peak_memory_mb"] > 0
 
 
-def test_killed_and_resumed_it_ends_bit_by_bit_the_same_or_with_another_number(
+def test_a_killed_training_resumes_bit_by_bit_or_with_another_number_of_processes(
     place: Path, two: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     process, workers = started(place, "runs/two-killed")
@@ -103,7 +103,7 @@ def test_killed_and_resumed_it_ends_bit_by_bit_the_same_or_with_another_number(
     assert Run(place / "runs/two-then-one").is_finished
 
 
-def test_ctrl_c_which_all_processes_get_stops_it_in_order(
+def test_ctrl_c_to_all_processes_stops_the_training_in_order(
     place: Path, two: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for attempt in range(4):
@@ -112,7 +112,7 @@ def test_ctrl_c_which_all_processes_get_stops_it_in_order(
         os.killpg(process.pid, signal.SIGINT)
         _, err = ended(process, workers)
         if not Run(place / out).is_finished:
-            break  # else the machine was so busy that the signal came too late
+            break  # otherwise the signal came too late on a busy machine
     assert process.returncode == 130, err
     assert "Stopped. What was trained is kept" in err
     assert not [line for line in err.splitlines() if line.startswith("error: ") or "Traceback" in line]
@@ -121,7 +121,7 @@ def test_ctrl_c_which_all_processes_get_stops_it_in_order(
     assert_the_same_run(Run(place / out), two)
 
 
-def test_a_killed_worker_ends_it_with_one_line_and_the_same_command_continues(
+def test_a_killed_worker_is_a_one_line_error_and_the_same_command_continues(
     place: Path, two: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process, workers = started(place, "runs/two-one-killed")
@@ -138,7 +138,7 @@ def test_a_killed_worker_ends_it_with_one_line_and_the_same_command_continues(
     assert_the_same_run(Run(place / "runs/two-one-killed"), two)
 
 
-def test_the_number_of_processes_is_no_setting_of_a_finished_run(
+def test_a_finished_run_does_not_depend_on_the_number_of_processes(
     two: Run, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = json.loads(two.results_file.read_text())

@@ -1,4 +1,4 @@
-"""Processes that divide the weights among them train the same network as those that have all of it."""
+"""Training with weights divided among processes equals training with all weights in every process."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def test_two_processes_train_as_one(case: str, found: Path) -> None:
     for part in parts:
         assert_equal(part, expected)
     assert set(expected) == {*parts[0], *parts[1]}
-    assert expected["loss/0/11"] < expected["loss/0/0"], "it learns"
+    assert expected["loss/0/11"] < expected["loss/0/0"], "the loss must decrease"
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_subnets_of_both_are_equal(case: str, found: Path) -> None:
+def test_subnets_of_both_networks_are_equal(case: str, found: Path) -> None:
     outputs = []
     for state in (sharded.alone(case), torch.load(found / f"{case}-1.pt")):
         net = SupernetCTC(sharded.config_of(case), tiny.NUM_TOKENS).double()
         net.load_state_dict({name: state[name] for name in net.state_dict()})
         data = tiny.batch([60, 33])
         for mask in net.masks.bool().tolist():
-            assert any(mask), "sizes are chosen"
+            assert any(mask), "sizes must have been chosen"
             small = cut(net, net.table.subnet(mask))
             outputs.append(small.log_probs(data.features_BTF, data.num_frames, small.table.full))
     half = len(outputs) // 2
@@ -66,7 +66,7 @@ def test_subnets_of_both_are_equal(case: str, found: Path) -> None:
 
 
 def train_on_two_machines(*command: str | Path, cwd: Path) -> None:
-    """Two launchers, which find each other as on two machines; each starts one process."""
+    """Train with two launchers of one process each, which find each other as on two machines."""
     port = free_port()
     launchers = [
         start(
@@ -96,11 +96,11 @@ def test_a_run_on_two_machines_is_the_same_with_divided_weights(place: Path) -> 
     ]
     parts = sorted((runs[1].folder / "checkpoints" / "step_8" / "model").rglob("*.pt"))
     sizes = [part.stat().st_size for part in parts]
-    assert len(sizes) == 2, "each process saves its part"
+    assert len(sizes) == 2, "each process must save its part"
     whole = (runs[0].folder / "checkpoints" / "step_8" / "model").rglob("*.pt")
     assert max(sizes) < 0.8 * next(whole).stat().st_size
 
-    # Resumed from its second to last checkpoint, it ends as before.
+    # Resumed from its second to last checkpoint, the training has the same result.
     folder = place / "runs" / "resumed"
     shutil.copytree(runs[1].folder, folder)
     shutil.rmtree(folder / "checkpoints" / "step_8")
@@ -115,12 +115,12 @@ def test_a_run_on_two_machines_is_the_same_with_divided_weights(place: Path) -> 
     assert all(torch.equal(again[name], x) for name, x in before.items())
 
 
-def test_divided_weights_have_no_loss_scaling() -> None:
+def test_divided_weights_cannot_be_used_with_loss_scaling() -> None:
     with pytest.raises(ConfigError, match=r"`train\.precision` must be float32 or bfloat16"):
         resolve([{"train": {"data_parallelism": "fsdp", "precision": "float16"}}])
 
 
-def test_divided_weights_are_trained_together() -> None:
+def test_divided_weights_cannot_be_trained_in_parts() -> None:
     net = SupernetCTC(sharded.config_of("layers"), tiny.NUM_TOKENS)
     net.is_sharded = True
     plan = Plan((Pass("4", net.table.full),), learning="scorer")
