@@ -56,7 +56,7 @@ def fbank(samples: Tensor) -> Tensor:
     return features
 
 
-InputName = Literal["log-mel", "samples", "samples-80ms"]
+InputName = Literal["log-mel", "samples", "samples-20ms", "samples-80ms"]
 
 Length = TypeVar("Length", int, NDArray[np.int64])
 
@@ -138,7 +138,10 @@ SAMPLES_80MS = replace(SAMPLES, name="samples-80ms", convolutions=((160, 160), *
 per encoder frame. These convolutions pad, and so have the lengths of convolutions of width 1.
 """
 
-INPUTS = {input.name: input for input in (LOG_MEL, SAMPLES, SAMPLES_80MS)}
+SAMPLES_20MS = replace(SAMPLES, name="samples-20ms", convolutions=((400, 160), (2, 2)))
+"""Raw samples for w2v-BERT 2.0 (arXiv 2312.05187): windows of 25 ms every 10 ms, two in an encoder frame."""
+
+INPUTS = {input.name: input for input in (LOG_MEL, SAMPLES, SAMPLES_20MS, SAMPLES_80MS)}
 
 
 def is_silent(samples: Tensor) -> bool:

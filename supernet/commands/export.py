@@ -201,10 +201,10 @@ RECOGNIZE = (
 
 
 def _say_what_next(args: argparse.Namespace, folder: Path, stem: str, recognizer: SupernetCTC) -> None:
-    suggestions, kind = list[tuple[str, str]](), kind_of(recognizer)
+    suggestions = list[tuple[str, str]]()
     if not is_checkpoint(args.run):
         suggestions.append((command("latency", args.run), "its latency on this machine"))
-    if FORMATS[args.format] is Onnx and kind.problem(recognizer) is None:
+    if FORMATS[args.format] is Onnx and (kind := kind_of(recognizer)).problem(recognizer) is None:
         files = {"model": f"{folder}/{stem}{'.int8' * args.int8}.onnx", "tokens": f"{folder}/tokens.txt"}
         more = "".join(f", {name}={value}" for name, value in kind.arguments(recognizer).items())
         program = RECOGNIZE.format(kind=kind.constructor, more=more, **files)

@@ -18,12 +18,14 @@ from supernet.system.files import read_json
 from supernet.text.tokens import BLANK, Tokens
 
 FEATURES = "preprocessor_config.json"
+BERT, PARAKEET = "wav2vec2-bert", "parakeet_ctc"
 FAMILIES = {
     "wav2vec2": "hf-wav2vec2",
     "hubert": "hf-wav2vec2",
     "wavlm": "hf-wav2vec2",
     "wav2vec2-conformer": "hf-conformer",
-    "parakeet_ctc": "hf-fastconformer",
+    BERT: "hf-w2v-bert",
+    PARAKEET: "hf-fastconformer",
 }
 """The family of encoders for each type of model."""
 _ARCHITECTURES = {
@@ -31,9 +33,9 @@ _ARCHITECTURES = {
     "HubertForCTC": "hubert",
     "WavLMForCTC": "wavlm",
     "Wav2Vec2ConformerForCTC": "wav2vec2-conformer",
-    "ParakeetForCTC": "parakeet_ctc",
+    "Wav2Vec2BertForCTC": BERT,
+    "ParakeetForCTC": PARAKEET,
 }
-PARAKEET = "parakeet_ctc"
 _IRRELEVANT = ("architectures", "transformers_version", "torch_dtype", "dtype", "_name_or_path", "auto_map")
 """Keys of configurations that do not describe the encoder."""
 _FEATURES = ("do_normalize", "feature_size", "n_fft", "win_length", "hop_length", "preemphasis")
@@ -104,9 +106,20 @@ def _architecture_problems(file: Path, configuration: Mapping[str, Any]) -> list
                 f"'{file}' must have the kernels and strides of the published convolutions, {wanted}, but "
                 f"has {kernels} and {strides} instead."
             )
+    if configuration.get("model_type") == BERT:
+        found += _bert_problems(file, configuration)
     if configuration.get("add_adapter"):
         found.append(f"'{file}' must have no convolutions after the encoder (`add_adapter`), but has some.")
     return found
+
+
+def _bert_problems(file: Path, configuration: Mapping[str, Any]) -> list[str]:
+    wanted = {"feature_projection_input_dim": 160, "use_intermediate_ffn_before_adapter": False}
+    return [
+        f"'{file}' must have a `{name}` of {value}, but has {str(configuration[name])[:40]} instead."
+        for name, value in wanted.items()
+        if configuration.get(name, value) != value
+    ]
 
 
 def _subsampling_problems(file: Path, encoder: object) -> list[str]:

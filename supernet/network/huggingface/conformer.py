@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from supernet.audio.features import InputName
 from supernet.network.branches import Branch, Branches, Call
 from supernet.network.builtin import KINDS
 from supernet.network.huggingface.family import HuggingFaceFamily
@@ -99,7 +100,7 @@ class ConformerFamily(HuggingFaceFamily):
 class SpeechConformer(ConformerFamily):
     """Conformer layers with relative (arXiv 1901.02860), rotary (arXiv 2104.09864) or no positions."""
 
-    input = "samples"
+    input: ClassVar[InputName] = "samples"
     dropouts = (
         ("dropout", "hidden_dropout"),
         ("ffn_dropout", "activation_dropout"),

@@ -16,6 +16,7 @@ NAMES = {
     "hubert": "Hubert",
     "wavlm": "WavLM",
     "wav2vec2-conformer": "Wav2Vec2Conformer",
+    "wav2vec2-bert": "Wav2Vec2Bert",
     "parakeet_ctc": "Parakeet",
 }
 """By model type, the prefix of the class names."""

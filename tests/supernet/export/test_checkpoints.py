@@ -55,7 +55,7 @@ class InPyTorch:
         return log_probs_BSV, lengths_B.tolist()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if "bert" not in name or "hubert" in name])
 def test_the_graph_is_the_checkpoint_in_padded_batches_and_alone(variant: str, tmp_path: Path) -> None:
     write(tmp_path, VARIANTS[variant])
     recognizer = open_checkpoint(tmp_path).recognizer

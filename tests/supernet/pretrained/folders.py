@@ -76,6 +76,19 @@ VARIANTS = {
 }
 
 
+BERT = {
+    "conv_depthwise_kernel_size": 5,
+    "left_max_position_embeddings": 6,
+    "right_max_position_embeddings": 3,
+}
+VARIANTS |= {
+    "w2v-bert": Variant("Wav2Vec2Bert", BERT, masks=True),
+    "w2v-bert-rotary": Variant("Wav2Vec2Bert", {**BERT, "position_embeddings_type": "rotary"}, masks=True),
+    "w2v-bert-relative": Variant(
+        "Wav2Vec2Bert", {**BERT, "position_embeddings_type": "relative"}, masks=True
+    ),
+}
+
 TEXTS = ["to eat a date", "tea at ten", "note the tone", "a neat net", "ten teens ate"]
 
 
@@ -86,7 +99,8 @@ def configuration(variant: Variant) -> Any:
         return transformers.ParakeetCTCConfig(
             vocab_size=NUM_PIECES, pad_token_id=NUM_PIECES - 1, encoder_config=encoder
         )
-    return getattr(transformers, f"{variant.model}Config")(**{**SMALL, **variant.changes})
+    small = {k: v for k, v in SMALL.items() if variant.model != "Wav2Vec2Bert" or "conv" not in k}
+    return getattr(transformers, f"{variant.model}Config")(**{**small, **variant.changes})
 
 
 def theirs(variant: Variant) -> Any:
@@ -138,10 +152,14 @@ def write_characters(folder: Path, variant: Variant) -> None:
     vocabulary = {symbol: i for i, symbol in enumerate([*SPECIAL, *LETTERS])}
     (folder / "words.json").write_text(json.dumps(vocabulary))
     tokenizer = transformers.Wav2Vec2CTCTokenizer(str(folder / "words.json"))
-    extractor = transformers.Wav2Vec2FeatureExtractor(
-        return_attention_mask=variant.masks, do_normalize=variant.normalizes
-    )
-    transformers.Wav2Vec2Processor(extractor, tokenizer).save_pretrained(folder)
+    if variant.model == "Wav2Vec2Bert":
+        extractor = transformers.SeamlessM4TFeatureExtractor()
+        transformers.Wav2Vec2BertProcessor(extractor, tokenizer).save_pretrained(folder)
+    else:
+        extractor = transformers.Wav2Vec2FeatureExtractor(
+            return_attention_mask=variant.masks, do_normalize=variant.normalizes
+        )
+        transformers.Wav2Vec2Processor(extractor, tokenizer).save_pretrained(folder)
     (folder / "words.json").unlink()
 
 
@@ -160,6 +178,8 @@ def their_log_probs(folder: Path, model: Any, recordings: list[Tensor]) -> list[
     if model.config.model_type == "parakeet_ctc":
         frames = [n // 160 for n in lengths]
         lengths = model._get_subsampling_output_length(torch.tensor(frames)).tolist()
+    elif model.config.model_type == "wav2vec2-bert":
+        lengths = [((n - 400) // 160 + 1) // 2 for n in lengths]
     else:
         lengths = [(n - 400) // 320 + 1 for n in lengths]
     return [row[:n] for row, n in zip(out, lengths, strict=True)]

@@ -276,3 +276,18 @@ def test_a_training_from_an_invalid_configuration_is_an_error(folder: Path) -> N
         resolve([{"model": {"init": str(folder)}}])
     (problem,) = e.value.problems
     assert problem.startswith("`model.init` must have a valid configuration, but")
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"feature_projection_input_dim": 80}, "`feature_projection_input_dim` of 160, but has 80 instead"),
+        ({"use_intermediate_ffn_before_adapter": True}, "of False, but has True instead"),
+        ({"add_adapter": True}, "must have no convolutions after the encoder"),
+    ],
+)
+def test_other_variants_of_w2v_bert_are_refused(tmp_path: Path, changes: dict[str, Any], part: str) -> None:
+    write(tmp_path, VARIANTS["w2v-bert"])
+    change(tmp_path / "config.json", **changes)
+    found = problems(tmp_path)
+    assert any(part in line for line in found), found
