@@ -1,4 +1,4 @@
-"""Commands take a fine-tuned checkpoint where they take a run."""
+"""Commands accept a fine-tuned checkpoint in place of a run."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ def checkpoint(place: Path) -> Path:
     return place / "mine"
 
 
-def test_select_chooses_layers_before_any_training_and_cut_takes_the_choice(
-    checkpoint: Path, here: Path
-) -> None:
+def test_layers_are_selected_without_training_and_can_be_cut(checkpoint: Path, here: Path) -> None:
     place, command = (
         here,
         ("selection", "mine", "--task", "tones", "--budget", "units=2", "--budget", "params=80%"),
@@ -99,7 +97,7 @@ def valid_rate(checkpoint: Path, number: int) -> float:
     return score(texts, found).rate
 
 
-def test_evaluate_scores_it_on_any_corpus(
+def test_a_checkpoint_is_evaluated_on_any_corpus(
     checkpoint: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evaluate(["mine", "--task", "tones", "--split", "valid,test"])
@@ -108,7 +106,7 @@ def test_evaluate_scores_it_on_any_corpus(
     assert "mine-tones, test" in printed
 
 
-def test_transcribe_writes_its_text(checkpoint: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_transcribes(checkpoint: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     soundfile.write(here / "a.wav", torch.cat(speech([20_000])).numpy(), 16_000, subtype="FLOAT")
     transcribe(["mine", "a.wav"])
     text = Recognizer.load(checkpoint).transcribe(here / "a.wav").text
@@ -125,7 +123,7 @@ def test_transcribe_writes_its_text(checkpoint: Path, here: Path, capsys: pytest
         (transcribe, ["nothing", "a.wav"], "there is no such folder: 'nothing'"),
     ],
 )
-def test_what_is_missing_is_said_in_a_line(
+def test_missing_options_are_one_clear_line(
     checkpoint: Path,
     here: Path,
     main: Callable[[list[str]], None],
@@ -136,9 +134,7 @@ def test_what_is_missing_is_said_in_a_line(
     assert problem in refused(main, words, capsys)
 
 
-def test_a_changed_checkpoint_is_not_taken_for_the_same(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_changed_checkpoint_is_detected(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(here / "other", VARIANTS["wav2vec2-base"])
     evaluate(["other", "--task", "tones"])
     write(here / "other", VARIANTS["hubert-base"])
@@ -148,7 +144,7 @@ def test_a_changed_checkpoint_is_not_taken_for_the_same(
 
 
 def refused(main: Callable[[list[str]], None], words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The only line about what is wrong."""
+    """The only error message of a command."""
     with pytest.raises(SystemExit) as e:
         main(words)
     assert e.value.code == 2
@@ -161,7 +157,7 @@ CHEAPER = {
     "export": ["--format", "torch"],
     "train": ["--set", "train.num_steps=2", "--set", "task.batch_seconds=4"],
 }
-"""Options with which the commands of the guide take seconds."""
+"""Options with which the commands of the guide only take seconds."""
 
 
 def test_the_commands_of_the_guide_work(

@@ -39,7 +39,7 @@ def weight(net: SupernetCTC, layer: int) -> torch.Tensor:
     ("kept", "groups"),
     [
         ((True, False, False, True), {0: (0, 1), 3: (2, 3)}),
-        ((True, False, True, False), {0: (0, 1), 2: (2, 3)}),  # the second is as near to both
+        ((True, False, True, False), {0: (0, 1), 2: (2, 3)}),  # the second one is equally close to both
         ((False, True, False, False), {1: (0, 1, 2, 3)}),
         ((False, False, True, True), {2: (0, 1, 2), 3: (3,)}),
     ],
@@ -57,7 +57,7 @@ def test_kept_layers_are_means_of_themselves_and_the_nearest_dropped_ones(
 
 
 @torch.no_grad()
-def test_a_layer_merged_with_itself_is_the_layer() -> None:
+def test_merging_equal_layers_changes_nothing() -> None:
     net = recognizer(tiny_config())
     first = net.encoder.layers["0"].state_dict()
     for layer in net.encoder.layers.values():
@@ -75,7 +75,7 @@ def test_without_dropped_layers_nothing_changes() -> None:
     assert all(torch.equal(x, before[name]) for name, x in net.state_dict().items())
 
 
-def test_modules_and_layers_of_different_shapes_are_refused() -> None:
+def test_modules_and_layers_of_different_shapes_are_errors() -> None:
     net = recognizer(tiny_config("module"))
     with pytest.raises(ArgumentError, match="must go with layers as units, but goes with modules"):
         merge_dropped(net, net.table.subnet(net.table.first(5)))

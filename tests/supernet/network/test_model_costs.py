@@ -26,17 +26,17 @@ NORM = 2 * 16
 CONFORMER = 2 * FFN + ATTENTION + RELATIVE + CONVOLUTION + 5 * NORM
 
 
-def test_parameters_of_a_conformer_by_hand() -> None:
+def test_parameters_of_a_conformer_equal_hand_counted_ones() -> None:
     net = SupernetCTC(tiny_config(), NUM_TOKENS)
     assert num_parameters(net) == FRONTEND + 4 * CONFORMER + HEAD
 
 
-def test_parameters_of_a_transformer_by_hand() -> None:
+def test_parameters_of_a_transformer_equal_hand_counted_ones() -> None:
     net = SupernetCTC(tiny_config("layer", "transformer", model={"positions": "sinusoidal"}), NUM_TOKENS)
     assert num_parameters(net) == FRONTEND + 4 * (FFN + ATTENTION + 2 * NORM) + NORM + HEAD
 
 
-def test_parameters_of_a_cut_model_by_hand() -> None:
+def test_parameters_of_a_cut_model_equal_hand_counted_ones() -> None:
     net = SupernetCTC(tiny_config("module", model={"heads": "per-size"}), NUM_TOKENS)
     kept = [unit.name.endswith((".conv", "0.ffn2")) for unit in net.table.units]
     small = cut(net, net.table.subnet(kept))
@@ -47,7 +47,9 @@ def test_parameters_of_a_cut_model_by_hand() -> None:
 @pytest.mark.parametrize("granularity", ["layer", "module"])
 @pytest.mark.parametrize("layer_type", ["conformer", "transformer"])
 @pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
-def test_multiply_accumulates_by_hand(granularity: str, layer_type: LayerType, positions: str) -> None:
+def test_multiply_accumulates_equal_hand_counted_ones(
+    granularity: str, layer_type: LayerType, positions: str
+) -> None:
     net = SupernetCTC(tiny_config(granularity, layer_type, model={"positions": positions}), NUM_TOKENS).eval()
     # 60 frames of 80 bands become 29 of 39, and then 14 of 19.
     frontend = 29 * 39 * (2 * 9) + 14 * 19 * (2 * 2 * 9) + 14 * (38 * 16)

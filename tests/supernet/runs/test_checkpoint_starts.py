@@ -1,4 +1,4 @@
-"""A training that starts from a fine-tuned checkpoint: its head, and what stays frozen."""
+"""Training from a fine-tuned checkpoint: its head, and its frozen layers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def resolved(folder: Path, *layers: dict[str, Any], **model: Any) -> Resolved:
 
 
 def begun(found: Resolved, tokens: Tokens) -> SupernetCTC:
-    """The network before any update."""
+    """The network of a training before any update."""
     torch.manual_seed(1)
     net = supernet_of(found.method, len(tokens))
     begin(net, tokens)
@@ -55,7 +55,7 @@ def begun(found: Resolved, tokens: Tokens) -> SupernetCTC:
 
 @pytest.mark.parametrize("heads", ["shared", "per-size"])
 @pytest.mark.parametrize("variant", ["wav2vec2-large", "wavlm-base", "conformer-rotary", "parakeet"])
-def test_before_any_update_the_full_network_is_the_checkpoint(
+def test_before_any_update_the_full_network_equals_the_checkpoint(
     tmp_path: Path, variant: str, heads: str
 ) -> None:
     model = write(tmp_path, VARIANTS[variant])
@@ -78,7 +78,7 @@ def test_before_any_update_the_full_network_is_the_checkpoint(
         ("replace", LETTERS, False, NEW),
     ],
 )
-def test_the_head_is_kept_where_its_tokens_spell_the_corpus(
+def test_the_head_is_kept_if_its_tokens_spell_the_corpus(
     folder: Path, head: str, corpus: Tokens, is_kept: bool, words: str
 ) -> None:
     found, whole = resolved(folder, init_head=head), open_checkpoint(folder)
@@ -103,7 +103,7 @@ def test_the_head_is_kept_where_its_tokens_spell_the_corpus(
         ),
     ],
 )
-def test_settings_that_do_not_fit_are_named(folder: Path, layer: dict[str, Any], problem: str) -> None:
+def test_settings_that_do_not_fit_are_errors(folder: Path, layer: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigError) as e:
         resolved(folder, layer)
     assert any(line.startswith(problem) for line in e.value.problems), e.value.problems
@@ -144,7 +144,7 @@ def test_texts_are_read_in_the_case_of_the_checkpoint(folder: Path, tones: Path,
 
 
 class Training:
-    """A few updates on noise."""
+    """A training of a few updates on noise."""
 
     def __init__(self, found: Resolved) -> None:
         config = found.config
@@ -176,7 +176,7 @@ def unchanged(before: list[list[Tensor]], after: list[list[Tensor]]) -> list[boo
 
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("frontend", [0, None])
-def test_the_first_layers_stay_frozen_as_long_as_asked(
+def test_the_first_layers_stay_frozen_for_the_given_number_of_updates(
     folder: Path, frontend: int | None, recompute: bool
 ) -> None:
     train = {"num_steps": 8, "recompute": recompute}

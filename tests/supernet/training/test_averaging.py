@@ -188,7 +188,7 @@ def test_a_phase_that_trains_only_the_scorer_trains_no_unit() -> None:
     assert joined == {f"layers.{i}": 4 if i < 2 else 14 for i in range(4)} | {"heads.shared": 4}
 
 
-def test_batch_statistics_are_refused() -> None:
+def test_batch_statistics_are_an_error() -> None:
     training = Training()
     training.net.frontend.norm = nn.BatchNorm1d(16)
     config = training.net.config.train

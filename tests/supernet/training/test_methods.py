@@ -158,7 +158,7 @@ def test_a_closed_unit_can_reopen() -> None:
     assert s.argmax().item() == 1
 
 
-def test_the_sparsity_penalty_by_hand() -> None:
+def test_the_sparsity_penalty_equals_a_hand_computed_one() -> None:
     s = context([0.0, 0.0, 100.0, -100.0])  # gates 1/2, 1/2, 1, 0: half are closed
     assert float(sparsity_penalty(s, out=1, weight=5.0)["sparsity"]) == pytest.approx(5 * 0.25)
     assert float(sparsity_penalty(s, out=2, weight=5.0)["sparsity"]) == pytest.approx(0)

@@ -117,7 +117,9 @@ def test_scoring_is_in_float32() -> None:
         ("bfloat16", "auto", ["train.precision was bfloat16, is auto"]),
     ],
 )
-def test_a_run_goes_on_with_another_name_of_its_precision(before: str, now: str, changed: list[str]) -> None:
+def test_a_run_continues_with_another_name_of_its_precision(
+    before: str, now: str, changed: list[str]
+) -> None:
     configs = [configured(name) for name in (before, now)]
     data = updated(as_data(configs[0]), configs[1])
     assert differences(data, as_data(configs[1]), leave=["device"]) == changed

@@ -70,7 +70,9 @@ def test_every_size_is_trained_with_the_default_shares(sizes: tuple[int, ...], l
         ([1.0], [3, 0], [[3], [0]]),
     ],
 )
-def test_by_hand(parts: list[float], lengths: list[int], rows: list[list[int]] | None) -> None:
+def test_divisions_equal_hand_computed_ones(
+    parts: list[float], lengths: list[int], rows: list[list[int]] | None
+) -> None:
     found = given_rows(parts, lengths)
     if rows is not None:
         assert found == rows
