@@ -99,7 +99,7 @@ LAYERS = """
 errors
 system
 text units
-audio budget scoring settings
+audio budget scoring settings runtime
 model_config
 config task
 scorer

@@ -26,6 +26,7 @@ from supernet.export.export import Examiner, NotAccepted, export
 from supernet.export.folders import check_free
 from supernet.export.formats import Format
 from supernet.export.kinds import kind_of
+from supernet.export.on_demand import OnDemand
 from supernet.export.onnx import Onnx
 from supernet.export.shared import Shared
 from supernet.network.supernet_ctc import SupernetCTC
@@ -47,7 +48,7 @@ FORMATS: dict[str, type[Format]] = {
 }
 
 
-BUNDLES: dict[str, type[Bundle]] = {"shared": Shared}
+BUNDLES: dict[str, type[Bundle]] = {"shared": Shared, "on-demand": OnDemand}
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,11 @@ def export_sizes(args: argparse.Namespace) -> list[str]:
 
 
 def _check(args: argparse.Namespace) -> None:
-    for option in ("all", *BUNDLES):
-        if (option == args.bundle or vars(args).get(option)) and args.size is not None:
-            raise RunError(
-                f"`--{option}` must be given without `--size`, but is given with `--size {args.size}`."
-            )
+    option = args.bundle or ("all" if args.all else None)
+    if option is not None and args.size is not None:
+        raise RunError(
+            f"`--{option}` must be given without `--size`, but is given with `--size {args.size}`."
+        )
     if args.int8_margin < 0:
         raise RunError(f"`--int8-margin` must be at least 0 points, but is {args.int8_margin:g} instead.")
     if args.bundle and FORMATS[args.format] is not Onnx:
@@ -174,7 +175,8 @@ def _export_bundle(args: argparse.Namespace, source: Source) -> list[str]:
     console.print(table)
     if not problems:
         console.print(f"{folder}: {_megabytes(folder)}")
-        _say_what_next(args, folder, source.selection.choice().budget, source.model.recognizer)
+        if args.bundle == "shared":
+            _say_what_next(args, folder, source.selection.choice().budget, source.model.recognizer)
     return problems
 
 

@@ -23,13 +23,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, or fine-tuned checkpoint")
     add_subnet_options(parser)
     parser.add_argument("--all", action="store_true", help="export every size, each to its own folder")
-    parser.add_argument(
-        "--shared",
-        dest="bundle",
-        action="store_const",
-        const="shared",
-        help="export every size to one folder, with one file of weights for all of them",
-    )
+    bundles = parser.add_mutually_exclusive_group()
+    for bundle, text in (
+        ("shared", "export every size to one folder, with one file of weights for all of them"),
+        ("on-demand", "export one graph, whose input `kept` says for each call which units run"),
+    ):
+        bundles.add_argument(f"--{bundle}", dest="bundle", action="store_const", const=bundle, help=text)
     parser.add_argument(
         "--format",
         type=OneOf(*FORMATS),
@@ -53,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="compare numbers only, not the transcripts of the test split",
     )
     add_corpus_option(parser)
-    parser.add_argument("--out", type=Path, help="folder (default: RUN/export/SIZE, or RUN/export/shared)")
+    parser.add_argument("--out", type=Path, help="folder (default: SIZE, shared, or on-demand in RUN/export)")
     parser.add_argument("--force", action="store_true", help="replace the contents of the folder")
     add_checkpoint_options(parser)
     return parser

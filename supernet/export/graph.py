@@ -33,27 +33,32 @@ class Graph(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor, x_lens: Tensor) -> tuple[Tensor, Tensor]:
-        x_BSD, lengths_B = self._family.traced_stream(self.recognizer.frontend, x, x_lens.clamp(min=1))
-        rows = self._family.traced_rows(x_BSD, lengths_B)
-        walk = _Straight(self.recognizer.encoder.place(x_BSD), rows)
+        x_BSD, rows, lengths_B = self.start(x, x_lens)
+        walk = Straight(x_BSD, rows)
         self.recognizer.run(walk)
         return self.recognizer.read(walk.output_BSD, len(self.recognizer.table)), lengths_B
 
+    def start(self, x: Tensor, x_lens: Tensor) -> tuple[Tensor, Any, Tensor]:
+        """The stream that enters the first layer, the context of its rows, and their lengths."""
+        x_BSD, lengths_B = self._family.traced_stream(self.recognizer.frontend, x, x_lens.clamp(min=1))
+        rows = self._family.traced_rows(x_BSD, lengths_B)
+        return self.recognizer.encoder.place(x_BSD), rows, lengths_B
 
-class _Straight:
+
+class Straight:
     """The walk of one stream with all units; only the caller of the graph knows how many rows it has."""
 
     def __init__(self, x_BSD: Tensor, rows: Any) -> None:
-        self._x_BSD, self._rows = x_BSD, rows
+        self.x_BSD, self.rows = x_BSD, rows
         self.output_BSD = x_BSD
         """The encoder's final output."""
 
     def run(self, units: Sequence[int], body: Body) -> None:
-        self._x_BSD = body(self._x_BSD, self._rows, Running(tuple(range(len(units)))))
+        self.x_BSD = body(self.x_BSD, self.rows, Running(tuple(range(len(units)))))
 
     def apply(self, map: Map) -> None:
-        self._x_BSD = map(self._x_BSD)
+        self.x_BSD = map(self.x_BSD)
 
     def read(self, position: int, norm: Map) -> None:
         if position == FINAL:
-            self.output_BSD = norm(self._x_BSD)
+            self.output_BSD = norm(self.x_BSD)

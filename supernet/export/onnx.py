@@ -7,19 +7,21 @@ kinds, its older releases, and for people.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from supernet.export.formats import Format, Runtime, Written, quiet
 from supernet.export.graph import Graph
 from supernet.export.kinds import kind_of, subsampling
-from supernet.export.onnx_graph import Session, give_default, quantize, save, trace
+from supernet.export.onnx_graph import OUTPUTS, Session, give_default, quantize, save, trace
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.cut_model import Cut
 from supernet.text.tokens import Tokens
 
-OUTPUTS = ("log_probs", "log_probs_len")
 _EVERYTHING = 1 << 40
 """More frames than any input has; the graph reduces lengths to those of the input."""
 
@@ -66,15 +68,29 @@ def sherpa_tokens(tokens: Tokens) -> Tokens:
 
 
 def _export(cut: Cut, file: Path) -> None:
-    recognizer, dynamic = cut.model.recognizer, torch.export.Dim.DYNAMIC
-    kind = kind_of(recognizer)
+    recognizer = cut.model.recognizer
+    save(traced(Graph(recognizer), recognizer, {}, ()), metadata(cut), file)
+
+
+def traced(graph: Graph, recognizer: SupernetCTC, more: Mapping[str, Tensor], marks: Sequence[str]) -> Any:
+    """The ONNX graph of ``graph``, which has ``recognizer``; ``more`` are further inputs of fixed shapes, and
+    ``marks`` names its further outputs.
+    """
+    kind, dynamic = kind_of(recognizer), torch.export.Dim.DYNAMIC
     inputs = dict(zip(kind.inputs, kind.example(recognizer), strict=True))
-    proto = trace(Graph(recognizer), inputs, OUTPUTS, ({0: dynamic, kind.time: dynamic}, {0: dynamic}))
+    shapes = ({0: dynamic, kind.time: dynamic}, {0: dynamic}, *({} for _ in more))
+    with quiet():
+        proto = trace(graph, {**inputs, **more}, [*OUTPUTS, *marks], shapes)
     if kind.default_lengths:
         give_default(proto, kind.inputs[1], torch.tensor([_EVERYTHING]))
+    return proto
+
+
+def metadata(cut: Cut) -> dict[str, str]:
+    """The keys of sherpa-onnx, and a description of the model."""
     about = {"size": str(cut.subnet.size), "granularity": cut.subnet.granularity}
     about |= {"kept": " ".join(cut.subnet.kept), "provenance": json.dumps(cut.provenance)}
-    save(proto, {**for_sherpa(recognizer, cut.model.tokens), **about}, file)
+    return {**for_sherpa(cut.model.recognizer, cut.model.tokens), **about}
 
 
 def for_sherpa(recognizer: SupernetCTC, tokens: Tokens) -> dict[str, str]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from supernet.export.kinds import KINDS
 
+OUTPUTS = ("log_probs", "log_probs_len")
 OPSET = 18
 IR_VERSION = 8
 """The version that the onnxruntime of older sherpa-onnx releases reads; the exporter's default is newer."""
@@ -105,5 +106,5 @@ class Session:
         x, lengths = self._kind.read(features_BTF, num_frames, self._metadata)
         values = x.float().cpu().numpy(), torch.tensor(lengths).numpy()
         inputs = dict(zip(self._kind.inputs, values, strict=True))
-        log_probs_BSV, lengths_B = self._session.run(["log_probs", "log_probs_len"], inputs | self._more)
+        log_probs_BSV, lengths_B = self._session.run(OUTPUTS, inputs | self._more)
         return torch.from_numpy(log_probs_BSV), lengths_B.tolist()

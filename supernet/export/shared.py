@@ -5,15 +5,16 @@ Any program that reads ONNX files from disk opens the graphs, such as onnxruntim
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from supernet.export.bundle import Bundle
 from supernet.export.formats import Runtime, Written
-from supernet.export.onnx import Onnx, save_tokens
-from supernet.export.onnx_graph import Session
+from supernet.export.onnx import metadata, save_tokens
+from supernet.export.onnx_graph import Session, save
+from supernet.export.prunable import prunable_graphs
+from supernet.export.pruning import cut_out
 from supernet.export.weight_file import share_weights
 from supernet.runs.cut_model import Cut
 
@@ -27,24 +28,18 @@ class Shared(Bundle):
     name = "shared"
 
     def write(self, folder: Path, int8: bool) -> list[list[Written]]:
-        written = [self._write(cut, folder, int8) for cut in self.cuts]
+        table = self.model.recognizer.table
+        written: list[list[Written]] = [[] for _ in self.cuts]
         # The largest first, so that its weights are in the order of execution.
-        order = sorted(range(len(written)), key=lambda i: -self.cuts[i].subnet.size)
-        for suffix, files in zip(("", ".int8"), zip(*(written[i] for i in order), strict=True), strict=False):
-            share_weights([one.file for one in files], folder / f"weights{suffix}.bin")
+        order = sorted(range(len(self.cuts)), key=lambda i: -self.cuts[i].subnet.size)
+        for suffix, whole in prunable_graphs(self.model.recognizer, int8).items():
+            for i in order:
+                cut, file = self.cuts[i], folder / f"{self.cuts[i].provenance['budget']}{suffix}.onnx"
+                save(cut_out(whole, table.kept(cut.subnet), table.groups), metadata(cut), file)
+                written[i].append(Written(file, exact=not suffix))
+            share_weights([written[i][-1].file for i in order], folder / f"weights{suffix}.bin")
         save_tokens(self.model.tokens, folder)
         return written
-
-    def _write(self, cut: Cut, folder: Path, int8: bool) -> list[Written]:
-        """The separate files of one size, under its own names."""
-        place = folder / "separate"
-        place.mkdir()
-        found = []
-        for one in Onnx().write(cut, place, int8):
-            name = one.file.name.replace("model", cut.provenance["budget"], 1)
-            found.append(Written(one.file.rename(folder / name), one.exact))
-        shutil.rmtree(place)
-        return found
 
     def open(self, file: Path, cut: Cut) -> Runtime:
         return Session(file)

@@ -1,0 +1,8 @@
+"""Recognition on a device with exports of several sizes; needs NumPy and onnxruntime, and no PyTorch."""
+
+from __future__ import annotations
+
+from supernet.runtime.device_recognizer import DeviceRecognizer
+from supernet.runtime.export_folder import Size
+
+__all__ = ["DeviceRecognizer", "Size"]

@@ -1,0 +1,159 @@
+"""A recognizer on a device: the sizes of an export, chosen for each call.
+
+Shapes: S samples, C channels, T feature frames, F mel bands, V tokens, U units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from supernet.errors import ArgumentError
+from supernet.runtime.export_folder import ExportFolder, Size
+from supernet.runtime.log_mel import NUM_BANDS, SAMPLE_RATE, SHIFT, WINDOW, log_mel
+from supernet.system.timing import timed
+
+_SILENCE = 1e-4
+"""Recordings whose samples are all quieter have no text."""
+_REPEATS, _WARM_UP = 5, 1
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceRecognizer:
+    """An export of several sizes, opened. A size that no call has used takes no memory of its own.
+
+    >>> recognizer = DeviceRecognizer.load("RUN/export/on-demand")
+    >>> recognizer.transcribe(samples, size="6")
+    >>> recognizer.transcribe(samples, size=recognizer.fit(ms=12).budget)
+    """
+
+    _folder: ExportFolder
+    _threads: int
+    _sessions: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def load(cls, folder: str | PathLike[str], *, int8: bool = False, threads: int = 1) -> DeviceRecognizer:
+        """Open an export with shared weights or on demand.
+
+        Args:
+            folder: The folder of the export.
+            int8: Whether to use the files with 8-bit weights.
+            threads: The threads that compute.
+
+        Raises:
+            UserError: The folder is no such export, or has no 8-bit files.
+        """
+        return cls(ExportFolder.open(Path(folder), int8), threads)
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """The verified sizes with their costs and error rates, the smallest first."""
+        return self._folder.sizes
+
+    def size(self, budget: str | int | None = None) -> Size:
+        """A size by its budget; the largest if None.
+
+        Raises:
+            ArgumentError: There is none.
+        """
+        found = [size for size in self.sizes if budget is None or size.budget == str(budget)]
+        if not found:
+            names = ", ".join(size.budget for size in self.sizes)
+            raise ArgumentError(["size"], f"`size` must be one of {names}, but is {budget} instead.")
+        return found[-1]
+
+    def transcribe(
+        self, samples: NDArray[Any], rate: int = SAMPLE_RATE, *, size: str | int | None = None
+    ) -> str:
+        """The text of a recording, which is recognized as a whole.
+
+        Args:
+            samples: Samples (S,) or (S, C): floats in [-1, 1], or integers.
+            rate: Their sampling rate, which must be 16 kHz.
+            size: The budget of a size; the largest if None.
+
+        Raises:
+            ArgumentError: An argument cannot be used.
+        """
+        chosen, samples_S = self.size(size), mono(samples, rate)
+        if not samples_S.size or np.abs(samples_S).max() < _SILENCE:
+            return ""
+        path = self.log_probs(_at_least_a_window(samples_S), chosen.budget).argmax(-1)
+        return self._folder.symbols.text(path.tolist())
+
+    def log_probs(self, samples_S: NDArray[np.float32], size: str | int | None = None) -> NDArray[np.float32]:
+        """The log-probabilities (T', V) of mono samples at 16 kHz, of which there are at least 400."""
+        return self._run(log_mel(samples_S), self.size(size))
+
+    def milliseconds(self, size: str | int | None = None, seconds: float = 10.0) -> float:
+        """The time that a size takes for features of ``seconds`` on this device: the best of several runs."""
+        chosen, num_frames = self.size(size), round(seconds * SAMPLE_RATE / SHIFT)
+        features_TF = np.random.default_rng(0).normal(-8, 3, (num_frames, NUM_BANDS)).astype(np.float32)
+        return 1000 * timed(lambda: self._run(features_TF, chosen), _REPEATS, _WARM_UP).best
+
+    def fit(self, ms: float, seconds: float = 10.0) -> Size:
+        """The size with the lowest error rate of those that are fast enough on this device, measured now.
+
+        Args:
+            ms: The time allowed, in milliseconds.
+            seconds: The duration of the recording.
+
+        Raises:
+            ArgumentError: No size is fast enough.
+        """
+        taken = {size.budget: self.milliseconds(size.budget, seconds) for size in self.sizes}
+        fitting = [size for size in self.sizes if taken[size.budget] <= ms]
+        if not fitting:
+            raise ArgumentError(
+                ["ms"],
+                f"`ms` must be at least {min(taken.values()):.1f}, the time that the fastest size takes for "
+                f"{seconds:g} s of audio on this device, but is {ms:g} instead.",
+            )
+        return min(fitting, key=lambda size: (1.0 if size.rate is None else size.rate, -size.macs))
+
+    def _run(self, features_TF: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
+        inputs = {"x": features_TF[None], "x_lens": np.array([len(features_TF)])}
+        if self._folder.is_on_demand:
+            inputs["kept"] = np.array(size.kept)
+        log_probs_1SV, (length,) = self._session(size.file).run(["log_probs", "log_probs_len"], inputs)
+        found: NDArray[np.float32] = log_probs_1SV[0, :length]
+        return found
+
+    def _session(self, file: str) -> Any:
+        if file not in self._sessions:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
+            path, providers = str(self._folder.folder / file), ["CPUExecutionProvider"]
+            self._sessions[file] = onnxruntime.InferenceSession(path, options, providers=providers)
+        return self._sessions[file]
+
+
+def mono(samples: NDArray[Any], rate: int) -> NDArray[np.float32]:
+    """Samples (S,) or (S, C) as mono floats (S,) in [-1, 1].
+
+    Raises:
+        ArgumentError: They are not numbers of such a shape at 16 kHz.
+    """
+    problems = []
+    if rate != SAMPLE_RATE:
+        problems.append(f"`rate` must be {SAMPLE_RATE}, but is {rate} instead: resample the samples.")
+    if samples.ndim not in (1, 2) or samples.dtype.kind not in "fi" or not np.isfinite(samples).all():
+        problems.append(
+            "`samples` must be finite floats or integers of the shape (S,) or (S, C), but are "
+            f"{samples.dtype} of {samples.shape} instead, or not finite."
+        )
+    if problems:
+        raise ArgumentError(["rate", "samples"], *problems)
+    scale = 1.0 if samples.dtype.kind == "f" else 1.0 / (np.iinfo(samples.dtype).max + 1)
+    samples = samples.astype(np.float32) * np.float32(scale)
+    return samples if samples.ndim == 1 else samples.mean(axis=1)
+
+
+def _at_least_a_window(samples_S: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.pad(samples_S, (0, max(0, WINDOW - len(samples_S))))

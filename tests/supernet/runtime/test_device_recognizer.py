@@ -1,0 +1,166 @@
+"""The recognizer for devices writes what the recognizer of the run writes, without PyTorch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from supernet import Recognizer
+from supernet.errors import ArgumentError, UserError
+from supernet.runs.run import Run
+from tests.supernet.imports import LISTED, imported
+from tests.supernet.processes import run as run_process
+from tests.supernet.talkative import TEXTS, recordings
+
+pytest.importorskip("onnxruntime", reason="needs the export extra")
+from supernet.runtime import DeviceRecognizer
+
+pytestmark = pytest.mark.slow
+
+BUNDLES = ("shared", "on-demand")
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_every_size_writes_the_text_of_the_recognizer(bundle: str, bundled: Run) -> None:
+    reference, device = Recognizer.load(bundled.folder), DeviceRecognizer.load(bundled.export_folder(bundle))
+    assert [size.budget for size in device.sizes] == ["2", "3", "4"]
+    found = {}
+    for size in device.sizes:
+        found[size.budget] = [device.transcribe(x.numpy(), size=size.budget) for x in recordings()]
+        expected = [reference.use(size.budget).transcribe(x, 16_000).text for x in recordings()]
+        assert found[size.budget] == expected
+    assert len({*found["4"]}) == len(TEXTS), "each recording must be written another way"
+    assert found["2"] != found["4"]
+    assert [device.transcribe(x.numpy()) for x in recordings()] == found["4"]
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_rounded_weights_are_used_on_request(bundle: str, bundled: Run) -> None:
+    folder, samples = bundled.export_folder(bundle), recordings()[0].numpy()
+    exact, rounded = (DeviceRecognizer.load(folder, int8=int8) for int8 in (False, True))
+    a, b = (device.log_probs(samples, "3") for device in (exact, rounded))
+    assert a.shape == b.shape
+    assert np.abs(a - b).max() > 1e-3
+
+
+def test_no_process_that_recognizes_imports_pytorch_or_the_engine(bundled: Run, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys\n"
+        "import numpy as np\n"
+        "from supernet.runtime import DeviceRecognizer\n"
+        "device = DeviceRecognizer.load(sys.argv[1])\n"
+        "samples = np.load(sys.argv[2])\n"
+        "print([device.transcribe(samples, size=size.budget) for size in device.sizes])\n"
+        "device.fit(ms=1e6)\n"
+    )
+    samples = recordings()[0].numpy()
+    np.save(tmp_path / "samples.npy", samples)
+    folder = bundled.export_folder("on-demand")
+    shutil.copytree(folder, tmp_path / "export")
+    extra = LISTED | {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[3]}"}
+    out, err = run_process("program", "export", "samples.npy", cwd=tmp_path, extra=extra)
+    modules = {name.partition(".")[0] for name in imported(err)}
+    assert {"numpy", "onnxruntime", "supernet"} <= modules
+    assert not modules & {
+        "torch",
+        "torchaudio",
+        "fairseq2",
+        "lhotse",
+        "pydantic",
+        "yaml",
+        "sentencepiece",
+        "soundfile",
+    }
+    device = DeviceRecognizer.load(folder)
+    assert out.strip() == str([device.transcribe(samples, size=size.budget) for size in device.sizes])
+
+
+def test_samples_may_be_integers_or_have_channels(bundled: Run) -> None:
+    device, samples = DeviceRecognizer.load(bundled.export_folder("on-demand")), recordings()[2].numpy()
+    expected = device.transcribe(samples)
+    whole = np.round(samples * 2**15).astype(np.int16)
+    assert device.transcribe(whole) == device.transcribe(whole / np.float32(2**15))
+    assert device.transcribe(np.stack([samples, samples], axis=1)) == expected
+
+
+@pytest.mark.parametrize("count", [0, 1, 100, 399, 400, 401, 5000])
+def test_short_and_silent_recordings_are_those_of_the_recognizer(count: int, bundled: Run) -> None:
+    reference, device = (
+        Recognizer.load(bundled.folder).use(4),
+        DeviceRecognizer.load(bundled.export_folder("shared")),
+    )
+    loud = recordings()[0][2000 : 2000 + count]
+    for samples in (loud, loud * 1e-5):
+        assert device.transcribe(samples.numpy()) == reference.transcribe(samples, 16_000).text
+
+
+def test_the_fitting_size_is_the_best_of_those_fast_enough(bundled: Run, tmp_path: Path) -> None:
+    shutil.copytree(bundled.export_folder("on-demand"), tmp_path / "export")
+    record = json.loads((tmp_path / "export" / "export.json").read_text())
+    for size, rate in zip(record["sizes"], (0.3, 0.1, 0.2), strict=True):
+        size["files"][0]["rate"] = rate
+    (tmp_path / "export" / "export.json").write_text(json.dumps(record))
+    device = DeviceRecognizer.load(tmp_path / "export")
+    assert device.fit(ms=1e9, seconds=0.5).budget == "3"
+    assert DeviceRecognizer.load(bundled.export_folder("shared")).fit(ms=1e9, seconds=0.5).budget == "4"
+    with pytest.raises(ArgumentError, match=r"`ms` must be at least \d+\.\d, the time that the fastest size"):
+        device.fit(ms=1e-9, seconds=0.5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda d: d.transcribe(np.zeros(500), size=5), "`size` must be one of 2, 3, 4, but is 5 instead"),
+        (lambda d: d.transcribe(np.zeros(500), 8000), "`rate` must be 16000, but is 8000 instead"),
+        (lambda d: d.transcribe(np.array([np.nan] * 500)), "`samples` must be finite floats or integers"),
+        (lambda d: d.transcribe(np.zeros((2, 2, 2))), r"but are float64 of \(2, 2, 2\) instead"),
+    ],
+)
+def test_wrong_arguments_are_named(
+    call: Callable[[DeviceRecognizer], Any], message: str, bundled: Run
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        call(DeviceRecognizer.load(bundled.export_folder("on-demand")))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda record: record["sizes"][0]["files"][1].update(file="../model.onnx"), "must be the record"),
+        (lambda record: record["sizes"][0].update(kept=["layers.9"]), "must be the record"),
+        (lambda record: record.update(format="sherpa-onnx"), "must be the record"),
+        (lambda record: record.pop("model"), "must be the record"),
+        (lambda record: record["model"]["features"].update(kind="samples"), "must have a network that reads"),
+        (lambda record: [size["files"].pop() for size in record["sizes"]], "`int8` must be false for"),
+    ],
+)
+def test_a_damaged_record_is_an_error_that_names_it(
+    change: Callable[[Any], Any], message: str, bundled: Run, tmp_path: Path
+) -> None:
+    record = json.loads((bundled.export_folder("on-demand") / "export.json").read_text())
+    change(record)
+    (tmp_path / "export.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=message):
+        DeviceRecognizer.load(tmp_path, int8=True)
+
+
+def test_a_folder_without_an_export_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"export\.json' must be readable, but is not: No such file"):
+        DeviceRecognizer.load(tmp_path)
+
+
+def test_threads_share_a_recognizer(bundled: Run) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    device = DeviceRecognizer.load(bundled.export_folder("on-demand"))
+    work = [(x.numpy(), size) for x in recordings() for size in ("2", "3", "4")]
+    alone = [device.transcribe(samples, size=size) for samples, size in work]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda one: device.transcribe(one[0], size=one[1]), work)) == alone
