@@ -24,7 +24,8 @@ from supernet.network.branches import Branches
 from supernet.network.builtin import modules_of
 from supernet.network.frontend import SeparateFrontend
 from supernet.network.layers import named_branches
-from supernet.network.wav2vec2_checkpoint import CONFIGURATION, configuration_of, weights_of
+from supernet.network.wav2vec2_checkpoint import CONFIGURATION, configuration_of, tokens_of, weights_of
+from supernet.text.tokens import Tokens
 from supernet.units import MODULES, Module
 
 _MEANINGLESS = ("layer_type", "kernel", "convolution_bias", "positions", "frontend_channels", "start_scale")
@@ -126,6 +127,10 @@ class Wav2Vec2(EncoderFamily[Wav2Vec2Options]):
     @classmethod
     def weights(cls, init: str) -> Mapping[str, Tensor]:
         return weights_of(init)
+
+    @classmethod
+    def tokens(cls, init: str) -> Tokens | None:
+        return tokens_of(init)
 
 
 class Wav2Vec2Frontend(SeparateFrontend):

@@ -11,15 +11,25 @@ import torch
 from fairseq2.assets import AssetCard, get_asset_store
 from fairseq2.models.transformer import TransformerNormOrder
 from fairseq2.models.wav2vec2 import Wav2Vec2EncoderConfig, get_wav2vec2_model_hub
+from fairseq2.models.wav2vec2.asr import WAV2VEC2_ASR_FAMILY, get_wav2vec2_asr_model_hub
 from pydantic import TypeAdapter
-from torch import Tensor
+from torch import Tensor, nn
 
 from supernet.audio.features import SAMPLES
 from supernet.encoder_family import PretrainedError
+from supernet.pretrained.pieces import from_sentencepiece
 from supernet.system.files import read_yaml
+from supernet.text.tokens import Tokens
 
 Data = dict[str, Any]
 T = TypeVar("T")
+_NAMES = (
+    ("encoder_frontend.", "frontend.body."),
+    ("encoder.layer_norm.", "encoder.norm."),
+    ("encoder.", "encoder."),
+    ("final_proj.", "heads.shared."),
+)
+"""The beginnings of names of weights in fairseq2 and in a network; the first that matches counts."""
 
 CONFIGURATION = TypeAdapter(Wav2Vec2EncoderConfig)
 """Converts an encoder's configuration from and to fairseq2's format."""
@@ -33,7 +43,7 @@ def configuration_of(init: str, known: Data | None) -> Data:
     """
     try:
         card = _card(init)
-        config = _attempt(init, lambda: get_wav2vec2_model_hub().get_model_config(card).encoder_config)
+        config = _attempt(init, lambda: _hub(card).get_model_config(card).encoder_config)
     except PretrainedError:
         if known is None:
             raise
@@ -48,17 +58,43 @@ def configuration_of(init: str, known: Data | None) -> Data:
 
 
 def weights_of(init: str) -> Mapping[str, Tensor]:
-    """The encoder's weights by this project's names. Raises ``PretrainedError``."""
+    """The weights of the encoder, and of the head if there is one, by this project's names.
+
+    Raises ``PretrainedError``.
+    """
     card = _card(init)
-    model = _attempt(
-        init,
-        lambda: get_wav2vec2_model_hub().load_model(card, device=torch.device("cpu"), dtype=torch.float32),
+    model: nn.Module = _attempt(
+        init, lambda: _hub(card).load_model(card, device=torch.device("cpu"), dtype=torch.float32)
     )
-    return {
-        name.replace("encoder_frontend.", "frontend.body.").replace("encoder.layer_norm.", "encoder.norm."): x
-        for name, x in model.state_dict().items()
-        if name.startswith(("encoder_frontend.", "encoder."))
-    }
+    renamed = ((_renamed(name), x) for name, x in model.state_dict().items())
+    return {name: x for name, x in renamed if name is not None}
+
+
+def _renamed(name: str) -> str | None:
+    return next((new + name.removeprefix(old) for old, new in _NAMES if name.startswith(old)), None)
+
+
+def tokens_of(init: str) -> Tokens | None:
+    """The tokens of a recognizer whose card names the file of a SentencePiece model as its ``tokenizer``; the
+    blank is the first piece. None: there is no head, or its tokens are not known.
+
+    Raises ``PretrainedError``.
+    """
+    card = _card(init)
+    given = card.metadata.get("tokenizer")
+    if not _is_recognizer(card) or not isinstance(given, str) or "://" in given:
+        return None
+    file = Path(str(card.metadata.get("__base_path__", ""))) / given
+    num_rows = _attempt(init, lambda: _hub(card).get_model_config(card).target_vocab_size)
+    return _attempt(init, lambda: from_sentencepiece(file.read_bytes(), num_rows, str(file), blank=0)[0])
+
+
+def _is_recognizer(card: AssetCard) -> bool:
+    return card.metadata.get("model_family") == WAV2VEC2_ASR_FAMILY
+
+
+def _hub(card: AssetCard) -> Any:
+    return get_wav2vec2_asr_model_hub() if _is_recognizer(card) else get_wav2vec2_model_hub()
 
 
 def _is_supported(encoder: Wav2Vec2EncoderConfig) -> bool:

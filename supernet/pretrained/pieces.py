@@ -52,15 +52,20 @@ def read_pieces(folder: Path, num_rows: int, blank: object) -> Vocabulary:
     return _vocabulary(symbols, pad, _model(usual, unknown, _TYPES[data["model"]["type"]]))
 
 
-def from_sentencepiece(model: bytes, num_rows: int, name: str) -> Vocabulary:
-    """The tokens of a SentencePiece model; the blank is the last output of the head."""
+def from_sentencepiece(model: bytes, num_rows: int, name: str, blank: int | None = None) -> Vocabulary:
+    """The tokens of a SentencePiece model, of which ``blank`` is the blank. None: there is one more output of
+    the head, the last one.
+    """
     try:
         processor: Any = SentencePieceProcessor(model_proto=model)
         symbols = {i: processor.id_to_piece(i) for i in range(processor.vocab_size())}
     except (RuntimeError, UnicodeDecodeError):
         raise UserError(f"'{name}' must be a SentencePiece model, but is not.") from None
-    check_rows(Path(name), {**symbols, len(symbols): BLANK}, num_rows)
-    return _vocabulary({**symbols, len(symbols): BLANK}, len(symbols), model)
+    if blank is None:
+        blank = len(symbols)
+        symbols[blank] = BLANK
+    check_rows(Path(name), symbols, num_rows)
+    return _vocabulary(symbols, blank, model)
 
 
 def _vocabulary(symbols: Mapping[int, str], blank: int, model: bytes) -> Vocabulary:

@@ -79,8 +79,8 @@ def tokens_of(model: ModelConfig, wanted: Tokens) -> Tokens:
     if model.init_head == "keep":
         if theirs is None:
             raise PretrainedError(
-                f"`model.init_head` must be 'replace' with '{model.init}', which has no head, but is 'keep' "
-                "instead."
+                f"`model.init_head` must be 'replace' with '{model.init}', which has no head with known "
+                "tokens, but is 'keep' instead."
             )
         return theirs
     return theirs if theirs is not None and theirs.spells(wanted) else wanted
