@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional
 
-from supernet.audio.features import LOG_MEL, InputName
+from supernet.audio.features import INPUTS, InputName
 from supernet.config import ModelConfig
 from supernet.errors import UserError
 from supernet.network.branches import Branches, rows_of
@@ -162,9 +162,12 @@ class EncoderFamily(ABC, Generic[OptionsT]):
         Returns:
             The stream (B, S, D) and its valid frames (B,), at least 1.
         """
-        x_BTF = functional.pad(x, (0, 0, 0, LOG_MEL.shortest + 1))  # so that the frontend reads any input
+        input = INPUTS[self.input]
+        x_BTF = functional.pad(x, (0, 0, 0, input.shortest + 1))  # so that the frontend reads any input
         x_BSD = frontend(x_BTF, mask(x_BTF, lengths_B))
-        return x_BSD, (((lengths_B - 1) // 2 - 1) // 2).clamp(min=1)  # LOG_MEL.num_stream_frames
+        for _ in input.convolutions:  # of width 3 and stride 2, see Input.num_stream_frames
+            lengths_B = (lengths_B - 1) // 2
+        return x_BSD, lengths_B.clamp(min=1)
 
     def trace(self, encoder: nn.Module) -> None:
         """Replace in place modules with fixed sizes by modules that compute sizes from their input."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from supernet.audio.features import InputName
+from supernet.audio.features import INPUTS, InputName
 from supernet.settings.plugins import find_plugin, load_plugin
 from supernet.settings.presets import named
 from supernet.units import LayerType, Module
@@ -61,15 +61,19 @@ class ModelConfig(Section):
     positions: Literal["relative", "sinusoidal", "none"] = "relative"
     """Position encoding of the attention: relative (arXiv 1901.02860), added sinusoids, or none."""
     max_frames: Annotated[int, Field(ge=256, le=100_000)] = 3000
-    """Maximum length of an input in frames after the frontend (25 per second)."""
+    """Maximum length of an input in frames after the frontend (25 per second, 12.5 with 8x subsampling)."""
     dropout: Probability = 0.0
     """Dropout of the outputs of the frontend and of every residual branch."""
     ffn_dropout: Probability = 0.0
     """Dropout inside the feed-forward modules; on a CPU it takes as long as their matrix products."""
     attention_dropout: Probability = 0.0
     """Dropout of the attention weights; must be 0 with relative positions, where fairseq2 has none."""
+    subsampling: Literal[4, 8] = 4
+    """Feature frames of 10 ms per encoder frame, in the built-in family. With 8, a step takes about half as
+    long; for tokens of several letters, as an encoder frame emits at most one token.
+    """
     frontend_channels: Positive = 16
-    """Channels of the frontend's two convolutions; few, because no subnet can drop them."""
+    """Channels of the frontend's two or three convolutions; few, because no subnet can drop them."""
     start_scale: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Factor on the initial output projection of every residual branch."""
     head: Named = Named(name="ctc")
@@ -184,7 +188,7 @@ class ModelConfig(Section):
     def freezes_frontend(self, step: int) -> bool:
         """Whether the frontend stays as it is in the 0-based ``step``."""
         steps = self.freeze_frontend_steps
-        return self.input != "log-mel" if steps is None else step < steps
+        return not INPUTS[self.input].is_log_mel if steps is None else step < steps
 
     def frozen_layers(self, step: int) -> int:
         """The number of first layers that stay as they are in the 0-based ``step``."""

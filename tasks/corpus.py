@@ -11,7 +11,7 @@ from typing import ClassVar, cast
 import numpy as np
 from pydantic import BaseModel
 
-from supernet.audio.features import FRAMES_PER_SECOND, INPUTS, LOG_MEL, Input
+from supernet.audio.features import FRAMES_PER_SECOND, INPUTS, Input
 from supernet.audio.lengths import Lengths
 from supernet.system.devices import with_threads
 from supernet.task import (
@@ -118,7 +118,7 @@ class CorpusTask(Task):
             Augmentation(
                 options.spec_augment.scaled_to(self._input),
                 self._acoustics,
-                options.frequency_warp if self._input is LOG_MEL else 0.0,
+                options.frequency_warp if self._input.is_log_mel else 0.0,
                 options.speed_perturb or (1.0,),
             ),
         )
@@ -216,7 +216,7 @@ class CorpusTask(Task):
     @property
     def _is_stored(self) -> bool:
         """Whether features are kept on the disk."""
-        return self._input is LOG_MEL and self.folder.seconds <= self.options.store_hours * 3600
+        return self._input.is_log_mel and self.folder.seconds <= self.options.store_hours * 3600
 
     @property
     def _index_path(self) -> Path:

@@ -34,8 +34,8 @@ class CorpusOptions(Section):
     a fine-tuned checkpoint has letters of one case.
     """
     input: InputName = "log-mel"
-    """Input features: `log-mel`, or `samples` with `model.init`, where frequencies are neither masked nor
-    warped.
+    """Input features, set by the network: `log-mel`, `log-mel-80ms` with `model.subsampling` 8, or `samples`
+    with `model.init`, where frequencies are neither masked nor warped.
     """
     batch_seconds: float = Field(default=28.0, gt=0)
     """Seconds of speech per training batch and rank."""

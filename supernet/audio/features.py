@@ -56,7 +56,7 @@ def fbank(samples: Tensor) -> Tensor:
     return features
 
 
-InputName = Literal["log-mel", "samples", "samples-20ms", "samples-80ms"]
+InputName = Literal["log-mel", "log-mel-80ms", "samples", "samples-20ms", "samples-80ms"]
 
 Length = TypeVar("Length", int, NDArray[np.int64])
 
@@ -76,6 +76,11 @@ class Input:
     """Compute frames (T, F) from mono samples (S,) in [-1, 1] at 16 kHz."""
     description: Mapping[str, Any]
     """A specification for other implementations."""
+
+    @property
+    def is_log_mel(self) -> bool:
+        """Whether a frame has log-mel bands."""
+        return self.of is fbank
 
     @property
     def subsampling(self) -> int:
@@ -117,6 +122,8 @@ class Input:
 
 
 LOG_MEL = Input("log-mel", FRAMES_PER_SECOND, NUM_BANDS, ((3, 2),) * 2, fbank, DESCRIPTION)
+LOG_MEL_80MS = replace(LOG_MEL, name="log-mel-80ms", convolutions=((3, 2),) * 3)
+"""The same features, subsampled by 8 instead of 4."""
 
 
 def _as_frames(samples: Tensor) -> Tensor:
@@ -141,7 +148,7 @@ per encoder frame. These convolutions pad, and so have the lengths of convolutio
 SAMPLES_20MS = replace(SAMPLES, name="samples-20ms", convolutions=((400, 160), (2, 2)))
 """Raw samples for w2v-BERT 2.0 (arXiv 2312.05187): windows of 25 ms every 10 ms, two in an encoder frame."""
 
-INPUTS = {input.name: input for input in (LOG_MEL, SAMPLES, SAMPLES_20MS, SAMPLES_80MS)}
+INPUTS = {input.name: input for input in (LOG_MEL, LOG_MEL_80MS, SAMPLES, SAMPLES_20MS, SAMPLES_80MS)}
 
 
 def is_silent(samples: Tensor) -> bool:

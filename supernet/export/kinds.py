@@ -120,7 +120,12 @@ class NormalizedMel(Kind):
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).transpose(1, 2), [*map(len, rows)]
 
 
-KINDS: dict[InputName, Kind] = {"log-mel": LogMel(), "samples": Samples(), "samples-80ms": NormalizedMel()}
+KINDS: dict[InputName, Kind] = {
+    "log-mel": LogMel(),
+    "log-mel-80ms": LogMel(),
+    "samples": Samples(),
+    "samples-80ms": NormalizedMel(),
+}
 
 
 def kind_of(recognizer: SupernetCTC) -> Kind:

@@ -10,6 +10,7 @@ from fairseq2.models.transformer.sdpa.relative import RelativePositionalEncoding
 from fairseq2.nn import SinusoidalPositionEncoder, StandardLayerNorm
 from torch import Tensor, nn
 
+from supernet.audio.features import INPUTS, InputName
 from supernet.encoder_family import EncoderFamily
 from supernet.network.branches import Branches, Layout
 from supernet.network.frontend import Frontend
@@ -23,10 +24,14 @@ KINDS = {"self_attn": "attention", "conv": "convolution"}
 
 
 class BuiltIn(EncoderFamily[NoOptions]):
-    """Layers of the type `model.layer_type` after two convolutions over log-mel features."""
+    """Layers of the type `model.layer_type` after two or three convolutions over log-mel features."""
 
     Options = NoOptions
     exports = True
+
+    @property
+    def input(self) -> InputName:  # type: ignore[override]  # here it is a setting
+        return "log-mel" if self.config.subsampling == 4 else "log-mel-80ms"
 
     @property
     def modules(self) -> tuple[Module, ...]:
@@ -46,7 +51,8 @@ class BuiltIn(EncoderFamily[NoOptions]):
         return []
 
     def frontend(self) -> nn.Module:
-        return Frontend(self.config.frontend_channels, self.config.dim, self.config.dropout)
+        c = self.config
+        return Frontend(c.frontend_channels, c.dim, c.dropout, INPUTS[self.input])
 
     def positions(self) -> nn.Module | None:
         c = self.config

@@ -1,6 +1,6 @@
-"""The frontend from log-mel features to the encoder's stream: normalization and 4x subsampling.
+"""The frontend from log-mel features to the encoder's stream: normalization and 4x or 8x subsampling.
 
-Shapes: B utterances, T feature frames, S = about T / 4 stream frames, F mel bands, C channels,
+Shapes: B utterances, T feature frames, S = about T / 4 or T / 8 stream frames, F mel bands, C channels,
 D model dimension.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from supernet.audio.features import LOG_MEL, NUM_BANDS
+from supernet.audio.features import LOG_MEL, Input
 from supernet.system.devices import sent
 
 DEVIATION_FLOOR = 0.5
@@ -49,18 +49,19 @@ class SeparateFrontend(nn.Module):
 
 
 class Frontend(nn.Module):
-    """Two unpadded 3 x 3 convolutions of stride 2 and a projection.
+    """Two or three unpadded 3 x 3 convolutions of stride 2 and a projection.
 
     Without padding, a valid output frame sees only valid input frames, so the padding after an utterance in a
     batch cannot leak into it.
     """
 
-    def __init__(self, channels: int, dim: int, dropout: float) -> None:
+    def __init__(self, channels: int, dim: int, dropout: float, input: Input = LOG_MEL) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, channels, 3, stride=2)
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride=2)
-        bands = ((NUM_BANDS - 1) // 2 - 1) // 2
-        self.projection = nn.Linear(channels * bands, dim)
+        self._input, self._names = input, [f"conv{i + 1}" for i in range(len(input.convolutions))]
+        for i, name in enumerate(self._names):
+            setattr(self, name, nn.Conv2d(channels if i else 1, channels, 3, stride=2))
+        # The convolutions are square.
+        self.projection = nn.Linear(channels * input.convolved(input.width), dim)
         self.norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
 
@@ -81,10 +82,11 @@ class Frontend(nn.Module):
         x_BTF = normalize(features_BTF, mask_BT)
         if hidden_BTF is not None:
             x_BTF = x_BTF.masked_fill(hidden_BTF, 0.0)
-        if x_BTF.size(1) < LOG_MEL.shortest:
-            x_BTF = nn.functional.pad(x_BTF, (0, 0, 0, LOG_MEL.shortest - x_BTF.size(1)))
-        x_BCTF = torch.relu(self.conv1(x_BTF[:, None]))
-        x_BCSF = torch.relu(self.conv2(x_BCTF))
-        x_BSD = self.projection(x_BCSF.transpose(1, 2).flatten(2))
+        if x_BTF.size(1) < self._input.shortest:
+            x_BTF = nn.functional.pad(x_BTF, (0, 0, 0, self._input.shortest - x_BTF.size(1)))
+        x_BCTF = x_BTF[:, None]
+        for name in self._names:
+            x_BCTF = torch.relu(getattr(self, name)(x_BCTF))
+        x_BSD = self.projection(x_BCTF.transpose(1, 2).flatten(2))
         x_BSD = x_BSD.to(self.norm.weight.dtype)
         return self.dropout(self.norm(x_BSD))  # type: ignore[no-any-return]

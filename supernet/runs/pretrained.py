@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from supernet.audio.features import LOG_MEL_80MS
 from supernet.config import ModelConfig
 from supernet.encoder_family import Decided, PretrainedError, family_of
 from supernet.network.supernet_ctc import SupernetCTC
@@ -34,10 +35,13 @@ USUAL = "wav2vec2"
 
 
 def completed(data: Data, problems: list[str]) -> Data:
-    """Add the settings that `model.init` determines to ``data``, and contradictions to ``problems``."""
+    """Add the settings that `model.init` or `model.subsampling` determines to ``data``, and contradictions to
+    ``problems``.
+    """
     model = data.get("model")
     if not isinstance(model, Mapping) or model.get("init") is None:
-        return data
+        is_coarse = isinstance(model, Mapping) and model.get("subsampling") == 8
+        return warm_start.reading(data, LOG_MEL_80MS.name) if is_coarse else data
     init, given = str(model["init"]), model.get("encoder")
     given = {} if not isinstance(given, Mapping) else given
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from supernet.audio.features import LOG_MEL
+from supernet.audio.features import INPUTS
 from supernet.budget import BudgetError, Prices, Quantity
 from supernet.config import Config, ModelConfig
 from supernet.encoder_family import family_of
@@ -180,8 +180,8 @@ def _length_problem(config: Config, max_seconds: float | None) -> str | None:
     longest = family_of(config.model).max_frames
     if max_seconds is None or longest is None:
         return None
-    frames = round(max_seconds * LOG_MEL.rate)
-    needed = LOG_MEL.num_stream_frames(frames)
+    input = INPUTS[config.model.input]
+    needed = input.num_stream_frames(round(max_seconds * input.rate))
     if needed <= longest:
         return None
     return (

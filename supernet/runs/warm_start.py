@@ -29,6 +29,7 @@ _DECIDED = (
     "ffn_dim",
     "kernel",
     "positions",
+    "subsampling",
     "frontend_channels",
     "self_conditioning",
 )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from supernet.audio.features import FRAMES_PER_SECOND, LOG_MEL, Input
+from supernet.audio.features import FRAMES_PER_SECOND, Input
 from supernet.config import Section
 
 _Counts = NDArray[np.int64]
@@ -50,7 +50,7 @@ class SpecAugment(Section):
         """Convert the masks, which count frames of 10 ms and bands, to the frames of ``input``; samples have
         no bands.
         """
-        if input is LOG_MEL:
+        if input.is_log_mel:
             return self
         shift = input.rate // FRAMES_PER_SECOND
         frames = {name: getattr(self, name) * shift for name in ("frames_per_time_mask", "max_time_frames")}

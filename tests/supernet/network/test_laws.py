@@ -45,6 +45,7 @@ def combinations() -> Iterator[tuple[str, Config]]:
     for granularity in ("layer", "module"):
         config = tiny_config(granularity, "conformer-conv-first", model=published)
         yield f"{granularity}-conformer-conv-first", config
+    yield "layer-conformer-subsampling-8", tiny_config(model={"subsampling": 8})
 
 
 COMBINATIONS = dict(combinations())

@@ -49,6 +49,21 @@ def test_settings_include_those_of_the_task_and_the_method() -> None:
     }
 
 
+def test_subsampling_determines_the_input_of_the_task() -> None:
+    found = resolve([{"model": {"subsampling": 8}}]).config
+    assert found.task.options["input"] == found.model.input == "log-mel-80ms"
+    assert not found.model.freezes_frontend(0)
+    with pytest.raises(ConfigError, match=r"`task\.input` must be 'log-mel-80ms'"):
+        resolve([{"model": {"subsampling": 8}, "task": {"input": "log-mel"}}])
+
+
+def test_the_longest_utterance_fits_after_subsampling() -> None:
+    coarse = {"subsampling": 8, "max_frames": 256}
+    assert resolve([{"model": coarse, "task": {"max_seconds": 20.5}}]).config.model.max_frames == 256
+    with pytest.raises(ConfigError, match=r"`task\.max_seconds` must fit .* 21 s are 261 frames"):
+        resolve([{"model": coarse, "task": {"max_seconds": 21}}])
+
+
 def test_settings_are_listed_in_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--settings", "--method", "iterative-zero-out"])
     lines = capsys.readouterr().out.splitlines()
