@@ -55,6 +55,9 @@ class Frontend(nn.Module):
     batch cannot leak into it.
     """
 
+    conv1: nn.Conv2d
+    conv2: nn.Conv2d
+
     def __init__(self, channels: int, dim: int, dropout: float, input: Input = LOG_MEL) -> None:
         super().__init__()
         self._input, self._names = input, [f"conv{i + 1}" for i in range(len(input.convolutions))]
