@@ -13,27 +13,29 @@ import gc
 import importlib
 import json
 import os
-import pkgutil
 import runpy
 import signal
 import socket
 import sys
+from pathlib import Path
 
 PACKAGES = ("supernet", "selection", "tasks")
 OTHERS = ("matplotlib.pyplot", "torch._dynamo", "torch.distributed.run", "optuna")
-"""Imported by functions of ours. Not onnxruntime: it starts a thread, which no forked process would have."""
+"""Imported by functions of ours."""
+THREADED = "supernet.runtime"
+"""It imports onnxruntime, which starts a thread that forked processes would lack and wait for."""
 
 
 def import_all() -> None:
-    for name in PACKAGES:
-        package = importlib.import_module(name)
-        for module in pkgutil.walk_packages(package.__path__, f"{name}."):
-            if not module.name.endswith("__main__"):
-                with contextlib.suppress(ImportError):  # an extra that is not installed
-                    importlib.import_module(module.name)
-    for name in OTHERS:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    root = Path(__file__).parents[2]
+    files = (file for package in PACKAGES for file in sorted((root / package).rglob("*.py")))
+    modules = (".".join(file.relative_to(root).with_suffix("").parts) for file in files)
+    for name in (*modules, *OTHERS):
+        if not name.endswith("__main__") and not name.startswith(THREADED):
+            with contextlib.suppress(ImportError):  # an extra that is not installed
+                importlib.import_module(name.removesuffix(".__init__"))
+    if (tasks := Path("/proc/self/task")).is_dir():
+        assert len([*tasks.iterdir()]) == 1, "no import may start a thread; see THREADED"
     gc.collect()
     gc.freeze()  # a collection in a forked process would copy every page
 
