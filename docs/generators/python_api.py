@@ -17,6 +17,10 @@ PUBLIC = {
         "supernet.recognition.transcript:Transcript",
         "supernet.recognition.beam:BeamConfig",
     ),
+    "On a device": (
+        "supernet.runtime.device_recognizer:DeviceRecognizer",
+        "supernet.runtime.export_folder:Size",
+    ),
     "Training": (
         "supernet.trainer:train_run",
         "supernet.trainer:TrainingListener",

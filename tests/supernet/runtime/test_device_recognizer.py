@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from supernet import Recognizer
 from supernet.errors import ArgumentError, UserError
@@ -17,6 +18,8 @@ from supernet.runs.run import Run
 from tests.supernet.imports import LISTED, imported
 from tests.supernet.processes import run as run_process
 from tests.supernet.talkative import TEXTS, recordings
+from tests.test_documents import ROOT
+from tests.test_manual import blocks
 
 pytest.importorskip("onnxruntime", reason="needs the export extra")
 from supernet.runtime import DeviceRecognizer
@@ -80,6 +83,21 @@ def test_no_process_that_recognizes_imports_pytorch_or_the_engine(bundled: Run, 
     }
     device = DeviceRecognizer.load(folder)
     assert out.strip() == str([device.transcribe(samples, size=size.budget) for size in device.sizes])
+
+
+def test_the_python_of_the_manual_runs(
+    bundled: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "RUN").symlink_to(bundled.folder)
+    soundfile.write(tmp_path / "speech.wav", recordings()[0].numpy(), 16_000)
+    monkeypatch.chdir(tmp_path)
+    ((_, code),) = blocks(ROOT / "docs" / "how-to" / "several-sizes.md", "python")
+    exec(code.replace("size=6", "size=2").replace("ms=20", "ms=60_000"), {})
+    *sizes, small, best = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in sizes] == ["2", "3", "4"]
+    reference = Recognizer.load(bundled.folder)
+    expected = [reference.use(size).transcribe("speech.wav").text for size in (2, 4)]
+    assert [small, best] == expected
 
 
 def test_samples_may_be_integers_or_have_channels(bundled: Run) -> None:
