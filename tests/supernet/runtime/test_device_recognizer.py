@@ -68,7 +68,7 @@ def test_no_process_that_recognizes_imports_pytorch_or_the_engine(bundled: Run, 
     folder = bundled.export_folder("on-demand")
     shutil.copytree(folder, tmp_path / "export")
     extra = LISTED | {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[3]}"}
-    out, err = run_process("program", "export", "samples.npy", cwd=tmp_path, extra=extra)
+    out, err = run_process("program", "export", "samples.npy", cwd=tmp_path, extra=extra, fresh=True)
     modules = {name.partition(".")[0] for name in imported(err)}
     assert {"numpy", "onnxruntime", "supernet"} <= modules
     assert not modules & {
