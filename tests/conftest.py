@@ -35,7 +35,7 @@ RANDOM_EXAMPLES = int(os.environ.get("SUPERNET_RANDOM_EXAMPLES", "0"))
 hypothesis.settings.register_profile(
     "here",
     deadline=None,
-    max_examples=RANDOM_EXAMPLES or 50,
+    max_examples=RANDOM_EXAMPLES or 25,
     database=None,
     derandomize=not RANDOM_EXAMPLES,
     print_blob=bool(RANDOM_EXAMPLES),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 Main = Callable[[list[str]], None]
 
-fuzz = settings(derandomize=True, max_examples=60, suppress_health_check=list(HealthCheck))
+fuzz = settings(derandomize=True, max_examples=30, suppress_health_check=list(HealthCheck))
 a_few = settings(fuzz, max_examples=12)
 
 

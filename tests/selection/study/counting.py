@@ -21,7 +21,8 @@ from selection.study.storage import create, open_storage
 from selection.study.trial_runner import TrialRunner
 from selection.study.work import work
 
-GRACE = 4
+GRACE = 600
+"""Seconds without a heartbeat after which a worker is taken for dead: longer than any worker stalls."""
 
 
 class Counting(TrialRunner):

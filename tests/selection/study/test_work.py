@@ -14,9 +14,19 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import text
 
-from selection.study.storage import RETRY, create, load, open_storage, without_password
+from selection.study.storage import (
+    RETRY,
+    BeatingDatabase,
+    BeatingJournal,
+    create,
+    load,
+    open_storage,
+    without_password,
+)
 from selection.study.trial_runner import train_exclusively
 from selection.study.work import work
 from supernet.commands.train import layers
@@ -46,6 +56,19 @@ def worker(folder: Path, storage: str, *dies: str) -> Forked:
     return start(["tests.selection.study.counting", folder, storage, str(TOTAL), *dies], cwd=folder)
 
 
+def end_heartbeats(storage: BaseStorage) -> None:
+    """Let the last heartbeats of all running trials be years ago."""
+    (study,) = storage.get_all_studies()
+    for trial in storage.get_all_trials(study._study_id, states=(TrialState.RUNNING,)):
+        if isinstance(storage, BeatingJournal):
+            storage.set_trial_system_attr(trial._trial_id, "heartbeat", 0.0)
+        else:
+            assert isinstance(storage, BeatingDatabase)
+            storage.record_heartbeat(trial._trial_id)
+            with storage.engine.begin() as connection:
+                connection.execute(text("UPDATE trial_heartbeats SET heartbeat = '2000-01-01 00:00:00'"))
+
+
 def trials(storage: str, folder: Path) -> list[FrozenTrial]:
     found = optuna.load_study(study_name="counting", storage=open_storage(storage, folder, GRACE))
     return found.get_trials(deepcopy=False)
@@ -55,6 +78,7 @@ def test_the_trial_of_a_killed_worker_is_retried_once(storage: str, tmp_path: Pa
     ran = tmp_path / "ran"
     victim = worker(tmp_path, storage, "dies")
     assert victim.wait(timeout=300) == -signal.SIGKILL, victim.communicate()[1]
+    end_heartbeats(open_storage(storage, tmp_path, GRACE))
     others = [worker(tmp_path, storage) for _ in range(2)]
     for other in others:
         assert other.wait(timeout=300) == 0, other.communicate()[1]
@@ -77,7 +101,7 @@ def test_the_trial_of_a_worker_killed_before_its_first_heartbeat_is_retried(
     storage: str, tmp_path: Path
 ) -> None:
     runner = Counting(tmp_path, 3)
-    opened = open_storage(storage, tmp_path, GRACE)
+    opened = open_storage(storage, tmp_path, 4)
     study = create(opened, "counting", runner.directions, runner.first(), {"kind": 1})
     lost = study.ask()  # taken by a worker that never reports
     work(study, runner)
