@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+from pathlib import Path
+
 import pytest
 
 from supernet.export import __main__ as command
@@ -11,12 +14,25 @@ from tests.test_documents import ROOT, commands
 
 
 @pytest.fixture(scope="session")
-def bundled(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The temporary folder of all workers of pytest-xdist together."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def bundled(shared_folder: Path) -> Run:
     """A run whose sizes were exported with shared weights and on demand, in float32 and int8, by the commands
-    of the manual.
+    of the manual: by one of the workers, as it takes long. Tests only read it.
     """
     pytest.importorskip("onnxscript", reason="needs the export extra")
-    run = make_run(tmp_path_factory.mktemp("runs") / "run")
-    for _, *arguments in commands(ROOT / "docs" / "how-to" / "several-sizes.md"):
-        command.main([word.replace("RUN", str(run.folder)) for word in arguments] + ["--unchecked"])
-    return run
+    with (shared_folder / "bundled.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (shared_folder / "bundled").is_dir():
+            return Run(shared_folder / "bundled" / "run")
+        folder = shared_folder / "bundled.part"
+        run = make_run(folder / "run")
+        for _, *arguments in commands(ROOT / "docs" / "how-to" / "several-sizes.md"):
+            command.main([word.replace("RUN", str(run.folder)) for word in arguments] + ["--unchecked"])
+        folder.rename(shared_folder / "bundled")
+    return Run(shared_folder / "bundled" / "run")
