@@ -76,15 +76,13 @@ def on_demand(proto: Any) -> Any:
     graph = proto.graph
     groups = groups_of(graph)
     members = _members(graph, groups)
-    last = {group.after: i for i, group in enumerate(groups)}
+    ends = {id(nodes[-1]): i for i, nodes in enumerate(members)}  # of each group, what returns its stream
     weights = {tensor.name: tensor for tensor in graph.initializer}
     own = _own_weights(graph, members, weights)
     inside = {id(node) for nodes in members for node in nodes}
     nodes = []
     for node in graph.node:
-        ends = [last[name] for name in node.output if name in last]
-        if ends:
-            i = ends[0]
+        if (i := ends.get(id(node))) is not None:
             nodes.append(_conditional(groups[i], i, members[i], [weights[name] for name in own[i]]))
         elif id(node) not in inside:
             nodes.append(node)
