@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from supernet.config import ModelConfig
 from supernet.network.attention import attend_relative
 from supernet.network.branches import Branch, Call, Layout, Rows
+from supernet.network.depthwise import depthwise
 
 
 def build_layer(config: ModelConfig, relative: nn.Module | None) -> nn.Module:
@@ -73,16 +74,13 @@ def attend(attention: StandardMultiheadAttention, x_NSD: Tensor, rows: Rows) -> 
 
 def convolve(conv: ConformerConvolution, x_NTD: Tensor, layout: Layout) -> Tensor:
     """Run ``conv`` in memory layout (N, T, D) throughout; on a CPU, twice as fast as its own ``forward``."""
-    first, depthwise, last = conv.pointwise_conv1, conv.depthwise_conv, conv.pointwise_conv2
+    first, middle, last = conv.pointwise_conv1, conv.depthwise_conv, conv.pointwise_conv2
     y_NTD = F.glu(F.linear(x_NTD, first.weight[..., 0], first.bias), dim=-1)
     if layout.padded:  # after the bias, which would make padding nonzero
         y_NTD = y_NTD.masked_fill(layout.is_padding_NS[..., None], 0.0)
-    # An image of height 1, whose transposed view is channels-last in memory: the fast path of depthwise
-    # convolutions.
-    weight_D11K, image_ND1T = depthwise.weight[:, :, None], y_NTD.transpose(1, 2)[:, :, None]
-    y_ND1T = F.conv2d(image_ND1T, weight_D11K, depthwise.bias, padding="same", groups=y_NTD.size(-1))
+    y_NTD = depthwise(y_NTD, middle.weight, middle.bias)
     assert conv.layer_norm is not None
-    y_NTD = conv.depthwise_activation(conv.layer_norm(y_ND1T[:, :, 0].transpose(1, 2)))
+    y_NTD = conv.depthwise_activation(conv.layer_norm(y_NTD))
     return F.linear(y_NTD, last.weight[..., 0], last.bias)
 
 

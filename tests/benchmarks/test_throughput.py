@@ -1,4 +1,4 @@
-"""Throughput on a GPU: utterances per second in training, real-time factors, and idle time.
+"""Throughput on a GPU: utterances per second in training, real-time factors, idle time, and new shapes.
 
 Run: ``python -m pytest tests/benchmarks/test_throughput.py``; without a GPU, the preset `tiny` is used.
 Utterances are 10 s of random features; precision is float32 unless given.
@@ -97,6 +97,46 @@ def test_recognizing(size: int, batch: int, where: str, preset: str, precision: 
     found = ratio(lambda: recognize(small), lambda: recognize(net), 5, what="of 12 layers")
     ratio.note(ratio.benchmark.stats.stats.median / (batch * FRAMES / 100), "RTF")
     assert 0 < found < 1.5
+
+
+@pytest.mark.parametrize(("where", "preset", "precision"), CASES)
+def test_a_batch_of_a_new_shape(where: str, preset: str, precision: str, ratio: Ratio) -> None:
+    """Batches of a training differ in shape; whatever is prepared for a shape is prepared again and again."""
+    here = Training(where, preset, precision, "rows")
+    plan, lengths = here.plan(), iter(range(200, 800, 16))
+
+    def step_on_new() -> None:
+        here.batch = make_batch(UTTERANCES[where], next(lengths), torch.device(where))
+        here.step(plan)
+
+    def step_on_known() -> None:
+        here.batch = make_batch(UTTERANCES[where], 500, torch.device(where))
+        here.step(plan)
+
+    assert ratio(step_on_new, step_on_known, 9, what="of a step on a known shape") > 0
+
+
+@NO_GPU
+@pytest.mark.parametrize("utterances", [12, 32])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("preset", ["tiny", "small", "base"])
+def test_a_step_replayed_as_a_cuda_graph(preset: str, precision: str, utterances: int, ratio: Ratio) -> None:
+    """What the GPU needs for a full-network step that the host starts at once: the limit."""
+    here = Training("cuda", preset, precision, "rows")
+    here.batch = make_batch(utterances, FRAMES, torch.device("cuda"))
+    full = Plan((Pass(str(max(SIZES)), here.net.table.full),))
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            here.step(full)
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        here.step(full)
+    other = Training("cuda", preset, precision, "rows")
+    other.batch = here.batch
+    assert 0 < ratio(graph.replay, lambda: other.step(full), 9, what="of a step started by the host")
 
 
 @NO_GPU

@@ -44,7 +44,7 @@ def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str,
         "USER": "jane-doe",
         "LOGNAME": "jane-doe",
         "COLUMNS": "200",
-        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
         **(extra or {}),
     }
 
@@ -193,10 +193,15 @@ def start_fresh(
 
 
 def stop_at(
-    step: int, arguments: Sequence[str | Path], folder: Path, cwd: Path, number: signal.Signals
+    step: int,
+    arguments: Sequence[str | Path],
+    folder: Path,
+    cwd: Path,
+    number: signal.Signals,
+    fresh: bool = False,
 ) -> int:
     """Start a training, send ``number`` as soon as ``step`` has a checkpoint, and return the exit status."""
-    process = start(arguments, cwd)
+    process = start_fresh(arguments, cwd) if fresh else start(arguments, cwd)
     checkpoint = folder / "checkpoints" / f"step_{step}"
     while not checkpoint.exists():
         assert process.poll() is None, f"ended before step {step}: {process.communicate()}"

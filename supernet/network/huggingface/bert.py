@@ -17,6 +17,7 @@ from torchaudio.compliance import kaldi
 
 from supernet.audio.features import NUM_BANDS, SAMPLES_20MS
 from supernet.network.branches import Call
+from supernet.network.depthwise import depthwise
 from supernet.network.frontend import SeparateFrontend
 from supernet.network.huggingface.conformer import SpeechConformer
 from supernet.network.huggingface.frames import Frames, joined
@@ -90,9 +91,10 @@ def _convolve_causally(conv: Any, x_NSD: Tensor, frames: Frames) -> Tensor:
     """Run the convolution ``conv``, whose frames see earlier ones only."""
     if frames.padding_NS1 is not None:
         x_NSD = x_NSD.masked_fill(frames.padding_NS1, 0.0)
-    y_NDS = F.glu(conv.pointwise_conv1(x_NSD.transpose(1, 2)), dim=1)
-    y_NDS = conv.depthwise_conv(F.pad(y_NDS, (conv.depthwise_conv.kernel_size[0] - 1, 0)))
-    y_NSD = conv.activation(conv.depthwise_layer_norm(y_NDS.transpose(1, 2)))
+    y_NDS, middle = F.glu(conv.pointwise_conv1(x_NSD.transpose(1, 2)), dim=1), conv.depthwise_conv
+    y_NDS = F.pad(y_NDS, (middle.kernel_size[0] - 1, 0))
+    y_NSD = depthwise(y_NDS.transpose(1, 2), middle.weight, middle.bias, padding=0)
+    y_NSD = conv.activation(conv.depthwise_layer_norm(y_NSD))
     return conv.dropout(conv.pointwise_conv2(y_NSD.transpose(1, 2))).transpose(1, 2)  # type: ignore[no-any-return]
 
 

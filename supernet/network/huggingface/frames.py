@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from supernet.network.depthwise import depthwise
 from supernet.network.tracing import MASKED, mask
 from supernet.system.devices import sent
 
@@ -107,7 +108,9 @@ def convolve(conv: Any, batch_norm: nn.Module, x_NSD: Tensor, frames: Frames) ->
     y_NSD = F.glu(conv.pointwise_conv1(x_NSD.transpose(1, 2)), dim=1).transpose(1, 2)
     if frames.padding_NS1 is not None:
         y_NSD = y_NSD.masked_fill(frames.padding_NS1, 0.0)
-    y_NDS = conv.activation(batch_norm(conv.depthwise_conv(y_NSD.transpose(1, 2))))
+    middle = conv.depthwise_conv
+    y_NSD = depthwise(y_NSD, middle.weight, middle.bias)
+    y_NDS = conv.activation(batch_norm(y_NSD.transpose(1, 2)))
     return conv.pointwise_conv2(y_NDS).transpose(1, 2)  # type: ignore[no-any-return]
 
 
