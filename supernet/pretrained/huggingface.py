@@ -17,7 +17,7 @@ from supernet.pretrained.vocabulary import Vocabulary, read_vocabulary
 from supernet.system.files import read_json
 from supernet.text.tokens import BLANK, Tokens
 
-FEATURES = "preprocessor_config.json"
+FEATURES, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 BERT, PARAKEET = "wav2vec2-bert", "parakeet_ctc"
 FAMILIES = {
     "wav2vec2": "hf-wav2vec2",
@@ -57,7 +57,7 @@ def read(folder: Path) -> Checkpoint:
             f"'{file}' must have a `vocab_size` of at least 2, but has {str(num_rows)[:40]} instead."
         )
     problems += _architecture_problems(file, configuration)
-    features = _features(folder / FEATURES, problems)
+    features = _features(folder, problems)
     files = files_of(folder, problems)
     tokens, order = _vocabulary(folder, model_type, num_rows, configuration.get("pad_token_id"), problems)
     described = configuration["encoder_config"] if model_type == PARAKEET else configuration
@@ -133,9 +133,9 @@ def _subsampling_problems(file: Path, encoder: object) -> list[str]:
     ]
 
 
-def _features(file: Path, problems: list[str]) -> dict[str, Any]:
+def _features(folder: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        data = read_json(file)
+        file, data = _extractor(folder)
     except UserError as e:
         problems.append(str(e))
         return {}
@@ -143,6 +143,21 @@ def _features(file: Path, problems: list[str]) -> dict[str, Any]:
     if rate != SAMPLE_RATE:
         problems.append(f"'{file}' must have a `sampling_rate` of {SAMPLE_RATE}, but has {str(rate)[:40]}.")
     return {name: data[name] for name in _FEATURES if name in data}
+
+
+def _extractor(folder: Path) -> tuple[Path, Mapping[str, Any]]:
+    """The settings of the feature extractor, and their file: since release 5, `transformers` writes them with
+    those of the processor.
+    """
+    file, processor = folder / FEATURES, folder / PROCESSOR
+    if file.is_file():
+        return file, read_json(file)
+    data = read_json(processor).get("feature_extractor") if processor.is_file() else None
+    if not isinstance(data, Mapping):
+        raise UserError(
+            f"'{file}' must exist, or '{processor}' must have a `feature_extractor`, but neither is the case."
+        )
+    return processor, data
 
 
 def _vocabulary(

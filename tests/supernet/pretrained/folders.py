@@ -163,6 +163,28 @@ def write_characters(folder: Path, variant: Variant) -> None:
     (folder / "words.json").unlink()
 
 
+def rewrite_as_release_5(folder: Path) -> None:
+    """Change the files of a checkpoint to those that release 5 of `transformers` writes: the settings of the
+    feature extractor are with those of the processor, and no file names the special tokens alone.
+    """
+    extractor = json.loads((folder / "preprocessor_config.json").read_text())
+    name = extractor.pop("processor_class", "ParakeetProcessor")
+    processor = {"feature_extractor": extractor, "processor_class": name}
+    if name == "ParakeetProcessor":
+        processor |= {"blank_token": "<blank>", "decoder_type": None}
+    (folder / "processor_config.json").write_text(json.dumps(processor))
+    for old in ("preprocessor_config.json", "special_tokens_map.json"):
+        (folder / old).unlink()
+    tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
+    tokenizer |= {"backend": "tokenizers" if (folder / "tokenizer.json").is_file() else "custom"}
+    tokenizer["tokenizer_class"] = tokenizer["tokenizer_class"].removesuffix("Fast")
+    for old in ("clean_up_tokenization_spaces", "extra_special_tokens"):
+        tokenizer.pop(old, None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "transformers_version": "5.17.0"}))
+
+
 def speech(lengths: list[int]) -> list[Tensor]:
     """Random samples within the range of recordings."""
     rng = torch.Generator().manual_seed(0)

@@ -22,7 +22,7 @@ from supernet.pretrained.reading import read_checkpoint
 from supernet.runs.checkpoint_model import open_checkpoint
 from supernet.runs.pretrained import begin
 from supernet.runs.resolve import resolve
-from tests.supernet.pretrained.folders import NUM_PIECES, TEXTS, VARIANTS, speech, write
+from tests.supernet.pretrained.folders import NUM_PIECES, TEXTS, VARIANTS, rewrite_as_release_5, speech, write
 
 
 @pytest.fixture
@@ -106,6 +106,46 @@ def test_every_format_of_tensors_gives_the_same_network(folder: Path, form: str)
     tolerance = 1e-2 if form == "half precision" else 0
     for name, x in expected.items():
         torch.testing.assert_close(found[name], x, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["wav2vec2-large", "hubert-base", "w2v-bert", "parakeet"])
+def test_a_folder_of_release_5_gives_the_same_network(tmp_path: Path, name: str) -> None:
+    write(tmp_path, VARIANTS[name])
+    before, expected = read_checkpoint(tmp_path), open_checkpoint(tmp_path)
+    rewrite_as_release_5(tmp_path)
+    now, found = read_checkpoint(tmp_path), open_checkpoint(tmp_path)
+    assert before.features
+    assert (now.features, now.configuration) == (before.features, before.configuration)
+    assert (now.tokens, now.order) == (before.tokens, before.order)
+    assert found.recognizer.config == expected.recognizer.config
+    for key, x in expected.recognizer.state_dict().items():
+        assert torch.equal(found.recognizer.state_dict()[key], x)
+
+
+def test_the_features_of_a_folder_in_both_layouts_are_those_of_their_own_file(folder: Path) -> None:
+    processor = {"feature_extractor": {"do_normalize": False, "sampling_rate": 8000}}
+    (folder / "processor_config.json").write_text(json.dumps(processor))
+    assert read_checkpoint(folder).features["do_normalize"] is True
+    assert not read_checkpoint(folder).problems
+
+
+@pytest.mark.parametrize(
+    ("processor", "part"),
+    [
+        (
+            {"feature_extractor": {"sampling_rate": 8000}},
+            "processor_config.json' must have a `sampling_rate`",
+        ),
+        ({"processor_class": "Wav2Vec2Processor"}, "processor_config.json' must have a `feature_extractor`"),
+        ({"feature_extractor": []}, "processor_config.json' must have a `feature_extractor`"),
+        ([], "processor_config.json' must"),
+    ],
+)
+def test_unusable_features_of_release_5_are_errors(folder: Path, processor: object, part: str) -> None:
+    rewrite_as_release_5(folder)
+    (folder / "processor_config.json").write_text(json.dumps(processor))
+    (problem,) = problems(folder)
+    assert part in problem
 
 
 class Evil:
