@@ -125,7 +125,7 @@ def test_a_step_replayed_as_a_cuda_graph(preset: str, precision: str, utterances
     here = Training("cuda", preset, precision, "rows")
     here.batch = make_batch(utterances, FRAMES, torch.device("cuda"))
     full = Plan((Pass(str(max(SIZES)), here.net.table.full),))
-    aside = torch.cuda.Stream()
+    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
         for _ in range(3):
