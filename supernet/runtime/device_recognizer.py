@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from supernet.errors import ArgumentError
 from supernet.runtime.export_folder import ExportFolder, Size
+from supernet.runtime.graph import OUTPUTS, open_graph
 from supernet.runtime.log_mel import NUM_BANDS, SAMPLE_RATE, SHIFT, WINDOW, log_mel
 from supernet.system.timing import timed
 
@@ -26,7 +26,7 @@ _REPEATS, _WARM_UP = 5, 1
 
 @dataclass(frozen=True, eq=False)
 class DeviceRecognizer:
-    """An export of several sizes, opened. A size that no call has used takes no memory of its own.
+    """An export of several sizes, opened. Only the smallest takes memory before a call uses it.
 
     >>> recognizer = DeviceRecognizer.load("RUN/export/on-demand")
     >>> recognizer.transcribe(samples, size="6")
@@ -47,9 +47,11 @@ class DeviceRecognizer:
             threads: The threads that compute.
 
         Raises:
-            UserError: The folder is no such export, or has no 8-bit files.
+            UserError: The folder is no such export, is damaged, or has no 8-bit files.
         """
-        return cls(ExportFolder.open(Path(folder), int8), threads)
+        recognizer = cls(ExportFolder.open(Path(folder), int8), threads)
+        recognizer._session(recognizer.sizes[0])
+        return recognizer
 
     @property
     def sizes(self) -> tuple[Size, ...]:
@@ -121,17 +123,14 @@ class DeviceRecognizer:
         inputs = {"x": features_TF[None], "x_lens": np.array([len(features_TF)])}
         if self._folder.is_on_demand:
             inputs["kept"] = np.array(size.kept)
-        log_probs_1SV, (length,) = self._session(size.file).run(["log_probs", "log_probs_len"], inputs)
+        log_probs_1SV, (length,) = self._session(size).run(OUTPUTS, inputs)
         found: NDArray[np.float32] = log_probs_1SV[0, :length]
         return found
 
-    def _session(self, file: str) -> Any:
-        if file not in self._sessions:
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
-            path, providers = str(self._folder.folder / file), ["CPUExecutionProvider"]
-            self._sessions[file] = onnxruntime.InferenceSession(path, options, providers=providers)
-        return self._sessions[file]
+    def _session(self, size: Size) -> Any:
+        if size.file not in self._sessions:
+            self._sessions[size.file] = open_graph(self._folder, size, self._threads)
+        return self._sessions[size.file]
 
 
 def mono(samples: NDArray[Any], rate: int) -> NDArray[np.float32]:

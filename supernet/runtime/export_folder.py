@@ -7,16 +7,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from supernet.errors import UserError
-from supernet.runtime.symbols import Symbols
+from supernet.runtime.symbols import SPACES, Symbols
 
 RECORD = "export.json"
 FORMATS = ("shared", "on-demand")
 FEATURES = "log-mel filter bank of Kaldi"
 """The only input of networks that is computed here."""
 _FILE = re.compile(r"\w[\w.,=%+-]{0,199}")
+_TYPES = {dict: "a mapping", list: "a list", str: "a text", int: "a whole number", bool: "true or false"}
+T = TypeVar("T")
+
+
+class _Damaged(ValueError):
+    """The reason why a file is no record of an export."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class ExportFolder:
     """Whether one graph has all sizes."""
     symbols: Symbols
     sizes: tuple[Size, ...]
-    """The smallest first."""
+    """The smallest first; there is at least one."""
 
     @classmethod
     def open(cls, folder: Path, int8: bool) -> ExportFolder:
@@ -60,43 +66,80 @@ class ExportFolder:
         """
         file = folder / RECORD
         try:
-            data = json.loads(file.read_text(encoding="utf-8"))
-            found = _read(folder, data, int8)
+            found = _read(folder, json.loads(file.read_text(encoding="utf-8")), int8)
         except OSError as e:
             raise UserError(f"'{file}' must be readable, but is not: {e.strerror}.") from None
-        except (ValueError, TypeError, LookupError, AttributeError) as e:
-            if isinstance(e, UserError):
-                raise
+        except UserError:
+            raise
+        except (ValueError, RecursionError) as e:
+            reason = str(e) if isinstance(e, _Damaged) else "it is not JSON"
             raise UserError(
-                f"'{file}' must be the record of an export with shared weights or on demand, but is not."
+                f"'{file}' must be the record of an export with shared weights or on demand, but {reason}."
             ) from None
+        if missing := [size.file for size in found.sizes if not (folder / size.file).is_file()]:
+            raise UserError(f"'{folder / missing[0]}' must exist, as {RECORD} names it, but does not.")
         return found
 
 
-def _read(folder: Path, data: Mapping[str, Any], int8: bool) -> ExportFolder:
-    if data["format"] not in FORMATS:
-        raise ValueError("of another format")
-    if data["model"]["features"]["kind"] != FEATURES:
+def _read(folder: Path, data: object, int8: bool) -> ExportFolder:
+    if (format := _get(data, "format", str)) not in FORMATS:
+        raise _Damaged(f"its `format` is {format[:40]!r}")
+    model = _get(data, "model", dict)
+    if _get(_get(model, "features", dict), "kind", str) != FEATURES:
         raise UserError(f"'{folder}' must have a network that reads log-mel features, but has another one.")
-    units, tokens = data["model"]["kept"], data["model"]["tokens"]
-    sizes = [_size(size, units, int8, folder) for size in data["sizes"]]
+    units = _texts(model, "kept")
+    sizes = [_size(size, units, int8, folder) for size in _get(data, "sizes", list)]
+    if not sizes:
+        raise _Damaged("it has no `sizes`")
     sizes.sort(key=lambda size: size.macs)
-    symbols = Symbols(tuple(map(str, tokens["symbols"])), str(tokens["kind"]))
-    return ExportFolder(folder, data["format"] == "on-demand", symbols, tuple(sizes))
+    return ExportFolder(folder, format == "on-demand", _symbols(_get(model, "tokens", dict)), tuple(sizes))
 
 
-def _size(data: Mapping[str, Any], units: list[str], int8: bool, folder: Path) -> Size:
-    files = [file for file in data["files"] if file["exact"] is not int8]
+def _symbols(data: Mapping[str, Any]) -> Symbols:
+    if (kind := _get(data, "kind", str)) not in SPACES:
+        raise _Damaged(f"its tokens are {kind[:40]!r}")
+    return Symbols(_texts(data, "symbols"), kind)
+
+
+def _size(data: object, units: tuple[str, ...], int8: bool, folder: Path) -> Size:
+    files = [file for file in _get(data, "files", list) if _get(file, "exact", bool) is not int8]
     if not files:
         raise UserError(f"`int8` must be false for '{folder}', which has no files with 8-bit weights.")
-    file, rate = files[0]["file"], files[0]["rate"]
-    if not _FILE.fullmatch(file) or not set(data["kept"]) <= set(units):
-        raise ValueError("a name of another place")
+    file, kept = _get(files[0], "file", str), _texts(data, "kept")
+    if not _FILE.fullmatch(file):
+        raise _Damaged(f"it names {file[:40]!r}, which is no file beside it")
+    if unknown := [unit for unit in kept if unit not in units]:
+        raise _Damaged(f"a size keeps {unknown[0][:40]!r}, which is none of its units")
+    params, macs = _get(data, "params", int), _get(data, "macs", int)
     return Size(
-        str(data["budget"]),
-        tuple(unit in data["kept"] for unit in units),
-        int(data["params"]),
-        int(data["macs"]),
-        None if rate is None else float(rate),
-        file,
+        _get(data, "budget", str), tuple(unit in kept for unit in units), params, macs, _rate(files[0]), file
     )
+
+
+def _rate(data: Mapping[str, Any]) -> float | None:
+    rate = data.get("rate")
+    if rate is None:
+        return None
+    if type(rate) not in (int, float) or not 0 <= rate < 1e6:
+        raise _Damaged("a `rate` is no error rate")
+    return float(rate)
+
+
+def _get(data: object, key: str, kind: type[T]) -> T:
+    """The value of ``key``, which must be of the type ``kind`` itself: true is no number."""
+    value = data.get(key) if isinstance(data, dict) else None
+    if type(value) is not kind:
+        raise _Damaged(f"its `{key}` is not {_TYPES[kind]}")
+    return value
+
+
+def _texts(data: object, key: str) -> tuple[str, ...]:
+    """Texts that can be printed."""
+    found = _get(data, key, list)
+    if not all(isinstance(text, str) and _is_printable(text) for text in found):
+        raise _Damaged(f"its `{key}` are not texts")
+    return tuple(found)
+
+
+def _is_printable(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)

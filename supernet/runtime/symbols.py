@@ -11,6 +11,8 @@ from supernet.text.spelling import unified
 BLANK_ID = 0
 _BEGIN, _STAND_IN = "▁", "\ue581"
 """SentencePiece's sign for the space before a word, and the one that texts have instead of it."""
+SPACES = {"characters": " ", "pieces": _BEGIN, "words": None}
+"""By kind of token, the symbol between words. None: every token is a word."""
 _BYTES = re.compile(r"(?:<0x[0-9A-F]{2}>)+")
 
 
@@ -20,7 +22,7 @@ class Symbols:
 
     Args:
         symbols: The symbol of each token id; the first is the blank.
-        kind: ``characters``, ``words``, or ``pieces``.
+        kind: A key of ``SPACES``.
     """
 
     symbols: tuple[str, ...]
@@ -30,7 +32,7 @@ class Symbols:
         """The text of a path, the token id of each frame: repetitions are collapsed, blanks removed."""
         ids = [b for a, b in zip((BLANK_ID, *path), path, strict=False) if b not in (a, BLANK_ID)]
         found = [self.symbols[i] for i in ids]
-        space = {"characters": " ", "pieces": _BEGIN}.get(self.kind)
+        space = SPACES[self.kind]
         words = found if space is None else [word for word in "".join(found).split(space) if word]
         if self.kind == "pieces":
             words = [_BYTES.sub(_decoded, word).replace(_STAND_IN, _BEGIN) for word in words]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from supernet import Recognizer
 from supernet.errors import ArgumentError, UserError
@@ -167,6 +171,93 @@ def test_a_damaged_record_is_an_error_that_names_it(
     (tmp_path / "export.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match=message):
         DeviceRecognizer.load(tmp_path, int8=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda record: record["model"]["tokens"]["symbols"].pop(),
+            r"`log_probs` is .*, 6\] instead of .*, 5\]",
+        ),
+        (lambda record: record["model"]["kept"].append("layers.4"), r"`kept` is .*\[4\] instead of .*\[5\]"),
+        (lambda record: record.update(format="shared"), "`kept` is .* instead of missing"),
+        (lambda record: record["sizes"][1]["files"][0].update(file="3.onnx"), "3.onnx' must exist"),
+        (
+            lambda record: record["sizes"][0]["files"][0].update(file="export.json"),
+            "must be a graph for onnx",
+        ),
+        (lambda record: record["sizes"][0].update(macs="many"), "its `macs` is not a whole number"),
+        (lambda record: record["sizes"][0]["files"][0].update(rate="low"), "a `rate` is no error rate"),
+        (lambda record: record["model"]["tokens"].update(kind="phones"), "its tokens are 'phones'"),
+        (lambda record: record["sizes"].clear(), "it has no `sizes`"),
+    ],
+)
+def test_a_record_of_another_graph_is_an_error_before_any_call(
+    change: Callable[[Any], Any], message: str, bundled: Run, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        DeviceRecognizer.load(damaged(bundled, tmp_path, change))
+
+
+def damaged(run: Run, folder: Path, change: Callable[[Any], Any]) -> Path:
+    """An export of ``run`` with a changed record, in a new folder."""
+    place = Path(tempfile.mkdtemp(dir=folder))
+    for file in run.export_folder("on-demand").iterdir():
+        (place / file.name).symlink_to(file)
+    record = json.loads((place / "export.json").read_text())
+    change(record)
+    (place / "export.json").unlink()
+    (place / "export.json").write_text(json.dumps(record))
+    return place
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> Callable[[Any], None]:
+    """A change of one value at any depth of a record: removed, or replaced by any other."""
+    steps = draw(st.lists(st.integers(0, 30), min_size=1, max_size=6))
+    scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+    scalars |= st.sampled_from([10**400, -1, "\ud800", "../model.onnx", "tokens.txt", "model.int8.onnx"])
+    new = draw(st.none() | st.just([]) | scalars | st.lists(scalars, max_size=3) | st.just({"file": "."}))
+    removes = draw(st.booleans())
+
+    def change(record: Any) -> None:
+        place: Any = record
+        for i, step in enumerate(steps):
+            keys = [*place] if isinstance(place, dict) else [*range(len(place))]
+            key = keys[step % len(keys)]
+            if i + 1 == len(steps) or not isinstance(place[key], (dict, list)) or not place[key]:
+                break
+            place = place[key]
+        if removes:
+            del place[key]
+        else:
+            place[key] = new
+
+    return change
+
+
+@given(changes())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_damaged_record_is_an_error_or_recognizes(
+    bundled: Run, tmp_path: Path, change: Callable[[Any], None]
+) -> None:
+    place = damaged(bundled, tmp_path, change)
+    samples = recordings()[0].numpy()
+    device = None
+    with contextlib.suppress(UserError):
+        device = DeviceRecognizer.load(place)
+    if device is not None:
+        for size in device.sizes:
+            device.transcribe(samples, size=size.budget).encode()
+        assert device.fit(ms=1e9, seconds=0.1) in device.sizes
+
+
+@pytest.mark.parametrize("content", [b"", b"[" * 100_000, b"\xff", b"[]", b"1", b'{"format": "shared"}'])
+def test_other_content_than_a_record_is_an_error(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "export.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"export\.json' must be the record of an export"):
+        DeviceRecognizer.load(tmp_path)
 
 
 def test_a_folder_without_an_export_is_an_error(tmp_path: Path) -> None:
