@@ -10,12 +10,12 @@ from supernet.config import Config
 from supernet.errors import UserError
 from supernet.pretrained.reading import read_checkpoint
 from supernet.runs.checkpoint_model import fingerprint_of, open_checkpoint
-from supernet.runs.model_file import save
+from supernet.runs.model_file import checkpoint_of, save
 from supernet.runs.resolve import resolve_trained
 from supernet.runs.run import Run, as_data
 from supernet.runs.warm_start import reading
 from supernet.settings.plugins import find_plugin
-from supernet.system.files import as_name, read_json
+from supernet.system.files import as_name
 from supernet.text.spelling import Case
 
 Data = Mapping[str, Any]
@@ -62,8 +62,7 @@ def adopt(path: Path, folder: Path, task: Data, granularity: str, changes: Seque
 
 
 def _check_weights(run: Run, path: Path, weights: str) -> None:
-    origin = read_json(run.model_stem.with_name("model.json")).get("provenance")
-    if not isinstance(origin, Mapping) or origin.get("network") != weights:
+    if checkpoint_of(run.model_stem) != weights:
         raise UserError(
             f"'{run.folder}' must be made of the weights of '{path}', but is made of others. Delete it first."
         )

@@ -86,6 +86,16 @@ def fingerprint(stem: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
+def checkpoint_of(stem: Path) -> str | None:
+    """The fingerprint of the checkpoint of another program that was saved whole at ``stem``. None: the model
+    has another origin.
+    """
+    origin = read_json(stem.with_name(stem.name + ".json")).get("provenance")
+    if not isinstance(origin, Mapping) or "checkpoint" not in origin:
+        return None
+    return str(origin.get("network"))
+
+
 def load(stem: Path) -> Model:
     """Read a saved model. Raises ``RunError`` if it is missing or damaged."""
     described, file = stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".safetensors")

@@ -7,7 +7,7 @@ from pathlib import Path
 from supernet.errors import ArgumentError
 from supernet.pretrained.places import is_checkpoint
 from supernet.runs.checkpoint_model import fingerprint_of, open_checkpoint
-from supernet.runs.model_file import Model, fingerprint, load
+from supernet.runs.model_file import Model, checkpoint_of, fingerprint, load
 from supernet.runs.run import Run, RunError
 from supernet.runs.selection_file import Choice, Selection
 from supernet.system.devices import chosen_device, use_tf32
@@ -115,10 +115,18 @@ def _selection_of(run: Run, path: Path) -> Selection:
         raise ArgumentError(
             ["selection"], f"`selection` must be a subnet or a selection, but '{path}' is not: {e}"
         ) from None
-    if selection.network not in (None, network_of(run)):
+    if selection.network not in (None, network_of(run)) and not _is_of_its_run(selection, run, path):
         raise ArgumentError(
             ["selection"],
             f"`selection` must have been made for the network of '{run.folder}', but '{path}' was made "
             f"for another one (other weights). Select again: python -m selection {run.folder}",
         )
     return selection
+
+
+def _is_of_its_run(selection: Selection, run: Run, path: Path) -> bool:
+    """Whether ``run`` is a checkpoint, and ``path`` a selection in a run folder that was made of it."""
+    stem = Run(path.resolve().parent.parent).model_stem
+    if not is_checkpoint(run.folder) or not stem.with_name("model.json").is_file():
+        return False
+    return checkpoint_of(stem) == network_of(run) and fingerprint(stem) == selection.network

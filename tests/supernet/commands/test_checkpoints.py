@@ -66,10 +66,20 @@ def test_layers_are_selected_without_training_and_can_be_cut(checkpoint: Path, h
     kept = next(c for c in json.loads(chosen.read_text())["choices"] if c["budget"] == "2")["kept"]
     (place / "two.json").write_text(json.dumps({"format": 1, "granularity": "layer", "kept": kept}))
     cut(["mine", "--selection", "two.json", "--out", "same"])
+    cut(["mine", "--selection", str(chosen), "--size", "2", "--out", "direct"])
+    for name in ("moved", "small/selections"):  # copies in other folders say nothing about their network
+        (place / name).mkdir()
+        shutil.copy(chosen, place / name / "greedy.json")
+        with pytest.raises(SystemExit) as e:
+            cut(["mine", "--selection", f"{name}/greedy.json", "--size", "2", "--out", "refused"])
+        assert e.value.code == 2
     (samples,) = speech([30_000])
     texts = [
         Recognizer.load(place / "mine", selection=place / "two.json").transcribe(samples, 16_000).text,
-        *(Recognizer.load(place / name).transcribe(samples, 16_000).text for name in ("small", "same")),
+        *(
+            Recognizer.load(place / name).transcribe(samples, 16_000).text
+            for name in ("small", "same", "direct")
+        ),
     ]
     assert len(set(texts)) == 1
 
