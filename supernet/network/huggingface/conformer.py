@@ -25,7 +25,7 @@ from supernet.network.huggingface.frames import (
     frames_of,
     traced_frames,
 )
-from supernet.network.huggingface.samples import SamplesFrontend, traced_samples
+from supernet.network.huggingface.samples import SamplesFrontend
 from supernet.pretrained.checkpoint import Checkpoint
 from supernet.units import MODULES, Module
 
@@ -116,9 +116,6 @@ class SpeechConformer(ConformerFamily):
     def frontend(self) -> nn.Module:
         normalizes = bool(self.options.features.get("do_normalize", True))
         return SamplesFrontend(self.library, self.encoder, normalizes, False, None)
-
-    def traced_stream(self, frontend: Any, x: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        return traced_samples(frontend, x, lengths_B)
 
     def layer(self, number: int, shared: None) -> nn.Module:
         return self.freeze(self.library.make("EncoderLayer", self.encoder))

@@ -71,6 +71,9 @@ class HuggingFaceFamily(EncoderFamily[CheckpointOptions]):
             if name != "num_layers" and getattr(self.config, name) != value
         ]
 
+    def traced_stream(self, frontend: Any, x: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        return frontend.traced(x, lengths_B)  # type: ignore[no-any-return]
+
     @classmethod
     def settings(cls, checkpoint: Checkpoint) -> Decided:
         """The settings that ``checkpoint`` decides."""

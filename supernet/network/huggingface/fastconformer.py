@@ -67,9 +67,6 @@ class FastConformer(ConformerFamily):
     def encoded(self, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
         return distances(width, self.encoder.hidden_size, device, dtype)
 
-    def traced_stream(self, frontend: Any, x: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        return frontend.traced(x, lengths_B)  # type: ignore[no-any-return]
-
     @classmethod
     def names(cls, checkpoint: Checkpoint) -> Iterable[tuple[str, str | None]]:
         return (

@@ -68,39 +68,38 @@ class SamplesFrontend(SeparateFrontend):
         row_SD: Tensor = self.dropout(x_1SD)[0]
         return row_SD
 
+    def traced(self, samples_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Run on padded rows in a graph, see ``EncoderFamily.traced_stream``.
 
-def traced_samples(frontend: SamplesFrontend, samples_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Run ``frontend`` on padded rows in a graph, see ``EncoderFamily.traced_stream``.
-
-    Only group normalization, positions, and the normalization of samples see more than a few frames; they see
-    zeros in the padding, and count valid frames only.
-    """
-    lengths_B = lengths_B.clamp(max=samples_BT.size(1))
-    samples_BT = samples_BT.masked_fill(~mask(samples_BT, lengths_B), 0.0)
-    if frontend.normalizes:
-        samples_BT = _normalized(samples_BT[:, None], lengths_B, _EPSILON)[:, 0]
-    x_BCT = F.pad(samples_BT, (0, SAMPLES.shortest))[:, None]
-    lengths_B = lengths_B.clamp(min=SAMPLES.shortest)
-    for layer, (kernel, stride) in zip(
-        frontend.feature_extractor.conv_layers, SAMPLES.convolutions, strict=True
-    ):
-        lengths_B = (lengths_B - kernel) // stride + 1
-        norm = getattr(layer, "layer_norm", None)
-        if not isinstance(norm, nn.GroupNorm):
-            x_BCT = layer(x_BCT)
-            continue
-        x_BCT = _normalized(layer.conv(x_BCT), lengths_B, norm.eps)
-        x_BCT = layer.activation(x_BCT * norm.weight[:, None] + norm.bias[:, None])
-    projected = frontend.feature_projection(x_BCT.transpose(1, 2))
-    x_BSD: Tensor = projected[0] if isinstance(projected, tuple) else projected
-    if (positions := frontend.pos_conv_embed) is not None:
-        x_BDS = x_BSD.transpose(1, 2)
-        if (norm := getattr(positions, "batch_norm", None)) is not None:
-            x_BDS = norm(x_BDS)
-        x_BDS = x_BDS.masked_fill(~mask(x_BSD, lengths_B)[:, None], 0.0)
-        x_BDS = positions.activation(positions.padding(positions.conv(x_BDS)))
-        x_BSD = x_BSD + x_BDS.transpose(1, 2)
-    return x_BSD if frontend.layer_norm is None else frontend.layer_norm(x_BSD), lengths_B
+        Only group normalization, positions, and the normalization of samples see more than a few frames; they
+        see zeros in the padding, and count valid frames only.
+        """
+        lengths_B = lengths_B.clamp(max=samples_BT.size(1))
+        samples_BT = samples_BT.masked_fill(~mask(samples_BT, lengths_B), 0.0)
+        if self.normalizes:
+            samples_BT = _normalized(samples_BT[:, None], lengths_B, _EPSILON)[:, 0]
+        x_BCT = F.pad(samples_BT, (0, SAMPLES.shortest))[:, None]
+        lengths_B = lengths_B.clamp(min=SAMPLES.shortest)
+        for layer, (kernel, stride) in zip(
+            self.feature_extractor.conv_layers, SAMPLES.convolutions, strict=True
+        ):
+            lengths_B = (lengths_B - kernel) // stride + 1
+            norm = getattr(layer, "layer_norm", None)
+            if not isinstance(norm, nn.GroupNorm):
+                x_BCT = layer(x_BCT)
+                continue
+            x_BCT = _normalized(layer.conv(x_BCT), lengths_B, norm.eps)
+            x_BCT = layer.activation(x_BCT * norm.weight[:, None] + norm.bias[:, None])
+        projected = self.feature_projection(x_BCT.transpose(1, 2))
+        x_BSD: Tensor = projected[0] if isinstance(projected, tuple) else projected
+        if (positions := self.pos_conv_embed) is not None:
+            x_BDS = x_BSD.transpose(1, 2)
+            if (norm := getattr(positions, "batch_norm", None)) is not None:
+                x_BDS = norm(x_BDS)
+            x_BDS = x_BDS.masked_fill(~mask(x_BSD, lengths_B)[:, None], 0.0)
+            x_BDS = positions.activation(positions.padding(positions.conv(x_BDS)))
+            x_BSD = x_BSD + x_BDS.transpose(1, 2)
+        return x_BSD if self.layer_norm is None else self.layer_norm(x_BSD), lengths_B
 
 
 def _normalized(x_BCT: Tensor, lengths_B: Tensor, epsilon: float) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from supernet.network.branches import Branch, Branches
 from supernet.network.huggingface.family import HuggingFaceFamily
 from supernet.network.huggingface.frames import Frames, frames_of, joined, traced_frames
-from supernet.network.huggingface.samples import SamplesFrontend, traced_samples
+from supernet.network.huggingface.samples import SamplesFrontend
 from supernet.pretrained.checkpoint import Checkpoint
 from supernet.units import Module
 
@@ -106,9 +106,6 @@ class SpeechTransformer(HuggingFaceFamily):
 
     def traced_rows(self, x_BSD: Tensor, lengths_B: Tensor) -> Frames:
         return traced_frames(x_BSD, lengths_B)
-
-    def traced_stream(self, frontend: Any, x: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        return traced_samples(frontend, x, lengths_B)
 
     @classmethod
     def names(cls, checkpoint: Checkpoint) -> Iterable[tuple[str, str | None]]:
