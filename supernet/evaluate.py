@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 from supernet.console.guard import main_guard
 from supernet.console.options import (
     add_average_option,
+    add_cascade_options,
     add_checkpoint_options,
     add_decoding_options,
     add_device_option,
     add_selection_option,
     add_set_option,
+    check_cascade,
 )
 from supernet.console.parser import Parser, parse
 from supernet.runs.places import check_source
+from supernet.scoring.target import Target
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,6 +27,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, or fine-tuned checkpoint")
     parser.add_argument(
         "--sizes", "--budgets", dest="sizes", metavar="6,9", help="sizes (or budgets) to score (default: all)"
+    )
+    add_cascade_options(
+        parser,
+        "auto|macs=60%|errors=2%|0.9",
+        "fit the threshold on the validation split: no more errors than the largest size at the least cost, "
+        "the fewest errors at a cost, or the least cost at an error rate (default: as fitted before)",
+        Target.parse,
     )
     parser.add_argument(
         "--split",
@@ -46,13 +57,24 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _problems(args: argparse.Namespace) -> Iterator[str]:
+    yield from check_cascade(args, "sizes", "by", "average")
+    if args.threshold is not None and args.name is not None:
+        yield "`--threshold` must be given without `--name`: it is fitted on the corpus of the run."
+
+
 def main(arguments: list[str] | None = None) -> None:
-    args = parse(build_parser(), arguments)
+    args = parse(build_parser(), arguments, _problems)
     with main_guard(elsewhere="Copy the run into a folder of your own."):
         check_source(args.run)
-        from supernet.commands.evaluate import evaluate
+        if args.cascade is None:
+            from supernet.commands.evaluate import evaluate
 
-        evaluate(args)
+            evaluate(args)
+        else:
+            from supernet.commands.cascade import evaluate_cascade
+
+            evaluate_cascade(args)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, overload
@@ -21,13 +20,16 @@ from supernet.audio.resampling import resample_blocks
 from supernet.errors import AudioError
 from supernet.pretrained.places import is_checkpoint
 from supernet.recognition.beam import BeamConfig, decoder_for
+from supernet.recognition.cascade import Cascade, Stage
 from supernet.recognition.decoding import Decoder
-from supernet.recognition.pipeline import BATCH_ON_CPU, Recording, Transcriber, log_probs
+from supernet.recognition.pipeline import BATCH_ON_CPU, Recording, Transcriber
 from supernet.recognition.transcript import Transcript
+from supernet.runs.confidence_file import read_confidences
 from supernet.runs.model_file import Model
 from supernet.runs.opening import choose, everything, granularity_of, load_any, open_selection
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice, Selection
+from supernet.scoring.confidence import UNKNOWN, Confidences, check_ascending, threshold_of
 from supernet.system.devices import chosen_device, use_tf32, with_threads
 from supernet.system.timing import BUSY, Timing, timed
 from supernet.units import Kept
@@ -57,6 +59,10 @@ class Recognizer:
     _choice: Choice
     _kept: Kept
     _decoder: Decoder
+    _confidences: Confidences = UNKNOWN
+    _smaller: tuple[Choice, ...] = ()
+    """Of a cascade, the sizes before the largest."""
+    _threshold: float = 0.0
 
     @classmethod
     def load(
@@ -95,15 +101,18 @@ class Recognizer:
             choices = open_selection(run, model, None if selection is None else Path(selection))
         decoder = decoder_for(beam, model.tokens)
         model.recognizer.to(place)
-        choice = choices.choice()
-        return cls(str(folder), model, choices, choice, model.recognizer.table.kept(choice.subnet), decoder)
+        choice, confidences = choices.choice(), read_confidences(run, choices)
+        kept = model.recognizer.table.kept(choice.subnet)
+        return cls(str(folder), model, choices, choice, kept, decoder, confidences)
 
     def __repr__(self) -> str:
-        facts = f"size={self.size}, sizes={self.sizes}, tokens={len(self._model.tokens)}"
+        sizes = [str(choice.subnet.size) for choice in (*self._smaller, self._choice)]
+        facts = f"size={','.join(sizes)}, sizes={self.sizes}, tokens={len(self._model.tokens)}"
         return f"Recognizer({self._folder!r}, {facts}, device='{self._model.recognizer.device}')"
 
     def _chosen(self, choice: Choice) -> Recognizer:
-        return replace(self, _choice=choice, _kept=self._model.recognizer.table.kept(choice.subnet))
+        kept = self._model.recognizer.table.kept(choice.subnet)
+        return replace(self, _choice=choice, _kept=kept, _smaller=(), _threshold=0.0)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -122,7 +131,7 @@ class Recognizer:
 
     @property
     def size(self) -> int:
-        """The number of units that this handle keeps."""
+        """The number of units that this handle keeps; of a cascade, those of its largest size."""
         return self._choice.subnet.size
 
     def use(self, size: int | str) -> Recognizer:
@@ -135,6 +144,23 @@ class Recognizer:
             ArgumentError: There is no such size or budget.
         """
         return self._chosen(choose(self._selection, str(size)))
+
+    def cascade(self, *sizes: int | str, threshold: float | None = None) -> Recognizer:
+        """Return a handle that begins with the first size, and goes on to the next one where its confidence
+        is below a threshold. Recordings that are split are decided part by part.
+
+        Args:
+            sizes: Numbers of units or budgets, the smallest first.
+            threshold: From 0, with which only the first size runs, to above 1, with which all do. None: the
+                one that the command ``evaluate`` fitted.
+
+        Raises:
+            ArgumentError: There is no such size, they do not ascend, or there is no threshold.
+        """
+        choices = [choose(self._selection, str(size), "cascade") for size in sizes]
+        check_ascending([(choice.budget, choice.subnet.size) for choice in choices])
+        limit = threshold_of(self._confidences, [choice.budget for choice in choices], threshold)
+        return replace(self._chosen(choices[-1]), _smaller=tuple(choices[:-1]), _threshold=limit)
 
     @overload
     def transcribe(self, audio: Audio, rate: int | None = None, *, batch: int = 8) -> Transcript: ...
@@ -190,7 +216,11 @@ class Recognizer:
             raise ValueError(f"`batch` must be at least 1, but is {batch} instead.")
         network = self._model.recognizer
         network.require_framewise("Transcribing recordings")
-        run = partial(log_probs, network, self._kept)
+        stages = [
+            Stage(choice.budget, network.table.kept(choice.subnet))
+            for choice in (*self._smaller, self._choice)
+        ]
+        run = Cascade(network, tuple(stages), self._threshold, self._confidences)
         longest = network.config.model.max_frames
         most = BATCH_ON_CPU if network.device.type == "cpu" else None
         transcriber = Transcriber(

@@ -6,9 +6,16 @@ import argparse
 from pathlib import Path
 
 from supernet.console.guard import main_guard
-from supernet.console.options import add_decoding_options, add_device_option, add_subnet_options
+from supernet.console.options import (
+    add_cascade_options,
+    add_decoding_options,
+    add_device_option,
+    add_subnet_options,
+    check_cascade,
+)
 from supernet.console.parser import OneOf, Parser, parse, whole
 from supernet.runs.places import check_source
+from supernet.scoring.target import given_threshold
 
 FORMATS = ("text", "jsonl", "srt", "vtt")
 
@@ -29,6 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="audio file, folder of them, or - for standard input",
     )
     add_subnet_options(parser)
+    add_cascade_options(
+        parser, "auto|0.9", "threshold; auto: the one that evaluate fitted (default)", given_threshold
+    )
     parser.add_argument(
         "--batch",
         type=whole(1),
@@ -51,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse(build_parser(), arguments)
+    args = parse(build_parser(), arguments, lambda args: check_cascade(args, "size"))
     with main_guard():
         if not (args.run / "model.json").is_file():  # which a cut model has alone
             check_source(args.run)

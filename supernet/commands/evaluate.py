@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,19 @@ from supernet.console.text import note
 from supernet.errors import Checks
 from supernet.evaluation.score_sizes import Evaluation, ScoringRequest, SplitTranscripts, score_sizes
 from supernet.pretrained.places import is_checkpoint
-from supernet.recognition.beam import decoder_for
+from supernet.recognition.beam import BeamConfig, decoder_for
 from supernet.recognition.decoding import GREEDY
+from supernet.runs.model_file import Model
 from supernet.runs.opening import choose, open_model, open_selection
 from supernet.runs.resolve import resolve_trained
-from supernet.runs.run import RunError
+from supernet.runs.run import Run, RunError
+from supernet.runs.selection_file import Choice, Selection
 from supernet.runs.weight_average import use_average, window_name
+from supernet.scoring.confidence import check_ascending
 from supernet.scoring.error_rates import Score
 from supernet.settings.presets import Data
 from supernet.system.files import safe_name
-from supernet.task import SPLITS
+from supernet.task import SPLITS, Task
 
 _GROUPS: dict[str, Callable[[SplitTranscripts], Mapping[str, Mapping[str, Score]]]] = {
     "speaker": SplitTranscripts.by_speaker,
@@ -81,8 +85,26 @@ def _has_moved(new: Any, old: Any) -> bool:
     return isinstance(new, str) and isinstance(old, str) and os.sep in old and not Path(old).exists()
 
 
-def _score(args: argparse.Namespace) -> tuple[str, list[str], Evaluation]:
-    """The title, the requested groups of utterances, and the results."""
+@dataclass(frozen=True)
+class Checked:
+    """The valid arguments of the command, with everything opened that they name."""
+
+    run: Run
+    task: Task
+    model: Model
+    selection: Selection
+    choices: tuple[Choice, ...]
+    """The requested sizes, or those of the cascade."""
+    splits: list[str]
+    groups: list[str]
+    """The requested groups of utterances."""
+    beam: BeamConfig | None
+    marks: list[str]
+    """Added to the names of transcripts."""
+
+
+def check_request(args: argparse.Namespace) -> Checked:
+    """Check all arguments, and report all problems together."""
     is_foreign, checks = is_checkpoint(args.run), Checks()
     run = run_of(args, corpus_changes(args.settings) if is_foreign else ())
     data = run.config_data()
@@ -96,24 +118,33 @@ def _score(args: argparse.Namespace) -> tuple[str, list[str], Evaluation]:
     with checks:
         model = open_model(run, args.device)
         selection = open_selection(run, model, args.selection)
-        wanted = [c.budget for c in selection.choices] if args.sizes is None else args.sizes.split(",")
-        choices = [choose(selection, budget.strip(), "sizes") for budget in wanted]
+        option, named = ("sizes", args.sizes) if args.cascade is None else ("cascade", args.cascade)
+        wanted = [c.budget for c in selection.choices] if named is None else named.split(",")
+        choices = tuple(choose(selection, budget.strip(), option) for budget in wanted)
+        if args.cascade is not None:
+            check_ascending([(choice.budget, choice.subnet.size) for choice in choices])
         if args.average is not None:
             use_average(run, model, args.average)
     checks.end()
-    subnets = {choice.budget: choice.subnet for choice in choices}
     marks = [] if args.name is None else [args.name]
     marks += [] if args.selection is None else [selection.strategy]
     marks += [] if args.average is None else [window_name(args.average)]
-    decoder = decoder_for(beam, model.tokens)
+    return Checked(run, task, model, selection, choices, splits, groups, beam, marks)
+
+
+def _score(args: argparse.Namespace) -> tuple[str, list[str], Evaluation]:
+    """The title, the requested groups of utterances, and the results."""
+    found = check_request(args)
+    subnets = {choice.budget: choice.subnet for choice in found.choices}
+    decoder = decoder_for(found.beam, found.model.tokens)
     note_left_out(decoder)
     with progress() as report:
-        task.prepare_for(splits, model.tokens, report)
-        for remark in task.remarks(splits, model.tokens):
+        found.task.prepare_for(found.splits, found.model.tokens, report)
+        for remark in found.task.remarks(found.splits, found.model.tokens):
             note(remark)
-        request = ScoringRequest(subnets, splits, marks, decoder)
-        found = score_sizes(run, model, task, request, report)
-    parts = [run.name, args.name, args.selection and f"chosen by {selection.strategy}"]
-    parts.append(args.average and window_name(args.average).replace("-", " ", 1))
-    parts.append(None if decoder == GREEDY else decoder.name)
-    return ", ".join(part for part in parts if part is not None), groups, found
+        request = ScoringRequest(subnets, found.splits, found.marks, decoder)
+        results = score_sizes(found.run, found.model, found.task, request, report)
+    strategy = args.selection and f"chosen by {found.selection.strategy}"
+    average = args.average and window_name(args.average).replace("-", " ", 1)
+    parts = [found.run.name, args.name, strategy, average, None if decoder == GREEDY else decoder.name]
+    return ", ".join(part for part in parts if part is not None), found.groups, results

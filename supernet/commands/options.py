@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+from supernet.console.front import command
 from supernet.console.text import note
-from supernet.errors import ConfigError
+from supernet.errors import ArgumentError, ConfigError
 from supernet.recognition.beam import BeamConfig, BeamSearch
 from supernet.recognition.decoding import Decoder
+from supernet.scoring.confidence import NotFitted
 from supernet.settings.presets import Data, parse_set
 
 
@@ -32,6 +36,16 @@ def corpus_changes(settings: Iterable[str]) -> list[Data]:
             [f"`--set` must be a setting of the task, such as task.path, but sets '{other[0]}'."]
         )
     return changes
+
+
+@contextmanager
+def suggesting_to_fit(run: Path, cascade: str) -> Iterator[None]:
+    """Suggest a command where a cascade has no threshold."""
+    try:
+        yield
+    except NotFitted as e:
+        fit = command("evaluate", run, "--cascade", cascade, "--threshold", "auto")
+        raise ArgumentError(e.names, *(f"{problem} To fit one: {fit}" for problem in e.problems)) from None
 
 
 def note_left_out(decoder: Decoder) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from supernet.audio import recordings as audio
 from supernet.audio.features import SAMPLE_RATE
-from supernet.commands.options import note_left_out, open_beam
+from supernet.commands.options import note_left_out, open_beam, suggesting_to_fit
 from supernet.console.progress import progress
 from supernet.console.text import complain, json_encodable, note, put
 from supernet.recognition.chunks import CHUNK_SECONDS
@@ -47,6 +47,11 @@ def transcribe(args: argparse.Namespace) -> int:
     recognizer = Recognizer.load(args.run, selection=args.selection, beam=open_beam(args), device=args.device)
     if args.size is not None:
         recognizer = recognizer.use(args.size)
+    if args.cascade is not None:
+        is_given = args.threshold is not None and args.threshold.kind == "threshold"
+        sizes = [name.strip() for name in args.cascade.split(",")]
+        with suggesting_to_fit(args.run, args.cascade):
+            recognizer = recognizer.cascade(*sizes, threshold=args.threshold.amount if is_given else None)
     note_left_out(recognizer.decoder)
     sources = [Source(name, 0.0 if name == STDIN else audio.seconds(Path(name))) for name in names]
     if recognizer.lengths is None and any(source.seconds > CHUNK_SECONDS for source in sources):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from supernet.console.parser import number, whole, window
+from supernet.console.parser import Wrong, number, whole, window
 
 LM = "pip install -e '.[lm]'"
 """Installs what beam search with a language model needs."""
@@ -30,6 +31,36 @@ def add_selection_option(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a selection, e.g. RUN/selections/greedy.json, in place of the run's own subnets",
     )
+
+
+def add_cascade_options(
+    parser: argparse.ArgumentParser, metavar: str, help: str, parse: Callable[[str], object]
+) -> None:
+    """Add ``--cascade`` and ``--threshold``; ``parse`` raises ``ValueError`` with the rule of the latter."""
+
+    def threshold(text: str) -> object:
+        try:
+            return parse(text)
+        except ValueError as e:
+            return Wrong(str(e))
+
+    parser.add_argument(
+        "--cascade",
+        metavar="6,12",
+        help="the first size, and the next one only where its confidence is below a threshold",
+    )
+    parser.add_argument("--threshold", type=threshold, metavar=metavar, help=help)
+
+
+def check_cascade(args: argparse.Namespace, *others: str) -> Iterator[str]:
+    """Problems of the options of a cascade, which cannot be combined with ``others``."""
+    if args.cascade is None:
+        if args.threshold is not None:
+            yield "`--threshold` must come with --cascade, but there is none."
+        return
+    for name in others:
+        if getattr(args, name) is not None:
+            yield f"`--cascade` must be given without `--{name}`, but is given with it."
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:

@@ -116,11 +116,19 @@ class Encoder(nn.Module):
         """The contexts of the rows of ``x_BSD``, whose first ``lengths`` frames are valid."""
         return Padding(lengths, x_BSD, self._family.rows)
 
-    def run(self, walk: Walk, condition: Condition | None = None, condition_at: Sequence[int] = ()) -> None:
-        """Take ``walk`` through all layers to the output."""
-        for layer in range(1, self.num_layers + 1):
+    def run(
+        self,
+        walk: Walk,
+        condition: Condition | None = None,
+        condition_at: Sequence[int] = (),
+        layers: range | None = None,
+    ) -> None:
+        """Take ``walk`` through ``layers`` (1-based; all if None), and after the last one to the output."""
+        layers = range(1, self.num_layers + 1) if layers is None else layers
+        for layer in layers:
             self.run_layer(walk, layer, condition if layer in condition_at else None)
-        walk.read(FINAL, self.norm)
+        if layers.stop > self.num_layers:
+            walk.read(FINAL, self.norm)
 
     def run_layer(self, walk: Walk, layer: int, condition: Condition | None = None) -> None:
         """Take ``walk`` through the 1-based ``layer``: its units, the readings after it, the condition."""

@@ -10,6 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from supernet.network.continuing import Continuing
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.system.timing import Timing, timed
 from supernet.task import Batch
@@ -33,6 +34,25 @@ def macs(model: SupernetCTC, seconds: float = MACS_SECONDS, kept: Kept | None = 
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model.log_probs(features, [frames], model.table.full if kept is None else kept)
     return int(counter.get_total_flops()) // 2
+
+
+@torch.no_grad()
+def stage_macs(model: SupernetCTC, subnets: Sequence[Kept], seconds: float = MACS_SECONDS) -> list[int]:
+    """Multiply-accumulates for ``seconds`` of audio of each of ``subnets`` that run one after the other."""
+    frames = round(seconds * model.input.rate)
+    features = torch.zeros(1, frames, model.input.width, device=model.device)
+    found = []
+    # The counter recognizes only unfused attention.
+    with sdpa_kernel(SDPBackend.MATH):
+        with FlopCounterMode(display=False) as counter:
+            batch = Continuing.begin(model, features, [frames], subnets)
+        spent = counter.get_total_flops()
+        for i in range(len(subnets)):
+            with FlopCounterMode(display=False) as counter:
+                _, batch = batch.run(i)
+            found.append((spent + int(counter.get_total_flops())) // 2)
+            spent = 0
+    return found
 
 
 @torch.inference_mode()

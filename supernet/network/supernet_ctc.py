@@ -200,9 +200,9 @@ class SupernetCTC(nn.Module):
         self.run(walk)
         return walk
 
-    def run(self, walk: Walk) -> None:
-        """Take ``walk`` through the encoder, with this network's self-conditioning if it has any."""
-        self.encoder.run(walk, self._conditioned, self.reader.positions)
+    def run(self, walk: Walk, layers: range | None = None) -> None:
+        """Take ``walk`` through the encoder, see ``Encoder.run``, with self-conditioning if it has any."""
+        self.encoder.run(walk, self._conditioned, self.reader.positions, layers)
 
     def score_all(self, batch: Batch, subnets: Iterable[Kept]) -> Iterator[Scored]:
         """Each of ``subnets``, in any order, with the head of its size. Every distinct prefix runs once."""

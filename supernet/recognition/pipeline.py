@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,13 +25,25 @@ from supernet.recognition.decoding import Decoder
 from supernet.recognition.pauses import chunks_at_pauses
 from supernet.recognition.transcript import Timed, Transcript, passage, transcript
 from supernet.text.tokens import BLANK_ID, Tokens
-from supernet.units import Kept
 
 Recording = Iterable[Tensor]
 """Blocks (S,) of mono samples at 16 kHz; iterating raises ``AudioError`` if they cannot be read."""
 
-LogProbs = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-"""Maps the samples (S,) of several chunks to the log-probabilities (S, V) of each."""
+
+@dataclass(frozen=True, eq=False)
+class Recognized:
+    """The output of the network for a chunk."""
+
+    log_probs_SV: Tensor
+    """Log-probabilities (S, V)."""
+    confidence: float | None = None
+    """The probability that its text has no error. None: not calibrated, or silent."""
+    size: int | None = None
+    """The number of units of the last size that recognized it. None: silent."""
+
+
+LogProbs = Callable[[Sequence[Tensor]], Sequence[Recognized]]
+"""Maps the samples (S,) of several chunks to the output for each."""
 
 _LEEWAY = 1.2
 """The maximum length of a chunk relative to training utterances: networks generalize a little."""
@@ -87,19 +100,19 @@ class Transcriber:
         most = most if self._most is None else min(most, self._most)
         while window := _window(items, max(most, _WINDOW)):
             samples = [item.samples for item in window if isinstance(item, Chunk)]
-            log_probs = iter(self._sorted_log_probs(samples, most))
+            outputs = iter(self._sorted_outputs(samples, most))
             for item in window:
                 if isinstance(item, AudioError):
                     yield item
-                elif (done := current.add(item, next(log_probs), self._decoder)) is None:
+                elif (done := current.add(item, next(outputs), self._decoder)) is None:
                     continue
                 else:
                     yield done
                 current = _RecordingInProgress(self._tokens, self._input)
 
-    def _sorted_log_probs(self, samples: Sequence[Tensor], most: int) -> list[Tensor]:
-        """The log-probabilities of ``samples``, in their order; ``most`` is the size of a padded batch."""
-        found: dict[int, Tensor] = {}
+    def _sorted_outputs(self, samples: Sequence[Tensor], most: int) -> list[Recognized]:
+        """The output for each of ``samples``, in their order; ``most`` is the size of a padded batch."""
+        found: dict[int, Recognized] = {}
         for batch in _batches([len(x) for x in samples], most):
             found |= zip(batch, self._log_probs([samples[i] for i in batch]), strict=True)
         return [found[i] for i in range(len(samples))]
@@ -147,10 +160,15 @@ class _RecordingInProgress:
     def __init__(self, tokens: Tokens, input: Input) -> None:
         self._tokens, self._input, self._stitcher = tokens, input, Stitcher(tokens)
         self._found: list[tuple[list[Timed], list[Timed]]] = []
+        self._confidences: list[float] = []
+        self._sizes: list[int] = []
         self._error: AudioError | None = None
 
-    def add(self, chunk: Chunk, log_probs_SV: Tensor, decoder: Decoder) -> Transcript | AudioError | None:
+    def add(self, chunk: Chunk, output: Recognized, decoder: Decoder) -> Transcript | AudioError | None:
         """Add a chunk; returns the outcome after the last chunk, and None before."""
+        log_probs_SV = output.log_probs_SV
+        self._confidences += [] if output.confidence is None else [output.confidence]
+        self._sizes += [] if output.size is None else [output.size]
         if self._error is None and not bool(log_probs_SV.isfinite().all()):
             loudest = float(chunk.samples.abs().max())
             self._error = AudioError(f"the output for samples of up to {loudest:.3g} is not finite")
@@ -164,27 +182,36 @@ class _RecordingInProgress:
     def _finish(self, last: Chunk, decoder: Decoder) -> Transcript:
         self._decode(self._stitcher.finish(), decoder)
         num_samples = last.length or last.start * self._input.stream_samples + len(last.samples)
-        return transcript(self._found, num_samples / SAMPLE_RATE)
+        found = transcript(self._found, num_samples / SAMPLE_RATE)
+        confidence, size = min(self._confidences, default=None), max(self._sizes, default=None)
+        return replace(found, confidence=confidence, size=size)
 
     def _decode(self, complete: Passage, decoder: Decoder) -> None:
         (path,) = decoder.paths(complete.log_probs_SV[None], [len(complete.log_probs_SV)])
         self._found.append(passage(path, complete.start, self._tokens, self._input.stream_seconds))
 
 
-@torch.inference_mode()
-def log_probs(model: SupernetCTC, kept: Kept, samples: Sequence[Tensor]) -> list[Tensor]:
-    """Log-probabilities (S, V) of each of ``samples`` (S,), run as one batch; blanks for silence."""
-    device, input = model.device, model.input
+def loud_parts(
+    model: SupernetCTC,
+    samples: Sequence[Tensor],
+    run: Callable[[Tensor, Sequence[int]], Sequence[Recognized]],
+) -> list[Recognized]:
+    """The output for each of ``samples`` (S,), of which those that are not silent run as one batch.
+
+    Args:
+        model: The network.
+        samples: Mono samples at 16 kHz.
+        run: Runs features (B, T, F), of which so many frames are valid.
+    """
+    input = model.input
     loud = [i for i, x in enumerate(samples) if not is_silent(x)]
     features = [input.of(_at_least_a_window(samples[i])) for i in loud]
-    found = [_blanks(input.num_stream_frames(input.num_frames(len(x))), model.num_tokens) for x in samples]
+    counts = [input.num_stream_frames(input.num_frames(len(x))) for x in samples]
+    found = [Recognized(_blanks(count, model.num_tokens)) for count in counts]
     if loud:
-        lengths = [len(x) for x in features]
-        out_BSV = model.log_probs(pad_features(features).to(device), lengths, kept).cpu()
-        for i, row, length in zip(loud, out_BSV, lengths, strict=True):
-            found[i] = row[
-                : input.num_stream_frames(length)
-            ].clone()  # a view would keep the whole batch in memory
+        outputs = run(pad_features(features).to(model.device), [len(x) for x in features])
+        for i, output in zip(loud, outputs, strict=True):
+            found[i] = output
     return found
 
 

@@ -32,6 +32,12 @@ class Transcript:
     tokens: tuple[Timed, ...]
     seconds: float
     """Duration of the recording."""
+    confidence: float | None = None
+    """The probability that the text has no error: of its least certain part, if it was split. None: silent,
+    or not calibrated.
+    """
+    size: int | None = None
+    """The number of units of the size that recognized it: the largest, if it was split. None: silent."""
 
 
 def passage(path: Sequence[int], start: int, tokens: Tokens, frame: float) -> tuple[list[Timed], list[Timed]]:

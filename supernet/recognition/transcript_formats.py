@@ -19,8 +19,10 @@ def as_text(name: str, result: Transcript) -> str:
 
 
 def as_json(name: str, result: Transcript) -> str:
-    """A line of JSON with the text and the times of words."""
-    data = {"file": name, "seconds": round(result.seconds, 3), "text": result.text}
+    """A line of JSON with the text, the times of words, and the confidence, if it is known."""
+    data: dict[str, object] = {"file": name, "seconds": round(result.seconds, 3), "text": result.text}
+    if result.confidence is not None:
+        data |= {"confidence": round(result.confidence, 4), "size": result.size}
     data["words"] = [asdict(word) for word in result.words]
     return json.dumps(data, ensure_ascii=False) + "\n"
 

@@ -135,6 +135,12 @@ class RunPlaces:
         """Measurements made for strategies, so that nothing is measured twice."""
         return self.folder / "selections" / "evidence.sqlite"
 
+    def confidence_file(self, strategy: str) -> Path:
+        """The calibration of confidences and the thresholds of cascades, for the subnets of a strategy, or
+        those of the run under the name ``run``.
+        """
+        return self.folder / "confidence" / f"{safe_name(strategy, 'strategy')}.json"
+
     @property
     def exports(self) -> Path:
         """Files for other programs, a folder for each size or budget."""

@@ -23,12 +23,12 @@ from supernet.export.onnx import Onnx
 from supernet.latency.worker import OPENERS
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.recognition.pipeline import log_probs
 from supernet.runs.checkpoint_model import open_checkpoint
 from supernet.runs.cut_model import Cut
 from supernet.runs.model_file import Model
 from tests.supernet.export.test_sherpa import recognize
 from tests.supernet.pretrained.folders import VARIANTS, write
+from tests.supernet.recognizing import log_probs
 from tests.tasks.folders import write_wav
 
 KEPT = ["layers.0", "layers.2", "layers.3"]

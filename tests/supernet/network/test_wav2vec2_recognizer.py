@@ -15,12 +15,12 @@ from sentencepiece import SentencePieceTrainer
 
 from supernet.encoder_family import PretrainedError
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.recognition.pipeline import log_probs
 from supernet.runs.pretrained import begin, tokens_of
 from supernet.text.tokens import Tokens
 from tests.supernet import encoders
 from tests.supernet.encoders import config
 from tests.supernet.pretrained.folders import speech
+from tests.supernet.recognizing import log_probs
 
 TEXTS = ["a bc", "cab a"]
 LETTERS = Tokens.from_texts(TEXTS)

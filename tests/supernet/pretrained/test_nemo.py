@@ -16,10 +16,10 @@ from sentencepiece import SentencePieceTrainer
 from supernet import Recognizer
 from supernet.errors import UserError
 from supernet.pretrained.reading import read_checkpoint
-from supernet.recognition.pipeline import log_probs
 from supernet.runs.checkpoint_model import open_checkpoint
 from tests.supernet.pretrained.folders import NUM_PIECES, TEXTS, VARIANTS, speech, their_log_probs, write
 from tests.supernet.pretrained.test_reading import Evil
+from tests.supernet.recognizing import log_probs
 
 LENGTHS = [5000, 1600, 3217]
 NAMES = {

@@ -12,12 +12,12 @@ from supernet.network.cutting import cut
 from supernet.network.lanes import Lane
 from supernet.network.walk import FINAL
 from supernet.pretrained.reading import read_checkpoint
-from supernet.recognition.pipeline import log_probs
 from supernet.runs.checkpoint_model import open_checkpoint
 from supernet.runs.model_file import Model, load, save
 from supernet.task import Batch
 from tests.supernet import tiny
 from tests.supernet.pretrained.folders import VARIANTS, speech, their_log_probs, write
+from tests.supernet.recognizing import log_probs
 from tests.supernet.tiny import output, run_lanes, valid
 
 LENGTHS = [5000, 1600, 3217]

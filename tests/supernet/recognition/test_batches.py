@@ -14,7 +14,7 @@ from torch import Tensor
 from supernet.errors import AudioError
 from supernet.recognition import pipeline
 from supernet.recognition.decoding import GREEDY
-from supernet.recognition.pipeline import Transcriber, _batches
+from supernet.recognition.pipeline import Recognized, Transcriber, _batches
 from supernet.recognition.transcript import Transcript
 from tests.supernet import tones
 from tests.supernet.tones import SAMPLES_PER_FRAME
@@ -59,9 +59,9 @@ def test_results_come_in_order_and_do_not_depend_on_batches(
 ) -> None:
     sizes: list[tuple[int, int]] = []
 
-    def run(parts: Sequence[Tensor]) -> list[Tensor]:
+    def run(parts: Sequence[Tensor]) -> list[Recognized]:
         sizes.append((len(parts), max(map(len, parts))))
-        return [tones.detect(x) for x in parts]
+        return [Recognized(tones.detect(x)) for x in parts]
 
     monkeypatch.setattr(pipeline, "CHUNK_SECONDS", LONGEST * 0.04)
     monkeypatch.setattr(pipeline, "OVERLAP_SECONDS", LONGEST * 0.02)

@@ -16,7 +16,7 @@ from supernet.recognition import chunks as chunks_module
 from supernet.recognition import pipeline
 from supernet.recognition.chunks import Passage, Stitcher, chunks, find_seam
 from supernet.recognition.decoding import GREEDY, greedy, spans
-from supernet.recognition.pipeline import LogProbs, Transcriber
+from supernet.recognition.pipeline import LogProbs, Recognized, Transcriber
 from supernet.recognition.transcript import Transcript
 from supernet.text.tokens import Tokens
 from tasks.reading.vocabulary import learn
@@ -123,7 +123,7 @@ def test_tokens_at_slightly_different_times_are_neither_lost_nor_duplicated(data
     assert [span.token for span in spans(joined)] == said
 
 
-def wrong_near_the_ends(samples: Sequence[Tensor]) -> list[Tensor]:
+def wrong_near_the_ends(samples: Sequence[Tensor]) -> list[Recognized]:
     """A detector that outputs nonsense near the ends of each chunk, where it lacks context."""
     found = []
     for number, x in enumerate(samples):
@@ -131,7 +131,7 @@ def wrong_near_the_ends(samples: Sequence[Tensor]) -> list[Tensor]:
         nonsense = torch.arange(8) * (number + 3) % 4 + 2
         for edge in (log_probs_SV[:8], log_probs_SV[-8:]):
             edge[:] = sure(nonsense[: len(edge)].tolist(), edge.size(1))
-        found.append(log_probs_SV)
+        found.append(Recognized(log_probs_SV))
     return found
 
 
@@ -159,8 +159,8 @@ def test_times_count_from_the_start_of_the_recording(monkeypatch: pytest.MonkeyP
     text = tones.sentence(random.Random(7), 25)
     samples = tones.speak(text)
 
-    def detect(parts: Sequence[Tensor]) -> list[Tensor]:
-        return [tones.detect(x) for x in parts]
+    def detect(parts: Sequence[Tensor]) -> list[Recognized]:
+        return [Recognized(tones.detect(x)) for x in parts]
 
     (whole,) = transcriber(detect, 100.0, monkeypatch).run([[samples]], 1)
     (parts,) = transcriber(detect, 4.0, monkeypatch).run([[samples]], 1)
@@ -179,10 +179,10 @@ def test_memory_does_not_grow_with_the_recording(monkeypatch: pytest.MonkeyPatch
     for repeats in (2, 12):
         largest = 0
 
-        def run(parts: Sequence[Tensor]) -> list[Tensor]:
+        def run(parts: Sequence[Tensor]) -> list[Recognized]:
             nonlocal largest
             largest = max(largest, sum(x.untyped_storage().nbytes() for x in parts))
-            return [tones.detect(x) for x in parts]
+            return [Recognized(tones.detect(x)) for x in parts]
 
         def spied(stitcher: Stitcher) -> Passage:
             nonlocal largest
@@ -214,8 +214,8 @@ def test_an_error_in_one_recording_does_not_affect_the_others(monkeypatch: pytes
         yield tones.speak("a b c d " * 20)
         raise AudioError("it broke off")
 
-    def run(parts: Sequence[Tensor]) -> list[Tensor]:
-        return [tones.detect(x) for x in parts]
+    def run(parts: Sequence[Tensor]) -> list[Recognized]:
+        return [Recognized(tones.detect(x)) for x in parts]
 
     recordings = [[tones.speak("ab c")], broken(), [tones.speak("d a")]]
     first, error, last = transcriber(run, 4.0, monkeypatch).run(recordings, batch=2)

@@ -20,7 +20,7 @@ from supernet import cut, transcribe
 from supernet.audio.lengths import Lengths
 from supernet.recognition.decoding import GREEDY
 from supernet.recognition.pauses import chunks_at_pauses
-from supernet.recognition.pipeline import Transcriber
+from supernet.recognition.pipeline import Recognized, Transcriber
 from supernet.recognition.transcript import Transcript
 from supernet.runs import model_file
 from supernet.runs.run import Run, RunError
@@ -93,14 +93,14 @@ def test_memory_does_not_grow_with_the_recording() -> None:
     assert found == 200
 
 
-def wrong_on_long_recordings(parts: Sequence[Tensor]) -> list[Tensor]:
+def wrong_on_long_recordings(parts: Sequence[Tensor]) -> list[Recognized]:
     """A detector that outputs nonsense for recordings longer than those that it was trained on."""
     found = [tones.detect(x) for x in parts]
     nonsense = torch.nn.functional.one_hot(torch.tensor(2), len(tones.TOKENS)).mul(0.9).add(0.02).log()
     for x, log_probs_SV in zip(parts, found, strict=True):
         if len(x) > LONGEST * SAMPLES_PER_FRAME:
             log_probs_SV[:] = nonsense
-    return found
+    return [Recognized(log_probs_SV) for log_probs_SV in found]
 
 
 @pytest.mark.parametrize("pause", [0.5, 1.0, 7.0])

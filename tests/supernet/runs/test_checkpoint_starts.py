@@ -14,7 +14,6 @@ from torch import Tensor
 from supernet.errors import ConfigError
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.pretrained.reading import read_checkpoint
-from supernet.recognition.pipeline import log_probs
 from supernet.runs.adoption import adopt
 from supernet.runs.checkpoint_model import open_checkpoint
 from supernet.runs.pretrained import begin, said, tokens_of
@@ -27,6 +26,7 @@ from supernet.training.optim import SkippingAdamW, parameter_groups
 from supernet.training.schedule import Schedule
 from supernet.training.step import StepLosses, supernet_of
 from tests.supernet.pretrained.folders import VARIANTS, speech, their_log_probs, write
+from tests.supernet.recognizing import log_probs
 
 LETTERS = Tokens.from_texts(["a bc"])
 OTHERS = Tokens.from_texts(["a xyz"])

@@ -1,0 +1,45 @@
+"""The picture of a cascade: error rates against average cost for all thresholds, beside the sizes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from supernet.network.model_costs import MACS_SECONDS
+from supernet.reporting.look import BEST, INK, SOFT, label, look, panels, percent, rate_axis, size_colors
+from supernet.reporting.picture import Picture, picture
+from supernet.scoring.cascades import Point
+from supernet.scoring.error_rates import Measure
+
+
+def draw_cascade(
+    title: str, measure: Measure, curve: Sequence[Point], chosen: Point, sizes: Mapping[str, Point]
+) -> Picture:
+    """Plot a cascade.
+
+    Args:
+        title: What was recognized by what.
+        measure: The error rate.
+        curve: All thresholds, from the first size alone to all sizes.
+        chosen: The threshold that is used.
+        sizes: Each size alone.
+    """
+    with look():
+        figure, ((axes,),) = panels(1, 1, (6.6, 3.8))
+        costs, rates = [p.macs / 1e9 for p in curve], [p.rate for p in curve]
+        axes.plot(costs, rates, color=SOFT, linewidth=1.2, drawstyle="steps-post", zorder=1)
+        for (name, p), color in zip(sizes.items(), size_colors(sizes).values(), strict=True):
+            axes.plot([p.macs / 1e9], [p.rate], "o", color=color, markersize=8)
+            axes.annotate(f"{label(name)}\n{percent(p.rate)}", (p.macs / 1e9, p.rate), (0, 8),
+                          textcoords="offset points", ha="center", color=color)  # fmt: skip
+        axes.plot([chosen.macs / 1e9], [chosen.rate], BEST, color=INK, markersize=13, zorder=3)
+        axes.annotate(f"cascade\n{percent(chosen.rate)}", (chosen.macs / 1e9, chosen.rate), (0, -12),
+                      textcoords="offset points", ha="center", va="top")  # fmt: skip
+        every = [*rates, *(p.rate for p in sizes.values()), chosen.rate]
+        rate_axis(axes.yaxis, every)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low - 0.15 * (high - low), high + 0.25 * (high - low))  # for the labels
+        axes.set_xlim(0, 1.15 * max([*costs, *(p.macs / 1e9 for p in sizes.values())]))
+        axes.set_xlabel(f"average MACs for {MACS_SECONDS:g} s of audio (G)")
+        axes.set_ylabel(measure.upper())
+        axes.set_title(label(title))
+        return picture(figure, "cascade", f"{measure.upper()} against average MACs: {title}")
