@@ -19,12 +19,21 @@ SLACK = 1 + 1e-9
 
 
 @dataclass(frozen=True)
+class SharedPrice:
+    """What the parts of a module cost together, however many of them are kept: its norm, for example."""
+
+    units: tuple[int, ...]
+    price: float
+
+
+@dataclass(frozen=True)
 class Prices:
     """The cost of each unit in one quantity; ``base`` is the cost of all parts that always run."""
 
     quantity: Quantity
     base: float
     units: tuple[float, ...]
+    shared: tuple[SharedPrice, ...] = ()
 
     @classmethod
     def counting(cls, num_units: int) -> Prices:
@@ -33,16 +42,27 @@ class Prices:
 
     def of(self, kept: Kept) -> float:
         """The cost of a subnet."""
-        return self.base + sum(price for price, keep in zip(self.units, kept, strict=True) if keep)
+        together = sum(one.price for one in self.shared if any(kept[unit] for unit in one.units))
+        alone = sum(price for price, keep in zip(self.units, kept, strict=True) if keep)
+        return self.base + alone + together
 
     @property
     def full(self) -> float:
-        return self.base + sum(self.units)
+        return self.of((True,) * len(self.units))
+
+    @property
+    def cheapest_unit(self) -> int:
+        """The unit of the cheapest subnet, which has no other."""
+        alone = list(self.units)
+        for one in self.shared:
+            for unit in one.units:
+                alone[unit] += one.price
+        return alone.index(min(alone))
 
     @property
     def cheapest(self) -> float:
-        """The cost of the cheapest subnet, which has one unit."""
-        return self.base + min(self.units)
+        """The cost of the cheapest subnet."""
+        return self.of(tuple(unit == self.cheapest_unit for unit in range(len(self.units))))
 
 
 @dataclass(frozen=True)
@@ -111,7 +131,7 @@ class Budget:
     @property
     def typical_size(self) -> int:
         """The number of units of average cost that fit, at least one, for methods that count units."""
-        average = sum(self.prices.units) / self.num_units
+        average = (self.prices.full - self.prices.base) / self.num_units
         count = (self.limit * SLACK - self.prices.base) / average if average else self.num_units
         return int(max(1.0, min(float(self.num_units), count)))  # the count may be plus or minus infinity
 

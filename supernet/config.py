@@ -146,8 +146,9 @@ class Config(Section):
     method: Named = Named(name="simple-top-k")
     """The training method: its name, followed by its options."""
     granularity: str = "layer"
-    """The kind of unit that sizes count: the name of a granularity, such as `layer`, or `module` for one
-    residual branch of a layer.
+    """The kind of unit that sizes count: the name of a granularity, such as `layer`, `module` for one
+    residual branch of a layer, or `component` for an attention head, a chunk of a feed-forward, or a
+    convolution.
     """
     sizes: tuple[Positive, ...] = (6, 9, 12)
     """Number of units of each subnet; the largest is the supernet unless `model.num_layers` is larger."""
@@ -234,8 +235,8 @@ class Config(Section):
             ]
         if self.model.num_layers is None and max(self.sizes) % per_layer:
             return [
-                f"the largest of `sizes` must be a multiple of {per_layer}, the modules of a layer, where "
-                f"`model.num_layers` is not set, but is {max(self.sizes)} instead"
+                f"the largest of `sizes` must be a multiple of {per_layer}, the {self.granularity}s of a "
+                f"layer, where `model.num_layers` is not set, but is {max(self.sizes)} instead"
             ]
         return []
 
@@ -264,8 +265,10 @@ class Config(Section):
         return self.model_copy(update=changes)
 
     def _granularity_problems(self) -> list[str]:
-        if find_plugin("granularity", self.granularity).drops_layers or self.model.family.drops_modules:
-            return []
+        kls = find_plugin("granularity", self.granularity)
+        if kls.drops_layers or self.model.family.drops_modules:
+            found: list[str] = kls().problems(self.model)
+            return found
         return [
             "`granularity` must be 'layer' with this encoder, whose layers normalize after each module so "
             f"that no module can be dropped, but is '{self.granularity}' instead"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from functools import lru_cache
 from typing import ClassVar
 
+from supernet.model_config import ModelConfig
 from supernet.network.branches import Branches
 from supernet.network.walk import Walk
 from supernet.settings.plugins import find_plugin
@@ -36,6 +37,17 @@ class Granularity(ABC):
             Its units in execution order, with the units of a group next to each other. The units of a group,
             such as the parts of one module, run in one call.
         """
+
+    def problems(self, model: ModelConfig) -> list[str]:
+        """Check whether a network has such units.
+
+        Args:
+            model: The settings of the network.
+
+        Returns:
+            One sentence for the user per problem; empty if there is none.
+        """
+        return []
 
     @abstractmethod
     def run(self, walk: Walk, layer: Branches, units: Mapping[Unit, int]) -> None:

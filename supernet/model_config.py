@@ -54,6 +54,8 @@ class ModelConfig(Section):
     """Number of attention heads."""
     ffn_dim: Annotated[int, Field(ge=8)] = 384
     """Inner dimension of the feed-forward modules."""
+    ffn_chunks: Positive = 4
+    """Number of equal chunks of each feed-forward module that are units with the granularity `component`."""
     kernel: Annotated[int, Field(ge=1)] = 15
     """Kernel size of the depthwise convolution in frames; odd."""
     convolution_bias: bool = False

@@ -32,7 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="instead of --sizes: limits on what each subnet costs, in params, macs, latency or units",
     )
     add("--method", metavar="NAME", help=f"training method: {', '.join(plugin_names('method'))}")
-    add("--granularity", metavar="UNIT", help="the unit that sizes count: layer, module, or another by name")
+    units = ", ".join(plugin_names("granularity"))
+    add("--granularity", metavar="UNIT", help=f"the unit that sizes count: {units}")
     add(
         "--task",
         metavar="NAME|PATH",

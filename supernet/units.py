@@ -39,6 +39,10 @@ class Module:
     """Into how many equal parts that need not know of each other it could be divided: the heads of an
     attention, the inner features of a feed-forward.
     """
+    components: int | None = None
+    """The number of parts that are units of the granularity `component`, see ``Branch.division``. None: the
+    module is a unit as a whole.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,11 @@ class UnitTable:
         """The places of the units that run in one call: the parts of one module, or a unit by itself."""
         numbered = groupby(enumerate(self.units), key=lambda item: (item[1].layer, item[1].module))
         return tuple(tuple(i for i, _ in group) for _, group in numbered)
+
+    @property
+    def divided(self) -> tuple[tuple[int, ...], ...]:
+        """The places of the parts of each module with several."""
+        return tuple(group for group in self.groups if len(group) > 1)
 
     def of_layer(self, layer: int) -> Mapping[Unit, int]:
         """The units of a 0-based layer, and their places in this table."""

@@ -14,7 +14,7 @@ from selection.measuring.evidence_store import EvidenceStore
 from selection.measuring.measured_evidence import MeasuredEvidence
 from selection.measuring.oracle import Oracle, Sample, thinned
 from selection.strategy import Strategy
-from supernet.budget import SLACK, Budget, Prices, Quantity, Wish
+from supernet.budget import SLACK, Budget, Prices, Quantity, SharedPrice, Wish
 from supernet.network.model_costs import MACS_SECONDS
 from supernet.network.unit_prices import unit_latencies, unit_macs, unit_parameters
 from supernet.runs.model_file import Model, fingerprint
@@ -85,10 +85,14 @@ class Session:
         known = self._known_times()
         if known is None:
             prices = unit_latencies(recognizer, seconds, report=self.report)
-            self.store.add_fact(self.network, self._times, np.array([prices.base, *prices.units]), 0.0)
+            together = [one.price for one in prices.shared]
+            times = np.array([prices.base, *prices.units, *together])
+            self.store.add_fact(self.network, self._times, times, 0.0)
             return prices
-        base, *units = (float(x) for x in known[0])
-        return Prices("latency", base, tuple(units))
+        (base, *units), divided = (float(x) for x in known[0]), recognizer.table.divided
+        units, together = units[: len(recognizer.table)], units[len(recognizer.table) :]
+        shared = tuple(map(SharedPrice, divided, together))
+        return Prices("latency", base, tuple(units), shared)
 
     def is_timed(self) -> bool:
         """Whether latency is known for this machine."""
@@ -106,5 +110,6 @@ class Session:
         return f"latency/{machine(self.model.recognizer.device)}/{self.request.seconds:g}"
 
     def _known_times(self) -> tuple[NDArray[np.float64], float] | None:
-        shape = (1 + len(self.model.recognizer.table),)
+        table = self.model.recognizer.table
+        shape = (1 + len(table) + len(table.divided),)
         return None if self.request.retime else self.store.fact(self.network, self._times, shape)

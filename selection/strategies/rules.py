@@ -38,8 +38,7 @@ def evenly_spread(size: int, num_units: int) -> Kept:
 
 def _cheapest(budget: Budget) -> Kept:
     """The cheapest unit alone, for budgets that no pattern fits."""
-    prices = budget.prices.units
-    return budget.fill([prices.index(min(prices))])
+    return budget.fill([budget.prices.cheapest_unit])
 
 
 class RandomOptions(Section):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from fairseq2.models.transformer import AttentionBiasCache, IdentityBias
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from supernet.network.walk import Running
 from supernet.system.devices import sent
+
+if TYPE_CHECKING:
+    from supernet.network.parts import Division
 
 Call = Callable[[Tensor, Any], Tensor]
 """The computation of a module on its normalized input (N, S, D) and the context of its rows."""
@@ -78,12 +81,19 @@ class Branch:
     dropout: nn.Module | None = None
     attributes: tuple[str, ...] = ()
     """The layer's attributes that serve only this branch; removed when it is cut away."""
+    division: Division | None = None
+    """The division of the module into parts. None: it cannot be divided."""
 
     def __call__(self, x_NSD: Tensor, context: Any) -> Tensor:
         y_NSD = self.call(x_NSD if self.norm is None else self.norm(x_NSD), context)
         if self.scale != 1.0:
             y_NSD = y_NSD * self.scale
         return y_NSD if self.dropout is None else self.dropout(y_NSD)
+
+    @property
+    def numel_of_parts(self) -> int | None:
+        """The number of parameters that are divided among the parts of the module. None: not known."""
+        return None if self.division is None else self.division.numel(self.module)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from supernet.audio.features import INPUTS, InputName
 from supernet.encoder_family import EncoderFamily
+from supernet.model_config import ModelConfig
 from supernet.network.branches import Branches, Layout
 from supernet.network.frontend import Frontend
 from supernet.network.layers import build_layer, named_branches
@@ -35,7 +36,7 @@ class BuiltIn(EncoderFamily[NoOptions]):
 
     @property
     def modules(self) -> tuple[Module, ...]:
-        return modules_of(MODULES[self.config.layer_type], self.config.ffn_dim, self.config.num_heads)
+        return modules_of(MODULES[self.config.layer_type], self.config)
 
     @property
     def max_frames(self) -> int:
@@ -77,11 +78,12 @@ class BuiltIn(EncoderFamily[NoOptions]):
         trace(encoder)
 
 
-def modules_of(names: tuple[str, ...], ffn_dim: int, num_heads: int) -> tuple[Module, ...]:
+def modules_of(names: tuple[str, ...], config: ModelConfig) -> tuple[Module, ...]:
     """The modules of a layer that consists of attention, convolutions, and feed-forwards."""
-    divisions = {"feed-forward": ffn_dim, "attention": num_heads}
+    heads, chunks = config.num_heads, config.ffn_chunks
+    parts = {"attention": (heads, heads), "feed-forward": (config.ffn_dim, chunks)}
     kinds = {name: KINDS.get(name, "feed-forward") for name in names}
-    return tuple(Module(name, kind, divisions.get(kind, 1)) for name, kind in kinds.items())
+    return tuple(Module(name, kind, *parts.get(kind, ())) for name, kind in kinds.items())
 
 
 def _table(kind: Callable[[int, int], nn.Module], dim: int, max_frames: int) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The built-in granularities: a unit is a whole layer, or a residual branch of one."""
+"""The built-in granularities: a unit is a whole layer, a residual branch of one, or a part of a branch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import groupby
 
 from supernet.granularity import Granularity
+from supernet.model_config import ModelConfig
 from supernet.network.branches import Branch, Branches, Interpolated, Residual
+from supernet.network.parts import Parts
 from supernet.network.walk import Body, Walk
 from supernet.units import Module, Unit
 
@@ -80,6 +82,40 @@ class OneModule(ByModule):
 
     def units(self, layer: int, modules: Sequence[Module]) -> Sequence[Unit]:
         return [Unit(f"layers.{layer}.{module.name}", layer, module.name) for module in modules]
+
+
+class OneComponent(ByModule):
+    """A unit is an attention head, a chunk of a feed-forward, or a whole convolution (arXiv 2501.18895)."""
+
+    def units(self, layer: int, modules: Sequence[Module]) -> Sequence[Unit]:
+        found = []
+        for module in modules:
+            name = f"layers.{layer}.{module.name}"
+            parts = range(module.components or 0)
+            found += [Unit(f"{name}.{part}", layer, module.name, part) for part in parts] or [
+                Unit(name, layer, module.name)
+            ]
+        return found
+
+    def problems(self, model: ModelConfig) -> list[str]:
+        if all(module.components is None for module in model.modules):
+            return [
+                f"`granularity` must be 'layer' or 'module' with `model.encoder` '{model.encoder.name}', "
+                "whose modules cannot be divided, but is 'component' instead"
+            ]
+        if any(module.divisions % (module.components or 1) for module in model.modules):
+            return [
+                f"`model.ffn_dim` must be a multiple of `model.ffn_chunks` ({model.ffn_chunks}), "
+                f"but is {model.ffn_dim} instead"
+            ]
+        return []
+
+    def parts(self, branch: Branch, count: int) -> Body:
+        return Parts(branch, count)
+
+    def keep(self, branch: Branch, parts: Sequence[int], count: int) -> None:
+        assert branch.division is not None
+        branch.division.keep(branch.module, parts, count)
 
 
 def _by_module(units: Iterable[Unit]) -> Iterator[tuple[str, list[Unit]]]:

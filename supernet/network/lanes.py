@@ -147,13 +147,16 @@ class Streams:
 
 
 def rows_by_unit(lanes: Sequence[Lane], groups: Sequence[Sequence[int]]) -> dict[int, int]:
-    """The number of rows that run each unit when ``lanes`` walk together through ``groups`` of units."""
+    """The number of rows on which each unit is computed when ``lanes`` walk together through ``groups`` of
+    units: all rows of the group's call if at least one of them runs the unit.
+    """
     streams, counts = Streams(lanes), dict[int, int]()
     for units in groups:
         streams.part(units)
         cohorts = list(streams.running(units))
+        rows = sum(len(cohort.rows) for cohort in cohorts)
         for k, unit in enumerate(units):
-            counts[unit] = sum(len(cohort.rows) for cohort in cohorts if cohort.runs[k])
+            counts[unit] = rows if any(cohort.runs[k] for cohort in cohorts) else 0
     return counts
 
 

@@ -7,6 +7,7 @@ adapters compose the blocks' public submodules. Shapes: N rows, T or S frames, D
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,8 +30,19 @@ from torch import Tensor, nn
 
 from supernet.config import ModelConfig
 from supernet.network.attention import attend_relative
-from supernet.network.branches import Branch, Call, Layout, Rows
+from supernet.network.branches import Branch, Layout, Rows
 from supernet.network.depthwise import depthwise
+from supernet.network.parts import Division, Run
+
+_PROJECTIONS = ("q_proj", "k_proj", "v_proj")
+HEADS = {f"{name}.{weight}": 0 for name in _PROJECTIONS for weight in ("weight", "bias")} | {
+    "output_proj.weight": 1
+}
+"""The weights of an attention that are divided among its heads, each with the axis along which it is."""
+POSITIONS = {"sdpa.u_bias": 0, "sdpa.v_bias": 0, "sdpa.r_proj.weight": 0}
+"""Those of relative positions."""
+CHUNKS = {"inner_proj.weight": 0, "inner_proj.bias": 0, "output_proj.weight": 1}
+"""The weights of a feed-forward that are divided among chunks of its inner features."""
 
 
 def build_layer(config: ModelConfig, relative: nn.Module | None) -> nn.Module:
@@ -47,21 +59,28 @@ def named_branches(layer: Any, order: Sequence[str], normalize: bool = True) -> 
 
 
 def _branch(layer: Any, name: str, normalize: bool) -> Branch:
-    module = getattr(layer, name)
-
-    calls: dict[str, Call] = {
-        "self_attn": lambda x_NSD, context: attend(module, x_NSD, context),
-        "conv": lambda x_NSD, context: convolve(module, x_NSD, context.layout),
-    }
+    module, run = getattr(layer, name), RUN.get(name, _run_feed_forward)
     attributes = (name, f"{name}_layer_norm", f"{name}_dropout")
     return Branch(
         module,
-        calls.get(name, lambda x_NSD, context: module(x_NSD)),
+        partial(run, module),
         getattr(layer, attributes[1]) if normalize else None,
         0.5 if name in ("ffn1", "ffn2") else 1.0,
         getattr(layer, attributes[2], None),
         tuple(attribute for attribute in attributes if hasattr(layer, attribute)),
+        _division(module, run),
     )
+
+
+def _division(module: nn.Module, run: Run) -> Division | None:
+    match module:
+        case StandardFeedForwardNetwork():
+            return Division(run, CHUNKS)
+        case StandardMultiheadAttention(sdpa=RelativePositionSDPA()):
+            return Division(run, HEADS | POSITIONS, ("num_heads", "num_key_value_heads", "sdpa.num_heads"))
+        case StandardMultiheadAttention():
+            return Division(run, HEADS, ("num_heads", "num_key_value_heads"))
+    return None
 
 
 def attend(attention: StandardMultiheadAttention, x_NSD: Tensor, rows: Rows) -> Tensor:
@@ -82,6 +101,17 @@ def convolve(conv: ConformerConvolution, x_NTD: Tensor, layout: Layout) -> Tenso
     assert conv.layer_norm is not None
     y_NTD = conv.depthwise_activation(conv.layer_norm(y_NTD))
     return F.linear(y_NTD, last.weight[..., 0], last.bias)
+
+
+def _run_feed_forward(ffn: nn.Module, x_NSD: Tensor, rows: Rows) -> Tensor:
+    return ffn(x_NSD)  # type: ignore[no-any-return]
+
+
+RUN: dict[str, Run] = {
+    "self_attn": attend,
+    "conv": lambda conv, x_NSD, rows: convolve(conv, x_NSD, rows.layout),
+}
+"""The computations of modules that are not feed-forwards."""
 
 
 def _conformer(c: ModelConfig, attention: StandardMultiheadAttention) -> ConformerBlock:

@@ -10,13 +10,14 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from supernet.budget import Prices, Quantity
+from supernet.budget import Prices, Quantity, SharedPrice
 from supernet.config import Config
 from supernet.network.lanes import Lane, LaneWalk, Padding
 from supernet.network.model_costs import MACS_SECONDS, REPEATS, WARM_UP, macs, utterance
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.network.walk import FINAL, Body, Map
 from supernet.task import Batch, ProgressCallback
+from supernet.units import Kept
 
 
 class NetworkPrices(Mapping[Quantity, Prices]):
@@ -59,17 +60,20 @@ class NetworkPrices(Mapping[Quantity, Prices]):
 def unit_parameters(recognizer: SupernetCTC) -> Prices:
     """Parameters used in recognition. A cut model has a single head, so only one head is counted."""
     table, encoder = recognizer.table, recognizer.encoder
-    counts = [0.0] * len(table)
+    counts, shared = [0.0] * len(table), list[SharedPrice]()
     for group in table.groups:
         unit = table.units[group[0]]
         layer = encoder.branches(unit.layer)
-        # The parts of a module are equally large.
-        count = sum(p.numel() for p in layer.weights(unit.module)) / len(group)
+        divided = whole = sum(p.numel() for p in layer.weights(unit.module))
+        if len(group) > 1:
+            divided = layer.named[str(unit.module)].numel_of_parts or whole
+            shared.append(SharedPrice(group, float(whole - divided)))
         for place in group:
-            counts[place] = count
+            counts[place] = divided / len(group)
     heads = [sum(p.numel() for p in head.parameters()) for head in recognizer.heads.values()]
     base = num_parameters(recognizer) - sum(counts) - sum(heads[1:])
-    return Prices("params", float(base), tuple(counts))
+    base -= sum(one.price for one in shared)
+    return Prices("params", float(base), tuple(counts), tuple(shared))
 
 
 def unit_macs(recognizer: SupernetCTC, seconds: float) -> Prices:
@@ -86,36 +90,53 @@ def unit_latencies(
     """Seconds of computation for one utterance of ``seconds`` on this machine, the best of ``repeats`` runs
     after a warm-up.
 
-    Each unit is timed at its place in the full network; the base is the rest of the run.
+    Each unit is timed at its place in the full network; the base is the rest of the run. The parts of a
+    module are timed together, and again with only the first: what the time does not lose is shared by them.
     """
-    batch, runs = utterance(recognizer, seconds), list[_Times]()
-    for i in range(WARM_UP + repeats):
-        runs.append(_run_timed(recognizer, batch))
-        if report is not None:
-            report("timing units", i + 1, WARM_UP + repeats)
-    counted = runs[WARM_UP:]
-    units = tuple(min(times) for times in zip(*(run.units for run in counted), strict=True))
-    return Prices("latency", min(run.rest for run in counted), units)
+    batch, table = utterance(recognizer, seconds), recognizer.table
+    total = WARM_UP + repeats
+
+    def best(kept: Kept) -> _Times:
+        runs = list[_Times]()
+        for i in range(total):
+            runs.append(_run_timed(recognizer, batch, kept))
+            if report is not None:
+                report("timing units", i + 1, total)
+        counted = runs[WARM_UP:]
+        groups = [min(times) for times in zip(*(run.groups for run in counted), strict=True)]
+        return _Times(min(run.rest for run in counted), groups)
+
+    full, units, shared = best(table.full), [0.0] * len(table), list[SharedPrice]()
+    first = {group[0] for group in table.groups}
+    alone = full if len(first) == len(table) else best(tuple(i in first for i in range(len(table))))
+    for group, together, one in zip(table.groups, full.groups, alone.groups, strict=True):
+        each = together / len(group)
+        if len(group) > 1:
+            each = min(each, max(0.0, together - one) / (len(group) - 1))
+            shared.append(SharedPrice(group, together - len(group) * each))
+        for unit in group:
+            units[unit] = each
+    return Prices("latency", full.rest, tuple(units), tuple(shared))
 
 
 @dataclass(frozen=True)
 class _Times:
-    """Seconds of one run, divided among its units and the rest."""
+    """Seconds of one run, divided among the groups of its units and the rest."""
 
     rest: float
-    units: list[float]
+    groups: list[float]
 
 
 @torch.inference_mode()
-def _run_timed(recognizer: SupernetCTC, batch: Batch) -> _Times:
-    watch, full = _Stopwatch(recognizer.device), recognizer.table.full
+def _run_timed(recognizer: SupernetCTC, batch: Batch, kept: Kept) -> _Times:
+    watch = _Stopwatch(recognizer.device)
 
     def start(x_BSD: Tensor, padding: Padding, lanes: Sequence[Lane]) -> _TimedWalk:
         return _TimedWalk(x_BSD, padding, lanes, watch)
 
     begin = watch.now()
-    walk = recognizer.walk(batch, [Lane(range(1), full)], start)
-    recognizer.read(walk.readings[0][FINAL], len(full)).argmax(-1).tolist()
+    walk = recognizer.walk(batch, [Lane(range(1), kept)], start)
+    recognizer.read(walk.readings[0][FINAL], sum(kept)).argmax(-1).tolist()
     return _Times(watch.now() - begin - sum(walk.seconds), walk.seconds)
 
 
@@ -132,19 +153,17 @@ class _Stopwatch:
 
 
 class _TimedWalk:
-    """Records the time of each unit; the parts of a module run together and share its time equally."""
+    """Records the time of each group of units that run in one call."""
 
     def __init__(self, x_BSD: Tensor, padding: Padding, lanes: Sequence[Lane], watch: _Stopwatch) -> None:
         self._walk, self._watch = LaneWalk(x_BSD, padding, lanes), watch
         self.readings = self._walk.readings
-        self.seconds = [0.0] * len(lanes[0].kept)
+        self.seconds = list[float]()
 
     def run(self, units: Sequence[int], body: Body) -> None:
         start = self._watch.now()
         self._walk.run(units, body)
-        seconds = self._watch.now() - start
-        for unit in units:
-            self.seconds[unit] = seconds / len(units)
+        self.seconds.append(self._watch.now() - start)
 
     def apply(self, map: Map) -> None:
         self._walk.apply(map)

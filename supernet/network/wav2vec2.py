@@ -77,7 +77,7 @@ class Wav2Vec2(EncoderFamily[Wav2Vec2Options]):
 
     @property
     def modules(self) -> tuple[Module, ...]:
-        return modules_of(MODULES["transformer"], self.config.ffn_dim, self.config.num_heads)
+        return modules_of(MODULES["transformer"], self.config)
 
     @property
     def drops_modules(self) -> bool:

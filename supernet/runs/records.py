@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from supernet.budget import Quantity
 from supernet.errors import UserError
 from supernet.scoring.error_rates import Measure
 from supernet.system.files import safe_name
@@ -161,16 +160,6 @@ class SizeRecord(Record):
 _BUDGET = r"^([0-9]{1,9}|(units|params|macs|latency)=[0-9.]{1,20}(e[+-]?[0-9]{1,3})?[a-zA-Z%]{0,2})$"
 BudgetName = Annotated[str, Field(pattern=_BUDGET)]
 """A number of units, or a budget such as ``macs=50%``."""
-
-
-class PricesRecord(Record):
-    """``prices.json``."""
-
-    what = "the costs of a network's units"
-
-    quantity: Quantity
-    base: Amount
-    units: list[Amount]
 
 
 class AveragingRecord(Record):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ import yaml
 from supernet.budget import Prices, Quantity
 from supernet.config import Config
 from supernet.errors import ArgumentError, UserError
+from supernet.runs import prices_file
 from supernet.runs.places import RunPlaces
-from supernet.runs.records import PricesRecord, ResultsRecord, checked
+from supernet.runs.records import ResultsRecord, checked
 from supernet.scoring.error_rates import TranscriptRows
 from supernet.system.files import read_json, read_text, read_yaml, safe_name, write_json, write_whole
 from supernet.task import Skipped
@@ -104,14 +104,14 @@ class Run(RunPlaces):
         return dict(sorted(found.items(), key=lambda item: (item[1].size, len(item[0]), item[0])))
 
     def save_prices(self, prices: Prices) -> None:
-        write_json(self.prices_file, asdict(prices))
+        prices_file.save(prices, self.prices_file)
 
     def prices(self) -> dict[Quantity, Prices]:
         """The prices that a training in budgets began with, by quantity, if there are any."""
         if not self.prices_file.is_file():
             return {}
-        record = checked(PricesRecord, read_json(self.prices_file), self.prices_file)
-        return {record.quantity: Prices(record.quantity, record.base, tuple(record.units))}
+        prices = prices_file.load(self.prices_file)
+        return {prices.quantity: prices}
 
     def keep_tokens(self, tokens: Tokens) -> None:
         """Save the tokens, or check that they are those that the run was started with."""

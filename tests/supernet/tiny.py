@@ -16,7 +16,7 @@ from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.walk import FINAL
 from supernet.scorer import Context, Scores
 from supernet.task import Batch
-from supernet.units import MODULES, LayerType, UnitTable
+from supernet.units import LayerType, UnitTable
 
 NUM_LAYERS = 4
 NUM_TOKENS = 6
@@ -24,8 +24,10 @@ NUM_TOKENS = 6
 
 def tiny_model(**changes: Any) -> ModelConfig:
     """The configuration of a model of dimension 16."""
-    small = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels": 2, "max_frames": 256}
-    return ModelConfig.model_validate({**small, "start_scale": 1.0, "dropout": 0.1, **changes})
+    small = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "ffn_chunks": 2, "kernel": 3, "frontend_channels": 2}
+    return ModelConfig.model_validate(
+        {**small, "max_frames": 256, "start_scale": 1.0, "dropout": 0.1, **changes}
+    )
 
 
 def tiny_config(
@@ -35,8 +37,8 @@ def tiny_config(
     **changes: Any,
 ) -> Config:
     """A configuration of four layers; the sizes are half of the units and all units by default."""
-    units = NUM_LAYERS * (1 if granularity == "layer" else len(MODULES[layer_type]))
     model = tiny_model(**{"layer_type": layer_type, "num_layers": NUM_LAYERS, **changes.pop("model", {})})
+    units = len(Config(granularity=granularity, sizes=(1,), model=model).table)
     sizes = tuple(sizes) or (units // 2, units)
     return Config.model_validate({"granularity": granularity, "sizes": sizes, "model": model, **changes})
 

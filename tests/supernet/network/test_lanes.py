@@ -24,7 +24,8 @@ def test_rows_are_counted_once_while_lanes_agree() -> None:
 def test_lanes_that_diverge_in_a_group_run_all_of_it_separately() -> None:
     lanes = [Lane(range(4), ALL), Lane(range(4), (True, False, True))]
     assert rows_by_unit(lanes, SINGLE) == {0: 4, 1: 4, 2: 8}
-    assert rows_by_unit(lanes, ([0, 1], [2])) == {0: 8, 1: 4, 2: 8}
+    assert rows_by_unit(lanes, ([0, 1], [2])) == {0: 8, 1: 8, 2: 8}
+    assert rows_by_unit(lanes[1:], ([0, 1], [2])) == {0: 4, 1: 0, 2: 4}
 
 
 def test_dropped_rows_are_not_counted() -> None:

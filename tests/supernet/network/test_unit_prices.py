@@ -13,7 +13,7 @@ import torch
 from supernet.network.cutting import cut
 from supernet.network.model_costs import macs
 from supernet.network.supernet_ctc import SupernetCTC, num_parameters
-from supernet.network.unit_prices import unit_latencies, unit_macs, unit_parameters
+from supernet.network.unit_prices import _Times, unit_latencies, unit_macs, unit_parameters
 from supernet.units import Kept, LayerType
 from tests.supernet.tiny import NUM_TOKENS, tiny_config
 
@@ -26,17 +26,21 @@ def net_of(granularity: str, layer_type: LayerType, positions: str, extra: str) 
     return SupernetCTC(config, NUM_TOKENS).eval()
 
 
-NETS = itertools.product(
-    ["layer", "module"],
-    ["conformer", "transformer"],
-    ["relative", "sinusoidal"],
-    ["shared", "per-size", "conditioned"],
-)
+NETS = [
+    *itertools.product(
+        ["layer", "module"],
+        ["conformer", "transformer"],
+        ["relative", "sinusoidal"],
+        ["shared", "per-size", "conditioned"],
+    ),
+    ("component", "conformer", "relative", "per-size"),
+    ("component", "transformer", "sinusoidal", "shared"),
+]
 
 
 @pytest.fixture(params=NETS, ids="-".join)
 def net(request: pytest.FixtureRequest) -> SupernetCTC:
-    """Each combination of granularity, layer, positions and heads."""
+    """Each combination of granularity, layer, positions and heads; some of those of components."""
     return net_of(*request.param)
 
 
@@ -97,9 +101,24 @@ def test_latencies_add_up_to_the_whole_run(
     assert prices.full == 2 * len(net.table) + 1
 
 
-def test_latencies_are_measured() -> None:
-    prices = unit_latencies(net_of("module", "conformer", "relative", "shared"), SECONDS, repeats=1)
-    assert all(0 < price < math.inf for price in (prices.base, *prices.units))
+def test_the_parts_of_a_module_share_what_does_not_shrink_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timed together: 10 s for the two chunks, 10 s for the two heads; the first alone: 7 s and 4 s."""
+    net = SupernetCTC(tiny_config("component", "transformer", model={"num_layers": 1}), NUM_TOKENS).eval()
+    times = {net.table.full: _Times(3.0, [10.0, 10.0]), (True, False) * 2: _Times(2.0, [7.0, 4.0])}
+    monkeypatch.setattr("supernet.network.unit_prices._run_timed", lambda net, batch, kept: times[kept])
+    prices = unit_latencies(net, SECONDS, repeats=1)
+    # A second head costs 3, which leaves 4 to share; a chunk costs no more than half of the whole.
+    assert (prices.base, prices.units) == (3.0, (3.0, 3.0, 5.0, 5.0))
+    assert [(one.units, one.price) for one in prices.shared] == [((0, 1), 4.0), ((2, 3), 0.0)]
+    assert prices.of((True, False, False, False)) == 3 + 4 + 3
+    assert prices.full == 23
+
+
+@pytest.mark.parametrize("granularity", ["module", "component"])
+def test_latencies_are_measured(granularity: str) -> None:
+    prices = unit_latencies(net_of(granularity, "conformer", "relative", "shared"), SECONDS, repeats=1)
+    assert all(0 <= price < math.inf for price in (prices.base, *prices.units))
+    assert prices.full > prices.cheapest > prices.base > 0
 
 
 def test_timing_reports_its_progress() -> None:

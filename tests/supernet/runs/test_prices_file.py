@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from supernet.budget import Prices
+from supernet.budget import Prices, SharedPrice
 from supernet.errors import UserError
 from supernet.network.unit_prices import NetworkPrices
 from supernet.runs.run import Run
 from tests.supernet import tiny
 
-PRICES = Prices("latency", 0.002, (0.001, 0.003, 0.002, 0.001))
+SHARED = (SharedPrice((1, 2), 0.004),)
+PRICES = Prices("latency", 0.002, (0.001, 0.003, 0.002, 0.001), SHARED)
 
 
 def test_saved_prices_are_used_instead_of_new_measurements(tmp_path: Path) -> None:
@@ -32,6 +33,8 @@ def test_saved_prices_are_used_instead_of_new_measurements(tmp_path: Path) -> No
         '{"quantity": "macs", "base": -1, "units": [1]}',
         '{"quantity": "macs", "base": 0, "units": ["a"]}',
         '{"quantity": "macs", "base": 0, "units": [NaN]}',
+        '{"quantity": "macs", "base": 0, "units": [1], "shared": [{"units": [1], "price": 1}]}',
+        '{"quantity": "macs", "base": 0, "units": [1], "shared": [{"units": [0], "price": -1}]}',
         "not JSON",
     ],
 )

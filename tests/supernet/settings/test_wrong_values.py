@@ -95,7 +95,11 @@ def test_messages_are_for_users(where: tuple[str, Any, tuple[str, ...]], value: 
     [
         (("seed",), "x", "`seed` must be a whole number, but is 'x' instead."),
         (("sizes",), 6, "`sizes` must be a list, but is 6 instead."),
-        (("granularity",), "head", "`granularity` must be one of layer, module, but is 'head' instead."),
+        (
+            ("granularity",),
+            "head",
+            "`granularity` must be one of component, layer, module, but is 'head' instead.",
+        ),
         (("model", "self_conditioning"), "perhaps", "`model.self_conditioning` must be true or false"),
         (("model",), 3, "`model` must be a mapping of settings, but is 3 instead."),
     ],

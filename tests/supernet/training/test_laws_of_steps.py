@@ -64,7 +64,10 @@ def plans(net: SupernetCTC) -> Plans:
     }
 
 
-@pytest.fixture(params=["layer-conformer", "module-conformer", "layer-transformer", "module-transformer"])
+KINDS = [f"{unit}-{layer}" for layer in ("conformer", "transformer") for unit in ("layer", "module")]
+
+
+@pytest.fixture(params=[*KINDS, "component-conformer"])
 def net(request: pytest.FixtureRequest) -> SupernetCTC:
     granularity, layer_type = request.param.split("-")
     # Half of the positions lie after the last unit of small subnets.

@@ -41,6 +41,7 @@ FRAMES = (60, 33, 15, 47, 60, 52, 21, 38)
 SETTINGS: dict[str, dict[str, Any]] = {
     "rows": {},
     "modules": {"granularity": "module"},
+    "components": {"granularity": "component"},
     "batch": {"passes": {"sharing": "batch"}},
     "heads": {"model": {"heads": "per-size"}, "passes": {"layer_drop": 0.5}},
     "conditioned": {"model": {"self_conditioning": True}},
