@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from supernet.audio.features import INPUTS, InputName
+from supernet.audio.features import INPUTS, LOG_MEL_80MS, InputName
 from supernet.settings.plugins import find_plugin, load_plugin
 from supernet.settings.presets import named
 from supernet.units import LayerType, Module
@@ -139,6 +139,11 @@ class ModelConfig(Section):
             problems.append(
                 "`model.self_conditioning` must be false with a `model.head` that does not write frame by "
                 "frame, but is true instead"
+            )
+        if self.subsampling == 8 and self.input != LOG_MEL_80MS.name:
+            problems.append(
+                f"`model.subsampling` must be 4 with `model.encoder` '{self.encoder.name}', whose frames it "
+                "does not change, but is 8 instead"
             )
         problems += self.family.problems()
         if self.init is None and self.init_weights is not None:

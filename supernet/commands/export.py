@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from supernet.audio.features import LOG_MEL
+from supernet.audio.features import LOG_MEL, LOG_MEL_80MS
 from supernet.commands.checkpoint import run_of
 from supernet.commands.options import corpus_changes
 from supernet.console.fitted import Fitted
@@ -65,7 +65,7 @@ class Source:
     def open(cls, args: argparse.Namespace) -> Source:
         run = _run(args)
         model = load_any(run, args.granularity or granularity_of(args.selection))
-        _check_network(args.format, run, model.recognizer)
+        check_network(args.format, run, model.recognizer)
         selection = open_selection(run, model, args.selection)
         return cls(run, model, selection, origin_of(run, selection))
 
@@ -84,12 +84,17 @@ def _run(args: argparse.Namespace) -> Run:
     return open_run(args.run)
 
 
-def _check_network(format: str, run: Run, recognizer: SupernetCTC) -> None:
+def check_network(format: str, run: Run, recognizer: SupernetCTC) -> None:
     """Raise ``RunError`` if ``format`` cannot hold the network of ``run``."""
     recognizer.require_framewise("An export")
     if FORMATS[format] is Torch:
         return
     encoder, family = recognizer.config.model.encoder.name, family_of(recognizer.config.model)
+    if FORMATS[format] is ExecuTorch and family.input == LOG_MEL_80MS.name:
+        raise RunError(
+            f"`--format` must be sherpa-onnx, onnx or torch for '{run.folder}', which has "
+            "`model.subsampling` 8, but is executorch instead: it needs 4."
+        )
     is_other = FORMATS[format] is ExecuTorch and family.input != LOG_MEL.name
     if is_other or not family.exports:
         raise RunError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from supernet.errors import UserError
@@ -12,10 +13,20 @@ from supernet.system.files import refusal
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint, whose tensors are not read yet. Raises ``UserError`` if there is none."""
+    """Read a checkpoint, whose tensors are not read yet. Raises ``UserError`` if there is none.
+
+    It is kept until one of its files changes, because a training needs it several times before it starts.
+    """
     if not is_checkpoint(path):
         why = refusal(path, "folder") or f"'{path}' has no {CONFIG}"
         raise UserError(
             f"a checkpoint must be a folder as Hugging Face writes them, or a .nemo file, but {why}."
         )
+    files = [path] if is_archive(path) else [file for file in sorted(path.iterdir()) if file.is_file()]
+    states = ((file.name, stat.st_mtime_ns, stat.st_size) for file in files for stat in [file.stat()])
+    return _read(path, path.absolute(), tuple(states))
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, place: Path, states: tuple[tuple[str, int, int], ...]) -> Checkpoint:
     return nemo.read(path) if is_archive(path) else huggingface.read(path)

@@ -99,10 +99,7 @@ def checkpoint_of(stem: Path) -> str | None:
 def load(stem: Path) -> Model:
     """Read a saved model. Raises ``RunError`` if it is missing or damaged."""
     described, file = stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".safetensors")
-    try:
-        record = checked(ModelRecord, read_json(described), described)
-    except UserError as e:
-        raise RunError(str(e)) from None
+    record = _record(described)
     try:
         file.open("rb").close()
     except OSError as e:
@@ -120,6 +117,23 @@ def load(stem: Path) -> Model:
         raise RunError(f"'{file}' and '{described}' must be a model, but are not: {reason}.") from None
     lengths = None if record.lengths is None else Lengths(**record.lengths.model_dump())
     return Model(recognizer.eval(), tokens, lengths)
+
+
+def load_tokens(stem: Path) -> Tokens:
+    """Read the tokens of a saved model alone. Raises ``RunError`` if they are missing or damaged."""
+    described = stem.with_name(stem.name + ".json")
+    record = _record(described)
+    try:
+        return _tokens(record.tokens, stem.with_name(MODEL_FILE))
+    except (ValueError, OSError, RuntimeError) as e:
+        raise RunError(f"'{described}' must describe a model, but does not: {e}.") from None
+
+
+def _record(described: Path) -> ModelRecord:
+    try:
+        return checked(ModelRecord, read_json(described), described)
+    except UserError as e:
+        raise RunError(str(e)) from None
 
 
 def _tokens(record: TokensRecord, pieces: Path) -> Tokens:

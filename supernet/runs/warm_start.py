@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -15,12 +15,13 @@ from supernet.config import ModelConfig
 from supernet.errors import UserError
 from supernet.granularity import granularity_named
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.runs.model_file import Model, fingerprint, load
+from supernet.runs.model_file import Model, fingerprint, load, load_tokens
 from supernet.settings.plugins import find_plugin
 from supernet.text.spelling import Case
 from supernet.text.tokens import Tokens
 
 Data = dict[str, Any]
+T = TypeVar("T")
 
 _DECIDED = (
     "layer_type",
@@ -91,11 +92,14 @@ def _origin(init: str, states: tuple[tuple[int, int], ...]) -> Origin:
 
 
 def _load(init: str) -> Model:
+    return _attempt(load, init)
+
+
+def _attempt(read: Callable[[Path], T], init: str) -> T:
     try:
-        model = load(Path(init) / "model")
+        return read(Path(init) / "model")
     except UserError as e:
         raise WarmStartError(f"`model.init` must be a finished run or a cut model: {e}") from None
-    return model
 
 
 def _whole_layers(init: str, recognizer: SupernetCTC) -> tuple[int, ...]:
@@ -204,8 +208,8 @@ def load_into(recognizer: SupernetCTC, tokens: Tokens, init: str) -> None:
 
 
 def tokens_at(init: str) -> Tokens:
-    """The tokens of the network in ``init``. Raises ``WarmStartError``."""
-    return _load(init).tokens
+    """The tokens of the network in ``init``, without its weights. Raises ``WarmStartError``."""
+    return _attempt(load_tokens, init)
 
 
 def _has_same_head(old: Model, new: SupernetCTC, tokens: Tokens) -> bool:

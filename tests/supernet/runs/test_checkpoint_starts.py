@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from supernet.encoder_family import PretrainedError
 from supernet.errors import ConfigError
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.pretrained.reading import read_checkpoint
@@ -141,6 +143,29 @@ def test_texts_are_read_in_the_case_of_the_checkpoint(folder: Path, tones: Path,
     assert adopt(folder, tmp_path / "run", corpus, "layer").config_data()["task"]["case"] == "upper"
     for layer in ({"task": {"case": "as-is"}}, {"model": {"init_head": "replace"}}):
         assert resolved(folder, layer).config.task.options["case"] == "as-is"
+
+
+def test_a_checkpoint_is_read_once_until_it_changes(folder: Path) -> None:
+    found, file = resolved(folder), folder / "vocab.json"
+    content, stat = file.read_bytes(), file.stat()
+    # Only the time of a file and its size tell that it changed.
+    file.write_bytes(b"{" + b" " * (len(content) - 1))
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    tokens = tokens_of(found.config.model, LETTERS)
+    assert said(found.config.model, tokens) == f"starts from {folder}, with its head"
+    begun(found, tokens)
+    file.touch()
+    with pytest.raises(PretrainedError, match=r"vocab\.json' must"):
+        tokens_of(found.config.model, LETTERS)
+
+
+def test_the_tokens_of_a_run_are_known_without_its_weights(folder: Path, tmp_path: Path) -> None:
+    adopt(folder, tmp_path / "run", {"name": "manifest", "path": "nowhere"}, "layer")
+    expected = open_checkpoint(folder).tokens
+    found = resolved(tmp_path / "run", init_head="keep").config.model
+    (tmp_path / "run" / "model.safetensors").write_bytes(b"damaged")
+    assert tokens_of(found, LETTERS) == expected
+    assert said(found, expected).endswith("with its head")
 
 
 class Training:

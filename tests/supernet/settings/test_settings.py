@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
@@ -16,6 +17,7 @@ from supernet.settings.listing import Setting, section_of, settings_of
 from supernet.settings.names import GROUPS
 from supernet.settings.presets import parse_set
 from supernet.train import main
+from tests.supernet.pretrained.folders import VARIANTS, write
 
 
 def models() -> list[type[BaseModel]]:
@@ -55,6 +57,15 @@ def test_subsampling_determines_the_input_of_the_task() -> None:
     assert not found.model.freezes_frontend(0)
     with pytest.raises(ConfigError, match=r"`task\.input` must be 'log-mel-80ms'"):
         resolve([{"model": {"subsampling": 8}, "task": {"input": "log-mel"}}])
+
+
+def test_other_encoders_than_the_built_in_one_have_no_subsampling_to_set(tmp_path: Path) -> None:
+    write(tmp_path, VARIANTS["wav2vec2-base"])
+    for sizes in ([2, 4], [4]):
+        with pytest.raises(ConfigError) as e:
+            resolve([{"sizes": sizes, "model": {"init": str(tmp_path), "subsampling": 8}}])
+        (problem,) = e.value.problems
+        assert problem.startswith("`model.subsampling` must be 4 with `model.encoder` 'hf-wav2vec2'")
 
 
 def test_the_longest_utterance_fits_after_subsampling() -> None:
