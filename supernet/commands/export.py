@@ -31,6 +31,7 @@ from supernet.export.onnx import Onnx
 from supernet.export.shared import Shared
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.pretrained.places import is_checkpoint
+from supernet.runs.confidence_file import stored_confidences
 from supernet.runs.cut_model import Cut, origin_of
 from supernet.runs.model_file import Model
 from supernet.runs.opening import choose, granularity_of, load_any, open_run, open_selection
@@ -171,7 +172,8 @@ def _export_bundle(args: argparse.Namespace, source: Source) -> list[str]:
         examiner = _examiner(args, source, report)
         bundle = BUNDLES[args.bundle](source.model, cuts)
         try:
-            verified = export_bundle(bundle, folder, args.int8, examiner)
+            confidence = stored_confidences(source.run, source.selection) or None
+            verified = export_bundle(bundle, folder, args.int8, examiner, confidence)
         except SizesNotAccepted as e:
             verified = list(e.verified)
             problems = [f"{problem}. '{folder}' was not written." for problem in option_problems(e)]

@@ -79,7 +79,13 @@ class SizesNotAccepted(ArgumentError):
         self.verified = verified
 
 
-def export_bundle(bundle: Bundle, folder: Path, int8: bool, examiner: Examiner) -> list[Verified]:
+def export_bundle(
+    bundle: Bundle,
+    folder: Path,
+    int8: bool,
+    examiner: Examiner,
+    confidence: Mapping[str, Any] | None = None,
+) -> list[Verified]:
     """Export all sizes into ``folder`` if every one of them passes the verification.
 
     Args:
@@ -87,6 +93,7 @@ def export_bundle(bundle: Bundle, folder: Path, int8: bool, examiner: Examiner) 
         folder: The folder to create or replace.
         int8: Whether to write int8 files as well.
         examiner: Verifies the files.
+        confidence: The calibration of confidences and the thresholds of cascades, if there are any.
 
     Returns:
         The sizes with the checks of their files.
@@ -110,6 +117,7 @@ def export_bundle(bundle: Bundle, folder: Path, int8: bool, examiner: Examiner) 
             "compared_on_test": verified[0].checks[0].rate is not None,
             "macs_seconds": MACS_SECONDS,
             "sizes": sizes,
+            "confidence": confidence,
         }
         write_json(temporary / RECORD, record)
     return verified

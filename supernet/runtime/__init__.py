@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supernet.runtime.device_recognizer import DeviceRecognizer
+from supernet.runtime.device_recognizer import DeviceRecognizer, Recognition
 from supernet.runtime.export_folder import Size
 
-__all__ = ["DeviceRecognizer", "Size"]
+__all__ = ["DeviceRecognizer", "Recognition", "Size"]

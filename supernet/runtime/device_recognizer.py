@@ -5,6 +5,7 @@ Shapes: S samples, C channels, T feature frames, F mel bands, V tokens, U units.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -17,11 +18,25 @@ from supernet.errors import ArgumentError
 from supernet.runtime.export_folder import ExportFolder, Size
 from supernet.runtime.graph import OUTPUTS, open_graph
 from supernet.runtime.log_mel import NUM_BANDS, SAMPLE_RATE, SHIFT, WINDOW, log_mel
+from supernet.scoring.confidence import check_ascending, goes_on, measured, threshold_of
 from supernet.system.timing import timed
 
 _SILENCE = 1e-4
 """Recordings whose samples are all quieter have no text."""
 _REPEATS, _WARM_UP = 5, 1
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """The text of a recording, and what it took."""
+
+    text: str
+    confidence: float | None
+    """The probability that the text has no error. None: silent, or not calibrated."""
+    size: Size | None
+    """The last size that recognized it. None: silent."""
+    macs: int
+    """Multiply-accumulates of all sizes that ran, for 10 s of audio."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +46,7 @@ class DeviceRecognizer:
     >>> recognizer = DeviceRecognizer.load("RUN/export/on-demand")
     >>> recognizer.transcribe(samples, size="6")
     >>> recognizer.transcribe(samples, size=recognizer.fit(ms=12).budget)
+    >>> recognizer.recognize(samples, sizes=("6", "12")).text
     """
 
     _folder: ExportFolder
@@ -83,11 +99,43 @@ class DeviceRecognizer:
         Raises:
             ArgumentError: An argument cannot be used.
         """
-        chosen, samples_S = self.size(size), mono(samples, rate)
+        return self.recognize(samples, rate, sizes=(self.size(size).budget,)).text
+
+    def recognize(
+        self,
+        samples: NDArray[Any],
+        rate: int = SAMPLE_RATE,
+        *,
+        sizes: Sequence[str | int],
+        threshold: float | None = None,
+    ) -> Recognition:
+        """Recognize with the first size, and with the next one where the confidence is below the threshold.
+
+        Args:
+            samples: As for ``transcribe``.
+            rate: As for ``transcribe``.
+            sizes: The budgets of one or more sizes, the smallest first.
+            threshold: From 0, with which only the first size runs, to above 1, with which all do. None: the
+                one that was fitted for these sizes before the export.
+
+        Raises:
+            ArgumentError: An argument cannot be used.
+        """
+        chosen, samples_S = [self.size(size) for size in sizes], mono(samples, rate)
+        known, limit = self._folder.confidences, 0.0
+        if len(chosen) != 1:
+            check_ascending([(size.budget, size.macs) for size in chosen], "sizes")
+            limit = threshold_of(known, [size.budget for size in chosen], threshold)
         if not samples_S.size or np.abs(samples_S).max() < _SILENCE:
-            return ""
-        path = self.log_probs(_at_least_a_window(samples_S), chosen.budget).argmax(-1)
-        return self._folder.symbols.text(path.tolist())
+            return Recognition("", None, None, 0)
+        features_TF, macs = log_mel(_at_least_a_window(samples_S)), 0
+        for size in chosen:
+            log_probs_SV, macs = self._run(features_TF, size), macs + size.macs
+            confidence = measured(known.measure, log_probs_SV)
+            if not goes_on(confidence, limit):
+                break
+        text = self._folder.symbols.text(log_probs_SV.argmax(-1).tolist())
+        return Recognition(text, known.probability(size.budget, confidence), size, macs)
 
     def log_probs(self, samples_S: NDArray[np.float32], size: str | int | None = None) -> NDArray[np.float32]:
         """The log-probabilities (T', V) of mono samples at 16 kHz, of which there are at least 400."""

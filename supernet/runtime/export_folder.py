@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from supernet.errors import UserError
 from supernet.runtime.symbols import SPACES, Symbols
+from supernet.scoring.confidence import UNKNOWN, Confidences
 
 RECORD = "export.json"
 FORMATS = ("shared", "on-demand")
@@ -52,6 +53,8 @@ class ExportFolder:
     symbols: Symbols
     sizes: tuple[Size, ...]
     """The smallest first; there is at least one."""
+    confidences: Confidences = UNKNOWN
+    """The calibration and the thresholds that the run had when it was exported."""
 
     @classmethod
     def open(cls, folder: Path, int8: bool) -> ExportFolder:
@@ -92,7 +95,17 @@ def _read(folder: Path, data: object, int8: bool) -> ExportFolder:
     if not sizes:
         raise _Damaged("it has no `sizes`")
     sizes.sort(key=lambda size: size.macs)
-    return ExportFolder(folder, format == "on-demand", _symbols(_get(model, "tokens", dict)), tuple(sizes))
+    symbols, confidences = _symbols(_get(model, "tokens", dict)), _confidences(data)
+    return ExportFolder(folder, format == "on-demand", symbols, tuple(sizes), confidences)
+
+
+def _confidences(data: object) -> Confidences:
+    if not isinstance(data, dict) or data.get("confidence") is None:
+        return UNKNOWN
+    try:
+        return Confidences.from_json(data["confidence"])
+    except (ValueError, TypeError, LookupError, AttributeError):
+        raise _Damaged("its `confidence` has no calibration") from None
 
 
 def _symbols(data: Mapping[str, Any]) -> Symbols:

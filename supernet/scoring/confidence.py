@@ -153,17 +153,18 @@ def threshold_of(known: Confidences, sizes: Sequence[str], threshold: float | No
     return threshold
 
 
-def check_ascending(sizes: Sequence[tuple[str, float]]) -> None:
+def check_ascending(sizes: Sequence[tuple[str, float]], name: str = "cascade") -> None:
     """Raise ``ArgumentError`` unless there are two or more sizes, each more costly than the one before.
 
     Args:
         sizes: The names and costs of the sizes.
+        name: The caller's name for them.
     """
     costs, names = [cost for _, cost in sizes], cascade_name([name for name, _ in sizes])
     if len(costs) < 2 or any(a >= b for a, b in pairwise(costs)):
         raise ArgumentError(
-            ["cascade"],
-            f"`cascade` must be two or more sizes, the smallest first, such as 6,12, but is {names} instead.",
+            [name],
+            f"`{name}` must be two or more sizes, the smallest first, such as 6,12, but is {names} instead.",
         )
 
 

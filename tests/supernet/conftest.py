@@ -9,6 +9,7 @@ import pytest
 
 from supernet.export import __main__ as command
 from supernet.runs.run import Run
+from tests.supernet.recognizing import fit_cascade
 from tests.supernet.talkative import make_run
 from tests.test_documents import ROOT, commands
 
@@ -32,6 +33,7 @@ def bundled(shared_folder: Path) -> Run:
             return Run(shared_folder / "bundled" / "run")
         folder = shared_folder / "bundled.part"
         run = make_run(folder / "run")
+        fit_cascade(run)
         for _, *arguments in commands(ROOT / "docs" / "how-to" / "several-sizes.md"):
             command.main([word.replace("RUN", str(run.folder)) for word in arguments] + ["--unchecked"])
         folder.rename(shared_folder / "bundled")

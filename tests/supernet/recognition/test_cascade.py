@@ -14,30 +14,17 @@ from supernet.recognition.transcript_formats import as_json
 from supernet.runs.confidence_file import save_cascade
 from supernet.runs.opening import own_selection
 from supernet.runs.run import Run
-from supernet.scoring.confidence import ALWAYS, Calibration, measured
-from tests.supernet.recognizing import log_probs
+from supernet.scoring.confidence import ALWAYS, Calibration
+from tests.supernet.recognizing import SLOPES, confidences, fit_cascade
 from tests.supernet.talkative import make_run, recordings
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of sizes 2, 3 and 4, whose file has a threshold for 2,4 and calibrations of 2 and 4."""
+    """A run of sizes 2, 3 and 4 with a threshold for the cascade 2,4, and calibrations of 2 and 4."""
     run = make_run(tmp_path_factory.mktemp("cascade") / "run")
-    sizes = {"2": {"slope": 3.0, "offset": -1.0}, "4": {"slope": 5.0, "offset": -2.0}}
-    save_cascade(run, own_selection(run), "tsallis", sizes, "2,4", {"threshold": threshold(run)})
+    fit_cascade(run)
     return run
-
-
-def confidences(run: Run, size: int, measure: str = "tsallis") -> list[float]:
-    handle = Recognizer.load(run.folder).use(size)
-    found = log_probs(handle._model.recognizer, handle._kept, recordings())
-    return [measured(measure, x.numpy()) for x in found]
-
-
-def threshold(run: Run) -> float:
-    """Between the second and the third of four confidences."""
-    values = sorted(confidences(run, 2))
-    return (values[1] + values[2]) / 2
 
 
 def text_of(handle: Recognizer) -> list[str]:
@@ -59,7 +46,8 @@ def test_the_ends_equal_the_sizes_exactly(run: Run) -> None:
 @pytest.mark.parametrize("batch", [1, 3, 8])
 def test_each_recording_is_decided_by_its_confidence_in_any_batch(run: Run, batch: int) -> None:
     loaded = Recognizer.load(run.folder)
-    goes_on = [value < threshold(run) for value in confidences(run, 2)]
+    values = confidences(run, 2)
+    goes_on = [value < sorted(values)[2] for value in values]
     assert sorted(goes_on) == [False, False, True, True]
     found = loaded.cascade("2", "4").transcribe(recordings(), 16_000, batch=batch)
     small, large = text_of(loaded.use(2)), text_of(loaded.use(4))
@@ -70,7 +58,7 @@ def test_each_recording_is_decided_by_its_confidence_in_any_batch(run: Run, batc
 
 def test_the_confidence_is_calibrated_by_the_size_that_recognized(run: Run) -> None:
     loaded = Recognizer.load(run.folder)
-    at = {2: Calibration(3.0, -1.0), 4: Calibration(5.0, -2.0)}
+    at = {int(size): Calibration(**row) for size, row in SLOPES.items()}
     for handle in (loaded.use(2), loaded.use(4), loaded.cascade(2, 4)):
         for i, result in enumerate(handle.transcribe(recordings(), 16_000)):
             assert result.size is not None
