@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.amp.autocast_mode import is_autocast_available
-from torch.utils.checkpoint import checkpoint
 
 from supernet.network.branches import rows_of
 from supernet.network.chosen_rows import ChosenRows
+from supernet.network.layer import run_again
 from supernet.network.walk import FINAL, Body, Map, Running
 from supernet.system.devices import sent
 from supernet.units import Kept
@@ -228,7 +228,7 @@ class LaneWalk:
             return walk.x_RSD
 
         if recomputes and torch.is_grad_enabled():
-            self.x_RSD = checkpoint(layer, self.x_RSD, streams, use_reentrant=False)
+            self.x_RSD = run_again(layer, self.x_RSD, streams)
         else:
             self.x_RSD = layer(self.x_RSD, streams)
         self._streams = after[0]

@@ -5,11 +5,13 @@ Shapes: R rows of streams, S frames, D model dimension.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 Run = Callable[[Tensor], Tensor]
 """The computation of some of a layer's branches, from streams (R, S, D) to streams."""
@@ -45,3 +47,29 @@ def _layer_class(kls: Any) -> type[nn.Module]:
 
 def _restored(kls: type[nn.Module]) -> nn.Module:
     return as_layer(kls.__new__(kls))
+
+
+def run_again(layer: nn.Module, x_RSD: Tensor, run: Run) -> Tensor:
+    """Call ``layer``, which the backward pass calls again, instead of keeping its activations."""
+    resting = [parameter for parameter in layer.parameters() if not parameter.requires_grad]
+    contexts = nullcontext(), _AtRest(resting)
+    found: Tensor = checkpoint(layer, x_RSD, run, use_reentrant=False, context_fn=lambda: contexts)
+    return found
+
+
+class _AtRest(AbstractContextManager[None]):
+    """Keeps parameters from requiring gradients, which they may do again by the backward pass: the second
+    call must save the same tensors as the first. Reusable, as backward passes can be repeated.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self._parameters, self._awake = parameters, list[nn.Parameter]()
+
+    def __enter__(self) -> None:
+        self._awake = [parameter for parameter in self._parameters if parameter.requires_grad]
+        for parameter in self._awake:
+            parameter.requires_grad_(False)
+
+    def __exit__(self, *_: object) -> None:
+        for parameter in self._awake:
+            parameter.requires_grad_(True)

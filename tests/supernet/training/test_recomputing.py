@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from supernet.network.outputs import StepLoss
-from supernet.network.supernet_ctc import SupernetCTC
-from supernet.plan import Draw, Plan
+from supernet.network.supernet_ctc import SupernetCTC, is_scorer
+from supernet.plan import Draw, Learning, Plan
 from supernet.training.step import step_of
 from tests.supernet import tiny
 from tests.supernet.tiny import recognizer, tiny_config
@@ -46,6 +47,33 @@ def test_losses_and_gradients_are_the_same_with_dropout(net: SupernetCTC) -> Non
         assert torch.equal(computed.total, kept.total), name
         for parameter, gradient in expected.items():
             assert torch.equal(actual[parameter], gradient), f"{name}: {parameter}"
+
+
+@pytest.mark.parametrize("learning", ["scorer", "weights"])
+@pytest.mark.parametrize("net", list(nets()), ids=["layers", "modules", "conditioned"])
+def test_only_what_a_step_learns_gets_gradients_and_the_same(net: SupernetCTC, learning: Learning) -> None:
+    for name, plan in plans(net).items():
+        if learning == "scorer" and all(p.gate is None for p in plan.passes):
+            continue
+        kept, computed = (
+            learned(net, replace(plan, learning=learning), recompute=recompute) for recompute in (False, True)
+        )
+        assert kept, name
+        assert kept.keys() == computed.keys(), name
+        assert {is_scorer(parameter) for parameter in kept} == {learning == "scorer"}
+        for parameter, gradient in kept.items():
+            assert torch.equal(computed[parameter], gradient), f"{name}: {parameter}"
+        assert all(p.requires_grad for p in net.parameters())
+
+
+def learned(net: SupernetCTC, plan: Plan, *, recompute: bool) -> dict[str, Tensor]:
+    """The gradients of a step, of the parameters that get any."""
+    net.encoder.recomputes, data = recompute, tiny.batch(FRAMES)
+    torch.manual_seed(3)
+    net.zero_grad()
+    loss: StepLoss = net.train()(data, step_of(plan, len(data), Draw(1, 2)))
+    loss.total.backward()  # type: ignore[no-untyped-call]
+    return {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
 
 
 def saved_bytes(net: SupernetCTC, plan: Plan, *, recompute: bool) -> int:
