@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from supernet.audio.features import SAMPLE_RATE
 from supernet.audio.lengths import Lengths
 from supernet.audio.recordings import complaint, mono, read_audio
 from supernet.audio.resampling import resample_blocks
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.errors import AudioError
 from supernet.pretrained.places import is_checkpoint
 from supernet.recognition.beam import BeamConfig, decoder_for

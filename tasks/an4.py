@@ -11,7 +11,7 @@ from pathlib import Path
 import soundfile
 from pydantic import Field
 
-from supernet.audio.features import SAMPLE_RATE
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.task import Split
 from tasks.audio.raw import read_raw
 from tasks.converted import ConvertedTask, check_complete, corpus_folder

@@ -11,8 +11,9 @@ from typing import ClassVar, cast
 import numpy as np
 from pydantic import BaseModel
 
-from supernet.audio.features import FRAMES_PER_SECOND, INPUTS, Input
+from supernet.audio.features import INPUTS, Input
 from supernet.audio.lengths import Lengths
+from supernet.audio.specification import FRAMES_PER_SECOND
 from supernet.system.devices import with_threads
 from supernet.task import (
     SPLITS,

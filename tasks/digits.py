@@ -14,9 +14,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from supernet.audio.features import SAMPLE_RATE
 from supernet.audio.recordings import reason, system_name
 from supernet.audio.resampling import resample
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.system.files import refusal
 from supernet.task import SPLITS, ProgressCallback, Split, TaskError
 from tasks.corpus import CorpusTask

@@ -18,8 +18,8 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from supernet.audio.features import SAMPLE_RATE
 from supernet.audio.resampling import resample
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.task import SPLITS, ProgressCallback, Split, TaskError
 from tasks.audio.acoustics import reverberate
 from tasks.corpus import CorpusTask

@@ -17,24 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchaudio.compliance import kaldi
 
-SAMPLE_RATE = 16_000
-NUM_BANDS = 80
-FRAMES_PER_SECOND = 100
-WINDOW = SAMPLE_RATE // 40
-"""Samples in an analysis window of 25 ms; shorter audio has no features."""
-
-DESCRIPTION = {
-    "kind": "log-mel filter bank of Kaldi",
-    "sample_rate": SAMPLE_RATE,
-    "num_bands": NUM_BANDS,
-    "frames_per_second": FRAMES_PER_SECOND,
-    "snip_edges": False,
-    "high_freq": -400,
-    "dither": 0,
-    "samples": "mono, in [-1, 1]",
-    "normalization": "none: part of the model",
-}
-"""The specification of the features, for other implementations; anything not listed is Kaldi's default."""
+from supernet.audio.specification import (
+    DESCRIPTION,
+    FRAMES_PER_SECOND,
+    HIGH_FREQUENCY,
+    NUM_BANDS,
+    SAMPLE_RATE,
+    SILENCE,
+)
 
 
 def fbank(samples: Tensor) -> Tensor:
@@ -50,7 +40,7 @@ def fbank(samples: Tensor) -> Tensor:
         sample_frequency=SAMPLE_RATE,
         num_mel_bins=NUM_BANDS,
         snip_edges=False,
-        high_freq=-400,
+        high_freq=HIGH_FREQUENCY,
         dither=0,
     )
     return features
@@ -152,8 +142,8 @@ INPUTS = {input.name: input for input in (LOG_MEL, LOG_MEL_80MS, SAMPLES, SAMPLE
 
 
 def is_silent(samples: Tensor) -> bool:
-    """Whether every sample is below -80 dB relative to full scale."""
-    return samples.numel() == 0 or max(abs(float(x)) for x in samples.aminmax()) < 1e-4
+    """Whether every sample is quieter than ``SILENCE``."""
+    return samples.numel() == 0 or max(abs(float(x)) for x in samples.aminmax()) < SILENCE
 
 
 def pad_features(features: list[Tensor]) -> Tensor:

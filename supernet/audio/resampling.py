@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torchaudio.transforms import Resample
 
-from supernet.audio.features import SAMPLE_RATE
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.errors import AudioError
 
 _MAX_TERMS = (1000, 4000)

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from supernet.audio import recordings as audio
-from supernet.audio.features import SAMPLE_RATE
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.commands.options import note_left_out, open_beam, suggesting_to_fit
 from supernet.console.progress import progress
 from supernet.console.text import complain, json_encodable, note, put

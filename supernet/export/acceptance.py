@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from supernet.audio.features import LOG_MEL, SAMPLE_RATE, Input
+from supernet.audio.features import LOG_MEL, Input
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.export.formats import Runtime
 from supernet.recognition.decoding import greedy
 from supernet.scoring.error_rates import Measure, score

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supernet.audio.features import FRAMES_PER_SECOND, LOG_MEL, NUM_BANDS
+from supernet.audio.features import LOG_MEL
+from supernet.audio.specification import FRAMES_PER_SECOND, NUM_BANDS
 from supernet.export.formats import Format, Runtime, Written, quiet
 from supernet.export.graph import Graph
 from supernet.runs.cut_model import Cut

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from supernet.audio.features import INPUTS, NUM_BANDS, InputName
+from supernet.audio.features import INPUTS, InputName
+from supernet.audio.specification import NUM_BANDS
 from supernet.network.supernet_ctc import SupernetCTC
 
 

@@ -15,12 +15,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from supernet.audio.specification import FRAMES_PER_SECOND, NUM_BANDS, SAMPLE_RATE
 from supernet.system.processes import peak_memory
 from supernet.system.timing import timed
 
 WARM_UP = 2
-NUM_BANDS, FRAMES_PER_SECOND, SAMPLE_RATE = 80, 100, 16_000
-"""As in ``supernet.audio.features``, which imports torch."""
 
 Recognize = Callable[[float], object]
 """Recognizes noise of the given seconds."""

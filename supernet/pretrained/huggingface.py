@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from supernet.audio.features import SAMPLE_RATE, SAMPLES
+from supernet.audio.features import SAMPLES
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.errors import UserError
 from supernet.pretrained.checkpoint import Checkpoint
 from supernet.pretrained.pieces import read_pieces

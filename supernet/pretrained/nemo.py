@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from supernet.audio.features import SAMPLE_RATE
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.errors import UserError
 from supernet.pretrained.checkpoint import Checkpoint
 from supernet.pretrained.huggingface import FAMILIES, PARAKEET

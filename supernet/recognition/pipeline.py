@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from supernet.audio.features import LOG_MEL, SAMPLE_RATE, WINDOW, Input, is_silent, pad_features
+from supernet.audio.features import LOG_MEL, Input, is_silent, pad_features
 from supernet.audio.lengths import Lengths
+from supernet.audio.specification import SAMPLE_RATE, WINDOW
 from supernet.errors import AudioError
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.recognition.chunks import CHUNK_SECONDS, OVERLAP_SECONDS, Chunk, Passage, Stitcher, chunks

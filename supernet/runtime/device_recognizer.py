@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from supernet.audio.specification import NUM_BANDS, SAMPLE_RATE, SHIFT, SILENCE, WINDOW
 from supernet.errors import ArgumentError
 from supernet.runtime.export_folder import ExportFolder, Size
 from supernet.runtime.graph import OUTPUTS, open_graph
-from supernet.runtime.log_mel import NUM_BANDS, SAMPLE_RATE, SHIFT, WINDOW, log_mel
+from supernet.runtime.log_mel import log_mel
 from supernet.scoring.confidence import check_ascending, goes_on, measured, threshold_of
 from supernet.system.timing import timed
 
-_SILENCE = 1e-4
-"""Recordings whose samples are all quieter have no text."""
 _REPEATS, _WARM_UP = 5, 1
 
 
@@ -126,7 +125,7 @@ class DeviceRecognizer:
         if len(chosen) != 1:
             check_ascending([(size.budget, size.macs) for size in chosen], "sizes")
             limit = threshold_of(known, [size.budget for size in chosen], threshold)
-        if not samples_S.size or np.abs(samples_S).max() < _SILENCE:
+        if not samples_S.size or np.abs(samples_S).max() < SILENCE:
             return Recognition("", None, None, 0)
         features_TF, macs = log_mel(_at_least_a_window(samples_S)), 0
         for size in chosen:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from supernet.audio.specification import KIND
 from supernet.errors import UserError
 from supernet.runtime.symbols import SPACES, Symbols
 from supernet.scoring.confidence import UNKNOWN, Confidences
 
 RECORD = "export.json"
 FORMATS = ("shared", "on-demand")
-FEATURES = "log-mel filter bank of Kaldi"
-"""The only input of networks that is computed here."""
 _FILE = re.compile(r"\w[\w.,=%+-]{0,199}")
 _TYPES = {dict: "a mapping", list: "a list", str: "a text", int: "a whole number", bool: "true or false"}
 T = TypeVar("T")
@@ -88,7 +87,7 @@ def _read(folder: Path, data: object, int8: bool) -> ExportFolder:
     if (format := _get(data, "format", str)) not in FORMATS:
         raise _Damaged(f"its `format` is {format[:40]!r}")
     model = _get(data, "model", dict)
-    if _get(_get(model, "features", dict), "kind", str) != FEATURES:
+    if _get(_get(model, "features", dict), "kind", str) != KIND:
         raise UserError(f"'{folder}' must have a network that reads log-mel features, but has another one.")
     units = _texts(model, "kept")
     sizes = [_size(size, units, int8, folder) for size in _get(data, "sizes", list)]

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import onnxruntime
 
+from supernet.audio.specification import NUM_BANDS
 from supernet.errors import UserError
 from supernet.runtime.export_folder import RECORD, ExportFolder, Size
-from supernet.runtime.log_mel import NUM_BANDS
 
 OUTPUTS = ["log_probs", "log_probs_len"]
 

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE = 16_000
-NUM_BANDS = 80
-WINDOW, SHIFT = SAMPLE_RATE // 40, SAMPLE_RATE // 100
+from supernet.audio.specification import HIGH_FREQUENCY, NUM_BANDS, SAMPLE_RATE, SHIFT, WINDOW
+
 _POINTS = 512
-_LOWEST, _HIGHEST = 20.0, SAMPLE_RATE / 2 - 400
+_LOWEST, _HIGHEST = 20.0, SAMPLE_RATE / 2 + HIGH_FREQUENCY
 _PREEMPHASIS = 0.97
 _EPSILON = float(np.finfo(np.float32).eps)
 """The least energy, whose logarithm is finite."""

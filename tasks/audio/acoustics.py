@@ -18,9 +18,10 @@ import torchaudio.functional as F
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from supernet.audio.features import SAMPLE_RATE, is_silent
+from supernet.audio.features import is_silent
 from supernet.audio.recordings import extensions, reason, system_name
 from supernet.audio.resampling import resample
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.config import Section
 from supernet.errors import AudioError
 from supernet.system.files import refusal

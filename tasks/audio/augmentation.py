@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from supernet.audio.features import FRAMES_PER_SECOND, Input
+from supernet.audio.features import Input
+from supernet.audio.specification import FRAMES_PER_SECOND
 from supernet.config import Section
 
 _Counts = NDArray[np.int64]

@@ -23,9 +23,10 @@ from lhotse.cut.data import DataCut
 from lhotse.utils import fastcopy
 from torch import Tensor
 
-from supernet.audio.features import LOG_MEL, WINDOW, Input, is_silent
+from supernet.audio.features import LOG_MEL, Input, is_silent
 from supernet.audio.recordings import reason
 from supernet.audio.resampling import resample
+from supernet.audio.specification import WINDOW
 from supernet.errors import AudioError
 from tasks.files.members import MEMBER, Member, read_member
 from tasks.files.problems import Unusable

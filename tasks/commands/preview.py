@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.audio.features import LOG_MEL, SAMPLE_RATE, WINDOW
+from supernet.audio.features import LOG_MEL
+from supernet.audio.specification import SAMPLE_RATE, WINDOW
 from supernet.task import SPLITS, ProgressCallback, Skipped, Split, TaskError
 from supernet.text.spelling import Case
 from tasks.options import CorpusOptions

@@ -15,8 +15,8 @@ from typing import Any
 from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.cut import Cut
 
-from supernet.audio.features import SAMPLE_RATE, WINDOW
 from supernet.audio.resampling import check_rate
+from supernet.audio.specification import SAMPLE_RATE, WINDOW
 from supernet.errors import AudioError
 from supernet.system.devices import with_threads
 from supernet.task import SPLITS, ProgressCallback, Split

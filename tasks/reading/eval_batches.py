@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from supernet.audio.features import FRAMES_PER_SECOND
+from supernet.audio.specification import FRAMES_PER_SECOND
 from supernet.task import Batch
 from tasks.audio.acoustics import Acoustics
 from tasks.reading.collation import Collator

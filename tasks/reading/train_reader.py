@@ -14,7 +14,7 @@ from lhotse import MonoCut
 from lhotse.dataset import DynamicBucketingSampler
 from numpy.typing import NDArray
 
-from supernet.audio.features import FRAMES_PER_SECOND
+from supernet.audio.specification import FRAMES_PER_SECOND
 from supernet.task import Batch
 from tasks.audio.acoustics import Acoustics
 from tasks.audio.augmentation import SpecAugment, spec_augment, warp_frequencies

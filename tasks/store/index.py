@@ -20,7 +20,7 @@ from lhotse.cut import Cut
 from numpy.typing import NDArray
 from torch import Tensor
 
-from supernet.audio.features import NUM_BANDS
+from supernet.audio.specification import NUM_BANDS
 from supernet.errors import AudioError
 from supernet.system.files import write_whole
 from supernet.task import SPLITS, ProgressCallback, Skipped, Split

@@ -21,7 +21,7 @@ from lhotse.cut import Cut
 from lhotse.cut.set import deserialize_cut
 from torch import Tensor
 
-from supernet.audio.features import SAMPLE_RATE
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.task import SPLITS, NotPrepared, ProgressCallback, Skipped, Split, TaskError
 from tasks.audio.cuts import sources
 from tasks.files.cache import digest, file_hash, make_once

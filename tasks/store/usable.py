@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.audio.features import FRAMES_PER_SECOND, Input
+from supernet.audio.features import Input
+from supernet.audio.specification import FRAMES_PER_SECOND
 from supernet.task import Skipped, Split, TaskError
 from supernet.text.tokens import Tokens, min_ctc_frames
 from tasks.files.cache import digest, make_once

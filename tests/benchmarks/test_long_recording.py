@@ -17,8 +17,8 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from supernet.audio.features import SAMPLE_RATE
 from supernet.audio.lengths import Lengths
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.config import Config
 from supernet.export.onnx import Onnx
 from supernet.network.supernet_ctc import SupernetCTC

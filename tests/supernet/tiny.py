@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supernet.audio.features import NUM_BANDS
+from supernet.audio.specification import NUM_BANDS
 from supernet.budget import Prices
 from supernet.config import Config, ModelConfig
 from supernet.network.lanes import Gates, Lane

@@ -8,7 +8,8 @@ import random
 import torch
 from torch import Tensor
 
-from supernet.audio.features import LOG_MEL, SAMPLE_RATE
+from supernet.audio.features import LOG_MEL
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.text.tokens import Tokens
 
 LETTERS = "abcd"

@@ -11,7 +11,7 @@ import torch
 from lhotse import CutSet, Recording, SupervisionSegment
 from lhotse.cut import Cut
 
-from supernet.audio.features import SAMPLE_RATE
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.task import SPLITS, Split
 from tasks.manifest import Manifest
 from tasks.store.manifest_folder import Clip, manifest_path, write_split

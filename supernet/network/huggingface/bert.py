@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchaudio.compliance import kaldi
 
-from supernet.audio.features import NUM_BANDS, SAMPLES_20MS
+from supernet.audio.features import SAMPLES_20MS
+from supernet.audio.specification import NUM_BANDS
 from supernet.network.branches import Call
 from supernet.network.depthwise import depthwise
 from supernet.network.frontend import SeparateFrontend

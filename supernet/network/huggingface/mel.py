@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
-from supernet.audio.features import SAMPLE_RATE
+from supernet.audio.specification import SAMPLE_RATE
 
 _SMALLEST = 2**-24
 _EPSILON = 1e-5

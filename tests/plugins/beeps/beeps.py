@@ -10,7 +10,8 @@ import torch
 from pydantic import Field
 from torch.nn.utils.rnn import pad_sequence
 
-from supernet.audio.features import NUM_BANDS, pad_features
+from supernet.audio.features import pad_features
+from supernet.audio.specification import NUM_BANDS
 from supernet.config import Section
 from supernet.task import Batch, BatchReader, ProgressCallback, Skipped, Task
 from supernet.text.tokens import Tokens

@@ -13,7 +13,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from supernet.audio.features import LOG_MEL, NUM_BANDS
+from supernet.audio.features import LOG_MEL
+from supernet.audio.specification import NUM_BANDS
 from supernet.config import Section
 from supernet.encoder_family import EncoderFamily
 from supernet.network.branches import Branch, Branches, Call

@@ -13,7 +13,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from supernet.audio.features import SAMPLE_RATE
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.export.__main__ import main as export
 from supernet.export.acceptance import largest_difference, noise
 from supernet.export.eager import Eager

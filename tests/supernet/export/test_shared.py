@@ -12,7 +12,8 @@ import pytest
 import soundfile
 import torch
 
-from supernet.audio.features import SAMPLE_RATE, fbank
+from supernet.audio.features import fbank
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.export.acceptance import BATCHES, noise
 from supernet.export.onnx import Onnx
 from supernet.export.onnx_graph import Session

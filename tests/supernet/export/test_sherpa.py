@@ -14,7 +14,8 @@ import torch
 from sentencepiece import SentencePieceProcessor
 from torch import Tensor
 
-from supernet.audio.features import SAMPLE_RATE, fbank
+from supernet.audio.features import fbank
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.export.onnx import Onnx, save_tokens
 from supernet.recognition.decoding import greedy
 from supernet.runs.cut_model import Cut

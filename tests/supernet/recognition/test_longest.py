@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from supernet.audio.features import NUM_BANDS
+from supernet.audio.specification import NUM_BANDS
 from supernet.errors import ConfigError
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.resolve import resolve

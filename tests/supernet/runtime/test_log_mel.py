@@ -8,7 +8,6 @@ import torch
 
 from supernet.audio import features
 from supernet.runtime import log_mel
-from supernet.runtime.export_folder import FEATURES
 from tests.supernet.talkative import recordings
 
 
@@ -33,10 +32,3 @@ def test_features_of_tones_are_those_of_training() -> None:
 def test_silence_has_the_least_energy() -> None:
     expected = features.fbank(torch.zeros(800)).numpy()
     np.testing.assert_allclose(log_mel.log_mel(np.zeros(800, np.float32)), expected, atol=1e-6)
-
-
-def test_constants_are_those_of_training() -> None:
-    ours = (log_mel.SAMPLE_RATE, log_mel.NUM_BANDS, log_mel.WINDOW)
-    assert ours == (features.SAMPLE_RATE, features.NUM_BANDS, features.WINDOW)
-    assert features.DESCRIPTION["kind"] == FEATURES
-    assert features.SAMPLE_RATE // log_mel.SHIFT == features.FRAMES_PER_SECOND

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from supernet.audio.features import NUM_BANDS, SAMPLE_RATE
+from supernet.audio.specification import NUM_BANDS, SAMPLE_RATE
 from supernet.network.frontend import Frontend
 from supernet.task import SPLITS
 from tasks.audio.augmentation import SpecAugment, spec_augment, warp_frequencies

@@ -13,7 +13,7 @@ import torch
 from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 from torch import Tensor
 
-from supernet.audio.features import NUM_BANDS
+from supernet.audio.specification import NUM_BANDS
 from supernet.task import SPLITS
 from supernet.text.tokens import Tokens
 from tasks.audio.acoustics import Acoustics, Room
