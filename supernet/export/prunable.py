@@ -72,7 +72,7 @@ class _Marking(Straight):
     def run(self, units: Sequence[int], body: Body) -> None:
         kept_K = self._kept_U[list(units)]
         runs, before_BSD = kept_K.any(), self.x_BSD  # first, so that nodes of the graph are in this order
-        gates_BK = kept_K.to(before_BSD.dtype).expand(len(before_BSD), -1) if len(units) > 1 else None
+        gates_BK = kept_K.to(before_BSD.dtype).expand(before_BSD.size(0), -1) if len(units) > 1 else None
         self.x_BSD = body(before_BSD, self.rows, Running(tuple(range(len(units))), gates_BK))
         self.marks += [runs, before_BSD, self.x_BSD]
 

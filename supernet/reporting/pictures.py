@@ -32,6 +32,8 @@ from supernet.scoring.error_rates import Measure
 from supernet.units import Subnet
 
 Phases = Sequence[tuple[str, int]]
+MOST_ON_AXIS = 60
+"""The number of units up to which an axis has the name of each."""
 MOST_NAMED = 16
 """The most units whose curves are labeled."""
 
@@ -82,7 +84,8 @@ def _draw_kept(subnets: Mapping[str, Subnet], units: Sequence[str]) -> Picture |
     """Kept units, filled, and dropped units, hollow, one row per size."""
     if not subnets:
         return None
-    colors, wide = size_colors(subnets), 0.34 if len(units) <= 24 else 0.17
+    colors = size_colors(subnets)
+    wide = 0.34 if len(units) <= 24 else 0.17 if len(units) <= MOST_ON_AXIS else 0.07
     figure, ((axes,),) = panels(1, 1, (1.9 + wide * len(units), 1.3 + 0.36 * len(subnets)))
     for row, (size, subnet) in enumerate(subnets.items()):
         kept = set(subnet.kept)
@@ -109,11 +112,18 @@ def short_name(unit: str) -> str:
 
 
 def name_units(axes: Any, units: Sequence[str]) -> None:
-    """Label the x axis with units, with lines between layers if units are modules."""
+    """Label the x axis with units, with lines between layers if units are modules; with layers alone where
+    there are too many units.
+    """
     layers = [".".join(unit.split(".")[:2]) for unit in units]
     thin = len(set(layers)) < len(layers)
-    names = [short_name(unit) for unit in units]
-    axes.set_xticks(range(len(units)), names, rotation=90 if thin else 0, fontsize=7 if thin else 9)
+    if thin and len(units) > MOST_ON_AXIS:
+        middles = [layers.index(layer) + (layers.count(layer) - 1) / 2 for layer in dict.fromkeys(layers)]
+        axes.set_xticks(middles, [short_name(layer) for layer in dict.fromkeys(layers)], fontsize=9)
+        axes.tick_params(axis="x", length=0)
+    else:
+        names = [short_name(unit) for unit in units]
+        axes.set_xticks(range(len(units)), names, rotation=90 if thin else 0, fontsize=7 if thin else 9)
     for i in range(1, len(units)):
         if thin and layers[i] != layers[i - 1]:
             axes.axvline(i - 0.5, color=SOFT, linewidth=0.7)

@@ -40,7 +40,7 @@ def drawn(granularity: str = "layer", **model: Any) -> SupernetCTC:
 
 
 @each_method
-@pytest.mark.parametrize("granularity", ["layer", "module"])
+@pytest.mark.parametrize("granularity", ["layer", "module", "component"])
 def test_every_unit_gets_a_finite_score(method: str, granularity: str) -> None:
     net = drawn(granularity)
     num_units = len(net.table)

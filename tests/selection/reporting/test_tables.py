@@ -76,7 +76,9 @@ def test_short_names_group_modules_by_layer() -> None:
     assert short_names(["layers.0.self_attn", "layers.0.ffn", "layers.1.ffn"]) == "0 1:·f"
     assert short_names(["layers.0", "layers.2", "layers.3", "layers.11"]) == "0 2-3 11"
     parts = ["layers.0.mlp.0", "layers.0.mlp.1", "layers.0.mix", "layers.1.mlp.1", "layers.1.mix"]
-    assert short_names(parts) == "0 1:·mm", "units of other encoders must be in order"
+    assert short_names(parts) == "0:m2m 1:m1m", "units of other encoders must be in order"
+    heads = ["layers.0.self_attn.0", "layers.0.self_attn.3", "layers.0.conv", "layers.0.ffn2.1"]
+    assert short_names([*heads, "layers.1.conv"]) == "0:·s2cf1 1:··c·"
 
 
 def test_a_narrow_console_shows_the_most_important_columns(layers: Comparison) -> None:

@@ -35,9 +35,9 @@ def small_cut(
     tokens: Tokens = TOKENS,
     **model: Any,
 ) -> Cut:
-    """A cut of a random network in float32: two layers, or modules of every kind from different layers."""
+    """A cut of a random network in float32: two layers, or units of every kind from different layers."""
     net = recognizer(tiny_config(granularity, layer_type, model=model)).float()
-    every = 2 if granularity == "layer" else 5
+    every = {"layer": 2, "module": 5, "component": 3}[granularity]
     subnet = net.table.subnet([i % every == 0 for i in range(len(net.table))])
     return Cut(Model(cut(net, subnet), tokens), subnet, {"random": "weights", "budget": str(subnet.size)})
 
@@ -118,6 +118,8 @@ def test_the_graph_accepts_any_length() -> None:
         ("module", "conformer", {"positions": "sinusoidal", "self_conditioning": True}),
         ("module", "transformer", {"positions": "relative", "heads": "per-size"}),
         ("module", "conformer-conv-first", PUBLISHED),
+        ("component", "conformer", {"positions": "relative"}),
+        ("component", "transformer", {"positions": "none", "num_heads": 4}),
         ("layer", "conformer", {"subsampling": 8}),
     ],
 )

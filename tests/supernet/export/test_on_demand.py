@@ -67,15 +67,18 @@ def test_every_subnet_computes_the_same_as_its_cut_model(bundled: Run) -> None:
         assert 1e-4 < largest_difference(on_demand(bundled) / "model.int8.onnx", net, kept) < 10
 
 
+def written(net: SupernetCTC, folder: Path) -> Path:
+    subnet = net.table.subnet(net.table.full)
+    full = Cut(Model(cut_out(net, subnet), TOKENS), subnet, {"budget": str(subnet.size)})
+    ((found,),) = OnDemand(Model(net, TOKENS), [full]).write(folder, int8=False)
+    return found.file
+
+
 @pytest.fixture(scope="module")
 def by_module(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SupernetCTC]:
     """A graph whose units are modules, with a head per size, and its network."""
     net = recognizer(tiny_config("module", model={"heads": "per-size"})).float()
-    subnet = net.table.subnet(net.table.full)
-    full = Cut(Model(cut_out(net, subnet), TOKENS), subnet, {"budget": str(subnet.size)})
-    folder = tmp_path_factory.mktemp("by-module")
-    ((written,),) = OnDemand(Model(net, TOKENS), [full]).write(folder, int8=False)
-    return written.file, net
+    return written(net, tmp_path_factory.mktemp("by-module")), net
 
 
 def test_units_may_be_modules_and_each_size_has_its_head(by_module: tuple[Path, SupernetCTC]) -> None:
@@ -83,6 +86,15 @@ def test_units_may_be_modules_and_each_size_has_its_head(by_module: tuple[Path, 
     assert len(net.heads) == 2
     for kept in subnets(len(net.table)):
         assert largest_difference(file, net, kept) < 1e-4
+
+
+def test_units_may_be_parts_of_modules(tmp_path: Path) -> None:
+    net = recognizer(tiny_config("component", model={"num_layers": 1})).float()
+    file = written(net, tmp_path)
+    for kept in subnets(len(net.table), count=5):
+        assert largest_difference(file, net, kept) < 1e-4
+    conditions = [node for node in onnx.load(file).graph.node if node.op_type == "If"]
+    assert len(conditions) == len(net.table.groups) == 4
 
 
 def test_each_unit_is_in_a_branch_with_its_weights(by_module: tuple[Path, SupernetCTC]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +13,15 @@ from fairseq2.models.transformer import AttentionBiasCache
 from fairseq2.nn import BatchLayout
 
 from supernet.config import Config, ModelConfig
+from supernet.errors import UserError
 from supernet.network.cutting import cut
 from supernet.network.lanes import Lane
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.runs.checkpoint_model import open_checkpoint
 from supernet.units import Kept
 from tests.supernet import tiny
 from tests.supernet.network.test_laws import FRAMES, assert_equal, exact_attention
+from tests.supernet.pretrained import folders
 from tests.supernet.tiny import output, recognizer, run_lanes, tiny_config
 
 __all__ = ["exact_attention"]  # a fixture used here, too
@@ -130,3 +134,9 @@ def test_rows_with_different_parts_run_in_one_call_without_the_parts_that_no_row
         Lane(range(3, 4), only(net, "conv")),
     ]
     assert widths(net, lanes) == {"ffn1": [(3, 16)], "self_attn": [(3, 8)]}
+
+
+def test_an_encoder_whose_modules_cannot_be_divided_has_no_components(tmp_path: Path) -> None:
+    folders.write(tmp_path, folders.VARIANTS["parakeet"])
+    with pytest.raises(UserError, match=r"must be 'layer' or 'module'.* 'hf-fastconformer'"):
+        open_checkpoint(tmp_path, "component")

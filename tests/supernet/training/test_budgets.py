@@ -86,9 +86,12 @@ def test_budgets_in_units_equal_sizes() -> None:
     assert sizes.config.names == ("6", "9", "12")
 
 
+@pytest.mark.parametrize("granularity", ["module", "component"])
 @pytest.mark.parametrize("quantity", ["params", "macs"])
-def test_prices_are_those_of_the_network_and_100_percent_keeps_all_of_it(quantity: str) -> None:
-    made = config(f"{quantity}=60%", f"{quantity}=100%")
+def test_prices_are_those_of_the_network_and_100_percent_keeps_all_of_it(
+    quantity: str, granularity: str
+) -> None:
+    made = config(f"{quantity}=60%", f"{quantity}=100%", granularity=granularity)
     method = SimpleTopK(SimpleTopKOptions(), made, NetworkPrices(made, NUM_TOKENS))
     net = supernet_of(method, NUM_TOKENS).eval()
     steps = Schedule(method, net, 0)
@@ -100,6 +103,7 @@ def test_prices_are_those_of_the_network_and_100_percent_keeps_all_of_it(quantit
     costs = [num_parameters(n) if quantity == "params" else macs(n) for n in (one, whole)]
     assert costs[1] == method.budgets[1].prices.full
     assert 0.4 * costs[1] < costs[0] <= 0.6 * costs[1]
+    assert costs[0] == method.budgets[0].prices.of(small)
 
 
 @pytest.mark.parametrize("kls", METHODS)
@@ -155,6 +159,11 @@ def test_individual_rejects_a_choice_that_does_not_fit() -> None:
         ({"budgets": ["macs=50%"], "passes": {"shares": {"6": 1}}}, "must name the budgets [macs=50%]"),
         ({"sizes": []}, "must name at least one size"),
         ({"budgets": ["macs=0.1%"]}, "must leave room for at least one unit"),
+        ({"budgets": ["params=1%"], "granularity": "component"}, "must leave room for at least one unit"),
+        (
+            {"budgets": ["macs=50%"], "granularity": "component", "model": {"ffn_dim": 98}},
+            "`model.ffn_dim` must be a multiple of `model.ffn_chunks` (4), but is 98",
+        ),
         ({"budgets": ["units=200%"]}, "must lie between 1 and 12"),
     ],
 )
@@ -163,6 +172,15 @@ def test_impossible_budgets_are_errors(settings: dict[str, Any], said: str) -> N
         resolve([settings])
     assert said in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_all_problems_of_components_are_reported_at_once() -> None:
+    model = {"num_layers": 2, "ffn_dim": 98}
+    with pytest.raises(ConfigError) as error:
+        resolve([{"granularity": "component", "sizes": [27], "model": model}])
+    sizes, chunks = error.value.problems
+    assert "`sizes` must be at most 26, the components of this network" in sizes
+    assert "`model.ffn_dim` must be a multiple" in chunks
 
 
 def test_the_last_of_sizes_and_budgets_wins() -> None:
