@@ -33,6 +33,7 @@ from supernet.scoring.cascades import (
     fit,
     point,
     score_rows,
+    share_right,
 )
 from supernet.scoring.confidence import Confidences, cascade_name, threshold_of
 from supernet.scoring.target import Target
@@ -106,10 +107,10 @@ def evaluate_cascade(args: argparse.Namespace) -> None:
         threshold = threshold_of(confidences, scene.sizes, None)
         outcomes = {split: scene.recognize(split, checked.choices, report) for split in checked.splits}
     for split, outcome in outcomes.items():
-        _show(scene, split, outcome, confidences.measure, threshold)
-    say_next(
-        (command("transcribe", args.run, "--cascade", scene.name, "speech.wav"), "the text of a recording")
-    )
+        _show(scene, split, outcome, confidences, threshold)
+    chosen_by = [] if args.selection is None else ["--selection", args.selection]
+    transcribe = command("transcribe", args.run, *chosen_by, "--cascade", scene.name, "speech.wav")
+    say_next((transcribe, "the text of a recording"))
 
 
 def _scene(args: argparse.Namespace) -> Scene:
@@ -144,20 +145,26 @@ def _fit(scene: Scene, target: Target, report: ProgressCallback) -> Confidences:
     return save_cascade(checked.run, checked.selection, measure, sizes, scene.name, facts)
 
 
-def _show(scene: Scene, split: str, outcome: Outcome, measure: str, threshold: float) -> None:
+def _show(scene: Scene, split: str, outcome: Outcome, confidences: Confidences, threshold: float) -> None:
     """Print the table of a split, and save its picture and its transcripts."""
+    measure = confidences.measure
     rule, run, task = scene.rule(measure), scene.checked.run, scene.checked.task
     title = ", ".join([run.name, *scene.checked.marks, f"cascade {scene.name}", split])
     console.print(_table(title, scene, outcome, measure, threshold))
     label = scene.label(split)
     alone, used = scene.alone_on(outcome, measure), point(outcome, rule, threshold)
-    drawn = draw_cascade(title, outcome.measure, curve_of(outcome, rule), used, alone)
+    drawn = draw_cascade(f"{scene.name}, {split}", outcome.measure, curve_of(outcome, rule), used, alone)
     run.save_pictures({label: drawn.png})
     rows, speakers = cascade_rows(outcome, rule, threshold), task.speakers(split)
     score = score_rows(rows, outcome.measure)
     run.save_transcripts(label, rows, trn(rows, speakers), page(title, rows, score, speakers))
     rate, (low, high) = f"{outcome.measure.upper()} {score.rate:.2%}", score.rate_ci95
     console.print(f"{rate} (95 % interval {low:.2%} to {high:.2%}). {run.pictures / label}.png")
+    for size in scene.sizes:
+        right, expected = share_right(outcome, size, confidences)
+        console.print(
+            f"{size}: {right:.1%} of the transcripts have no error, {expected:.1%} are expected to."
+        )
 
 
 def _table(title: str, scene: Scene, outcome: Outcome, measure: str, threshold: float) -> Fitted:

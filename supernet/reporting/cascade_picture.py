@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from supernet.budget import budget_label
 from supernet.network.model_costs import MACS_SECONDS
 from supernet.reporting.look import BEST, INK, SOFT, label, look, panels, percent, rate_axis, size_colors
 from supernet.reporting.picture import Picture, picture
@@ -17,7 +18,7 @@ def draw_cascade(
     """Plot a cascade.
 
     Args:
-        title: What was recognized by what.
+        title: The cascade and the split.
         measure: The error rate.
         curve: All thresholds, from the first size alone to all sizes.
         chosen: The threshold that is used.
@@ -29,17 +30,14 @@ def draw_cascade(
         axes.plot(costs, rates, color=SOFT, linewidth=1.2, drawstyle="steps-post", zorder=1)
         for (name, p), color in zip(sizes.items(), size_colors(sizes).values(), strict=True):
             axes.plot([p.macs / 1e9], [p.rate], "o", color=color, markersize=8)
-            axes.annotate(f"{label(name)}\n{percent(p.rate)}", (p.macs / 1e9, p.rate), (0, 8),
-                          textcoords="offset points", ha="center", color=color)  # fmt: skip
+            words = f"{budget_label(name)}: {percent(p.rate)}"
+            axes.annotate(words, (p.macs / 1e9, p.rate), (6, 6), textcoords="offset points", color=color)
         axes.plot([chosen.macs / 1e9], [chosen.rate], BEST, color=INK, markersize=13, zorder=3)
-        axes.annotate(f"cascade\n{percent(chosen.rate)}", (chosen.macs / 1e9, chosen.rate), (0, -12),
-                      textcoords="offset points", ha="center", va="top")  # fmt: skip
-        every = [*rates, *(p.rate for p in sizes.values()), chosen.rate]
-        rate_axis(axes.yaxis, every)
-        low, high = axes.get_ylim()
-        axes.set_ylim(low - 0.15 * (high - low), high + 0.25 * (high - low))  # for the labels
+        words, place = f"cascade: {percent(chosen.rate)}", (chosen.macs / 1e9, chosen.rate)
+        axes.annotate(words, place, (-4, -8), textcoords="offset points", ha="right", va="top")
+        rate_axis(axes.yaxis, [*rates, *(p.rate for p in sizes.values())])
         axes.set_xlim(0, 1.15 * max([*costs, *(p.macs / 1e9 for p in sizes.values())]))
         axes.set_xlabel(f"average MACs for {MACS_SECONDS:g} s of audio (G)")
         axes.set_ylabel(measure.upper())
-        axes.set_title(label(title))
+        axes.set_title(label(f"{measure.upper()} of all thresholds: {title}"))
         return picture(figure, "cascade", f"{measure.upper()} against average MACs: {title}")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from supernet.errors import ArgumentError
 from supernet.scoring.calibration import area_under_curve, platt
-from supernet.scoring.confidence import ALWAYS, DEFAULT, MEASURES, goes_on
+from supernet.scoring.confidence import ALWAYS, DEFAULT, MEASURES, Confidences, goes_on
 from supernet.scoring.error_rates import (
     COLUMN,
     Measure,
@@ -108,6 +108,13 @@ def calibrate(outcome: Outcome) -> tuple[str, dict[str, dict[str, Any]]]:
         fitted = platt(size.confidences[measure], size.is_right)
         rows[label] = {"slope": fitted.slope, "offset": fitted.offset, "auc": found[label]}
     return measure, rows
+
+
+def share_right(outcome: Outcome, size: str, confidences: Confidences) -> tuple[float, float]:
+    """The share of the transcripts by a calibrated size without errors, and its expected value."""
+    found, calibration = outcome.sizes[size], confidences.calibrations[size]
+    expected = [calibration.probability(value) for value in found.confidences[confidences.measure]]
+    return float(found.is_right.mean()), float(np.mean(expected))
 
 
 def last_stages(outcome: Outcome, rule: Rule, threshold: float) -> NDArray[np.int64]:
