@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,9 +53,15 @@ class Outcome:
     seconds_N: NDArray[np.float64]
     sizes: Mapping[str, SizeOutcome]
 
-    @property
+    @cached_property
     def measure(self) -> Measure:
+        """The error rate that the texts are judged by."""
         return measure_of(self.references)
+
+    @cached_property
+    def num_words(self) -> int:
+        """The number of words, or of characters, in the references."""
+        return int(count_words(self.references)[:, COLUMN[self.measure]].sum())
 
 
 @dataclass(frozen=True)
@@ -121,8 +128,7 @@ def last_stages(outcome: Outcome, rule: Rule, threshold: float) -> NDArray[np.in
     """The index of the size that recognizes each utterance in the end, (N,)."""
     stages_N = np.zeros(len(outcome.ids), dtype=np.int64)
     for i, size in enumerate(rule.sizes[:-1]):
-        confidence_N = outcome.sizes[size].confidences[rule.measure]
-        unsure_N = np.array([goes_on(value, threshold) for value in confidence_N], dtype=bool)
+        unsure_N = goes_on(outcome.sizes[size].confidences[rule.measure], threshold)
         stages_N[(stages_N == i) & unsure_N] = i + 1
     return stages_N
 
@@ -130,13 +136,12 @@ def last_stages(outcome: Outcome, rule: Rule, threshold: float) -> NDArray[np.in
 def point(outcome: Outcome, rule: Rule, threshold: float) -> Point:
     """The errors and the cost of a threshold."""
     stages_N, column = last_stages(outcome, rule, threshold), COLUMN[outcome.measure]
-    rows = np.arange(len(stages_N))
-    errors = np.stack([outcome.sizes[size].errors_N2[:, column] for size in rule.sizes])[stages_N, rows].sum()
+    errors_MN = np.stack([outcome.sizes[size].errors_N2[:, column] for size in rule.sizes])
+    errors = errors_MN[stages_N, np.arange(len(stages_N))].sum()
     seconds_N = outcome.seconds_N
     macs = float((np.cumsum(rule.macs)[stages_N] * seconds_N).sum() / seconds_N.sum())
     shares = tuple(float((stages_N == i).mean()) for i in range(len(rule.sizes)))
-    words = count_words(outcome.references)[:, column].sum()
-    return Point(threshold, int(errors), float(errors / words), macs, shares)
+    return Point(threshold, int(errors), float(errors / outcome.num_words), macs, shares)
 
 
 def curve_of(outcome: Outcome, rule: Rule) -> list[Point]:

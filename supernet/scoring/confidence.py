@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,9 +65,13 @@ def measured(measure: str, log_probs_SV: Floats) -> float:
     return float(np.clip(MEASURES[measure](log_probs_SV), 0.0, 1.0))
 
 
-def goes_on(confidence: float, threshold: float) -> bool:
+@overload
+def goes_on(confidence: float, threshold: float) -> bool: ...
+@overload
+def goes_on(confidence: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]: ...
+def goes_on(confidence: float | NDArray[np.float64], threshold: float) -> bool | np.bool_ | NDArray[np.bool_]:
     """Whether a cascade goes on to its next size: also if the confidence is not a number."""
-    return not confidence >= threshold
+    return np.logical_not(np.greater_equal(confidence, threshold))
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,29 @@ def test_given_thresholds_at_the_ends_are_the_sizes(copied: Run, threshold: str,
     assert copied.transcripts("test-cascade-2,4") == copied.transcripts(f"test-{size}")
 
 
+def test_cascades_of_a_selection_have_a_file_of_their_own(
+    copied: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choices = [
+        {"granularity": "layer", "budget": str(size), "kept": [f"layers.{i}" for i in range(size)]}
+        for size in (1, 2, 3)
+    ]
+    selection = tmp_path / "mine.json"
+    selection.write_text(json.dumps({"strategy": "mine", "choices": choices}))
+    given = [str(copied.folder), "--selection", str(selection), "--cascade", "1,2,3"]
+    evaluate.main([*given, "--threshold", "0.25"])
+    assert "--selection" in capsys.readouterr().out.splitlines()[-1]
+    assert not copied.confidence_file("run").exists()
+    assert json.loads(copied.confidence_file("mine").read_text())["cascades"]["1,2,3"]["threshold"] == 0.25
+    assert len(copied.transcripts("test-mine-cascade-1,2,3")) == 8
+    soundfile.write(tmp_path / "a.wav", tone(1.0), 16_000)
+    transcribe.main([*given, str(tmp_path / "a.wav")])
+    found = (
+        Recognizer.load(copied.folder, selection=selection).cascade(1, 2, 3).transcribe(tmp_path / "a.wav")
+    )
+    assert capsys.readouterr().out == f"{tmp_path}/a.wav\t{found.text}\n"
+
+
 WRONG = [
     (
         ["--cascade", "4,2"],

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from supernet import Recognizer
 from supernet.errors import ArgumentError, UserError
 from supernet.runs.run import Run
 from supernet.scoring.confidence import ALWAYS
 from tests.supernet.talkative import recordings
+from tests.test_documents import ROOT
+from tests.test_manual import blocks
 
 pytest.importorskip("onnxruntime", reason="needs the export extra")
 from supernet.runtime import DeviceRecognizer
@@ -43,6 +46,21 @@ def test_decisions_and_confidences_are_those_of_pytorch(
         assert found.macs == small.macs + (large.macs if found.size == large else 0)
         sizes.append(found.size.budget)
     assert sorted(sizes) == {None: ["2", "2", "4", "4"], 0.0: ["2"] * 4, ALWAYS: ["4"] * 4}[threshold]
+
+
+def test_the_python_of_the_manual_runs(
+    bundled: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "RUN").symlink_to(bundled.folder)
+    soundfile.write(tmp_path / "speech.wav", recordings()[0].numpy(), 16_000)
+    monkeypatch.chdir(tmp_path)
+    printed = list[object]()
+    for _, code in blocks(ROOT / "docs" / "how-to" / "cascade.md", "python"):
+        exec(code.replace("6, 12", "2, 4"), {})
+        *text, confidence, size = capsys.readouterr().out.split()[: None if not printed else -1]
+        printed.append((text, pytest.approx(float(confidence), abs=1e-5), size))
+    assert len(printed) == 2
+    assert printed[0] == printed[1]
 
 
 def test_one_size_has_a_confidence_too_and_silence_has_none(bundled: Run) -> None:
