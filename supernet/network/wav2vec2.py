@@ -24,12 +24,18 @@ from supernet.network.branches import Branches
 from supernet.network.builtin import modules_of
 from supernet.network.frontend import SeparateFrontend
 from supernet.network.layers import named_branches
+from supernet.network.traced_samples import convolved
+from supernet.network.tracing import mask
 from supernet.network.wav2vec2_checkpoint import CONFIGURATION, configuration_of, tokens_of, weights_of
 from supernet.text.tokens import Tokens
 from supernet.units import MODULES, Module
 
 _MEANINGLESS = ("layer_type", "kernel", "convolution_bias", "positions", "frontend_channels", "start_scale")
 """Settings that apply only to networks with random initial weights."""
+
+
+_EPSILON = 1e-5
+"""The constant that PyTorch's normalization adds to the variance."""
 
 
 class Wav2Vec2Options(BaseModel):
@@ -60,6 +66,7 @@ class Wav2Vec2(EncoderFamily[Wav2Vec2Options]):
     Options = Wav2Vec2Options
     input = "samples"
     pretrains = True
+    exports = True
 
     @cached_property
     def _encoder(self) -> Wav2Vec2EncoderConfig:
@@ -84,12 +91,15 @@ class Wav2Vec2(EncoderFamily[Wav2Vec2Options]):
         return not self._normalizes_after
 
     def problems(self) -> list[str]:
-        if self.config.init is None:
+        if self.config.init is None and not self.options.configuration:
             return ["`model.init` must be set with `model.encoder` 'wav2vec2', but is not"]
         return []
 
     def frontend(self) -> nn.Module:
         return Wav2Vec2Frontend(self._encoder)
+
+    def traced_stream(self, frontend: Any, x: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        return frontend.traced(x, lengths_B)  # type: ignore[no-any-return]
 
     def layer(self, number: int, shared: None) -> nn.Module:
         encoder = replace(self._encoder, num_encoder_layers=1)
@@ -141,11 +151,11 @@ class Wav2Vec2Frontend(SeparateFrontend):
         self.body = Wav2Vec2EncoderFactory(encoder).create_encoder_frontend()
         # Checkpoints do not record it: fairseq trained one kind on normalized samples, the other on
         # unnormalized ones (fairseq issue 4687).
-        self._normalizes = encoder.feature_extractor_layer_norm_convs
+        self.normalizes = encoder.feature_extractor_layer_norm_convs
 
     def forward(self, samples_T: Tensor, hidden_T: Tensor | None = None) -> Tensor:
         """The stream ``(S, D)`` of one utterance; masked samples become 0 after normalization."""
-        if self._normalizes:
+        if self.normalizes:
             samples_T = F.layer_norm(samples_T, samples_T.shape)
         if hidden_T is not None:
             samples_T = samples_T.masked_fill(hidden_T, 0.0)
@@ -153,3 +163,25 @@ class Wav2Vec2Frontend(SeparateFrontend):
         x_1SD, _ = self.body(x_1T, BatchLayout.of(x_1T))
         row_SD: Tensor = x_1SD[0]
         return row_SD
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies, which cannot have the normalized weight that the last call computed with gradients."""
+        convolution: Any = self.body.pos_encoder.conv  # type: ignore[union-attr]
+        convolution.weight = convolution.weight.detach()
+        return self.__dict__
+
+    def traced(self, samples_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Run on padded rows in a graph, see ``EncoderFamily.traced_stream``; positions see zeros in the
+        padding.
+        """
+        epsilon = _EPSILON if self.normalizes else None
+        layers: Any = self.body.feature_extractor
+        x_BCT, lengths_B = convolved(layers.layers, "group_norm", samples_BT, lengths_B, epsilon)
+        x_BSD = self.body.post_extract_layer_norm(x_BCT.transpose(1, 2))
+        if self.body.model_dim_proj is not None:
+            x_BSD = self.body.model_dim_proj(x_BSD)
+        positions: Any = self.body.pos_encoder
+        x_BDS = positions.conv(x_BSD.masked_fill(~mask(x_BSD, lengths_B)[..., None], 0.0).transpose(1, 2))
+        x_BDS = positions.activation(x_BDS[..., :-1] if positions.remove_pad else x_BDS)
+        x_BSD = x_BSD + x_BDS.transpose(1, 2)
+        return x_BSD if self.body.layer_norm is None else self.body.layer_norm(x_BSD), lengths_B

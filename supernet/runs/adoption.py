@@ -8,8 +8,7 @@ from typing import Any
 
 from supernet.config import Config
 from supernet.errors import UserError
-from supernet.pretrained.reading import read_checkpoint
-from supernet.runs.checkpoint_model import fingerprint_of, open_checkpoint
+from supernet.runs.checkpoint_model import checkpoint_tokens, fingerprint_of, open_checkpoint
 from supernet.runs.model_file import checkpoint_of, save
 from supernet.runs.resolve import resolve_trained
 from supernet.runs.run import Run, as_data
@@ -43,7 +42,7 @@ def adopt(path: Path, folder: Path, task: Data, granularity: str, changes: Seque
     Raises:
         UserError: The checkpoint or the settings cannot be used, or the run is of another checkpoint.
     """
-    run, weights, case = Run(folder), fingerprint_of(path), read_checkpoint(path).tokens.case
+    run, weights, case = Run(folder), fingerprint_of(path), checkpoint_tokens(path).case
     if run.config_file.is_file():
         _check_weights(run, path, weights)
         run.begin(_resolved(run.config_data(), task, case, changes))

@@ -5,19 +5,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from supernet.config import Config, ModelConfig, PassesConfig
+from supernet.encoder_family import Decided, EncoderFamily, PretrainedError
 from supernet.errors import ConfigError, UserError
 from supernet.network.huggingface.family import HuggingFaceFamily
 from supernet.network.supernet_ctc import SupernetCTC, weights
 from supernet.pretrained.checkpoint import Checkpoint
+from supernet.pretrained.places import is_card
 from supernet.pretrained.reading import read_checkpoint
 from supernet.runs.model_file import Model
 from supernet.settings.plugins import find_plugin, validated
+from supernet.text.tokens import Tokens
 
+T = TypeVar("T")
+
+CARD_FAMILY = "wav2vec2"
+"""The family of encoders of an asset card of fairseq2."""
 _SHOWN = 5
 """Missing or unknown tensors of which each is listed."""
 
@@ -28,6 +36,8 @@ def open_checkpoint(path: Path, granularity: str = "layer") -> Model:
     Raises:
         UserError: Everything that is wrong with it, one line per problem.
     """
+    if is_card(path):
+        return _of_card(path, granularity)
     checkpoint = read_checkpoint(path)
     problems = list(checkpoint.problems)
     config = checkpoint_config(checkpoint, granularity, problems)
@@ -43,7 +53,12 @@ def open_checkpoint(path: Path, granularity: str = "layer") -> Model:
 
 def fingerprint_of(path: Path) -> str:
     """A hash that identifies the weights of a checkpoint. Raises ``UserError`` if it is damaged."""
-    checkpoint, found = read_checkpoint(path), hashlib.sha256()
+    found = hashlib.sha256()
+    if is_card(path):
+        for name, x in sorted(_of_family(path, lambda family: family.weights(str(path))).items()):
+            found.update(name.encode() + x.contiguous().numpy().tobytes())
+        return found.hexdigest()[:16]
+    checkpoint = read_checkpoint(path)
     if checkpoint.problems:
         raise ConfigError(checkpoint.problems)
     for file in checkpoint.files:
@@ -51,6 +66,51 @@ def fingerprint_of(path: Path) -> str:
             while block := opened.read(1 << 20):
                 found.update(block)
     return found.hexdigest()[:16]
+
+
+def family_name(path: Path) -> str:
+    """The family of encoders of a checkpoint. Raises ``UserError`` if it cannot be read."""
+    return CARD_FAMILY if is_card(path) else read_checkpoint(path).family
+
+
+def checkpoint_tokens(path: Path) -> Tokens:
+    """The tokens of a checkpoint. Raises ``UserError`` if it cannot be read, or has none."""
+    if not is_card(path):
+        return read_checkpoint(path).tokens
+    if (tokens := _of_family(path, lambda family: family.tokens(str(path)))) is None:
+        raise UserError(
+            f"'{path}' must be the card of a recognizer, with `model_family` wav2vec2_asr and the file of "
+            "its SentencePiece model as `tokenizer`, but is not."
+        )
+    return tokens
+
+
+def _of_card(path: Path, granularity: str) -> Model:
+    tokens, problems = checkpoint_tokens(path), list[str]()
+    config = _config(
+        CARD_FAMILY, _of_family(path, lambda family: family.decide(str(path), None)), granularity, problems
+    )
+    if config is None:
+        raise ConfigError(problems)
+    recognizer = SupernetCTC(config, len(tokens))
+    found = _of_family(path, lambda family: family.weights(str(path)))
+    try:
+        missing, _ = recognizer.load_state_dict(found, strict=False)
+        lost = [name for name in missing if name in weights(recognizer)]
+        reason = f"it has no '{lost[0]}'" if lost else ""
+    except RuntimeError as e:  # shapes
+        reason = " ".join(str(e).split())[:300].rstrip(".")
+    if reason:
+        raise UserError(f"'{path}' must have the weights of a recognizer, but {reason}.")
+    return Model(recognizer.eval(), tokens)
+
+
+def _of_family(card: Path, read: Callable[[type[EncoderFamily[Any]]], T]) -> T:
+    """What the family of cards reads; its errors speak of a training."""
+    try:
+        return read(find_plugin("encoder", CARD_FAMILY))
+    except PretrainedError as e:
+        raise UserError(str(e).replace("`model.init`", "a checkpoint", 1)) from None
 
 
 def checkpoint_config(checkpoint: Checkpoint, granularity: str, problems: list[str]) -> Config | None:
@@ -62,7 +122,11 @@ def checkpoint_config(checkpoint: Checkpoint, granularity: str, problems: list[s
     except Exception as e:
         problems.append(_invalid(checkpoint, e))
         return None
-    settings = {**decided.settings, "encoder": {"name": checkpoint.family, **decided.options}}
+    return _config(checkpoint.family, decided, granularity, problems)
+
+
+def _config(family: str, decided: Decided, granularity: str, problems: list[str]) -> Config | None:
+    settings = {**decided.settings, "encoder": {"name": family, **decided.options}}
     model = validated(ModelConfig, settings, "model.", problems)
     if model is None:
         return None

@@ -11,8 +11,8 @@ from supernet.config import ModelConfig
 from supernet.encoder_family import Decided, PretrainedError, family_of
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.pretrained.places import is_checkpoint
-from supernet.pretrained.reading import read_checkpoint
 from supernet.runs import warm_start
+from supernet.runs.checkpoint_model import CARD_FAMILY, family_name
 from supernet.settings.plugins import find_plugin
 from supernet.text.tokens import Tokens
 
@@ -30,8 +30,6 @@ _OURS = (
 """Settings that make no sense without a usable `model.init`."""
 
 _HEAD, _CTC = "heads.shared.", "ctc"
-USUAL = "wav2vec2"
-"""The family of a fairseq2 checkpoint unless `model.encoder` names one."""
 
 
 def completed(data: Data, problems: list[str]) -> Data:
@@ -49,7 +47,7 @@ def completed(data: Data, problems: list[str]) -> Data:
             return warm_start.completed(data, problems)
         if model.get("init_weights") is not None and not Path(init).exists():
             return data  # a saved configuration, complete
-        usual = read_checkpoint(Path(init)).family if is_checkpoint(Path(init)) else USUAL
+        usual = family_name(Path(init)) if is_checkpoint(Path(init)) else CARD_FAMILY
         name, known = given.get("name", usual), {key: given[key] for key in given if key != "name"}
         family = find_plugin("encoder", str(name))
         decided: Decided = family.decide(init, known or None)

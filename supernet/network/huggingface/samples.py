@@ -16,6 +16,7 @@ from supernet.audio.features import SAMPLES
 from supernet.network.frontend import SeparateFrontend
 from supernet.network.huggingface.frames import FrozenBatchNorm
 from supernet.network.huggingface.library import Library
+from supernet.network.traced_samples import convolved
 from supernet.network.tracing import mask
 
 _EPSILON = 1e-7
@@ -69,27 +70,11 @@ class SamplesFrontend(SeparateFrontend):
         return row_SD
 
     def traced(self, samples_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Run on padded rows in a graph, see ``EncoderFamily.traced_stream``.
-
-        Only group normalization, positions, and the normalization of samples see more than a few frames; they
-        see zeros in the padding, and count valid frames only.
+        """Run on padded rows in a graph, see ``EncoderFamily.traced_stream``; positions see zeros in the
+        padding.
         """
-        lengths_B = lengths_B.clamp(max=samples_BT.size(1))
-        samples_BT = samples_BT.masked_fill(~mask(samples_BT, lengths_B), 0.0)
-        if self.normalizes:
-            samples_BT = _normalized(samples_BT[:, None], lengths_B, _EPSILON)[:, 0]
-        x_BCT = F.pad(samples_BT, (0, SAMPLES.shortest))[:, None]
-        lengths_B = lengths_B.clamp(min=SAMPLES.shortest)
-        for layer, (kernel, stride) in zip(
-            self.feature_extractor.conv_layers, SAMPLES.convolutions, strict=True
-        ):
-            lengths_B = (lengths_B - kernel) // stride + 1
-            norm = getattr(layer, "layer_norm", None)
-            if not isinstance(norm, nn.GroupNorm):
-                x_BCT = layer(x_BCT)
-                continue
-            x_BCT = _normalized(layer.conv(x_BCT), lengths_B, norm.eps)
-            x_BCT = layer.activation(x_BCT * norm.weight[:, None] + norm.bias[:, None])
+        layers, epsilon = self.feature_extractor.conv_layers, _EPSILON if self.normalizes else None
+        x_BCT, lengths_B = convolved(layers, "layer_norm", samples_BT, lengths_B, epsilon)
         projected = self.feature_projection(x_BCT.transpose(1, 2))
         x_BSD: Tensor = projected[0] if isinstance(projected, tuple) else projected
         if (positions := self.pos_conv_embed) is not None:
@@ -100,13 +85,3 @@ class SamplesFrontend(SeparateFrontend):
             x_BDS = positions.activation(positions.padding(positions.conv(x_BDS)))
             x_BSD = x_BSD + x_BDS.transpose(1, 2)
         return x_BSD if self.layer_norm is None else self.layer_norm(x_BSD), lengths_B
-
-
-def _normalized(x_BCT: Tensor, lengths_B: Tensor, epsilon: float) -> Tensor:
-    """``x_BCT`` with mean 0 and variance 1 over the valid frames of each channel, and 0 in the padding."""
-    valid_B1T = mask(x_BCT.transpose(1, 2), lengths_B)[:, None].to(x_BCT.dtype)
-    count_B11 = lengths_B[:, None, None].to(x_BCT.dtype)
-    mean_BC1 = (x_BCT * valid_B1T).sum(-1, keepdim=True) / count_B11
-    centered_BCT = (x_BCT - mean_BC1) * valid_B1T
-    variance_BC1 = centered_BCT.square().sum(-1, keepdim=True) / count_B11
-    return centered_BCT / torch.sqrt(variance_BC1 + epsilon)

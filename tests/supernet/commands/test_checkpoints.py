@@ -29,6 +29,7 @@ from supernet.scoring.error_rates import score
 from supernet.text.plain import plain
 from supernet.transcribe import main as transcribe
 from tasks.manifest import Manifest
+from tests.supernet.network.test_wav2vec2_recognizer import write as write_card
 from tests.supernet.pretrained.folders import VARIANTS, speech, write
 from tests.supernet.processes import run
 from tests.test_documents import ROOT
@@ -121,6 +122,28 @@ def test_a_checkpoint_transcribes(checkpoint: Path, here: Path, capsys: pytest.C
     transcribe(["mine", "a.wav"])
     text = Recognizer.load(checkpoint).transcribe(here / "a.wav").text
     assert capsys.readouterr().out == f"a.wav\t{plain(text)}\n"
+
+
+def test_the_card_of_a_recognizer_of_fairseq2_takes_the_place_of_a_run(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "theirs").mkdir()
+    card = str(write_card(here / "theirs")[0].relative_to(here))
+    soundfile.write(here / "b.wav", torch.cat(speech([20_000])).numpy(), 16_000, subtype="FLOAT")
+    transcribe([card, "b.wav"])
+    assert capsys.readouterr().out.startswith("b.wav\t")
+    evaluate([card, "--task", "tones"])
+    assert "card-tones, test" in capsys.readouterr().out
+    (here / "pair.json").write_text('{"format": 1, "granularity": "layer", "kept": ["layers.0", "layers.3"]}')
+    cut([card, "--selection", "pair.json", "--out", "pair"])
+    whole = Recognizer.load(here / card, selection=here / "pair.json")
+    small = Recognizer.load(here / "pair")
+    assert small.size == 2
+    assert small.transcribe("b.wav") == whole.transcribe("b.wav")
+    export([card, "--task", "tones", "--format", "torch", "--out", "exported"])
+    record = json.loads((here / "exported" / "export.json").read_text())
+    assert record["compared_on_test"]
+    assert record["model"]["kept"] == [f"layers.{i}" for i in range(4)]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.checkpoint_model import open_checkpoint
 from supernet.runs.cut_model import Cut
 from supernet.runs.model_file import Model
+from tests.supernet import encoders
 from tests.supernet.export.test_sherpa import recognize
 from tests.supernet.pretrained.folders import VARIANTS, write
 from tests.supernet.recognizing import log_probs
@@ -58,7 +59,18 @@ class InPyTorch:
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if "bert" not in name or "hubert" in name])
 def test_the_graph_is_the_checkpoint_in_padded_batches_and_alone(variant: str, tmp_path: Path) -> None:
     write(tmp_path, VARIANTS[variant])
-    recognizer = open_checkpoint(tmp_path).recognizer
+    check_graph(open_checkpoint(tmp_path).recognizer)
+
+
+@pytest.mark.parametrize("kind", ["base", "large_lv60k"])
+def test_the_graph_of_an_encoder_of_fairseq2_is_the_encoder(kind: encoders.Kind, tmp_path: Path) -> None:
+    recognizer = encoders.supernet(encoders.write(tmp_path, kind)).float()
+    recognizer.log_probs(noise([4000], input=recognizer.input), [4000], recognizer.table.full)
+    check_graph(recognizer)
+
+
+def check_graph(recognizer: SupernetCTC) -> None:
+    """Compare the outputs in padded batches and alone."""
     graph, reference = InPyTorch(recognizer), Eager(recognizer)
     for lengths in LENGTHS:
         samples_BT1 = noise(lengths, input=recognizer.input)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -115,12 +116,19 @@ def test_after_training_the_pretrained_encoder_is_not_needed(
         assert round(heard.start / 0.02, 6) == round(heard.start / 0.02)
 
 
-def test_exporting_is_a_clear_error(
+def test_a_size_is_exported_and_compared_with_the_run(finished_run: tuple[Run, str], tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the export extra")
+    out = ["--out", str(tmp_path / "exported")]
+    export_main([str(finished_run[0].folder), "--size", "2", "--unchecked", "--format", "onnx", *out])
+    (check,) = json.loads((tmp_path / "exported" / "export.json").read_text())["files"]
+    assert check["difference"] < 1e-5
+
+
+def test_exporting_to_other_formats_is_a_clear_error(
     finished_run: tuple[Run, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
-        export_main([str(finished_run[0].folder), "--size", "2", "--unchecked", "--format", "onnx"])
+        export_main([str(finished_run[0].folder), "--size", "2", "--unchecked"])
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "`--format` must be one that has the encoder 'wav2vec2'" in line
-    assert "`--format torch` writes it for PyTorch" in line
+    assert "`--format` sherpa-onnx must have a network that normalizes its samples" in line
