@@ -114,7 +114,9 @@ class Averages:
                 starts = [joined[part] for part in parts if part in joined]
                 if not starts:
                     continue
-                start = max(start, min(starts))
+                start = max(
+                    start, *starts
+                )  # a weight of several units, which are parts of it: the last to join
             if COUNT not in state or step - self._every < start:
                 state[AVERAGE], state[COUNT] = weight.detach().clone(), 1
             else:

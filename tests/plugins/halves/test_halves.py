@@ -126,7 +126,8 @@ def test_half_a_feed_forward_costs_half() -> None:
     small = cut(net, net.table.subnet(kept))
     assert macs(small, 0.6) == macs(net, 0.6, kept) == macs(net, 0.6) - by_unit[0] - by_unit[7]
     prices = unit_parameters(net)
-    assert prices.base + sum(prices.units) == num_parameters(net)
+    assert prices.full == num_parameters(net)
+    assert prices.of(kept) == num_parameters(small)
     assert num_parameters(net) - num_parameters(small) == 2 * (16 * 16 + 16 + 16 * 16)
 
 

@@ -21,6 +21,7 @@ FRAMES = [60, 33, 25, 47]
 CONFIGS = {
     "layers": tiny_config(),
     "modules": tiny_config("module"),
+    "components": tiny_config("component"),
     "transformer": tiny_config("module", "transformer", model={"positions": "sinusoidal"}),
     "heads": tiny_config(model={"heads": "per-size"}),
     "conditioned": tiny_config(model={"self_conditioning": True}),

@@ -31,6 +31,7 @@ FRAMES = ((60, 33, 15, 47, 52, 60), (41,))
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "layers": ("simple-top-k", {}),
     "modules": ("simple-top-k", {"granularity": "module", "model": {"heads": "per-size"}}),
+    "components": ("simple-top-k", {"granularity": "component"}),
     "zeroed": ("iterative-zero-out", {"passes": {"sharing": "batch"}, "train": {"recompute": True}}),
 }
 

@@ -147,15 +147,15 @@ def test_resumed_averages_are_those_of_a_training_never_stopped(stop: int) -> No
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_modules_join_each_for_itself() -> None:
-    training = Training("fixed", granularity="module", sizes=(6, 16)).run()
+@pytest.mark.parametrize(("granularity", "sizes"), [("module", (6, 16)), ("component", (11, 28))])
+def test_modules_join_each_for_itself(granularity: str, sizes: tuple[int, ...]) -> None:
+    """Those of which the smallest size has only some parts join with the others."""
+    training = Training("fixed", granularity=granularity, sizes=sizes).run()
     found, starts = training.averages.result(), defaultdict[str, int](int)
+    early = {unit.name for unit in training.net.table.units[: sizes[0]]}
     for unit, weights in training.net.encoder.weights().items():
-        late = unit not in {
-            f"layers.{i // 4}.{('ffn1', 'self_attn', 'conv', 'ffn2')[i % 4]}" for i in range(6)
-        }
         for name, weight in training.net.named_parameters():
-            if late and any(weight is one for one in weights):
+            if unit not in early and any(weight is one for one in weights):
                 starts[name] = 12
     assert len(starts) > 20
     for name, average in found.items():

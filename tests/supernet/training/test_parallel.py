@@ -34,6 +34,7 @@ METHODS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "simple-top-k, hard": (SimpleTopK, SimpleTopKOptions(score_learning=0.5, hard=True), {}),
     "every size on the batch": (SimpleTopK, SimpleTopKOptions(), {"passes": {"sharing": "batch"}}),
     "modules": (SimpleTopK, SimpleTopKOptions(score_learning=0.4), {"granularity": "module"}),
+    "components": (SimpleTopK, SimpleTopKOptions(score_learning=0.4), {"granularity": "component"}),
     "iterative-zero-out": (IterativeZeroOut, IterativeZeroOutOptions(iterations=2), {}),
     "frozen layers": (SimpleTopK, SimpleTopKOptions(score_learning=0.4), {"model": FROZEN}),
     "on-demand": (OnDemand, OnDemandOptions(), {}),

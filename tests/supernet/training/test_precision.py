@@ -55,7 +55,7 @@ class Seen(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("granularity", ["layer", "module"])
+@pytest.mark.parametrize("granularity", ["layer", "module", "component"])
 def test_products_are_rounded_and_losses_and_gates_are_not(granularity: str) -> None:
     model = net("bfloat16", granularity)
     with Seen() as seen:
