@@ -21,7 +21,7 @@ from selection.strategies.greedy import Greedy, GreedyForward
 from selection.strategies.learned import Learned
 from selection.strategies.leave_one_out import LeaveOneOut
 from selection.strategies.optuna_search import OptunaSearch
-from selection.strategies.rules import EveryOther, Random, RandomOptions, Tail, evenly_spread
+from selection.strategies.rules import EveryOther, Random, RandomOptions, Tail, TailOptions, evenly_spread
 from selection.strategies.similarity import Similarity, SimilaritySVCCA
 from selection.strategy import Strategy
 from supernet.budget import Budget, Prices
@@ -58,6 +58,11 @@ class TestEveryStrategy(StrategyContract):
 
     def make(self) -> Strategy:
         return loaded(self.name)
+
+
+class TestTailOfTheBest(StrategyContract):
+    def make(self) -> Strategy:
+        return Tail(TailOptions(of=3))
 
 
 def mask(text: str) -> Kept:
@@ -232,3 +237,23 @@ def test_mutations_and_crossovers_fit_the_budget(seed: int) -> None:
         assert budget.fits(child)
         if budget.counts_units:
             assert all(child[i] for i in range(7) if one[i] and other[i])
+
+
+@given(st.integers(1, 12), st.integers(0, 99))
+def test_the_first_of_the_best_units_are_prefixes_of_each_other(of: int, seed: int) -> None:
+    evidence, strategy = MadeUpEvidence(table("layer", 12), seed), Tail(TailOptions(of=of))
+    largest = evidence.table.top(evidence.worth, of)
+    assert strategy.select(evidence, size(of)) == largest
+    order = [i for i, keep in enumerate(largest) if keep]
+    for count in range(1, of + 1):
+        kept = strategy.select(evidence, size(count))
+        assert [i for i, keep in enumerate(kept) if keep] == order[:count]
+
+
+def test_the_first_of_the_best_units_need_scores_and_no_larger_size() -> None:
+    strategy, evidence = Tail(TailOptions(of=3)), MadeUpEvidence(table("layer", 12))
+    assert strategy.obstacle(evidence, size(3)) is None
+    assert strategy.obstacle(evidence, size(4)) == "`tail.of` is 3"
+    without = MadeUpEvidence(table("layer", 12), with_scores=False)
+    assert strategy.obstacle(without, size(3)) == "the training method learned no scores"
+    assert Tail().obstacle(without, size(4)) is None
