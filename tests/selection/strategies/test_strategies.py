@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ class TestEveryStrategy(StrategyContract):
 
 
 class TestTailOfTheBest(StrategyContract):
-    def make(self) -> Strategy:
+    def make(self) -> Strategy[Any]:
         return Tail(TailOptions(of=3))
 
 
