@@ -91,8 +91,8 @@ class TrainConfig(Section):
     """
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the matrix products of the training; all else, and all scoring, is in float32. ``auto``:
-    bfloat16 on a GPU, float32 on a CPU. On a CPU, bfloat16 pays where the processor has it; float16 is for
-    GPUs.
+    bfloat16 where the GPU or the CPU (AVX-512 or AMX) has instructions for it, float32 elsewhere; a run keeps
+    what it began with. float16 is for GPUs.
     """
     publish_every: Positive = 50
     """Number of updates between log entries of metrics and scores."""

@@ -84,7 +84,9 @@ def train_run(
         InUse: Another process trains in the folder.
     """
     listener = listener if listener is not None and is_main_process() else TrainingListener()
-    run, task, config = Run(folder), resolved.task, resolved.config
+    run = Run(folder)
+    resolved = resolved.with_precision(run.config_data() if run.config_file.is_file() else None)
+    task, config = resolved.task, resolved.config
     processes = processes_of(config)
     if folder.is_dir():
         check_closed(folder)

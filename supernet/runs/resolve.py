@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import BaseModel
 
 from supernet.audio.features import INPUTS
@@ -23,7 +24,7 @@ from supernet.settings.listing import Setting, settings_of
 from supernet.settings.names import PluginKind
 from supernet.settings.plugins import find_plugin, load_plugin, validated
 from supernet.settings.presets import Data, merge, named, with_preset
-from supernet.system.devices import chosen_device, device_problem, training_dtype
+from supernet.system.devices import chosen_device, device_problem, training_dtype, usual_precision
 from supernet.task import Task
 
 _PLUGINS: dict[str, PluginKind] = {
@@ -55,6 +56,19 @@ class Resolved:
     def only(self, budget: str) -> Resolved:
         """The same run for one of its budgets."""
         return self._with_config(self.config.only(budget))
+
+    def with_precision(self, saved: Mapping[str, Any] | None = None) -> Resolved:
+        """The same run with what a precision of ``auto`` stands for.
+
+        Args:
+            saved: The configuration of the run to continue, if any, whose precision stays.
+        """
+        if self.config.train.precision != "auto":
+            return self
+        place = chosen_device(self.config.device)
+        precision = usual_precision(place) if saved is None else _saved_precision(saved, place)
+        train = self.config.train.model_copy(update={"precision": precision})
+        return self._with_config(self.config.model_copy(update={"train": train}))
 
     def _with_config(self, config: Config) -> Resolved:
         return Resolved(config, _with_config(self.method, config), self.task)
@@ -222,10 +236,18 @@ def updated(data: Mapping[str, Any], now: Config | None = None) -> Data:
     """
     found = resolve_trained(merge(FORMER_DEFAULTS, data)).config.model_dump(mode="json")
     if now is not None:
-        precisions, device = (found["train"]["precision"], now.train.precision), chosen_device(now.device)
-        if len({training_dtype(precision, device) for precision in precisions}) == 1:
+        place = chosen_device(now.device)
+        precisions = _saved_precision(found, place), now.train.precision
+        if len({training_dtype(precision, place) for precision in precisions}) == 1:
             found["train"]["precision"] = now.train.precision
     return found
+
+
+def _saved_precision(saved: Mapping[str, Any], device: torch.device) -> str:
+    """The precision of a run. Formerly, ``auto`` was kept, and was float32 on every CPU."""
+    train = saved.get("train")
+    precision = str(train.get("precision", "auto") if isinstance(train, Mapping) else "auto")
+    return "float32" if precision == "auto" and device.type == "cpu" else precision
 
 
 def _input_problem(config: Config) -> str | None:

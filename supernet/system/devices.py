@@ -64,19 +64,27 @@ def with_threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def usual_precision(device: torch.device) -> str:
+    """The precision that pays on ``device``: bfloat16 where it has instructions for it, else float32."""
+    if device.type == "cuda":
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:  # without them, bfloat16 is slower than float32
+        asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        has_bfloat16 = any(getattr(torch.cpu, name, bool)() for name in asked)
+    return "bfloat16" if has_bfloat16 else "float32"
+
+
 def training_dtype(precision: str, device: torch.device) -> torch.dtype:
     """The data type of matrix products in training.
 
     Args:
-        precision: ``float32``, ``bfloat16``, ``float16`` or ``auto``: bfloat16 on a GPU that has it.
+        precision: ``float32``, ``bfloat16``, ``float16`` or ``auto``, see ``usual_precision``.
         device: A GPU, or a CPU, which computes in float32 instead of float16.
     """
-    if precision == "bfloat16" and device.type == "cpu":
-        return torch.bfloat16
-    if device.type != "cuda":
-        return torch.float32
     if precision == "auto":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+        precision = usual_precision(device)
+    if precision == "float16" and device.type == "cpu":
+        return torch.float32
     return getattr(torch, precision)  # type: ignore[no-any-return]
 
 

@@ -18,7 +18,10 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 NET = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels": 2}
-TRAIN = {"num_steps": 24, "publish_every": 2, "checkpoint_every": 4, "validate_every": 12, "num_threads": 1}
+TRAIN: dict[str, int | str] = {
+    "num_steps": 24, "publish_every": 2, "checkpoint_every": 4, "validate_every": 12, "num_threads": 1,
+    "precision": "float32",  # on every machine
+}  # fmt: skip
 LEARNING = ("--set", "method.score_learning=0.25")
 """Long enough score learning for Simple-Top-k to reach its smallest k, and to be stopped during it."""
 ZEROING = ("--method", "iterative-zero-out", "--set", "method.iterations=2")
@@ -26,9 +29,9 @@ ZEROING = ("--method", "iterative-zero-out", "--set", "method.iterations=2")
 SECRET = "a-value-that-nobody-may-read"
 
 
-def settings(sizes: str = "2,4", **train: int) -> list[str]:
+def settings(sizes: str = "2,4", **train: int | str) -> list[str]:
     """Options of a tiny training on the corpus of tones in the current folder."""
-    values = {f"model.{key}": value for key, value in NET.items()}
+    values: dict[str, object] = {f"model.{key}": value for key, value in NET.items()}
     values |= {f"train.{key}": value for key, value in (TRAIN | train).items()}
     options = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
     return ["--task", "tones", "--sizes", sizes, "--device", "cpu", "--set", "task.batch_seconds=8", *options]

@@ -36,10 +36,13 @@ def tiny_config(
     sizes: Sequence[int] = (),
     **changes: Any,
 ) -> Config:
-    """A configuration of four layers; the sizes are half of the units and all units by default."""
+    """A configuration of four layers; the sizes are half of the units and all units by default. Its precision
+    is float32 on every machine.
+    """
     model = tiny_model(**{"layer_type": layer_type, "num_layers": NUM_LAYERS, **changes.pop("model", {})})
     units = len(Config(granularity=granularity, sizes=(1,), model=model).table)
     sizes = tuple(sizes) or (units // 2, units)
+    changes["train"] = {"precision": "float32", **changes.get("train", {})}
     return Config.model_validate({"granularity": granularity, "sizes": sizes, "model": model, **changes})
 
 

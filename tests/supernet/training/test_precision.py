@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,13 +16,14 @@ from supernet.network.supernet_ctc import SupernetCTC
 from supernet.plan import Pass, Plan
 from supernet.runs.resolve import resolve, updated
 from supernet.runs.run import as_data, differences
-from supernet.system.devices import training_dtype
+from supernet.system.devices import training_dtype, usual_precision
 from supernet.training.step import step_of
 from tests.supernet import tiny
 from tests.supernet.tiny import recognizer, tiny_config
 from tests.supernet.training.test_laws_of_steps import top_k
 
 FRAMES = [60, 33, 5, 47]
+CPU = torch.device("cpu")
 PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "convolution", "mkldnn_rnn_layer"}
 PRECISE = {"_log_softmax", "_ctc_loss", "sigmoid", "lerp", "topk"}
 
@@ -92,11 +94,23 @@ def test_gradients_are_in_full_precision_and_close_to_the_exact_ones() -> None:
     assert torch.cosine_similarity(a, b, dim=0) > 0.99
 
 
-@pytest.mark.parametrize("precision", ["auto", "float16"])
-def test_a_cpu_computes_in_float32_unless_it_is_asked_for_bfloat16(precision: str) -> None:
-    losses = [loss_of(net(name)) for name in ("float32", precision)]
+def test_a_cpu_computes_in_float32_if_asked_for_float16() -> None:
+    losses = [loss_of(net(name)) for name in ("float32", "float16")]
     assert torch.equal(*losses)
-    assert training_dtype("bfloat16", torch.device("cpu")) == torch.bfloat16
+    assert training_dtype("bfloat16", CPU) == torch.bfloat16
+
+
+@pytest.mark.parametrize("instructions", ["_is_avx512_bf16_supported", "_is_amx_tile_supported", None])
+def test_auto_is_bfloat16_where_the_cpu_has_instructions_for_it(
+    instructions: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, partial(bool, name == instructions))
+    expected = "float32" if instructions is None else "bfloat16"
+    assert usual_precision(CPU) == expected
+    assert training_dtype("auto", CPU) == getattr(torch, expected)
+    assert configured("auto").train.precision == "auto"
+    assert resolve([{"device": "cpu"}]).with_precision().config.train.precision == expected
 
 
 def test_scoring_is_in_float32() -> None:
@@ -112,17 +126,24 @@ def test_scoring_is_in_float32() -> None:
     ("before", "now", "changed"),
     [
         ("float32", "auto", []),
+        ("bfloat16", "auto", []),
+        ("auto", "auto", []),
         ("auto", "float32", []),
+        ("float16", "float32", []),
         ("float32", "bfloat16", ["train.precision was float32, is bfloat16"]),
-        ("bfloat16", "auto", ["train.precision was bfloat16, is auto"]),
+        ("bfloat16", "float32", ["train.precision was bfloat16, is float32"]),
+        ("auto", "bfloat16", ["train.precision was auto, is bfloat16"]),
     ],
 )
-def test_a_run_continues_with_another_name_of_its_precision(
+def test_a_run_continues_with_the_precision_that_it_began_with(
     before: str, now: str, changed: list[str]
 ) -> None:
-    configs = [configured(name) for name in (before, now)]
-    data = updated(as_data(configs[0]), configs[1])
-    assert differences(data, as_data(configs[1]), leave=["device"]) == changed
+    """Formerly, runs kept ``auto``, which was float32 on a CPU."""
+    saved = as_data(configured(before))
+    continued = resolve([{"device": "cpu", "train": {"precision": now}}], saved).with_precision(saved).config
+    assert differences(updated(saved, continued), as_data(continued), leave=["device"]) == changed
+    if now == "auto":
+        assert continued.train.precision == ("float32" if before == "auto" else before)
 
 
 def configured(precision: str) -> Config:
