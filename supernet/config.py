@@ -49,6 +49,12 @@ class PassesConfig(Section):
     """Stochastic depth in joint training: the probability that an utterance skips a unit outside the smallest
     subnet in the full network's pass.
     """
+    teacher: str | None = None
+    """A run or a cut model with the same tokens, whose largest size the final output of every pass imitates
+    (distillation) in frames that are not blank in both.
+    """
+    teacher_weight: Fraction = 0.5
+    """Weight of imitating `passes.teacher` in the loss of a final output; the transcripts have the rest."""
 
 
 class TrainConfig(Section):

@@ -17,6 +17,7 @@ from supernet.runs.model_file import Model, save
 from supernet.runs.pretrained import begin, said, tokens_of
 from supernet.runs.resolve import Resolved, updated
 from supernet.runs.run import Run, RunError
+from supernet.runs.teacher import check_teacher, open_teacher
 from supernet.scoring.error_rates import COLUMN, Measure
 from supernet.system.folders import check_closed, held
 from supernet.system.processes import Processes, is_main_process, num_processes, peak_memory
@@ -95,6 +96,7 @@ def train_run(
         run.begin(config, partial(updated, now=config))
         listener.event(f"'{folder}' is finished; these are its results.")
         return run.results()
+    check_teacher(config)
     with contextlib.ExitStack() as stack:
         task.prepare(listener.progress)
         for line in task.notes() if is_main_process() else ():
@@ -120,7 +122,9 @@ def train_run(
         try:
             # Checkpoints hold all weights.
             start_weights = None if run.is_begun else partial(begin, tokens=tokens)
-            request = engine.TrainingRequest(config, resolved.method, task, tokens, folder, start_weights)
+            request = engine.TrainingRequest(
+                config, resolved.method, task, tokens, folder, start_weights, open_teacher(config, tokens)
+            )
             trained = engine.train(request, follower)
         except KeyboardInterrupt:
             raise Stopped(

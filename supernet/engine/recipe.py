@@ -40,6 +40,7 @@ from supernet.engine.sharding import save_parts, shard, whole
 from supernet.engine.stopping import StoppableTask, log_to_file_only
 from supernet.engine.train_unit import Observer, SupernetUnit, Validation
 from supernet.method import Method
+from supernet.network.distillation import Teacher
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.system.devices import chosen_device, training_dtype
 from supernet.system.processes import Processes
@@ -85,6 +86,8 @@ class TrainingRequest:
     folder: Path
     begin: Begin | None = None
     """Applied to a network that is not restored from a checkpoint."""
+    teacher: Teacher | None = None
+    """The network that is imitated."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,8 @@ class SupernetRecipe(Recipe):
             model = supernet_of(self._request.method, len(self._request.tokens))
             if self._request.begin is not None:
                 self._request.begin(model)
-            return model
+        model.teacher = self._request.teacher
+        return model
 
     def _optimizer(self, resolver: DependencyResolver, config: _NoOptions) -> Optimizer:
         model = resolver.resolve(nn.Module)

@@ -19,6 +19,7 @@ from supernet.encoder_family import family_of
 from supernet.errors import UserError
 from supernet.granularity import granularity_named
 from supernet.head import Head, new_head
+from supernet.network.distillation import Teacher, imitation_losses
 from supernet.network.encoder import Condition, Encoder
 from supernet.network.lanes import Lane, Padding
 from supernet.network.outputs import Scored, StepLoss
@@ -79,6 +80,8 @@ class SupernetCTC(nn.Module):
         self.heads = nn.ModuleDict({name: new_head(c, num_tokens) for name in self._head_names()})
         self.conditioning = nn.Linear(num_tokens, c.dim) if c.self_conditioning else None
         self.scorer: Scorer = Scores(len(self.table)) if scorer is None else scorer()
+        self.teacher: Teacher | None = None
+        """The network whose output is to be imitated in training, if any."""
         self.is_sharded = False
         """Whether several processes divide the weights, so that all that a plan uses must get gradients."""
         self.prices = prices or {"units": Prices.counting(len(self.table))}
@@ -264,12 +267,41 @@ class SupernetCTC(nn.Module):
             for term, x_NSD in terms_of(job, reading, self.reader.weight):
                 head = term.budget if term.budget in self.heads else "shared"
                 by_head.setdefault(head, []).append((term, x_NSD))
+        wanted_BSV = None if self.teacher is None else self.teacher.log_probs(batch)
         for head, members in by_head.items():
             rows = [row for term, _ in members for row in term.rows]
             emissions_NSE = self._head(head)(torch.cat([x for _, x in members]))
-            parts.append(self._head(head).losses(emissions_NSE, lengths, batch, rows))
-            terms += [term for term, _ in members]
+            losses_N = self._head(head).losses(emissions_NSE, lengths, batch, rows)
+            terms += (own := [term for term, _ in members])
+            parts.append(
+                losses_N
+                if wanted_BSV is None
+                else self._taught(losses_N, emissions_NSE, wanted_BSV, lengths, own)
+            )
         return torch.cat(parts), terms
+
+    def _taught(
+        self,
+        losses_N: Tensor,
+        emissions_NSV: Tensor,
+        wanted_BSV: Tensor,
+        lengths: list[int],
+        terms: list[Term],
+    ) -> Tensor:
+        """``losses_N`` with the imitation of the teacher in their share, in final outputs."""
+        assert self.teacher is not None
+        parts, weight, start = [], self.teacher.weight, 0
+        for term in terms:
+            stop = start + len(term.rows)
+            part_N = losses_N[start:stop]
+            if term.is_final:
+                wanted_NSV = wanted_BSV[term.rows.start : term.rows.stop]
+                own = [lengths[row] for row in term.rows]
+                imitation_N = imitation_losses(emissions_NSV[start:stop], wanted_NSV, own)
+                part_N = (1 - weight) * part_N + weight * imitation_N
+            parts.append(part_N)
+            start = stop
+        return torch.cat(parts)
 
 
 def weights(model: SupernetCTC) -> set[str]:

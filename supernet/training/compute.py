@@ -3,7 +3,8 @@
 It is counted in unit-steps: one average unit, run forward and backward for one row of the batch. Units are
 weighted by their multiply-accumulates, so that a network of U units costs U at any granularity: each layer
 costs 1, a convolution module less than half as much as a feed-forward module. The frontend and the
-heads, which run once for every row regardless of its size, are not counted.
+heads, which run once for every row regardless of its size, are not counted. A network that is imitated counts
+as a full network that only runs forward, a third of an update.
 """
 
 from __future__ import annotations
@@ -142,7 +143,9 @@ def _compute(schedules: Sequence[Schedule], weights_U: Sequence[float], most: in
     starts = [start for _, start in schedules[0].boundaries()]
     ends = [*starts[1:], schedules[0].num_steps]
     phases = [(a, b) for a, b in zip(starts, ends, strict=True) if b > a]
-    return sum(_phase_compute(schedules, a, b, weights_U, most) for a, b in phases)
+    imitates = schedules[0].method.config.passes.teacher is not None
+    teaching = schedules[0].num_steps * sum(weights_U) / 3 if imitates else 0.0
+    return teaching + sum(_phase_compute(schedules, a, b, weights_U, most) for a, b in phases)
 
 
 def _phase_compute(

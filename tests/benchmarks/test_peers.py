@@ -90,9 +90,7 @@ def espnet(c: ModelConfig) -> nn.Module:
 
 
 def speechbrain(c: ModelConfig) -> nn.Module:
-    module = pytest.importorskip(
-        "speechbrain.lobes.models.transformer.Conformer", reason="needs speechbrain"
-    )
+    module = pytest.importorskip("speechbrain.lobes.models.transformer.Conformer", reason="needs speechbrain")
     encoder = module.ConformerEncoder(
         SIZE, c.dim, c.ffn_dim, c.num_heads, kernel_size=c.kernel, dropout=0.0, attention_type="RelPosMHAXL"
     )
