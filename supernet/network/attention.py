@@ -56,6 +56,10 @@ def _project(attention: Any, x_NSD: Tensor) -> Tensor:
     q, k, v = attention.q_proj, attention.k_proj, attention.v_proj
     u_HK = attention.sdpa.u_bias
     scale = u_HK.size(-1) ** -0.5
+    if not torch.is_grad_enabled() and x_NSD.size(0) * x_NSD.size(1) < x_NSD.size(2):
+        # Fewer values than the weights have: these are put side by side instead.
+        q_NSE = F.linear(x_NSD, q.weight, q.bias + u_HK.flatten()) * scale
+        return torch.cat([q_NSE, F.linear(x_NSD, k.weight, k.bias), F.linear(x_NSD, v.weight, v.bias)], -1)
     weight_ED = torch.cat([q.weight * scale, k.weight, v.weight])
     bias_E = torch.cat([(q.bias + u_HK.flatten()) * scale, k.bias, v.bias])
     return F.linear(x_NSD, weight_ED, bias_E)
