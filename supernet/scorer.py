@@ -54,8 +54,8 @@ class Context:
     scorer: Scorer
     table: UnitTable
     weights: Mapping[str, Sequence[Tensor]]
-    """The network's parameters by unit name. Penalties may depend on them, and a phase may change them in
-    place wherever it may change state.
+    """The network's parameters by unit name; of a part of a module, views of its slices of them. Penalties
+    may depend on them, and a phase may change them in place wherever it may change state.
     """
     prices: Mapping[Quantity, Prices]
     """The cost of each unit by quantity, computed or measured on first access."""

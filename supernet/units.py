@@ -131,6 +131,10 @@ class UnitTable:
         """The places of the parts of each module with several."""
         return tuple(group for group in self.groups if len(group) > 1)
 
+    def parts_of(self, unit: Unit) -> list[Unit]:
+        """The units of the same module as ``unit``, in order."""
+        return [one for one in self.of_layer(unit.layer) if one.module == unit.module]
+
     def of_layer(self, layer: int) -> Mapping[Unit, int]:
         """The units of a 0-based layer, and their places in this table."""
         return self._by_layer.get(layer, {})

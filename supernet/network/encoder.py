@@ -177,8 +177,8 @@ class Encoder(nn.Module):
             self._granularity.cut(self._family.branches(layer), units, kept)
 
 
-class UnitWeights(Mapping[str, Sequence[nn.Parameter]]):
-    """The parameters of an encoder's units by unit name; the parts of a module share its parameters.
+class UnitWeights(Mapping[str, Sequence[Tensor]]):
+    """The parameters of an encoder's units by unit name; of a part of a module, views of its slices of them.
 
     They are collected on access, because the context is requested several times in every training step.
     """
@@ -186,10 +186,15 @@ class UnitWeights(Mapping[str, Sequence[nn.Parameter]]):
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
 
-    def __getitem__(self, name: str) -> list[nn.Parameter]:
+    def __getitem__(self, name: str) -> Sequence[Tensor]:
         table = self._encoder.table
         unit = table.units[table.position[name]]
-        return self._encoder.branches(unit.layer).weights(unit.module)
+        branches = self._encoder.branches(unit.layer)
+        if unit.module is not None and unit.part is not None:
+            branch, parts = branches.named[unit.module], table.parts_of(unit)
+            if branch.division is not None:
+                return branch.division.slices(branch.module, parts.index(unit), len(parts))
+        return branches.weights(unit.module)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._encoder.table.position)

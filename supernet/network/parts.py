@@ -46,6 +46,10 @@ class Division:
         """The number of parameters of all parts; any others serve the module as a whole."""
         return sum(_get(module, name).numel() for name in self.axes)
 
+    def slices(self, module: nn.Module, part: int, count: int) -> list[Tensor]:
+        """The parameters of a part of ``module``, which has ``count``: views, whose changes change it."""
+        return [chosen(_get(module, name), [part], count, axis) for name, axis in self.axes.items()]
+
     def some(self, module: nn.Module, parts: Sequence[int], count: int, weights_NK: Tensor | None) -> Any:
         """A module of some parts, with slices of the weights of ``module``.
 

@@ -77,11 +77,16 @@ def unit_parameters(recognizer: SupernetCTC) -> Prices:
 
 
 def unit_macs(recognizer: SupernetCTC, seconds: float) -> Prices:
-    """Multiply-accumulates for an utterance of ``seconds``: each unit is counted as the only one kept."""
-    nothing = (False,) * len(recognizer.table)
+    """Multiply-accumulates for an utterance of ``seconds``: each unit is counted as the only one kept, of the
+    parts of a module, which are equal, the first.
+    """
+    nothing, alone = (False,) * len(recognizer.table), [0.0] * len(recognizer.table)
     base = macs(recognizer, seconds, nothing)
-    alone = [macs(recognizer, seconds, (*nothing[:i], True, *nothing[i + 1 :])) for i in range(len(nothing))]
-    return Prices("macs", float(base), tuple(float(count - base) for count in alone))
+    for first, *others in recognizer.table.groups:
+        count = macs(recognizer, seconds, (*nothing[:first], True, *nothing[first + 1 :])) - base
+        for unit in (first, *others):
+            alone[unit] = float(count)
+    return Prices("macs", float(base), tuple(alone))
 
 
 def unit_latencies(

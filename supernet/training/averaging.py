@@ -62,9 +62,10 @@ class Joins:
     def parts(self) -> dict[str, set[str]]:
         """By name of a parameter that is not in every pass, the parts to which it belongs."""
         found, names = defaultdict[str, set[str]](set), {id(p): n for n, p in self._net.named_parameters()}
-        for unit, weights in self._net.encoder.weights().items():
-            for weight in weights:
-                found[names[id(weight)]].add(unit)
+        encoder = self._net.encoder
+        for unit in self._net.table.units:
+            for weight in encoder.branches(unit.layer).weights(unit.module):
+                found[names[id(weight)]].add(unit.name)
         for head, module in self._net.heads.items():
             for weight in module.parameters():
                 found[names[id(weight)]].add(f"heads.{head}")

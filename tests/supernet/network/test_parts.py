@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from supernet.errors import UserError
 from supernet.network.cutting import cut
 from supernet.network.lanes import Lane
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.network.unit_prices import unit_parameters
 from supernet.runs.checkpoint_model import open_checkpoint
 from supernet.units import Kept
 from tests.supernet import tiny
@@ -106,6 +108,23 @@ def test_a_subnet_of_a_cut_model_equals_that_of_the_supernet() -> None:
     same = tuple(unit.name in names for unit in net.table.units)
     expected = net.log_probs(data.features_BTF, data.num_frames, same)
     assert_equal(small.log_probs(data.features_BTF, data.num_frames, kept), expected)
+
+
+@pytest.mark.parametrize("unit", ["ffn1.1", "self_attn.3", "conv"])
+@torch.no_grad()
+def test_the_weights_of_a_unit_are_those_that_only_it_reads(unit: str) -> None:
+    net, data, name = one_layer(), tiny.batch([60]), f"layers.0.{unit}"
+    place = net.table.position[name]
+    weights = net.context.weights[name]
+    assert sum(weight.numel() for weight in weights) == unit_parameters(net).units[place]
+    without, full = tuple(i != place for i in range(len(net.table))), net.table.full
+    expected = output(net, data, Lane(range(1), without))
+    for weight in weights:
+        before = weight.clone()
+        weight.fill_(math.nan)
+        assert_equal(output(net, data, Lane(range(1), without)), expected)
+        assert output(net, data, Lane(range(1), full)).isnan().any()
+        weight.copy_(before)
 
 
 def widths(net: SupernetCTC, lanes: list[Lane]) -> dict[str, list[tuple[int, int]]]:

@@ -153,9 +153,10 @@ def test_modules_join_each_for_itself(granularity: str, sizes: tuple[int, ...]) 
     training = Training("fixed", granularity=granularity, sizes=sizes).run()
     found, starts = training.averages.result(), defaultdict[str, int](int)
     early = {unit.name for unit in training.net.table.units[: sizes[0]]}
-    for unit, weights in training.net.encoder.weights().items():
+    for unit in training.net.table.units:
+        weights = training.net.encoder.branches(unit.layer).weights(unit.module)
         for name, weight in training.net.named_parameters():
-            if unit not in early and any(weight is one for one in weights):
+            if unit.name not in early and any(weight is one for one in weights):
                 starts[name] = 12
     assert len(starts) > 20
     for name, average in found.items():
