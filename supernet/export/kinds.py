@@ -125,6 +125,7 @@ KINDS: dict[InputName, Kind] = {
     "log-mel": LogMel(),
     "log-mel-80ms": LogMel(),
     "samples": Samples(),
+    "samples-20ms": Samples(),
     "samples-80ms": NormalizedMel(),
 }
 

@@ -16,13 +16,15 @@ from torch import Tensor, nn
 from torchaudio.compliance import kaldi
 
 from supernet.audio.features import SAMPLES_20MS
-from supernet.audio.specification import NUM_BANDS
+from supernet.audio.specification import NUM_BANDS, SHIFT, WINDOW
 from supernet.network.branches import Call
 from supernet.network.depthwise import depthwise
 from supernet.network.frontend import SeparateFrontend
 from supernet.network.huggingface.conformer import SpeechConformer
+from supernet.network.huggingface.filter_bank import FilterBank
 from supernet.network.huggingface.frames import Frames, joined
 from supernet.network.huggingface.library import Library
+from supernet.network.tracing import mask
 from supernet.pretrained.checkpoint import Checkpoint
 
 STACKED = 2
@@ -34,7 +36,6 @@ class SpeechBert(SpeechConformer):
     """Conformer layers with causal convolutions, and attention biased by the clipped distance of frames."""
 
     input = "samples-20ms"
-    exports = False
 
     def frontend(self) -> nn.Module:
         return FilterBankFrontend(self.library, self.encoder)
@@ -106,6 +107,7 @@ class FilterBankFrontend(SeparateFrontend):
         super().__init__()
         self.feature_projection = library.make("FeatureProjection", config)
         self.dropout = nn.Dropout(config.hidden_dropout)
+        self._filter_bank = FilterBank()
 
     def forward(self, samples_T: Tensor, hidden_T: Tensor | None = None) -> Tensor:
         """The stream ``(S, D)`` of one utterance; masked samples become 0."""
@@ -121,3 +123,21 @@ class FilterBankFrontend(SeparateFrontend):
         )
         row_SD: Tensor = self.dropout(self.feature_projection(stacked_SF)[0])
         return row_SD
+
+    def traced(self, samples_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Run on padded rows in a graph, see ``EncoderFamily.traced_stream``.
+
+        As bands are normalized, neither the scale nor the mean of the samples matters.
+        """
+        lengths_B = lengths_B.clamp(max=samples_BT.size(1))
+        samples_BT = samples_BT.masked_fill(~mask(samples_BT, lengths_B), 0.0)
+        features_BSF = self._filter_bank(F.pad(samples_BT.double(), (0, SAMPLES_20MS.shortest)) * 2**15)
+        lengths_B = (lengths_B.clamp(min=SAMPLES_20MS.shortest) - WINDOW) // SHIFT + 1
+        valid_BS1, count_B11 = mask(features_BSF, lengths_B)[..., None], lengths_B[:, None, None]
+        mean_B1F = features_BSF.masked_fill(~valid_BS1, 0.0).sum(1, keepdim=True) / count_B11
+        centered_BSF = (features_BSF - mean_B1F).masked_fill(~valid_BS1, 0.0)
+        variance_B1F = centered_BSF.square().sum(1, keepdim=True) / (count_B11 - 1)
+        features_BSF = (centered_BSF / torch.sqrt(variance_B1F + _EPSILON)).to(samples_BT.dtype)
+        stacked_BSF = features_BSF.unfold(1, STACKED, STACKED).transpose(2, 3).flatten(2)
+        x_BSD: Tensor = self.feature_projection(stacked_BSF)[0]
+        return x_BSD, lengths_B // STACKED
