@@ -20,6 +20,7 @@ Floats = NDArray[np.floating[Any]]
 
 FORMAT = 1
 _BLANK_ID = 0
+_LARGEST = 1e30
 ALWAYS = 1.01
 """A threshold that no confidence reaches: every recording goes on to the largest size."""
 _ALPHA = 1 / 3
@@ -183,6 +184,7 @@ def _sum(values_NV: Floats) -> Floats:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    # A comparison, because `math.isfinite` fails with whole numbers of hundreds of digits.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LARGEST:
         raise ValueError("not a number")
     return float(value)

@@ -22,7 +22,9 @@ from supernet.engine.checkpoints import read
 from supernet.errors import UserError
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.reporting.trained import curves_of, phases_of, results_of, scores_of
+from supernet.runs.confidence_file import read_confidences, save_cascade
 from supernet.runs.model_file import Model, load, save
+from supernet.runs.opening import own_selection
 from supernet.runs.resolve import resolve_trained
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice, Selection
@@ -57,6 +59,9 @@ def whole(finished: tuple[Run, str], place: Path, tmp_path_factory: pytest.TempP
         select.main([str(folder), *CHOOSE])
         evaluate.main([str(folder), "--split", "valid"])
     subnet = Selection.load(folder / "subnets" / "2.json").choices[0].subnet
+    run = Run(folder)
+    row = {"slope": 2.0, "offset": -1.0}
+    save_cascade(run, own_selection(run), "entropy", {"2": row, "4": row}, "2,4", {"threshold": 0.5})
     Selection("greedy", (Choice("params=50%", subnet, loss=0.5),)).save(folder / "selections/greedy.json")
     return folder
 
@@ -76,6 +81,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "model.json": lambda folder: load(folder / "model"),
     "subnets/2.json": lambda folder: Run(folder).subnets(),
     "selections/greedy.json": lambda folder: Selection.load(folder / "selections/greedy.json").choice(),
+    "confidence/run.json": lambda folder: read_confidences(Run(folder), own_selection(Run(folder))),
     "results.json": lambda folder: results_table(Run(folder).results()),
     "comparison.json": lambda folder: stored(folder / "comparison.json", "a network"),
     "scores.jsonl": curves,

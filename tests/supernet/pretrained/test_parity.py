@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from supernet.network.continuing import Continuing
 from supernet.network.cutting import cut
 from supernet.network.lanes import Lane
 from supernet.network.walk import FINAL
@@ -56,7 +57,8 @@ def assert_equal(actual: torch.Tensor, expected: torch.Tensor) -> None:
 @torch.no_grad()
 def test_layers_are_units(written: tuple[str, Any], tmp_path: Path) -> None:
     """Gates of 1 change nothing, a gate of 0 equals skipping, lanes equal single runs, an utterance in a
-    batch equals the utterance alone, and a cut and saved model equals its subnet.
+    batch equals the utterance alone, a subnet continued from its prefix equals a whole run, and a cut and
+    saved model equals its subnet.
     """
     model = open_checkpoint(tmp_path)
     net, data = model.recognizer.double(), batch(model)
@@ -75,6 +77,11 @@ def test_layers_are_units(written: tuple[str, Any], tmp_path: Path) -> None:
     for row, (n, length) in enumerate(zip(LENGTHS, data.stream_lengths, strict=True)):
         alone = net.log_probs(data.features_BTF[row : row + 1, :n], [n], fewer)
         assert_equal(expected[row, :length], alone[0, :length])
+    _, going_on = Continuing.begin(net, data.features_BTF, LENGTHS, [net.table.first(2), full]).run(0)
+    continued, _ = going_on.rows([0, 2]).run(1)
+    whole = net.log_probs(data.features_BTF, LENGTHS, full)
+    for row_SV, row, length in zip(continued, (0, 2), going_on.rows([0, 2]).lengths, strict=True):
+        assert_equal(row_SV[:length], whole[row, :length])
     small = cut(net, net.table.subnet(fewer))
     assert_equal(small.log_probs(data.features_BTF, LENGTHS, small.table.full), expected)
     save(Model(small.float(), model.tokens), tmp_path / "model")
