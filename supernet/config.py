@@ -152,9 +152,8 @@ class Config(Section):
     method: Named = Named(name="simple-top-k")
     """The training method: its name, followed by its options."""
     granularity: str = "layer"
-    """The kind of unit that sizes count: the name of a granularity, such as `layer`, `module` for one
-    residual branch of a layer, or `component` for an attention head, a chunk of a feed-forward, or a
-    convolution.
+    """The kind of unit that sizes count: `layer`, `module` (a residual branch of one), `component` (an
+    attention head, a chunk of a feed-forward, or a convolution), or another by name.
     """
     sizes: tuple[Positive, ...] = (6, 9, 12)
     """Number of units of each subnet; the largest is the supernet unless `model.num_layers` is larger."""
@@ -273,8 +272,7 @@ class Config(Section):
     def _granularity_problems(self) -> list[str]:
         kls = find_plugin("granularity", self.granularity)
         if kls.drops_layers or self.model.family.drops_modules:
-            found: list[str] = kls().problems(self.model)
-            return found
+            return kls().problems(self.model)  # type: ignore[no-any-return]
         return [
             "`granularity` must be 'layer' with this encoder, whose layers normalize after each module so "
             f"that no module can be dropped, but is '{self.granularity}' instead"

@@ -31,6 +31,7 @@ NETS: list[tuple[Kind, str]] = [
     ("base", "layer"),
     ("large_lv60k", "layer"),
     ("large_lv60k", "module"),
+    ("large_lv60k", "component"),
 ]
 
 
