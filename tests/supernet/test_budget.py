@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from supernet.budget import Budget, BudgetError, Prices, Quantity, Wish, shown, toggled
+from supernet.budget import Budget, BudgetError, Prices, Quantity, SharedPrice, Wish, shown, toggled
 
 amounts = st.floats(0, 1e6, allow_subnormal=False)
 positive = st.floats(1e-6, 1e6)
@@ -298,3 +299,18 @@ def test_the_typical_size_counts_units_of_equal_price(
 )
 def test_amounts_are_shown_in_the_syntax_of_budgets(quantity: Quantity, amount: float, text: str) -> None:
     assert shown(quantity, amount) == text
+
+
+def test_a_shared_price_is_due_once_if_any_of_its_units_is_kept() -> None:
+    """Units 0 and 1 share 5, so that unit 2, which costs more than each of them, is the cheapest alone."""
+    prices = Prices("params", 10.0, (1.0, 2.0, 4.0), (SharedPrice((0, 1), 5.0),))
+    costs = {kept: prices.of(kept) for kept in itertools.product((False, True), repeat=3)}
+    assert costs[False, False, False] == 10
+    assert costs[True, False, False] == 16
+    assert costs[True, True, False] == 18
+    assert costs[False, False, True] == prices.cheapest == 14
+    assert costs[True, True, True] == prices.full == 22
+    assert prices.cheapest_unit == 2
+    budget = Budget("params=16", 16.0, prices)
+    assert budget.addable((False, False, False)) == [0, 2]
+    assert budget.typical_size == 1, "12 for three units, so that 6 are enough for one"

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supernet.budget import Budget, Prices, parse_budgets
+from supernet.budget import Budget, Prices, SharedPrice, parse_budgets
 from supernet.config import Config
 from supernet.errors import ConfigError
 from supernet.method import Method
@@ -30,7 +30,8 @@ from tests.supernet import tiny
 from tests.supernet.tiny import NUM_TOKENS
 
 METHODS: list[type[Method[Any]]] = [SimpleTopK, IterativeZeroOut, OnDemand]
-PRICES = Prices("macs", 10.0, (4.0, 1.0, 2.0, 5.0) * 4)
+SHARED = SharedPrice((0, 1, 2), 3.0), SharedPrice((8, 9), 1.0)
+PRICES = Prices("macs", 10.0, (4.0, 1.0, 2.0, 5.0) * 4, SHARED)
 
 
 def config(*budgets: str, **changes: Any) -> Config:
