@@ -22,9 +22,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise UserError(
             f"a checkpoint must be a folder as Hugging Face writes them, or a .nemo file, but {why}."
         )
-    files = [path] if is_archive(path) else [file for file in sorted(path.iterdir()) if file.is_file()]
-    states = ((file.name, stat.st_mtime_ns, stat.st_size) for file in files for stat in [file.stat()])
-    return _read(path, path.absolute(), tuple(states))
+    try:
+        files = [path] if is_archive(path) else [file for file in sorted(path.iterdir()) if file.is_file()]
+        stats = [(file.name, file.stat()) for file in files]
+    except OSError as e:
+        raise UserError(f"'{path}' must be readable, but is not: {e.strerror}.") from None
+    return _read(path, path.absolute(), tuple((name, x.st_mtime_ns, x.st_size) for name, x in stats))
 
 
 @lru_cache(maxsize=4)
