@@ -109,7 +109,7 @@ def evaluate_cascade(args: argparse.Namespace) -> None:
     for split, outcome in outcomes.items():
         _show(scene, split, outcome, confidences, threshold)
     chosen_by = [] if args.selection is None else ["--selection", args.selection]
-    transcribe = command("transcribe", args.run, *chosen_by, "--cascade", scene.name, "speech.wav")
+    transcribe = command("transcribe", checked.run.folder, *chosen_by, "--cascade", scene.name, "speech.wav")
     say_next((transcribe, "the text of a recording"))
 
 
@@ -160,7 +160,7 @@ def _show(scene: Scene, split: str, outcome: Outcome, confidences: Confidences, 
     run.save_transcripts(label, rows, trn(rows, speakers), page(title, rows, score, speakers))
     rate, (low, high) = f"{outcome.measure.upper()} {score.rate:.2%}", score.rate_ci95
     console.print(f"{rate} (95 % interval {low:.2%} to {high:.2%}). {run.pictures / label}.png")
-    for size in scene.sizes:
+    for size in (size for size in scene.sizes if size in confidences.calibrations):
         right, expected = share_right(outcome, size, confidences)
         console.print(
             f"{size}: {right:.1%} of the transcripts have no error, {expected:.1%} are expected to."

@@ -48,25 +48,25 @@ class Cascade:
         found, rows = dict[int, Recognized](), list(range(len(num_frames)))
         for i, stage in enumerate(self.stages):
             log_probs_BSV, batch = batch.run(i)
-            is_last, unsure = i + 1 == len(self.stages), []
-            for j, (row, row_SV) in enumerate(zip(rows, log_probs_BSV.cpu(), strict=True)):
-                log_probs_SV = row_SV[
-                    : batch.lengths[j]
-                ].clone()  # a view would keep the whole batch in memory
-                confidence = (
-                    self._confidence(log_probs_SV) if not is_last or self._is_calibrated(stage) else 1.0
-                )
+            log_probs_BSV, unsure = log_probs_BSV.cpu(), []
+            for j, row in enumerate(rows):
+                # A view would keep the whole batch in memory.
+                log_probs_SV = log_probs_BSV[j, : batch.lengths[j]].clone()
+                confidence = self._confidence(i, log_probs_SV)
                 probability = self.confidences.probability(stage.budget, confidence)
                 found[row] = Recognized(log_probs_SV, probability, sum(stage.kept))
-                if not is_last and goes_on(confidence, self.threshold):
+                if self._has_next(i) and goes_on(confidence, self.threshold):
                     unsure.append(j)
             if not unsure:
                 break
             batch, rows = batch.rows(unsure), [rows[j] for j in unsure]
         return [found[row] for row in range(len(num_frames))]
 
-    def _confidence(self, log_probs_SV: Tensor) -> float:
-        return measured(self.confidences.measure, log_probs_SV.numpy())
+    def _has_next(self, i: int) -> bool:
+        return i + 1 < len(self.stages)
 
-    def _is_calibrated(self, stage: Stage) -> bool:
-        return stage.budget in self.confidences.calibrations
+    def _confidence(self, i: int, log_probs_SV: Tensor) -> float:
+        """The confidence of the stage at ``i``; 1 if nothing depends on it."""
+        if not self._has_next(i) and self.stages[i].budget not in self.confidences.calibrations:
+            return 1.0
+        return measured(self.confidences.measure, log_probs_SV.numpy())
