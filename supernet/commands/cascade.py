@@ -16,7 +16,7 @@ from supernet.console.screen import console
 from supernet.console.text import note
 from supernet.evaluation.alignment import page, trn
 from supernet.evaluation.cascade import recognize_all
-from supernet.network.model_costs import macs, stage_macs
+from supernet.network.model_costs import macs, stage_macs, stage_timings
 from supernet.recognition.beam import decoder_for
 from supernet.recognition.decoding import Decoder
 from supernet.reporting.cascade_picture import draw_cascade
@@ -37,6 +37,7 @@ from supernet.scoring.cascades import (
 )
 from supernet.scoring.confidence import Confidences, cascade_name, threshold_of
 from supernet.scoring.target import Target
+from supernet.system.timing import BUSY
 from supernet.task import ProgressCallback
 
 _MOST_ROWS = 9
@@ -49,18 +50,29 @@ class Scene:
 
     checked: Checked
     decoder: Decoder
-    alone: dict[str, int]
-    """MACs of each size for 10 s of audio."""
+    alone: dict[str, tuple[int, float]]
+    """MACs and milliseconds of each size for 10 s of audio."""
     added: tuple[int, ...]
     """MACs that each size adds to those before it."""
+    reached: tuple[float, ...]
+    """Milliseconds up to the end of each size."""
+    is_busy: bool
+    """Whether the machine was busy while the times were measured."""
 
     @classmethod
     def of(cls, checked: Checked) -> Scene:
         network, choices = checked.model.recognizer, checked.choices
         kept = [network.table.kept(choice.subnet) for choice in choices]
-        alone = {choice.budget: macs(network, kept=k) for choice, k in zip(choices, kept, strict=True)}
+        alone = [stage_timings(network, [k])[0] for k in kept]
+        reached = stage_timings(network, kept)
+        costs = {
+            choice.budget: (macs(network, kept=k), 1000 * timing.best)
+            for choice, k, timing in zip(choices, kept, alone, strict=True)
+        }
+        milliseconds = tuple(1000 * timing.best for timing in reached)
+        is_busy = any(timing.is_busy for timing in (*alone, *reached))
         decoder = decoder_for(checked.beam, checked.model.tokens)
-        return cls(checked, decoder, alone, tuple(stage_macs(network, kept)))
+        return cls(checked, decoder, costs, tuple(stage_macs(network, kept)), milliseconds, is_busy)
 
     @property
     def sizes(self) -> tuple[str, ...]:
@@ -75,7 +87,7 @@ class Scene:
         return "-".join([split, *self.checked.marks, f"cascade-{self.name}"])
 
     def rule(self, measure: str) -> Rule:
-        return Rule(measure, self.sizes, self.added)
+        return Rule(measure, self.sizes, self.added, self.reached)
 
     def recognize(self, split: str, choices: Sequence[Choice], report: ProgressCallback) -> Outcome:
         """Transcribe a split by each of ``choices``."""
@@ -86,7 +98,8 @@ class Scene:
     def alone_on(self, outcome: Outcome, measure: str) -> dict[str, Point]:
         """Each size alone."""
         return {
-            size: point(outcome, Rule(measure, (size,), (cost,)), 0.0) for size, cost in self.alone.items()
+            size: point(outcome, Rule(measure, (size,), (cost,), (ms,)), 0.0)
+            for size, (cost, ms) in self.alone.items()
         }
 
 
@@ -132,7 +145,7 @@ def _fit(scene: Scene, target: Target, report: ProgressCallback) -> Confidences:
     outcome = scene.recognize("valid", checked.selection.choices, report)
     measure, sizes = calibrate(outcome)
     rule, largest = scene.rule(measure), scene.sizes[-1]
-    found = fit(outcome, rule, scene.alone[largest], target)
+    found = fit(outcome, rule, scene.alone[largest][0], target)
     alone = {size: _facts(outcome, p) for size, p in scene.alone_on(outcome, measure).items()}
     facts = {"threshold": found.threshold, "target": str(target), "valid": _facts(outcome, found)}
     facts["valid_alone"] = alone
@@ -171,14 +184,15 @@ def _table(title: str, scene: Scene, outcome: Outcome, measure: str, threshold: 
     """The sizes alone, the cascade, and some other thresholds."""
     rule, first = scene.rule(measure), areas(outcome)[scene.sizes[0]]
     curves = ", ".join(f"{name} {'–' if area is None else f'{area:.3f}'}" for name, area in first.items())
-    table = Fitted(
-        title,
-        f"Confidence: {measure}. Area under the ROC curve at size {scene.sizes[0]}: {curves}.\n"
-        "MACs: average for 10 s of audio. Each size continues from the layers that an earlier one shares.",
-        boxed=True,
-    )
+    notes = [
+        f"Confidence: {measure}. Area under the ROC curve at size {scene.sizes[0]}: {curves}.",
+        "MACs and ms: averages for 10 s of audio, where each size continues from the layers that it shares "
+        "with an earlier one.",
+    ]
+    notes += [f"ms: {BUSY[0].lower()}{BUSY[1:]}"] * scene.is_busy
+    table = Fitted(title, "\n".join(notes), boxed=True)
     table.add_column("threshold", left=True)
-    for name in ("MACs", outcome.measure.upper(), *(f"by {size}" for size in scene.sizes)):
+    for name in ("MACs", "ms", outcome.measure.upper(), *(f"by {size}" for size in scene.sizes)):
         table.add_column(name)
     for size, alone in scene.alone_on(outcome, measure).items():
         table.add_row(f"{size} alone", *_cells(alone))
@@ -191,8 +205,8 @@ def _table(title: str, scene: Scene, outcome: Outcome, measure: str, threshold: 
     return table
 
 
-def _cells(found: Point) -> tuple[str, str]:
-    return f"{found.macs / 1e9:.3f} G", f"{found.rate:.2%}"
+def _cells(found: Point) -> tuple[str, ...]:
+    return f"{found.macs / 1e9:.3f} G", f"{found.milliseconds:.1f}", f"{found.rate:.2%}"
 
 
 def _spread(points: Sequence[Point]) -> list[Point]:

@@ -5,6 +5,7 @@ real-time factor.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -53,6 +54,22 @@ def stage_macs(model: SupernetCTC, subnets: Sequence[Kept], seconds: float = MAC
             found.append((spent + int(counter.get_total_flops())) // 2)
             spent = 0
     return found
+
+
+def stage_timings(model: SupernetCTC, subnets: Sequence[Kept], seconds: float = MACS_SECONDS) -> list[Timing]:
+    """Duration of recognizing one utterance of ``seconds`` by the first of ``subnets``, by the first two that
+    run one after the other, and so on, each after a warm-up.
+    """
+    batch = utterance(model, seconds)
+
+    @torch.inference_mode()
+    def run(count: int) -> None:
+        going_on = Continuing.begin(model, batch.features_BTF, batch.num_frames, subnets)
+        for i in range(count):
+            log_probs_BSV, going_on = going_on.run(i)
+            log_probs_BSV.argmax(-1).tolist()  # waits for the device
+
+    return [timed(partial(run, i + 1), REPEATS, WARM_UP) for i in range(len(subnets))]
 
 
 @torch.inference_mode()

@@ -74,6 +74,8 @@ class Rule:
     """The smallest first."""
     macs: tuple[int, ...]
     """What each size adds for 10 s of audio."""
+    milliseconds: tuple[float, ...]
+    """The time for 10 s of audio up to the end of each size."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class Point:
     rate: float
     macs: float
     """The average for 10 s of audio."""
+    milliseconds: float
+    """The average for 10 s of audio, on this machine."""
     shares: tuple[float, ...]
     """The share of the utterances that each size recognizes."""
 
@@ -139,9 +143,10 @@ def point(outcome: Outcome, rule: Rule, threshold: float) -> Point:
     errors_MN = np.stack([outcome.sizes[size].errors_N2[:, column] for size in rule.sizes])
     errors = errors_MN[stages_N, np.arange(len(stages_N))].sum()
     seconds_N = outcome.seconds_N
-    macs = float((np.cumsum(rule.macs)[stages_N] * seconds_N).sum() / seconds_N.sum())
+    costs_2N = np.stack([np.cumsum(rule.macs), rule.milliseconds])[:, stages_N]
+    macs, milliseconds = ((costs_2N * seconds_N).sum(axis=1) / seconds_N.sum()).tolist()
     shares = tuple(float((stages_N == i).mean()) for i in range(len(rule.sizes)))
-    return Point(threshold, int(errors), float(errors / outcome.num_words), macs, shares)
+    return Point(threshold, int(errors), float(errors / outcome.num_words), macs, milliseconds, shares)
 
 
 def curve_of(outcome: Outcome, rule: Rule) -> list[Point]:

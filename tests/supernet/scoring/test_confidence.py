@@ -126,17 +126,17 @@ def outcome() -> Outcome:
     return Outcome([f"u{i}" for i in range(4)], references, np.array([1.0, 1.0, 1.0, 3.0]), sizes)
 
 
-RULE = Rule("entropy", ("6", "12"), (50, 60))
+RULE = Rule("entropy", ("6", "12"), (50, 60), (5.0, 17.0))
 
 
 def test_errors_and_costs_of_thresholds_are_those_counted_by_hand() -> None:
-    found = [(p.num_errors, p.rate, p.macs, p.shares) for p in curve_of(outcome(), RULE)]
+    found = [(p.num_errors, p.rate, p.macs, p.milliseconds, p.shares) for p in curve_of(outcome(), RULE)]
     assert found == [
-        (2, 2 / 8, 50, (1, 0)),
-        (1, 1 / 8, pytest.approx(50 + 60 * 1 / 6), (0.75, 0.25)),
-        (0, 0, pytest.approx(50 + 60 * 2 / 6), (0.5, 0.5)),
-        (1, 1 / 8, pytest.approx(50 + 60 * 5 / 6), (0.25, 0.75)),
-        (1, 1 / 8, 110, (0, 1)),
+        (2, 2 / 8, 50, 5, (1, 0)),
+        (1, 1 / 8, pytest.approx(50 + 60 * 1 / 6), pytest.approx(5 + 12 * 1 / 6), (0.75, 0.25)),
+        (0, 0, pytest.approx(50 + 60 * 2 / 6), pytest.approx(5 + 12 * 2 / 6), (0.5, 0.5)),
+        (1, 1 / 8, pytest.approx(50 + 60 * 5 / 6), pytest.approx(5 + 12 * 5 / 6), (0.25, 0.75)),
+        (1, 1 / 8, 110, 17, (0, 1)),
     ]
     texts = [text for _, _, text in cascade_rows(outcome(), RULE, 0.5)]
     assert texts == ["a b", "c d", "e f", "g h"]
@@ -167,7 +167,7 @@ def test_three_sizes_are_asked_one_after_the_other() -> None:
     sizes["6"].confidences["entropy"][:] = [1, 0.1, 1, 1]
     found = point(
         Outcome(rows.ids, rows.references, rows.seconds_N, sizes),
-        Rule("entropy", ("3", "6", "12"), (10, 20, 40)),
+        Rule("entropy", ("3", "6", "12"), (10, 20, 40), (1.0, 2.0, 3.0)),
         0.5,
     )
     assert found.shares == (0.5, 0.25, 0.25)
