@@ -19,7 +19,7 @@ import pytest
 
 from selection.evidence import Evidence, Floats, Measure
 from selection.strategy import Strategy
-from supernet.budget import Budget, Prices, Quantity
+from supernet.budget import Budget, Prices, Quantity, SharedPrice
 from supernet.config import Config, ModelConfig
 from supernet.units import Kept, UnitTable
 
@@ -78,8 +78,10 @@ def table(granularity: str, num_layers: int) -> UnitTable:
 
 
 def uneven(num_units: int, quantity: Quantity) -> Prices:
-    """Prices that differ from unit to unit, and a base that is always paid."""
-    return Prices(quantity, 3.0, tuple(1.0 + (7 * i % 5) / 2 for i in range(num_units)))
+    """Prices that differ from unit to unit, one that the first two share, and a base that is always paid."""
+    shared = SharedPrice((0, 1), 1.5)
+    units = tuple(1.0 + (7 * i % 5) / 2 for i in range(num_units))
+    return Prices(quantity, 3.0, units, (shared,) if num_units > 2 else ())
 
 
 def budgets(num_units: int) -> Iterator[Budget]:
