@@ -50,9 +50,7 @@ class PassesConfig(Section):
     subnet in the full network's pass.
     """
     teacher: str | None = None
-    """A run or a cut model with the same tokens, whose largest size the final output of every pass imitates
-    (distillation) in frames that are not blank in both.
-    """
+    """A run or cut model with the same tokens, imitated by the final output of every pass (distillation)."""
     teacher_weight: Fraction = 0.5
     """Weight of imitating `passes.teacher` in the loss of a final output; the transcripts have the rest."""
 
@@ -92,13 +90,10 @@ class TrainConfig(Section):
     gradients, less memory, more time.
     """
     data_parallelism: Literal["ddp", "fsdp"] = "ddp"
-    """With several processes: each has all weights (``ddp``), or a part of them (FSDP, arXiv 2304.11277), for
-    networks that are too large for one device.
-    """
+    """Each process has all weights (``ddp``) or, for large networks, a part of them (FSDP, arXiv 2304.11277)."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of the matrix products of the training; all else, and all scoring, is in float32. ``auto``:
-    bfloat16 where the GPU or the CPU (AVX-512 or AMX) has instructions for it, float32 elsewhere; a run keeps
-    what it began with. float16 is for GPUs.
+    """Precision of matrix products in training; all else, and all scoring, is in float32. ``auto``: bfloat16
+    where the GPU or CPU has instructions for it, else float32; a run keeps what it began with.
     """
     publish_every: Positive = 50
     """Number of updates between log entries of metrics and scores."""

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from supernet.network.passes import Term
 from supernet.system.devices import sent
 from supernet.task import Batch
 from supernet.text.tokens import BLANK_ID
@@ -59,3 +60,35 @@ def imitation_losses(found_NSV: Tensor, wanted_NSV: Tensor, lengths: Sequence[in
     is_telling_NS = (found_NSV.argmax(-1) != BLANK_ID) | (wanted_NSV.argmax(-1) != BLANK_ID)
     divergence_NSV = F.kl_div(found_NSV, wanted_NSV, reduction="none", log_target=True)
     return divergence_NSV.sum(-1).masked_fill(~(is_valid_NS & is_telling_NS), 0.0).sum(1)
+
+
+def taught(
+    losses_N: Tensor,
+    emissions_NSV: Tensor,
+    wanted_BSV: Tensor,
+    weight: float,
+    lengths: Sequence[int],
+    terms: Sequence[Term],
+) -> Tensor:
+    """The losses of readings, with the imitation of the teacher as its share of those of final outputs.
+
+    Args:
+        losses_N: The losses of the transcripts.
+        emissions_NSV: The log-probabilities of all readings, one term after another.
+        wanted_BSV: Those of the teacher for the batch.
+        weight: The share of the imitation.
+        lengths: The valid frames of each utterance of the batch.
+        terms: The terms of the readings.
+    """
+    parts, start = [], 0
+    for term in terms:
+        stop = start + len(term.rows)
+        part_N = losses_N[start:stop]
+        if term.is_final:
+            wanted_NSV = wanted_BSV[term.rows.start : term.rows.stop]
+            own = [lengths[row] for row in term.rows]
+            imitation_N = imitation_losses(emissions_NSV[start:stop], wanted_NSV, own)
+            part_N = (1 - weight) * part_N + weight * imitation_N
+        parts.append(part_N)
+        start = stop
+    return torch.cat(parts)

@@ -19,12 +19,13 @@ from supernet.encoder_family import family_of
 from supernet.errors import UserError
 from supernet.granularity import granularity_named
 from supernet.head import Head, new_head
-from supernet.network.distillation import Teacher, imitation_losses
+from supernet.network.distillation import Teacher, taught
 from supernet.network.encoder import Condition, Encoder
 from supernet.network.lanes import Lane, Padding
 from supernet.network.outputs import Scored, StepLoss
 from supernet.network.participation import involve, planned_parameters, planned_units
 from supernet.network.passes import IntermediateCTC, Job, Term, by_pass, jobs_of, terms_of
+from supernet.network.tensor_names import SCORES, TRAINING_ONLY, is_scorer
 from supernet.network.walk import FINAL, Walk
 from supernet.plan import Learning, Step
 from supernet.scorer import Context, Scorer, Scores
@@ -33,11 +34,6 @@ from supernet.task import Batch
 from supernet.units import Kept, Subnet, UnitTable
 
 AnyWalk = TypeVar("AnyWalk", bound=Walk)
-
-TRAINING_ONLY = ("masks", "phase", "skipped_updates", "skipped_in_a_row")
-"""Buffers that are needed only in training."""
-SCORES = "scorer.scores"
-"""The name of the units' importance in a saved model, regardless of the scorer used in training."""
 
 
 class SupernetCTC(nn.Module):
@@ -267,58 +263,23 @@ class SupernetCTC(nn.Module):
             for term, x_NSD in terms_of(job, reading, self.reader.weight):
                 head = term.budget if term.budget in self.heads else "shared"
                 by_head.setdefault(head, []).append((term, x_NSD))
-        wanted_BSV = None if self.teacher is None else self.teacher.log_probs(batch)
+        teacher = self.teacher
+        wanted_BSV = None if teacher is None else teacher.log_probs(batch)
         for head, members in by_head.items():
             rows = [row for term, _ in members for row in term.rows]
             emissions_NSE = self._head(head)(torch.cat([x for _, x in members]))
             losses_N = self._head(head).losses(emissions_NSE, lengths, batch, rows)
-            terms += (own := [term for term, _ in members])
-            parts.append(
-                losses_N
-                if wanted_BSV is None
-                else self._taught(losses_N, emissions_NSE, wanted_BSV, lengths, own)
-            )
+            own = [term for term, _ in members]
+            terms += own
+            if teacher is not None and wanted_BSV is not None:
+                losses_N = taught(losses_N, emissions_NSE, wanted_BSV, teacher.weight, lengths, own)
+            parts.append(losses_N)
         return torch.cat(parts), terms
-
-    def _taught(
-        self,
-        losses_N: Tensor,
-        emissions_NSV: Tensor,
-        wanted_BSV: Tensor,
-        lengths: list[int],
-        terms: list[Term],
-    ) -> Tensor:
-        """``losses_N`` with the imitation of the teacher in their share, in final outputs."""
-        assert self.teacher is not None
-        parts, weight, start = [], self.teacher.weight, 0
-        for term in terms:
-            stop = start + len(term.rows)
-            part_N = losses_N[start:stop]
-            if term.is_final:
-                wanted_NSV = wanted_BSV[term.rows.start : term.rows.stop]
-                own = [lengths[row] for row in term.rows]
-                imitation_N = imitation_losses(emissions_NSV[start:stop], wanted_NSV, own)
-                part_N = (1 - weight) * part_N + weight * imitation_N
-            parts.append(part_N)
-            start = stop
-        return torch.cat(parts)
 
 
 def weights(model: SupernetCTC) -> set[str]:
     """The names of the tensors used in recognition: all except those of the scorer and the schedule."""
     return {name for name in model.state_dict() if name not in TRAINING_ONLY and not is_scorer(name)}
-
-
-def is_scorer(name: str) -> bool:
-    """Whether a tensor of a network, possibly in a wrapper, belongs to its scorer."""
-    return "scorer" in name.split(".")
-
-
-def renamed(name: str) -> str:
-    """The current name of a tensor, whose network may have been saved when every scorer was one score per
-    unit.
-    """
-    return SCORES if name == "scores" else name
 
 
 def _rename(model: nn.Module, state: dict[str, Any], prefix: str, *rest: object) -> None:

@@ -17,7 +17,8 @@ from torch.overrides import TorchFunctionMode
 from supernet.audio.lengths import Lengths
 from supernet.config import Config, ModelConfig, PassesConfig
 from supernet.errors import UserError
-from supernet.network.supernet_ctc import SCORES, TRAINING_ONLY, SupernetCTC, renamed, weights
+from supernet.network.supernet_ctc import SupernetCTC, weights
+from supernet.network.tensor_names import SCORES, TRAINING_ONLY, renamed
 from supernet.runs.records import ModelRecord, TokensRecord, checked
 from supernet.runs.run import RunError
 from supernet.settings.plugins import validated

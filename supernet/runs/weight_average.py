@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from supernet.errors import ArgumentError
-from supernet.network.supernet_ctc import SupernetCTC, renamed, weights
+from supernet.network.supernet_ctc import SupernetCTC, weights
+from supernet.network.tensor_names import renamed
 from supernet.runs.model_file import Model
 from supernet.runs.resolve import resolve_trained, updated
 from supernet.runs.run import Run, RunError

@@ -19,7 +19,8 @@ from torch.optim import Optimizer
 
 from supernet.config import TrainConfig
 from supernet.errors import UserError
-from supernet.network.supernet_ctc import SupernetCTC, is_scorer
+from supernet.network.supernet_ctc import SupernetCTC
+from supernet.network.tensor_names import is_scorer
 from supernet.training.schedule import Schedule
 
 AVERAGE, COUNT = "average", "num_averaged"

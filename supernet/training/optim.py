@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from supernet.config import TrainConfig
-from supernet.network.supernet_ctc import is_scorer
+from supernet.network.tensor_names import is_scorer
 
 SCORES_LR = 3e-2
 """Learning rate of the scores before the schedule's factor, unless a setting or the phase determines it."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from supernet.errors import UserError
 from supernet.method import Moment, Phase
 from supernet.methods.fixed import Fixed
-from supernet.network.supernet_ctc import is_scorer
+from supernet.network.tensor_names import is_scorer
 from supernet.plan import Pass, Plan
 from supernet.training.averaging import Averages, Joins
 from supernet.training.optim import SkippingAdamW, parameter_groups

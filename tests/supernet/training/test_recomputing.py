@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from supernet.network.outputs import StepLoss
-from supernet.network.supernet_ctc import SupernetCTC, is_scorer
+from supernet.network.supernet_ctc import SupernetCTC
+from supernet.network.tensor_names import is_scorer
 from supernet.plan import Draw, Learning, Plan
 from supernet.training.step import step_of
 from tests.supernet import tiny
