@@ -90,7 +90,7 @@ class TrainConfig(Section):
     gradients, less memory, more time.
     """
     data_parallelism: Literal["ddp", "fsdp"] = "ddp"
-    """Each process has all weights (``ddp``) or, for large networks, a part of them (FSDP, arXiv 2304.11277)."""
+    """Each process has all weights (``ddp``) or, for large networks, a part (``fsdp``, arXiv 2304.11277)."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of matrix products in training; all else, and all scoring, is in float32. ``auto``: bfloat16
     where the GPU or CPU has instructions for it, else float32; a run keeps what it began with.
