@@ -93,7 +93,7 @@ class TrainConfig(Section):
     """Each process has all weights (``ddp``) or, for large networks, a part (``fsdp``, arXiv 2304.11277)."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of matrix products in training; all else, and all scoring, is in float32. ``auto``: bfloat16
-    where the GPU or CPU has instructions for it, else float32; a run keeps what it began with.
+    on a GPU, float32 on a CPU, where bfloat16 pays for large networks; a run keeps what it began with.
     """
     publish_every: Positive = 50
     """Number of updates between log entries of metrics and scores."""

@@ -244,7 +244,7 @@ def updated(data: Mapping[str, Any], now: Config | None = None) -> Data:
 
 
 def _saved_precision(saved: Mapping[str, Any], device: torch.device) -> str:
-    """The precision of a run. Formerly, ``auto`` was kept, and was float32 on every CPU."""
+    """The precision of a run. Formerly, ``auto`` was kept."""
     train = saved.get("train")
     precision = str(train.get("precision", "auto") if isinstance(train, Mapping) else "auto")
     return "float32" if precision == "auto" and device.type == "cpu" else precision

@@ -61,7 +61,7 @@ def test_a_long_recording(utterances: str, recording: Path, tmp_path: Path, rati
     Onnx().write(cut, tmp_path / "exported", int8=False)
 
     def measured(program: str, folder: str) -> dict[str, float]:
-        out, _ = run("tests.benchmarks.recognize_long", program, folder, recording, cwd=tmp_path)
+        out, _ = run("tests.benchmarks.recognize_long", program, folder, recording, cwd=tmp_path, fresh=True)
         return json.loads(out.splitlines()[-1])  # type: ignore[no-any-return]
 
     ours, theirs = list[dict[str, float]](), list[dict[str, float]]()

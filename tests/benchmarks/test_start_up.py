@@ -31,7 +31,7 @@ def processor_seconds(ratio: Ratio) -> Callable[[Path, str, int], float]:
 
         def once() -> None:
             before = _children()
-            run(*words.split(), cwd=place, status=status)
+            run(*words.split(), cwd=place, status=status, fresh=True)
             found.append(_children() - before)
 
         ratio.benchmark.pedantic(once, rounds=ROUNDS)
