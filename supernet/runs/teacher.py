@@ -33,7 +33,6 @@ def open_teacher(config: Config, tokens: Tokens) -> Teacher | None:
     """
     if config.passes.teacher is None:
         return None
-    check_teacher(config)
     run = Run(Path(config.passes.teacher).expanduser())
     model = load_any(run)
     net, table = model.recognizer, model.recognizer.table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,23 @@ from supernet import Recognizer, evaluate, transcribe
 from supernet.runs.run import Run
 from tests.tasks.folders import tone
 
+Captured = pytest.CaptureFixture[str]
+
 
 @pytest.fixture
 def copied(finished: tuple[Run, str], here: Path, tmp_path: Path) -> Run:
     """A copy of the finished run, whose corpus is in the current folder."""
     shutil.copytree(finished[0].folder, tmp_path / "run")
     return Run(tmp_path / "run")
+
+
+def complaint(main: Callable[[list[str]], None], arguments: list[str], captured: Captured) -> str:
+    """The only line of a command that ends with status 2."""
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    (line,) = captured.readouterr().err.splitlines()
+    return line
 
 
 def texts(run: Run, name: str) -> list[str]:
@@ -133,11 +145,7 @@ def test_wrong_cascades_to_evaluate_are_one_line(
     arguments: list[str],
     words: str,
 ) -> None:
-    with pytest.raises(SystemExit) as end:
-        evaluate.main(["runs/finished", *arguments])
-    assert end.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert words in line
+    assert words in complaint(evaluate.main, ["runs/finished", *arguments], capsys)
     assert not finished[0].confidence_file("run").exists()
 
 
@@ -162,11 +170,7 @@ def test_wrong_cascades_to_transcribe_are_one_line(
     arguments: list[str],
     words: str,
 ) -> None:
-    with pytest.raises(SystemExit) as end:
-        transcribe.main(["runs/finished", *arguments, "a.wav"])
-    assert end.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert words in line
+    assert words in complaint(transcribe.main, ["runs/finished", *arguments, "a.wav"], capsys)
 
 
 def test_the_suggested_command_fits_the_missing_threshold(
