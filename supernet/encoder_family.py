@@ -77,6 +77,10 @@ class EncoderFamily(ABC, Generic[OptionsT]):
     """The input of the frontend. It also determines the subsampling, see ``supernet.audio.features``."""
     pretrains: ClassVar[bool] = False
     """Whether `model.init` may be a checkpoint of this family."""
+    streams: ClassVar[bool] = False
+    """Whether `model.streaming` may be set: modules comply with the ``chunks`` of ``branches.Rows``, and the
+    frontend is a ``streaming.frontend.StreamingFrontend``.
+    """
     exports: ClassVar[bool] = False
     """Whether a network can be traced as one graph, see ``trace``."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -70,6 +70,13 @@ class ModelConfig(Section):
     """Dropout inside the feed-forward modules; on a CPU it takes as long as their matrix products."""
     attention_dropout: Probability = 0.0
     """Dropout of the attention weights; must be 0 with relative positions, where fairseq2 has none."""
+    streaming: bool = False
+    """Whether the network, in the built-in family, can also recognize while someone speaks, in chunks of any
+    length. About half of the training utterances are seen whole, and each of the others in chunks of random
+    length (arXiv 2012.05481); features are normalized by statistics of the training data.
+    """
+    chunk_frames: tuple[Positive, Positive] = (8, 32)
+    """With `model.streaming`: the shortest and the longest training chunk, in frames after the frontend."""
     subsampling: Literal[4, 8] = 4
     """Feature frames of 10 ms per encoder frame, in the built-in family. With 8, a step takes about half as
     long; for tokens of several letters, as an encoder frame emits at most one token.
@@ -145,7 +152,7 @@ class ModelConfig(Section):
                 f"`model.subsampling` must be 4 with `model.encoder` '{self.encoder.name}', whose frames it "
                 "does not change, but is 8 instead"
             )
-        problems += self.family.problems()
+        problems += [*self._chunk_problems(), *self.family.problems()]
         if self.init is None and self.init_weights is not None:
             problems.append("`model.init_weights` must be left to `model.init`, but is not")
         if self.init is not None and self.init_weights is None and not self.family.pretrains:
@@ -154,6 +161,14 @@ class ModelConfig(Section):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _chunk_problems(self) -> Iterator[str]:
+        if self.streaming and not self.family.streams:
+            name = self.encoder.name
+            yield f"`model.streaming` must be false with `model.encoder` '{name}', but is true instead"
+        shortest, longest = self.chunk_frames
+        if shortest > longest:
+            yield f"`model.chunk_frames` must not descend, but is [{shortest}, {longest}] instead"
 
     def _start_problems(self) -> list[str]:
         """Problems of the settings that only a training from `model.init` has."""

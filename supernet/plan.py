@@ -66,8 +66,9 @@ class Draw:
     rank: int = 0
     micro_batch: int = 0
 
-    def random(self) -> random.Random:
-        return random.Random(f"{self.seed}/{self.step}/{self.rank}/{self.micro_batch}")
+    def random(self, *what: str) -> random.Random:
+        """A random stream, a separate one for each purpose ``what``."""
+        return random.Random("/".join(map(str, (self.seed, self.step, self.rank, self.micro_batch, *what))))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from supernet.errors import UserError
 from supernet.evaluation.averaged import keep_better
 from supernet.evaluation.averaged import said as said_of_averages
 from supernet.evaluation.score_sizes import ScoringRequest, score_sizes
+from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.model_file import Model, save
 from supernet.runs.pretrained import begin, said, tokens_of
 from supernet.runs.resolve import Resolved, updated
@@ -21,9 +22,10 @@ from supernet.runs.teacher import check_teacher, open_teacher
 from supernet.scoring.error_rates import COLUMN, Measure
 from supernet.system.folders import check_closed, held
 from supernet.system.processes import Processes, is_main_process, num_processes, peak_memory
-from supernet.task import SPLITS
+from supernet.task import SPLITS, Task
 from supernet.text.tokens import Tokens
 from supernet.training.compute import unit_steps, unit_weights
+from supernet.training.feature_statistics import measure_features
 from supernet.training.parallel import processes_of
 from supernet.training.schedule import Schedule
 
@@ -121,7 +123,7 @@ def train_run(
         follower = Follower(run, resolved, listener)
         try:
             # Checkpoints hold all weights.
-            start_weights = None if run.is_begun else partial(begin, tokens=tokens)
+            start_weights = None if run.is_begun else partial(_begin, task=task, tokens=tokens)
             request = engine.TrainingRequest(
                 config, resolved.method, task, tokens, folder, start_weights, open_teacher(config, tokens)
             )
@@ -134,6 +136,12 @@ def train_run(
             return {"sizes": {}}
         seconds = time.monotonic() - start
         return _finish(run, resolved, trained, tokens, seconds, listener, processes)
+
+
+def _begin(net: SupernetCTC, task: Task, tokens: Tokens) -> None:
+    """Give a new network what it starts with."""
+    begin(net, tokens)
+    measure_features(net, task, tokens)
 
 
 def _tokens(run: Run, resolved: Resolved, listener: TrainingListener) -> Tokens:

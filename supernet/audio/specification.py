@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 SAMPLE_RATE = 16_000
 NUM_BANDS = 80
 FRAMES_PER_SECOND = 100
@@ -13,6 +15,11 @@ HIGH_FREQUENCY = -400
 """The upper end of the highest band in Hz, relative to half of the sampling rate."""
 SILENCE = 1e-4
 """Recordings whose samples are all quieter have no text: -80 dB relative to full scale."""
+
+FLOOR = math.log(2.0**-23)
+"""The log-mel feature of digital silence: the logarithm of the precision of a float32."""
+LOUDER = 2 * math.log(32768)
+"""What log-mel features of samples in [-32768, 32767] have more than those of samples in [-1, 1]."""
 
 KIND = "log-mel filter bank of Kaldi"
 DESCRIPTION = {

@@ -33,8 +33,8 @@ QUERIES = 128
 
 def attend_relative(attention: Any, x_NSD: Tensor, rows: Rows) -> Tensor:
     """The output of ``attention``, which has a `RelativePositionSDPA`, for the streams ``x_NSD``."""
-    positions, (layout, cache) = attention.sdpa, rows
-    bias_N11S = cache.maybe_get(IdentityBias(), "tensor", Tensor) if layout.padded else None
+    positions, (layout, cache, _) = attention.sdpa, rows
+    bias_N1QS = cache.maybe_get(IdentityBias(), "tensor", Tensor) if layout.padded else None
     r_WD = positions.r_proj(positions.pos_encoding(x_NSD))
     heads = positions.u_bias.shape
     x_NS3HK = _project(attention, x_NSD).view(*x_NSD.shape[:2], 3, *heads)
@@ -44,7 +44,7 @@ def attend_relative(attention: Any, x_NSD: Tensor, rows: Rows) -> Tensor:
         x_NS3HK.permute(2, 3, 0, 1, 4).contiguous(),
         apart_HK,
         r_WD.view(-1, *heads).transpose(0, 1),
-        bias_N11S,
+        bias_N1QS,
     )
     attend: Any = _Attention.apply if torch.is_grad_enabled() else _attend
     y_HNSK: Tensor = attend(*inputs)
@@ -128,7 +128,7 @@ def _attend(
     x_3HNSK: Tensor,
     apart_HK: Tensor,
     r_HWK: Tensor,
-    bias_N11S: Tensor | None,
+    bias_N1QS: Tensor | None,
     *,
     weights: list[Tensor] | None = None,
 ) -> Tensor:
@@ -138,7 +138,7 @@ def _attend(
         x_3HNSK: The content queries, the keys, and the values.
         apart_HK: The difference between position queries and content queries.
         r_HWK: The position keys, from the farthest back to the farthest ahead.
-        bias_N11S: Minus infinity in padding.
+        bias_N1QS: Minus infinity where a query does not see a key; one for all queries, or one for each.
         weights: Receives the attention weights (P, Q, S).
     """
     q_HNSK, k_HNSK, v_HNSK = x_3HNSK
@@ -150,11 +150,12 @@ def _attend(
         d_HMW = scratch.empty(*p_HMK.shape[:2], r_HKW.size(2))
         s_PQS = _shifted(torch.bmm(p_HMK, r_HKW, out=d_HMW), num_rows)
         q_PQK, k_PKS = _pairs(q_HNSK, part), _pairs(k_HNSK, part, all_frames=True).transpose(1, 2)
-        if bias_N11S is None:
+        if bias_N1QS is None:
             s_PQS = torch.baddbmm(s_PQS, q_PQK, k_PKS)
         else:
             s_HNQS = s_PQS.view(-1, num_rows, *s_PQS.shape[1:])
-            s_PQS = (s_HNQS + bias_N11S[:, 0]).flatten(0, 1).baddbmm_(q_PQK, k_PKS)
+            bias_NQS = bias_N1QS[:, 0] if bias_N1QS.size(2) == 1 else bias_N1QS[:, 0, part.queries]
+            s_PQS = (s_HNQS + bias_NQS).flatten(0, 1).baddbmm_(q_PQK, k_PKS)
         w_PQS = torch.softmax(s_PQS, -1, out=s_PQS)  # in single precision inside
         torch.bmm(w_PQS, _pairs(v_HNSK, part, all_frames=True), out=_pairs(y_HNSK, part))
         if weights is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from fairseq2.models.transformer import AttentionBiasCache, IdentityBias
@@ -46,11 +46,26 @@ class Layout:
         return torch.where(self.is_padding_NS, -1, self.positions_S)
 
 
+class Chunks(Protocol):
+    """The chunks in which a streaming network reads the rows in a call."""
+
+    attends: bool
+    """Whether ``attend`` computes attention. If not, the cache of the rows has a bias for each query."""
+
+    def attend(self, attention: Any, x_NSD: Tensor, /) -> Tensor:
+        """Run a self-attention."""
+
+    def convolve(self, x_NSD: Tensor, weight_D1K: Tensor, bias_D: Tensor | None, /) -> Tensor:
+        """Convolve each channel over time, without anything after a frame's chunk."""
+
+
 class Rows(NamedTuple):
     """The context of the rows in a call, for fairseq2 modules. A cache belongs to one choice of rows."""
 
     layout: Layout
     cache: AttentionBiasCache
+    chunks: Chunks | None = None
+    """None: every frame sees all frames."""
 
 
 def rows_of(lengths: Sequence[int], width: int, device: torch.device, dtype: torch.dtype) -> Rows:

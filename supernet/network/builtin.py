@@ -17,6 +17,7 @@ from supernet.network.branches import Branches, Layout
 from supernet.network.frontend import Frontend
 from supernet.network.layers import build_layer, named_branches
 from supernet.network.options import NoOptions
+from supernet.network.streaming.frontend import StreamingFrontend
 from supernet.network.tracing import trace
 from supernet.units import MODULES, Module
 
@@ -29,6 +30,7 @@ class BuiltIn(EncoderFamily[NoOptions]):
 
     Options = NoOptions
     exports = True
+    streams = True
 
     @property
     def input(self) -> InputName:  # type: ignore[override]  # here it is a setting
@@ -44,6 +46,10 @@ class BuiltIn(EncoderFamily[NoOptions]):
 
     def problems(self) -> list[str]:
         c = self.config
+        if c.streaming and c.positions == "sinusoidal":
+            return [
+                "`model.positions` must be relative or none with `model.streaming`, but is sinusoidal instead"
+            ]
         if c.attention_dropout and c.positions == "relative" and c.init is None:
             return [
                 "`model.attention_dropout` must be 0 with `model.positions` relative, "
@@ -53,7 +59,8 @@ class BuiltIn(EncoderFamily[NoOptions]):
 
     def frontend(self) -> nn.Module:
         c = self.config
-        return Frontend(c.frontend_channels, c.dim, c.dropout, INPUTS[self.input])
+        kind = StreamingFrontend if c.streaming else Frontend
+        return kind(c.frontend_channels, c.dim, c.dropout, INPUTS[self.input])
 
     def positions(self) -> nn.Module | None:
         c = self.config

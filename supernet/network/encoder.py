@@ -17,6 +17,8 @@ from supernet.network.branches import Branches
 from supernet.network.lanes import Lane, LaneWalk, Padding
 from supernet.network.layer import as_layer
 from supernet.network.participation import involve
+from supernet.network.streaming.chunking import Chunking, Chunkings
+from supernet.network.streaming.rows import ChunkedPadding
 from supernet.network.walk import FINAL, Walk
 from supernet.units import Kept, Subnet, UnitTable
 
@@ -48,6 +50,8 @@ class Encoder(nn.Module):
         """Whether the backward pass computes the activations of layers again, which are not kept then."""
         self.planned: Kept | None = None
         """The units that get gradients in a step, if only of zero. None: those that run."""
+        self.chunking: Chunking | None = None
+        """How every utterance is read, if not as a whole, or as a training step determines."""
         self._num_frozen = 0
 
     def forward(
@@ -57,13 +61,15 @@ class Encoder(nn.Module):
         lanes: Sequence[Lane],
         condition: Condition | None = None,
         condition_at: Sequence[int] = (),
+        chunkings: Chunkings | None = None,
     ) -> list[dict[int, Tensor]]:
         """Run all ``lanes``; return for each its readings (rows, S, D) at its positions and at the end.
 
-        ``condition`` is added to every stream after the layers ``condition_at`` (self-conditioned CTC).
+        ``condition`` is added to every stream after the layers ``condition_at`` (self-conditioned CTC);
+        ``chunkings`` are the chunks of each batch row.
         """
         x_BSD = self.place(x_BSD)
-        walk = LaneWalk(x_BSD, self.padding(lengths, x_BSD), lanes)
+        walk = LaneWalk(x_BSD, self.padding(lengths, x_BSD, chunkings), lanes)
         self.run(walk, condition, condition_at)
         return walk.readings
 
@@ -112,8 +118,12 @@ class Encoder(nn.Module):
         """The stream that enters the first layer, with positions if the family adds any."""
         return x_BSD if self.positions is None else self.positions(x_BSD)
 
-    def padding(self, lengths: Sequence[int], x_BSD: Tensor) -> Padding:
+    def padding(self, lengths: Sequence[int], x_BSD: Tensor, chunkings: Chunkings | None = None) -> Padding:
         """The contexts of the rows of ``x_BSD``, whose first ``lengths`` frames are valid."""
+        if self.chunking is not None:
+            chunkings = [self.chunking] * len(lengths)
+        if chunkings is not None:
+            return ChunkedPadding(lengths, x_BSD, chunkings)
         return Padding(lengths, x_BSD, self._family.rows)
 
     def run(

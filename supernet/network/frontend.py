@@ -76,13 +76,17 @@ class Frontend(nn.Module):
         mask_BT = torch.arange(features_BTF.size(1), device=features_BTF.device)[None] < lengths_B[:, None]
         return self(features_BTF, mask_BT, hidden_BTF)  # type: ignore[no-any-return]
 
+    def normalized(self, features_BTF: Tensor, mask_BT: Tensor) -> Tensor:
+        """The normalized features, 0 in padding, which may hold anything."""
+        return normalize(features_BTF, mask_BT)
+
     def forward(self, features_BTF: Tensor, mask_BT: Tensor, hidden_BTF: Tensor | None = None) -> Tensor:
         """Compute the stream ``(B, S, D)``.
 
         Masked values count toward the normalization, so that masking does not change the others. After it,
         they become 0, the mean.
         """
-        x_BTF = normalize(features_BTF, mask_BT)
+        x_BTF = self.normalized(features_BTF, mask_BT)
         if hidden_BTF is not None:
             x_BTF = x_BTF.masked_fill(hidden_BTF, 0.0)
         if x_BTF.size(1) < self._input.shortest:

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from supernet.config import ModelConfig
 from supernet.network.attention import attend_relative
-from supernet.network.branches import Branch, Layout, Rows
+from supernet.network.branches import Branch, Rows
 from supernet.network.depthwise import depthwise
 from supernet.network.parts import Division, Run
 
@@ -85,19 +85,22 @@ def _division(module: nn.Module, run: Run) -> Division | None:
 
 def attend(attention: StandardMultiheadAttention, x_NSD: Tensor, rows: Rows) -> Tensor:
     """Run ``attention`` over the streams themselves, in our own way where there is a cheaper one."""
+    if rows.chunks is not None and rows.chunks.attends:
+        return rows.chunks.attend(attention, x_NSD)
     if isinstance(getattr(attention.sdpa, "pos_encoding", None), RelativePositionalEncoding):
         return attend_relative(attention, x_NSD, rows)
     layout: Any = rows.layout
     return attention(x_NSD, layout, keys=x_NSD, keys_layout=layout, values=x_NSD, bias_cache=rows.cache)
 
 
-def convolve(conv: ConformerConvolution, x_NTD: Tensor, layout: Layout) -> Tensor:
+def convolve(conv: ConformerConvolution, x_NTD: Tensor, rows: Rows) -> Tensor:
     """Run ``conv`` in memory layout (N, T, D) throughout; on a CPU, twice as fast as its own ``forward``."""
     first, middle, last = conv.pointwise_conv1, conv.depthwise_conv, conv.pointwise_conv2
     y_NTD = F.glu(F.linear(x_NTD, first.weight[..., 0], first.bias), dim=-1)
-    if layout.padded:  # after the bias, which would make padding nonzero
-        y_NTD = y_NTD.masked_fill(layout.is_padding_NS[..., None], 0.0)
-    y_NTD = depthwise(y_NTD, middle.weight, middle.bias)
+    if rows.layout.padded:  # after the bias, which would make padding nonzero
+        y_NTD = y_NTD.masked_fill(rows.layout.is_padding_NS[..., None], 0.0)
+    over_time = depthwise if rows.chunks is None else rows.chunks.convolve
+    y_NTD = over_time(y_NTD, middle.weight, middle.bias)
     assert conv.layer_norm is not None
     y_NTD = conv.depthwise_activation(conv.layer_norm(y_NTD))
     return F.linear(y_NTD, last.weight[..., 0], last.bias)
@@ -109,7 +112,7 @@ def _run_feed_forward(ffn: nn.Module, x_NSD: Tensor, rows: Rows) -> Tensor:
 
 RUN: dict[str, Run] = {
     "self_attn": attend,
-    "conv": lambda conv, x_NSD, rows: convolve(conv, x_NSD, rows.layout),
+    "conv": convolve,
 }
 """The computations of modules that are not feed-forwards."""
 

@@ -25,6 +25,7 @@ from supernet.network.lanes import Lane, Padding
 from supernet.network.outputs import Scored, StepLoss
 from supernet.network.participation import involve, planned_parameters, planned_units
 from supernet.network.passes import IntermediateCTC, Job, Term, by_pass, jobs_of, terms_of
+from supernet.network.streaming.chunking import Chunkings, step_chunkings
 from supernet.network.tensor_names import SCORES, TRAINING_ONLY, is_scorer
 from supernet.network.walk import FINAL, Walk
 from supernet.plan import Learning, Step
@@ -142,7 +143,8 @@ class SupernetCTC(nn.Module):
                 jobs = jobs_of(step, self.reader, lambda gate: gate(context))
                 penalties = {} if step.plan.penalties is None else dict(step.plan.penalties(context))
             self.encoder.planned = planned_units(step.plan) if self.is_sharded else None
-            readings = self._encode(x_BSD, lengths, [job.lane for job in jobs])
+            chunkings = step_chunkings(self.config.model, step, len(batch))
+            readings = self._encode(x_BSD, lengths, [job.lane for job in jobs], chunkings)
             losses_N, terms = self._losses(batch, lengths, jobs, readings)
         weights = [weight for term in terms for weight in [term.weight] * len(term.rows)]
         weights_N = sent(torch.tensor(weights, dtype=losses_N.dtype), losses_N.device)
@@ -241,8 +243,11 @@ class SupernetCTC(nn.Module):
                 f"but this one has '{self.config.model.head.name}' instead."
             )
 
-    def _encode(self, x_BSD: Tensor, lengths: list[int], lanes: Sequence[Lane]) -> list[dict[int, Tensor]]:
-        return self.encoder(x_BSD, lengths, lanes, self._conditioned, self.reader.positions)  # type: ignore[no-any-return]
+    def _encode(
+        self, x_BSD: Tensor, lengths: list[int], lanes: Sequence[Lane], chunkings: Chunkings | None = None
+    ) -> list[dict[int, Tensor]]:
+        at = self.reader.positions
+        return self.encoder(x_BSD, lengths, lanes, self._conditioned, at, chunkings)  # type: ignore[no-any-return]
 
     @property
     def _conditioned(self) -> Condition | None:

@@ -30,6 +30,7 @@ _DECIDED = (
     "ffn_dim",
     "kernel",
     "positions",
+    "streaming",
     "subsampling",
     "frontend_channels",
     "self_conditioning",

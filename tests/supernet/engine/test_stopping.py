@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 
 from supernet.engine.stopping import tells_of_an_end
 from supernet.runs.run import Run
@@ -73,6 +74,19 @@ def test_a_training_in_bfloat16_killed_and_resumed_is_bit_exact(
     assert "Training continues from update" in printed
     assert_the_same_run(Run(place / out), Run(place / "runs" / "low"))
     assert digest(place / out / "model.safetensors") != digest(finished[0].folder / "model.safetensors")
+
+
+def test_a_streaming_training_killed_and_resumed_is_bit_exact(place: Path) -> None:
+    """With the chunks that its utterances drew, and the statistics of its features."""
+    command = ["supernet.train", *settings(), *LEARNING, "--set", "model.streaming=true"]
+    run(*command, "--out", "runs/streaming", cwd=place)
+    out = "runs/streaming-killed"
+    assert stop_at(8, [*command, "--out", out], place / out, place, signal.SIGKILL) == -signal.SIGKILL
+    printed, _ = run(*command, "--out", out, cwd=place)
+    assert "Training continues from update" in printed
+    assert_the_same_run(Run(place / out), Run(place / "runs" / "streaming"))
+    mean_F = load_file(place / out / "model.safetensors")["frontend.mean_F"]
+    assert mean_F.abs().min() > 0
 
 
 def test_missing_audio_is_named_and_the_same_command_continues_once_it_is_back(

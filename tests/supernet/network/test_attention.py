@@ -44,7 +44,7 @@ def attention(dtype: torch.dtype = torch.float64) -> Any:
 
 
 def engine(attention: Any, x_NSD: Tensor, rows: Rows) -> Tensor:
-    layout, cache = rows
+    layout, cache, _ = rows
     return attention(x_NSD, layout, keys=x_NSD, keys_layout=layout, values=x_NSD, bias_cache=cache)  # type: ignore[no-any-return]
 
 

@@ -38,6 +38,7 @@ METHODS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "iterative-zero-out": (IterativeZeroOut, IterativeZeroOutOptions(iterations=2), {}),
     "frozen layers": (SimpleTopK, SimpleTopKOptions(score_learning=0.4), {"model": FROZEN}),
     "on-demand": (OnDemand, OnDemandOptions(), {}),
+    "streaming": (SimpleTopK, SimpleTopKOptions(score_learning=0.4), {"model": {"streaming": True}}),
     "individual": (Individual, IndividualOptions(), {"sizes": [4]}),
 }
 

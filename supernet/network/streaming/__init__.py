@@ -1,0 +1,1 @@
+"""Networks that recognize while someone speaks: chunks in training, and caches in recognition."""

@@ -1,0 +1,84 @@
+"""An utterance on its way through a network, chunk by chunk.
+
+Shapes: T feature frames, F mel bands, S stream frames, V tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from fairseq2.models.transformer import AttentionBiasCache
+from torch import Tensor
+
+from supernet.network.branches import Layout, Rows
+from supernet.network.lanes import Lane, LaneWalk, Padding
+from supernet.network.streaming.chunking import Chunking
+from supernet.network.streaming.memory import Memory
+from supernet.network.supernet_ctc import SupernetCTC
+from supernet.network.walk import FINAL
+from supernet.units import Kept
+
+
+class ChunkedRun:
+    """One utterance, of which a subnet computes each chunk as soon as its features are there.
+
+    The outputs are those of the whole utterance with the same chunks, up to rounding.
+
+    Args:
+        model: A streaming network, in evaluation mode.
+        kept: The units of the subnet.
+        chunking: The chunks.
+    """
+
+    def __init__(self, model: SupernetCTC, kept: Kept, chunking: Chunking) -> None:
+        self._model, self._kept, self._chunking = model, kept, chunking
+        self._features_TF = torch.zeros(0, model.input.width, dtype=model.dtype)
+        self._memory = Memory(chunking.left_frames)
+        self._has_begun = False
+
+    @property
+    def num_waiting(self) -> int:
+        """The feature frames that a chunk needs."""
+        input = self._model.input
+        return (self._chunking.frames - 1) * input.subsampling + input.shortest
+
+    @torch.inference_mode()
+    def accept(self, features_TF: Tensor) -> Tensor:
+        """Take further feature frames; returns the log-probabilities (S, V) of the chunks that they end."""
+        self._features_TF = torch.cat([self._features_TF, features_TF.to(self._features_TF)])
+        found = [self._features_TF.new_zeros(0, self._model.num_tokens)]
+        while len(self._features_TF) >= self.num_waiting:
+            found.append(self._run(self._features_TF[: self.num_waiting]))
+            shift = self._chunking.frames * self._model.input.subsampling
+            self._features_TF = self._features_TF[shift:]
+        return torch.cat(found)
+
+    @torch.inference_mode()
+    def finish(self) -> Tensor:
+        """End the utterance; returns the log-probabilities (S, V) of the last chunk, which may be shorter."""
+        rest = self._model.input.convolved(len(self._features_TF))
+        if rest < 1 and (self._has_begun or not len(self._features_TF)):
+            return self._features_TF.new_zeros(0, self._model.num_tokens)
+        return self._run(self._features_TF)
+
+    def _run(self, features_TF: Tensor) -> Tensor:
+        model, memory = self._model, self._memory
+        x_1SD, _ = model.embed(features_TF[None].to(model.device), [len(features_TF)])
+        rows = Rows(Layout(x_1SD.size(1)), AttentionBiasCache(), memory)
+        walk = LaneWalk(model.encoder.place(x_1SD), _Same(x_1SD, rows), [Lane(range(1), self._kept)])
+        model.run(walk)
+        log_probs_1SV = model.read(walk.readings[0][FINAL], sum(self._kept))
+        self._memory, self._has_begun = memory.next(), True
+        return log_probs_1SV[0].to(self._features_TF)
+
+
+class _Same(Padding):
+    """A single row without padding, whose context is given."""
+
+    def __init__(self, x_1SD: Tensor, rows: Any) -> None:
+        super().__init__([x_1SD.size(1)], x_1SD)
+        self._rows = rows
+
+    def of(self, rows: tuple[int, ...]) -> Any:
+        return self._rows
