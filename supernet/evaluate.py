@@ -17,7 +17,7 @@ from supernet.console.options import (
     add_set_option,
     check_cascade,
 )
-from supernet.console.parser import Parser, parse
+from supernet.console.parser import Parser, duration, parse
 from supernet.runs.places import check_source
 from supernet.scoring.target import Target
 
@@ -42,6 +42,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="one or more of train,valid,test, or parts such as test-clean (default: test)",
     )
     parser.add_argument(
+        "--chunk",
+        type=duration,
+        metavar="320ms",
+        help="score as with transcribe --chunk: for a network trained with model.streaming",
+    )
+    parser.add_argument(
         "--by",
         metavar="speaker,length",
         help="also print a table of error rates by speaker, by length, or both",
@@ -58,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _problems(args: argparse.Namespace) -> Iterator[str]:
-    yield from check_cascade(args, "sizes", "by", "average")
+    yield from check_cascade(args, "sizes", "by", "average", "chunk")
     if args.threshold is not None and args.name is not None:
         yield "`--threshold` must be given without `--name`: it is fitted on the corpus of the run."
 

@@ -23,6 +23,8 @@ from supernet.recognition.beam import BeamConfig, decoder_for
 from supernet.recognition.cascade import Cascade, Stage
 from supernet.recognition.decoding import Decoder
 from supernet.recognition.pipeline import BATCH_ON_CPU, Recording, Transcriber
+from supernet.recognition.streaming.chunk_option import LEFT_CHUNKS
+from supernet.recognition.streaming.speech_stream import SpeechStream
 from supernet.recognition.transcript import Transcript
 from supernet.runs.confidence_file import read_confidences
 from supernet.runs.model_file import Model
@@ -216,10 +218,8 @@ class Recognizer:
             raise ValueError(f"`batch` must be at least 1, but is {batch} instead.")
         network = self._model.recognizer
         network.require_framewise("Transcribing recordings")
-        stages = [
-            Stage(choice.budget, network.table.kept(choice.subnet))
-            for choice in (*self._smaller, self._choice)
-        ]
+        chosen = (*self._smaller, self._choice)
+        stages = [Stage(choice.budget, network.table.kept(choice.subnet)) for choice in chosen]
         run = Cascade(network, tuple(stages), self._threshold, self._confidences)
         longest = network.config.model.max_frames
         most = BATCH_ON_CPU if network.device.type == "cpu" else None
@@ -227,6 +227,26 @@ class Recognizer:
             run, self._decoder, self._model.tokens, longest, network.input, self._model.lengths, most
         )
         return transcriber.run(recordings, batch)
+
+    def stream(
+        self, size: int | str | None = None, chunk: str = "640ms", left: int = LEFT_CHUNKS
+    ) -> SpeechStream:
+        """Recognize speech while it is spoken, with a network trained with `model.streaming`.
+
+        Args:
+            size: As for ``use``; that of this handle if None.
+            chunk: The duration of a chunk: a multiple of 40 ms, or of 80 ms with `model.subsampling` 8.
+            left: The number of chunks before its own that attention sees.
+
+        Raises:
+            ArgumentError: An argument cannot be used.
+        """
+        self._model.recognizer.require_framewise("A stream")
+
+        def kept(size: int | str | None) -> Kept:
+            return (self if size is None else self.use(size))._kept
+
+        return SpeechStream(self._model.recognizer, self._model.tokens, kept, size, chunk, left)
 
     def fit(self, latency_ms: float, seconds: float = 10.0, threads: int | None = None) -> Recognizer:
         """Return the largest size that meets a latency on this machine, measured now.
@@ -263,9 +283,7 @@ class Recognizer:
         return self._chosen(next(c for c in self._selection.choices if c.subnet.size == size))
 
     def milliseconds(self, seconds: float) -> float:
-        """The time to transcribe ``seconds`` of noise, in milliseconds: the best of several runs after a
-        warm-up.
-        """
+        """The time to transcribe ``seconds`` of noise, in milliseconds: the best of several runs."""
         return 1000 * self.timing(seconds).best
 
     def timing(self, seconds: float) -> Timing:

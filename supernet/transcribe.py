@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 from supernet.console.guard import main_guard
@@ -13,7 +14,7 @@ from supernet.console.options import (
     add_subnet_options,
     check_cascade,
 )
-from supernet.console.parser import OneOf, Parser, parse, whole
+from supernet.console.parser import OneOf, Parser, duration, parse, whole
 from supernet.runs.places import check_source
 from supernet.scoring.target import given_threshold
 
@@ -33,9 +34,16 @@ def build_parser() -> argparse.ArgumentParser:
         "recordings",
         nargs="+",
         metavar="RECORDING",
-        help="audio file, folder of them, or - for standard input",
+        help="audio file, folder of them, or - for standard input; with --chunk also: microphone",
     )
     add_subnet_options(parser)
+    parser.add_argument(
+        "--chunk",
+        type=duration,
+        metavar="320ms",
+        help="print text while the audio arrives, in chunks of this duration; for a network trained with "
+        "model.streaming",
+    )
     add_cascade_options(
         parser, "auto|0.9", "threshold; auto: the one that evaluate fitted (default)", given_threshold
     )
@@ -60,12 +68,26 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _problems(args: argparse.Namespace) -> Iterator[str]:
+    yield from check_cascade(args, "size", "chunk")
+    if args.chunk is None:
+        return
+    for name in ("out", "beam", "lm", "lexicon"):
+        if getattr(args, name) is not None:
+            yield f"`--chunk` must be given without `--{name}`, but is given with it."
+    if args.format not in (None, "text"):
+        yield f"`--format` must be text with --chunk, but is {args.format} instead."
+
+
 def main(arguments: list[str] | None = None) -> None:
-    args = parse(build_parser(), arguments, lambda args: check_cascade(args, "size"))
+    args = parse(build_parser(), arguments, _problems)
     with main_guard():
         if not (args.run / "model.json").is_file():  # which a cut model has alone
             check_source(args.run)
-        from supernet.commands.transcribe import transcribe
+        if args.chunk is None:
+            from supernet.commands.transcribe import transcribe
+        else:
+            from supernet.commands.live import transcribe_live as transcribe
 
         failed = transcribe(args)
     if failed:

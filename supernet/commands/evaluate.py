@@ -21,6 +21,7 @@ from supernet.evaluation.score_sizes import Evaluation, ScoringRequest, SplitTra
 from supernet.pretrained.places import is_checkpoint
 from supernet.recognition.beam import BeamConfig, decoder_for
 from supernet.recognition.decoding import GREEDY
+from supernet.recognition.streaming.chunk_option import chunking_of
 from supernet.runs.model_file import Model
 from supernet.runs.opening import choose, open_model, open_selection
 from supernet.runs.resolve import resolve_trained
@@ -125,10 +126,13 @@ def check_request(args: argparse.Namespace) -> Checked:
             check_ascending([(choice.budget, choice.subnet.size) for choice in choices])
         if args.average is not None:
             use_average(run, model, args.average)
+        if args.chunk is not None:
+            model.recognizer.encoder.chunking = chunking_of(model.recognizer, args.chunk)
     checks.end()
     marks = [] if args.name is None else [args.name]
     marks += [] if args.selection is None else [selection.strategy]
     marks += [] if args.average is None else [window_name(args.average)]
+    marks += [] if args.chunk is None else [f"chunk-{args.chunk}"]
     return Checked(run, task, model, selection, choices, splits, groups, beam, marks)
 
 
@@ -146,5 +150,6 @@ def _score(args: argparse.Namespace) -> tuple[str, list[str], Evaluation]:
         results = score_sizes(found.run, found.model, found.task, request, report)
     strategy = args.selection and f"chosen by {found.selection.strategy}"
     average = args.average and window_name(args.average).replace("-", " ", 1)
-    parts = [found.run.name, args.name, strategy, average, None if decoder == GREEDY else decoder.name]
+    chunk, beam = args.chunk and f"chunks of {args.chunk}", None if decoder == GREEDY else decoder.name
+    parts = [found.run.name, args.name, strategy, average, chunk, beam]
     return ", ".join(part for part in parts if part is not None), found.groups, results

@@ -14,6 +14,7 @@ from supernet.console.front import program
 from supernet.console.siblings import find_siblings
 from supernet.console.text import be_quiet, encodable, fail, put
 from supernet.settings.names import nearest
+from supernet.text.durations import milliseconds
 
 DISTRIBUTION = "supernet-asr"
 
@@ -48,6 +49,15 @@ def number(text: str) -> float | Wrong:
     except ValueError:
         value = math.nan
     return value if math.isfinite(value) else Wrong(f"must be a number, but is '{text}' instead.")
+
+
+def duration(text: str) -> str | Wrong:
+    """The type of durations, such as ``320ms``, which stay as they are written."""
+    try:
+        milliseconds(text)
+    except ValueError as e:
+        return Wrong(str(e))
+    return text.strip()
 
 
 def window(text: str) -> tuple[int, int] | Wrong:

@@ -1,0 +1,114 @@
+"""Transcribe recordings, a pipe or a microphone while the audio arrives."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from supernet.audio import recordings as audio
+from supernet.audio.live import listen, read_pipe
+from supernet.audio.specification import SAMPLE_RATE
+from supernet.console.text import complain, note, put
+from supernet.errors import AudioError
+from supernet.recognition.streaming.speech_stream import SpeechStream
+from supernet.recognition.streaming.timeline import Timeline
+from supernet.recognition.transcript import Transcript
+from supernet.recognizer import Recognizer
+from supernet.text.durations import milliseconds
+from supernet.text.plain import plain
+
+STDIN, MICROPHONE = "-", "microphone"
+Show = Callable[[str], None]
+
+
+def transcribe_live(args: argparse.Namespace) -> int:
+    """Run ``transcribe --chunk``; returns the number of recordings that could not be read."""
+    recognizer = Recognizer.load(args.run, selection=args.selection, device=args.device)
+    stream = recognizer.stream(args.size, args.chunk)
+    return sum(not _transcribe(stream, name, milliseconds(args.chunk) / 1000) for name in args.recordings)
+
+
+def _transcribe(stream: SpeechStream, name: str, seconds: float) -> bool:
+    """Print the text of a recording as it comes; returns whether it could be read to its end."""
+    timeline, page = Timeline(), _Page()
+    try:
+        _follow(stream, _blocks(name, seconds), timeline, page)
+    except AudioError as e:
+        complain(audio.complaint("standard input" if name == STDIN else name, e))
+        return False
+    except KeyboardInterrupt:
+        if name != MICROPHONE:
+            raise
+        _end(stream, timeline, page)
+    return True
+
+
+def _follow(stream: SpeechStream, blocks: Iterator[Tensor], timeline: Timeline, page: _Page) -> None:
+    heard = 0.0
+    for block in blocks:
+        heard += len(block) / SAMPLE_RATE
+        with timeline.computation(heard):
+            ended, partial = stream.accept(block), stream.partial
+        for utterance in ended:
+            timeline.end(utterance)
+            page.end(utterance)
+        timeline.show(partial)
+        page.show(partial)
+    _end(stream, timeline, page)
+
+
+def _end(stream: SpeechStream, timeline: Timeline, page: _Page) -> None:
+    seconds = stream.seconds
+    with timeline.computation(seconds):
+        last = stream.final()
+    timeline.end(last)
+    page.end(last)
+    first = (
+        "no words"
+        if timeline.first_word is None
+        else f"first word {timeline.first_word:.2f} s after it began"
+    )
+    note(
+        f"{first}, last text {timeline.final(seconds):.2f} s after the end of {seconds:.2f} s of audio, "
+        f"{timeline.computing / max(seconds, 1e-9):.3f} s of computation per second, "
+        f"{timeline.changed} words changed after they were printed."
+    )
+
+
+class _Page:
+    """Standard output, on which each utterance is a line that grows."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+
+    def show(self, partial: str) -> None:
+        """Print what is new of the current utterance; nothing of what is printed can be taken back."""
+        new = partial[len(self._shown) :] if partial.startswith(self._shown) else f" {partial}"
+        put(plain(new))
+        self._shown = partial
+
+    def end(self, utterance: Transcript) -> None:
+        """End the line of an utterance, if there is any text in it."""
+        self.show(utterance.text)
+        if self._shown:
+            put("\n")
+        self._shown = ""
+
+
+def _blocks(name: str, seconds: float) -> Iterator[Tensor]:
+    """The audio in blocks of ``seconds``, as it arrives."""
+    if name == MICROPHONE:
+        return listen(seconds)
+    if name == STDIN:
+        return read_pipe(sys.stdin.buffer, seconds)  # type: ignore[arg-type]
+    return _divided(audio.read_audio(Path(name)), round(seconds * SAMPLE_RATE))
+
+
+def _divided(blocks: Iterator[Tensor], size: int) -> Iterator[Tensor]:
+    for block in blocks:
+        yield from torch.split(block, size)

@@ -1,0 +1,1 @@
+"""Recognition while someone speaks."""

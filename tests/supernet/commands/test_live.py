@@ -1,0 +1,157 @@
+"""``transcribe --chunk``: text while the audio arrives, from files and pipes."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from supernet import Recognizer, transcribe
+from supernet.audio.live import read_pipe
+from supernet.audio.specification import SAMPLE_RATE
+from supernet.runs.run import Run
+from tests.supernet.processes import environment
+from tests.supernet.recognition.streaming.talking import make_streaming_run
+from tests.supernet.talkative import make_run, recordings
+
+
+@pytest.fixture(scope="module")
+def streaming(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_streaming_run(tmp_path_factory.mktemp("runs") / "streaming")
+
+
+def texts(
+    folder: Path, samples: np.ndarray[tuple[int], np.dtype[np.int16]], chunk: str = "320ms"
+) -> list[str]:
+    """The utterances that a stream finds, without empty ones."""
+    stream = Recognizer.load(folder).stream(4, chunk)
+    return [u.text for u in (*stream.accept(samples), stream.final()) if u.text]
+
+
+def integers(i: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
+    found: np.ndarray[tuple[int], np.dtype[np.int16]] = (recordings()[i].numpy() * 32767).astype(np.int16)
+    return found
+
+
+def wav_bytes(samples: np.ndarray[tuple[int], np.dtype[np.int16]], rate: int = SAMPLE_RATE) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(rate)
+        sound.writeframes(samples.tobytes())
+    return file.getvalue()
+
+
+def test_a_file_is_printed_utterance_by_utterance(
+    streaming: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / f"{i}.wav" for i in range(2)]
+    for i, file in enumerate(files):
+        file.write_bytes(wav_bytes(integers(i + 1)))
+    words = [str(streaming.folder), "--size", "4", "--chunk", "320ms", *map(str, files)]
+    transcribe.main(words)
+    printed = capsys.readouterr()
+    expected = [text for i in range(2) for text in texts(streaming.folder, integers(i + 1))]
+    assert printed.out.splitlines() == expected
+    assert len(expected) >= 2
+    notes = printed.err.splitlines()
+    assert len(notes) == 2
+    assert all(line.startswith("note: first word ") and "0 words changed" in line for line in notes)
+
+
+def test_a_pipe_is_recognized_before_it_ends(streaming: Run) -> None:
+    """In a real process, whose standard input stays open while its first text is read."""
+    whole = texts(streaming.folder, integers(2))
+    command = [sys.executable, "-m", "supernet.transcribe", str(streaming.folder), "--size", "4"]
+    with subprocess.Popen(
+        [*command, "--chunk", "320ms", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment(streaming.folder),
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(wav_bytes(integers(2)))
+        process.stdin.flush()
+        first = process.stdout.read(1).decode()
+        process.stdin.close()
+        rest = process.stdout.read().decode()
+        assert process.wait(timeout=60) == 0
+    assert (first + rest).splitlines() == whole
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_a_pipe_of_integers_of_any_width_has_its_samples(width: int) -> None:
+    samples = np.sin(np.arange(4000) / 7) * 0.5
+    file = io.BytesIO()
+    kind = {1: "PCM_U8", 2: "PCM_16", 3: "PCM_24", 4: "PCM_32"}[width]
+    soundfile.write(file, np.stack([samples, samples], axis=1), SAMPLE_RATE, format="WAV", subtype=kind)
+    stream = io.BufferedReader(io.BytesIO(file.getvalue()))  # type: ignore[arg-type]
+    blocks = list(read_pipe(stream, 0.1))
+    assert len(blocks) == 3
+    found = np.concatenate([block.numpy() for block in blocks])
+    assert np.abs(found - samples).max() < 2.0 ** (1 - 8 * width) + 1e-6
+
+
+def test_a_pipe_in_another_format_is_read_at_its_end() -> None:
+    samples = np.sin(np.arange(4000) / 7) * 0.5
+    file = io.BytesIO()
+    soundfile.write(file, samples, SAMPLE_RATE, format="FLAC")
+    stream = io.BufferedReader(io.BytesIO(file.getvalue()))  # type: ignore[arg-type]
+    found = np.concatenate([block.numpy() for block in read_pipe(stream, 0.1)])
+    assert np.abs(found - samples).max() < 1e-4
+
+
+def complaint(main: object, words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The only line of a command that ends with status 2."""
+    with pytest.raises(SystemExit) as end:
+        main(words)  # type: ignore[operator]
+    err = capsys.readouterr().err
+    assert (end.value.code, err.count("\n")) == (2, 1), err
+    return err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--chunk", "10ms"],
+            "`--chunk` must be a multiple of 40ms, a frame after the frontend, but is 10ms",
+        ),
+        (["--chunk", "much"], "`--chunk` must be a duration such as 320ms or 0.32s, but is 'much' instead."),
+        (["--chunk", "320ms", "--out", "here"], "`--chunk` must be given without `--out`"),
+        (
+            ["--chunk", "320ms", "--format", "srt"],
+            "`--format` must be text with --chunk, but is srt instead.",
+        ),
+        (["--chunk", "320ms", "--cascade", "2,4"], "`--cascade` must be given without `--chunk`"),
+    ],
+)
+def test_wrong_options_are_one_line(
+    streaming: Run, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in complaint(transcribe.main, [str(streaming.folder), *options, "-"], capsys)
+
+
+def test_a_network_trained_without_streaming_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run")
+    err = complaint(transcribe.main, [str(run.folder), "--chunk", "320ms", "-"], capsys)
+    assert "`--chunk` must be left out for a network that was trained without `model.streaming`" in err
+
+
+def test_a_microphone_needs_its_package(
+    streaming: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    err = complaint(transcribe.main, [str(streaming.folder), "--chunk", "320ms", "microphone"], capsys)
+    assert "must find the package sounddevice" in err
+    assert "pip install -e '.[microphone]'" in err
