@@ -29,8 +29,10 @@ from supernet.export.kinds import kind_of
 from supernet.export.on_demand import OnDemand
 from supernet.export.onnx import Onnx
 from supernet.export.shared import Shared
+from supernet.export.streaming_onnx import StreamingOnnx
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.pretrained.places import is_checkpoint
+from supernet.recognition.streaming.chunk_option import chunking_of
 from supernet.runs.confidence_file import stored_confidences
 from supernet.runs.cut_model import Cut, origin_of
 from supernet.runs.model_file import Model
@@ -67,6 +69,8 @@ class Source:
         run = _run(args)
         model = load_any(run, args.granularity or granularity_of(args.selection))
         check_network(args.format, run, model.recognizer)
+        if args.chunk is not None:
+            chunking_of(model.recognizer, args.chunk)
         selection = open_selection(run, model, args.selection)
         return cls(run, model, selection, origin_of(run, selection))
 
@@ -128,6 +132,9 @@ def _check(args: argparse.Namespace) -> None:
         raise RunError(
             f"`--{args.bundle}` must go with `--format` sherpa-onnx, but goes with {args.format} instead."
         )
+    if args.chunk is not None and (args.bundle or FORMATS[args.format] is not Onnx):
+        other = f"--{args.bundle}" if args.bundle else f"--format {args.format}"
+        raise RunError(f"`--chunk` must go with `--format` sherpa-onnx, but goes with {other} instead.")
     FORMATS[args.format]().check(args.int8)
 
 
@@ -139,13 +146,14 @@ def _export_separately(args: argparse.Namespace, source: Source) -> list[str]:
     for folder in folders.values():
         check_free(folder, args.force)
     table, problems, written = _table(run, args.unchecked), list[str](), dict[Choice, Path]()
+    format = _format(args, model.recognizer)
     with progress() as report:
         examiner = _examiner(args, source, report)
         for i, (choice, folder) in enumerate(folders.items()):
             report("exporting", i, len(folders))
             cut = Cut.of(model, choice, source.origin)
             try:
-                checks = export(cut, FORMATS[args.format](), folder, args.int8, examiner)
+                checks = export(cut, format, folder, args.int8, examiner)
             except NotAccepted as e:
                 checks = e.checks
                 (problem,) = option_problems(e)
@@ -159,6 +167,12 @@ def _export_separately(args: argparse.Namespace, source: Source) -> list[str]:
     if written:
         _say_what_next(args, next(iter(written.values())), "model", model.recognizer)
     return problems
+
+
+def _format(args: argparse.Namespace, recognizer: SupernetCTC) -> Format:
+    if args.chunk is None:
+        return FORMATS[args.format]()
+    return StreamingOnnx(chunking_of(recognizer, args.chunk))
 
 
 def _export_bundle(args: argparse.Namespace, source: Source) -> list[str]:
@@ -207,6 +221,14 @@ RECOGNIZE = (
     "s.accept_waveform(rate, a); r.decode_stream(s); print(s.result.text)"
 )
 """A program that uses an export as a phone does."""
+RECOGNIZE_LIVE = (
+    "import numpy, sherpa_onnx, soundfile; "
+    "r = sherpa_onnx.OnlineRecognizer.from_wenet_ctc(model={model!r}, tokens={tokens!r}{more}); "
+    "s = r.create_stream(); a, rate = soundfile.read('speech.wav', dtype='float32'); "
+    "s.accept_waveform(rate, numpy.pad(a, (0, rate))); "
+    "[r.decode_stream(s) for _ in iter(lambda: r.is_ready(s), False)]; print(r.get_result(s))"
+)
+"""Likewise, chunk by chunk; a second of silence fills the last one."""
 
 
 def _say_what_next(args: argparse.Namespace, folder: Path, stem: str, recognizer: SupernetCTC) -> None:
@@ -217,6 +239,10 @@ def _say_what_next(args: argparse.Namespace, folder: Path, stem: str, recognizer
         files = {"model": f"{folder}/{stem}{'.int8' * args.int8}.onnx", "tokens": f"{folder}/tokens.txt"}
         more = "".join(f", {name}={value}" for name, value in kind.arguments(recognizer).items())
         program = RECOGNIZE.format(kind=kind.constructor, more=more, **files)
+        if args.chunk is not None:
+            chunking = chunking_of(recognizer, args.chunk)
+            more = f", chunk_size={chunking.frames}, num_left_chunks={chunking.left}"
+            program = RECOGNIZE_LIVE.format(more=more, **files)
         suggestions.append((f"python -c {shlex.quote(program)}", ""))
     if suggestions:
         say_next(*suggestions)
@@ -224,6 +250,7 @@ def _say_what_next(args: argparse.Namespace, folder: Path, stem: str, recognizer
 
 def _folder(run: Run, args: argparse.Namespace, selection: Selection, choice: Choice) -> Path:
     label = choice.budget if args.selection is None else f"{selection.strategy}-{choice.budget}"
+    label += "-streaming" * (args.chunk is not None)
     if args.out is None:
         return run.export_folder(label)
     return Path(args.out / label if args.all else args.out)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from supernet.console.guard import main_guard
 from supernet.console.options import add_checkpoint_options, add_corpus_option, add_subnet_options
-from supernet.console.parser import OneOf, Parser, number, parse
+from supernet.console.parser import OneOf, Parser, duration, number, parse
 from supernet.console.text import fail
 from supernet.runs.places import check_source
 
@@ -35,6 +35,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="|".join(FORMATS),
         default="sherpa-onnx",
         help="default: sherpa-onnx; onnx is the same file, also of networks that sherpa-onnx cannot run",
+    )
+    parser.add_argument(
+        "--chunk",
+        type=duration,
+        metavar="640ms",
+        help="write files for streaming, and compare them in chunks of this duration; for a network trained "
+        "with model.streaming",
     )
     parser.add_argument(
         "--int8", action="store_true", help="also write a smaller, faster file with 8-bit weights"

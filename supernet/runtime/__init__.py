@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from supernet.runtime.device_recognizer import DeviceRecognizer, Recognition
+from supernet.runtime.device_stream import DeviceStream
 from supernet.runtime.export_folder import Size
 
-__all__ = ["DeviceRecognizer", "Recognition", "Size"]
+__all__ = ["DeviceRecognizer", "DeviceStream", "Recognition", "Size"]

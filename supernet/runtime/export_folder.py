@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,8 @@ from supernet.scoring.confidence import UNKNOWN, Confidences
 
 RECORD = "export.json"
 FORMATS = ("shared", "on-demand")
+STREAMING = "sherpa-onnx-streaming"
+"""The format of exports of one size that recognize while someone speaks."""
 _FILE = re.compile(r"\w[\w.,=%+-]{0,199}")
 _TYPES = {dict: "a mapping", list: "a list", str: "a text", int: "a whole number", bool: "true or false"}
 T = TypeVar("T")
@@ -66,21 +69,43 @@ class ExportFolder:
         Raises:
             UserError: The folder is no such export, or has no 8-bit files.
         """
-        file = folder / RECORD
-        try:
-            found = _read(folder, json.loads(file.read_text(encoding="utf-8")), int8)
-        except OSError as e:
-            raise UserError(f"'{file}' must be readable, but is not: {e.strerror}.") from None
-        except UserError:
-            raise
-        except (ValueError, RecursionError) as e:
-            reason = str(e) if isinstance(e, _Damaged) else "it is not JSON"
-            raise UserError(
-                f"'{file}' must be the record of an export with shared weights or on demand, but {reason}."
-            ) from None
+        with _reading(folder / RECORD, "with shared weights or on demand"):
+            found = _read(folder, _json(folder), int8)
         if missing := [size.file for size in found.sizes if not (folder / size.file).is_file()]:
             raise UserError(f"'{folder / missing[0]}' must exist, as {RECORD} names it, but does not.")
         return found
+
+
+def streaming_symbols(folder: Path) -> Symbols:
+    """The output tokens of an export for streaming.
+
+    Raises:
+        UserError: The folder is no such export.
+    """
+    with _reading(folder / RECORD, "for streaming"):
+        data = _json(folder)
+        if (format := _get(data, "format", str)) != STREAMING:
+            raise _Damaged(f"its `format` is {format[:40]!r}")
+        return _symbols(_get(_get(data, "model", dict), "tokens", dict))
+
+
+@contextmanager
+def _reading(file: Path, kind: str) -> Iterator[None]:
+    """Turn all that can go wrong with a record into a ``UserError``."""
+    try:
+        yield
+    except OSError as e:
+        raise UserError(f"'{file}' must be readable, but is not: {e.strerror}.") from None
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as e:
+        reason = str(e) if isinstance(e, _Damaged) else "it is not JSON"
+        raise UserError(f"'{file}' must be the record of an export {kind}, but {reason}.") from None
+
+
+def _json(folder: Path) -> object:
+    found: object = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    return found
 
 
 def _read(folder: Path, data: object, int8: bool) -> ExportFolder:

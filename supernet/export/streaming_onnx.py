@@ -1,0 +1,99 @@
+"""ONNX for recognition while someone speaks: one file for sherpa-onnx's `OnlineRecognizer.from_wenet_ctc` and
+plain onnxruntime alike.
+
+The length of chunks and the number of chunks to the left are chosen when the file is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from supernet.export.formats import Format, Runtime, Written, quiet
+from supernet.export.onnx import metadata, save_tokens
+from supernet.export.onnx_graph import quantize, save, trace
+from supernet.export.streaming_graph import OUTPUTS, StreamingGraph
+from supernet.network.streaming.chunking import Chunking
+from supernet.network.streaming.frontend import StreamingFrontend
+from supernet.runs.cut_model import Cut
+
+
+class StreamingOnnx(Format):
+    """``model.onnx``, optionally ``model.int8.onnx``, and ``tokens.txt``.
+
+    Args:
+        chunking: The chunks in which the files are compared with the cut model.
+    """
+
+    name = "sherpa-onnx-streaming"
+    extra = "export"
+    packages = ("onnx", "onnxscript", "onnxruntime")
+    has_int8 = True
+
+    def __init__(self, chunking: Chunking) -> None:
+        assert chunking.left is not None
+        self._chunking, self._left = chunking, chunking.left
+
+    def write(self, cut: Cut, folder: Path, int8: bool) -> list[Written]:
+        # From now on, the cut model reads as the files do, with which it is compared.
+        cut.model.recognizer.encoder.chunking = self._chunking
+        written, graph = [Written(folder / "model.onnx")], StreamingGraph(cut.model.recognizer)
+        dynamic = torch.export.Dim.DYNAMIC
+        shapes: tuple[dict[int, Any], ...] = ({1: dynamic}, {}, {}, {2: dynamic}, {}, {2: dynamic})
+        with quiet():
+            proto = trace(graph, graph.example(), OUTPUTS, shapes)
+            save(proto, self._metadata(cut, graph), written[0].file)
+            if int8:
+                written.append(Written(folder / "model.int8.onnx", exact=False))
+                quantize(written[0].file, written[1].file)
+        save_tokens(cut.model.tokens, folder)
+        return written
+
+    def _metadata(self, cut: Cut, graph: StreamingGraph) -> dict[str, str]:
+        """The keys of WeNet's networks, and what other programs need for the last chunk."""
+        recognizer, model = cut.model.recognizer, cut.model.recognizer.config.model
+        frontend = recognizer.frontend
+        assert isinstance(frontend, StreamingFrontend)
+        numbers = {
+            "chunk_size": self._chunking.frames,
+            "left_chunks": self._left,
+            "head": model.num_heads,
+            "num_blocks": graph.num_blocks,
+            "output_size": model.dim,
+            "cnn_module_kernel": graph.num_remembered + 1,
+            "right_context": recognizer.input.shortest - 1,
+        }
+        mean = " ".join(f"{value:.9g}" for value in frontend.mean_F.tolist())
+        keys = {"model_type": "wenet_ctc", "feature_mean": mean}
+        return {**metadata(cut), **keys, **{name: str(value) for name, value in numbers.items()}}
+
+    def open(self, file: Path) -> Runtime:
+        return ChunkSession(file, self._chunking.frames, self._left)
+
+
+class ChunkSession:
+    """A file run by onnxruntime, chunk by chunk.
+
+    Args:
+        file: A file written by ``StreamingOnnx``.
+        chunk: Stream frames of a chunk.
+        left: The number of chunks before its own that attention sees.
+    """
+
+    def __init__(self, file: Path, chunk: int, left: int) -> None:
+        from supernet.runtime.chunk_graph import ChunkGraph
+
+        self._graph = ChunkGraph(file, chunk, left)
+
+    def __call__(self, features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
+        rows = [self._row(x_TF[:n].float()) for x_TF, n in zip(features_BTF, num_frames, strict=True)]
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), [len(row) for row in rows]
+
+    def _row(self, features_TF: Tensor) -> Tensor:
+        run = self._graph.begin()
+        return torch.from_numpy(np.concatenate([run.accept(features_TF.numpy()), run.finish()]))

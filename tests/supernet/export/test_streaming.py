@@ -1,0 +1,189 @@
+"""Exports for streaming compute the same as the cut model in chunks, and sherpa-onnx the same text."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from supernet import Recognizer
+from supernet.audio.features import fbank
+from supernet.audio.specification import SAMPLE_RATE
+from supernet.errors import ArgumentError, UserError
+from supernet.export import __main__ as command
+from supernet.export.acceptance import noise
+from supernet.export.streaming_onnx import ChunkSession, StreamingOnnx
+from supernet.network.streaming.chunking import Chunking
+from supernet.network.streaming.frontend import StreamingFrontend
+from supernet.runs.cut_model import Cut
+from supernet.runs.run import Run
+from supernet.units import LayerType
+from tests.supernet.export.test_graph import LENGTHS, small_cut
+from tests.supernet.processes import run
+from tests.supernet.recognition.streaming.talking import make_streaming_run
+from tests.supernet.talkative import make_run, recordings
+
+pytest.importorskip("onnxscript", reason="needs the export extra")
+pytestmark = pytest.mark.slow
+
+KINDS: dict[str, tuple[str, LayerType, dict[str, Any]]] = {
+    "layers": ("layer", "conformer", {"kernel": 5}),
+    "modules": ("module", "conformer", {"kernel": 5}),
+    "components": ("component", "conformer", {"kernel": 5}),
+    "without convolutions or positions": ("module", "transformer", {"positions": "none"}),
+    "conditioned, 80 ms": ("layer", "conformer", {"self_conditioning": True, "subsampling": 8}),
+}
+
+
+def streaming_cut(kind: str) -> Cut:
+    granularity, layer_type, model = KINDS[kind]
+    found = small_cut(granularity, layer_type, streaming=True, **model)
+    frontend = found.model.recognizer.frontend
+    assert isinstance(frontend, StreamingFrontend)
+    frontend.mean_F.fill_(-8.0)
+    frontend.deviation_F.fill_(3.0)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_computes_any_chunks_as_the_cut_model_does(kind: str, tmp_path: Path) -> None:
+    found = streaming_cut(kind)
+    (written,) = StreamingOnnx(Chunking(4, 2)).write(found, tmp_path, int8=False)
+    network = found.model.recognizer
+    for how in (Chunking(4, 2), Chunking(1, 3), Chunking(7, 1), Chunking(3, 0)):
+        network.encoder.chunking, session = how, ChunkSession(written.file, how.frames, how.left or 0)
+        for lengths in LENGTHS:
+            features = noise(lengths)
+            with torch.inference_mode():
+                expected = network.log_probs(features, lengths, network.table.full)
+            actual, counts = session(features, lengths)
+            assert counts == [network.input.num_stream_frames(n) for n in lengths]
+            for row, count in enumerate(counts):
+                torch.testing.assert_close(actual[row, :count], expected[row, :count], atol=1e-4, rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of which one size is exported, by the command."""
+    found = make_streaming_run(tmp_path_factory.mktemp("runs") / "streaming")
+    options = ["--size", "2", "--chunk", "320ms", "--int8", "--unchecked"]
+    command.main([str(found.folder), *options])
+    return found
+
+
+def live(model: Path, chunk: int, left: int, wavs: list[Path]) -> list[str]:
+    words = model, model.with_name("tokens.txt"), str(chunk), str(left), *wavs
+    out, _ = run("tests.supernet.export.recognize_live", *words, cwd=model.parent)
+    return [json.loads(line)["text"].strip() for line in out.splitlines() if line.startswith("{")]
+
+
+@pytest.mark.parametrize(("chunk", "left"), [(8, 8), (4, 2), (16, 4)])
+def test_sherpa_recognizes_the_same_as_a_stream(exported: Run, chunk: int, left: int, tmp_path: Path) -> None:
+    pytest.importorskip("sherpa_onnx", reason="needs the export extra")
+    wavs, expected = list[Path](), list[str]()
+    for i, samples in enumerate(recordings()):
+        wavs.append(tmp_path / f"{i}.wav")
+        soundfile.write(wavs[-1], samples.numpy(), SAMPLE_RATE, subtype="FLOAT")
+        stream = Recognizer.load(exported.folder).stream(2, f"{40 * chunk}ms", left)
+        silence = torch.zeros(2 * SAMPLE_RATE)
+        # What sherpa-onnx is not ready for at the end: an unfinished chunk, and a frame more.
+        ended = stream.accept(torch.cat([samples, silence]))
+        expected.append(" ".join(filter(None, [*(u.text for u in ended), stream.partial])))
+    model = exported.export_folder("2-streaming") / "model.onnx"
+    found = live(model, chunk, left, wavs)
+    assert len({*expected}) == len(expected)
+    same = [a.replace(" ", "") == b.replace(" ", "") for a, b in zip(found, expected, strict=True)]
+    assert all(same), (found, expected)
+
+
+def test_the_features_of_sherpa_are_those_of_the_graph_at_the_floor_too(exported: Run) -> None:
+    """Digital silence has the lowest feature there is in both scales."""
+    session = ChunkSession(exported.export_folder("2-streaming") / "model.onnx", 8, 8)
+    silence = fbank(torch.zeros(SAMPLE_RATE))
+    lower = silence - 20.0  # as on the other scale
+    first, _ = session(silence[None], [len(silence)])
+    second, _ = session(lower[None], [len(lower)])
+    torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-5)
+
+
+def test_a_stream_on_a_device_has_the_text_of_the_recognizer(exported: Run) -> None:
+    from supernet.runtime import DeviceStream
+
+    folder, texts = exported.export_folder("2-streaming"), list[str]()
+    device, reference = DeviceStream.load(folder, chunk="160ms"), Recognizer.load(exported.folder)
+    for samples in recordings():
+        stream, partials = reference.stream(2, "160ms"), [""]
+        ended = [u.text for u in stream.accept(samples)]
+        expected = " ".join(filter(None, [*ended, stream.final().text]))
+        partials += [device.accept(block) for block in np.array_split(samples.numpy(), 9)]
+        texts.append(device.final())
+        assert texts[-1].replace(" ", "") == expected.replace(" ", "")
+        assert all(b.startswith(a) for a, b in zip(partials, [*partials[1:], texts[-1]], strict=True))
+    assert len({*texts}) == len(texts)
+    for chunk, message in (("20ms", "must be a multiple of 40ms"), ("x", "must be a duration such as")):
+        with pytest.raises(ArgumentError, match=message):
+            DeviceStream.load(folder, chunk=chunk)
+
+
+def test_a_device_refuses_what_is_no_export_for_streaming(exported: Run, tmp_path: Path) -> None:
+    from supernet.runtime import DeviceStream
+
+    with pytest.raises(UserError, match="must be readable"):
+        DeviceStream.load(tmp_path)
+    shutil.copytree(exported.export_folder("2-streaming"), tmp_path / "copy")
+    (tmp_path / "copy" / "model.onnx").write_bytes(b"no graph")
+    with pytest.raises(UserError, match="must be a graph for streaming, but is not"):
+        DeviceStream.load(tmp_path / "copy")
+    (tmp_path / "copy" / "export.json").write_text('{"format": "shared"}')
+    with pytest.raises(UserError, match="must be the record of an export for streaming, but its `format`"):
+        DeviceStream.load(tmp_path / "copy")
+
+
+def test_int8_files_are_smaller_and_similar(exported: Run) -> None:
+    folder = exported.export_folder("2-streaming")
+    files = [folder / "model.onnx", folder / "model.int8.onnx"]
+    assert files[1].stat().st_size < files[0].stat().st_size
+    outputs = [ChunkSession(file, 8, 8)(noise([300]), [300])[0].exp() for file in files]
+    assert float((outputs[0] - outputs[1]).abs().mean()) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--chunk", "20ms"],
+            "`--chunk` must be a multiple of 40ms, a frame after the frontend, but is 20ms",
+        ),
+        (["--chunk", "soon"], "`--chunk` must be a duration such as 320ms or 0.32s, but is 'soon' instead."),
+        (
+            ["--chunk", "320ms", "--shared"],
+            "`--chunk` must go with `--format` sherpa-onnx, but goes with --shared",
+        ),
+        (["--chunk", "320ms", "--format", "torch"], "but goes with --format torch instead."),
+    ],
+)
+def test_wrong_options_are_one_line(
+    exported: Run, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        command.main([str(exported.folder), "--unchecked", *options])
+    err = capsys.readouterr().err
+    assert (end.value.code, err.count("\n")) == (2, 1)
+    assert message in err
+
+
+def test_a_network_trained_without_streaming_is_not_exported_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offline = make_run(tmp_path / "run")
+    with pytest.raises(SystemExit) as end:
+        command.main([str(offline.folder), "--unchecked", "--chunk", "320ms"])
+    err = capsys.readouterr().err
+    assert (end.value.code, err.count("\n")) == (2, 1)
+    assert "`--chunk` must be left out for a network that was trained without `model.streaming`" in err
