@@ -8,7 +8,7 @@ from pathlib import Path
 from selection.commands.select_options import problems_of
 from supernet.console.guard import main_guard
 from supernet.console.options import add_checkpoint_options, add_device_option
-from supernet.console.parser import Parser, number, parse, whole
+from supernet.console.parser import Parser, duration, number, parse, whole
 from supernet.runs.places import check_source
 from supernet.settings.names import plugin_names
 
@@ -64,6 +64,13 @@ def build_parser() -> argparse.ArgumentParser:
         default=120,
         metavar="N",
         help="updates of score learning on frozen weights (default 120)",
+    )
+    add(
+        "--chunk",
+        type=duration,
+        metavar="320ms",
+        help="choose for utterances that are read in chunks of this duration, of a network trained with "
+        "model.streaming",
     )
     add(
         "--retime",

@@ -28,7 +28,7 @@ from supernet.reporting.run_page import write
 from supernet.reporting.trained import results_of, scores_of
 from supernet.runs.opening import open_model
 from supernet.runs.resolve import resolve_trained
-from supernet.runs.run import Run, RunError
+from supernet.runs.run import RunError
 from supernet.settings.names import plugin_names
 from supernet.settings.plugins import load_plugin
 from supernet.settings.presets import merge, parse_set
@@ -56,7 +56,7 @@ def select(args: argparse.Namespace) -> None:
     with progress() as report:
         resolved.task.prepare_for(["valid", "test"], model.tokens, report)
         session = Session(run, model, resolved.task, request, report)
-        earlier = stored(run.comparison_file, session.network)
+        earlier = stored(run.comparison_file, session.view)
         comparison = compare(session, earlier)
         run.save_comparison(comparison.as_data())
         pictures = draw_all(comparison)
@@ -72,10 +72,10 @@ def select(args: argparse.Namespace) -> None:
     console.print(
         f"The report is {run.report_file}; the choices are in selections/STRATEGY.json.", highlight=False
     )
-    _say_what_next(run, comparison)
+    _say_what_next(session, comparison)
 
 
-def _say_what_next(run: Run, comparison: Comparison) -> None:
+def _say_what_next(session: Session, comparison: Comparison) -> None:
     """Suggest commands for the best choice for the smallest budget."""
     known = plugin_names("strategy")
     best = [
@@ -86,9 +86,9 @@ def _say_what_next(run: Run, comparison: Comparison) -> None:
     ]
     if not best:
         return
-    budget, strategy = best[-1]
-    chosen = ("--selection", run.selection_file(strategy), "--size", budget)
-    small = run.beside(f"{strategy}-{budget}")
+    (budget, strategy), run = best[-1], session.run
+    chosen = ("--selection", session.selection_file(strategy), "--size", budget)
+    small = run.beside(f"{session.label(strategy)}-{budget}")
     say_next(
         (command("cut", run.folder, *chosen, "--out", small), "the smallest choice as a model of its own"),
         (command("export", run.folder, *chosen), "files for phones, boards and servers"),
@@ -114,6 +114,7 @@ def _request(
         num_valid=args.utterances,
         frozen_steps=args.frozen_steps,
         retime=args.retime,
+        chunk=args.chunk,
     )
 
 

@@ -114,7 +114,7 @@ def _is_rival(kept: Kept, budget: Budget) -> bool:
 
 def _save(session: Session, name: str, chosen: Mapping[Budget, Candidate]) -> None:
     """Write the strategy's selection; its choices for other budgets of the same network stay in the file."""
-    recognizer, path = session.model.recognizer, session.run.selection_file(name)
+    recognizer, path = session.model.recognizer, session.selection_file(name)
     choices = {choice.budget: choice for choice in _saved_choices(session, name)}
     for budget, c in chosen.items():
         subnet = recognizer.table.subnet(c.kept)
@@ -122,12 +122,12 @@ def _save(session: Session, name: str, chosen: Mapping[Budget, Candidate]) -> No
     if choices:
         path.parent.mkdir(parents=True, exist_ok=True)
         by_size = sorted(choices.values(), key=lambda choice: (-choice.subnet.size, choice.budget))
-        Selection(name, tuple(by_size), session.network).save(path)
+        Selection(session.label(name), tuple(by_size), session.network).save(path)
 
 
 def _saved_choices(session: Session, name: str) -> tuple[Choice, ...]:
     try:
-        saved = Selection.load(session.run.selection_file(name))
+        saved = Selection.load(session.selection_file(name))
     except (OSError, ValueError):
         return ()
     return saved.choices if saved.network == session.network else ()

@@ -89,7 +89,7 @@ def _judged(
         latency_error=sums_and_wholes(budgets, chosen, session.whole),
         busy=session.whole.is_busy,
         unfit=tuple(without_choice(unfit, candidates)),
-        network=session.network,
+        network=session.view,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from selection.strategy import Strategy
 from supernet.budget import SLACK, Budget, Prices, Quantity, SharedPrice, Wish
 from supernet.network.model_costs import MACS_SECONDS
 from supernet.network.unit_prices import unit_latencies, unit_macs, unit_parameters
+from supernet.recognition.streaming.chunk_option import chunking_of
 from supernet.runs.model_file import Model, fingerprint
 from supernet.runs.run import Run
 from supernet.system.devices import machine
@@ -39,6 +41,8 @@ class SelectionRequest:
     """Updates of score learning on frozen weights."""
     retime: bool = False
     """Whether latency is measured again although it is known for this machine."""
+    chunk: str | None = None
+    """The duration of the chunks in which utterances are read, such as ``320ms``. None: they are whole."""
 
 
 class Session:
@@ -49,6 +53,10 @@ class Session:
     ) -> None:
         self.run, self.model, self.task, self.request, self.report = run, model, task, request, report
         self.network = fingerprint(run.model_stem)
+        self.view = self.network if request.chunk is None else f"{self.network}/{request.chunk}"
+        """The network and how it reads, to which all losses belong."""
+        if request.chunk is not None:
+            model.recognizer.encoder.chunking = chunking_of(model.recognizer, request.chunk)
         self.store = EvidenceStore(run.evidence_file)
         valid = thinned(task.eval_batches("valid", model.tokens), request.num_valid)
         self.valid = self._oracle(Sample(valid))
@@ -67,7 +75,15 @@ class Session:
         )
 
     def _oracle(self, sample: Sample) -> Oracle:
-        return Oracle(self.model, sample, self.store, self.network, self.report)
+        return Oracle(self.model, sample, self.store, self.view, self.report)
+
+    def label(self, strategy: str) -> str:
+        """The name of a strategy's selection."""
+        return strategy if self.request.chunk is None else f"{strategy}-{self.request.chunk}"
+
+    def selection_file(self, strategy: str) -> Path:
+        """The file of a strategy's selection."""
+        return self.run.selection_file(self.label(strategy))
 
     def _train_batches(self) -> Iterator[Batch]:
         return iter(self.task.train_reader(self.model.tokens, seed=0, rank=0, num_ranks=1))

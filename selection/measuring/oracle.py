@@ -73,7 +73,7 @@ class Oracle:
     def __init__(
         self, model: Model, sample: Sample, store: EvidenceStore, network: str, report: ProgressCallback
     ) -> None:
-        """``network`` is the fingerprint of the model's weights, see ``model_file.fingerprint``."""
+        """``network`` identifies the model's weights, see ``model_file.fingerprint``, and how it reads."""
         self._model, self.sample, self._store, self._report = model, sample, store, report
         self._network = network
 
