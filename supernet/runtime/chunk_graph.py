@@ -17,7 +17,7 @@ Floats = NDArray[np.floating[Any]]
 
 
 class ChunkGraph:
-    """A file of an export with ``--chunk``.
+    """A file of an export for streaming.
 
     Args:
         file: The graph.

@@ -23,7 +23,7 @@ from supernet.text.durations import milliseconds
 
 
 class DeviceStream:
-    """An export with ``--chunk``, opened; takes audio in blocks of any length.
+    """An export for streaming, opened; takes audio in blocks of any length.
 
     >>> stream = DeviceStream.load("RUN/export/6-streaming", chunk="320ms")
     >>> for block in microphone:

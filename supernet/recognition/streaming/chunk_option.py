@@ -21,7 +21,7 @@ def chunking_of(model: SupernetCTC, chunk: str, left: int = LEFT_CHUNKS) -> Chun
         raise ArgumentError(
             ["chunk"],
             "`chunk` must be left out for a network that was trained without `model.streaming`, but is "
-            f"{chunk} instead. Train with --set model.streaming=true.",
+            f"{chunk} instead. Train with `model.streaming=true`.",
         )
     frame = 1000 * model.input.stream_seconds
     try:
