@@ -24,7 +24,7 @@ _HEAD = 22
 _PCM = b"\x01\x00"
 
 
-def read_pipe(stream: io.BufferedReader, seconds: float) -> Iterator[Tensor]:
+def read_pipe(stream: io.BufferedReader[Any], seconds: float) -> Iterator[Tensor]:
     """Read mono samples at 16 kHz from a pipe, in blocks of ``seconds``.
 
     Uncompressed WAV (as ``arecord``, ``sox`` and ``ffmpeg`` write) is read as it arrives; any other format
@@ -39,7 +39,7 @@ def read_pipe(stream: io.BufferedReader, seconds: float) -> Iterator[Tensor]:
     return read_audio(stream)
 
 
-def _read_wave(stream: io.BufferedReader, seconds: float) -> Iterator[Tensor]:
+def _read_wave(stream: io.BufferedReader[Any], seconds: float) -> Iterator[Tensor]:
     try:
         with wave.open(stream) as sound:
             yield from resample_blocks(_wave_blocks(sound, seconds), sound.getframerate())

@@ -93,7 +93,7 @@ def test_a_pipe_of_integers_of_any_width_has_its_samples(width: int) -> None:
     file = io.BytesIO()
     kind = {1: "PCM_U8", 2: "PCM_16", 3: "PCM_24", 4: "PCM_32"}[width]
     soundfile.write(file, np.stack([samples, samples], axis=1), SAMPLE_RATE, format="WAV", subtype=kind)
-    stream = io.BufferedReader(io.BytesIO(file.getvalue()))  # type: ignore[arg-type]
+    stream = io.BufferedReader(io.BytesIO(file.getvalue()))
     blocks = list(read_pipe(stream, 0.1))
     assert len(blocks) == 3
     found = np.concatenate([block.numpy() for block in blocks])
@@ -104,7 +104,7 @@ def test_a_pipe_in_another_format_is_read_at_its_end() -> None:
     samples = np.sin(np.arange(4000) / 7) * 0.5
     file = io.BytesIO()
     soundfile.write(file, samples, SAMPLE_RATE, format="FLAC")
-    stream = io.BufferedReader(io.BytesIO(file.getvalue()))  # type: ignore[arg-type]
+    stream = io.BufferedReader(io.BytesIO(file.getvalue()))
     found = np.concatenate([block.numpy() for block in read_pipe(stream, 0.1)])
     assert np.abs(found - samples).max() < 1e-4
 

@@ -78,7 +78,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def live(model: Path, chunk: int, left: int, wavs: list[Path]) -> list[str]:
-    words = model, model.with_name("tokens.txt"), str(chunk), str(left), *wavs
+    words: list[str | Path] = [model, model.with_name("tokens.txt"), str(chunk), str(left), *wavs]
     out, _ = run("tests.supernet.export.recognize_live", *words, cwd=model.parent)
     return [json.loads(line)["text"].strip() for line in out.splitlines() if line.startswith("{")]
 

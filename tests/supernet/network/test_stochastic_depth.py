@@ -71,7 +71,7 @@ def test_a_surviving_layer_scales_its_branches_before_normalizing(
     layer: Any = encoders.model(kind)[0].double().encoder.layers[1]
     x, scale = torch.randn(2, 9, 16, dtype=torch.float64), torch.tensor([1.5, 3.0], dtype=torch.float64)
     context, s = Rows(Layout(x.size(1)), AttentionBiasCache()), scale[:, None, None]
-    layout, cache = context
+    layout, cache, _ = context
     attention, ffn = layer.self_attn, layer.ffn
 
     def attend(y: Tensor) -> Tensor:
