@@ -26,9 +26,7 @@ class PassesConfig(Section):
     """The passes of a training step, and the weights of their losses."""
 
     sharing: Literal["rows", "batch"] = "rows"
-    """``rows``: each utterance of a batch is used for one size. ``batch``: every size runs on the whole batch
-    (arXiv 2407.18930).
-    """
+    """``rows``: an utterance of a batch is for one size. ``batch``: for every size (arXiv 2407.18930)."""
     shares: dict[Annotated[str, BeforeValidator(str)], float] | None = None
     """With ``rows``: the share of the utterances of each size or budget in joint training. None: 0.6 for the
     smallest, 0.3 for the largest, the rest for those in between.
@@ -51,6 +49,8 @@ class PassesConfig(Section):
     """
     teacher: str | None = None
     """A run or cut model with the same tokens, imitated by the final output of every pass (distillation)."""
+    teacher_weights: str | None = None
+    """Fingerprint of the weights of `passes.teacher`; filled in from there."""
     teacher_weight: Fraction = 0.5
     """Weight of imitating `passes.teacher` in the loss of a final output; the transcripts have the rest."""
 
@@ -208,7 +208,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Config:
-        checks = (self._size_problems, self._share_problems, self._granularity_problems, self._fsdp_problems)
+        checks = (self._size_problems, self._share_problems, self._granularity_problems, self._start_problems)
         if problems := self._budget_problems() or [problem for check in checks for problem in check()]:
             raise ValueError("; ".join(problems))
         return self
@@ -273,10 +273,9 @@ class Config(Section):
             f"that no module can be dropped, but is '{self.granularity}' instead"
         ]
 
-    def _fsdp_problems(self) -> list[str]:
-        if self.model.freeze_layers and self.train.data_parallelism == "fsdp":
-            return ["`train.data_parallelism` must be ddp with `model.freeze_layers`, but is fsdp instead"]
-        return []
+    def _start_problems(self) -> list[str]:
+        train = self.train
+        return self.model.training_problems(train.data_parallelism == "fsdp", train.average_from is not None)
 
     def _units(self, layers: Iterable[int]) -> Iterator[Unit]:
         granularity, modules = find_plugin("granularity", self.granularity)(), self.model.modules

@@ -81,6 +81,8 @@ class EncoderFamily(ABC, Generic[OptionsT]):
     """Whether `model.streaming` may be set: modules comply with the ``chunks`` of ``branches.Rows``, and the
     frontend is a ``streaming.frontend.StreamingFrontend``.
     """
+    adapts: ClassVar[bool] = False
+    """Whether the linear layers can have adapters, see `model.lora_rank`."""
     exports: ClassVar[bool] = False
     """Whether a network can be traced as one graph, see ``trace``."""
 

@@ -100,6 +100,8 @@ class ModelConfig(Section):
     """
     init_weights: str | None = None
     """Fingerprint of the run's weights that `model.init` names; filled in from there."""
+    init_checkpoint: str | None = None
+    """Fingerprint of the weights of a checkpoint that `model.init` names; filled in from there."""
     init_head: Literal["auto", "keep", "replace"] = "auto"
     """The head of `model.init`. ``keep``: the training has its tokens. ``replace``: a new one for the tokens
     of the corpus. ``auto``: kept if those are the same, or if a fine-tuned checkpoint's tokens spell them.
@@ -112,6 +114,10 @@ class ModelConfig(Section):
     """Number of first layers of `model.init` that stay frozen."""
     freeze_layers_steps: Annotated[int, Field(ge=0)] | None = None
     """Number of updates during which they do. None: the whole run."""
+    lora_rank: Positive | None = None
+    """Rank of adapters (LoRA, arXiv 2106.09685) of the linear layers of `model.init`, an encoder of
+    `transformers`, whose own weights stay frozen: less memory. They are merged at the end. None: no adapters.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -153,8 +159,11 @@ class ModelConfig(Section):
                 "does not change, but is 8 instead"
             )
         problems += [*self._chunk_problems(), *self.family.problems()]
-        if self.init is None and self.init_weights is not None:
-            problems.append("`model.init_weights` must be left to `model.init`, but is not")
+        problems += [
+            f"`model.{name}` must be left to `model.init`, but is not"
+            for name in ("init_weights", "init_checkpoint")
+            if self.init is None and getattr(self, name) is not None
+        ]
         if self.init is not None and self.init_weights is None and not self.family.pretrains:
             problems.append("`model.init` must have been looked up, but has not")
         problems += self._start_problems()
@@ -174,7 +183,11 @@ class ModelConfig(Section):
         """Problems of the settings that only a training from `model.init` has."""
         if self.init is None:
             names = ("init_head", "freeze_frontend_steps", "freeze_layers", "freeze_layers_steps")
-            given = [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
+            given = [
+                name
+                for name in (*names, "lora_rank")
+                if getattr(self, name) != type(self).model_fields[name].default
+            ]
             return [f"`model.{name}` must go with `model.init`, but stands alone instead" for name in given]
         found = []
         if self.num_layers is not None and self.freeze_layers > self.num_layers:
@@ -187,8 +200,29 @@ class ModelConfig(Section):
                 "`model.head` must be 'ctc' with `model.init_head` 'keep' and a checkpoint, but is "
                 f"'{self.head.name}' instead"
             )
+        if self.lora_rank is not None and not self.family.adapts:
+            found.append(
+                "`model.lora_rank` must go with an encoder of `transformers`, but goes with "
+                f"'{self.encoder.name}' instead"
+            )
         if self.freeze_layers_steps is not None and not self.freeze_layers:
             found.append("`model.freeze_layers_steps` must go with `model.freeze_layers`, but that is 0")
+        return found
+
+    def training_problems(self, is_divided: bool, averages: bool) -> list[str]:
+        """Problems of a training of this network.
+
+        Args:
+            is_divided: Whether several processes divide its weights.
+            averages: Whether the weights are averaged over the updates.
+        """
+        found = [
+            f"`train.data_parallelism` must be ddp with `model.{name}`, but is fsdp instead"
+            for name in ("freeze_layers", "lora_rank")
+            if is_divided and getattr(self, name)
+        ]
+        if self.lora_rank and averages:
+            found.append("`train.average_from` must be left out with `model.lora_rank`, but is given")
         return found
 
     @property

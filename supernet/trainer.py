@@ -13,6 +13,7 @@ from supernet.errors import UserError
 from supernet.evaluation.averaged import keep_better
 from supernet.evaluation.averaged import said as said_of_averages
 from supernet.evaluation.score_sizes import ScoringRequest, score_sizes
+from supernet.network.adapters import check_adapters, merge_adapters
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.model_file import Model, save
 from supernet.runs.pretrained import begin, said, tokens_of
@@ -99,6 +100,7 @@ def train_run(
         listener.event(f"'{folder}' is finished; these are its results.")
         return run.results()
     check_teacher(config)
+    check_adapters(config)
     with contextlib.ExitStack() as stack:
         task.prepare(listener.progress)
         for line in task.notes() if is_main_process() else ():
@@ -189,6 +191,7 @@ def _finish(
 ) -> Mapping[str, Any]:
     """Save the weights and subnets, score every size, and write the report."""
     net = trained.model.eval()
+    merge_adapters(net)
     model = Model(net, tokens, resolved.task.train_lengths(tokens))
     subnets = {name: net.table.subnet(kept) for name, kept in trained.schedule.subnets().items()}
     chosen: dict[str, Any] = {}

@@ -31,7 +31,7 @@ WRONG = {
 
 
 def test_there_are_commands() -> None:
-    assert len(MODULES) == 10
+    assert len(MODULES) == 11
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from supernet.commands.card import made_by, write_card
 from supernet.console.front import command, say_next
 from supernet.console.text import say
 from supernet.network.merging import merge_dropped
@@ -43,6 +44,7 @@ def cut(args: argparse.Namespace) -> None:
     small = Cut.of(model, choice, origin)
     args.out.mkdir(parents=True, exist_ok=True)
     small.save(args.out)
+    write_card(run, [(small, [])], args.out, made_by("cut", args.words), "torch")
     size, kind = small.subnet.size, small.subnet.granularity
     parameters = num_parameters(small.model.recognizer)
     say(f"{args.out}: {size} {kind}{'' if size == 1 else 's'}, {parameters:,} parameters")

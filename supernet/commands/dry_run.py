@@ -18,6 +18,7 @@ from supernet.audio.features import INPUTS, Input
 from supernet.config import Config
 from supernet.console.fitted import Fitted
 from supernet.method import Method
+from supernet.network.adapters import add_adapters
 from supernet.network.model_costs import MACS_SECONDS, macs
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.unit_prices import unit_parameters
@@ -54,6 +55,10 @@ class Estimate:
     seconds: float
     memory: int
     """Peak memory in bytes, of the GPU or else of this process."""
+    trained: int
+    """Parameters that the first update trains."""
+    total: int
+    """All parameters, with those that only training has."""
 
 
 def dry_run(resolved: Resolved, report: ProgressCallback) -> Fitted:
@@ -108,6 +113,7 @@ def _estimate(
     )
     with torch.no_grad():  # so that subnets share a typical part of their computation
         net.scorer.load_state_dict(typical_scorer(method).state_dict())
+    add_adapters(net)
     net.to(device).train()
     batch.to(device)
     with with_threads(processes.num_threads), contextlib.ExitStack() as stack:
@@ -116,13 +122,25 @@ def _estimate(
             stack.enter_context(contextlib.closing(parallel))
         seconds = _Steps(config, net, schedule, batch, device, parallel).seconds(report)
         others = 0 if parallel is None else parallel.workers.other_memory()
-        return Estimate(sizes, seconds, _peak(device) + others)
+        total = sum(p.numel() for p in net.parameters())
+        return Estimate(sizes, seconds, _peak(device) + others, _trained(net), total)
 
 
 def _peak(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.max_memory_reserved(device))
     return peak_memory()
+
+
+def _trained(net: SupernetCTC) -> int:
+    """The number of parameters that the first update trains."""
+    net.encoder.freeze(net.config.model.frozen_layers(0))
+    is_frozen = net.config.model.freezes_frontend(0)
+    return sum(
+        p.numel()
+        for name, p in net.named_parameters()
+        if p.requires_grad and not (is_frozen and name.startswith("frontend."))
+    )
 
 
 class _Steps:
@@ -199,6 +217,9 @@ def _table(
     for name, parameters, products in (one for estimate in estimates for one in estimate.sizes):
         cost = f"{parameters / 1e6:.2f} M parameters, {products / 1e9:.2f} G MACs at {MACS_SECONDS:g} s"
         table.add_row(f"size {name}" if name.isdecimal() else name, cost)
+    if (most := max(estimates, key=lambda estimate: estimate.total)).trained < most.total:
+        frozen = f"{most.trained / 1e6:.2f} M of {most.total / 1e6:.2f} M parameters; the others are frozen"
+        table.add_row("trained at first", frozen)
     table.add_row("tokens", f"{num_tokens}" if size else f"unknown; {num_tokens} assumed")
     each = f" for each of {len(estimates)} networks" if len(estimates) > 1 else ""
     table.add_row("updates", f"{c.train.num_steps:,}{each}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from supernet.audio.features import LOG_MEL, LOG_MEL_80MS
+from supernet.commands.card import made_by, sherpa_program, write_card
 from supernet.commands.checkpoint import run_of
 from supernet.commands.options import corpus_changes
 from supernet.console.fitted import Fitted
@@ -25,11 +26,13 @@ from supernet.export.executorch import ExecuTorch
 from supernet.export.export import Examiner, NotAccepted, export
 from supernet.export.folders import check_free
 from supernet.export.formats import Format
+from supernet.export.huggingface import HuggingFace
 from supernet.export.kinds import kind_of
 from supernet.export.on_demand import OnDemand
 from supernet.export.onnx import Onnx
 from supernet.export.shared import Shared
 from supernet.export.streaming_onnx import StreamingOnnx
+from supernet.network.huggingface.library_model import library_problem
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.pretrained.places import is_checkpoint
 from supernet.recognition.streaming.chunk_option import chunking_of
@@ -48,6 +51,7 @@ FORMATS: dict[str, type[Format]] = {
     "onnx": Onnx,  # the same file: onnxruntime ignores what sherpa-onnx needs
     "torch": Torch,
     "executorch": ExecuTorch,
+    "huggingface": HuggingFace,
 }
 
 
@@ -93,6 +97,13 @@ def check_network(format: str, run: Run, recognizer: SupernetCTC) -> None:
     """Raise ``RunError`` if ``format`` cannot hold the network of ``run``."""
     recognizer.require_framewise("An export")
     if FORMATS[format] is Torch:
+        return
+    if FORMATS[format] is HuggingFace:
+        if problem := library_problem(recognizer):
+            raise RunError(
+                f"`--format` huggingface must have a network with {problem}. `--format torch` writes "
+                f"'{run.folder}' for PyTorch, `--format onnx` for onnxruntime."
+            )
         return
     encoder, family = recognizer.config.model.encoder.name, family_of(recognizer.config.model)
     if FORMATS[format] is ExecuTorch and family.input == LOG_MEL_80MS.name:
@@ -160,6 +171,7 @@ def _export_separately(args: argparse.Namespace, source: Source) -> list[str]:
                 problems.append(f"{choice.budget}: {problem}. '{folder}' was not written.")
             else:
                 written[choice] = folder
+                _write_card(args, run, [(cut, checks)], folder)
             _add_rows(table, choice.budget, checks)
     console.print(table)
     for choice, folder in written.items():
@@ -196,9 +208,21 @@ def _export_bundle(args: argparse.Namespace, source: Source) -> list[str]:
     console.print(table)
     if not problems:
         console.print(f"{folder}: {_megabytes(folder)}")
+        _write_card(args, source.run, [(size.cut, size.checks) for size in verified], folder)
         if args.bundle == "shared":
             _say_what_next(args, folder, source.selection.choice().budget, source.model.recognizer)
     return problems
+
+
+def _write_card(
+    args: argparse.Namespace, run: Run, cuts: Sequence[tuple[Cut, Sequence[FileCheck]]], folder: Path
+) -> None:
+    """Describe the exported ``cuts`` in ``folder``."""
+    network, usage = cuts[0][0].model.recognizer, None
+    if FORMATS[args.format] is Onnx and args.bundle is None:
+        program = sherpa_program(network, "model.onnx", "tokens.txt", args.chunk)
+        usage = None if program is None else program.replace("; ", "\n")
+    write_card(run, cuts, folder, made_by("export", args.words), args.bundle or args.format, usage)
 
 
 def _megabytes(folder: Path) -> str:
@@ -214,36 +238,14 @@ def _examiner(args: argparse.Namespace, source: Source, report: ProgressCallback
     return Examiner(batches, args.int8_margin / 100, report)
 
 
-RECOGNIZE = (
-    "import sherpa_onnx, soundfile; "
-    "r = sherpa_onnx.OfflineRecognizer.{kind}(model={model!r}, tokens={tokens!r}{more}); "
-    "s = r.create_stream(); a, rate = soundfile.read('speech.wav', dtype='float32'); "
-    "s.accept_waveform(rate, a); r.decode_stream(s); print(s.result.text)"
-)
-"""A program that uses an export as a phone does."""
-RECOGNIZE_LIVE = (
-    "import numpy, sherpa_onnx, soundfile; "
-    "r = sherpa_onnx.OnlineRecognizer.from_wenet_ctc(model={model!r}, tokens={tokens!r}{more}); "
-    "s = r.create_stream(); a, rate = soundfile.read('speech.wav', dtype='float32'); "
-    "s.accept_waveform(rate, numpy.pad(a, (0, rate))); "
-    "[r.decode_stream(s) for _ in iter(lambda: r.is_ready(s), False)]; print(r.get_result(s))"
-)
-"""Likewise, chunk by chunk; a second of silence fills the last one."""
-
-
 def _say_what_next(args: argparse.Namespace, folder: Path, stem: str, recognizer: SupernetCTC) -> None:
     suggestions = list[tuple[str, str]]()
     if not is_checkpoint(args.run):
         suggestions.append((command("latency", args.run), "its latency on this machine"))
-    if FORMATS[args.format] is Onnx and (kind := kind_of(recognizer)).problem(recognizer) is None:
-        files = {"model": f"{folder}/{stem}{'.int8' * args.int8}.onnx", "tokens": f"{folder}/tokens.txt"}
-        more = "".join(f", {name}={value}" for name, value in kind.arguments(recognizer).items())
-        program = RECOGNIZE.format(kind=kind.constructor, more=more, **files)
-        if args.chunk is not None:
-            chunking = chunking_of(recognizer, args.chunk)
-            more = f", chunk_size={chunking.frames}, num_left_chunks={chunking.left}"
-            program = RECOGNIZE_LIVE.format(more=more, **files)
-        suggestions.append((f"python -c {shlex.quote(program)}", ""))
+    if FORMATS[args.format] is Onnx:
+        model, tokens = f"{folder}/{stem}{'.int8' * args.int8}.onnx", f"{folder}/tokens.txt"
+        if (program := sherpa_program(recognizer, model, tokens, args.chunk)) is not None:
+            suggestions.append((f"python -c {shlex.quote(program)}", ""))
     if suggestions:
         say_next(*suggestions)
 

@@ -40,6 +40,7 @@ from supernet.engine.sharding import save_parts, shard, whole
 from supernet.engine.stopping import StoppableTask, log_to_file_only
 from supernet.engine.train_unit import Observer, SupernetUnit, Validation
 from supernet.method import Method
+from supernet.network.adapters import add_adapters
 from supernet.network.distillation import Teacher
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.system.devices import chosen_device, training_dtype
@@ -184,6 +185,7 @@ class SupernetRecipe(Recipe):
             model = supernet_of(self._request.method, len(self._request.tokens))
             if self._request.begin is not None:
                 self._request.begin(model)
+            add_adapters(model)
         model.teacher = self._request.teacher
         return model
 

@@ -11,7 +11,7 @@ from supernet.console.parser import OneOf, Parser, duration, number, parse
 from supernet.console.text import fail
 from supernet.runs.places import check_source
 
-FORMATS = ("sherpa-onnx", "onnx", "torch", "executorch")
+FORMATS = ("sherpa-onnx", "onnx", "torch", "executorch", "huggingface")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,7 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
         type=OneOf(*FORMATS),
         metavar="|".join(FORMATS),
         default="sherpa-onnx",
-        help="default: sherpa-onnx; onnx is the same file, also of networks that sherpa-onnx cannot run",
+        help="default: sherpa-onnx; onnx is the same file, also of networks that sherpa-onnx cannot run; "
+        "huggingface is a folder for transformers",
     )
     parser.add_argument(
         "--chunk",

@@ -19,6 +19,7 @@ from supernet.network.layer import as_layer
 from supernet.network.participation import involve
 from supernet.network.streaming.chunking import Chunking, Chunkings
 from supernet.network.streaming.rows import ChunkedPadding
+from supernet.network.tensor_names import is_adapter
 from supernet.network.walk import FINAL, Walk
 from supernet.units import Kept, Subnet, UnitTable
 
@@ -52,6 +53,8 @@ class Encoder(nn.Module):
         """The units that get gradients in a step, if only of zero. None: those that run."""
         self.chunking: Chunking | None = None
         """How every utterance is read, if not as a whole, or as a training step determines."""
+        self.has_adapters = False
+        """Whether only adapters of the layers are trained, see ``supernet.network.adapters``."""
         self._num_frozen = 0
 
     def forward(
@@ -171,7 +174,9 @@ class Encoder(nn.Module):
         """Exclude the first ``count`` layers, and no others, from training. Idempotent."""
         if count != self._num_frozen:
             for number, layer in self.layers.items():
-                layer.requires_grad_(int(number) >= count)
+                for name, parameter in layer.named_parameters():
+                    is_trained = not self.has_adapters or is_adapter(name)
+                    parameter.requires_grad_(is_trained and int(number) >= count)
         self._num_frozen = count
 
     def branches(self, layer: int) -> Branches:

@@ -18,3 +18,8 @@ def renamed(name: str) -> str:
     unit.
     """
     return SCORES if name == "scores" else name
+
+
+def is_adapter(name: str) -> bool:
+    """Whether a tensor belongs to an adapter of `model.lora_rank`, under the library's names."""
+    return ".lora_" in name

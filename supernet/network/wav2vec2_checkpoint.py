@@ -64,7 +64,9 @@ def weights_of(init: str) -> Mapping[str, Tensor]:
     """
     card = _card(init)
     model: nn.Module = _attempt(
-        init, lambda: _hub(card).load_model(card, device=torch.device("cpu"), dtype=torch.float32)
+        init,
+        lambda: _hub(card).load_model(card, device=torch.device("cpu"), dtype=torch.float32),
+        _elsewhere(init, card),
     )
     renamed = ((_renamed(name), x) for name, x in model.state_dict().items())
     return {name: x for name, x in renamed if name is not None}
@@ -72,6 +74,17 @@ def weights_of(init: str) -> Mapping[str, Tensor]:
 
 def _renamed(name: str) -> str | None:
     return next((new + name.removeprefix(old) for old, new in _NAMES if name.startswith(old)), None)
+
+
+def _elsewhere(init: str, card: AssetCard) -> str | None:
+    """What to do about the weights of ``card`` if they are on a server that cannot be reached."""
+    if "://" not in (place := str(card.metadata.get("checkpoint", ""))) or place.startswith("file:"):
+        return None
+    return (
+        f"`model.init` must be weights on this machine, but those of '{init}' are at {place} and could not "
+        "be downloaded. Fetch the file by other means, and name a YAML file with `name`, `model_family`, "
+        "`model_arch` and `checkpoint: PATH`; of a recognizer, `tokenizer: PATH` keeps the head, too"
+    )
 
 
 def tokens_of(init: str) -> Tokens | None:
@@ -158,12 +171,15 @@ def _metadata(init: str, file: Path) -> Data:
     return {**data, "restrict": True}  # a foreign card must not allow unpickling
 
 
-def _attempt(init: str, work: Callable[[], T]) -> T:
+def _attempt(init: str, work: Callable[[], T], otherwise: str | None = None) -> T:
+    """What ``work`` returns. Raises ``PretrainedError``, which says ``otherwise`` if that is given."""
     try:
         return work()
     # fairseq2, PyTorch, YAML, and the file system all raise their own exceptions for invalid checkpoints.
     except Exception as e:
         reason = " ".join(str(e.__cause__ or e).split())[:300] or type(e).__name__
+        if otherwise is not None:
+            raise PretrainedError(f"{otherwise} ({reason.rstrip('.')}).") from e
         raise PretrainedError(
             f"`model.init` must be a wav2vec 2.0 encoder, but '{init}' is not: {reason}"
         ) from e

@@ -11,7 +11,7 @@ from supernet.audio.features import SAMPLES
 from supernet.audio.specification import SAMPLE_RATE
 from supernet.errors import UserError
 from supernet.pretrained.checkpoint import Checkpoint
-from supernet.pretrained.pieces import read_pieces
+from supernet.pretrained.pieces import FILE, read_pieces
 from supernet.pretrained.places import CONFIG
 from supernet.pretrained.tensors import files_of, read_tensors
 from supernet.pretrained.vocabulary import Vocabulary, read_vocabulary
@@ -165,7 +165,8 @@ def _vocabulary(
     folder: Path, model_type: str, num_rows: int, blank: object, problems: list[str]
 ) -> Vocabulary:
     try:
-        is_pieces = not (folder / "vocab.json").is_file() and model_type == PARAKEET
+        has_pieces = model_type == PARAKEET or (folder / FILE).is_file()
+        is_pieces = has_pieces and not (folder / "vocab.json").is_file()
         return (read_pieces if is_pieces else read_vocabulary)(folder, num_rows, blank)
     except UserError as e:
         problems.append(str(e))

@@ -8,6 +8,7 @@ from typing import Any
 
 from supernet.config import Config
 from supernet.errors import UserError
+from supernet.runs.background import license_of
 from supernet.runs.checkpoint_model import checkpoint_tokens, fingerprint_of, open_checkpoint
 from supernet.runs.model_file import checkpoint_of, save
 from supernet.runs.resolve import resolve_trained
@@ -55,7 +56,9 @@ def adopt(path: Path, folder: Path, task: Data, granularity: str, changes: Seque
     folder.mkdir(parents=True, exist_ok=True)
     model.tokens.save(run.tokens_file)
     run.save_subnets({str(len(table)): table.subnet(table.full)})
-    save(model, run.model_stem, {"checkpoint": path.resolve().name, "network": weights})
+    license = license_of(path)
+    origin = {"checkpoint": path.resolve().name, "network": weights}
+    save(model, run.model_stem, origin if license is None else {**origin, "license": license})
     run.begin(config)
     return run
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,15 +53,21 @@ def open_checkpoint(path: Path, granularity: str = "layer") -> Model:
 
 def fingerprint_of(path: Path) -> str:
     """A hash that identifies the weights of a checkpoint. Raises ``UserError`` if it is damaged."""
-    found = hashlib.sha256()
     if is_card(path):
+        found = hashlib.sha256()
         for name, x in sorted(_of_family(path, lambda family: family.weights(str(path))).items()):
             found.update(name.encode() + x.contiguous().numpy().tobytes())
         return found.hexdigest()[:16]
     checkpoint = read_checkpoint(path)
     if checkpoint.problems:
         raise ConfigError(checkpoint.problems)
-    for file in checkpoint.files:
+    return hash_of(checkpoint.files)
+
+
+def hash_of(files: Iterable[Path]) -> str:
+    """A hash that identifies the contents of ``files``."""
+    found = hashlib.sha256()
+    for file in files:
         with file.open("rb") as opened:
             while block := opened.read(1 << 20):
                 found.update(block)
@@ -152,7 +158,9 @@ def _tensors(path: Path, checkpoint: Checkpoint, config: Config, problems: list[
     if not found:  # its files are missing, which is among the problems already
         return {}
     wanted = {name: x for name, x in empty.state_dict().items() if name in weights(empty)}
-    lines = list(_differences(path, wanted, found, lambda name: family.original(name, checkpoint)))
+    lines = list(
+        _differences(path, wanted, found, lambda name: family.original(name, checkpoint.configuration))
+    )
     problems += lines[:_SHOWN]
     if (more := len(lines) - _SHOWN) > 0:
         problems.append(f"'{path}' must fit its configuration, but {more} more tensors do not.")

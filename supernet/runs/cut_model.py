@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from supernet.network.cutting import cut
+from supernet.runs.background import background_of
 from supernet.runs.model_file import Model, description, save
 from supernet.runs.opening import network_of
 from supernet.runs.run import Run
@@ -42,8 +43,11 @@ def origin_of(run: Run, selection: Selection) -> dict[str, str]:
     """The provenance of the cuts of a selection: the run, its weights, which are read whole, and the
     strategy.
     """
+    known = background_of(run.folder)
+    found = {"origin": known.origin, "license": known.license}
     return {
         "run": run.folder.resolve().name,
         "network": network_of(run),
         "selection": selection.strategy,
+        **{name: value for name, value in found.items() if value is not None},
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from supernet.audio.features import LOG_MEL_80MS
 from supernet.config import ModelConfig
 from supernet.encoder_family import Decided, PretrainedError, family_of
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.pretrained.places import is_checkpoint
+from supernet.pretrained.places import is_card, is_checkpoint
+from supernet.pretrained.reading import read_checkpoint
 from supernet.runs import warm_start
-from supernet.runs.checkpoint_model import CARD_FAMILY, family_name
+from supernet.runs.checkpoint_model import CARD_FAMILY, family_name, hash_of
 from supernet.settings.plugins import find_plugin
 from supernet.text.tokens import Tokens
 
@@ -21,11 +23,13 @@ Data = dict[str, Any]
 _OURS = (
     "init",
     "init_weights",
+    "init_checkpoint",
     "init_head",
     "encoder",
     "freeze_frontend_steps",
     "freeze_layers",
     "freeze_layers_steps",
+    "lora_rank",
 )
 """Settings that make no sense without a usable `model.init`."""
 
@@ -64,8 +68,30 @@ def completed(data: Data, problems: list[str]) -> Data:
         if model.get(name, value) not in (value, None)
     ]
     encoder = {"name": name, **known, **decided.options}
-    result = {**data, "model": {**decided.defaults, **model, **decided.settings, "encoder": encoder}}
+    more = {**decided.settings, "encoder": encoder, **_fingerprint(init, model, problems)}
+    result = {**data, "model": {**decided.defaults, **model, **more}}
     return warm_start.reading(result, family.input, "as-is" if tokens is None else tokens.case)
+
+
+def _fingerprint(init: str, model: Mapping[str, Any], problems: list[str]) -> Data:
+    """The setting that identifies the weights of a checkpoint, unless reading them all would be slow."""
+    path = Path(init)
+    if not is_checkpoint(path) or is_card(path):
+        return {}
+    files = tuple(file for file in read_checkpoint(path).files if file.is_file())  # shards may be missing
+    found = _hash_of(files, tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+    if (given := model.get("init_checkpoint")) not in (None, found):
+        problems.append(
+            f"`model.init` must have the weights `model.init_checkpoint` ({given}), but '{init}' has changed "
+            f"and now has {found}. Leave out `model.init_checkpoint` to start from its current weights."
+        )
+    return {"init_checkpoint": found}
+
+
+@lru_cache(maxsize=8)
+def _hash_of(files: tuple[Path, ...], states: tuple[tuple[int, int], ...]) -> str:
+    """Cached because a study needs it for each of its trainings."""
+    return hash_of(files)
 
 
 def tokens_of(model: ModelConfig, wanted: Tokens) -> Tokens:

@@ -19,6 +19,7 @@ from supernet.encoder_family import family_of
 from supernet.errors import ConfigError
 from supernet.method import Method
 from supernet.network.unit_prices import NetworkPrices
+from supernet.runs import teacher
 from supernet.runs.pretrained import completed
 from supernet.settings.listing import Setting, settings_of
 from supernet.settings.names import PluginKind
@@ -100,9 +101,10 @@ def resolve(
     Raises:
         ConfigError: All problems.
     """
-    found = list(problems)
+    found, saved = list(problems), saved or {}
     known = [_without_unknown_preset(layer, found) for layer in layers]
-    return _validated(completed(_known(merged(known), saved or {}), found), found)
+    data = completed(_known(merged(known), saved), found)
+    return _validated(teacher.completed(data, saved, found), found)
 
 
 def _without_unknown_preset(layer: Mapping[str, Any], problems: list[str]) -> Mapping[str, Any]:
@@ -236,6 +238,9 @@ def updated(data: Mapping[str, Any], now: Config | None = None) -> Data:
     """
     found = resolve_trained(merge(FORMER_DEFAULTS, data)).config.model_dump(mode="json")
     if now is not None:
+        for part, name in (("passes", "teacher_weights"), ("model", "init_checkpoint")):
+            if found[part][name] is None:  # formerly, they were not recorded
+                found[part][name] = getattr(getattr(now, part), name)
         place = chosen_device(now.device)
         precisions = _saved_precision(found, place), now.train.precision
         if len({training_dtype(precision, place) for precision in precisions}) == 1:

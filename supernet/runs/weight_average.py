@@ -36,6 +36,11 @@ def use_average(run: Run, model: Model, window: Window) -> None:
         RunError: They are not those of the network.
         CheckpointError: They are damaged.
     """
+    if model.recognizer.config.model.lora_rank is not None:
+        raise ArgumentError(
+            ["average"],
+            "`average` must be left out with `model.lora_rank`, whose adapters are merged at the end only.",
+        )
     first, last = window
     files = {step: file for step, file in _files(run).items() if first <= step <= last}
     if not files:

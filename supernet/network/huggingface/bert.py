@@ -7,7 +7,7 @@ distances.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -25,7 +25,6 @@ from supernet.network.huggingface.filter_bank import FilterBank
 from supernet.network.huggingface.frames import Frames, joined
 from supernet.network.huggingface.library import Library
 from supernet.network.tracing import mask
-from supernet.pretrained.checkpoint import Checkpoint
 
 STACKED = 2
 """Feature frames in a stream frame."""
@@ -78,7 +77,7 @@ class SpeechBert(SpeechConformer):
         return super()._call(name, module)
 
     @classmethod
-    def names(cls, checkpoint: Checkpoint) -> Iterable[tuple[str, str | None]]:
+    def names(cls, configuration: Mapping[str, Any]) -> Iterable[tuple[str, str | None]]:
         prefix = "wav2vec2_bert."
         return (
             (f"{prefix}feature_projection.", "frontend.feature_projection."),

@@ -6,7 +6,7 @@ Shapes: N rows, S frames, D model dimension, H heads, K features of a head.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -26,7 +26,6 @@ from supernet.network.huggingface.frames import (
     traced_frames,
 )
 from supernet.network.huggingface.samples import SamplesFrontend
-from supernet.pretrained.checkpoint import Checkpoint
 from supernet.units import MODULES, Module
 
 
@@ -148,7 +147,7 @@ class SpeechConformer(ConformerFamily):
         return torch.stack([angles_SK.cos(), angles_SK.sin()])[:, :, None, None]
 
     @classmethod
-    def names(cls, checkpoint: Checkpoint) -> Iterable[tuple[str, str | None]]:
+    def names(cls, configuration: Mapping[str, Any]) -> Iterable[tuple[str, str | None]]:
         prefix = "wav2vec2_conformer."
         return (
             (f"{prefix}feature_extractor.", "frontend.feature_extractor."),

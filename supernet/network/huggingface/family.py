@@ -34,6 +34,7 @@ class HuggingFaceFamily(EncoderFamily[CheckpointOptions]):
 
     Options = CheckpointOptions
     pretrains = True
+    adapts = True
     layer_type: ClassVar[str]
     dropouts: ClassVar[Sequence[tuple[str, str]]]
     """Dropout rates: settings of `model`, and their names in the encoder's configuration."""
@@ -116,7 +117,7 @@ class HuggingFaceFamily(EncoderFamily[CheckpointOptions]):
         """The tensors of ``checkpoint`` by their names in the network, with a row of the head for each of its
         tokens; those that no recognizer has keep their names.
         """
-        names = tuple(cls.names(checkpoint))
+        names = tuple(cls.names(checkpoint.configuration))
         found = {_replaced(name, names): x for name, x in _merged(checkpoint.tensors()).items()}
         if (head := found.get(f"{_HEAD}weight")) is not None and head.dim() == 3:  # a convolution
             found[f"{_HEAD}weight"] = head[..., 0]
@@ -126,17 +127,17 @@ class HuggingFaceFamily(EncoderFamily[CheckpointOptions]):
         return {name: x for name, x in found.items() if name is not None}
 
     @classmethod
-    def original(cls, name: str, checkpoint: Checkpoint) -> str:
-        """The name in ``checkpoint`` of the tensor ``name`` of a network."""
-        for old, new in cls.names(checkpoint):
+    def original(cls, name: str, configuration: Mapping[str, Any]) -> str:
+        """The name in the library of the tensor ``name`` of a network."""
+        for old, new in cls.names(configuration):
             if new is not None and name.startswith(new):
                 return old + name.removeprefix(new)
         return name
 
     @classmethod
     @abstractmethod
-    def names(cls, checkpoint: Checkpoint) -> Iterable[tuple[str, str | None]]:
-        """The beginnings of names of tensors in ``checkpoint`` and in the network, or None if they are not
+    def names(cls, configuration: Mapping[str, Any]) -> Iterable[tuple[str, str | None]]:
+        """The beginnings of names of tensors in the library and in the network, or None if they are not
         needed; the first that matches counts.
         """
 

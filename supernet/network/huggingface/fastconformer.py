@@ -17,7 +17,6 @@ from supernet.network.huggingface.frames import Frames, RelativeAttention, dista
 from supernet.network.huggingface.library import Library
 from supernet.network.huggingface.mel import MelFeatures
 from supernet.network.tracing import mask
-from supernet.pretrained.checkpoint import Checkpoint
 
 
 class FastConformer(ConformerFamily):
@@ -68,7 +67,7 @@ class FastConformer(ConformerFamily):
         return distances(width, self.encoder.hidden_size, device, dtype)
 
     @classmethod
-    def names(cls, checkpoint: Checkpoint) -> Iterable[tuple[str, str | None]]:
+    def names(cls, configuration: Mapping[str, Any]) -> Iterable[tuple[str, str | None]]:
         return (
             ("encoder.subsampling.", "frontend.subsampling."),
             ("encoder.layers.", "encoder.layers."),

@@ -54,3 +54,14 @@ class Library:
     def configuration(self, data: Mapping[str, Any], name: str = "Config") -> Any:
         """The configuration ``data`` with the library's defaults."""
         return getattr(self._module("configuration"), NAMES[self.model_type] + name)(**data)
+
+    def with_head(self, data: Mapping[str, Any], num_layers: int, num_tokens: int) -> Any:
+        """Build a model with a CTC head and random weights, whose encoder is described by ``data``, but has
+        ``num_layers``. The blank is token 0.
+        """
+        encoder = {**data, "num_hidden_layers": num_layers}
+        del encoder["model_type"]
+        head = {"vocab_size": num_tokens, "pad_token_id": 0}
+        if self.model_type == "parakeet_ctc":
+            return self.make("ForCTC", self.configuration({"encoder_config": encoder, **head}, "CTCConfig"))
+        return self.make("ForCTC", self.configuration({**encoder, **head}))

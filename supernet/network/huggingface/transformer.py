@@ -6,7 +6,7 @@ Shapes: N rows, S frames, D model dimension, H heads, K features of a head.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,6 @@ from supernet.network.branches import Branch, Branches
 from supernet.network.huggingface.family import HuggingFaceFamily
 from supernet.network.huggingface.frames import Frames, frames_of, joined, traced_frames
 from supernet.network.huggingface.samples import SamplesFrontend
-from supernet.pretrained.checkpoint import Checkpoint
 from supernet.units import Module
 
 
@@ -108,9 +107,9 @@ class SpeechTransformer(HuggingFaceFamily):
         return traced_frames(x_BSD, lengths_B)
 
     @classmethod
-    def names(cls, checkpoint: Checkpoint) -> Iterable[tuple[str, str | None]]:
-        prefix = checkpoint.model_type.replace("-", "_")
-        is_stable = checkpoint.configuration.get("do_stable_layer_norm", False)
+    def names(cls, configuration: Mapping[str, Any]) -> Iterable[tuple[str, str | None]]:
+        prefix = str(configuration["model_type"]).replace("-", "_")
+        is_stable = configuration.get("do_stable_layer_norm", False)
         norm = "encoder.norm." if is_stable else "frontend.layer_norm."
         embedding = "encoder.layers.0.attention.rel_attn_embed."
         return (

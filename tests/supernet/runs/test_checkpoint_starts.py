@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from supernet.encoder_family import PretrainedError
-from supernet.errors import ConfigError
+from supernet.errors import ArgumentError, ConfigError
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.pretrained.reading import read_checkpoint
 from supernet.runs.adoption import adopt
-from supernet.runs.checkpoint_model import open_checkpoint
+from supernet.runs.checkpoint_model import fingerprint_of, open_checkpoint
 from supernet.runs.pretrained import begin, said, tokens_of
 from supernet.runs.resolve import Resolved, resolve
-from supernet.runs.run import Run
+from supernet.runs.run import Run, as_data
 from supernet.task import Batch
 from supernet.text.tokens import Tokens
 from supernet.train import main as train
@@ -168,17 +170,34 @@ def test_the_tokens_of_a_run_are_known_without_its_weights(folder: Path, tmp_pat
     assert said(found, expected).endswith("with its head")
 
 
+def test_a_replaced_checkpoint_is_noticed(folder: Path, tmp_path: Path) -> None:
+    """By its weights, which the configuration records; a run that goes on does not need them again."""
+    config, run = resolved(folder).config, Run(tmp_path / "run")
+    assert config.model.init_checkpoint == fingerprint_of(folder)
+    run.begin(config)
+    tensors = load_file(folder / "model.safetensors")
+    save_file({name: x + 1 for name, x in tensors.items()}, folder / "model.safetensors")
+    with pytest.raises(ArgumentError, match=r"model\.init_checkpoint was \w{16}, is \w{16}"):
+        run.begin(resolved(folder).config)
+    with pytest.raises(ConfigError, match=r"`model\.init` must have the weights `model\.init_checkpoint`"):
+        resolve([as_data(config)])
+    shutil.rmtree(folder)
+    assert resolve([as_data(config)]).config == config
+
+
 class Training:
     """A training of a few updates on noise."""
 
-    def __init__(self, found: Resolved) -> None:
+    def __init__(self, found: Resolved, change: Callable[[SupernetCTC], None] = lambda net: None) -> None:
         config = found.config
         self.net = begun(found, LETTERS).train()
+        change(self.net)
         self._steps = StepLosses(self.net, Schedule(found.method, self.net, config.seed))
         counts = self.net.skipped_updates, self.net.skipped_in_a_row
         self._optimizer = SkippingAdamW(parameter_groups(self.net, config.train), config.train, *counts)
 
-    def update(self, step: int) -> None:
+    def update(self, step: int) -> float:
+        """Update once; returns the loss before."""
         torch.manual_seed(step)
         rows = [x[:, None] for x in speech(LENGTHS)]
         samples_BT1 = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
@@ -186,8 +205,10 @@ class Training:
         batch = Batch(samples_BT1, LENGTHS, targets_BL, [1, 1], names, names, self.net.input)
         self._steps.begin(step)
         self._optimizer.zero_grad()
-        self._steps.loss(batch).total.backward()  # type: ignore[no-untyped-call]
+        loss = self._steps.loss(batch).total
+        loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
+        return float(loss)
 
 
 def layers(net: SupernetCTC) -> list[list[Tensor]]:

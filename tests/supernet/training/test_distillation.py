@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from supernet import train
+from supernet.errors import ArgumentError, ConfigError
 from supernet.methods.individual import Individual, IndividualOptions
 from supernet.network.distillation import Teacher, imitation_losses
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.plan import Pass, Plan
-from supernet.runs.run import Run
+from supernet.runs.model_file import fingerprint
+from supernet.runs.resolve import resolve, updated
+from supernet.runs.run import Run, as_data
 from supernet.training.compute import unit_steps_alone
 from supernet.training.step import step_of
 from tests.supernet import tiny
@@ -115,3 +120,52 @@ def test_an_unusable_teacher_is_one_clear_line(
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
     assert "`passes.teacher`" in line
     assert words in line
+
+
+@pytest.mark.parametrize("wrong", ["nowhere", "unfinished"])
+def test_a_dry_run_checks_the_teacher(
+    wrong: str, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "unfinished").mkdir()
+    with pytest.raises(SystemExit) as end:
+        train.main([*settings(), "--dry-run", "--set", f"passes.teacher={tmp_path / wrong}"])
+    assert end.value.code == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    assert line.endswith(f"but '{tmp_path / wrong}' has no model.safetensors.")
+
+
+def test_a_replaced_teacher_is_noticed(finished: tuple[Run, str], tmp_path: Path) -> None:
+    """By its weights, which the configuration records; a finished run does not need it again."""
+    teacher, task = tmp_path / "teacher", {"task": {"name": "manifest", "path": "nowhere"}}
+    shutil.copytree(finished[0].folder, teacher)
+    layers = [task, {"passes": {"teacher": str(teacher)}}]
+    config = resolve(layers).config
+    weights = teacher / "model.safetensors"
+    assert config.passes.teacher_weights == fingerprint(teacher / "model")
+    begun = Run(tmp_path / "run")
+    begun.begin(config)
+    begun.begin(resolve(layers, as_data(config)).config)
+    tensors = load_file(weights)
+    save_file({name: x + 1 for name, x in tensors.items()}, weights)
+    now = resolve(layers, as_data(config)).config
+    with pytest.raises(ArgumentError, match=r"passes\.teacher_weights was \w{16}, is \w{16}"):
+        begun.begin(now)
+    with pytest.raises(ConfigError, match=r"`passes\.teacher` must have the weights"):
+        resolve([as_data(config)])
+    weights.unlink()
+    assert resolve(layers, as_data(config)).config == config
+    with pytest.raises(ConfigError, match=r"has no model\.safetensors"):
+        resolve(layers)
+
+
+def test_a_run_begun_before_teachers_were_recorded_continues(
+    finished: tuple[Run, str], tmp_path: Path
+) -> None:
+    layers = [{"passes": {"teacher": str(finished[0].folder)}}]
+    config = resolve(layers).config
+    before = as_data(config)
+    del before["passes"]["teacher_weights"]
+    run = Run(tmp_path)
+    run.config_file.write_text(json.dumps(before))
+    run.begin(config, partial(updated, now=config))
+    assert run.config_data()["passes"]["teacher_weights"] == config.passes.teacher_weights
