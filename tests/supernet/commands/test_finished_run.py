@@ -18,6 +18,7 @@ from supernet.runs.run import Run
 def test_a_cut_model_has_the_same_outputs(finished: tuple[Run, str], here: Path, tmp_path: Path) -> None:
     cut.main(["runs/finished", "--size", "2", "--out", str(tmp_path / "small")])
     assert sorted(p.name for p in (tmp_path / "small").iterdir()) == [
+        "README.md",
         "model.json",
         "model.safetensors",
         "tokens.txt",

@@ -86,7 +86,7 @@ def record(folder: Path) -> Any:
 def test_the_export_equals_the_subnet(exported: tuple[Run, str]) -> None:
     run, out = exported
     folder, subnet = run.export_folder("2"), run.subnets()["2"]
-    names = {"export.json", "model.int8.onnx", "model.onnx", "tokens.txt"}
+    names = {"README.md", "export.json", "model.int8.onnx", "model.onnx", "tokens.txt"}
     assert {path.name for path in folder.iterdir()} == names
     assert [path.name for path in run.exports.iterdir()] == ["2"], "no partial export may remain"
     whole, session = load(run.model_stem).recognizer, Onnx().open(folder / "model.onnx")

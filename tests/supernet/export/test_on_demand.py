@@ -118,7 +118,7 @@ def test_verified_sizes_travel_with_costs_and_error_rates(finished: tuple[Run, s
     run, _ = finished
     out = tmp_path / "exported"
     command.main([str(run.folder), "--on-demand", "--out", str(out)])
-    assert {path.name for path in out.iterdir()} == {"model.onnx", "tokens.txt", "export.json"}
+    assert {path.name for path in out.iterdir()} == {"README.md", "model.onnx", "tokens.txt", "export.json"}
     proto = onnx.load(out / "model.onnx")
     said = {entry.key: entry.value for entry in proto.metadata_props}
     table, results = load(run.model_stem).recognizer.table, run.results()["sizes"]

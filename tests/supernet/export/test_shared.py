@@ -73,7 +73,8 @@ def test_all_sizes_are_as_large_as_the_largest(suffix: str, bundled: Run) -> Non
 def test_the_folder_holds_what_programs_need_and_its_record(bundled: Run) -> None:
     graphs = {f"{size}{suffix}.onnx" for size in SIZES for suffix in ("", ".int8")}
     names = {path.name for path in shared(bundled).iterdir()}
-    assert names == graphs | {"weights.bin", "weights.int8.bin", "tokens.txt", "export.json"}
+    more = {"weights.bin", "weights.int8.bin", "tokens.txt", "export.json", "README.md"}
+    assert names == graphs | more
     record = json.loads((shared(bundled) / "export.json").read_text())
     assert (record["format"], record["compared_on_test"]) == ("shared", False)
     assert record["model"]["provenance"]["run"] == "run"

@@ -208,7 +208,7 @@ class Training:
         loss = self._steps.loss(batch).total
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
 
 def layers(net: SupernetCTC) -> list[list[Tensor]]:
