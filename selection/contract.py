@@ -23,6 +23,9 @@ from supernet.budget import Budget, Prices, Quantity, SharedPrice
 from supernet.config import Config, ModelConfig
 from supernet.units import Kept, UnitTable
 
+METHODS = ("simple-top-k", "iterative-zero-out", "ortho-softmax", "auto-train-once", "dais")
+"""The training methods whose scores can be learned on frozen weights."""
+
 
 class MadeUpEvidence(Evidence):
     """Evidence about a synthetic supernet: each unit lowers the loss by its worth, less an overlap with its
@@ -63,10 +66,13 @@ class MadeUpEvidence(Evidence):
         rng = np.random.default_rng(0)
         return np.asarray(rng.normal(-np.array(self.worth), 0.1, size=(20, len(self.table))))
 
-    def scores_on_frozen_weights(self, method: str, size: int) -> tuple[float, ...]:
-        assert method in ("simple-top-k", "iterative-zero-out"), "no such score learning"
-        assert 1 <= size <= len(self.table)
-        return tuple(worth + 0.01 * size for worth in self.worth)
+    def weight_saliency(self) -> Floats:
+        return np.asarray(np.exp(np.array(self.worth)), dtype=np.float64)
+
+    def scores_on_frozen_weights(self, method: str, budget: Budget) -> tuple[float, ...]:
+        assert method in METHODS, "no such score learning"
+        assert not budget.fits(budget.full), "there is nothing to learn for a budget that all units meet"
+        return tuple(worth + 0.01 * budget.typical_size for worth in self.worth)
 
     def prices(self, quantity: Quantity) -> Prices:
         num_units = len(self.table)

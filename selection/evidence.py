@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.budget import Prices, Quantity
+from supernet.budget import Budget, Prices, Quantity
 from supernet.units import Kept, UnitTable
 
 Measure = Literal["cka", "svcca"]
@@ -67,19 +67,27 @@ class Evidence(ABC):
         """
 
     @abstractmethod
-    def scores_on_frozen_weights(self, method: str, size: int) -> tuple[float, ...]:
+    def weight_saliency(self) -> Floats:
+        """Differentiate the loss with respect to the weights of the full network.
+
+        Returns:
+            For each unit (U,), the sum over its weights of |weight times derivative of the loss per frame|.
+        """
+
+    @abstractmethod
+    def scores_on_frozen_weights(self, method: str, budget: Budget) -> tuple[float, ...]:
         """Learn scores while the weights stay frozen, in minutes where a training takes hours.
 
         Args:
-            method: The training method whose score learning is used: ``simple-top-k`` or
-                ``iterative-zero-out``.
-            size: Number of units to keep.
+            method: The training method whose score learning is used: ``simple-top-k``,
+                ``iterative-zero-out``, ``ortho-softmax``, ``auto-train-once`` or ``dais``.
+            budget: The limit. Methods that count units keep as many of average cost as fit.
 
         Returns:
             The score of each unit (U,).
 
         Raises:
-            ValueError: There is no such method or size.
+            ValueError: There is no such method, or the full network meets the budget.
         """
 
     @abstractmethod

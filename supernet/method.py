@@ -57,9 +57,15 @@ class Phase(ABC):
     num_steps: int
     chooses: ClassVar[bool] = False
     """Whether this phase needs the chosen subnets. They are chosen when the first such phase starts."""
-    travel: ClassVar[float | None] = None
+    travel: float | None = None
     """The distance that a score can move during the phase, regardless of its number of steps; it determines
     the scores' learning rate. None: the learning rate does not depend on the number of steps.
+    """
+    period: int = 1
+    """The number of steps after which passes repeat in kind, where steps of different kinds alternate."""
+    held_out: float = 0.0
+    """Share of the training utterances that are held out for steps that train only the scorer; no other step
+    of the phase sees them. 0: every step may see all.
     """
 
     def begin(self, moment: Moment, context: Context) -> None:  # noqa: B027 (optional)
@@ -123,6 +129,10 @@ class Method(ABC, Generic[OptionsT]):
     """The initial value of the default scorer's scores."""
     separate_runs: ClassVar[bool] = False
     """Whether each budget is trained in a separate run (as a baseline) instead of as a subnet."""
+    learns_costs: ClassVar[bool] = False
+    """Whether the importance of a unit already accounts for its cost, so that a subnet takes units by
+    importance instead of by importance per cost.
+    """
 
     def __init__(
         self, options: OptionsT, config: Config, prices: Mapping[Quantity, Prices] | None = None
@@ -190,15 +200,17 @@ class Method(ABC, Generic[OptionsT]):
             budget: The limit, one of ``budgets``.
 
         Returns:
-            The units to keep. By default, units of the highest importance per cost are added to the subnet of
-            the next smaller budget, so that the subnets are nested.
+            The units to keep. By default, units of the highest importance per cost (or of the highest
+            importance, with ``learns_costs``) are added to the subnet of the next smaller budget, so that the
+            subnets are nested.
         """
         return self.nested(budget, context.scorer.importance().tolist())
 
     def nested(self, budget: Budget, importance: Sequence[float]) -> Kept:
         """The subnet of ``budget``, grown by ``importance`` through the subnets of all smaller budgets."""
         kept: Kept | None = None
+        ranking = sorted(range(len(importance)), key=lambda unit: (-importance[unit], unit))
         for one in (*(smaller for smaller in self.budgets if smaller.limit < budget.limit), budget):
-            kept = one.fill_by_worth(importance, kept)
+            kept = one.fill(ranking, kept) if self.learns_costs else one.fill_by_worth(importance, kept)
         assert kept is not None
         return kept

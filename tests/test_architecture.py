@@ -115,7 +115,7 @@ evaluation
 recognizer trainer export latency
 console
 commands
-train evaluate transcribe cut push __main__
+train evaluate transcribe cut push pareto __main__
 """
 """Folders and files directly under ``supernet/``; each imports only from its own line and those above."""
 
@@ -144,7 +144,7 @@ def test_everything_is_in_a_layer() -> None:
 
 
 DIRECTLY = {
-    "supernet": "__init__ __main__ train evaluate transcribe cut push "
+    "supernet": "__init__ __main__ train evaluate transcribe cut push pareto "
     "budget config encoder_family errors granularity head method model_config plan recognizer scorer "
     "task trainer units",
     "selection": "__init__ __main__ worth contract evidence strategy",
@@ -184,6 +184,7 @@ COMMANDS = {
     "transcribe",
     "cut",
     "push",
+    "pareto",
     "__main__",
     "worth",
     "work",

@@ -51,7 +51,9 @@ def test_wrong_options_are_errors_before_heavy_imports(name: str, tmp_path: Path
     assert imported(err) & HEAVY == set()
 
 
-@pytest.mark.parametrize("name", ["evaluate", "transcribe", "cut", "export", "latency", "select", "worth"])
+@pytest.mark.parametrize(
+    "name", ["evaluate", "transcribe", "cut", "export", "latency", "select", "worth", "pareto"]
+)
 def test_a_wrong_path_is_an_error_before_heavy_imports(name: str, tmp_path: Path) -> None:
     more = {"transcribe": ["a.wav"], "cut": ["--out", "x"]}.get(name, [])
     _, err = run(MODULES[name], "nowhere", *more, cwd=tmp_path, status=2, extra=LISTED, fresh=True)

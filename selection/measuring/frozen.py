@@ -1,22 +1,25 @@
-"""Score learning by a training method on frozen weights (arXiv 2407.18930). Only the scores are trained, so
-it takes minutes.
+"""Score learning by a training method on frozen weights. Only the scorer is trained, so it takes minutes.
 
 Shapes: U units, B utterances, S stream frames.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from supernet.budget import Budget
 from supernet.method import Method
-from supernet.methods.iterative_zero_out import IterativeZeroOut, IterativeZeroOutOptions
-from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
+from supernet.methods.auto_train_once import AutoTrainOnce
+from supernet.methods.dais import DAIS
+from supernet.methods.iterative_zero_out import IterativeZeroOut
+from supernet.methods.ortho_softmax import OrthoSoftmax
+from supernet.methods.simple_top_k import SimpleTopK
 from supernet.network.lanes import Gates, Lane, LaneWalk
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.walk import FINAL
@@ -25,13 +28,35 @@ from supernet.scorer import Context, Scorer
 from supernet.task import Batch, ProgressCallback
 from supernet.training.learning_rate import travel_rate
 from supernet.training.schedule import Schedule
+from supernet.training.shares import assign_rows
 
-TRAVELS = {"simple-top-k": 6.0, "iterative-zero-out": 60.0}
-"""Distance that a score can travel in one phase (all of score learning, or one iteration of zero-out), by
-method and independent of the number of updates.
 
-Relaxed top-k gates are soft and start equal: 6 is far for a softmax. Sigmoid gates start open with almost no
-gradient; at 60, a unit whose harm only shows once it is dropped is found in 60 updates as well as in 240.
+@dataclass(frozen=True)
+class Learning:
+    """Score learning by a method."""
+
+    method: type[Method[Any]]
+    travel: float
+    """The distance that a parameter of the scorer can travel in one phase, independent of the number of
+    updates.
+    """
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+ALL_UPDATES: Mapping[str, object] = {"every": 1, "held_out": 0.0}
+"""There are no updates of weights in between, and no utterances from which weights would learn."""
+LEARNING = {
+    "simple-top-k": Learning(SimpleTopK, 6.0),
+    "iterative-zero-out": Learning(IterativeZeroOut, 60.0),
+    "ortho-softmax": Learning(OrthoSoftmax, 6.0),
+    "auto-train-once": Learning(AutoTrainOnce, 0.5, {**ALL_UPDATES, "shrink": 0.0}),
+    "dais": Learning(DAIS, 6.0, ALL_UPDATES),
+}
+"""By method.
+
+Relaxed top-k gates are soft and start equal: 6 is far for a softmax. The sigmoid gates of
+Iterative-Zero-Out start open with almost no gradient; at 60, a unit whose harm only shows once it is dropped
+is found in 60 updates as well as in 240.
 """
 
 
@@ -50,10 +75,17 @@ def frozen(recognizer: SupernetCTC) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def limit_of(method: str, budget: Budget) -> str:
+    """The limit for which a method learns: a number of units, or a cost if it accounts for costs."""
+    if budget.counts_units or not LEARNING[method].method.learns_costs:
+        return str(budget.typical_size)
+    return f"{budget.prices.quantity}={budget.limit:.9g}"
+
+
 def learn_scores(
     recognizer: SupernetCTC,
     method: str,
-    size: int,
+    budget: Budget,
     batches: Iterator[Batch],
     num_steps: int,
     report: ProgressCallback,
@@ -61,52 +93,57 @@ def learn_scores(
     lr: float | None = None,
     seed: int = 0,
 ) -> tuple[float, ...]:
-    """Learn scores for one size by the score learning of a training method; the network stays unchanged.
+    """Learn scores for one budget by the score learning of a training method; the network stays unchanged.
 
     Args:
         recognizer: The trained supernet.
-        method: ``simple-top-k`` or ``iterative-zero-out``.
-        size: Number of units to keep, from 1 to U - 1.
+        method: A name in ``LEARNING``.
+        budget: The limit, below the cost of all units.
         batches: Training data, of which ``num_steps`` batches are used.
         num_steps: Updates of the scores.
         report: Called after each update.
-        lr: Learning rate. None: the rate at which scores can travel the distance in ``TRAVELS``.
-        seed: Seed of the schedule.
+        lr: Learning rate. None: the rate at which scores can travel the distance in ``LEARNING``.
+        seed: Seed of the scorer and the schedule.
 
     Returns:
-        Scores (U,); the ``size`` highest are the choice.
+        Scores (U,); the highest that fit the budget are the choice.
 
     Raises:
-        ValueError: ``method`` or ``size`` does not exist.
+        ValueError: ``method`` does not exist, or all units fit ``budget``.
     """
-    learning = _learning(recognizer, method, size, num_steps)
-    memory = _Memory.of(recognizer, learning.scorer().to(recognizer.device, recognizer.dtype))
+    learning = _learning(recognizer, method, budget, num_steps)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        scorer = learning.scorer().to(recognizer.device, recognizer.dtype)
+    memory = _Memory.of(recognizer, scorer)
     schedule = Schedule(learning, memory, seed)
-    optimizer = torch.optim.Adam(memory.context.scorer.parameters(), eps=1e-12)
-    travels = [(phase.num_steps, TRAVELS[method]) for phase in learning.phases()]
+    optimizer = torch.optim.Adam(scorer.parameters(), eps=1e-12)
+    travels = [(phase.num_steps, LEARNING[method].travel) for phase in learning.phases()]
     with frozen(recognizer):
         for step in range(num_steps):
             optimizer.param_groups[0]["lr"] = lr or travel_rate(travels, step)
             optimizer.zero_grad()
-            loss = _loss(recognizer, next(batches), schedule, step, memory.context)
+            loss = _loss(recognizer, next(batches), schedule, step, memory.context, budget.typical_size)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             report(f"learning scores, {method}", step + 1, num_steps)
-    return tuple(memory.context.scorer.importance().tolist())
+    return tuple(scorer.importance().tolist())
 
 
-def _learning(recognizer: SupernetCTC, method: str, size: int, num_steps: int) -> Method[Any]:
-    """The method, configured to spend all of its updates on score learning for one size."""
-    config, num_units = recognizer.config, len(recognizer.table)
-    if not 1 <= size < num_units:
-        raise ValueError(f"`size` must be from 1 to {num_units - 1}, but is {size} instead.")
+def _learning(recognizer: SupernetCTC, method: str, budget: Budget, num_steps: int) -> Method[Any]:
+    """The method, configured to spend all of its updates on score learning for one budget."""
+    if method not in LEARNING:
+        raise ValueError(f"`method` must be one of {', '.join(LEARNING)}, but is '{method}' instead.")
+    config, num_units, size = recognizer.config, len(recognizer.table), budget.typical_size
+    if size == num_units:
+        raise ValueError(f"`budget` must be below {num_units} units, but is {budget.name} instead.")
     train = config.train.model_copy(update={"num_steps": num_steps})
     config = config.model_copy(update={"sizes": (size, num_units), "budgets": None, "train": train})
-    if method == "simple-top-k":
-        return SimpleTopK(SimpleTopKOptions(score_learning=1.0), config)
-    if method == "iterative-zero-out":
-        return IterativeZeroOut(IterativeZeroOutOptions(score_learning=1.0), config)
-    raise ValueError(f"`method` must be one of {', '.join(TRAVELS)}, but is '{method}' instead.")
+    how = LEARNING[method]
+    learning = how.method(how.method.Options.model_validate({"score_learning": 1.0, **how.options}), config)
+    if learning.learns_costs:
+        learning.budgets = (budget,)
+    return learning
 
 
 @dataclass
@@ -123,24 +160,32 @@ class _Memory:
         return cls(masks, torch.tensor(-1), replace(recognizer.context, scorer=scorer))
 
 
-def _loss(recognizer: SupernetCTC, batch: Batch, schedule: Schedule, step: int, context: Context) -> Tensor:
-    """CTC loss per stream frame of the gated pass on all rows, and the method's penalties.
+def _loss(
+    recognizer: SupernetCTC, batch: Batch, schedule: Schedule, step: int, context: Context, size: int
+) -> Tensor:
+    """CTC loss per stream frame of the gated passes on all rows, read by the head for ``size``, and the
+    method's penalties.
 
     The plain pass is left out: its loss has no gradient with respect to the scores.
     """
     schedule.begin(step)
     plan = schedule.plan(step)
-    gated = next(p for p in plan.passes if p.gate is not None)
+    gated = [one for one in plan.passes if one.gate is not None]
     penalties = {} if plan.penalties is None else plan.penalties(context)
-    return _gated_loss(recognizer, batch, gated, context) + sum(penalties.values())
+    return _gated_loss(recognizer, batch, gated, context, size) + sum(penalties.values())
 
 
-def _gated_loss(recognizer: SupernetCTC, batch: Batch, gated: Pass, context: Context) -> Tensor:
-    assert gated.gate is not None
+def _gated_loss(
+    recognizer: SupernetCTC, batch: Batch, gated: Sequence[Pass], context: Context, size: int
+) -> Tensor:
     batch.to(recognizer.device)
-    rows = range(len(batch))
-    lane = Lane(rows, gated.kept, Gates(gated.gate, gated.gate(context)))
-    walk = recognizer.walk(batch, [lane], LaneWalk)
-    lengths = batch.stream_lengths
-    losses_B = recognizer.losses(walk.readings[0][FINAL], int(gated.budget), lengths, batch, rows)
-    return losses_B.sum() / sum(lengths)
+    lengths, parts = batch.stream_lengths, assign_rows(gated, len(batch))
+    lanes = [
+        Lane(rows, one.kept, Gates(one.gate, one.gate(context)))
+        for one, rows in zip(gated, parts, strict=True)
+        if one.gate is not None and rows
+    ]
+    readings = recognizer.walk(batch, lanes, LaneWalk).readings
+    x_BSD = torch.cat([reading[FINAL] for reading in readings])
+    rows = [row for lane in lanes for row in lane.rows]
+    return recognizer.losses(x_BSD, size, lengths, batch, rows).sum() / sum(lengths[row] for row in rows)

@@ -10,11 +10,11 @@ import numpy as np
 
 from selection.evidence import Evidence, Floats, Measure
 from selection.measuring.evidence_store import EvidenceStore
-from selection.measuring.frozen import learn_scores
-from selection.measuring.gradients import gate_gradients
+from selection.measuring.frozen import learn_scores, limit_of
+from selection.measuring.gradients import gate_gradients, weight_saliency
 from selection.measuring.oracle import Oracle
 from selection.measuring.similarity import stream_similarities
-from supernet.budget import Prices, Quantity
+from supernet.budget import Budget, Prices, Quantity
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.task import Batch, ProgressCallback
 from supernet.units import Kept
@@ -90,16 +90,23 @@ class MeasuredEvidence(Evidence):
             lambda: gate_gradients(self._recognizer, self._oracle.sample.batches, self._report),
         )
 
-    def scores_on_frozen_weights(self, method: str, size: int) -> tuple[float, ...]:
+    def weight_saliency(self) -> Floats:
+        return self._fact(
+            "weight-saliency",
+            (len(self.table),),
+            lambda: weight_saliency(self._recognizer, self._oracle.sample.batches, self._report),
+        )
+
+    def scores_on_frozen_weights(self, method: str, budget: Budget) -> tuple[float, ...]:
         steps = self._frozen_steps
 
         def learn() -> Floats:
             batches = self._train_batches()
-            return np.array(learn_scores(self._recognizer, method, size, batches, steps, self._report))
+            return np.array(learn_scores(self._recognizer, method, budget, batches, steps, self._report))
 
-        if size == len(self.table):  # all units are kept, so there is nothing to learn
-            return (0.0,) * size
-        name = f"frozen-by-travel/{method}/{size}/{steps}"
+        if limit_of(method, budget) == str(len(self.table)):  # all units are kept: nothing to learn
+            return (0.0,) * len(self.table)
+        name = f"frozen-by-travel/{method}/{limit_of(method, budget)}/{steps}"
         return tuple(float(x) for x in self._fact(name, (len(self.table),), learn))
 
     def prices(self, quantity: Quantity) -> Prices:

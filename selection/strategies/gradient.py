@@ -1,4 +1,6 @@
-"""First-order Taylor expansion of the loss with respect to the gates (arXiv 1906.10771, eq. 8)."""
+"""First-order Taylor expansion of the loss, with respect to the gates (arXiv 1906.10771, eq. 8) or to the
+weights (arXiv 2506.13180).
+"""
 
 from __future__ import annotations
 
@@ -21,3 +23,10 @@ class Gradient(Ranking):
 def taylor(evidence: Evidence) -> list[float]:
     """For each unit, the mean over utterances of (gradient times the change of the gate, which is 1)²."""
     return [float(x) for x in np.mean(np.square(evidence.gate_gradients()), axis=0)]
+
+
+class Saliency(Ranking):
+    """The sum of |weight times derivative of the loss| over a unit's weights (arXiv 2506.13180)."""
+
+    def importance(self, evidence: Evidence, budget: Budget) -> Sequence[float]:
+        return [float(x) for x in evidence.weight_saliency()]

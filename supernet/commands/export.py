@@ -17,6 +17,7 @@ from supernet.console.front import command, say_next
 from supernet.console.option_names import option_problems
 from supernet.console.progress import progress
 from supernet.console.screen import console
+from supernet.console.text import note
 from supernet.encoder_family import family_of
 from supernet.errors import ConfigError
 from supernet.export.acceptance import FileCheck
@@ -206,6 +207,11 @@ def _export_bundle(args: argparse.Namespace, source: Source) -> list[str]:
     for size in verified:
         _add_rows(table, size.budget, size.checks)
     console.print(table)
+    if source.model.recognizer.table.divided:
+        note(
+            f"with `--{args.bundle}`, a module is computed in full if any of its components is kept; exports "
+            "without it are narrower and faster."
+        )
     if not problems:
         console.print(f"{folder}: {_megabytes(folder)}")
         _write_card(args, source.run, [(size.cut, size.checks) for size in verified], folder)

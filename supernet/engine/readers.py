@@ -8,14 +8,24 @@ from fairseq2.datasets import DataReader
 from fairseq2.gang import Gang, all_sum
 
 from supernet.task import Batch, BatchReader
+from supernet.training.held_out import Side, next_batch
 from supernet.training.shares import RowAccount
+
+SideOf = Callable[[int], Side | None]
+"""The utterances that a 0-based step may see."""
 
 
 class StepBudget(DataReader[Batch]):
-    """The endless training reader, ended after ``num_steps`` updates; all later epochs are empty."""
+    """The endless training reader, ended after ``num_steps`` updates; all later epochs are empty.
 
-    def __init__(self, reader: BatchReader, num_steps: int, num_accumulate: int) -> None:
+    ``side`` is asked before each step for the utterances that it may see.
+    """
+
+    def __init__(
+        self, reader: BatchReader, num_steps: int, num_accumulate: int, side: SideOf = lambda step: None
+    ) -> None:
         self._reader, self._num_steps, self._num_accumulate = reader, num_steps, num_accumulate
+        self._side = side
         self._num_begun = 0
         self.rows = RowAccount()
         """Kept here because the engine saves one reader per rank, and each rank has different batches."""
@@ -30,7 +40,8 @@ class StepBudget(DataReader[Batch]):
     def __next__(self) -> list[Batch]:
         if self._num_begun >= self._num_steps:
             raise StopIteration
-        return [next(self._reader) for _ in range(self._num_accumulate)]
+        side = self._side(self._num_begun)
+        return [next_batch(self._reader, side) for _ in range(self._num_accumulate)]
 
     def reset(self) -> None:
         """Keep the position, as there is only one pass."""

@@ -233,7 +233,8 @@ class SupernetRecipe(Recipe):
         self._result = Result(model, schedule, rank == 0)
         task, tokens, seed = self._request.task, self._request.tokens, self._config.seed
         reader = task.train_reader(tokens, seed=seed, rank=rank, num_ranks=num_ranks)
-        budget = StepBudget(reader, self._config.train.num_steps, self._config.train.accumulate)
+        t = self._config.train
+        budget = StepBudget(reader, t.num_steps, t.accumulate, schedule.side)
         wrapped = context.get_data_parallel_model()
         self._gradients = Gradients(wrapped, context.gangs.dp)
         self._unit = unit = SupernetUnit(

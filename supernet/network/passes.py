@@ -113,10 +113,13 @@ def terms_of(job: Job, reading: dict[int, Tensor], weight: float) -> list[tuple[
 
 
 def by_pass(losses_N: Tensor, lengths: list[int], terms: list[Term]) -> dict[str, tuple[Tensor, int]]:
-    start, result = 0, {}
+    start, result = 0, dict[str, tuple[Tensor, int]]()
     for term in terms:
         stop = start + len(term.rows)
         if term.is_final:
-            result[term.name] = losses_N[start:stop].detach().sum(), sum(lengths[row] for row in term.rows)
+            total, count = losses_N[start:stop].detach().sum(), sum(lengths[row] for row in term.rows)
+            if term.name in result:  # several passes have this name in common
+                total, count = total + result[term.name][0], count + result[term.name][1]
+            result[term.name] = total, count
         start = stop
     return result

@@ -151,15 +151,22 @@ def _compute(schedules: Sequence[Schedule], weights_U: Sequence[float], most: in
 def _phase_compute(
     schedules: Sequence[Schedule], start: int, end: int, weights_U: Sequence[float], most: int
 ) -> float:
-    count = max(min(most, end - start), len(schedules))
+    count, period = max(min(most, end - start), len(schedules)), schedules[0].at(start)[1].period
     account, counts = RowAccount(), []
     for i in range(count):
-        step = start + (end - start) * i // count
+        step = min(end - 1, start + (end - start) * i // count // period * period + i % period)
         plan = schedules[i % len(schedules)].plan(step)
         draw, groups = Draw(schedules[0].seed, step), schedules[0].method.table.groups
-        counts.append(step_compute(plan, weights_U, draw, ROWS, account.owed, groups))
+        side = schedules[i % len(schedules)].side(step)
+        rows = 1.0 if side is None else side.rows
+        counts.append(rows * effort(plan) * step_compute(plan, weights_U, draw, ROWS, account.owed, groups))
         account.settle(plan.passes, ROWS)
     return (end - start) * sum(counts) / count
+
+
+def effort(plan: Plan) -> float:
+    """The share of an update: without gradients of the weights, a third of its products is left out."""
+    return 2 / 3 if plan.learning == "scorer" else 1.0
 
 
 def step_compute(

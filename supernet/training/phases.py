@@ -90,9 +90,9 @@ def drop_outside(smallest: Kept, p: float) -> tuple[float, ...] | None:
     return tuple(0.0 if keep else p for keep in smallest) if p else None
 
 
-def learning_passes(config: Config, full: Kept, gate: Gate) -> tuple[Pass, Pass]:
-    """The passes of score learning: the full network without gates, and gated for the smallest size. Both run
-    on the whole batch, or each on its share of the rows.
+def learning_passes(config: Config, full: Kept, gate: Gate, budget: str | None = None) -> tuple[Pass, Pass]:
+    """The passes of score learning: the full network without gates, and gated for a size or budget, the
+    smallest by default. Both run on the whole batch, or each on its share of the rows.
     """
     c = config.passes
     by_rows = c.sharing == "rows"
@@ -100,5 +100,5 @@ def learning_passes(config: Config, full: Kept, gate: Gate) -> tuple[Pass, Pass]
     read = c.intermediate_on == "every-pass"
     return (
         Pass(config.names[-1], full, 1.0, plain),
-        Pass(config.names[0], full, c.small_weight, gated, gate=gate, intermediate=read),
+        Pass(budget or config.names[0], full, c.small_weight, gated, gate=gate, intermediate=read),
     )

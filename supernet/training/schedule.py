@@ -11,6 +11,7 @@ from torch import Tensor
 from supernet.method import Method, Moment, Phase, Progress
 from supernet.plan import Plan
 from supernet.scorer import Context
+from supernet.training.held_out import Side
 from supernet.units import Kept
 
 
@@ -61,11 +62,12 @@ class Schedule:
         names, candidates = {f"ctc/{name}" for name in self._names}, self._current()
         for phase in self._phases:
             subnets = candidates if phase.chooses else {}
-            progress = Progress(0, max(1, phase.num_steps))
-            plan = phase.plan(Moment(progress, self.method.table, subnets, random.Random(0)))
-            names.update(f"ctc/{p.name}" for p in plan.passes)
-            if plan.penalties is not None:
-                names.update(f"penalty/{name}" for name in plan.penalties(self._memory.context))
+            for step in range(phase.period):
+                progress = Progress(step, max(step + 1, phase.num_steps))
+                plan = phase.plan(Moment(progress, self.method.table, subnets, random.Random(0)))
+                names.update(f"ctc/{p.name}" for p in plan.passes)
+                if plan.penalties is not None and not step:
+                    names.update(f"penalty/{name}" for name in plan.penalties(self._memory.context))
         return names
 
     @torch.no_grad()
@@ -90,6 +92,13 @@ class Schedule:
         """The plan of the 0-based global ``step``."""
         _, phase, _ = self.at(step)
         return phase.plan(self._moment(step))
+
+    def side(self, step: int) -> Side | None:
+        """The training utterances that a step may see, where some are held out. None: all."""
+        _, phase, _ = self.at(step)
+        if not phase.held_out:
+            return None
+        return Side(phase.held_out, self.plan(step).learning == "scorer")
 
     def gates(self, step: int) -> Tensor | None:
         _, phase, _ = self.at(step)

@@ -10,9 +10,9 @@ from supernet.runs.run import Run
 
 QUICK = ("--utterances", "4", "--frozen-steps", "3", "--seconds", "1")
 NAMES = (
-    "learned", "simple-top-k", "iterative-zero-out", "tail", "every-other", "random", "greedy",
-    "greedy-forward", "leave-one-out", "similarity", "similarity-svcca", "gradient", "evolution",
-    "exhaustive", "optuna",
+    "learned", "simple-top-k", "iterative-zero-out", "ortho-softmax", "auto-train-once", "dais", "tail",
+    "every-other", "random", "greedy", "greedy-forward", "leave-one-out", "similarity", "similarity-svcca",
+    "gradient", "saliency", "evolution", "exhaustive", "optuna",
 )  # fmt: skip
 
 

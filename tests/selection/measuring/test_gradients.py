@@ -1,4 +1,4 @@
-"""Gradients of gates equal finite differences for each utterance."""
+"""Gradients of gates equal finite differences for each utterance; the saliency of weights equals autograd."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from selection.measuring.gradients import gate_gradients
+from selection.measuring.gradients import gate_gradients, weight_saliency
 from supernet.audio.features import LOG_MEL
 from supernet.config import Config
 from supernet.network.ctc import ctc_loss
@@ -101,3 +101,48 @@ def test_tensors_from_inference_mode_are_accepted() -> None:
 
 def test_without_utterances_there_are_no_rows() -> None:
     assert gate_gradients(recognizer(tiny_config()), [], quiet).shape == (0, 4)
+
+
+# Weights
+
+
+def whole_loss(net: SupernetCTC, data: Batch) -> Tensor:
+    """The CTC loss of the full network, summed over utterances."""
+    rows = range(len(data))
+    (reading,) = run_lanes(net, data, [Lane(rows, net.table.full)])
+    lengths = [LOG_MEL.num_stream_frames(n) for n in data.num_frames]
+    return ctc_loss(net.read(reading[FINAL], len(net.table)), lengths, data, rows).sum()
+
+
+@pytest.mark.parametrize("name", ["layers", "modules", "components", "heads"])
+def test_the_saliency_of_a_unit_is_the_sum_of_its_weights_times_their_gradients(name: str) -> None:
+    """The gradient of every weight by autograd; a part of a module has slices of its module's weights."""
+    net, parts = recognizer(CONFIGS[name]), [batch(FRAMES[:2], 1), batch(FRAMES, 2)]
+    found = weight_saliency(net, parts, quiet)
+    sum(whole_loss(net, data) for data in parts).backward()  # type: ignore[union-attr]
+    num_frames = sum(LOG_MEL.num_stream_frames(n) for data in parts for n in data.num_frames)
+    products = {p: (p * p.grad).abs() / num_frames for p in net.parameters() if p.grad is not None}
+    for unit, value in zip(net.table.units, found, strict=True):
+        branches = net.encoder.branches(unit.layer)
+        if unit.part is None:
+            expected = sum(float(products[p].sum()) for p in branches.weights(unit.module))
+        else:
+            branch, count = branches.named[str(unit.module)], len(net.table.parts_of(unit))
+            assert branch.division is not None
+            owned = [branch.module.get_parameter(name) for name in branch.division.axes]
+            cut = zip(owned, branch.division.axes.values(), strict=True)
+            expected = sum(float(products[p].chunk(count, axis)[unit.part].sum()) for p, axis in cut)
+        assert value == pytest.approx(expected, rel=1e-9)
+
+
+def test_saliency_does_not_change_the_network() -> None:
+    net = recognizer(tiny_config()).train()
+    net.encoder.layers["0"].requires_grad_(False)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    wanting = {name for name, p in net.named_parameters() if p.requires_grad}
+    first = weight_saliency(net, [batch(FRAMES)], quiet)
+    assert np.array_equal(first, weight_saliency(net.eval(), [batch(FRAMES)], quiet)), "no dropout"
+    assert (first > 0).all(), "also of layers that do not train"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert {name for name, p in net.named_parameters() if p.requires_grad} == wanting
+    assert all(p.grad is None for p in net.parameters())

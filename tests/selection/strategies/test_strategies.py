@@ -16,8 +16,14 @@ from selection.contract import MadeUpEvidence, StrategyContract, budgets, table,
 from selection.evidence import Evidence
 from selection.strategies.evolution import Evolution, EvolutionOptions, crossed, mutated
 from selection.strategies.exhaustive import Exhaustive, ExhaustiveOptions, all_subnets, num_candidates
-from selection.strategies.frozen_weights import IterativeZeroOutOnFrozenWeights, SimpleTopKOnFrozenWeights
-from selection.strategies.gradient import Gradient
+from selection.strategies.frozen_weights import (
+    AutoTrainOnceOnFrozenWeights,
+    DAISOnFrozenWeights,
+    IterativeZeroOutOnFrozenWeights,
+    OrthoSoftmaxOnFrozenWeights,
+    SimpleTopKOnFrozenWeights,
+)
+from selection.strategies.gradient import Gradient, Saliency
 from selection.strategies.greedy import Greedy, GreedyForward
 from selection.strategies.learned import Learned
 from selection.strategies.leave_one_out import LeaveOneOut
@@ -47,7 +53,8 @@ def loaded(name: str) -> Strategy:
 def test_every_strategy_of_the_project_is_found_by_name() -> None:
     own = {Learned, SimpleTopKOnFrozenWeights, IterativeZeroOutOnFrozenWeights, Tail, EveryOther, Random,
            Greedy, GreedyForward, LeaveOneOut, Similarity, SimilaritySVCCA, Gradient, Evolution, Exhaustive,
-           OptunaSearch}  # fmt: skip
+           OptunaSearch, OrthoSoftmaxOnFrozenWeights, AutoTrainOnceOnFrozenWeights, DAISOnFrozenWeights,
+           Saliency}  # fmt: skip
     assert {type(loaded(name)) for name in plugin_names("strategy")} >= own
 
 
@@ -175,6 +182,10 @@ def test_gradient_keeps_the_steepest_gates() -> None:
     evidence = MadeUpEvidence(table("layer", 3))
     evidence.worth = (0.2, -2.0, 1.0)  # a large gradient of either sign counts
     assert Gradient().select(evidence, size(2, 3)) == mask("011")
+
+
+def test_saliency_keeps_the_units_whose_weights_matter_most(evidence: MadeUpEvidence) -> None:
+    assert Saliency().select(evidence, size(4)) == evidence.table.top(evidence.worth, 4)
 
 
 @pytest.mark.parametrize("kls", [Similarity, SimilaritySVCCA])

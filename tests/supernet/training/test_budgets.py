@@ -14,9 +14,12 @@ from supernet.budget import Budget, Prices, SharedPrice, parse_budgets
 from supernet.config import Config
 from supernet.errors import ConfigError
 from supernet.method import Method
+from supernet.methods.auto_train_once import AutoTrainOnce
+from supernet.methods.dais import DAIS
 from supernet.methods.individual import Individual, IndividualOptions
 from supernet.methods.iterative_zero_out import IterativeZeroOut
 from supernet.methods.on_demand import OnDemand
+from supernet.methods.ortho_softmax import OrthoSoftmax
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.network.cutting import cut
 from supernet.network.model_costs import macs
@@ -29,7 +32,7 @@ from supernet.units import Kept
 from tests.supernet import tiny
 from tests.supernet.tiny import NUM_TOKENS
 
-METHODS: list[type[Method[Any]]] = [SimpleTopK, IterativeZeroOut, OnDemand]
+METHODS: list[type[Method[Any]]] = [SimpleTopK, IterativeZeroOut, OnDemand, OrthoSoftmax, AutoTrainOnce, DAIS]
 SHARED = SharedPrice((0, 1, 2), 3.0), SharedPrice((8, 9), 1.0)
 PRICES = Prices("macs", 10.0, (4.0, 1.0, 2.0, 5.0) * 4, SHARED)
 

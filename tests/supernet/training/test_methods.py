@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from supernet.config import Config
 from supernet.method import Method, Progress
+from supernet.methods.auto_train_once import AutoTrainOnce
+from supernet.methods.dais import DAIS
 from supernet.methods.fixed import Fixed
 from supernet.methods.individual import Individual
 from supernet.methods.iterative_zero_out import ZEROED, IterativeZeroOut, ZeroOut, sparsity_penalty, zero_out
 from supernet.methods.on_demand import OnDemand
+from supernet.methods.ortho_softmax import OrthoSoftmax
 from supernet.methods.simple_top_k import LearnTopK, SimpleTopK, hard_top_k, relaxed_top_k
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.training.schedule import Schedule
@@ -27,6 +30,9 @@ METHODS: dict[str, type[Method[Any]]] = {
     "iterative-zero-out": IterativeZeroOut,
     "on-demand": OnDemand,
     "individual": Individual,
+    "ortho-softmax": OrthoSoftmax,
+    "auto-train-once": AutoTrainOnce,
+    "dais": DAIS,
     "fixed": Fixed,
 }
 scores = st.lists(st.floats(-20, 20, width=32), min_size=2, max_size=24)

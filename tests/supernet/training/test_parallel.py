@@ -12,11 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from supernet.methods.auto_train_once import AutoTrainOnce, AutoTrainOnceOptions
+from supernet.methods.dais import DAIS, DAISOptions
 from supernet.methods.individual import Individual, IndividualOptions
 from supernet.methods.iterative_zero_out import IterativeZeroOut, IterativeZeroOutOptions
 from supernet.methods.on_demand import OnDemand, OnDemandOptions
+from supernet.methods.ortho_softmax import OrthoSoftmax, OrthoSoftmaxOptions
 from supernet.methods.simple_top_k import SimpleTopK, SimpleTopKOptions
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.scorer import Scores
 from supernet.system.processes import Processes
 from supernet.system.workers import Ended
 from supernet.training.optim import SkippingAdamW, parameter_groups
@@ -37,6 +41,9 @@ METHODS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "components": (SimpleTopK, SimpleTopKOptions(score_learning=0.4), {"granularity": "component"}),
     "iterative-zero-out": (IterativeZeroOut, IterativeZeroOutOptions(iterations=2), {}),
     "frozen layers": (SimpleTopK, SimpleTopKOptions(score_learning=0.4), {"model": FROZEN}),
+    "ortho-softmax": (OrthoSoftmax, OrthoSoftmaxOptions(), {}),
+    "auto-train-once": (AutoTrainOnce, AutoTrainOnceOptions(every=2), {}),
+    "dais": (DAIS, DAISOptions(), {"granularity": "component"}),
     "on-demand": (OnDemand, OnDemandOptions(), {}),
     "streaming": (SimpleTopK, SimpleTopKOptions(score_learning=0.4), {"model": {"streaming": True}}),
     "individual": (Individual, IndividualOptions(), {"sizes": [4]}),
@@ -62,6 +69,9 @@ class Training:
         config = tiny_config(**{**settings, "train": train, "passes": passes, "model": model})
         self.net = tiny.recognizer(config).to(dtype).train()
         trained_by = kls(options, config)
+        torch.manual_seed(0)
+        if not isinstance(scorer := trained_by.scorer(), Scores):
+            self.net.scorer = scorer.to(dtype)
         self._schedule = Schedule(trained_by, self.net, config.seed)
         self.parallel = (
             Parallel(self.net, trained_by, config.seed, Processes(count, 1)) if count > 1 else None

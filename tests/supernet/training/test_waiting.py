@@ -157,6 +157,7 @@ def config_of(method: str, setting: str) -> Config:
 COMBINATIONS = [
     *(("simple-top-k", setting) for setting in SETTINGS),
     *((method, setting) for method in METHODS for setting in ("rows", "modules") if method != "simple-top-k"),
+    *((method, "components") for method in ("ortho-softmax", "auto-train-once", "dais")),
 ]
 """Methods differ in their phases and plans, settings in the operations of a pass."""
 
