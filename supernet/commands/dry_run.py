@@ -24,7 +24,8 @@ from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.unit_prices import unit_parameters
 from supernet.runs.pretrained import tokens_of
 from supernet.runs.resolve import Resolved
-from supernet.system.devices import chosen_device, processor, with_threads
+from supernet.system.devices import chosen_device, with_threads
+from supernet.system.machine import processor
 from supernet.system.processes import num_processes, peak_memory
 from supernet.task import Batch, ProgressCallback
 from supernet.training.averaging import Averages

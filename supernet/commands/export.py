@@ -44,6 +44,7 @@ from supernet.runs.opening import choose, granularity_of, load_any, open_run, op
 from supernet.runs.resolve import resolve_trained
 from supernet.runs.run import Run, RunError
 from supernet.runs.selection_file import Choice, Selection
+from supernet.runtime.precision import FULL, ROUNDED, Precision, suffix
 from supernet.settings.presets import Data
 from supernet.task import Batch, ProgressCallback, Task, TaskError
 
@@ -147,7 +148,11 @@ def _check(args: argparse.Namespace) -> None:
     if args.chunk is not None and (args.bundle or FORMATS[args.format] is not Onnx):
         other = f"--{args.bundle}" if args.bundle else f"--format {args.format}"
         raise RunError(f"`--chunk` must go with `--format` sherpa-onnx, but goes with {other} instead.")
-    FORMATS[args.format]().check(args.int8)
+    FORMATS[args.format]().check(_rounded(args))
+
+
+def _rounded(args: argparse.Namespace) -> list[Precision]:
+    return [precision for precision in ROUNDED if getattr(args, precision)]
 
 
 def _export_separately(args: argparse.Namespace, source: Source) -> list[str]:
@@ -165,7 +170,7 @@ def _export_separately(args: argparse.Namespace, source: Source) -> list[str]:
             report("exporting", i, len(folders))
             cut = Cut.of(model, choice, source.origin)
             try:
-                checks = export(cut, format, folder, args.int8, examiner)
+                checks = export(cut, format, folder, _rounded(args), examiner)
             except NotAccepted as e:
                 checks = e.checks
                 (problem,) = option_problems(e)
@@ -200,7 +205,7 @@ def _export_bundle(args: argparse.Namespace, source: Source) -> list[str]:
         bundle = BUNDLES[args.bundle](source.model, cuts)
         try:
             confidence = stored_confidences(source.run, source.selection) or None
-            verified = export_bundle(bundle, folder, args.int8, examiner, confidence)
+            verified = export_bundle(bundle, folder, _rounded(args), examiner, confidence)
         except SizesNotAccepted as e:
             verified = list(e.verified)
             problems = [f"{problem}. '{folder}' was not written." for problem in option_problems(e)]
@@ -249,7 +254,8 @@ def _say_what_next(args: argparse.Namespace, folder: Path, stem: str, recognizer
     if not is_checkpoint(args.run):
         suggestions.append((command("latency", args.run), "its latency on this machine"))
     if FORMATS[args.format] is Onnx:
-        model, tokens = f"{folder}/{stem}{'.int8' * args.int8}.onnx", f"{folder}/tokens.txt"
+        end = suffix((FULL, *_rounded(args))[-1])
+        model, tokens = f"{folder}/{stem}{end}.onnx", f"{folder}/tokens.txt"
         if (program := sherpa_program(recognizer, model, tokens, args.chunk)) is not None:
             suggestions.append((f"python -c {shlex.quote(program)}", ""))
     if suggestions:

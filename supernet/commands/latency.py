@@ -13,24 +13,31 @@ from supernet.console.front import command, say_next
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.export.onnx import Onnx
-from supernet.latency.measure import MEMORY_AT, SECONDS, Subject, base_of, measure
+from supernet.latency.exports import fastest_words, save_fastest_of, times_by_export
+from supernet.latency.measure import MEMORY_AT, SECONDS, Subject, measure
 from supernet.latency.subjects import of_random, of_run
 from supernet.runs.model_file import load
 from supernet.runs.opening import open_selection
 from supernet.runs.resolve import resolve
 from supernet.runs.run import Run, RunError
-from supernet.system.devices import chosen_device, processor
+from supernet.runtime.precision import ROUNDED
+from supernet.system.devices import chosen_device
 from supernet.system.files import refusal, write_json
 from supernet.system.timing import BUSY
 
 
 def latency(args: argparse.Namespace) -> None:
-    """Run the command ``latency``."""
+    """Run the command ``latency`` for a run or a preset."""
     with tempfile.TemporaryDirectory() as place:
         _check(args)
-        figures = _measure(args, Path(place))
+        title, subjects = _subjects(args, Path(place))
+        with progress() as report:
+            figures = measure(title, subjects, args.threads, args.rounds, report, args.device)
         _save(args, figures)
-    console.print(_table(figures))
+        times = times_by_export(subjects, figures["rows"])
+        if args.run is not None and args.out is None:
+            save_fastest_of(times, args.threads, figures["busy"])
+    console.print(_table(figures, fastest_words(times) if args.preset is None else ""))
     if args.run is not None:
         say_next(*suggestions(Run(args.run)))
 
@@ -53,27 +60,11 @@ def _check(args: argparse.Namespace) -> None:
             raise RunError(f"`--{name}` must be at least 1, but is {getattr(args, name)} instead.")
     chosen_device(args.device)
     if args.preset is not None:
-        Onnx().check(int8=True)
+        Onnx().check(ROUNDED)
     if args.export is not None and (why := refusal(args.export, "folder")):
         raise RunError(f"`--export` must be a folder, but {why}.")
     if args.out is not None and (why := refusal(args.out.parent, "folder")):
         raise RunError(f"`--out` must lie in a folder, but {why}.")
-
-
-def _measure(args: argparse.Namespace, place: Path) -> dict[str, Any]:
-    title, subjects = _subjects(args, place)
-    with progress() as report:
-        rows = measure(subjects, args.threads, args.rounds, report, args.device)
-    base = base_of(subjects)
-    return {
-        "title": title,
-        "machine": processor(),
-        "device": args.device,
-        "threads": args.threads,
-        "compared_with": {"label": base.label, "size": base.size, "runtime": base.runtime},
-        "rows": rows,
-        "busy": any(row["busy"] for row in rows),
-    }
 
 
 def _subjects(args: argparse.Namespace, place: Path) -> tuple[str, Sequence[Subject]]:
@@ -95,13 +86,13 @@ def _save(args: argparse.Namespace, latency: dict[str, Any]) -> None:
         Run(args.run).save_latency(latency)
 
 
-def _table(latency: dict[str, Any]) -> Fitted:
+def _table(latency: dict[str, Any], fastest: str = "") -> Fitted:
     base, threads = latency["compared_with"], latency["threads"]
     title = f"{latency['title']}: {latency['machine']}, {threads} thread{'' if threads == 1 else 's'}"
     caption = (
         "RTF: seconds of computation per second of audio, the best of several runs, by the duration of the "
         f"utterance; in parentheses, the ratio to size {base['label']}, {base['runtime']}. "
-        f"Memory: the peak up to {MEMORY_AT} s of audio."
+        f"Memory: the peak up to {MEMORY_AT} s of audio." + f" {fastest}" * bool(fastest)
     )
     table = Fitted(title, caption + f"\n{BUSY}" * latency["busy"], boxed=True)
     table.add_column("size")

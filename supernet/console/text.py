@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import NoReturn, TextIO
 
 from supernet.system.processes import is_main_process
@@ -77,6 +78,18 @@ def remark(text: str) -> None:
     """Print a line about the progress of the work, not a result, on standard output."""
     if not _quiet and is_main_process():
         say(text)
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Lines with cells in columns, the first ``left`` of which are aligned left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def complain(message: str) -> None:

@@ -48,11 +48,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--int8", action="store_true", help="also write a smaller, faster file with 8-bit weights"
     )
     parser.add_argument(
+        "--int4", action="store_true", help="also write a still smaller file with 4-bit weights"
+    )
+    parser.add_argument(
         "--int8-margin",
         type=number,
         default=0.5,
         metavar="POINTS",
-        help="points by which the test WER of the int8 file may be higher (default 0.5)",
+        help="points by which the test WER of the int8 and int4 files may be higher (default 0.5)",
     )
     parser.add_argument(
         "--unchecked",

@@ -15,6 +15,7 @@ from supernet.audio.features import LOG_MEL, Input
 from supernet.audio.specification import SAMPLE_RATE
 from supernet.export.formats import Runtime
 from supernet.recognition.decoding import greedy
+from supernet.runtime.precision import FULL, Precision
 from supernet.scoring.error_rates import Measure, score
 from supernet.task import Batch, ProgressCallback
 from supernet.text.tokens import Tokens
@@ -41,7 +42,7 @@ class FileCheck:
     file: str
     num_bytes: int
     exact: bool
-    """Whether it must reproduce the cut model, unlike int8."""
+    """Whether it must reproduce the cut model, unlike rounded weights."""
     difference: float
     """Largest difference of log-probabilities on noise."""
     margin: float
@@ -53,6 +54,8 @@ class FileCheck:
     texts_that_differ: int | None = None
     measure: Measure = "wer"
     """The measure of the rates."""
+    precision: Precision = FULL
+    """Of the weights."""
 
     @property
     def problem(self) -> str | None:

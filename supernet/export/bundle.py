@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -11,12 +11,14 @@ from typing import Any, ClassVar
 
 from supernet.errors import ArgumentError
 from supernet.export.acceptance import FileCheck
-from supernet.export.export import RECORD, Examiner
+from supernet.export.export import Examiner
 from supernet.export.formats import Runtime, Written
 from supernet.network.model_costs import MACS_SECONDS, macs
 from supernet.network.supernet_ctc import num_parameters
 from supernet.runs.cut_model import Cut
 from supernet.runs.model_file import Model, description
+from supernet.runtime.precision import Precision
+from supernet.runtime.record import RECORD
 from supernet.system.files import whole_folder, write_json
 
 
@@ -34,8 +36,13 @@ class Bundle(ABC):
         self.model, self.cuts = model, cuts
 
     @abstractmethod
-    def write(self, folder: Path, int8: bool) -> list[list[Written]]:
-        """Write all files into the existing ``folder``; returns for each size those with its network."""
+    def write(self, folder: Path, rounded: Collection[Precision] = ()) -> list[list[Written]]:
+        """Write all files into the existing ``folder``; returns for each size those with its network.
+
+        Args:
+            folder: The folder.
+            rounded: The precisions in which to write the network as well.
+        """
 
     @abstractmethod
     def open(self, file: Path, cut: Cut) -> Runtime:
@@ -82,7 +89,7 @@ class SizesNotAccepted(ArgumentError):
 def export_bundle(
     bundle: Bundle,
     folder: Path,
-    int8: bool,
+    rounded: Collection[Precision],
     examiner: Examiner,
     confidence: Mapping[str, Any] | None = None,
 ) -> list[Verified]:
@@ -91,7 +98,7 @@ def export_bundle(
     Args:
         bundle: The format and the sizes.
         folder: The folder to create or replace.
-        int8: Whether to write int8 files as well.
+        rounded: The precisions in which to write files as well.
         examiner: Verifies the files.
         confidence: The calibration of confidences and the thresholds of cascades, if there are any.
 
@@ -102,7 +109,7 @@ def export_bundle(
         SizesNotAccepted: A file does not match its cut model; nothing is written.
     """
     with whole_folder(folder) as temporary:
-        written = bundle.write(temporary, int8)
+        written = bundle.write(temporary, rounded)
         verified = []
         for cut, files in zip(bundle.cuts, written, strict=True):
             checks = examiner.examine(cut, files, partial(bundle.open, cut=cut))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from supernet.export.formats import Format, Runtime, Written
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.cut_model import Cut
 from supernet.runs.model_file import load
+from supernet.runtime.precision import Precision
 
 
 class Torch(Format):
@@ -19,7 +20,7 @@ class Torch(Format):
 
     name = "torch"
 
-    def write(self, cut: Cut, folder: Path, int8: bool) -> list[Written]:
+    def write(self, cut: Cut, folder: Path, rounded: Collection[Precision] = ()) -> list[Written]:
         cut.save(folder)
         return [Written(folder / "model.safetensors")]
 

@@ -8,7 +8,7 @@ Shapes: B utterances, T feature frames, F mel bands, V tokens.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from supernet.export.formats import Format, Runtime, Written, quiet
 from supernet.export.graph import Graph
 from supernet.runs.cut_model import Cut
 from supernet.runs.run import RunError
+from supernet.runtime.precision import Precision
 
 MAX_SECONDS = 40
 STEP, REST = 4, 3
@@ -39,7 +40,7 @@ class ExecuTorch(Format):
     extra = "executorch"
     packages = ("executorch",)
 
-    def write(self, cut: Cut, folder: Path, int8: bool) -> list[Written]:
+    def write(self, cut: Cut, folder: Path, rounded: Collection[Precision] = ()) -> list[Written]:
         file = folder / "model.pte"
         with quiet():
             file.write_bytes(_program(cut))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -11,11 +11,10 @@ from supernet.export.acceptance import FileCheck, Texts, largest_difference, wri
 from supernet.export.eager import Eager
 from supernet.export.formats import Format, Runtime, Written
 from supernet.runs.cut_model import Cut
+from supernet.runtime.precision import Precision
+from supernet.runtime.record import RECORD
 from supernet.system.files import whole_folder, write_json
 from supernet.task import Batch, ProgressCallback
-
-RECORD = "export.json"
-"""The record of the files, the weights they come from, and the comparison with the cut model."""
 
 
 class NotAccepted(ArgumentError):
@@ -33,7 +32,7 @@ class Examiner:
     batches: Iterable[Batch] | None
     """The test split. None: only log-probabilities are compared."""
     int8_margin: float
-    """Largest accepted increase of the error rate of int8 files, as a fraction."""
+    """Largest accepted increase of the error rate of files with rounded weights, as a fraction."""
     report: ProgressCallback
 
     def examine(self, cut: Cut, written: list[Written], open: Callable[[Path], Runtime]) -> list[FileCheck]:
@@ -50,10 +49,12 @@ class Examiner:
     def _compare(
         self, runtime: Runtime, written: Written, reference: Runtime, expected: Texts | None, cut: Cut
     ) -> FileCheck:
-        file, exact = written.file, written.exact
+        file = written.file
         difference = largest_difference(runtime, reference, cut.model.recognizer.input)
-        margin = 0.0 if exact else self.int8_margin
-        check = FileCheck(file.name, file.stat().st_size, exact, difference, margin)
+        margin = 0.0 if written.exact else self.int8_margin
+        check = FileCheck(
+            file.name, file.stat().st_size, written.exact, difference, margin, precision=written.precision
+        )
         if check.problem or expected is None:
             return check
         found = self._texts(runtime, cut, f"{cut.subnet.size}, {file.name}")
@@ -63,14 +64,16 @@ class Examiner:
         return replace(check, texts_that_differ=differ)
 
 
-def export(cut: Cut, format: Format, folder: Path, int8: bool, examiner: Examiner) -> list[FileCheck]:
+def export(
+    cut: Cut, format: Format, folder: Path, rounded: Collection[Precision], examiner: Examiner
+) -> list[FileCheck]:
     """Export ``cut`` into ``folder`` atomically.
 
     Args:
         cut: The cut model.
         format: The format.
         folder: The folder to create or replace.
-        int8: Whether to write an int8 file as well.
+        rounded: The precisions in which to write a file as well.
         examiner: Verifies the files.
 
     Returns:
@@ -80,7 +83,7 @@ def export(cut: Cut, format: Format, folder: Path, int8: bool, examiner: Examine
         NotAccepted: A file does not match the cut model; nothing is written.
     """
     with whole_folder(folder) as temporary:
-        written = format.write(cut, temporary, int8)
+        written = format.write(cut, temporary, rounded)
         checks = examiner.examine(cut, written, format.open)
         if any(check.problem for check in checks):
             raise NotAccepted(checks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from supernet.errors import ArgumentError
-from supernet.export.export import RECORD
+from supernet.runtime.record import RECORD
 
 
 def check_free(folder: Path, force: bool) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from supernet.errors import ArgumentError
 from supernet.runs.cut_model import Cut
+from supernet.runtime.precision import FULL, Precision
 
 
 @contextlib.contextmanager
@@ -41,8 +42,13 @@ class Written:
     """An exported network file."""
 
     file: Path
-    exact: bool = True
-    """Whether it must reproduce the cut model; quantized weights cannot."""
+    precision: Precision = FULL
+    """Of the weights."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether it must reproduce the cut model, which rounded weights cannot."""
+        return self.precision == FULL
 
 
 class Format(ABC):
@@ -53,17 +59,24 @@ class Format(ABC):
     """The extra of this project that installs ``packages``."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Required packages."""
-    has_int8: ClassVar[bool] = False
+    rounds: ClassVar[bool] = False
+    """Whether it can round weights to integers."""
 
     @abstractmethod
-    def write(self, cut: Cut, folder: Path, int8: bool) -> list[Written]:
-        """Write all files into the existing ``folder``; returns those with the network."""
+    def write(self, cut: Cut, folder: Path, rounded: Collection[Precision] = ()) -> list[Written]:
+        """Write all files into the existing ``folder``; returns those with the network.
+
+        Args:
+            cut: The cut model.
+            folder: The folder.
+            rounded: The precisions in which to write the network as well.
+        """
 
     @abstractmethod
     def open(self, file: Path) -> Runtime:
         """Open a file written by ``write``."""
 
-    def check(self, int8: bool) -> None:
+    def check(self, rounded: Collection[Precision] = ()) -> None:
         """Raise ``ArgumentError`` if this format cannot be written here."""
         missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
         if missing:
@@ -72,8 +85,11 @@ class Format(ABC):
                 f"`format` {self.name} must find {', '.join(self.packages)}, but {', '.join(missing)} "
                 f"cannot be imported. Install: pip install -e '.[{self.extra}]'",
             )
-        if int8 and not self.has_int8:
+        if rounded and not self.rounds:
             raise ArgumentError(
-                ["int8", "format"],
-                f"`int8` must go with `format` sherpa-onnx, but goes with {self.name} instead.",
+                [*rounded, "format"],
+                *(
+                    f"`{p}` must go with `format` sherpa-onnx, but goes with {self.name} instead."
+                    for p in rounded
+                ),
             )

@@ -5,7 +5,7 @@ Shapes: T samples, S stream frames, V tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from supernet.pretrained.reading import read_checkpoint
 from supernet.pretrained.tensors import SAFE
 from supernet.pretrained.tokenizer_files import tokenizer_of
 from supernet.runs.cut_model import Cut
+from supernet.runtime.precision import Precision
 from supernet.settings.plugins import find_plugin
 from supernet.system.files import write_json
 
@@ -35,7 +36,7 @@ class HuggingFace(Format):
 
     name = "huggingface"
 
-    def write(self, cut: Cut, folder: Path, int8: bool) -> list[Written]:
+    def write(self, cut: Cut, folder: Path, rounded: Collection[Precision] = ()) -> list[Written]:
         with quiet():
             model = library_model(cut.model.recognizer)
             model.save_pretrained(folder, max_shard_size=_ONE_FILE)

@@ -7,7 +7,7 @@ those that were verified are in the metadata, with their costs and error rates.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,21 @@ from supernet.export.onnx_graph import Session, save
 from supernet.export.prunable import prunable_graphs
 from supernet.export.pruning import KEPT, on_demand
 from supernet.runs.cut_model import Cut
+from supernet.runtime.precision import Precision, suffix
+from supernet.runtime.record import ON_DEMAND
 
 
 class OnDemand(Bundle):
-    """``model.onnx`` with the inputs ``x``, ``x_lens``, and ``kept``, and ``tokens.txt``; with int8, also
-    ``model.int8.onnx``.
+    """``model.onnx`` with the inputs ``x``, ``x_lens``, and ``kept``, and ``tokens.txt``; with int8
+    and int4, also ``model.int8.onnx`` and ``model.int4.onnx``.
     """
 
-    name = "on-demand"
+    name = ON_DEMAND
 
-    def write(self, folder: Path, int8: bool) -> list[list[Written]]:
+    def write(self, folder: Path, rounded: Collection[Precision] = ()) -> list[list[Written]]:
         written = []
-        for suffix, whole in prunable_graphs(self.model.recognizer, int8).items():
-            written.append(Written(folder / f"model{suffix}.onnx", exact=not suffix))
+        for precision, whole in prunable_graphs(self.model.recognizer, rounded).items():
+            written.append(Written(folder / f"model{suffix(precision)}.onnx", precision))
             save(on_demand(whole), self._metadata(), written[-1].file)
         save_tokens(self.model.tokens, folder)
         return [written for _ in self.cuts]

@@ -7,7 +7,7 @@ kinds, its older releases, and for people.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from supernet.export.kinds import kind_of, subsampling
 from supernet.export.onnx_graph import OUTPUTS, Session, give_default, quantize, save, trace
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.cut_model import Cut
+from supernet.runtime.precision import FULL, Precision, suffix
 from supernet.text.tokens import Tokens
 
 _EVERYTHING = 1 << 40
@@ -27,7 +28,7 @@ _EVERYTHING = 1 << 40
 
 
 class Onnx(Format):
-    """``model.onnx``, optionally ``model.int8.onnx``, and ``tokens.txt``.
+    """``model.onnx``, optionally ``model.int8.onnx`` and ``model.int4.onnx``, and ``tokens.txt``.
 
     For pieces, also ``bpe.model`` and ``bpe.vocab``, which split hotwords.
     """
@@ -35,15 +36,16 @@ class Onnx(Format):
     name = "sherpa-onnx"
     extra = "export"
     packages = ("onnx", "onnxscript", "onnxruntime")
-    has_int8 = True
+    rounds = True
 
-    def write(self, cut: Cut, folder: Path, int8: bool) -> list[Written]:
-        written = [Written(folder / "model.onnx")]
+    def write(self, cut: Cut, folder: Path, rounded: Collection[Precision] = ()) -> list[Written]:
+        written = [
+            Written(folder / f"model{suffix(precision)}.onnx", precision) for precision in (FULL, *rounded)
+        ]
         with quiet():
             _export(cut, written[0].file)
-            if int8:
-                written.append(Written(folder / "model.int8.onnx", exact=False))
-                quantize(written[0].file, written[1].file)
+            for one in written[1:]:
+                quantize(written[0].file, one.file, one.precision)
         save_tokens(cut.model.tokens, folder)
         return written
 

@@ -6,7 +6,7 @@ Shapes: B utterances, T feature frames, F mel bands, S stream frames, D model di
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from supernet.export.onnx_graph import quantize
 from supernet.export.pruning import KEPT
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.network.walk import Body, Running
+from supernet.runtime.precision import FULL, Precision
 
 RUNS, BEFORE, AFTER = "runs", "before", "after"
 """The outputs for each group of units: whether it runs, and the streams before and after it."""
@@ -77,16 +78,16 @@ class _Marking(Straight):
         self.marks += [runs, before_BSD, self.x_BSD]
 
 
-def prunable_graphs(recognizer: SupernetCTC, int8: bool) -> dict[str, Any]:
-    """The graph with marks, and the same rounded to int8 if asked for, by suffixes of file names."""
+def prunable_graphs(recognizer: SupernetCTC, rounded: Collection[Precision] = ()) -> dict[Precision, Any]:
+    """The graph with marks, also with weights in the precisions ``rounded``."""
     import onnx
 
     graph, every = PrunableGraph(recognizer), torch.ones(len(recognizer.table), dtype=torch.bool)
-    proto = traced(graph, recognizer, {KEPT: every}, graph.marks)
-    if not int8:
-        return {"": proto}
+    found: dict[Precision, Any] = {FULL: traced(graph, recognizer, {KEPT: every}, graph.marks)}
     with tempfile.TemporaryDirectory() as place, quiet():
-        exact, rounded = Path(place, "exact.onnx"), Path(place, "rounded.onnx")
-        exact.write_bytes(proto.SerializeToString())
-        quantize(exact, rounded)
-        return {"": proto, ".int8": onnx.load(rounded)}
+        exact, rough = Path(place, "exact.onnx"), Path(place, "rough.onnx")
+        exact.write_bytes(found[FULL].SerializeToString())
+        for precision in rounded:
+            quantize(exact, rough, precision)
+            found[precision] = onnx.load(rough)
+    return found

@@ -5,7 +5,7 @@ Any program that reads ONNX files from disk opens the graphs, such as onnxruntim
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +17,29 @@ from supernet.export.prunable import prunable_graphs
 from supernet.export.pruning import cut_out
 from supernet.export.weight_file import share_weights
 from supernet.runs.cut_model import Cut
+from supernet.runtime.precision import Precision, suffix
 
 
 class Shared(Bundle):
     """``SIZE.onnx`` for each size, ``weights.bin``, and ``tokens.txt``.
 
-    With int8, also ``SIZE.int8.onnx`` and ``weights.int8.bin``.
+    With int8, also ``SIZE.int8.onnx`` and ``weights.int8.bin``; likewise with int4.
     """
 
     name = "shared"
 
-    def write(self, folder: Path, int8: bool) -> list[list[Written]]:
+    def write(self, folder: Path, rounded: Collection[Precision] = ()) -> list[list[Written]]:
         table = self.model.recognizer.table
         written: list[list[Written]] = [[] for _ in self.cuts]
         # The largest first, so that its weights are in the order of execution.
         order = sorted(range(len(self.cuts)), key=lambda i: -self.cuts[i].subnet.size)
-        for suffix, whole in prunable_graphs(self.model.recognizer, int8).items():
+        for precision, whole in prunable_graphs(self.model.recognizer, rounded).items():
+            end = suffix(precision)
             for i in order:
-                cut, file = self.cuts[i], folder / f"{self.cuts[i].provenance['budget']}{suffix}.onnx"
+                cut, file = self.cuts[i], folder / f"{self.cuts[i].provenance['budget']}{end}.onnx"
                 save(cut_out(whole, table.kept(cut.subnet), table.groups), metadata(cut), file)
-                written[i].append(Written(file, exact=not suffix))
-            share_weights([written[i][-1].file for i in order], folder / f"weights{suffix}.bin")
+                written[i].append(Written(file, precision))
+            share_weights([written[i][-1].file for i in order], folder / f"weights{end}.bin")
         save_tokens(self.model.tokens, folder)
         return written
 

@@ -6,7 +6,7 @@ The length of chunks and the number of chunks to the left are chosen when the fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,36 +21,38 @@ from supernet.export.streaming_graph import OUTPUTS, StreamingGraph
 from supernet.network.streaming.chunking import Chunking
 from supernet.network.streaming.frontend import StreamingFrontend
 from supernet.runs.cut_model import Cut
+from supernet.runtime.precision import FULL, Precision, suffix
+from supernet.runtime.record import STREAMING
 
 
 class StreamingOnnx(Format):
-    """``model.onnx``, optionally ``model.int8.onnx``, and ``tokens.txt``.
+    """``model.onnx``, optionally ``model.int8.onnx`` and ``model.int4.onnx``, and ``tokens.txt``.
 
     Args:
         chunking: The chunks in which the files are compared with the cut model.
     """
 
-    name = "sherpa-onnx-streaming"
+    name = STREAMING
     extra = "export"
     packages = ("onnx", "onnxscript", "onnxruntime")
-    has_int8 = True
+    rounds = True
 
     def __init__(self, chunking: Chunking) -> None:
         assert chunking.left is not None
         self._chunking, self._left = chunking, chunking.left
 
-    def write(self, cut: Cut, folder: Path, int8: bool) -> list[Written]:
+    def write(self, cut: Cut, folder: Path, rounded: Collection[Precision] = ()) -> list[Written]:
         # From now on, the cut model reads as the files do, with which it is compared.
         cut.model.recognizer.encoder.chunking = self._chunking
-        written, graph = [Written(folder / "model.onnx")], StreamingGraph(cut.model.recognizer)
+        written = [Written(folder / f"model{suffix(p)}.onnx", p) for p in (FULL, *rounded)]
+        graph = StreamingGraph(cut.model.recognizer)
         dynamic = torch.export.Dim.DYNAMIC
         shapes: tuple[dict[int, Any], ...] = ({1: dynamic}, {}, {}, {2: dynamic}, {}, {2: dynamic})
         with quiet():
             proto = trace(graph, graph.example(), OUTPUTS, shapes)
             save(proto, self._metadata(cut, graph), written[0].file)
-            if int8:
-                written.append(Written(folder / "model.int8.onnx", exact=False))
-                quantize(written[0].file, written[1].file)
+            for one in written[1:]:
+                quantize(written[0].file, one.file, one.precision)
         save_tokens(cut.model.tokens, folder)
         return written
 

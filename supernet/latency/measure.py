@@ -1,4 +1,7 @@
-"""Measure files in turn, each in a new process, and compare their best times with those of one of them."""
+"""Measure files in turn, each in a new process, and compare their best times with those of one of them.
+
+Imports no torch, as devices do not have it.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from supernet.runs.run import RunError
+from supernet.errors import UserError
+from supernet.runtime.precision import FULL, Precision, suffix
+from supernet.system.machine import processor
 from supernet.system.timing import Timing, together
-from supernet.task import ProgressCallback
+
+if TYPE_CHECKING:
+    from supernet.task import ProgressCallback
 
 SECONDS = (1, 5, 10, 30)
 """Durations of the utterances, ascending, since peak memory is recorded as they grow."""
@@ -32,14 +39,27 @@ class Subject:
     """The size, or a selection's budget."""
     size: int
     """Units."""
-    runtime: str
-    """``eager``, ``onnx`` or ``onnx int8``."""
     file: Path
+    precision: Precision | None
+    """Of the weights of an export. None: the cut model in PyTorch."""
+    kept: tuple[bool, ...] = ()
+    """The units to run, where the file has more."""
 
     @property
     def kind(self) -> str:
         """The kind of worker that opens the file."""
-        return self.runtime.split()[0]
+        return "eager" if self.precision is None else "onnx"
+
+    @property
+    def runtime(self) -> str:
+        """``eager``, ``onnx``, ``onnx int8`` or ``onnx int4``."""
+        return self.kind if self.precision in (None, FULL) else f"{self.kind} {self.precision}"
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of the file, with the weights beside it that several sizes share."""
+        weights = self.file.with_name(f"weights{suffix(self.precision or FULL)}.bin")
+        return sum(file.stat().st_size for file in (self.file, weights) if file.is_file())
 
 
 @dataclass
@@ -61,13 +81,19 @@ class Costs:
 
 
 def measure(
-    subjects: Sequence[Subject], threads: int, rounds: int, report: ProgressCallback, device: str = "cpu"
-) -> list[dict[str, Any]]:
+    title: str,
+    subjects: Sequence[Subject],
+    threads: int,
+    rounds: int,
+    report: ProgressCallback,
+    device: str = "cpu",
+) -> dict[str, Any]:
     """Measure subjects in separate processes.
 
     They take turns, so that a temporary load on the machine affects all of them.
 
     Args:
+        title: The name of what is measured.
         subjects: The files to measure.
         threads: Threads of each process.
         rounds: Processes for each file.
@@ -75,8 +101,8 @@ def measure(
         device: The device of PyTorch; exports run on the CPU.
 
     Returns:
-        A row for each subject with the best of all runs, and ratios to the largest size in ONNX float32, or
-        in PyTorch if there is none.
+        The machine, and in ``rows``, for each subject, the best of all runs, and ratios to the largest size
+        in ONNX float32, or in PyTorch if there is none.
     """
     costs = {subject: Costs() for subject in subjects}
     for i in range(rounds):
@@ -84,20 +110,29 @@ def measure(
             report("measuring", i * len(subjects) + k, rounds * len(subjects))
             costs[subject].add(_run(subject, threads, device))
     rows = [_row(subject, found) for subject, found in costs.items()]
-    base = rows[subjects.index(base_of(subjects))]
+    base = base_of(subjects)
+    divisors = rows[subjects.index(base)]["costs"]
     for row in rows:
-        row["ratios"] = {key: row["costs"][key] / base["costs"][key] for key in row["costs"]}
-    return rows
+        row["ratios"] = {key: row["costs"][key] / divisors[key] for key in row["costs"]}
+    return {
+        "title": title,
+        "machine": processor(),
+        "device": device,
+        "threads": threads,
+        "compared_with": {"label": base.label, "size": base.size, "runtime": base.runtime},
+        "rows": rows,
+        "busy": any(row["busy"] for row in rows),
+    }
 
 
 def base_of(subjects: Sequence[Subject]) -> Subject:
     """The subject with which all others are compared."""
-    return max(subjects, key=lambda s: (s.runtime == "onnx", s.runtime == "eager", s.size))
+    return max(subjects, key=lambda s: (s.precision == FULL, s.precision is None, s.size))
 
 
 def _row(subject: Subject, found: Costs) -> dict[str, Any]:
     costs = {
-        "file_mb": subject.file.stat().st_size / 1e6,
+        "file_mb": subject.num_bytes / 1e6,
         "import_s": min(found.import_s),
         "load_s": min(found.load_s),
     }
@@ -111,7 +146,10 @@ def _row(subject: Subject, found: Costs) -> dict[str, Any]:
 
 
 def _run(subject: Subject, threads: int, device: str) -> Any:
-    command = ["supernet.latency.worker", subject.kind, subject.file, device, threads, REPEATS, *SECONDS]
+    kept = "".join(str(int(is_kept)) for is_kept in subject.kept) or "all"
+    command = [
+        "supernet.latency.worker", subject.kind, subject.file, kept, device, threads, REPEATS, *SECONDS
+    ]  # fmt: skip
     process = subprocess.run(
         [sys.executable, "-m", *map(str, command)],
         env={**os.environ, "OMP_NUM_THREADS": str(threads)},
@@ -120,5 +158,5 @@ def _run(subject: Subject, threads: int, device: str) -> Any:
     )
     if process.returncode != 0:
         reason = (process.stderr.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
-        raise RunError(f"'{subject.file}' must run, but does not: {reason}")
+        raise UserError(f"'{subject.file}' must run, but does not: {reason}")
     return json.loads(process.stdout.splitlines()[-1])

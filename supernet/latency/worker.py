@@ -1,7 +1,7 @@
-"""``python -m supernet.latency.worker KIND FILE DEVICE THREADS REPEATS SECONDS …``: measure one file.
+"""``python -m supernet.latency.worker KIND FILE KEPT DEVICE THREADS REPEATS SECONDS …``: measure one file.
 
-Prints a line of JSON. Imports nothing that the file does not need, so that memory and loading time are its
-own.
+KEPT has 0 or 1 for each unit of a graph on demand. Prints a line of JSON. Imports nothing that the file
+does not need, so that memory and loading time are its own.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ WARM_UP = 2
 
 Recognize = Callable[[float], object]
 """Recognizes noise of the given seconds."""
-Opener = Callable[[Path, int, str], Recognize]
+Opener = Callable[[Path, list[bool], int, str], Recognize]
+"""Opens a file, of which the given units run, with a number of threads, on a device."""
 
 
 def main() -> None:
-    kind, file, device, threads, repeats, *seconds = sys.argv[1:]
+    kind, file, kept, device, threads, repeats, *seconds = sys.argv[1:]
     start = time.perf_counter()
     open_file = OPENERS[kind]()
     imported = time.perf_counter()
-    recognize = open_file(Path(file), int(threads), device)
+    recognize = open_file(Path(file), [flag == "1" for flag in kept if flag in "01"], int(threads), device)
     loaded = time.perf_counter()
     times, memory_mb = dict[str, dict[str, object]](), dict[str, float]()
     for length in seconds:
@@ -48,7 +49,7 @@ def eager() -> Opener:
 
     from supernet.runs.model_file import load
 
-    def open_file(file: Path, threads: int, device: str) -> Recognize:
+    def open_file(file: Path, kept: list[bool], threads: int, device: str) -> Recognize:
         torch.set_num_threads(threads)
         model = load(file.with_suffix("")).recognizer.to(device)
 
@@ -68,16 +69,18 @@ def onnx() -> Opener:
     import numpy as np
     import onnxruntime
 
-    def open_file(file: Path, threads: int, device: str) -> Recognize:
+    def open_file(file: Path, kept: list[bool], threads: int, device: str) -> Recognize:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        rng, names = np.random.default_rng(0), [x.name for x in session.get_inputs()]
+        rng, (first, *others) = np.random.default_rng(0), session.get_inputs()
+        units = {"kept": np.array(kept)} if kept else {}
 
         def recognize(seconds: float) -> object:
-            noise, num_frames = _noise(rng, session.get_inputs()[0], seconds)
-            named = {names[0]: noise, **dict.fromkeys(names[1:], np.array([num_frames]))}
-            log_probs, _ = session.run(None, named)
+            noise, num_frames = _noise(rng, first, seconds)
+            lengths = dict.fromkeys([x.name for x in others], np.array([num_frames]))
+            inputs = {first.name: noise, **lengths, **units}
+            log_probs, _ = session.run(None, inputs)
             return log_probs.argmax(-1).tolist()
 
         return recognize

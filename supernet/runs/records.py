@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from supernet.errors import UserError
 from supernet.scoring.error_rates import Measure
-from supernet.system.files import safe_name
 
 R = TypeVar("R", bound="Record")
 
@@ -220,37 +219,28 @@ class ScoresRecord(Record):
     """Of each unit, in phases that have gates."""
 
 
-class ExportedFile(Record):
-    """A file of an export."""
+class LatencyRow(Record):
+    """A size of a network in one runtime."""
 
-    file: str
-
-    @field_validator("file")
-    @classmethod
-    def _check(cls, file: str) -> str:
-        return safe_name(file, "file")
-
-
-class Provenance(Record):
-    """Which subnet was exported."""
-
-    budget: str
+    label: str
+    """The size, or a budget."""
+    runtime: str
+    """``eager``, PyTorch, or ``onnx`` with the precision of the weights."""
+    costs: dict[str, Amount]
+    """Megabytes, seconds, and real-time factors by the duration of the utterance."""
 
 
-class ExportedModel(Record):
-    """The network of an export."""
+class LatencyRecord(Record):
+    """``latency.json``, of a run or of exports."""
 
-    kept: list[str]
-    provenance: Provenance
+    what = "the figures of a measurement"
 
-
-class ExportRecord(Record):
-    """``export.json`` of one size."""
-
-    what = "an export's record"
-
-    files: list[ExportedFile]
-    model: ExportedModel
+    machine: str
+    """The processor, or the board."""
+    threads: Count
+    rows: Annotated[list[LatencyRow], Field(min_length=1)]
+    busy: bool = False
+    """Whether the machine was busy, so that times are too long."""
 
 
 def checked(kind: type[R], data: Mapping[str, Any], file: Path) -> R:

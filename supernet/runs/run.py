@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from supernet.runs.places import RunPlaces
 from supernet.runs.records import ResultsRecord, checked
 from supernet.scoring.error_rates import TranscriptRows
 from supernet.system.files import read_json, read_text, read_yaml, safe_name, write_json, write_whole
+from supernet.system.folders import check_writable
 from supernet.task import Skipped
 from supernet.text.tokens import MODEL_FILE, Kind, Tokens
 from supernet.units import Subnet
@@ -192,11 +192,7 @@ class Run(RunPlaces):
         """
         for folder in folders:
             folder.mkdir(exist_ok=True)
-            try:
-                tempfile.TemporaryFile(dir=folder).close()
-            except OSError as e:
-                e.filename = str(folder)
-                raise
+            check_writable(folder)
 
     def prepare_transcripts(self, names: Iterable[str]) -> None:
         """As ``prepare``, for transcripts. Raises ``UserError`` for invalid names."""

@@ -6,10 +6,10 @@ Shapes: S samples, C channels, T feature frames, F mel bands, V tokens, U units.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from supernet.errors import ArgumentError
 from supernet.runtime.export_folder import ExportFolder, Size
 from supernet.runtime.graph import OUTPUTS, open_graph
 from supernet.runtime.log_mel import log_mel
+from supernet.runtime.precision import Precision
 from supernet.scoring.confidence import check_ascending, goes_on, measured, threshold_of
 from supernet.system.timing import timed
 
@@ -53,18 +54,25 @@ class DeviceRecognizer:
     _sessions: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def load(cls, folder: str | PathLike[str], *, int8: bool = False, threads: int = 1) -> DeviceRecognizer:
+    def load(
+        cls,
+        folder: str | PathLike[str],
+        *,
+        precision: Precision | Literal["fastest"] = "float32",
+        threads: int = 1,
+    ) -> DeviceRecognizer:
         """Open an export with shared weights or on demand.
 
         Args:
             folder: The folder of the export.
-            int8: Whether to use the files with 8-bit weights.
+            precision: That of the weights: ``float32``, ``int8`` or ``int4``; or ``fastest``, for each size
+                that which `supernet latency` measured to be the fastest on this machine with as many threads.
             threads: The threads that compute.
 
         Raises:
-            UserError: The folder is no such export, is damaged, or has no 8-bit files.
+            UserError: The folder is no such export, is damaged, or does not have this precision.
         """
-        recognizer = cls(ExportFolder.open(Path(folder), int8), threads)
+        recognizer = cls(ExportFolder.open(Path(folder), precision, threads), threads)
         recognizer._session(recognizer.sizes[0])
         return recognizer
 
@@ -72,6 +80,11 @@ class DeviceRecognizer:
     def sizes(self) -> tuple[Size, ...]:
         """The verified sizes with their costs and error rates, the smallest first."""
         return self._folder.sizes
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The names of all units, in the order of ``Size.kept``."""
+        return self._folder.units
 
     def size(self, budget: str | int | None = None) -> Size:
         """A size by its budget; the largest if None.
@@ -86,7 +99,12 @@ class DeviceRecognizer:
         return found[-1]
 
     def transcribe(
-        self, samples: NDArray[Any], rate: int = SAMPLE_RATE, *, size: str | int | None = None
+        self,
+        samples: NDArray[Any],
+        rate: int = SAMPLE_RATE,
+        *,
+        size: str | int | None = None,
+        kept: Sequence[bool] | None = None,
     ) -> str:
         """The text of a recording, which is recognized as a whole.
 
@@ -94,11 +112,16 @@ class DeviceRecognizer:
             samples: Samples (S,) or (S, C): floats in [-1, 1], or integers.
             rate: Their sampling rate, which must be 16 kHz.
             size: The budget of a size; the largest if None.
+            kept: Of an export on demand, instead of a size: whether each of ``units`` runs. Any subnet can
+                run; only sizes were verified.
 
         Raises:
             ArgumentError: An argument cannot be used.
         """
-        return self.recognize(samples, rate, sizes=(self.size(size).budget,)).text
+        if kept is None:
+            return self.recognize(samples, rate, sizes=(self.size(size).budget,)).text
+        subnet, features_TF = self._subnet(kept, size), _features(mono(samples, rate))
+        return "" if features_TF is None else self._text(self._run(features_TF, subnet))
 
     def recognize(
         self,
@@ -120,21 +143,20 @@ class DeviceRecognizer:
         Raises:
             ArgumentError: An argument cannot be used.
         """
-        chosen, samples_S = [self.size(size) for size in sizes], mono(samples, rate)
+        chosen, features_TF = [self.size(size) for size in sizes], _features(mono(samples, rate))
         known, limit = self._folder.confidences, 0.0
         if len(chosen) != 1:
             check_ascending([(size.budget, size.macs) for size in chosen], "sizes")
             limit = threshold_of(known, [size.budget for size in chosen], threshold)
-        if not samples_S.size or np.abs(samples_S).max() < SILENCE:
+        if features_TF is None:
             return Recognition("", None, None, 0)
-        features_TF, macs = log_mel(_at_least_a_window(samples_S)), 0
+        macs = 0
         for size in chosen:
             log_probs_SV, macs = self._run(features_TF, size), macs + size.macs
             confidence = measured(known.measure, log_probs_SV)
             if not goes_on(confidence, limit):
                 break
-        text = self._folder.symbols.text(log_probs_SV.argmax(-1).tolist())
-        return Recognition(text, known.probability(size.budget, confidence), size, macs)
+        return Recognition(self._text(log_probs_SV), known.probability(size.budget, confidence), size, macs)
 
     def log_probs(self, samples_S: NDArray[np.float32], size: str | int | None = None) -> NDArray[np.float32]:
         """The log-probabilities (T', V) of mono samples at 16 kHz, of which there are at least 400."""
@@ -165,6 +187,26 @@ class DeviceRecognizer:
                 f"{seconds:g} s of audio on this device, but is {ms:g} instead.",
             )
         return min(fitting, key=lambda size: (1.0 if size.rate is None else size.rate, -size.macs))
+
+    def _subnet(self, kept: Sequence[bool], size: str | int | None) -> Size:
+        """Any subnet, as if it were a size."""
+        folder, problems = self._folder, list[str]()
+        if not folder.is_on_demand:
+            problems.append(
+                f"`kept` must go with an export on demand, but '{folder.folder}' has a graph for each size."
+            )
+        if size is not None:
+            problems.append(f"`kept` must be given without `size`, but is given with size {size}.")
+        if len(kept) != len(folder.units):
+            problems.append(
+                f"`kept` must have a boolean for each of the {len(folder.units)} units, but has {len(kept)}."
+            )
+        if problems:
+            raise ArgumentError(["kept", "size"], *problems)
+        return replace(self.sizes[-1], kept=tuple(map(bool, kept)), rate=None)
+
+    def _text(self, log_probs_SV: NDArray[np.float32]) -> str:
+        return self._folder.symbols.text(log_probs_SV.argmax(-1).tolist())
 
     def _run(self, features_TF: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
         inputs = {"x": features_TF[None], "x_lens": np.array([len(features_TF)])}
@@ -201,5 +243,8 @@ def mono(samples: NDArray[Any], rate: int) -> NDArray[np.float32]:
     return samples if samples.ndim == 1 else samples.mean(axis=1)
 
 
-def _at_least_a_window(samples_S: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.pad(samples_S, (0, max(0, WINDOW - len(samples_S))))
+def _features(samples_S: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Features (T, F), at least one frame; None if the recording is silent."""
+    if not samples_S.size or np.abs(samples_S).max() < SILENCE:
+        return None
+    return log_mel(np.pad(samples_S, (0, max(0, WINDOW - len(samples_S)))))

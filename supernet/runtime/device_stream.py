@@ -18,6 +18,7 @@ from supernet.runtime.chunk_graph import ChunkGraph
 from supernet.runtime.device_recognizer import mono
 from supernet.runtime.export_folder import streaming_symbols
 from supernet.runtime.log_mel import log_mel
+from supernet.runtime.precision import Precision, suffix
 from supernet.runtime.symbols import Symbols
 from supernet.text.durations import milliseconds
 
@@ -42,7 +43,7 @@ class DeviceStream:
         *,
         chunk: str = "640ms",
         left: int = 8,
-        int8: bool = False,
+        precision: Precision = "float32",
         threads: int = 1,
     ) -> DeviceStream:
         """Open an export.
@@ -51,7 +52,7 @@ class DeviceStream:
             folder: The folder of the export.
             chunk: The duration of a chunk: a multiple of a frame after the frontend.
             left: The number of chunks before its own that attention sees.
-            int8: Whether to use the file with 8-bit weights.
+            precision: That of the weights.
             threads: The threads that compute.
 
         Raises:
@@ -59,7 +60,7 @@ class DeviceStream:
             UserError: The folder is no such export, or is damaged.
         """
         symbols = streaming_symbols(Path(folder))
-        file = Path(folder) / ("model.int8.onnx" if int8 else "model.onnx")
+        file = Path(folder) / f"model{suffix(precision)}.onnx"
         try:
             wanted = milliseconds(chunk)
         except ValueError as e:

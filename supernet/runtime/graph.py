@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import onnxruntime
-
 from supernet.audio.specification import NUM_BANDS
 from supernet.errors import UserError
-from supernet.runtime.export_folder import RECORD, ExportFolder, Size
+from supernet.runtime.export_folder import ExportFolder, Size
+from supernet.runtime.record import RECORD
 
 OUTPUTS = ["log_probs", "log_probs_len"]
 
@@ -31,6 +30,8 @@ def open_graph(folder: ExportFolder, size: Size, threads: int) -> Any:
     Raises:
         UserError: The file is no graph with the units and symbols of the record.
     """
+    import onnxruntime
+
     file, options = folder.folder / size.file, onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     try:

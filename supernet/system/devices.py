@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.amp.autocast_mode import is_autocast_available
 
 from supernet.errors import ArgumentError
+from supernet.system.machine import processor
 
 
 def chosen_device(name: str | None = None) -> torch.device:
@@ -98,14 +97,6 @@ def autocast(precision: str, device: torch.device) -> Iterator[None]:
     is_mixed = dtype != torch.float32
     with torch.autocast(device.type, dtype if is_mixed else None, enabled=is_mixed):
         yield
-
-
-def processor() -> str:
-    """The name of this machine's processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def machine(device: torch.device) -> str:

@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from supernet.errors import UserError
 
 MAX_BYTES = 256 << 20
@@ -237,6 +235,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """Parse a YAML mapping; ``where`` names the source in messages. Raises ``UserError``."""
+    import yaml  # devices do without it
+
     try:
         data = yaml.safe_load(text)
         size = _count(data)
@@ -270,6 +270,7 @@ _KINDS = {list: "a list", str: "a text", int: "a number", float: "a number", boo
 def _one_line(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"{error.problem} in line {error.problem_mark.line + 1}"
+    mark = getattr(error, "problem_mark", None)  # of YAML
+    if mark is not None:
+        return f"{getattr(error, 'problem', '')} in line {mark.line + 1}"
     return " ".join(str(error).split())[:300].rstrip(".")

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,3 +75,12 @@ def _stays(link: Path, root: Path) -> bool:
         return link.resolve().is_relative_to(root)
     except (OSError, RuntimeError):  # a cycle of links
         return False
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ``OSError``, which names it, if no file can be created in ``folder``."""
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as e:
+        e.filename = str(folder)
+        raise

@@ -58,7 +58,7 @@ def test_a_long_recording(utterances: str, recording: Path, tmp_path: Path, rati
     for folder in ("model", "exported"):
         (tmp_path / folder).mkdir()
     cut.save(tmp_path / "model")
-    Onnx().write(cut, tmp_path / "exported", int8=False)
+    Onnx().write(cut, tmp_path / "exported")
 
     def measured(program: str, folder: str) -> dict[str, float]:
         out, _ = run("tests.benchmarks.recognize_long", program, folder, recording, cwd=tmp_path, fresh=True)

@@ -23,13 +23,14 @@ from supernet.export.prunable import prunable_graphs
 from supernet.export.pruning import cut_out, on_demand
 from supernet.export.weight_file import share_weights
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.runtime.precision import PRECISIONS, ROUNDED, Precision, suffix
 from tests.benchmarks.conftest import Ratio
 from tests.benchmarks.test_step import NUM_TOKENS
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the export extra")
 
 SIZES = (6, 12)
-SUFFIXES = ["", ".int8"]
+SUFFIXES = [suffix(precision) for precision in PRECISIONS]
 OPEN = """
 import json, sys
 import numpy as np, onnxruntime
@@ -57,13 +58,14 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     net = SupernetCTC(Config(sizes=SIZES), NUM_TOKENS).eval()
     for name in ("shared", "on-demand", "separate"):
         (folder / name).mkdir()
-    for suffix, whole in prunable_graphs(net, int8=True).items():
-        save(on_demand(whole), {}, folder / "on-demand" / f"model{suffix}.onnx")
-        files = [folder / "shared" / f"{size}{suffix}.onnx" for size in reversed(SIZES)]
+    for precision, whole in prunable_graphs(net, ROUNDED).items():
+        end = suffix(precision)
+        save(on_demand(whole), {}, folder / "on-demand" / f"model{end}.onnx")
+        files = [folder / "shared" / f"{size}{end}.onnx" for size in reversed(SIZES)]
         for size, file in zip(reversed(SIZES), files, strict=True):
             save(cut_out(whole, net.table.first(size), net.table.groups), {}, file)
             shutil.copy(file, folder / "separate")
-        share_weights(files, folder / "shared" / f"weights{suffix}.bin")
+        share_weights(files, folder / "shared" / f"weights{end}.bin")
     return folder
 
 
@@ -93,6 +95,15 @@ def test_time_on_demand_by_layers_kept(size: int, suffix: str, exports: Path, ra
     some, every = ([unit < kept for unit in range(12)] for kept in (size, 12))
     assert ratio.of_processor(work(file, some), work(file, every), 15, what="of 12 layers") < 1
     ratio.note(size / 12, "layers kept")
+
+
+@pytest.mark.parametrize("precision", ROUNDED)
+@pytest.mark.parametrize("size", SIZES)
+def test_time_of_rounded_weights(size: int, precision: Precision, exports: Path, ratio: Ratio) -> None:
+    ours, theirs = (
+        work(exports / "separate" / f"{size}{suffix(p)}.onnx") for p in (precision, PRECISIONS[0])
+    )
+    ratio.of_processor(ours, theirs, 15, what="of float32")
 
 
 def memory(*files: Path, **settings: str) -> float:

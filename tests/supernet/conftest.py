@@ -34,7 +34,8 @@ def bundled(shared_folder: Path) -> Run:
         folder = shared_folder / "bundled.part"
         run = make_run(folder / "run")
         fit_cascade(run)
-        for _, *arguments in commands(ROOT / "docs" / "how-to" / "several-sizes.md"):
-            command.main([word.replace("RUN", str(run.folder)) for word in arguments] + ["--unchecked"])
+        for module, *arguments in commands(ROOT / "docs" / "how-to" / "several-sizes.md"):
+            if module == "supernet.export":
+                command.main([word.replace("RUN", str(run.folder)) for word in arguments] + ["--unchecked"])
         folder.rename(shared_folder / "bundled")
     return Run(shared_folder / "bundled" / "run")

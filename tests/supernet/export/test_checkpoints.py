@@ -98,7 +98,7 @@ def exported(
         wavs.append(write_wav(folder / f"{i}.wav", samples / abs(samples).max() / 2))
     head: Any = found.model.recognizer.heads["shared"]
     head.bias.data -= torch.cat([of_wav(found, wav) for wav in wavs]).mean(0)
-    written = Onnx().write(found, folder, int8=True)
+    written = Onnx().write(found, folder, ["int8"])
     assert [w.exact for w in written] == [True, False]
     return found, folder, wavs
 
@@ -143,7 +143,7 @@ def test_sherpa_finds_the_tokens_of_greedy_decoding(exported: tuple[Cut, Path, l
 @pytest.mark.slow
 def test_its_latency_is_that_of_noise_of_the_right_kind(exported: tuple[Cut, Path, list[Path]]) -> None:
     found, folder, _ = exported
-    paths: Any = OPENERS["onnx"]()(folder / "model.onnx", 1, "cpu")(1.0)
+    paths: Any = OPENERS["onnx"]()(folder / "model.onnx", [], 1, "cpu")(1.0)
     frames = round(1.0 / found.model.recognizer.input.stream_seconds)
     assert abs(len(paths[0]) - frames) <= 2
 

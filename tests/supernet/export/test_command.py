@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from supernet.runs.cut_model import Cut
 from supernet.runs.model_file import load
 from supernet.runs.run import Run, RunError
 from supernet.runs.selection_file import Choice, Selection
+from supernet.runtime.precision import FULL, ROUNDED, Precision
 from tests.supernet.tiny import tiny_config
 
 pytestmark = pytest.mark.slow
@@ -36,14 +37,14 @@ def mine(finished: tuple[Run, str], here: Path, tmp_path: Path) -> Run:
 
 
 class Rounding(Torch):
-    """Exports with an error in one weight, declared exact or not."""
+    """Exports with an error in one weight, declared as of some precision."""
 
-    def __init__(self, by: float = 0.0, exact: bool = True) -> None:
-        self._by, self._exact = by, exact
+    def __init__(self, by: float = 0.0, precision: Precision = FULL) -> None:
+        self._by, self._precision = by, precision
 
-    def write(self, cut: Cut, folder: Path, int8: bool) -> list[Written]:
+    def write(self, cut: Cut, folder: Path, rounded: Collection[Precision] = ()) -> list[Written]:
         cut.save(folder)
-        return [Written(folder / "model.safetensors", self._exact)]
+        return [Written(folder / "model.safetensors", self._precision)]
 
     def open(self, file: Path) -> Runtime:
         recognizer = load(file.with_suffix("")).recognizer
@@ -159,17 +160,19 @@ def test_an_inaccurate_export_is_rejected(
     assert "differ by inf" in complaint([mine.folder, "--format", "torch"], capsys, status=1)
 
 
+@pytest.mark.parametrize("precision", ROUNDED)
 def test_a_rounded_export_must_have_about_the_same_error_rate(
-    mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    precision: Precision, mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [str(mine.folder), "--size", "4", "--format", "torch"]
-    use(monkeypatch, Babbling(exact=False))
+    use(monkeypatch, Babbling(precision=precision))
     error = complaint(arguments, capsys, status=1)
     assert "must be within 0.5 points of the cut model's test WER" in error
     assert "points worse" in error
     assert not mine.export_folder("4").exists()
     command.main([*arguments, "--int8-margin", "10000"])
     (file,) = record(mine.export_folder("4"))["files"]
+    assert (file["exact"], file["precision"]) == (False, precision)
     assert file["rate"] > file["cut_rate"]
 
 
@@ -177,9 +180,9 @@ def test_a_rejected_size_does_not_stop_the_others(
     mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class OneInaccurate(Rounding):
-        def write(self, cut: Cut, folder: Path, int8: bool) -> list[Written]:
+        def write(self, cut: Cut, folder: Path, rounded: Collection[Precision] = ()) -> list[Written]:
             self._by = 1.0 if cut.subnet.size == 2 else 0.0
-            return super().write(cut, folder, int8)
+            return super().write(cut, folder, rounded)
 
     use(monkeypatch, OneInaccurate())
     (line,) = complaint([mine.folder, "--all", "--format", "torch"], capsys, status=1).splitlines()
@@ -232,6 +235,7 @@ def test_without_the_test_split_only_unchecked_exports_are_possible(
         (["runs/finished", "--int8-margin", "nan"], "`--int8-margin` must be a number, but is 'nan'"),
         (["runs/finished", "--int8-margin", "inf"], "`--int8-margin` must be a number, but is 'inf'"),
         (["runs/finished", "--format", "torch", "--int8"], "`--int8` must go with `--format` sherpa-onnx"),
+        (["runs/finished", "--format", "torch", "--int4"], "`--int4` must go with `--format` sherpa-onnx"),
         (["runs/finished", "--out", "runs/finished/model.json"], "`--out` must be a folder"),
         (["runs/finished", "--out", "runs/finished"], "must not exist yet"),
     ],

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from supernet.export.executorch import ExecuTorch, width
 from supernet.export.formats import Runtime
 from supernet.export.graph import Graph
 from supernet.export.onnx import Onnx
+from supernet.export.onnx_graph import BLOCK
 from supernet.network.cutting import cut
 from supernet.runs.cut_model import Cut
 from supernet.runs.model_file import Model
@@ -127,14 +129,14 @@ def test_the_onnx_file_equals_the_cut_model(
 ) -> None:
     pytest.importorskip("onnxruntime", reason="needs the export extra")
     cut_ = small_cut(granularity, layer_type, **model)
-    (written,) = Onnx().write(cut_, tmp_path, int8=False)
+    (written,) = Onnx().write(cut_, tmp_path)
     assert largest_difference(cut_, Onnx().open(written.file)) < 5e-6
 
 
 def test_int8_quantizes_all_weights_of_products_and_float32_none(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx", reason="needs the export extra")
     cut_ = small_cut()
-    exact, rounded = Onnx().write(cut_, tmp_path, int8=True)
+    exact, rounded = Onnx().write(cut_, tmp_path, ["int8"])
     assert (exact.exact, rounded.exact) == (True, False)
     assert largest_difference(cut_, Onnx().open(exact.file)) < 5e-6
     proto = onnx.load(rounded.file)
@@ -148,11 +150,33 @@ def test_int8_quantizes_all_weights_of_products_and_float32_none(tmp_path: Path)
     assert 5e-6 < largest_difference(cut_, Onnx().open(rounded.file)) < 2
 
 
+def test_int4_weights_are_within_a_step_of_their_blocks(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="needs the export extra")
+    cut_ = small_cut()
+    exact, rounded = Onnx().write(cut_, tmp_path, ["int4"])
+    originals = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(exact.file).graph.initializer}
+    graph = onnx.load(rounded.file).graph
+    found = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    nodes = [node for node in graph.node if node.op_type == "MatMulNBits"]
+    assert len(nodes) == 2 * (2 * 2 + 4 + 1 + 2) + 2, "as many as with int8"
+    for node in nodes:
+        packed_NKB, scales_NK = found[node.input[1]], found[node.input[2]]
+        fours_NKW = np.stack([packed_NKB & 15, packed_NKB >> 4], axis=-1).reshape(*scales_NK.shape, BLOCK)
+        name = node.input[1].removesuffix("_Q4")
+        weights_KN = originals[name] if name in originals else originals[name.removesuffix("_Transposed")].T
+        steps_NK, count = np.repeat(scales_NK, BLOCK, axis=1), len(weights_KN)
+        values_NK = (fours_NKW.reshape(len(scales_NK), -1) - 8.0) * steps_NK
+        errors_NK = np.abs((values_NK[:, :count] - weights_KN.T) / steps_NK[:, :count])
+        assert errors_NK.max() < 1.001, "the end of the range that has one value less is clipped"
+        assert (errors_NK < 0.501).mean() > 0.9
+    assert 5e-6 < largest_difference(cut_, Onnx().open(rounded.file)) < 5
+
+
 @pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
 def test_the_executorch_file_equals_the_cut_model(positions: str, tmp_path: Path) -> None:
     pytest.importorskip("executorch", reason="needs the executorch extra")
     cut_ = small_cut(positions=positions)
-    (written,) = ExecuTorch().write(cut_, tmp_path, int8=False)
+    (written,) = ExecuTorch().write(cut_, tmp_path)
     assert largest_difference(cut_, ExecuTorch().open(written.file)) < 5e-6
 
 

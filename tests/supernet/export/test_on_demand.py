@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from supernet.runs.cut_model import Cut
 from supernet.runs.model_file import Model, load
 from supernet.runs.opening import own_selection
 from supernet.runs.run import Run
+from supernet.runtime.precision import ROUNDED, Precision
 from supernet.text.tokens import BLANK, Tokens
 from supernet.units import Kept
 from tests.supernet.export.test_command import complaint
@@ -64,13 +65,14 @@ def test_every_subnet_computes_the_same_as_its_cut_model(bundled: Run) -> None:
     net = load(bundled.model_stem).recognizer
     for kept in subnets(len(net.table)):
         assert largest_difference(on_demand(bundled) / "model.onnx", net, kept) < 1e-4
-        assert 1e-4 < largest_difference(on_demand(bundled) / "model.int8.onnx", net, kept) < 10
+        for precision in ROUNDED:
+            assert 1e-4 < largest_difference(on_demand(bundled) / f"model.{precision}.onnx", net, kept) < 10
 
 
 def written(net: SupernetCTC, folder: Path) -> Path:
     subnet = net.table.subnet(net.table.full)
     full = Cut(Model(cut_out(net, subnet), TOKENS), subnet, {"budget": str(subnet.size)})
-    ((found,),) = OnDemand(Model(net, TOKENS), [full]).write(folder, int8=False)
+    ((found,),) = OnDemand(Model(net, TOKENS), [full]).write(folder)
     return found.file
 
 
@@ -162,7 +164,7 @@ def test_wrong_arguments_get_one_clear_line(
 class Other(OnDemand):
     """Writes a graph of its own, and opens it as a size of another network."""
 
-    def write(self, folder: Path, int8: bool) -> list[list[Written]]:
+    def write(self, folder: Path, rounded: Collection[Precision] = ()) -> list[list[Written]]:
         (folder / "model.onnx").touch()
         return [[Written(folder / "model.onnx")] for _ in self.cuts]
 
@@ -180,7 +182,7 @@ def test_sizes_that_do_not_pass_are_named_and_nothing_is_written(bundled: Run, t
     cuts = [Cut.of(model, choice, origin) for choice in own_selection(bundled).choices]
     examiner = Examiner(None, 0.0, lambda what, done, total: None)
     with pytest.raises(SizesNotAccepted) as refused:
-        export_bundle(Other(model, cuts), tmp_path / "exported", False, examiner)
+        export_bundle(Other(model, cuts), tmp_path / "exported", [], examiner)
     assert [problem[:26] for problem in refused.value.problems] == [
         "3: `model.onnx` must equal",
         "4: `model.onnx` must equal",

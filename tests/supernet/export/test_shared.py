@@ -23,6 +23,7 @@ from supernet.runs.cut_model import Cut
 from supernet.runs.model_file import load
 from supernet.runs.opening import own_selection
 from supernet.runs.run import Run
+from supernet.runtime.precision import PRECISIONS, ROUNDED, suffix
 from tests.supernet.export.test_command import complaint
 from tests.supernet.export.test_sherpa import recognize
 from tests.supernet.talkative import TEXTS, recordings
@@ -31,6 +32,7 @@ onnx = pytest.importorskip("onnx", reason="needs the export extra")
 pytestmark = pytest.mark.slow
 
 SIZES = ("2", "3", "4")
+SUFFIXES = [suffix(precision) for precision in PRECISIONS]
 
 
 def shared(bundled: Run) -> Path:
@@ -39,7 +41,7 @@ def shared(bundled: Run) -> Path:
 
 def test_a_size_computes_the_same_as_its_separate_file(bundled: Run, tmp_path: Path) -> None:
     model, choice = load(bundled.model_stem), own_selection(bundled).choice("3")
-    for written in Onnx().write(Cut.of(model, choice, {}), tmp_path, int8=True):
+    for written in Onnx().write(Cut.of(model, choice, {}), tmp_path, ROUNDED):
         theirs = Session(written.file)
         ours = Session(shared(bundled) / written.file.name.replace("model", "3"))
         for lengths in BATCHES:
@@ -55,7 +57,7 @@ def weights_of(file: Path) -> list[bytes]:
     return [tensor.tobytes() for tensor in tensors if tensor.nbytes >= SMALLEST]
 
 
-@pytest.mark.parametrize("suffix", ["", ".int8"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_all_sizes_are_as_large_as_the_largest(suffix: str, bundled: Run) -> None:
     """The files of weights; the graphs beside them do not grow with the width of the network."""
     largest = {*weights_of(shared(bundled) / f"4{suffix}.onnx")}
@@ -71,10 +73,10 @@ def test_all_sizes_are_as_large_as_the_largest(suffix: str, bundled: Run) -> Non
 
 
 def test_the_folder_holds_what_programs_need_and_its_record(bundled: Run) -> None:
-    graphs = {f"{size}{suffix}.onnx" for size in SIZES for suffix in ("", ".int8")}
+    graphs = {f"{size}{suffix}.onnx" for size in SIZES for suffix in SUFFIXES}
     names = {path.name for path in shared(bundled).iterdir()}
-    more = {"weights.bin", "weights.int8.bin", "tokens.txt", "export.json", "README.md"}
-    assert names == graphs | more
+    weights = {f"weights{suffix}.bin" for suffix in SUFFIXES}
+    assert names == graphs | weights | {"tokens.txt", "export.json", "README.md"}
     record = json.loads((shared(bundled) / "export.json").read_text())
     assert (record["format"], record["compared_on_test"]) == ("shared", False)
     assert record["model"]["provenance"]["run"] == "run"
@@ -82,7 +84,7 @@ def test_the_folder_holds_what_programs_need_and_its_record(bundled: Run) -> Non
     assert {size["budget"]: size["kept"] for size in record["sizes"]} == {
         name: list(subnets[name].kept) for name in SIZES
     }
-    assert [file["file"] for file in record["sizes"][0]["files"]] == ["2.onnx", "2.int8.onnx"]
+    assert [file["file"] for file in record["sizes"][0]["files"]] == ["2.onnx", "2.int8.onnx", "2.int4.onnx"]
     macs = [size["macs"] for size in record["sizes"]]
     assert macs == sorted(macs)
 
@@ -98,6 +100,18 @@ def test_sherpa_recognizes_with_a_graph_and_the_weights_beside_it(bundled: Run, 
     assert len({*texts["4"]}) == len(TEXTS), "each recording must be written another way"
     for size, found in texts.items():
         assert found == [eager_text(bundled, size, samples) for samples in recordings()]
+
+
+def test_sherpa_runs_rounded_weights(bundled: Run, tmp_path: Path) -> None:
+    """int4 needs an operator beyond the ONNX standard, which the onnxruntime inside has."""
+    pytest.importorskip("sherpa_onnx", reason="needs the export extra")
+    wav = tmp_path / "speech.wav"
+    soundfile.write(wav, recordings()[0].numpy(), SAMPLE_RATE, subtype="FLOAT")
+    features, tokens = fbank(recordings()[0]), load(bundled.model_stem).tokens
+    for precision in ROUNDED:
+        file = f"4.{precision}.onnx"
+        expected = greedy(*Session(shared(bundled) / file)(features[None], [len(features)]), tokens)
+        assert sherpa_texts(shared(bundled), file, [wav]) == [expected[0].strip()]
 
 
 def sherpa_texts(folder: Path, file: str, wavs: Sequence[Path]) -> list[str]:

@@ -91,7 +91,7 @@ def recognize(
 def folder(wavs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exported network with characters; networks with other kinds of tokens have the same weights."""
     folder = tmp_path_factory.mktemp("exported")
-    Onnx().write(talkative("characters", wavs), folder, int8=False)
+    Onnx().write(talkative("characters", wavs), folder)
     return folder
 
 

@@ -54,7 +54,7 @@ def streaming_cut(kind: str) -> Cut:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_computes_any_chunks_as_the_cut_model_does(kind: str, tmp_path: Path) -> None:
     found = streaming_cut(kind)
-    (written,) = StreamingOnnx(Chunking(4, 2)).write(found, tmp_path, int8=False)
+    (written,) = StreamingOnnx(Chunking(4, 2)).write(found, tmp_path)
     network = found.model.recognizer
     for how in (Chunking(4, 2), Chunking(1, 3), Chunking(7, 1), Chunking(3, 0)):
         network.encoder.chunking, session = how, ChunkSession(written.file, how.frames, how.left or 0)

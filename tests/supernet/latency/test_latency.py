@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,13 @@ from supernet.latency import __main__ as command
 from supernet.latency import measure
 from supernet.latency.measure import Subject, base_of
 from supernet.runs.run import Run
+from supernet.runtime.precision import Precision
 from supernet.system.timing import timed
+from tests.supernet.complaining import one_error
 
 pytestmark = pytest.mark.slow
+
+RUNTIMES = {"float32": "onnx", "int8": "onnx int8"}
 
 
 @pytest.fixture
@@ -31,18 +34,11 @@ def mine(finished: tuple[Run, str], here: Path, tmp_path: Path, monkeypatch: pyt
     return Run(tmp_path / "run")
 
 
-def complaint(arguments: Sequence[object], capsys: pytest.CaptureFixture[str]) -> str:
-    with pytest.raises(SystemExit) as end:
-        command.main([str(argument) for argument in arguments])
-    assert end.value.code == 2
-    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
-    return line
-
-
 def test_sizes_and_exports_are_measured_and_compared(
-    exported: tuple[Run, str], mine: Run, capsys: pytest.CaptureFixture[str]
+    exported: tuple[Run, str], mine: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    exports = exported[0].exports
+    exports = tmp_path / "exports"
+    shutil.copytree(exported[0].exports, exports)
     command.main([str(mine.folder), "--rounds", "1", "--export", str(exports)])
     latency = json.loads(mine.latency_file.read_text())
     assert latency["device"] == "cpu"
@@ -62,6 +58,11 @@ def test_sizes_and_exports_are_measured_and_compared(
     assert onnx < eager, "a process with onnxruntime must not import PyTorch"
     out = capsys.readouterr().out
     assert "onnx int8" in out
+    times = {p: rows[2, runtime]["costs"]["rtf_10s"] for p, runtime in RUNTIMES.items()}
+    fastest = min(times, key=times.__getitem__)
+    assert f"Fastest for 10 s of audio: 2: {fastest}." in out
+    record = json.loads((exports / "2" / "export.json").read_text())
+    assert record["fastest"]["sizes"]["2"]["precision"] == fastest
     assert "10\u00a0s" in out
 
 
@@ -71,11 +72,12 @@ def test_a_file_that_cannot_be_run_is_an_error(mine: Run, capsys: pytest.Capture
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(b"no graph")
     about: Any = {"kept": ["layers.0"], "provenance": {"budget": "1"}}
-    (folder / "export.json").write_text(json.dumps({"files": [{"file": "model.onnx"}], "model": about}))
-    line = complaint([mine.folder, "--rounds", "1"], capsys)
+    files = [{"file": "model.onnx", "exact": True}]
+    (folder / "export.json").write_text(json.dumps({"files": files, "model": about}))
+    line = one_error(command.main, [mine.folder, "--rounds", "1"], capsys)
     assert f"'{folder / 'model.onnx'}' must run, but does not" in line
     (folder / "export.json").write_text("{}")
-    assert "must be an export's record" in complaint([mine.folder], capsys)
+    assert "must be the record of an export" in one_error(command.main, [mine.folder], capsys)
     assert not mine.latency_file.exists()
 
 
@@ -95,24 +97,24 @@ def test_a_file_that_cannot_be_run_is_an_error(mine: Run, capsys: pytest.Capture
 def test_wrong_arguments_are_one_clear_line(
     mine: Run, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
-    assert words in complaint(arguments, capsys)
+    assert words in one_error(command.main, arguments, capsys)
 
 
 def test_measuring_a_preset_needs_the_export_extra(
     mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Onnx, "packages", ("onnx_that_is_not_there",))
-    assert complaint(["--preset", "tiny"], capsys).endswith("pip install -e '.[export]'")
+    assert one_error(command.main, ["--preset", "tiny"], capsys).endswith("pip install -e '.[export]'")
 
 
 def test_the_base_is_the_largest_size_in_onnx_or_else_in_pytorch() -> None:
-    def subject(size: int, runtime: str) -> Subject:
-        return Subject(str(size), size, runtime, Path("x"))
+    def subject(size: int, precision: Precision | None) -> Subject:
+        return Subject(str(size), size, Path("x"), precision)
 
-    eager = [subject(12, "eager"), subject(6, "eager")]
+    eager = [subject(12, None), subject(6, None)]
     assert base_of(eager) == eager[0]
-    assert base_of([*eager, subject(12, "onnx int8")]) == eager[0]
-    assert base_of([*eager, subject(6, "onnx"), subject(9, "onnx")]) == subject(9, "onnx")
+    assert base_of([*eager, subject(12, "int8")]) == eager[0]
+    assert base_of([*eager, subject(6, "float32"), subject(9, "float32")]) == subject(9, "float32")
 
 
 def test_warm_up_runs_are_not_timed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shutil
 import tempfile
@@ -13,12 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from supernet import Recognizer
+from supernet.audio.features import fbank
 from supernet.errors import ArgumentError, UserError
+from supernet.recognition.decoding import greedy
+from supernet.runs.model_file import load
 from supernet.runs.run import Run
+from supernet.runtime.precision import PRECISIONS
 from tests.supernet.imports import LISTED, imported
 from tests.supernet.processes import run as run_process
 from tests.supernet.talkative import TEXTS, recordings
@@ -47,13 +53,49 @@ def test_every_size_writes_the_text_of_the_recognizer(bundle: str, bundled: Run)
     assert [device.transcribe(x.numpy()) for x in recordings()] == found["4"]
 
 
+def test_any_subnet_writes_the_text_of_pytorch(bundled: Run) -> None:
+    device, model = DeviceRecognizer.load(bundled.export_folder("on-demand")), load(bundled.model_stem)
+    assert device.units == tuple(unit.name for unit in model.recognizer.table.units)
+    samples, found = recordings()[0], dict[tuple[bool, ...], str]()
+    features = fbank(samples)
+    for kept in itertools.product((False, True), repeat=4):
+        if any(kept):
+            found[kept] = device.transcribe(samples.numpy(), kept=kept)
+            with torch.inference_mode():
+                log_probs = model.recognizer.log_probs(features[None], [len(features)], kept)
+            (text,) = greedy(log_probs, [log_probs.size(1)], model.tokens)
+            assert found[kept] == " ".join(text.split())
+    assert len({*found.values()}) > 4, "subnets must write different texts"
+    assert device.transcribe(np.zeros(8000, np.float32), kept=[True] * 4) == ""
+
+
+@pytest.mark.parametrize(
+    ("bundle", "arguments", "message"),
+    [
+        ("on-demand", {"kept": [True] * 3}, "`kept` must have a boolean for each of the 4 units, but has 3."),
+        ("on-demand", {"kept": []}, "`kept` must have a boolean for each of the 4 units, but has 0."),
+        ("on-demand", {"kept": [True] * 4, "size": 2}, "`kept` must be given without `size`"),
+        ("shared", {"kept": [True] * 4}, "`kept` must go with an export on demand, but"),
+    ],
+)
+def test_a_subnet_that_the_export_cannot_run_is_one_line(
+    bundle: str, arguments: dict[str, Any], message: str, bundled: Run
+) -> None:
+    device = DeviceRecognizer.load(bundled.export_folder(bundle))
+    with pytest.raises(ArgumentError) as error:
+        device.transcribe(recordings()[0].numpy(), **arguments)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("bundle", BUNDLES)
 def test_rounded_weights_are_used_on_request(bundle: str, bundled: Run) -> None:
     folder, samples = bundled.export_folder(bundle), recordings()[0].numpy()
-    exact, rounded = (DeviceRecognizer.load(folder, int8=int8) for int8 in (False, True))
-    a, b = (device.log_probs(samples, "3") for device in (exact, rounded))
-    assert a.shape == b.shape
-    assert np.abs(a - b).max() > 1e-3
+    devices = [DeviceRecognizer.load(folder, precision=precision) for precision in PRECISIONS]
+    assert [{size.precision for size in device.sizes} for device in devices] == [{p} for p in PRECISIONS]
+    exact, int8, int4 = (device.log_probs(samples, "3") for device in devices)
+    assert exact.shape == int8.shape == int4.shape
+    assert 1e-3 < np.abs(exact - int8).mean() < np.abs(exact - int4).mean()
 
 
 def test_no_process_that_recognizes_imports_pytorch_or_the_engine(bundled: Run, tmp_path: Path) -> None:
@@ -97,11 +139,13 @@ def test_the_python_of_the_manual_runs(
     monkeypatch.chdir(tmp_path)
     ((_, code),) = blocks(ROOT / "docs" / "how-to" / "several-sizes.md", "python")
     exec(code.replace("size=6", "size=2").replace("ms=20", "ms=60_000"), {})
-    *sizes, small, best = capsys.readouterr().out.splitlines()
+    *sizes, small, best, half = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in sizes] == ["2", "3", "4"]
     reference = Recognizer.load(bundled.folder)
+    device = DeviceRecognizer.load("RUN/export/on-demand")
     expected = [reference.use(size).transcribe("speech.wav").text for size in (2, 4)]
-    assert [small, best] == expected
+    first_two = device.transcribe(recordings()[0].numpy(), kept=[True, True, False, False])
+    assert [small, best, half] == [*expected, first_two]
 
 
 def test_samples_may_be_integers_or_have_channels(bundled: Run) -> None:
@@ -160,7 +204,10 @@ def test_wrong_arguments_are_named(
         (lambda record: record.update(format="sherpa-onnx"), "must be the record"),
         (lambda record: record.pop("model"), "must be the record"),
         (lambda record: record["model"]["features"].update(kind="samples"), "must have a network that reads"),
-        (lambda record: [size["files"].pop() for size in record["sizes"]], "`int8` must be false for"),
+        (
+            lambda record: [size["files"].pop(1) for size in record["sizes"]],
+            "`precision` must be one of float32, int4 for",
+        ),
     ],
 )
 def test_a_damaged_record_is_an_error_that_names_it(
@@ -170,7 +217,7 @@ def test_a_damaged_record_is_an_error_that_names_it(
     change(record)
     (tmp_path / "export.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match=message):
-        DeviceRecognizer.load(tmp_path, int8=True)
+        DeviceRecognizer.load(tmp_path, precision="int8")
 
 
 @pytest.mark.parametrize(
@@ -204,12 +251,30 @@ def damaged(run: Run, folder: Path, change: Callable[[Any], Any]) -> Path:
     """An export of ``run`` with a changed record, in a new folder."""
     place = Path(tempfile.mkdtemp(dir=folder))
     for file in run.export_folder("on-demand").iterdir():
-        (place / file.name).symlink_to(file)
+        (place / file.name).hardlink_to(file)
     record = json.loads((place / "export.json").read_text())
     change(record)
     (place / "export.json").unlink()
     (place / "export.json").write_text(json.dumps(record))
     return place
+
+
+@pytest.mark.parametrize("name", ["export.json", "model.onnx"])
+def test_a_link_that_leads_out_of_the_folder_is_an_error(name: str, bundled: Run, tmp_path: Path) -> None:
+    place = damaged(bundled, tmp_path, lambda record: None)
+    (place / name).rename(tmp_path / name)
+    (place / name).symlink_to(tmp_path / name)
+    with pytest.raises(UserError, match=rf"{name}' must not lead out of .*, but is a link to") as error:
+        DeviceRecognizer.load(place)
+    assert "\n" not in str(error.value)
+
+
+def test_a_link_inside_the_folder_and_one_to_it_are_none(bundled: Run, tmp_path: Path) -> None:
+    place = damaged(bundled, tmp_path, lambda record: None)
+    (place / "model.onnx").rename(place / "another.onnx")
+    (place / "model.onnx").symlink_to("another.onnx")
+    (tmp_path / "link").symlink_to(place)
+    assert DeviceRecognizer.load(tmp_path / "link").sizes
 
 
 @st.composite
