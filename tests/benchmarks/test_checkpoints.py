@@ -82,11 +82,11 @@ def test_every_step_from_a_checkpoint_to_a_file(
     own = [log_probs(small.model.recognizer, (True,) * 3, [x])[0] for x in speech(LENGTHS)]
     differences = [parity(tmp_path / "mine", model, ours), selection(ours), largest(own, whole)]
     (tmp_path / "out").mkdir()
-    HuggingFace().write(small, tmp_path / "out", int8=False)
+    HuggingFace().write(small, tmp_path / "out")
     folder = HuggingFace().open(tmp_path / "out" / "model.safetensors")
     differences.append(largest_difference(folder, reference, input))
     (tmp_path / "onnx").mkdir()
-    for written in settings.write(small, tmp_path / "onnx", int8=True):
+    for written in settings.write(small, tmp_path / "onnx", ["int8"]):
         differences.append(largest_difference(settings.open(written.file), reference, input))
     parity_, selected, cut_, library, onnx, rounded = (f"{x:.1g}" for x in differences)
     cells = [variant, parity_, selected, training(tmp_path / "mine"), cut_, library, onnx, rounded]

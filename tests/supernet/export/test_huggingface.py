@@ -47,7 +47,7 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp(request.param)
     write(folder / "checkpoint", VARIANTS[request.param])
     found = cut_of(open_checkpoint(folder / "checkpoint"))
-    HuggingFace().write(found, folder / "small", int8=False)
+    HuggingFace().write(found, folder / "small")
     return found, folder / "small"
 
 
@@ -133,7 +133,7 @@ def test_pieces_go_with_every_encoder(tmp_path: Path) -> None:
     write(tmp_path / "mine", VARIANTS["wav2vec2-large"])
     tokens = pieces("bpe")
     net = begun(resolved(tmp_path / "mine", init_head="replace"), tokens).eval()
-    HuggingFace().write(cut_of(Model(net, tokens)), tmp_path / "small", int8=False)
+    HuggingFace().write(cut_of(Model(net, tokens)), tmp_path / "small")
     again = open_checkpoint(tmp_path / "small")
     assert (again.tokens.symbols, again.tokens.kind) == (tokens.symbols, "pieces")
     assert [again.tokens.encode(text) for text in TEXTS] == [tokens.encode(text) for text in TEXTS]
@@ -156,7 +156,7 @@ def test_a_size_with_a_head_of_its_own_takes_it_along(tmp_path: Path) -> None:
     for kept in (net.table.first(2), net.table.full):
         (expected_SV,) = log_probs(net, kept, speech([4000]))
         small = cut_of(Model(net, whole.tokens), list(net.table.subnet(kept).kept))
-        HuggingFace().write(small, tmp_path / str(sum(kept)), int8=False)
+        HuggingFace().write(small, tmp_path / str(sum(kept)))
         model = transformers.AutoModelForCTC.from_pretrained(tmp_path / str(sum(kept))).eval()
         (found_SV,) = their_log_probs(tmp_path / str(sum(kept)), model, speech([4000]))
         torch.testing.assert_close(found_SV, expected_SV, atol=1e-5, rtol=1e-5)
