@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from supernet.errors import UserError
-from supernet.export.export import RECORD
 from supernet.runs.background import CARD, UNKNOWN
 from supernet.runs.places import RunPlaces
+from supernet.runtime.record import RECORD
 from supernet.system.files import as_name, read_json, read_text, whole_folder, write_whole
 
 _SUFFIXES = (".json", ".txt", ".md", ".safetensors", ".onnx", ".pte", ".model", ".vocab")
