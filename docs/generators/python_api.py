@@ -15,11 +15,13 @@ PUBLIC = {
     "Using a trained run": (
         "supernet.recognizer:Recognizer",
         "supernet.recognition.transcript:Transcript",
+        "supernet.recognition.streaming.speech_stream:SpeechStream",
         "supernet.recognition.beam:BeamConfig",
     ),
     "On a device": (
         "supernet.runtime.device_recognizer:DeviceRecognizer",
         "supernet.runtime.export_folder:Size",
+        "supernet.runtime.device_stream:DeviceStream",
     ),
     "Training": (
         "supernet.trainer:train_run",
