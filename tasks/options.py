@@ -9,11 +9,11 @@ from pydantic import Field, field_validator, model_validator
 
 from supernet.audio.features import INPUTS, InputName
 from supernet.config import Section
+from supernet.system.cache_folder import default_folder
 from supernet.task import Split
 from supernet.text.spelling import Case
 from tasks.audio.acoustics import EvalNoise, EvalReverb, Noise, Reverb
 from tasks.audio.augmentation import SpecAugment
-from tasks.files.cache import default_folder
 from tasks.reading.vocabulary import TokenKind, check_token_kind
 from tasks.store.usable import Limits
 

@@ -19,7 +19,7 @@ import torch
 
 import supernet.console.screen  # noqa: F401  # if first imported while COLUMNS is set, its width stays
 from supernet.runs.run import Run
-from tasks.files.cache import VARIABLE
+from supernet.system.cache_folder import VARIABLE
 from tests.supernet.processes import LEARNING, ZEROING, run, settings
 from tests.tasks.folders import write_folder
 

@@ -112,7 +112,7 @@ methods engine
 runs
 reporting
 evaluation
-recognizer trainer export latency
+recognizer trainer export latency demo
 console
 commands
 train evaluate transcribe cut push pareto __main__

@@ -31,7 +31,7 @@ WRONG = {
 
 
 def test_there_are_commands() -> None:
-    assert len(MODULES) == 11
+    assert len(MODULES) == 13
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -52,7 +52,7 @@ def test_wrong_options_are_errors_before_heavy_imports(name: str, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "name", ["evaluate", "transcribe", "cut", "export", "latency", "select", "worth", "pareto"]
+    "name", ["evaluate", "transcribe", "cut", "export", "latency", "demo", "select", "worth", "pareto"]
 )
 def test_a_wrong_path_is_an_error_before_heavy_imports(name: str, tmp_path: Path) -> None:
     more = {"transcribe": ["a.wav"], "cut": ["--out", "x"]}.get(name, [])

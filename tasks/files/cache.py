@@ -19,13 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supernet.errors import UserError
+from supernet.system.cache_folder import VARIABLE
 from supernet.system.files import is_abandoned, whole_folder
 
 if TYPE_CHECKING:  # it takes seconds to import
     from supernet.task import ProgressCallback
-
-VARIABLE = "SUPERNET_CACHE"
-"""The environment variable that names the cache."""
 
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.(partial|outdated)")
 _GRACE = 10
@@ -33,26 +31,6 @@ _GRACE = 10
 
 ELSEWHERE = f"Choose another folder with `task.cache=FOLDER` or the environment variable {VARIABLE}."
 """Advice for a cache that cannot be written to."""
-
-
-def default_folder() -> Path:
-    """The folder for corpora and features, whatever the working folder: ``$SUPERNET_CACHE``, or else
-    ``supernet`` in ``$XDG_CACHE_HOME``, by default ``~/.cache`` (XDG Base Directory Specification 0.8).
-
-    Raises:
-        UserError: If the user has no home folder.
-    """
-    if own := os.environ.get(VARIABLE):
-        return Path(own).absolute()
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(base):
-        return Path(base) / "supernet"
-    try:
-        return Path.home() / ".cache" / "supernet"
-    except RuntimeError:
-        raise UserError(
-            f"`task.cache` must be a folder, but there is no home folder for it. Set it, or set {VARIABLE}."
-        ) from None
 
 
 def check_writable(cache: Path) -> None:

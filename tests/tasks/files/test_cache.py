@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from supernet.errors import UserError
+from supernet.system.cache_folder import default_folder
 from supernet.task import SPLITS
-from tasks.files.cache import default_folder, discard, make_once
+from tasks.files.cache import discard, make_once
 from tasks.manifest import Manifest
 from tasks.options import CorpusOptions
 from tests.supernet import processes
