@@ -102,17 +102,17 @@ def facts(run: Run, cut: Cut, checks: Sequence[FileCheck], folder: Path) -> Size
     network, subnet, budget = cut.model.recognizer, cut.subnet, cut.provenance["budget"]
     files = {check.file: check.num_bytes for check in checks}
     files = files or {file.name: file.stat().st_size for file in folder.glob("*.safetensors")}
-    rates, rtf = list[Rate](), None
+    rates, known = list[Rate](), None
     if not {"layers", "weights"} & cut.provenance.keys():  # else they are of other weights
         known = _recorded(run, subnet.kept)
-        rtf = None if known is None else known.rtf
         rates = _rates(run, cut, known)
     for check in checks:
         if check.rate is not None and not check.exact:
             rates.append(Rate(check.measure, check.rate, of=check.file))
         elif check.rate is not None and not any(rate.of is None for rate in rates):
             rates.insert(0, Rate(check.measure, check.rate))
-    return SizeFacts(budget, subnet.kept, num_parameters(network), macs(network), rates, rtf, files)
+    speed = (None, False) if known is None else (known.rtf, known.rtf_busy)
+    return SizeFacts(budget, subnet.kept, num_parameters(network), macs(network), rates, *speed, files)
 
 
 def _recorded(run: Run, kept: Sequence[str]) -> SizeRecord | None:

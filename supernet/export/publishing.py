@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from supernet.errors import UserError
+from supernet.reporting.model_card import LICENSE_LINE, license_line
 from supernet.runs.background import CARD, UNKNOWN
 from supernet.runs.places import RunPlaces
 from supernet.runtime.record import RECORD
@@ -76,21 +77,22 @@ def _is_own(file: Path, folder: Path) -> bool:
 
 def licenses(parcels: Iterable[Parcel]) -> list[str]:
     """The licenses that the cards of ``parcels`` name."""
-    return sorted({str(_header(parcel).license or UNKNOWN) for parcel in parcels})
+    return sorted({str(_card(parcel).data.license or UNKNOWN) for parcel in parcels})
 
 
-def _card(parcel: Parcel) -> Any:
+def _card(parcel: Parcel, license: str | None = None) -> Any:
+    """The card of ``parcel``, with another license if one is given."""
     from huggingface_hub import ModelCard
 
     text = read_text(parcel.folder / CARD)
     try:
-        return ModelCard(text)
+        card = ModelCard(text)
+        if license is not None:
+            card.data.license = license
+            card.text = LICENSE_LINE.sub(lambda _: license_line(license), card.text)
+        return card
     except (ValueError, KeyError, TypeError) as e:
         raise UserError(f"'{parcel.folder / CARD}' must be a model card, but is not: {e}.") from None
-
-
-def _header(parcel: Parcel) -> Any:
-    return _card(parcel).data
 
 
 def assemble(parcels: Iterable[Parcel], folder: Path, name: str, license: str | None) -> None:
@@ -109,22 +111,20 @@ def assemble(parcels: Iterable[Parcel], folder: Path, name: str, license: str | 
                 target = temporary / parcel.place(file)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, target)
-            card = _card(parcel)
-            card.data.license = license or card.data.license
-            write_whole(temporary / parcel.name / CARD, str(card))
+            write_whole(temporary / parcel.name / CARD, str(_card(parcel, license)))
         if any(parcel.name for parcel in parcels):
             write_whole(temporary / CARD, _whole_card(parcels, name, license))
 
 
-def _whole_card(parcels: list[Parcel], name: str, license: str | None) -> str:
+def _whole_card(parcels: Iterable[Parcel], name: str, license: str | None) -> str:
     """A card with the error rates of all ``parcels``, and the text of each."""
     from huggingface_hub import ModelCardData
 
-    cards = {parcel.name: _card(parcel) for parcel in parcels}
+    cards = {parcel.name: _card(parcel, license) for parcel in parcels}
     first = next(iter(cards.values())).data
     results = [result for card in cards.values() for result in card.data.eval_results or ()]
     data = ModelCardData(
-        license=license or first.license,
+        license=first.license,
         pipeline_tag=first.pipeline_tag,
         tags=first.tags,
         model_name=name if results else None,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ from supernet.scoring.error_rates import Measure
 
 _TASK = "automatic-speech-recognition"
 _TITLES: dict[Measure, str] = {"wer": "word error rate", "cer": "character error rate"}
+LICENSE_LINE = re.compile(r"^- License: .*$", re.MULTILINE)
+"""The line of a card that names the license, besides its header."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class SizeFacts:
     rates: Sequence[Rate] = ()
     rtf: float | None = None
     """Real-time factor in PyTorch, one utterance at a time."""
+    is_busy: bool = False
+    """Whether other programs slowed its measurement down."""
     files: Mapping[str, int] = field(default_factory=dict)
     """Bytes by name of the file."""
 
@@ -75,6 +80,11 @@ def card(source: CardSource, sizes: Sequence[SizeFacts]) -> str:
     return f"---\n{data.to_yaml()}\n---\n\n{_text(source, sizes)}"
 
 
+def license_line(license: str) -> str:
+    """The text of ``LICENSE_LINE``."""
+    return f"- License: {license}"
+
+
 def _results(source: CardSource, sizes: Iterable[SizeFacts]) -> Iterable[Any]:
     from huggingface_hub import EvalResult
 
@@ -106,11 +116,11 @@ def _text(source: CardSource, sizes: Sequence[SizeFacts]) -> str:
     lines += ["utterance at a time in PyTorch on the machine where it was measured.", ""]
     about = {
         "Origin": known.origin,
-        "License": known.license or f"{UNKNOWN}; name it when you publish this",
         "Training and test data": known.corpus,
         "Training": known.training,
     }
-    lines += ["## Origin", "", *(f"- {name}: {value}" for name, value in about.items() if value), ""]
+    lines += ["## Origin", "", license_line(known.license or f"{UNKNOWN}; name it when you publish this")]
+    lines += [*(f"- {name}: {value}" for name, value in about.items() if value), ""]
     if source.commands:
         lines += ["Made by", "", "```bash", *source.commands, "```", ""]
     if source.usage:
@@ -128,7 +138,7 @@ def _table(sizes: Sequence[SizeFacts]) -> list[str]:
                 f"{size.params / 1e6:.2f} M",
                 f"{size.macs / 1e9:.2f} G",
                 "<br>".join(map(_shown, size.rates)) or "not measured",
-                "–" if size.rtf is None else f"{size.rtf:.4f}",
+                "–" if size.rtf is None else f"{size.rtf:.4f}" + ", on a busy machine" * size.is_busy,
                 "<br>".join(f"{name}, {count / 1e6:.1f} MB" for name, count in size.files.items()),
             ]
         )

@@ -76,7 +76,10 @@ def test_only_files_of_cuts_and_exports_are_published(
     for name in ("pytorch_model.bin", "weights.pt", "notes.txt"):
         assert f"{name}' is left out" in left_out.out + left_out.err
     assert Recognizer.load(tmp_path / "all").size == 2
-    assert ModelCard.load(tmp_path / "all" / "README.md").data.license == "mit"
+    card = ModelCard.load(tmp_path / "all" / "README.md")
+    assert card.data.license == "mit"
+    assert lines(card.text, "- License") == ["- License: mit"]
+    assert "- License: unknown" in (small / "README.md").read_text()
 
 
 def test_every_size_has_a_folder_that_transformers_loads_and_one_card_for_all(tmp_path: Path) -> None:

@@ -163,3 +163,23 @@ def test_another_name_is_another_encoder(folders: dict[Kind, Path]) -> None:
     saved, other = (config(folders[kind]) for kind in ("base", "large_lv60k"))
     layers = [saved.model_dump(mode="json"), {"model": {"init": str(folders["large_lv60k"])}}]
     assert resolve(layers).config.model.encoder == other.model.encoder
+
+
+def test_weights_that_cannot_be_downloaded_are_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIRSEQ2_CACHE_DIR", str(tmp_path / "cache"))
+    place = "http://127.0.0.1:9/weights.pt"
+    card = encoders.write_card(tmp_path / "card.yaml", place, model_arch="base")
+    with pytest.raises(PretrainedError) as e:
+        Wav2Vec2.weights(str(card))
+    (line,) = str(e.value).splitlines()
+    assert line.startswith(
+        f"`model.init` must be weights on this machine, but those of '{card}' are at {place}"
+    )
+    assert "name a YAML file with `name`, `model_family`, `model_arch` and `checkpoint: PATH`" in line
+
+
+def test_a_name_alone_decides_the_settings_without_a_download() -> None:
+    config = resolve([{"model": {"init": "wav2vec2_asr_base_10h"}, "sizes": [6, 12]}]).config
+    assert (config.model.encoder.name, config.model.num_layers, config.model.dim) == ("wav2vec2", 12, 768)
