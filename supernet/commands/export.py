@@ -265,6 +265,7 @@ def _say_what_next(args: argparse.Namespace, folder: Path, stem: str, recognizer
 def _folder(run: Run, args: argparse.Namespace, selection: Selection, choice: Choice) -> Path:
     label = choice.budget if args.selection is None else f"{selection.strategy}-{choice.budget}"
     label += "-streaming" * (args.chunk is not None)
+    label += "-huggingface" * (FORMATS[args.format] is HuggingFace)
     if args.out is None:
         return run.export_folder(label)
     return Path(args.out / label if args.all else args.out)

@@ -77,14 +77,14 @@ def test_the_license_of_a_checkpoint_is_that_of_its_card(
 
 
 def test_a_checkpoint_takes_its_license_through_a_run_a_cut_and_an_export(here: Path, tmp_path: Path) -> None:
-    mine, run = tmp_path / "mine", here / "runs" / "mine-tones"
+    mine, run = tmp_path / "licensed", here / "runs" / "licensed-tones"
     write(mine, VARIANTS["wav2vec2-large"])
     (mine / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
     kept = {"format": 1, "granularity": "layer", "kept": KEPT}
     (tmp_path / "two.json").write_text(json.dumps(kept))
     evaluate([str(mine), "--task", "tones", "--selection", str(tmp_path / "two.json"), "--split", "test"])
     (mine / "README.md").unlink()
-    assert background_of(run).origin == "mine"
+    assert background_of(run).origin == "licensed"
     cut([str(run), "--selection", str(tmp_path / "two.json"), "--out", str(tmp_path / "small")])
     card = card_in(tmp_path / "small")
     assert card.data.license == "cc-by-nc-4.0"

@@ -175,16 +175,17 @@ def test_modules_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_is_exported_for_transformers_and_compared_on_a_corpus(
-    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    here: Path, tmp_path: Path
 ) -> None:
-    write(tmp_path / "mine", VARIANTS["wav2vec2-large"])
+    write(tmp_path / "to-share", VARIANTS["wav2vec2-large"])
     kept = {"format": 1, "granularity": "layer", "kept": KEPT}
     (tmp_path / "three.json").write_text(json.dumps(kept))
-    words = [str(tmp_path / "mine"), "--task", "tones", "--selection", str(tmp_path / "three.json")]
-    export([*words, "--format", "huggingface", "--out", str(tmp_path / "small")])
-    record = json.loads((tmp_path / "small" / "export.json").read_text())
+    words = [str(tmp_path / "to-share"), "--task", "tones", "--selection", str(tmp_path / "three.json")]
+    export([*words, "--format", "huggingface"])
+    folder = here / "runs" / "to-share-tones" / "export" / "three-3-huggingface"
+    record = json.loads((folder / "export.json").read_text())
     (check,) = record["files"]
     assert check["file"] == "model.safetensors"
     assert check["difference"] < 1e-5
     assert check["texts_that_differ"] == 0
-    assert len(open_checkpoint(tmp_path / "small").recognizer.table) == 3
+    assert len(open_checkpoint(folder).recognizer.table) == 3
