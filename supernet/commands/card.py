@@ -111,8 +111,8 @@ def facts(run: Run, cut: Cut, checks: Sequence[FileCheck], folder: Path) -> Size
             rates.append(Rate(check.measure, check.rate, of=check.file))
         elif check.rate is not None and not any(rate.of is None for rate in rates):
             rates.insert(0, Rate(check.measure, check.rate))
-    speed = (None, False) if known is None else (known.rtf, known.rtf_busy)
-    return SizeFacts(budget, subnet.kept, num_parameters(network), macs(network), rates, *speed, files)
+    rtf, is_busy = (None, False) if known is None else (known.rtf, known.rtf_busy)
+    return SizeFacts(budget, subnet.kept, num_parameters(network), macs(network), rates, rtf, is_busy, files)
 
 
 def _recorded(run: Run, kept: Sequence[str]) -> SizeRecord | None:

@@ -86,7 +86,7 @@ def _card(parcel: Parcel, license: str | None = None) -> Any:
 
     text = read_text(parcel.folder / CARD)
     try:
-        card = ModelCard(text)
+        card: Any = ModelCard(text)
         if license is not None:
             card.data.license = license
             card.text = LICENSE_LINE.sub(lambda _: license_line(license), card.text)

@@ -14,7 +14,7 @@ import pytest
 
 from supernet import transcribe
 from supernet.__main__ import ORDER, main
-from supernet.commands.export import FORMATS
+from supernet.commands.export_source import FORMATS
 from supernet.console.front import GROUP, called_through, command
 from supernet.console.parser import Parser, parse, whole
 from supernet.export.__main__ import FORMATS as NAMES

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from supernet.commands.export import FORMATS, check_network
+from supernet.commands.export_source import FORMATS, check_network
 from supernet.export import __main__ as command
 from supernet.export.acceptance import BATCHES, noise
 from supernet.export.eager import Eager, Torch
