@@ -14,8 +14,10 @@ from optuna.study import Study
 from sqlalchemy.exc import SQLAlchemyError
 
 from selection.study.compare_runner import CompareRunner
+from selection.study.curves_definition import CurvesDefinition
+from selection.study.curves_runner import CurvesRunner
 from selection.study.definition import CompareDefinition, Definition, checked
-from selection.study.reporting import compare_report, tune_report
+from selection.study.reporting import compare_report, curves_report, tune_report
 from selection.study.storage import DEFINITION, create, load, open_storage
 from selection.study.trial_runner import TrialRunner
 from selection.study.tune_definition import TuneDefinition
@@ -31,11 +33,15 @@ from supernet.settings.plugins import load_plugin
 from supernet.settings.presets import Data, load_file, load_shipped, merge, parse_set, task_setting
 from supernet.system.files import read_text, refusal, safe_name, write_whole
 
-KINDS: dict[str, type[Definition]] = {"compare": CompareDefinition, "tune": TuneDefinition}
+KINDS: dict[str, type[Definition]] = {
+    "compare": CompareDefinition,
+    "curves": CurvesDefinition,
+    "tune": TuneDefinition,
+}
 
 
 def study(args: argparse.Namespace) -> None:
-    """The commands ``study compare``, ``tune`` and ``report``."""
+    """The commands ``study compare``, ``curves``, ``tune`` and ``report``."""
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     with _storage_guard():
@@ -93,6 +99,8 @@ def completed(data: Data) -> Data:
 def _runner(definition: Definition, args: argparse.Namespace) -> TrialRunner:
     if isinstance(definition, CompareDefinition):
         return CompareRunner(definition, args.out)
+    if isinstance(definition, CurvesDefinition):
+        return CurvesRunner(definition, args.out)
     assert isinstance(definition, TuneDefinition)
     return TuneRunner(definition, args.out, args.trials)
 
@@ -150,6 +158,8 @@ def _report(study: Study, folder: Path) -> None:
     kind, best = data.pop("kind"), None
     if kind == "compare":
         compare_report.write(study, checked(CompareDefinition, data), folder)
+    elif kind == "curves":
+        curves_report.write(study, checked(CurvesDefinition, data), folder)
     else:
         best = best_settings(study, folder)
         tune_report.write(study, data["objectives"], folder, best)
@@ -160,6 +170,8 @@ def _report(study: Study, folder: Path) -> None:
             (command("study", "report", folder), "write tables and page again from the stored results"),
             *((command("worth", run), "compare its cost with sizes alone") for run in joint[:1]),
         )
+    elif kind == "curves":
+        say_next((command("study", "report", folder), "write table and page again from the stored results"))
     elif best is not None:
         say_next(
             (command("train", "--config", best, "--out", folder / "best"), "train with the best settings")

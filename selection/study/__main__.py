@@ -1,4 +1,4 @@
-"""``python -m selection.study``: compare methods, tune settings, or report a stored study."""
+"""``python -m selection.study``: compare methods, draw learning curves, tune settings, or report a study."""
 
 from __future__ import annotations
 
@@ -14,19 +14,24 @@ from supernet.settings.names import plugin_names
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         name="study",
-        description="Find out by many trainings which method is best (compare), or which settings (tune).",
+        description="Find out by many trainings which method is best (compare), which sizes (curves), or which "
+        "settings (tune).",
         epilog="Stop with Ctrl-C at any time; the same command continues. Run it in several places with the "
         "same --storage to share the work.",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="compare|tune|report")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="compare|curves|tune|report")
     compare = commands.add_parser("compare", help="compare methods, strategies and seeds")
+    curves = commands.add_parser(
+        "curves", help="train each size alone for several lengths: where are larger sizes better?"
+    )
     tune = commands.add_parser("tune", help="search for the best settings of a method")
     report = commands.add_parser(
         "report", help="write tables, pictures and pages again from the stored results"
     )
-    for command in (compare, tune):
+    for command in (compare, curves, tune):
         _add_study_options(command)
-    compare.add_argument("--seeds", metavar="0,1,2", help="seeds of every run")
+    for command in (compare, curves):
+        command.add_argument("--seeds", metavar="0,1,2", help="seeds of every run")
     tune.add_argument("--method", metavar="NAME", help=f"how to train: {', '.join(plugin_names('method'))}")
     tune.add_argument(
         "--trials", type=whole(1), default=40, metavar="N", help="number of trials (default 40)"
@@ -35,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--objectives", metavar="A,B", help="errors, errors/6, wer, cer, compute (default: errors)"
     )
     report.add_argument("out", type=Path, metavar="FOLDER", help="the study's folder")
-    for command in (compare, tune, report):
+    for command in (compare, curves, tune, report):
         _add_storage_options(command)
     return parser
 

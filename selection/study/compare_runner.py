@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from optuna.study import Study
 from optuna.trial import Trial
 
 from selection.comparing.compare import compare
 from selection.comparing.comparison import Comparison
 from selection.comparing.session import SelectionRequest, Session
 from selection.study.contenders import Lineup, Training, seconds_a_step
-from selection.study.definition import CompareDefinition
-from selection.study.trial_runner import TrialRunner, train_exclusively
+from selection.study.definition import CompareDefinition, FineTuning
+from selection.study.preferred_rate import preferred_rate
+from selection.study.trial_runner import TrialRunner, train_exclusively, valid_rates
 from supernet.budget import Wish
 from supernet.console.progress import progress
 from supernet.console.screen import console
@@ -54,8 +58,9 @@ class CompareRunner(TrialRunner):
 
     def run(self, trial: Trial, original: int) -> float:
         """Train one run and judge all choices from it; return the mean test error of its own subnets."""
-        training = self._trainings[trial.suggest_categorical(TRAINING, list(self._trainings))]
-        console.print(f"{training.name}  run {trial.number + 1}, {self.total} in all", highlight=False)
+        wanted = self._trainings[trial.suggest_categorical(TRAINING, list(self._trainings))]
+        console.print(f"{wanted.name}  run {trial.number + 1}, {self.total} in all", highlight=False)
+        training = self._at_its_rate(trial.study, wanted)
         run = self._run_of(training)
         resolved = self._resolved(training)
         results = train_exclusively(resolved, run.folder)
@@ -65,17 +70,36 @@ class CompareRunner(TrialRunner):
         self._note(trial, training, resolved, results, rows)
         return sum(float(row["rate"]) for row in rows if row["strategy"] is None) / len(training.sizes)
 
+    def _at_its_rate(self, study: Study, training: Training) -> Training:
+        """The training, and the stage before it, with the learning rate that validation prefers for it."""
+        if training.start is not None:
+            training = replace(training, start=self._at_its_rate(study, training.start))
+        if not self.definition.rates:
+            return training
+        first = training.with_seed(self.definition.seeds[0])
+
+        def error(rate: float) -> float:
+            tried = replace(first, rate=rate)
+            run, resolved = self._run_of(tried), self._resolved(tried)
+            train_exclusively(resolved, run.folder)
+            return statistics.mean(valid_rates(run, resolved)["errors"].values())
+
+        return replace(training, rate=preferred_rate(study, first.name, self.definition.rates, error))
+
     def _resolved(self, training: Training) -> Resolved:
-        """The training's configuration; a network that it starts from is trained first, here or elsewhere."""
-        if training.start is None:
-            return self.definition.resolved(self.definition.ways[training.way], training.changes())
-        tuned, start = self.definition.fine_tuned[training.way], self._run_of(training.start)
-        before = self._resolved(training.start)
-        train_exclusively(before, start.folder)
-        kept = self._pruned(start, before, tuned.strategy, training.sizes[0])
+        """The training's configuration; the stage before it is trained first, here or elsewhere."""
+        start, changes = training.start, training.changes()
+        if start is None:
+            return self.definition.resolved(self.definition.ways[training.way], changes)
+        before, run = self._resolved(start), self._run_of(start)
+        train_exclusively(before, run.folder)
+        staged, teacher = self.definition.staged[training.way], {"passes": {"teacher": str(run.folder.absolute())}}
+        if not isinstance(staged, FineTuning):
+            return self.definition.resolved(staged.settings, changes, teacher)
+        kept = self._pruned(run, before, staged.strategy, training.sizes[0])
         method = {"name": "individual", "kept": list(kept)}
-        begin = {"method": method, "model": {"init": str(start.folder)}}
-        return self.definition.resolved(tuned.settings, training.changes(), begin)
+        begin = {"method": method, "model": {"init": str(run.folder)}}
+        return self.definition.resolved(staged.settings, changes, begin)
 
     def _pruned(self, run: Run, resolved: Resolved, strategy: str, size: int) -> tuple[str, ...]:
         """The units of ``size`` that the strategy chooses from the run's network on the validation split."""
@@ -108,6 +132,7 @@ class CompareRunner(TrialRunner):
             "method": training.label,
             "seed": training.seed,
             "updates": training.steps,
+            "lr": resolved.config.train.lr,
             "unit_steps": results["unit_steps"],
             "training_macs": training_macs(run, resolved, results["unit_steps"]),
             "training_seconds": round(run.training_seconds(), 1),

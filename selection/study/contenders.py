@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from selection.study.definition import CompareDefinition, Contender, FineTuning, Regime
+from selection.study.definition import CompareDefinition, Contender, Regime, Staged
 from supernet.config import Config
 from supernet.runs.resolve import Resolved
 from supernet.settings.presets import Data
@@ -17,14 +17,16 @@ class Training:
     """One run of a comparison."""
 
     way: str
-    """Name of a method, of a variant, or of an entry of ``fine_tuned``."""
+    """Name of a method, of a variant, or of an entry of ``fine_tuned`` or ``distilled``."""
     sizes: tuple[int, ...]
     steps: int
     seed: int
     is_alone: bool
     """Whether its one size is trained alone."""
     start: Training | None = None
-    """The training whose network is pruned to the size and then trained further. None: random weights."""
+    """The first of two stages: its network is pruned to the size and trained further, or imitated."""
+    rate: float | None = None
+    """The learning rate, if the study tries several."""
 
     @property
     def label(self) -> str:
@@ -35,15 +37,26 @@ class Training:
     def name(self) -> str:
         """Name of the run's folder."""
         before = "" if self.start is None else f"{self.start.steps}-"
-        return f"{self.label.replace(' ', '-')}-{before}{self.steps}-seed{self.seed}"
+        rate = "" if self.rate is None else f"-rate{self.rate:g}"
+        return f"{self.label.replace(' ', '-')}-{before}{self.steps}{rate}-seed{self.seed}"
 
     def changes(self) -> Data:
         """The settings in which it differs from other trainings of the same way."""
+        rate = {} if self.rate is None else {"lr": self.rate}
         return {
             "sizes": list(self.sizes),
             "seed": self.seed,
-            "train": {"num_steps": self.steps},
+            "train": {"num_steps": self.steps, **rate},
         }
+
+    def with_seed(self, seed: int) -> Training:
+        """The same training, with all of its stages, with another seed."""
+        start = None if self.start is None else self.start.with_seed(seed)
+        return replace(self, seed=seed, start=start)
+
+
+TAUGHT: Data = {"passes": {"teacher": "."}}
+"""Settings with which the compute of a training includes that of its teacher, wherever its folder is."""
 
 
 class Lineup:
@@ -55,30 +68,40 @@ class Lineup:
         self.contenders = definition.contenders
         self.sizes = tuple(sorted(base.config.sizes))
         self._ways = {name: definition.resolved(changes) for name, changes in definition.ways.items()}
+        self._first: dict[tuple[Regime, str], int] = {}
         self._steps = {
             (regime, name): steps_of(regime, resolved, base)
             for regime in definition.regimes
             for name, resolved in self._ways.items()
         }
-        for name, tuned in definition.fine_tuned.items():
-            first, then = self._ways[tuned.of], definition.resolved(tuned.settings)
+        for name, staged in definition.staged.items():
+            first = self._ways[staged.of]
             for regime in definition.regimes:
-                self._steps[regime, name] = steps_fine_tuned(regime, tuned.share, first, then, base)
+                if name in definition.fine_tuned:
+                    then = definition.resolved(staged.settings)
+                    self._steps[regime, name] = steps_fine_tuned(regime, staged.share, first, then, base)
+                else:
+                    self._ways[name] = then = definition.resolved(staged.settings, TAUGHT)
+                    self._first[regime, name], self._steps[regime, name] = steps_distilled(
+                        regime, staged.share, first, then, base
+                    )
 
     def training(self, regime: Regime, contender: Contender, size: int, seed: int) -> Training:
         """The training that produces the contender's network of ``size``."""
-        if (tuned := self.definition.fine_tuned.get(contender.way)) is not None:
-            return self._fine_tuned(tuned, regime, contender.way, size, seed)
-        alone = self._ways[contender.way].method.separate_runs
-        sizes = (size,) if alone else self.sizes
-        return Training(contender.way, sizes, self._steps[regime, contender.way][size], seed, alone)
-
-    def _fine_tuned(self, tuned: FineTuning, regime: Regime, name: str, size: int, seed: int) -> Training:
-        """The training of a size that is pruned and fine-tuned; the largest is the network that is pruned."""
-        steps, largest = self._steps[regime, name], self.sizes[-1]
-        alone = self._ways[tuned.of].method.separate_runs
-        start = Training(tuned.of, (largest,) if alone else self.sizes, steps[largest], seed, alone)
+        name, largest = contender.way, self.sizes[-1]
+        steps, staged = self._steps[regime, name], self.definition.staged.get(name)
+        if staged is None:
+            return self._one(name, size, steps[size], seed)
+        if name in self.definition.distilled:
+            teacher = self._one(staged.of, largest, self._first[regime, name], seed)
+            return replace(self._one(name, size, steps[size], seed), start=teacher)
+        start = self._one(staged.of, largest, steps[largest], seed)  # it is the largest size
         return start if size == largest else Training(name, (size,), steps[size], seed, True, start)
+
+    def _one(self, way: str, size: int, steps: int, seed: int) -> Training:
+        """The training of one stage."""
+        alone = self._ways[way].method.separate_runs
+        return Training(way, (size,) if alone else self.sizes, steps, seed, alone)
 
     def trainings(self) -> list[Training]:
         """All trainings without repetitions, seed by seed, so that first results are available early."""
@@ -149,6 +172,28 @@ def steps_fine_tuned(
     return {largest: round(share * compute_budget(first, base) / cost)} | {
         size: round(count) for size, count in steps.items()
     }
+
+
+def steps_distilled(
+    regime: Regime, share: float, first: Resolved, then: Resolved, base: Resolved
+) -> tuple[int, dict[int, int]]:
+    """The number of updates of a teacher, which is the largest size, and by size of those that imitate it.
+
+    Args:
+        regime: As for ``steps_of``; a budget is shared by the teacher and the others.
+        share: The share of the teacher.
+        first: Its training.
+        then: The training of those that imitate it.
+        base: The training that sets the budget.
+    """
+    sizes, full_steps = then.config.sizes, base.config.train.num_steps
+    if regime == "updates":
+        before = round(share * full_steps)
+        return before, dict.fromkeys(sizes, full_steps - before)
+    each: Regime = "compute-each"  # there is only one teacher
+    before = round(share * steps_of(each, first, base)[max(sizes)])
+    after = steps_of(regime, then, base)
+    return before, {size: max(1, round((1 - share) * count)) for size, count in after.items()}
 
 
 def compute_budget(resolved: Resolved, base: Resolved) -> float:

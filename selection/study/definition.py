@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
+from selection.study.preferred_rate import LearningRates
 from supernet.config import Section
 from supernet.errors import ConfigError, UserError
 from supernet.runs.resolve import Resolved, resolve, setting_names
@@ -63,17 +64,30 @@ class Contender:
         return self.way if self.strategy is None else f"{self.way}, {self.strategy}"
 
 
-class FineTuning(Section):
-    """Prune and fine-tune: a network is trained, and each smaller size is cut from it and trained further."""
+class Staged(Section):
+    """Training in two stages, of which the first produces a network for the second."""
 
     of: str
-    """The way of training, a method or a variant, of the network that is pruned; it is the largest size."""
+    """The way of training, a method or a variant, of the network of the first stage."""
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """The share of the updates or of the compute that the first stage gets."""
+    settings: Data = Field(default_factory=dict)
+    """Differences from the study's settings in the second stage, such as a lower learning rate."""
+
+
+class FineTuning(Staged):
+    """Prune and fine-tune: a network is trained, and each smaller size is cut from it and trained further.
+    The largest size is the network that is pruned.
+    """
+
     strategy: str
     """The strategy that chooses the units of each smaller size."""
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """The share of the updates or of the compute that the network that is pruned gets."""
-    settings: Data = Field(default_factory=dict)
-    """Differences from the study's settings for fine-tuning, such as a lower learning rate."""
+
+
+class Distillation(Staged):
+    """Train a network, the teacher, then imitate its largest size: see ``passes.teacher``. ``settings`` may
+    name the method of the second stage.
+    """
 
 
 class CompareDefinition(Definition):
@@ -91,6 +105,13 @@ class CompareDefinition(Definition):
     """For variants, the strategies that choose units of the trained network. None: as for methods."""
     fine_tuned: dict[str, FineTuning] = Field(default_factory=dict)
     """Named contenders whose smaller sizes are pruned from a trained network and fine-tuned."""
+    distilled: dict[str, Distillation] = Field(default_factory=dict)
+    """Named contenders that imitate a trained network."""
+    rates: LearningRates = ()
+    """Learning rates to try. Each way of training, each size trained alone, and each number of updates has
+    the one with the lowest error rate on the validation split, with the first of ``seeds``. These trials are
+    not counted in the compute. None: that of ``settings``, or of the variant.
+    """
     against: str | None = None
     """Name, as in the tables, of the contender with which all others are compared. None: the best for each
     size.
@@ -102,7 +123,7 @@ class CompareDefinition(Definition):
     reference_wer: Annotated[float, Field(gt=0)] = 0.2
     """Error rate at the reference point of hypervolumes; its MACs are 1.1 times those of the full network."""
 
-    @field_validator("methods", "variants", "strategies", "fine_tuned", mode="before")
+    @field_validator("methods", "variants", "strategies", "fine_tuned", "distilled", mode="before")
     @classmethod
     def _without_null(cls, data: Any) -> Any:
         """Let ``variants.NAME=null`` remove an entry of a file."""
@@ -113,7 +134,7 @@ class CompareDefinition(Definition):
     def problems(self) -> list[str]:
         found = problems_of(self.settings, [{"method": name} for name in self.methods])
         found += [problem for name in self.variants for problem in self._about_variant(name, found)]
-        found += [problem for name in self.fine_tuned for problem in self._about_fine_tuning(name, found)]
+        found += [problem for name in self.staged for problem in self._about_stages(name, found)]
         found += [
             f"`strategies.{name}` must be of a variant, but is not.{nearest(name, list(self.variants))}"
             for name in self.strategies
@@ -122,9 +143,8 @@ class CompareDefinition(Definition):
         chosen = {name for names in (*self.methods.values(), *self.strategies.values()) for name in names}
         for name in sorted(chosen | {tuned.strategy for tuned in self.fine_tuned.values()}):
             load_plugin("strategy", name, found)
-        for name, values in (("seeds", self.seeds), ("regimes", self.regimes)):
-            if not values or len(set(values)) < len(values):
-                found.append(f"`{name}` must be some that differ, but are {list(values)} instead.")
+        some = (("seeds", self.seeds), ("regimes", self.regimes), ("rates", self.rates or (1.0,)))
+        found += [line for name, values in some for line in repeated(name, values)]
         return found + self._about_yardstick([contender.name for contender in self.contenders])
 
     @property
@@ -133,12 +153,17 @@ class CompareDefinition(Definition):
         return {**{name: {"method": name} for name in self.methods}, **self.variants}
 
     @property
+    def staged(self) -> dict[str, Staged]:
+        """Contenders that are trained in two stages, by name."""
+        return {**self.fine_tuned, **self.distilled}
+
+    @property
     def contenders(self) -> list[Contender]:
-        """All ways of training, each with each of its strategies, and those that are fine-tuned."""
+        """All ways of training, each with each of its strategies, and those with two stages."""
         found = [
             Contender(way, strategy) for way in self.ways for strategy in self.strategies_of(way) or (None,)
         ]
-        return [*found, *(Contender(name, None) for name in self.fine_tuned)]
+        return [*found, *(Contender(name, None) for name in self.staged)]
 
     def strategies_of(self, way: str) -> tuple[str, ...]:
         """The strategies that choose units of networks trained in this way."""
@@ -162,27 +187,34 @@ class CompareDefinition(Definition):
             found.append(str(e))
         if name in self.methods:
             found.append(f"{where} must have a name of its own, but has that of a method.")
-        fixed = [key for key in THE_SAME_FOR_ALL if _sets(settings, key)]
+        fixed = [key for key in self._the_same_for_all if _sets(settings, key)]
         if not found and not known and self._corpus(settings) != self._corpus():
             fixed.append("task")
         return found + [f"{where} must leave `{key}` to the comparison, but sets it." for key in fixed]
 
-    def _about_fine_tuning(self, name: str, known: Sequence[str]) -> list[str]:
-        """Problems with this entry of ``fine_tuned``, except those ``known`` without it."""
-        where, tuned = f"`fine_tuned.{name}`", self.fine_tuned[name]
+    @property
+    def _the_same_for_all(self) -> tuple[str, ...]:
+        return (*THE_SAME_FOR_ALL, "train.lr") if self.rates else THE_SAME_FOR_ALL
+
+    def _about_stages(self, name: str, known: Sequence[str]) -> list[str]:
+        """Problems with this entry of ``fine_tuned`` or ``distilled``."""
+        prunes, staged = name in self.fine_tuned, self.staged[name]
+        entry = "fine_tuned" if prunes else "distilled"
+        where = f"`{entry}.{name}`"
         found = [
-            f"{where}: {line}" for line in problems_of(self.settings, [tuned.settings]) if line not in known
+            f"{where}: {line}" for line in problems_of(self.settings, [staged.settings]) if line not in known
         ]
         try:
-            safe_name(name, "fine_tuned")
+            safe_name(name, entry)
         except UserError as e:
             found.append(str(e))
-        if name in self.ways:
-            found.append(f"{where} must have a name of its own, but has that of a method or variant.")
-        if tuned.of not in self.ways:
-            hint = nearest(tuned.of, list(self.ways))
-            found.append(f"{where} must be `of` a method or variant, but is of '{tuned.of}' instead.{hint}")
-        fixed = [key for key in (*THE_SAME_FOR_ALL, "task", "method") if _sets(tuned.settings, key)]
+        if name in self.ways or (prunes and name in self.distilled):
+            found.append(f"{where} must have a name of its own, but has that of another contender.")
+        if staged.of not in self.ways:
+            hint = nearest(staged.of, list(self.ways))
+            found.append(f"{where} must be `of` a method or variant, but is of '{staged.of}' instead.{hint}")
+        given = ("task", "method") if prunes else ("task", "passes.teacher")
+        fixed = [key for key in (*self._the_same_for_all, *given) if _sets(staged.settings, key)]
         return found + [f"{where} must leave `{key}` to the comparison, but sets it." for key in fixed]
 
     def _corpus(self, *changes: Data) -> tuple[str, object]:
@@ -206,6 +238,13 @@ def _names(data: Mapping[str, Any]) -> list[str]:
     """Names of the settings of trainings as they appear in a study's file."""
     settings = data.get("settings")
     return [f"settings.{name}" for name in setting_names(settings if isinstance(settings, Mapping) else {})]
+
+
+def repeated(name: str, values: Sequence[object]) -> list[str]:
+    """A problem if ``values`` are none, or some are equal."""
+    if values and len(set(values)) == len(values):
+        return []
+    return [f"`{name}` must be some that differ, but are {list(values)} instead."]
 
 
 def _sets(settings: Data, key: str) -> bool:

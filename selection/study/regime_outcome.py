@@ -148,6 +148,11 @@ class RegimeOutcome:
             for i in range(len(self.seeds))
         ]
 
+    def learning_rates(self, contender: Contender) -> list[float]:
+        """The learning rates of the contender's trainings, without repetitions, the largest size first."""
+        found = [self.found(contender, size, self.seeds[0])[0].get("lr") for size in reversed(self.sizes)]
+        return [rate for rate in dict.fromkeys(found) if rate is not None]
+
     def cost(self, contender: Contender) -> Cost:
         """The cost of all sizes, including the strategy's search."""
         by_seed = [self._cost(contender, seed) for seed in self.seeds]

@@ -14,12 +14,21 @@ from optuna.study import Study
 from optuna.trial import Trial
 
 from selection.study.storage import Direction, artifacts
+from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.console.training import ConsoleListener, train_on_console
+from supernet.evaluation.score_sizes import ScoringRequest, score_sizes
+from supernet.runs.opening import open_model
 from supernet.runs.resolve import Resolved
+from supernet.runs.run import Run
+from supernet.scoring.error_rates import judged_by
 from supernet.system.folders import InUse
 
 POLL_SECONDS = 2.0
+ERRORS = ("errors", "wer", "cer")
+"""Kinds of error rates; the first is that by which the texts are judged."""
+Rates = Mapping[str, Mapping[int, float]]
+"""Error rates by kind and size."""
 
 
 class Surplus(Exception):
@@ -85,3 +94,17 @@ def train_exclusively(
                 console.print(f"waiting for another worker that trains in {folder}", highlight=False)
             time.sleep(POLL_SECONDS)
     raise AssertionError("unreachable")
+
+
+def valid_rates(run: Run, resolved: Resolved) -> Rates:
+    """The validation error rates of every size of a finished run."""
+    subnets = {str(size): subnet for size, subnet in run.subnets().items()}
+    with progress() as report:
+        resolved.task.prepare(report)
+        model = open_model(run, resolved.config.device)
+        scored = score_sizes(run, model, resolved.task, ScoringRequest(subnets, ["valid"]), report).sizes
+    measure = judged_by({"sizes": scored})
+    return {
+        name: {int(size): row["valid"][measure if name == "errors" else name] for size, row in scored.items()}
+        for name in ERRORS
+    }

@@ -13,12 +13,10 @@ from pydantic import Field, model_validator
 from selection.strategies import samplers
 from selection.study.definition import Definition, problems_of
 from selection.study.space import Dimension, nested
+from selection.study.trial_runner import ERRORS
 from supernet.config import Named
 from supernet.settings.names import nearest
 from supernet.settings.presets import Data
-
-ERRORS = ("errors", "wer", "cer")
-"""Objectives that are error rates; the first is that by which the texts are judged."""
 
 
 class TuneDefinition(Definition):

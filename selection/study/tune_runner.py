@@ -13,21 +13,15 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from selection.strategies.samplers import make_sampler
 from selection.study.space import nested, setting_text, written
 from selection.study.storage import Direction
-from selection.study.trial_runner import Surplus, TrialRunner, train_exclusively
-from selection.study.tune_definition import ERRORS, TuneDefinition
+from selection.study.trial_runner import Rates, Surplus, TrialRunner, train_exclusively, valid_rates
+from selection.study.tune_definition import TuneDefinition
 from selection.study.work import ENDED, ended
-from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.console.training import ConsoleListener
 from supernet.errors import ConfigError, Divergence
-from supernet.evaluation.score_sizes import ScoringRequest, score_sizes
-from supernet.runs.opening import open_model
 from supernet.runs.resolve import Resolved
 from supernet.runs.run import Run
 from supernet.scoring.error_rates import Measure, judged_by
-
-Rates = Mapping[str, Mapping[int, float]]
-"""Error rates by name (see ``ERRORS``) and size."""
 
 
 class TuneRunner(TrialRunner):
@@ -92,7 +86,7 @@ class TuneRunner(TrialRunner):
         except Divergence as e:
             trial.set_user_attr("pruned", str(e))
             raise optuna.TrialPruned(str(e)) from None
-        valid, measure = _valid_rates(run, resolved), judged_by(results)
+        valid, measure = valid_rates(run, resolved), judged_by(results)
         notes = {
             "measure": measure,
             "valid": {str(size): rate for size, rate in valid["errors"].items()},
@@ -159,17 +153,3 @@ class Follow(ConsoleListener):
             self._trial.set_user_attr("pruned", f"at step {step}")
             console.print(f"trial {self._trial.number} pruned at step {step}")
             raise optuna.TrialPruned
-
-
-def _valid_rates(run: Run, resolved: Resolved) -> Rates:
-    """The validation error rates of every size of a finished run."""
-    subnets = {str(size): subnet for size, subnet in run.subnets().items()}
-    with progress() as report:
-        resolved.task.prepare(report)
-        model = open_model(run, resolved.config.device)
-        scored = score_sizes(run, model, resolved.task, ScoringRequest(subnets, ["valid"]), report).sizes
-    measure = judged_by({"sizes": scored})
-    return {
-        name: {int(size): row["valid"][measure if name == "errors" else name] for size, row in scored.items()}
-        for name in ERRORS
-    }

@@ -30,7 +30,8 @@ NOTE = (
 )
 COST_NOTE = (
     "s: training; evals, search s: subnets scored by the strategy, and computing time of its search;\n"
-    "hypervolume: % of the plane of MACs and errors that the sizes dominate."
+    "hypervolume: % of the plane of MACs and errors that the sizes dominate; lr: learning rates, the largest "
+    "size first."
 )
 
 
@@ -73,10 +74,11 @@ def cost_table(outcome: RegimeOutcome) -> Fitted:
     """Costs, with a row per contender."""
     made = Fitted("Cost of all sizes together (mean over the seeds), and their hypervolume", COST_NOTE)
     made.add_column("contender", left=True, wraps=True)
-    for name in ("runs", "updates", "unit-steps", "MACs", "s", "evals", "search s", "hyper-\nvolume"):
+    for name in ("runs", "updates", "unit-steps", "MACs", "s", "evals", "search s", "hyper-\nvolume", "lr"):
         made.add_column(name)
     for contender in outcome.results:
-        made.add_row(contender.name, *cost_cells(outcome.cost(contender)), volume(outcome, contender))
+        cells = cost_cells(outcome.cost(contender)), volume(outcome, contender)
+        made.add_row(contender.name, *cells[0], cells[1], learning_rates(outcome, contender))
     return made
 
 
@@ -101,6 +103,10 @@ def volume(outcome: RegimeOutcome, contender: Contender) -> str:
     return f"{sum(found) / len(found):.1f}"
 
 
+def learning_rates(outcome: RegimeOutcome, contender: Contender) -> str:
+    return ", ".join(f"{rate:g}" for rate in outcome.learning_rates(contender))
+
+
 def cost_cells(cost: Cost) -> list[str]:
     return [
         str(cost.runs),
@@ -114,7 +120,7 @@ def cost_cells(cost: Cost) -> list[str]:
 
 
 COLUMNS = (
-    *("regime", "contender", "size", "seed", "wer", "cer", "params", "macs", "kept", "updates", "unit_steps"),
+    *("regime", "contender", "size", "seed", "wer", "cer", "params", "macs", "kept", "updates", "lr", "unit_steps"),
     *("training_macs", "training_seconds", "evaluations", "selection_seconds"),
 )
 
@@ -133,7 +139,7 @@ def _lines(outcome: RegimeOutcome) -> Iterator[dict[str, Any]]:
         for size in outcome.sizes:
             for seed in outcome.seeds:
                 notes, row = outcome.found(contender, size, seed)
-                line = {"regime": outcome.regime, "contender": contender.name, "seed": seed, **notes, **row}
+                line = {"lr": "", "regime": outcome.regime, "contender": contender.name, "seed": seed, **notes, **row}
                 line |= {"kept": " ".join(row["kept"]), "selection_seconds": row["seconds"]}
                 yield {column: line[column] for column in COLUMNS}
 
@@ -143,7 +149,7 @@ def page(
 ) -> str:
     """The page, with a picture for each of ``outcomes``, if there are any."""
     environment = page_environment("selection")
-    functions = (rates, behind, volume, cost_cells, conclusions)
+    functions = (rates, behind, volume, cost_cells, learning_rates, conclusions)
     environment.globals.update({function.__name__: function for function in functions})
     environment.filters["drawn"] = Markup
     return environment.get_template("study/reporting/compare_report.html.jinja").render(

@@ -32,8 +32,24 @@ CONTROLS: dict[str, Any] = {
     },
     "strategies": {"grown": ["tail", "every-other"]},
     "fine_tuned": {"tuned": {"of": "grown", "strategy": "every-other", "settings": {"train": {"lr": 0.001}}}},
+    "distilled": {"taught": {"of": "grown"}},
     "seeds": [0],
     "regimes": ["updates"],
+}
+RATES: dict[str, Any] = {
+    "settings": SETTINGS,
+    "methods": {"individual": []},
+    "distilled": {"taught": {"of": "individual", "settings": {"method": "individual"}}},
+    "rates": [0.002, 1e-9],
+    "seeds": [0, 1],
+    "regimes": ["updates"],
+}
+CURVES: dict[str, Any] = {
+    "settings": {**SETTINGS, "train": {**TRAIN, "num_steps": 12}},
+    "lengths": [1, 2],
+    "rates": [0.002, 1e-9],
+    "rates_at": 1,
+    "seeds": [0],
 }
 TUNE: dict[str, Any] = {
     "settings": SETTINGS,

@@ -106,11 +106,11 @@ def test_continuing_with_another_definition_is_an_error(
 
 
 def test_all_kinds_of_controls_can_be_compared(desk: Path) -> None:
-    """Fixed masks, grown networks with strategies, and networks that are pruned and fine-tuned."""
+    """Fixed masks, grown networks with strategies, networks that are pruned and fine-tuned, or imitated."""
     run("selection.study", "compare", "--config", "controls.yaml", "--out", "studies/controls", cwd=desk)
     folder = desk / "studies" / "controls"
     found = {(line["contender"], line["size"]): line for line in lines(folder)}
-    names = ("individual", "random", "grown, tail", "grown, every-other", "alone", "tuned")
+    names = ("individual", "random", "grown, tail", "grown, every-other", "alone", "tuned", "taught")
     assert set(found) == {(name, size) for name in names for size in ("2", "4")}
     runs = {path.name: Run(path) for path in (folder / "runs").iterdir()}
     assert {"tuned-2-12-12-seed0", "grown-12-seed0", "grown-24-seed0"} <= set(runs)
@@ -127,3 +127,23 @@ def test_all_kinds_of_controls_can_be_compared(desk: Path) -> None:
     assert float(found["tuned", "4"]["unit_steps"]) == 30
     assert float(found["tuned", "4"]["wer"]) == start.results()["sizes"]["4"]["test"]["wer"]
     assert [name for name, _ in runs["alone-4-24-seed0"].results()["phases"]] == ["first units", "alone"]
+    teacher = runs["taught-12-12-seed0"].config_data()["passes"]["teacher"]
+    assert teacher == str(start.folder.absolute())
+    # Half of the updates are the teacher's: 9 of 2 units and 3 of 4. The others cost something, too.
+    assert float(found["taught", "4"]["unit_steps"]) > 30
+
+
+def test_every_training_has_the_learning_rate_that_validation_prefers(desk: Path) -> None:
+    """Two rates are tried with the first seed, where the better one is the run that counts."""
+    folder = desk / "studies" / "rates"
+    main(["compare", "--config", "rates.yaml", "--out", str(folder)])
+    runs = {path.name for path in (folder / "runs").iterdir()}
+    alone = {f"individual-{n}-24-rate{rate}-seed0" for n in (2, 4) for rate in ("0.002", "1e-09")}
+    assert alone | {f"individual-{n}-24-rate0.002-seed1" for n in (2, 4)} <= runs
+    assert not [name for name in runs if name.endswith("rate1e-09-seed1")]
+    assert {line["lr"] for line in lines(folder)} == {"0.002"}
+    for seed in (0, 1):
+        (taught,) = folder.glob(f"runs/taught-2-12-12-rate0.002-seed{seed}")
+        teacher = Path(Run(taught).config_data()["passes"]["teacher"])
+        assert teacher.name == f"individual-4-12-rate0.002-seed{seed}"
+    assert "0.002" in Page((folder / "report.html").read_text(encoding="utf-8")).text

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from selection.study.contenders import Lineup, steps_of, whole_hundreds
+from selection.study.contenders import Lineup, Training, steps_of, whole_hundreds
 from selection.study.definition import CompareDefinition, Contender, checked
 from supernet.runs.resolve import resolve
 from supernet.training.compute import expected_unit_steps
@@ -139,6 +140,36 @@ def test_fine_tuned_sizes_share_the_rest_of_the_compute_or_get_it_each() -> None
     }
     # Half of 4,000 is 500 updates of 4 units; the other sizes together get 667 * (1 + 2) = 2,001.
     assert steps == {"compute": [667, 667, 500], "compute-each": [2000, 1000, 500]}
+
+
+@pytest.mark.parametrize(("regime", "before"), [("updates", 250), ("compute", 400), ("compute-each", 400)])
+def test_a_teacher_and_those_that_imitate_it_share_the_compute(regime: Any, before: int) -> None:
+    taught = {"taught": {"of": "grown", "share": 0.25, "settings": {"method": "individual"}}}
+    found = lineup(methods={"simple-top-k": []}, variants=GROWN, distilled=taught, regimes=[regime])
+    large, small = (found.training(regime, found.contenders[-1], size, 0) for size in (4, 2))
+    assert large.start == small.start
+    teacher = large.start
+    assert teacher is not None
+    assert (teacher.way, teacher.sizes, teacher.steps) == ("grown", (2, 4), before)  # 400 * 2.5 = 1,000
+    assert (large.sizes, small.sizes) == ((4,), (2,))
+    # The teacher reads every batch: a third of 4 units forward and backward.
+    paid = large.steps * (4 + 4 / 3) if regime == "compute-each" else None
+    if regime == "updates":
+        assert (large.steps, small.steps) == (750, 750)
+    elif paid is not None:
+        assert paid == pytest.approx(3000, rel=0.01)
+        assert small.steps * (2 + 4 / 3) == pytest.approx(3000, rel=0.01)
+    else:
+        assert large.steps == small.steps
+        assert large.steps * (4 + 4 / 3 + 2 + 4 / 3) == pytest.approx(3000, rel=0.01)
+
+
+def test_with_another_seed_all_stages_have_it() -> None:
+    start = Training("grown", (2, 4), 10, 0, False)
+    training = replace(Training("tuned", (2,), 5, 0, True, start), rate=0.01).with_seed(7)
+    assert training.name == "tuned-2-10-5-rate0.01-seed7"
+    assert training.start == replace(start, seed=7)
+    assert training.changes()["train"] == {"num_steps": 5, "lr": 0.01}
 
 
 def test_strategies_can_choose_from_networks_of_variants() -> None:

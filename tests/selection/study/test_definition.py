@@ -11,6 +11,7 @@ import pytest
 from selection.commands.study import complete, completed, definition_data
 from selection.study.__main__ import build_parser
 from selection.study.contenders import seconds_a_step
+from selection.study.curves_definition import CurvesDefinition
 from selection.study.definition import CompareDefinition, Definition, checked
 from selection.study.space import Dimension, nested, read, written
 from selection.study.tune_definition import TuneDefinition
@@ -74,6 +75,22 @@ def test_the_projects_studies_are_valid_and_no_presets() -> None:
             {"fine_tuned": {"a": {"of": "individual", "strategy": "tail", "settings": {"seed": 1}}}},
             "`fine_tuned.a` must leave `seed` to the comparison",
         ),
+        ({"distilled": {"a": {"of": "individuel"}}}, "`distilled.a` must be `of` a method or variant"),
+        ({"distilled": {"individual": {"of": "individual"}}}, "`distilled.individual` must have a name of its"),
+        (
+            {"distilled": {"a": {"of": "individual", "settings": {"passes": {"teacher": "x"}}}}},
+            "`distilled.a` must leave `passes.teacher` to the comparison",
+        ),
+        (
+            {
+                "distilled": {"a": {"of": "individual"}},
+                "fine_tuned": {"a": {"of": "individual", "strategy": "tail"}},
+            },
+            "`fine_tuned.a` must have a name of its own",
+        ),
+        ({"rates": [0.1, 0.1]}, "`rates` must be some that differ"),
+        ({"rates": [0]}, "`rates.0`"),
+        ({"rates": [0.1], "variants": {"a": {"train": {"lr": 1}}}}, "`variants.a` must leave `train.lr` to"),
         ({"seeds": [1, 1]}, "`seeds` must be some that differ"),
         ({"seeds": []}, "`seeds` must be some that differ, but are [] instead"),
         ({"regimes": ["time"]}, "`regimes.0`"),
@@ -113,6 +130,32 @@ def test_problems_of_comparisons_are_described(data: dict[str, Any], expected: s
 )  # fmt: skip
 def test_problems_of_searches_are_described(data: dict[str, Any], expected: str) -> None:
     assert any(expected in line for line in problems(TuneDefinition, **data))
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"lengths": []}, "`lengths`"),
+        ({"lengths": [2, 2]}, "`lengths` must be some that differ"),
+        ({"lengths": [0]}, "`lengths.0`"),
+        ({"lengths": [1e-9]}, "`lengths` must be at least one update each"),
+        ({"rates": [-1]}, "`rates.0`"),
+        ({"seeds": []}, "`seeds` must be some that differ, but are [] instead"),
+        ({"settings": {**SETTINGS, "method": "simple-top-k"}}, "`settings.method` must train each size alone"),
+        ({"settings": {**SETTINGS, "sices": [3]}}, "`sices` must be a setting that exists"),
+        ({"settings": 3}, "`settings`"),
+    ],
+)
+def test_problems_of_curves_are_described(data: dict[str, Any], expected: str) -> None:
+    assert any(expected in line for line in problems(CurvesDefinition, **data))
+
+
+def test_curves_are_trained_seed_by_seed_from_the_shortest() -> None:
+    found = checked(CurvesDefinition, {"settings": SETTINGS, "lengths": [2, 0.5], "seeds": [3, 1]})
+    steps = found.resolved().config.train.num_steps
+    wanted = [(seed, steps * 2 // quarter, size) for seed in (3, 1) for quarter in (4, 1) for size in (4, 2)]
+    assert [(p.seed, p.steps, p.size) for p in found.points()] == wanted
+    assert found.resolved().config.method.name == "individual"
 
 
 def test_null_removes_a_variant_of_the_file() -> None:
