@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from supernet.budget import Wish, budgets_problem
 from supernet.model_config import Fraction, ModelConfig, Named, Positive, Probability, Section
+from supernet.passes_config import PassesConfig
 from supernet.settings.plugins import find_plugin
 from supernet.units import Unit, UnitTable
 
@@ -20,39 +21,6 @@ __all__ = ["Config", "Fraction", "ModelConfig", "Named", "PassesConfig", "Positi
 NUM_LAYERS = 12
 """The default depth where neither a setting nor sizes determine it."""
 DEVICE_NAME = r"cpu|cuda(:\d+)?"
-
-
-class PassesConfig(Section):
-    """The passes of a training step, and the weights of their losses."""
-
-    sharing: Literal["rows", "batch"] = "rows"
-    """``rows``: an utterance of a batch is for one size. ``batch``: for every size (arXiv 2407.18930)."""
-    shares: dict[Annotated[str, BeforeValidator(str)], float] | None = None
-    """With ``rows``: the share of the utterances of each size or budget in joint training. None: 0.6 for the
-    smallest, 0.3 for the largest, the rest for those in between.
-    """
-    smallest_first: Fraction = 0.75
-    """Share of the updates after score learning in which only the smallest size is trained. This is cheap,
-    and the larger sizes, which contain it, start from what it has learned.
-    """
-    gated_share: Fraction = 0.5
-    """With ``rows``: the share of the utterances in the gated pass of score learning."""
-    small_weight: Annotated[float, Field(gt=0)] = 1.0
-    """Loss weight of every pass except that of the full network."""
-    intermediate_weight: Fraction = 0.5
-    """Weight of the intermediate losses in the loss of a pass (arXiv 2102.03216)."""
-    intermediate_on: Literal["every-pass", "full"] = "every-pass"
-    """Passes with intermediate losses: all, or only the largest of a step (``full``)."""
-    layer_drop: Probability = 0.1
-    """Stochastic depth in joint training: the probability that an utterance skips a unit outside the smallest
-    subnet in the full network's pass.
-    """
-    teacher: str | None = None
-    """A run or cut model with the same tokens, imitated by the final output of every pass (distillation)."""
-    teacher_weights: str | None = None
-    """Fingerprint of the weights of `passes.teacher`; filled in from there."""
-    teacher_weight: Fraction = 0.5
-    """Weight of imitating `passes.teacher` in the loss of a final output; the transcripts have the rest."""
 
 
 class TrainConfig(Section):
@@ -208,7 +176,13 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Config:
-        checks = (self._size_problems, self._share_problems, self._granularity_problems, self._start_problems)
+        checks = (
+            self._size_problems,
+            self._share_problems,
+            self._stage_problems,
+            self._granularity_problems,
+            self._start_problems,
+        )
         if problems := self._budget_problems() or [problem for check in checks for problem in check()]:
             raise ValueError("; ".join(problems))
         return self
@@ -239,6 +213,19 @@ class Config(Section):
                 f"layer, where `model.num_layers` is not set, but is {max(self.sizes)} instead"
             ]
         return []
+
+    def _stage_problems(self) -> list[str]:
+        stages, smaller = self.passes.stages or {}, list(self.names)[:-1]
+        order = [name for name in smaller if name in stages]
+        found = []
+        if order != list(stages):
+            found.append(
+                f"`passes.stages` must name some of [{', '.join(smaller)}], in this order, but names "
+                f"[{', '.join(stages)}] instead"
+            )
+        if sum(stages.values()) > 1:
+            found.append(f"`passes.stages` must add up to 1 at most, but to {sum(stages.values()):g} instead")
+        return found
 
     def _share_problems(self) -> list[str]:
         shares = self.passes.shares

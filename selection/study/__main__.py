@@ -14,8 +14,8 @@ from supernet.settings.names import plugin_names
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         name="study",
-        description="Find out by many trainings which method is best (compare), which sizes (curves), or which "
-        "settings (tune).",
+        description="Find out by many trainings which method is best (compare), which sizes are (curves), or "
+        "which settings (tune).",
         epilog="Stop with Ctrl-C at any time; the same command continues. Run it in several places with the "
         "same --storage to share the work.",
     )

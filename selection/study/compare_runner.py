@@ -93,8 +93,9 @@ class CompareRunner(TrialRunner):
             return self.definition.resolved(self.definition.ways[training.way], changes)
         before, run = self._resolved(start), self._run_of(start)
         train_exclusively(before, run.folder)
-        staged, teacher = self.definition.staged[training.way], {"passes": {"teacher": str(run.folder.absolute())}}
+        staged = self.definition.staged[training.way]
         if not isinstance(staged, FineTuning):
+            teacher = {"passes": {"teacher": str(run.folder.absolute())}}
             return self.definition.resolved(staged.settings, changes, teacher)
         kept = self._pruned(run, before, staged.strategy, training.sizes[0])
         method = {"name": "individual", "kept": list(kept)}

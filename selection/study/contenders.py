@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from selection.study.definition import CompareDefinition, Contender, Regime, Staged
+from selection.study.definition import CompareDefinition, Contender, Regime
 from supernet.config import Config
 from supernet.runs.resolve import Resolved
 from supernet.settings.presets import Data

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from supernet.config import Config
 from supernet.method import Moment, Phase
 from supernet.plan import Gate, Pass, Plan
+from supernet.scorer import Context
 from supernet.units import Kept
 
 
 def joint_training(num_steps: int, config: Config) -> list[Phase]:
-    """Training of all sizes with fixed masks for ``num_steps``, at first only the smallest."""
-    smallest = first_phase(config, num_steps)
-    return [*smallest, Joint(num_steps - sum(phase.num_steps for phase in smallest), config)]
+    """Training of all sizes with fixed masks for ``num_steps``, after stages of the smaller ones only."""
+    found: list[Phase] = []
+    before: str | None = None
+    for name, count in stage_steps(config, num_steps).items():
+        found.append(Smallest(count) if name == config.names[0] else Growing(count, config, name, before))
+        before = name
+    return [*found, Joint(num_steps - sum(phase.num_steps for phase in found), config, before=before)]
+
+
+def stage_steps(config: Config, num_steps: int) -> dict[str, int]:
+    """The updates of each stage, by the name of its largest size, where ``num_steps`` are left in all."""
+    passes, names = config.passes, config.names
+    shares = {names[0]: passes.smallest_first} if passes.stages is None else passes.stages
+    counts = {name: round(num_steps * share) for name, share in shares.items() if len(names) > 1}
+    return {name: count for name, count in counts.items() if count}
 
 
 def first_phase(config: Config, num_steps: int | None = None) -> list[Phase]:
     """The phase of the smallest size, if it trains first in a part of the training with ``num_steps``; None:
     the whole training.
     """
-    num_steps = config.train.num_steps if num_steps is None else num_steps
-    first = round(num_steps * config.passes.smallest_first) if len(config.names) > 1 else 0
+    count = stage_steps(config, config.train.num_steps if num_steps is None else num_steps)
+    first = count.get(config.names[0], 0)
     return [Smallest(first)] if first else []
 
 
@@ -48,16 +61,27 @@ class Joint(Phase):
     name = "joint"
     chooses = True
 
-    def __init__(self, num_steps: int, config: Config) -> None:
-        self.num_steps, self._config = num_steps, config
+    def __init__(self, num_steps: int, config: Config, *, before: str | None = None) -> None:
+        """``before``: the largest size of the stage before; None if there is none."""
+        self.num_steps, self._config, self._before = num_steps, config, before
+
+    def begin(self, moment: Moment, context: Context) -> None:
+        """Give the units that join the weights of trained ones, if the configuration wants that."""
+        if self._before is None or moment.progress.step or self._config.passes.new_units == "keep":
+            return
+        copy_neighbors(context, moment.subnets[self._before], moment.subnets[self._names(moment)[0]])
+
+    def _names(self, moment: Moment) -> list[str]:
+        """The sizes that are trained, the largest first."""
+        return list(moment.subnets)[::-1]
 
     def plan(self, moment: Moment) -> Plan:
         c, subnets = self._config.passes, moment.subnets
-        names = list(subnets)[::-1]
+        names = self._names(moment)
         smallest = subnets[names[-1]]
         if c.sharing == "batch":
             names = _sandwich(names, moment.rng)
-        shares = (c.shares or default_shares(names)) if c.sharing == "rows" else {}
+        shares = _shares(c.shares, names) if c.sharing == "rows" else {}
         passes = []
         for name in names:
             is_full = subnets[name] == moment.table.full
@@ -66,6 +90,51 @@ class Joint(Phase):
             read = is_full or c.intermediate_on == "every-pass"
             passes.append(Pass(name, subnets[name], weight, shares.get(name), drop=drop, intermediate=read))
         return Plan(tuple(passes))
+
+
+class Growing(Joint):
+    """The sizes up to one of them, trained together."""
+
+    name = "growing"
+
+    def __init__(self, num_steps: int, config: Config, largest: str, before: str | None) -> None:
+        super().__init__(num_steps, config, before=before)
+        self._largest = largest
+
+    def _names(self, moment: Moment) -> list[str]:
+        names = list(moment.subnets)
+        return names[: names.index(self._largest) + 1][::-1]
+
+
+def copy_neighbors(context: Context, trained: Kept, wanted: Kept) -> None:
+    """Give each unit of ``wanted`` that is not yet ``trained`` the weights of the nearest trained unit of the
+    same kind, the earlier of two, in place (as networks are stacked in arXiv 2011.13635). A unit without
+    such a neighbor keeps its own.
+    """
+    units, weights = context.table.units, context.weights
+    sources = [unit for unit, keeps in zip(units, trained, strict=True) if keeps]
+    for unit, is_trained, joins in zip(units, trained, wanted, strict=True):
+        mine = weights.get(unit.name, ())
+        alike = [
+            other
+            for other in sources
+            if other.module == unit.module
+            and [x.shape for x in weights.get(other.name, ())] == [x.shape for x in mine]
+        ]
+        if is_trained or not joins or not alike:
+            continue
+        order = [(abs(other.layer - unit.layer), other.layer, other.part != unit.part) for other in alike]
+        nearest = alike[order.index(min(order))]
+        for x, source in zip(mine, weights[nearest.name], strict=True):
+            x.copy_(source)
+
+
+def _shares(given: Mapping[str, float] | None, names: Sequence[str]) -> Mapping[str, float]:
+    """The share of the rows of each size that is trained."""
+    if given is None:
+        return default_shares(names)
+    total = sum(given[name] for name in names)
+    return given if len(names) == len(given) else {name: given[name] / total for name in names}
 
 
 def _sandwich(names: list[str], rng: random.Random) -> list[str]:

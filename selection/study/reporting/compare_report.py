@@ -120,8 +120,8 @@ def cost_cells(cost: Cost) -> list[str]:
 
 
 COLUMNS = (
-    *("regime", "contender", "size", "seed", "wer", "cer", "params", "macs", "kept", "updates", "lr", "unit_steps"),
-    *("training_macs", "training_seconds", "evaluations", "selection_seconds"),
+    *("regime", "contender", "size", "seed", "wer", "cer", "params", "macs", "kept", "updates", "lr"),
+    *("unit_steps", "training_macs", "training_seconds", "evaluations", "selection_seconds"),
 )
 
 
@@ -139,9 +139,9 @@ def _lines(outcome: RegimeOutcome) -> Iterator[dict[str, Any]]:
         for size in outcome.sizes:
             for seed in outcome.seeds:
                 notes, row = outcome.found(contender, size, seed)
-                line = {"lr": "", "regime": outcome.regime, "contender": contender.name, "seed": seed, **notes, **row}
+                line = {"regime": outcome.regime, "contender": contender.name, "seed": seed, **notes, **row}
                 line |= {"kept": " ".join(row["kept"]), "selection_seconds": row["seconds"]}
-                yield {column: line[column] for column in COLUMNS}
+                yield {column: line.get(column, "") for column in COLUMNS}
 
 
 def page(

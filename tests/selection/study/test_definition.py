@@ -76,7 +76,7 @@ def test_the_projects_studies_are_valid_and_no_presets() -> None:
             "`fine_tuned.a` must leave `seed` to the comparison",
         ),
         ({"distilled": {"a": {"of": "individuel"}}}, "`distilled.a` must be `of` a method or variant"),
-        ({"distilled": {"individual": {"of": "individual"}}}, "`distilled.individual` must have a name of its"),
+        ({"distilled": {"individual": {"of": "individual"}}}, "must have a name of its own"),
         (
             {"distilled": {"a": {"of": "individual", "settings": {"passes": {"teacher": "x"}}}}},
             "`distilled.a` must leave `passes.teacher` to the comparison",
@@ -141,7 +141,7 @@ def test_problems_of_searches_are_described(data: dict[str, Any], expected: str)
         ({"lengths": [1e-9]}, "`lengths` must be at least one update each"),
         ({"rates": [-1]}, "`rates.0`"),
         ({"seeds": []}, "`seeds` must be some that differ, but are [] instead"),
-        ({"settings": {**SETTINGS, "method": "simple-top-k"}}, "`settings.method` must train each size alone"),
+        ({"settings": {**SETTINGS, "method": "simple-top-k"}}, "`settings.method` must train each"),
         ({"settings": {**SETTINGS, "sices": [3]}}, "`sices` must be a setting that exists"),
         ({"settings": 3}, "`settings`"),
     ],

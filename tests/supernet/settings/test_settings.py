@@ -162,6 +162,15 @@ def test_the_error_on_an_unknown_key_of_a_study_suggests_existing_ones(
         ("seed=1.5", "`seed` must be a whole number, but is 1.5 instead."),
         ("task.noise={}", "`task.noise.folder` must be given, but is not."),
         ("task.noise=3", "`task.noise` must be a mapping of settings, but is 3 instead."),
+        (
+            "passes.stages={12: 0.1}",
+            "`passes.stages` must name some of [6, 9], in this order, but names [12] instead.",
+        ),
+        (
+            "passes.stages={9: 0.1, 6: 0.1}",
+            "`passes.stages` must name some of [6, 9], in this order, but names [9, 6] instead.",
+        ),
+        ("passes.stages={6: 0.6, 9: 0.6}", "`passes.stages` must add up to 1 at most, but to 1.2 instead."),
         ("passes.shares={a: 1}", "`passes.shares` must name the sizes [6, 9, 12], but names [a] instead."),
         ("model=tiny", "`model` must be a mapping of settings, but is 'tiny' instead."),
     ],

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from supernet.budget import Budget
 from supernet.method import Moment, Phase, Progress
@@ -74,6 +76,49 @@ def test_the_smallest_size_trains_first(
 ) -> None:
     phases = joint_training(10, tiny_config(sizes=sizes, passes={"smallest_first": share}))
     assert [(phase.name, phase.num_steps) for phase in phases] == expected
+
+
+def test_stages_generalize_the_smallest_size_first() -> None:
+    """Naming only the smallest size is the same as `smallest_first`; further ones train with those below."""
+    one = joint_training(10, tiny_config(sizes=(1, 2, 4), passes={"stages": {1: 0.6}}))
+    assert [(phase.name, phase.num_steps) for phase in one] == [("smallest size", 6), ("joint", 4)]
+    shares = {"1": 0.5, "2": 0.3, "4": 0.2}
+    config = tiny_config(sizes=(1, 2, 4), passes={"stages": {1: 0.5, 2: 0.3}, "shares": shares})
+    first, growing, joint = joint_training(10, config)
+    assert [first.num_steps, growing.num_steps, joint.num_steps] == [5, 3, 2]
+    subnets = {"1": (True, False, False, False), "2": (True, True, False, False), "4": (True,) * 4}
+    moment = Moment(Progress(0, 3), units_of(4, "layer"), subnets, random.Random(0))
+    assert [(p.budget, p.share) for p in growing.plan(moment).passes] == [
+        ("2", pytest.approx(0.375)), ("1", pytest.approx(0.625)),
+    ]  # fmt: skip
+    assert [(p.budget, p.share) for p in joint.plan(moment).passes] == [("4", 0.2), ("2", 0.3), ("1", 0.5)]
+
+
+@pytest.mark.parametrize("new_units", ["keep", "copy"])
+def test_units_that_join_copy_the_nearest_trained_one_once(new_units: str) -> None:
+    config = tiny_config(sizes=(2, 3, 4), passes={"stages": {2: 0.5, 3: 0.25}, "new_units": new_units})
+    net = SupernetCTC(config, NUM_TOKENS)
+    subnets = {"2": (True, False, False, True), "3": (True, True, False, True), "4": (True,) * 4}
+    _, growing, joint = joint_training(8, config)
+    before = {name: [x.clone() for x in values] for name, values in net.context.weights.items()}
+    for phase in (growing, joint):
+        for step in (1, 0, 0):  # only the first step copies, also if it is repeated
+            moment = Moment(Progress(step, 2), net.table, subnets, random.Random(0))
+            with torch.no_grad():
+                phase.begin(moment, net.context)
+            if step:
+                assert_same(net.context.weights, before)
+        # layers.1 joins first; then it and layers.3 are the nearest of layers.2, and the earlier one counts.
+        copies = {"layers.1": "layers.0"} if phase is growing else {"layers.2": "layers.0"}
+        if new_units == "copy":
+            before |= {name: before[source] for name, source in copies.items()}
+        assert_same(net.context.weights, before)
+
+
+def assert_same(found: Mapping[str, Sequence[Tensor]], expected: Mapping[str, Sequence[Tensor]]) -> None:
+    for name, values in expected.items():
+        for x, y in zip(found[name], values, strict=True):
+            torch.testing.assert_close(x, y, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("sharing", ["rows", "batch"])
