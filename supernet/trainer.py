@@ -21,6 +21,7 @@ from supernet.runs.resolve import Resolved, updated
 from supernet.runs.run import Run, RunError
 from supernet.runs.teacher import check_teacher, open_teacher
 from supernet.scoring.error_rates import COLUMN, Measure
+from supernet.system.devices import with_threads
 from supernet.system.folders import check_closed, held
 from supernet.system.processes import Processes, is_main_process, num_processes, peak_memory
 from supernet.task import SPLITS, Task
@@ -137,7 +138,8 @@ def train_run(
         if not trained.is_main:
             return {"sizes": {}}
         seconds = time.monotonic() - start
-        return _finish(run, resolved, trained, tokens, seconds, listener, processes)
+        with with_threads(processes.num_threads):
+            return _finish(run, resolved, trained, tokens, seconds, listener, processes)
 
 
 def _begin(net: SupernetCTC, task: Task, tokens: Tokens) -> None:

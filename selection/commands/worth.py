@@ -128,8 +128,12 @@ def bills(resolved: Resolved, alone: Sequence[Alone]) -> list[Bill]:
 
 
 def _with_sizes(resolved: Resolved, sizes: tuple[int, ...]) -> Resolved:
-    """The same training for fewer sizes, with default shares, as those of the run name other sizes."""
-    passes = resolved.config.passes.model_copy(update={"shares": None})
+    """The same training for fewer sizes, with default shares, as those of the run name other sizes, and with
+    its stages of these sizes.
+    """
+    passes, smaller = resolved.config.passes, {str(size) for size in sorted(sizes)[:-1]}
+    stages = passes.stages and {name: share for name, share in passes.stages.items() if name in smaller}
+    passes = passes.model_copy(update={"shares": None, "stages": stages})
     config = resolved.config.model_copy(update={"passes": passes})
     return Resolved(config, resolved.method, resolved.task).with_sizes(sizes)
 

@@ -32,6 +32,7 @@ from supernet.scoring.confidence import check_ascending
 from supernet.scoring.error_rates import Score
 from supernet.settings.presets import Data
 from supernet.system.files import safe_name
+from supernet.system.processes import processes_for
 from supernet.task import SPLITS, Task
 
 _GROUPS: dict[str, Callable[[SplitTranscripts], Mapping[str, Mapping[str, Score]]]] = {
@@ -146,7 +147,8 @@ def _score(args: argparse.Namespace) -> tuple[str, list[str], Evaluation]:
         found.task.prepare_for(found.splits, found.model.tokens, report)
         for remark in found.task.remarks(found.splits, found.model.tokens):
             note(remark)
-        request = ScoringRequest(subnets, found.splits, found.marks, decoder)
+        processes = processes_for("auto", None, found.model.recognizer.device.type == "cpu")
+        request = ScoringRequest(subnets, found.splits, found.marks, decoder, processes)
         results = score_sizes(found.run, found.model, found.task, request, report)
     strategy = args.selection and f"chosen by {found.selection.strategy}"
     average = args.average and window_name(args.average).replace("-", " ", 1)

@@ -12,7 +12,7 @@ import torch
 from supernet.evaluation.alignment import page, trn
 from supernet.network.cutting import cut
 from supernet.network.model_costs import macs, real_time_factor
-from supernet.network.supernet_ctc import num_parameters
+from supernet.network.supernet_ctc import SupernetCTC, num_parameters
 from supernet.recognition.decoding import GREEDY, Decoder, texts
 from supernet.runs.model_file import Model
 from supernet.runs.run import Run
@@ -169,19 +169,21 @@ def transcribe_split(
 
 
 def costs(model: Model, task: Task, subnets: Mapping[str, Subnet], split: str = "test") -> dict[str, Any]:
-    """Parameters, MACs and real-time factor (on utterances of ``split``) of each subnet, cut out."""
+    """Parameters, MACs and real-time factor (on utterances of ``split``) of each subnet, cut out.
+
+    On a CPU all of it is measured in one thread, as threads would wait for each other at every operation
+    where another program needs a core.
+    """
     sample = list(islice(task.eval_batches(split, model.tokens), 1))
-    result = {}
-    for label, subnet in subnets.items():
-        small = cut(model.recognizer, subnet)
-        for batch in sample:
-            batch.to(small.device)
-        rtf, busy = real_time_factor(small, sample)
-        result[label] = {
-            "kept": list(subnet.kept),
-            "params": num_parameters(small),
-            "macs": macs(small),
-            "rtf": rtf,
-            "rtf_busy": busy,
+    with with_threads(1):
+        return {
+            label: {"kept": list(subnet.kept), **_costs(cut(model.recognizer, subnet), sample)}
+            for label, subnet in subnets.items()
         }
-    return result
+
+
+def _costs(small: SupernetCTC, sample: Sequence[Batch]) -> dict[str, Any]:
+    for batch in sample:
+        batch.to(small.device)
+    rtf, busy = real_time_factor(small, sample)
+    return {"params": num_parameters(small), "macs": macs(small), "rtf": rtf, "rtf_busy": busy}

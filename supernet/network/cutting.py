@@ -34,5 +34,5 @@ def _cut_layers(recognizer: SupernetCTC, small: SupernetCTC) -> dict[str, Tensor
 
 def _small_config(config: Config, size: int) -> Config:
     model = config.model.model_copy(update={"num_layers": config.num_layers, "heads": "shared"})
-    passes = config.passes.model_copy(update={"shares": None})
+    passes = config.passes.model_copy(update={"shares": None, "stages": None})
     return config.model_copy(update={"sizes": (size,), "budgets": None, "model": model, "passes": passes})
