@@ -115,7 +115,10 @@ class Lineup:
     def _needed(self, regime: Regime, seed: int) -> Iterator[Training]:
         for contender in self.contenders:
             for size in reversed(self.sizes):
-                yield self.training(regime, contender, size, seed)
+                training = self.training(regime, contender, size, seed)
+                if training.start is not None:
+                    yield training.start
+                yield training
 
     def needed(self, regime: Regime) -> list[str]:
         """Names of the runs that a regime needs, without repetitions."""

@@ -40,14 +40,14 @@ RATES: dict[str, Any] = {
     "settings": SETTINGS,
     "methods": {"individual": []},
     "distilled": {"taught": {"of": "individual", "settings": {"method": "individual"}}},
-    "rates": [0.002, 1e-9],
+    "rates": [0.002, 0.001],
     "seeds": [0, 1],
     "regimes": ["updates"],
 }
 CURVES: dict[str, Any] = {
     "settings": {**SETTINGS, "train": {**TRAIN, "num_steps": 12}},
     "lengths": [1, 2],
-    "rates": [0.002, 1e-9],
+    "rates": [0.002, 0.001],
     "rates_at": 1,
     "seeds": [0],
 }

@@ -152,6 +152,8 @@ def test_a_teacher_and_those_that_imitate_it_share_the_compute(regime: Any, befo
     assert teacher is not None
     assert (teacher.way, teacher.sizes, teacher.steps) == ("grown", (2, 4), before)  # 400 * 2.5 = 1,000
     assert (large.sizes, small.sizes) == ((4,), (2,))
+    names = [training.name for training in found.trainings()]
+    assert names.index(teacher.name) < names.index(large.name)  # a run of the study, whose cost counts
     # The teacher reads every batch, for a third of what units cost forward and backward. It counts as large
     # as the network that imitates it.
     costs = 4 + 4 / 3, 2 + 2 / 3
