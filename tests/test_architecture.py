@@ -100,7 +100,7 @@ errors
 system
 text units
 audio budget scoring settings runtime
-model_config
+model_config passes_config
 config task
 scorer
 plan
@@ -145,8 +145,8 @@ def test_everything_is_in_a_layer() -> None:
 
 DIRECTLY = {
     "supernet": "__init__ __main__ train evaluate transcribe cut push pareto "
-    "budget config encoder_family errors granularity head method model_config plan recognizer scorer "
-    "task trainer units",
+    "budget config encoder_family errors granularity head method model_config passes_config plan recognizer "
+    "scorer task trainer units",
     "selection": "__init__ __main__ worth contract evidence strategy",
     "tasks": "__init__ prepare "
     "converted corpus options an4 digits generated_speech librispeech manifest speechocean762 tedlium2",
