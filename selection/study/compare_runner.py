@@ -84,7 +84,9 @@ class CompareRunner(TrialRunner):
             train_exclusively(resolved, run.folder)
             return statistics.mean(valid_rates(run, resolved)["errors"].values())
 
-        return replace(training, rate=preferred_rate(study, first.name, self.definition.rates, error))
+        return replace(
+            training, rate=preferred_rate(study, first.name, self.definition.rates, error, console.print)
+        )
 
     def _resolved(self, training: Training) -> Resolved:
         """The training's configuration; the stage before it is trained first, here or elsewhere."""

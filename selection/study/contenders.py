@@ -55,10 +55,6 @@ class Training:
         return replace(self, seed=seed, start=start)
 
 
-TAUGHT: Data = {"passes": {"teacher": "."}}
-"""Settings with which the compute of a training includes that of its teacher, wherever its folder is."""
-
-
 class Lineup:
     """All contenders, and the training that each one needs for a regime, size and seed."""
 
@@ -81,7 +77,7 @@ class Lineup:
                     then = definition.resolved(staged.settings)
                     self._steps[regime, name] = steps_fine_tuned(regime, staged.share, first, then, base)
                 else:
-                    self._ways[name] = then = definition.resolved(staged.settings, TAUGHT)
+                    self._ways[name] = then = definition.resolved(staged.settings).imitating(name)
                     self._first[regime, name], self._steps[regime, name] = steps_distilled(
                         regime, staged.share, first, then, base
                     )

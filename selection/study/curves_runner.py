@@ -70,7 +70,9 @@ class CurvesRunner(TrialRunner):
         def error(rate: float) -> float:
             return self._train(replace(tried, rate=rate))[1]
 
-        return replace(point, rate=preferred_rate(study, tried.name, self.definition.rates, error))
+        return replace(
+            point, rate=preferred_rate(study, tried.name, self.definition.rates, error, console.print)
+        )
 
     def _train(self, point: CurvePoint) -> tuple[Mapping[str, Any], float]:
         """Results of the training, and its error rate on the validation split."""

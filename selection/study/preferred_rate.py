@@ -10,7 +10,6 @@ from typing import Annotated
 from optuna.study import Study
 from pydantic import Field
 
-from supernet.console.screen import console
 from supernet.errors import Divergence
 
 LearningRates = tuple[Annotated[float, Field(gt=0)], ...]
@@ -19,7 +18,11 @@ RATES = "rates of "
 
 
 def preferred_rate(
-    study: Study, training: str, rates: Sequence[float], error: Callable[[float], float]
+    study: Study,
+    training: str,
+    rates: Sequence[float],
+    error: Callable[[float], float],
+    say: Callable[[str], object],
 ) -> float:
     """The learning rate with the lowest validation error rate, which is found only once in a study.
 
@@ -28,18 +31,19 @@ def preferred_rate(
         training: The name of what is trained.
         rates: The learning rates to try.
         error: Trains with a learning rate and returns the error rate on the validation split.
+        say: Tells the user the error rates.
 
     Raises:
         Divergence: The training diverges with every learning rate.
     """
     if (known := tried(study, training)) is None:
-        known = {rate: _error(error, rate) for rate in rates}
+        known = {rate: _error(error, rate, say) for rate in rates}
         study.set_user_attr(RATES + training, json.dumps({str(rate): known[rate] for rate in rates}))
     best = min(known, key=lambda rate: known[rate])
     if math.isinf(known[best]):
         raise Divergence(f"`rates` must have one with which `{training}` does not diverge, but has none.")
     shown = ", ".join(f"{rate:g}: {100 * value:.2f}%" for rate, value in known.items())
-    console.print(f"{training}: learning rate {best:g} (validation errors {shown})", highlight=False)
+    say(f"{training}: learning rate {best:g} (validation errors {shown})")
     return best
 
 
@@ -49,9 +53,9 @@ def tried(study: Study, training: str) -> dict[float, float] | None:
     return None if found is None else {float(rate): float(error) for rate, error in json.loads(found).items()}
 
 
-def _error(error: Callable[[float], float], rate: float) -> float:
+def _error(error: Callable[[float], float], rate: float, say: Callable[[str], object]) -> float:
     try:
         return error(rate)
     except Divergence as e:
-        console.print(str(e), highlight=False)
+        say(str(e))
         return math.inf

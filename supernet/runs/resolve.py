@@ -71,6 +71,11 @@ class Resolved:
         train = self.config.train.model_copy(update={"precision": precision})
         return self._with_config(self.config.model_copy(update={"train": train}))
 
+    def imitating(self, teacher: str) -> Resolved:
+        """The same run with a teacher, which need not exist yet: to know what such a run costs."""
+        passes = self.config.passes.model_copy(update={"teacher": teacher})
+        return self._with_config(self.config.model_copy(update={"passes": passes}))
+
     def _with_config(self, config: Config) -> Resolved:
         return Resolved(config, _with_config(self.method, config), self.task)
 

@@ -14,7 +14,7 @@ ERRORS = {0.1: 0.5, 0.01: 0.2, 0.001: 0.3}
 
 
 def test_the_rate_with_the_lowest_error_is_found_once() -> None:
-    study, asked = optuna.create_study(), []
+    study, asked, said = optuna.create_study(), list[float](), list[str]()
 
     def error(rate: float) -> float:
         asked.append(rate)
@@ -23,7 +23,10 @@ def test_the_rate_with_the_lowest_error_is_found_once() -> None:
         return ERRORS[rate]
 
     for _ in range(2):
-        assert preferred_rate(study, "a-1-seed0", tuple(ERRORS), error) == 0.01
+        assert preferred_rate(study, "a-1-seed0", tuple(ERRORS), error, said.append) == 0.01
+    assert (
+        said[-1] == "a-1-seed0: learning rate 0.01 (validation errors 0.1: inf%, 0.01: 20.00%, 0.001: 30.00%)"
+    )
     assert asked == [0.1, 0.01, 0.001]
     assert tried(study, "a-1-seed0") == {0.1: math.inf, 0.01: 0.2, 0.001: 0.3}
     assert tried(study, "a-2-seed0") is None
@@ -34,4 +37,4 @@ def test_a_training_that_always_diverges_is_an_error() -> None:
         raise Divergence("the loss must stay finite")
 
     with pytest.raises(Divergence, match="`rates` must have one with which `a` does not diverge"):
-        preferred_rate(optuna.create_study(), "a", (0.1, 0.2), error)
+        preferred_rate(optuna.create_study(), "a", (0.1, 0.2), error, print)
