@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,11 @@ from supernet.runs.cut_model import Cut
 from supernet.runs.run import Run
 from supernet.units import LayerType
 from tests.supernet.export.test_graph import LENGTHS, small_cut
-from tests.supernet.processes import run
+from tests.supernet.processes import environment, run
 from tests.supernet.recognition.streaming.talking import make_streaming_run
 from tests.supernet.talkative import make_run, recordings
+from tests.test_documents import ROOT
+from tests.test_manual import blocks
 
 pytest.importorskip("onnxscript", reason="needs the export extra")
 pytestmark = pytest.mark.slow
@@ -129,6 +133,28 @@ def test_a_stream_on_a_device_has_the_text_of_the_recognizer(exported: Run) -> N
     for chunk, message in (("20ms", "must be a multiple of 40ms"), ("x", "must be a duration such as")):
         with pytest.raises(ArgumentError, match=message):
             DeviceStream.load(folder, chunk=chunk)
+
+
+def test_the_code_of_the_guide_runs(exported: Run, tmp_path: Path) -> None:
+    """In processes of their own, of which sherpa-onnx ends one if it rejects a model."""
+    pytest.importorskip("sherpa_onnx", reason="needs the export extra")
+    samples, folder = recordings()[3], exported.export_folder("2-streaming")
+    soundfile.write(tmp_path / "speech.wav", samples.numpy(), SAMPLE_RATE, subtype="FLOAT")
+    printed, begin = list[str](), "import soundfile; blocks = [soundfile.read('speech.wav')[0]]\n"
+    for _, code in [*blocks(ROOT / "docs" / "how-to" / "streaming.md", "python")][1:]:
+        assert "RUN/export/6-streaming" in code
+        (tmp_path / "code.py").write_text(begin + code.replace("RUN/export/6-streaming", str(folder)))
+        found = subprocess.run(
+            [sys.executable, "code.py"],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        printed.append(found.stdout.splitlines()[-1].strip())
+    assert len(printed) == 2
+    assert all(printed)
 
 
 def test_a_device_refuses_what_is_no_export_for_streaming(exported: Run, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from supernet.recognition.streaming.timeline import Timeline, changed_words
 from tests.supernet.recognition.streaming.talking import make_streaming_run
 from tests.supernet.talkative import make_run, recordings
 from tests.supernet.tones import TOKENS
+from tests.test_documents import ROOT
+from tests.test_manual import blocks
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +110,17 @@ def test_samples_may_be_integers_and_short(loaded: Recognizer) -> None:
     assert loaded.stream(4).final().text == ""
     stream.accept(np.zeros(3, np.int16))
     assert stream.final().seconds == pytest.approx(3 / 16_000)
+
+
+def test_the_code_of_the_guide_runs(loaded: Recognizer, capsys: pytest.CaptureFixture[str]) -> None:
+    (_, code), *_ = blocks(ROOT / "docs" / "how-to" / "streaming.md", "python")
+    for shown, ours in (('"RUN"', repr(loaded._folder)), ("stream(6", "stream(2"), ("use(12)", "use(4)")):
+        assert shown in code
+        code = code.replace(shown, ours)
+    samples = recordings()[0]
+    exec(code, {"blocks": [block.numpy() for block in samples.split(4000)]})
+    texts, _ = fed(loaded.stream(2, "320ms"), samples)
+    assert capsys.readouterr().out.split("\r")[-1].splitlines()[-1] == texts[-1]
 
 
 @pytest.mark.parametrize(
