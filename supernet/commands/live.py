@@ -13,6 +13,7 @@ from torch import Tensor
 from supernet.audio import recordings as audio
 from supernet.audio.live import listen, read_pipe
 from supernet.audio.specification import SAMPLE_RATE
+from supernet.commands.transcribe import STDIN, names_of
 from supernet.console.text import complain, note, put
 from supernet.errors import AudioError
 from supernet.recognition.streaming.speech_stream import SpeechStream
@@ -22,15 +23,15 @@ from supernet.recognizer import Recognizer
 from supernet.text.durations import milliseconds
 from supernet.text.plain import plain
 
-STDIN, MICROPHONE = "-", "microphone"
+MICROPHONE = "microphone"
 Show = Callable[[str], None]
 
 
 def transcribe_live(args: argparse.Namespace) -> int:
     """Run ``transcribe --chunk``; returns the number of recordings that could not be read."""
     recognizer = Recognizer.load(args.run, selection=args.selection, device=args.device)
-    stream = recognizer.stream(args.size, args.chunk)
-    return sum(not _transcribe(stream, name, milliseconds(args.chunk) / 1000) for name in args.recordings)
+    stream, seconds = recognizer.stream(args.size, args.chunk), milliseconds(args.chunk) / 1000
+    return sum(not _transcribe(stream, name, seconds) for name in names_of(args.recordings))
 
 
 def _transcribe(stream: SpeechStream, name: str, seconds: float) -> bool:

@@ -42,7 +42,7 @@ class Source:
 
 def transcribe(args: argparse.Namespace) -> int:
     """Run the command ``transcribe``; returns the number of recordings that could not be read."""
-    names = list(_names(args.recordings))
+    names = list(names_of(args.recordings))
     write = _writer(args, names)
     recognizer = Recognizer.load(args.run, selection=args.selection, beam=open_beam(args), device=args.device)
     if args.size is not None:
@@ -65,7 +65,7 @@ def transcribe(args: argparse.Namespace) -> int:
     return failed
 
 
-def _names(recordings: list[str]) -> Iterator[str]:
+def names_of(recordings: list[str]) -> Iterator[str]:
     """The recordings, with folders replaced by the audio files in them at any depth."""
     known = audio.extensions()
     for name in recordings:

@@ -74,6 +74,12 @@ def complaints(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list
         (["--set", "model=3"], ["`model`", "3"]),
         (["--set", "method.reduce_by=0"], ["`method.reduce_by`", "0"]),
         (["--set", "model.kernel=4"], ["`model.kernel` must be odd", "4"]),
+        (["--set", "model.chunk_frames=[9,8]"], ["`model.chunk_frames` must not descend", "[9, 8]"]),
+        (["--set", "model.chunk_frames=[0,8]"], ["`model.chunk_frames", "0"]),
+        (
+            ["--set", "model.streaming=true", "--set", "model.positions=sinusoidal"],
+            ["`model.positions` must be relative or none with `model.streaming`", "sinusoidal"],
+        ),
         (["--set", "model.dim=50"], ["`model.dim` must be even and a multiple", "50"]),
         (["--set", "train.validate_every=60"], ["`train.validate_every` must be a multiple", "60"]),
         (["--set", "passes.shares={6: 1}"], ["`passes.shares` must name the sizes [6, 9, 12]", "[6]"]),

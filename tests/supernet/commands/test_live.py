@@ -66,6 +66,22 @@ def test_a_file_is_printed_utterance_by_utterance(
     assert all(line.startswith("note: first word ") and "0 words changed" in line for line in notes)
 
 
+def test_folders_are_read_and_what_is_no_audio_is_reported(
+    streaming: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.wav").write_bytes(wav_bytes(integers(1)))
+    (tmp_path / "b.wav").write_bytes(b"no audio")
+    words = [str(streaming.folder), "--size", "4", "--chunk", "320ms", str(tmp_path / "folder")]
+    with pytest.raises(SystemExit) as end:
+        transcribe.main([*words, str(tmp_path / "b.wav")])
+    printed = capsys.readouterr()
+    assert end.value.code == 1
+    assert printed.out.splitlines() == texts(streaming.folder, integers(1))
+    (complaint,) = [line for line in printed.err.splitlines() if line.startswith("error: ")]
+    assert complaint.startswith(f"error: '{tmp_path}/b.wav' must be readable audio, but is not: ")
+
+
 def test_a_pipe_is_recognized_before_it_ends(streaming: Run) -> None:
     """In a real process, whose standard input stays open while its first text is read."""
     whole = texts(streaming.folder, integers(2))
