@@ -42,7 +42,7 @@ class DAISOptions(Section):
     """Weight of the squared difference between the expected cost and the smallest budget, as shares of the
     cost of all units.
     """
-    temperature: Annotated[float, Field(gt=0, le=1)] = 0.05
+    temperature: Annotated[float, Field(gt=0, le=1)] = 0.01
     """Temperature of the indicators at the end; it falls from 1."""
 
 

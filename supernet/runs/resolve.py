@@ -269,15 +269,20 @@ def _input_problem(config: Config) -> str | None:
 
 def _check_method(method: Method[Any]) -> None:
     """Raises ``ConfigError``. A latency is not measured for that, but when the training begins."""
-    if method.config.wishes[0].quantity == "latency":
+    wishes, found, names = method.config.wishes, list[str](), list[str]()
+    if wishes[0].quantity == "latency":
         return
+    for wish in wishes:
+        try:
+            wish.priced(method.prices[wish.quantity])
+        except BudgetError as e:
+            found, names = [*found, *e.problems], [*names, *e.names]
     try:
-        assert method.budgets
-        found = [problem for one in _each_run(method) for problem in one.problems()]
-    except BudgetError as e:
-        raise ConfigError(e.problems, e.names) from None
+        found += [problem for one in _each_run(method) for problem in one.problems()]
+    except BudgetError as e:  # of a problem that needs the budgets
+        found, names = (found, names) if found else (list(e.problems), list(e.names))
     if found:
-        raise ConfigError(found)
+        raise ConfigError(found, names)
 
 
 def _each_run(method: Method[Any]) -> list[Method[Any]]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from supernet.budget import Budget, Prices, SharedPrice
 from supernet.engine.readers import StepBudget
+from supernet.errors import ConfigError
 from supernet.method import Moment, Progress
 from supernet.methods import auto_train_once, dais
 from supernet.methods.auto_train_once import Controller, gumbel_gates, noise, rounded, shrink
@@ -395,5 +396,11 @@ def test_held_out_utterances_exclude_half_precision(name: str) -> None:
     with pytest.raises(ValueError, match=r"`train.precision` must be float32 or bfloat16") as error:
         resolve([{"method": name, "train": {"precision": "float16"}}])
     assert len(str(error.value).splitlines()) == 1
+    wrong = {"granularity": "component", "budgets": ["macs=1%", "macs=2%"], "method": name}
+    with pytest.raises(ConfigError) as several:
+        resolve([{**wrong, "train": {"precision": "float16"}}])
+    assert [problem.split()[0] for problem in several.value.problems] == ["`budget`"] * 2 + [
+        "`train.precision`"
+    ]
     method = {"name": name, "held_out": 0}
     assert resolve([{"method": method, "train": {"precision": "float16"}}]).method.problems() == []

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from supernet.engine.readers import StepBudget
 from supernet.runs.resolve import Resolved, resolve
 from supernet.training.learning_rate import PiecewiseLinearLR
 from supernet.training.optim import SkippingAdamW, parameter_groups
@@ -28,6 +29,9 @@ METHODS = {
     "on-demand": [2, 4],
     "individual": [4],
     "fixed": [2, 3, 4],
+    "ortho-softmax": [2, 3, 4],
+    "auto-train-once": [2, 4],
+    "dais": [2, 4],
 }
 NUM_STEPS = 20
 
@@ -56,9 +60,12 @@ def losses(resolved: Resolved) -> list[float]:
     optimizer = SkippingAdamW(groups, config.train, skipped, in_a_row, steps.end)
     scheduler = PiecewiseLinearLR(optimizer, config.train, resolved.method.travels())
     reader, found = task.train_reader(tokens, seed=config.seed, rank=0, num_ranks=1), []
+    batches = StepBudget(reader, NUM_STEPS, 1, schedule.side)
     for step in range(NUM_STEPS):
+        (batch,) = next(batches)
+        batches.begin(step + 1)
         steps.begin(step)
-        loss = steps.loss(next(reader))
+        loss = steps.loss(batch)
         optimizer.zero_grad()
         (loss.total / loss.num_frames).backward()  # type: ignore[no-untyped-call]
         assert config.train.max_grad_norm is not None
