@@ -25,7 +25,7 @@ MEASURES: tuple[Measure, Measure] = ("wer", "cer")
 _TORCH = 'from supernet import Recognizer\n\nprint(Recognizer.load(".").transcribe("speech.wav").text)'
 USAGE = {
     "torch": _TORCH,
-    "huggingface": "from transformers import pipeline\n\n"
+    "huggingface": "from transformers import pipeline  # reads files with ffmpeg\n\n"
     'recognize = pipeline("automatic-speech-recognition", model=".")\nprint(recognize("speech.wav")["text"])',
 }
 """By format, a program that uses the files in the current folder."""

@@ -42,11 +42,17 @@ def library_model(recognizer: SupernetCTC) -> Any:
         raise UserError(f"A folder for `transformers` must have a network with {problem}.")
     family: Any = family_of(recognizer.config.model)
     configuration: Mapping[str, Any] = family.options.configuration
+    # Only later releases have convolutions without biases: here they are zero.
+    no_biases = configuration.get("convolution_bias") is False
+    configuration = {name: value for name, value in configuration.items() if name != "convolution_bias"}
     with torch.random.fork_rng():  # what only its training needs is made at random
         torch.manual_seed(0)
         model = family.library.with_head(configuration, len(recognizer.encoder.layers), recognizer.num_tokens)
     wanted = model.state_dict()
     found = _parametrized(_renamed(recognizer, family, configuration), wanted)
+    if no_biases:
+        missing = [name for name in wanted if ".conv." in name and name.endswith(".bias")]
+        found = {name: torch.zeros_like(wanted[name]) for name in missing} | found
     unneeded = tuple(old for old, new in family.names(configuration) if new is None)
     lost = [name for name in wanted if name not in found and not _is_unneeded(name, unneeded)]
     if wrong := [*lost, *(name for name in found if name not in wanted)]:

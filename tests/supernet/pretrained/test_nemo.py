@@ -15,8 +15,12 @@ from sentencepiece import SentencePieceTrainer
 
 from supernet import Recognizer
 from supernet.errors import UserError
+from supernet.export.acceptance import largest_difference
+from supernet.export.eager import Eager
+from supernet.export.huggingface import HuggingFace
 from supernet.pretrained.reading import read_checkpoint
 from supernet.runs.checkpoint_model import open_checkpoint
+from tests.supernet.export.test_huggingface import cut_of
 from tests.supernet.pretrained.folders import NUM_PIECES, TEXTS, VARIANTS, speech, their_log_probs, write
 from tests.supernet.pretrained.test_reading import Evil
 from tests.supernet.recognizing import log_probs
@@ -141,21 +145,47 @@ def test_log_probabilities_equal_those_of_transformers(tmp_path: Path, model: An
     assert Recognizer.load(file).transcribe(speech([30_000])[0], 16_000).text
 
 
-def test_biases_may_be_missing_and_tokens_may_be_characters(tmp_path: Path, model: Any) -> None:
-    described, letters = settings(), [" ", *"abcdefghijklmnopqrstuvw"]
+LETTERS = [" ", *"abcdefghijklmnopqrstuvw"]
+
+
+def without_biases(file: Path, model: Any) -> Path:
+    """A checkpoint without biases, whose tokens are characters."""
+    described = settings()
     described["encoder"]["use_bias"] = False
     del described["tokenizer"]
-    described["labels"] = letters
+    described["labels"] = LETTERS
     kept = ("batch_norm", "norm_", "pre_encode", "decoder", "pos_bias")
     tensors = {
         name: x
         for name, x in nemo_tensors(model).items()
         if not name.endswith(".bias") or any(part in name for part in kept)
     }
-    found = open_checkpoint(archive(tmp_path / "mine.nemo", described, tensors))
-    assert found.tokens.symbols == ("<blk>", *letters)
+    return archive(file, described, tensors)
+
+
+def test_biases_may_be_missing_and_tokens_may_be_characters(tmp_path: Path, model: Any) -> None:
+    found = open_checkpoint(without_biases(tmp_path / "mine.nemo", model))
+    assert found.tokens.symbols == ("<blk>", *LETTERS)
     assert found.tokens.kind == "characters"
     assert not any(name.endswith("conv1.bias") for name in found.recognizer.state_dict())
+
+
+@pytest.mark.parametrize("has_biases", [True, False])
+def test_a_cut_goes_out_as_a_folder_of_transformers(tmp_path: Path, model: Any, has_biases: bool) -> None:
+    file = tmp_path / "mine.nemo"
+    if has_biases:
+        archive(file, settings(), nemo_tensors(model))
+    else:
+        without_biases(file, model)
+    small = cut_of(open_checkpoint(file))
+    HuggingFace().write(small, tmp_path / "small")
+    again, recognizer = open_checkpoint(tmp_path / "small"), small.model.recognizer
+    assert (again.tokens.symbols, again.tokens.kind) == (small.model.tokens.symbols, small.model.tokens.kind)
+    runtime = HuggingFace().open(tmp_path / "small" / "model.safetensors")
+    assert largest_difference(runtime, Eager(recognizer), recognizer.input) < 1e-5
+    full, found = recognizer.table.full, log_probs(again.recognizer, (True,) * 3, speech(LENGTHS))
+    for actual_SV, expected_SV in zip(found, log_probs(recognizer, full, speech(LENGTHS)), strict=True):
+        torch.testing.assert_close(actual_SV, expected_SV, atol=1e-5, rtol=1e-5)
 
 
 def test_all_problems_are_reported_together(tmp_path: Path, model: Any) -> None:
