@@ -58,4 +58,4 @@ def _draw(
     words, place = f"cascade: {percent(chosen.rate)}", (cost(chosen), chosen.rate)
     axes.annotate(words, place, (-4, -8), textcoords="offset points", ha="right", va="top")
     rate_axis(axes.yaxis, [*rates, *(p.rate for p in sizes.values())])
-    axes.set_xlim(0, 1.15 * max([*costs, *(cost(p) for p in sizes.values())]))
+    axes.set_xlim(0, 1.3 * max([*costs, *(cost(p) for p in sizes.values())]))
