@@ -31,7 +31,8 @@ def demo(args: argparse.Namespace) -> None:
     if out is None:
         _serve(site, args.port)
     else:
-        _write(site, out)
+        write(site, out)
+        say(f"{out}: open it through a web server, e.g. python -m http.server --directory {out}")
 
 
 def _export_of(run: RunPlaces) -> Path:
@@ -59,10 +60,10 @@ def _serve(site: Site, port: int) -> None:
         server.serve_forever()
 
 
-def _write(site: Site, out: Path) -> None:
+def write(site: Site, out: Path) -> None:
+    """Write the files of ``site`` to the new folder ``out``."""
     with whole_folder(out) as folder:
         for path, content in site.items():
             file = folder / path
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(content.read())
-    say(f"{out}: open it through a web server, e.g. python -m http.server --directory {out}")

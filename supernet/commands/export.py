@@ -23,6 +23,7 @@ from supernet.export.export import Examiner, NotAccepted, export
 from supernet.export.folders import check_free
 from supernet.export.formats import Format
 from supernet.export.huggingface import HuggingFace
+from supernet.export.kinds import LogMel, kind_of
 from supernet.export.on_demand import OnDemand
 from supernet.export.onnx import Onnx
 from supernet.export.shared import Shared
@@ -138,8 +139,8 @@ def _export_bundle(args: argparse.Namespace, source: Source) -> list[str]:
     if not problems:
         console.print(f"{folder}: {_megabytes(folder)}")
         _write_card(args, source.run, [(size.cut, size.checks) for size in verified], folder)
-        if args.bundle == "shared":
-            _say_what_next(args, folder, source.selection.choice().budget, source.model.recognizer)
+        stem = source.selection.choice().budget if args.bundle == "shared" else None
+        _say_what_next(args, folder, stem, source.model.recognizer)
     return problems
 
 
@@ -167,11 +168,15 @@ def _examiner(args: argparse.Namespace, source: Source, report: ProgressCallback
     return Examiner(batches, args.int8_margin / 100, report)
 
 
-def _say_what_next(args: argparse.Namespace, folder: Path, stem: str, recognizer: SupernetCTC) -> None:
+def _say_what_next(args: argparse.Namespace, folder: Path, stem: str | None, recognizer: SupernetCTC) -> None:
+    """Suggest commands for an export, of which sherpa-onnx opens the graph ``stem`` if it is not None."""
     suggestions = list[tuple[str, str]]()
     if not is_checkpoint(args.run):
         suggestions.append((command("latency", args.run), "its latency on this machine"))
-    if FORMATS[args.format] is Onnx:
+        if args.bundle and isinstance(kind_of(recognizer), LogMel):
+            page = command("demo", args.run, "--export", folder)
+            suggestions.append((page, "a page to try all sizes in a browser"))
+    if FORMATS[args.format] is Onnx and stem is not None:
         end = suffix((FULL, *_rounded(args))[-1])
         model, tokens = f"{folder}/{stem}{end}.onnx", f"{folder}/tokens.txt"
         if (program := sherpa_program(recognizer, model, tokens, args.chunk)) is not None:

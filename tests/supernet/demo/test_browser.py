@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from supernet.commands.demo import write
 from supernet.demo.onnxruntime_web import FILES
 from supernet.demo.site import Content, Site, site_of
 from supernet.runs.run import Run
@@ -96,6 +99,19 @@ def test_every_size_writes_the_text_of_python(
                 assert " ".join(result["words"]) == expected.text
                 assert result["probability"] == pytest.approx(expected.confidence, abs=1e-4)
                 assert result["milliseconds"] > 0
+
+
+def test_the_written_files_work_on_another_server(
+    browser: Browser, sites: dict[str, Site], files: list[Path], device: DeviceRecognizer, tmp_path: Path
+) -> None:
+    write(sites["shared"], tmp_path / "page")
+    words = ["http.server", "0", "--bind", "127.0.0.1", "--directory", str(tmp_path / "page")]
+    with subprocess.Popen([sys.executable, "-u", "-m", *words], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        browser.open(server.stdout.readline().partition("(")[2].partition(")")[0])
+        browser.choose(files[0])
+        server.terminate()
+    assert " ".join(browser.run(RESULTS)["3"]["words"]) == device.transcribe(read(files[0]), size="3")
 
 
 def test_the_microphone_is_recognized_like_a_file(

@@ -8,10 +8,12 @@ import io
 import json
 import re
 import shutil
+import signal
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -23,6 +25,7 @@ from supernet.errors import UserError
 from supernet.runs.run import Run
 from supernet.runtime.precision import Precision
 from tests.supernet.demo.conftest import served
+from tests.supernet.processes import start
 
 pytest.importorskip("onnxruntime", reason="needs the export extra")
 
@@ -202,6 +205,17 @@ def test_a_port_in_use_is_one_line(bundled: Run, package: Path, capsys: pytest.C
     assert re.search(
         r"`--port` must be free, but \d+ is in use\. 0 is any free one\.\n$", capsys.readouterr().err
     )
+
+
+def test_the_command_serves_until_ctrl_c(bundled: Run, package: Path, tmp_path: Path) -> None:
+    words = ["supernet.demo", str(bundled.folder), "--onnxruntime-web", str(package), "--port", "0"]
+    process = start(words, tmp_path)
+    address = process.stdout.readline().split()[0]
+    with urlopen(f"{address}ort/{FILES[0]}") as answer:
+        assert answer.read() == FILES[0].encode()
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(60)[1] == "Stopped.\n"
+    assert process.returncode == 130
 
 
 def test_a_run_without_an_export_suggests_the_command(
