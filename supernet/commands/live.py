@@ -89,8 +89,7 @@ class _Page:
 
     def show(self, partial: str) -> None:
         """Print what is new of the current utterance; nothing of what is printed can be taken back."""
-        new = partial[len(self._shown) :] if partial.startswith(self._shown) else f" {partial}"
-        put(plain(new))
+        put(plain(partial.removeprefix(self._shown)))
         self._shown = partial
 
     def end(self, utterance: Transcript) -> None:
