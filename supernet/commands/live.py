@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -24,7 +24,6 @@ from supernet.text.durations import milliseconds
 from supernet.text.plain import plain
 
 MICROPHONE = "microphone"
-Show = Callable[[str], None]
 
 
 def transcribe_live(args: argparse.Namespace) -> int:
@@ -40,6 +39,7 @@ def _transcribe(stream: SpeechStream, name: str, seconds: float) -> bool:
     try:
         _follow(stream, _blocks(name, seconds), timeline, page)
     except AudioError as e:
+        page.end(stream.final())  # which begins the stream anew
         complain(audio.complaint("standard input" if name == STDIN else name, e))
         return False
     except KeyboardInterrupt:

@@ -82,6 +82,24 @@ def test_folders_are_read_and_what_is_no_audio_is_reported(
     assert complaint.startswith(f"error: '{tmp_path}/b.wav' must be readable audio, but is not: ")
 
 
+def test_a_recording_that_breaks_off_leaves_nothing_to_the_next(
+    streaming: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = np.concatenate([integers(2)] * 5)  # more than a block of the reader
+    soundfile.write(tmp_path / "a.flac", whole, SAMPLE_RATE)
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    data[-len(data) // 8 :] = bytes(len(data) // 8)
+    (tmp_path / "a.flac").write_bytes(data)
+    (tmp_path / "b.wav").write_bytes(wav_bytes(integers(1)))
+    words = [str(streaming.folder), "--size", "4", "--chunk", "320ms"]
+    with pytest.raises(SystemExit):
+        transcribe.main([*words, str(tmp_path / "a.flac"), str(tmp_path / "b.wav")])
+    printed = capsys.readouterr().out.splitlines()
+    expected = texts(streaming.folder, integers(1))
+    assert len(printed) > len(expected)
+    assert printed[-len(expected) :] == expected
+
+
 def test_a_pipe_is_recognized_before_it_ends(streaming: Run) -> None:
     """In a real process, whose standard input stays open while its first text is read."""
     whole = texts(streaming.folder, integers(2))
