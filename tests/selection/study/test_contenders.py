@@ -28,7 +28,9 @@ def test_sizes_alone_share_the_compute_of_the_full_network_or_get_it_each() -> N
     assert steps_of("compute-each", alone, base) == {2: 2000, 4: 1000}
 
 
-@pytest.mark.parametrize("method", ["simple-top-k", "iterative-zero-out", "on-demand"])
+@pytest.mark.parametrize(
+    "method", ["simple-top-k", "iterative-zero-out", "on-demand", "ortho-softmax", "auto-train-once", "dais"]
+)
 def test_a_supernet_at_equal_compute_uses_nearly_all_of_it(method: str) -> None:
     base = resolve([SETTINGS])
     (steps,) = set(steps_of("compute", resolve([SETTINGS, {"method": method}]), base).values())

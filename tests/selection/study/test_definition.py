@@ -191,7 +191,9 @@ def test_all_problems_are_reported_at_once() -> None:
     assert len(found) == 4
 
 
-@pytest.mark.parametrize("method", ["simple-top-k", "iterative-zero-out", "on-demand"])
+@pytest.mark.parametrize(
+    "method", ["simple-top-k", "iterative-zero-out", "on-demand", "ortho-softmax", "dais"]
+)
 def test_the_projects_search_suits_every_supernet(method: str, tmp_path: Path) -> None:
     args = build_parser().parse_args(["tune", "--method", method, "--out", str(tmp_path)])
     found = checked(TuneDefinition, definition_data(args))
