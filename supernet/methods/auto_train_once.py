@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated
@@ -81,14 +82,12 @@ class Controller(Scorer):
     """A bidirectional recurrent network over the layers, from fixed random inputs to a logit per unit."""
 
     inputs: Tensor
-    layers: Tensor
 
     def __init__(self, table: UnitTable) -> None:
         super().__init__()
-        numbers = list(dict.fromkeys(unit.layer for unit in table.units))
-        inputs = torch.empty(len(numbers), max(NUM_INPUTS, len(numbers)))
+        self._counts = list(Counter(unit.layer for unit in table.units).values())
+        inputs = torch.empty(len(self._counts), max(NUM_INPUTS, len(self._counts)))
         self.register_buffer("inputs", nn.init.orthogonal_(inputs))
-        self.register_buffer("layers", torch.tensor([numbers.index(unit.layer) for unit in table.units]))
         self.recurrent = nn.GRU(inputs.size(1), NUM_FEATURES, bidirectional=True)
         self.norm = nn.LayerNorm(2 * NUM_FEATURES)
         self.weight = nn.Parameter(
@@ -99,7 +98,8 @@ class Controller(Scorer):
     def importance(self) -> Tensor:
         """The logit of each unit (U,); those above 0 are kept."""
         x_LH, _ = self.recurrent(self.inputs)
-        x_UH = torch.relu(self.norm(x_LH)).index_select(0, self.layers)
+        of_layers = torch.relu(self.norm(x_LH)).unbind()
+        x_UH = torch.cat([x_H.expand(count, -1) for x_H, count in zip(of_layers, self._counts, strict=True)])
         return (x_UH * self.weight).sum(-1) + self.bias + OPEN
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from supernet import Recognizer
 from supernet.runs.resolve import Resolved, resolve
@@ -17,10 +20,11 @@ from tests.supernet.processes import NET
 STEPS = 6
 
 
-def tiny_training(tones: Path, steps: int = STEPS) -> Resolved:
+def tiny_training(tones: Path, steps: int = STEPS, **changes: Any) -> Resolved:
     train = {"num_steps": steps, "publish_every": 2, "checkpoint_every": 2, "validate_every": 2}
     task = {"name": "manifest", "path": str(tones), "batch_seconds": 8}
-    return resolve([{"task": task, "sizes": [1, 2], "model": NET, "train": train, "device": "cpu"}])
+    settings = {"task": task, "sizes": [1, 2], "model": NET, "train": train, "device": "cpu"}
+    return resolve([settings, changes])
 
 
 class Recorder(TrainingListener):
@@ -61,6 +65,27 @@ def test_a_stopped_training_continues_to_its_results(tones: Path, tmp_path: Path
     assert list(results["sizes"]) == ["1", "2"]
     assert Run(folder).results() == results
     assert Recognizer.load(folder).use(1)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("ortho-softmax", {}), ("auto-train-once", {"every": 2, "held_out": 0.4}), ("dais", {"held_out": 0.4})],
+)
+def test_a_stopped_training_for_a_cost_ends_like_one_in_one_go(
+    method: str, options: dict[str, float], tones: Path, tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {
+        "method": {"name": method, **options}, "granularity": "component",
+        "budgets": ["macs=60%", "macs=100%"], "model": {"num_layers": 2}, "train": {"processes": 1},
+    }  # fmt: skip
+    with pytest.raises(Stopped):
+        train_run(tiny_training(tones, **changes), tmp_path / "stopped", Recorder(stop_at=3))
+    for name in ("stopped", "straight"):
+        results = train_run(tiny_training(tones, **changes), tmp_path / name)
+        assert list(results["sizes"]) == ["macs=60%", "macs=100%"]
+    weights, others = (load_file(tmp_path / name / "model.safetensors") for name in ("stopped", "straight"))
+    assert all(torch.equal(weights[name], others[name]) for name in others)
+    assert any("penalty/" in key for line in Run(tmp_path / "straight").metrics("train") for key in line)
 
 
 def test_a_finished_run_returns_its_results_and_takes_no_more_updates(tones: Path, tmp_path: Path) -> None:
