@@ -122,7 +122,9 @@ def _whole_card(parcels: Iterable[Parcel], name: str, license: str | None) -> st
 
     cards = {parcel.name: _card(parcel, license) for parcel in parcels}
     first = next(iter(cards.values())).data
-    results = [result for card in cards.values() for result in card.data.eval_results or ()]
+    found = [result for card in cards.values() for result in card.data.eval_results or ()]
+    # A size in several formats has the same error rates.
+    results = list({(result.metric_type, result.metric_name): result for result in found}.values())
     data = ModelCardData(
         license=first.license,
         pipeline_tag=first.pipeline_tag,

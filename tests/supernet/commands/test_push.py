@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,6 +46,18 @@ def exported(folder: Path) -> Path:
         words = ["--selection", str(file), "--unchecked", "--format", "huggingface", "--out", str(out)]
         export([str(folder / "mine"), *words])
     return run.folder
+
+
+def test_a_size_in_two_formats_has_its_error_rates_once(finished: tuple[Run, str], tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    shutil.copytree(finished[0].folder, run.folder, ignore=shutil.ignore_patterns("export"))
+    for format in ("torch", "onnx"):
+        pytest.importorskip("onnxruntime", reason="needs the export extra")
+        out = str(run.export_folder(f"2-{format}"))
+        export([str(run.folder), "--size", "2", "--unchecked", "--format", format, "--out", out])
+    push([str(run.folder), "--out", str(tmp_path / "all")])
+    results = ModelCard.load(tmp_path / "all" / "README.md").data.eval_results
+    assert [x.metric_type for x in results] == ["wer", "cer"]
 
 
 def lines(text: str, start: str) -> list[str]:
