@@ -72,9 +72,9 @@ def _problems(args: argparse.Namespace) -> Iterator[str]:
     yield from check_cascade(args, "size", "chunk")
     if args.chunk is None:
         return
-    for name in ("out", "beam", "lm", "lexicon"):
+    for name in ("out", "beam", "lm", "lexicon", "lm_weight", "word_score"):
         if getattr(args, name) is not None:
-            yield f"`--chunk` must be given without `--{name}`, but is given with it."
+            yield f"`--chunk` must be given without `--{name.replace('_', '-')}`, but is given with it."
     if args.format not in (None, "text"):
         yield f"`--format` must be text with --chunk, but is {args.format} instead."
 

@@ -161,6 +161,7 @@ def complaint(main: object, words: list[str], capsys: pytest.CaptureFixture[str]
         ),
         (["--chunk", "much"], "`--chunk` must be a duration such as 320ms or 0.32s, but is 'much' instead."),
         (["--chunk", "320ms", "--out", "here"], "`--chunk` must be given without `--out`"),
+        (["--chunk", "320ms", "--lm-weight", "1"], "`--chunk` must be given without `--lm-weight`"),
         (
             ["--chunk", "320ms", "--format", "srt"],
             "`--format` must be text with --chunk, but is srt instead.",

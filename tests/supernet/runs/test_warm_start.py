@@ -15,6 +15,7 @@ import torch
 from supernet import train
 from supernet.errors import ConfigError
 from supernet.network.cutting import cut
+from supernet.network.streaming.frontend import StreamingFrontend
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs import model_file
 from supernet.runs.model_file import Model, load
@@ -23,6 +24,7 @@ from supernet.runs.resolve import Resolved, resolve
 from supernet.runs.run import Run, as_data
 from supernet.text.tokens import Tokens
 from supernet.trainer import Follower
+from supernet.training.feature_statistics import measure_features
 from supernet.training.step import supernet_of
 from supernet.units import LayerType
 from tests.supernet.processes import LEARNING, TRAIN
@@ -278,3 +280,20 @@ class TestTraining:
             "error: 'new' is finished after 8 updates. To train further, start a new run from it"
         )
         assert "--set model.init=new --out" in line
+
+
+def test_a_training_that_starts_from_a_streaming_network_keeps_its_statistics(tmp_path: Path) -> None:
+    (tmp_path / "live").mkdir()
+    net = recognizer(tiny_config(model={"streaming": True})).float()
+    assert isinstance(net.frontend, StreamingFrontend)
+    net.frontend.mean_F.fill_(3.0)
+    model_file.save(Model(net, TOKENS), tmp_path / "live" / "model")
+    started = begun(tmp_path / "live")
+    assert started.config.model.streaming
+    measure_features(started, resolved(tmp_path / "live").task, TOKENS)  # of a corpus that does not exist
+    assert_same(started, net)
+    assert isinstance(started.frontend, StreamingFrontend)
+    assert set(started.frontend.mean_F.tolist()) == {3.0}
+    offline = saved(tmp_path / "offline")
+    with pytest.raises(ConfigError, match=r"`model\.streaming` must be False, as in `model\.init`"):
+        resolved(offline, {"model": {"streaming": True}})
