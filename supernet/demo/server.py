@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,7 +31,14 @@ def server_of(site: Site, port: int) -> ThreadingHTTPServer:
     Raises:
         OSError: The port is in use.
     """
-    return ThreadingHTTPServer((HOST, port), partial(_Handler, site))
+    return _Server((HOST, port), partial(_Handler, site))
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print a traceback, but not for a browser that has closed its connection."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -85,28 +85,35 @@ async function endRecording() {
 
 function pressed(isRecording) {
   $("record").textContent = isRecording ? "Stop" : "Record";
-  $("record").setAttribute("aria-pressed", isRecording);
+  $("record").classList.toggle("recording", isRecording);
 }
 
 async function recognizeFile(file) {
   if (file === undefined || document.documentElement.dataset.state === "recognizing") return;
   say("The recording is read.", "recognizing");
   $("text").ariaBusy = "true"; // so that only the final text is spoken
-  const samples = await samplesOf(file);
+  try {
+    say(await recognizeSamples(await samplesOf(file)), "done");
+  } finally {
+    $("text").ariaBusy = "false";
+  }
+}
+
+/** Recognize at every size; returns a sentence about the recording. */
+async function recognizeSamples(samples) {
   const longest = page.recognizer.facts.longestSeconds;
-  const isLong = secondsOf(samples) > longest;
   page.samples = samples.slice(0, Math.floor(longest * SAMPLE_RATE));
   page.results = new Map();
+  const length = `${secondsOf(page.samples).toFixed(1)} s`;
   for (const size of page.recognizer.sizes) {
-    say(`Size ${size.budget} recognizes ${secondsOf(page.samples).toFixed(1)} s of audio.`);
+    say(`Size ${size.budget} recognizes ${length} of audio.`);
     await new Promise((done) => setTimeout(done)); // so that the page shows it
     page.results.set(size.budget, await page.recognizer.recognize(page.samples, size));
     show();
   }
-  const isSilent = page.results.values().next().value.confidence === null;
-  const cut = isLong ? ` Only the first ${longest.toFixed(1)} s were used.` : "";
-  $("text").ariaBusy = "false";
-  say(isSilent ? "The recording is silent." : `Recognized ${secondsOf(page.samples).toFixed(1)} s.${cut}`, "done");
+  if (page.results.values().next().value.confidence === null) return "The recording is silent.";
+  const isCut = page.samples.length < samples.length;
+  return `Recognized ${length}.` + (isCut ? ` Only the first ${longest.toFixed(1)} s were used.` : "");
 }
 
 // Sizes

@@ -14,6 +14,9 @@ export async function samplesOf(file) {
 /** A recording from the microphone, which the browser does not process. */
 export class Microphone {
   static async open() {
+    if (navigator.mediaDevices === undefined) {
+      throw new Error("browsers give microphones only to pages from localhost and over HTTPS");
+    }
     const microphone = new Microphone();
     microphone.stream = await navigator.mediaDevices.getUserMedia({
       audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false },

@@ -257,6 +257,14 @@ def test_only_the_beginning_of_a_long_recording_is_used(
     assert np.abs(found).max() == pytest.approx(0.75 * 0.3, rel=0.2), "channels are averaged"
 
 
+def test_a_page_that_gets_no_microphone_says_why(page: Browser) -> None:
+    page.run("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})")
+    page.run("document.getElementById('record').click()")
+    page.wait("failed")
+    assert page.text("status").endswith("only to pages from localhost and over HTTPS")
+    assert page.text("record") == "Record"
+
+
 def test_a_file_that_is_no_recording_is_said(page: Browser, tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no audio")
     with pytest.raises(AssertionError, match="That failed: "):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import struct
+import threading
+import time
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -89,3 +92,17 @@ def test_only_the_loopback_interface_is_bound() -> None:
     with server_of(SITE, 0) as server:
         assert server.socket.getsockname()[0] == "127.0.0.1"
         assert server.socket.family == socket.AF_INET
+
+
+def test_a_browser_that_goes_away_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
+    with served({"large": Content(bytes(1 << 26)), **SITE}) as address:
+        parts = urlsplit(address)
+        with socket.create_connection((parts.hostname, parts.port)) as connection:
+            connection.sendall(b"GET /large HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(10) == b"HTTP/1.0 2"
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert answer(address, "/").status == 200
+        until = time.monotonic() + 60
+        while threading.active_count() > 2 and time.monotonic() < until:  # the request's has to end
+            time.sleep(0.01)
+    assert capfd.readouterr().err == ""
