@@ -4,7 +4,8 @@ It is counted in unit-steps: one average unit, run forward and backward for one 
 weighted by their multiply-accumulates, so that a network of U units costs U at any granularity: each layer
 costs 1, a convolution module less than half as much as a feed-forward module. The frontend and the
 heads, which run once for every row regardless of its size, are not counted. A network that is imitated counts
-as a full network that only runs forward, a third of an update.
+as a full network that only runs forward, a third of an update. An update of the scorer alone, which has no
+gradients of weights, counts two thirds; where utterances are held out, a step counts the rows to expect.
 """
 
 from __future__ import annotations

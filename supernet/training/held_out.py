@@ -24,8 +24,8 @@ HeldOut = Annotated[float, Field(ge=0, lt=1)]
 """A setting: a share of the training utterances."""
 LEAST = 0.5
 """The least number of utterances of a step, as a share of those of a batch."""
-MOST_EPOCHS = 20
-"""Batches are read until so many times as many as are expected to be needed."""
+PATIENCE = 8
+"""The most batches that are read for a step, as a multiple of the inverse of the smaller share."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def next_batch(reader: BatchReader, side: Side | None) -> Batch:
     if side is None:
         return next(reader)
     parts, count, wanted = list[Batch](), 0, 1.0
-    for number in range(math.ceil(MOST_EPOCHS / min(side.share, 1 - side.share))):
+    for number in range(math.ceil(PATIENCE / min(side.share, 1 - side.share))):
         batch = next(reader)
         wanted = wanted if number else LEAST * len(batch)
         if rows := [row for row, id in enumerate(batch.ids) if side.has(id)]:

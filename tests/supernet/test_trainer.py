@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from supernet import Recognizer
+from supernet.errors import UserError
 from supernet.runs.resolve import Resolved, resolve
 from supernet.runs.run import Run
 from supernet.scoring.error_rates import Measure
@@ -86,6 +87,12 @@ def test_a_stopped_training_for_a_cost_ends_like_one_in_one_go(
     weights, others = (load_file(tmp_path / name / "model.safetensors") for name in ("stopped", "straight"))
     assert all(torch.equal(weights[name], others[name]) for name in others)
     assert any("penalty/" in key for line in Run(tmp_path / "straight").metrics("train") for key in line)
+
+
+def test_a_corpus_too_small_to_hold_out_utterances_is_an_error(tones: Path, tmp_path: Path) -> None:
+    method = {"name": "dais", "held_out": 0.005}
+    with pytest.raises(UserError, match=r"`method.held_out` must leave training utterances on both sides"):
+        train_run(tiny_training(tones, method=method), tmp_path / "run")
 
 
 def test_a_finished_run_returns_its_results_and_takes_no_more_updates(tones: Path, tmp_path: Path) -> None:
