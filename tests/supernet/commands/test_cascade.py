@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,8 @@ import soundfile
 
 from supernet import Recognizer, evaluate, transcribe
 from supernet.runs.run import Run
+from tests.supernet.complaining import one_error
 from tests.tasks.folders import tone
-
-Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
@@ -23,15 +21,6 @@ def copied(finished: tuple[Run, str], here: Path, tmp_path: Path) -> Run:
     """A copy of the finished run, whose corpus is in the current folder."""
     shutil.copytree(finished[0].folder, tmp_path / "run")
     return Run(tmp_path / "run")
-
-
-def complaint(main: Callable[[list[str]], None], arguments: list[str], captured: Captured) -> str:
-    """The only line of a command that ends with status 2."""
-    with pytest.raises(SystemExit) as end:
-        main(arguments)
-    assert end.value.code == 2
-    (line,) = captured.readouterr().err.splitlines()
-    return line
 
 
 def texts(run: Run, name: str) -> list[str]:
@@ -145,7 +134,7 @@ def test_wrong_cascades_to_evaluate_are_one_line(
     arguments: list[str],
     words: str,
 ) -> None:
-    assert words in complaint(evaluate.main, ["runs/finished", *arguments], capsys)
+    assert words in one_error(evaluate.main, ["runs/finished", *arguments], capsys)
     assert not finished[0].confidence_file("run").exists()
 
 
@@ -170,7 +159,7 @@ def test_wrong_cascades_to_transcribe_are_one_line(
     arguments: list[str],
     words: str,
 ) -> None:
-    assert words in complaint(transcribe.main, ["runs/finished", *arguments, "a.wav"], capsys)
+    assert words in one_error(transcribe.main, ["runs/finished", *arguments, "a.wav"], capsys)
 
 
 def test_the_suggested_command_fits_the_missing_threshold(

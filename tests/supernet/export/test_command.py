@@ -24,6 +24,7 @@ from supernet.runs.model_file import load
 from supernet.runs.run import Run, RunError
 from supernet.runs.selection_file import Choice, Selection
 from supernet.runtime.precision import FULL, ROUNDED, Precision
+from tests.supernet.complaining import complaint
 from tests.supernet.tiny import tiny_config
 
 pytestmark = pytest.mark.slow
@@ -71,13 +72,6 @@ class Babbling(Rounding):
 
 def use(monkeypatch: pytest.MonkeyPatch, format: Format) -> None:
     monkeypatch.setitem(FORMATS, "torch", lambda: format)
-
-
-def complaint(arguments: Sequence[object], capsys: pytest.CaptureFixture[str], status: int = 2) -> str:
-    with pytest.raises(SystemExit) as end:
-        command.main([str(argument) for argument in arguments])
-    assert end.value.code == status
-    return capsys.readouterr().err
 
 
 def record(folder: Path) -> Any:
@@ -152,12 +146,12 @@ def test_an_inaccurate_export_is_rejected(
     mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     use(monkeypatch, Rounding(by=1e-3))
-    error = complaint([mine.folder, "--size", "4", "--format", "torch"], capsys, status=1)
+    error = complaint(command.main, [mine.folder, "--size", "4", "--format", "torch"], capsys, status=1)
     assert "must equal the cut model within 0.0001, but its log-probabilities differ by 0.00" in error
     assert not mine.export_folder("4").exists()
     assert list(mine.exports.iterdir()) == []
     use(monkeypatch, Rounding(by=float("nan")))
-    assert "differ by inf" in complaint([mine.folder, "--format", "torch"], capsys, status=1)
+    assert "differ by inf" in complaint(command.main, [mine.folder, "--format", "torch"], capsys, status=1)
 
 
 @pytest.mark.parametrize("precision", ROUNDED)
@@ -166,7 +160,7 @@ def test_a_rounded_export_must_have_about_the_same_error_rate(
 ) -> None:
     arguments = [str(mine.folder), "--size", "4", "--format", "torch"]
     use(monkeypatch, Babbling(precision=precision))
-    error = complaint(arguments, capsys, status=1)
+    error = complaint(command.main, arguments, capsys, status=1)
     assert "must be within 0.5 points of the cut model's test WER" in error
     assert "points worse" in error
     assert not mine.export_folder("4").exists()
@@ -185,7 +179,9 @@ def test_a_rejected_size_does_not_stop_the_others(
             return super().write(cut, folder, rounded)
 
     use(monkeypatch, OneInaccurate())
-    (line,) = complaint([mine.folder, "--all", "--format", "torch"], capsys, status=1).splitlines()
+    (line,) = complaint(
+        command.main, [mine.folder, "--all", "--format", "torch"], capsys, status=1
+    ).splitlines()
     assert line.startswith("error: 2: ")
     assert [path.name for path in mine.exports.iterdir()] == ["4"]
 
@@ -197,10 +193,10 @@ def test_an_existing_export_is_replaced_only_on_request_and_by_an_accepted_one(
     command.main(arguments)
     marker = mine.export_folder("2") / "marker"
     marker.touch()
-    error = complaint(arguments, capsys)
+    error = complaint(command.main, arguments, capsys)
     assert "must not exist yet, but does. `--force` replaces it" in error
     use(monkeypatch, Rounding(by=1.0))
-    complaint([*arguments, "--force"], capsys, status=1)
+    complaint(command.main, [*arguments, "--force"], capsys, status=1)
     assert marker.exists()
     use(monkeypatch, Torch())
     command.main([*arguments, "--force"])
@@ -214,7 +210,7 @@ def test_without_the_test_split_only_unchecked_exports_are_possible(
     text = mine.config_file.read_text()
     mine.config_file.write_text(text.replace(mine.config_data()["task"]["path"], "/gone/tones"))
     arguments = [str(mine.folder), "--format", "torch"]
-    error = complaint(arguments, capsys)
+    error = complaint(command.main, arguments, capsys)
     assert "the test split of" in error
     assert "must be available" in error
     assert "`--unchecked`" in error
@@ -247,7 +243,7 @@ def test_wrong_arguments_get_one_clear_line(
     arguments: list[str],
     words: str,
 ) -> None:
-    (line,) = complaint(arguments, capsys).splitlines()
+    (line,) = complaint(command.main, arguments, capsys).splitlines()
     assert words in line
     assert not finished[0].exports.exists()
 
@@ -263,7 +259,7 @@ def test_a_format_that_needs_another_subsampling_names_the_setting(tmp_path: Pat
 def test_an_unknown_format_is_an_error_that_lists_the_others(
     finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    error = complaint(["runs/finished", "--format", "tflite"], capsys)
+    error = complaint(command.main, ["runs/finished", "--format", "tflite"], capsys)
     assert "'tflite'" in error
     assert all(name in error for name in ("sherpa-onnx", "torch", "executorch"))
 
@@ -275,7 +271,7 @@ def test_a_missing_extra_is_an_error_with_the_command_that_installs_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(Onnx, "packages", ("onnx_that_is_not_there",))
-    (line,) = complaint(["runs/finished"], capsys).splitlines()
+    (line,) = complaint(command.main, ["runs/finished"], capsys).splitlines()
     assert "onnx_that_is_not_there cannot be imported" in line
     assert line.endswith("pip install -e '.[export]'")
 
@@ -285,7 +281,7 @@ def test_a_run_without_tokens_is_an_error(mine: Run, capsys: pytest.CaptureFixtu
     data = json.loads(path.read_text())
     del data["tokens"]
     path.write_text(json.dumps(data))
-    (line,) = complaint([mine.folder, "--format", "torch"], capsys).splitlines()
+    (line,) = complaint(command.main, [mine.folder, "--format", "torch"], capsys).splitlines()
     assert "must be a model" in line
     assert "`tokens` must be given" in line
 

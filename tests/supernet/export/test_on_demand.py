@@ -28,7 +28,7 @@ from supernet.runs.run import Run
 from supernet.runtime.precision import ROUNDED, Precision
 from supernet.text.tokens import BLANK, Tokens
 from supernet.units import Kept
-from tests.supernet.export.test_command import complaint
+from tests.supernet.complaining import complaint
 from tests.supernet.tiny import recognizer, tiny_config
 
 onnx = pytest.importorskip("onnx", reason="needs the export extra")
@@ -158,7 +158,9 @@ def test_another_number_of_units_is_refused_by_the_graph(length: int, bundled: R
 def test_wrong_arguments_get_one_clear_line(
     arguments: Sequence[str], words: str, bundled: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert words in complaint([bundled.folder, "--on-demand", *arguments], capsys).splitlines()[-1]
+    assert (
+        words in complaint(command.main, [bundled.folder, "--on-demand", *arguments], capsys).splitlines()[-1]
+    )
 
 
 class Other(OnDemand):

@@ -14,6 +14,7 @@ import torch
 
 from supernet.audio.features import fbank
 from supernet.audio.specification import SAMPLE_RATE
+from supernet.export import __main__ as command
 from supernet.export.acceptance import BATCHES, noise
 from supernet.export.onnx import Onnx
 from supernet.export.onnx_graph import Session
@@ -24,7 +25,7 @@ from supernet.runs.model_file import load
 from supernet.runs.opening import own_selection
 from supernet.runs.run import Run
 from supernet.runtime.precision import PRECISIONS, ROUNDED, suffix
-from tests.supernet.export.test_command import complaint
+from tests.supernet.complaining import complaint
 from tests.supernet.export.test_sherpa import recognize
 from tests.supernet.talkative import TEXTS, recordings
 
@@ -140,7 +141,7 @@ def eager_text(bundled: Run, size: str, samples: torch.Tensor) -> str:
 def test_wrong_arguments_get_one_clear_line(
     arguments: list[str], words: str, bundled: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (line,) = complaint([bundled.folder, "--shared", *arguments], capsys).splitlines()
+    (line,) = complaint(command.main, [bundled.folder, "--shared", *arguments], capsys).splitlines()
     assert words in line
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 
 from supernet import Recognizer
 from supernet.errors import ArgumentError, UserError
@@ -48,12 +47,8 @@ def test_decisions_and_confidences_are_those_of_pytorch(
     assert sorted(sizes) == {None: ["2", "2", "4", "4"], 0.0: ["2"] * 4, ALWAYS: ["4"] * 4}[threshold]
 
 
-def test_the_python_of_the_manual_runs(
-    bundled: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "RUN").symlink_to(bundled.folder)
-    soundfile.write(tmp_path / "speech.wav", recordings()[0].numpy(), 16_000)
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("guide_folder")
+def test_the_python_of_the_manual_runs(capsys: pytest.CaptureFixture[str]) -> None:
     printed = list[object]()
     for _, code in blocks(ROOT / "docs" / "how-to" / "cascade.md", "python"):
         exec(code.replace("6, 12", "2, 4"), {})

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -131,12 +130,8 @@ def test_no_process_that_recognizes_imports_pytorch_or_the_engine(bundled: Run, 
     assert out.strip() == str([device.transcribe(samples, size=size.budget) for size in device.sizes])
 
 
-def test_the_python_of_the_manual_runs(
-    bundled: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "RUN").symlink_to(bundled.folder)
-    soundfile.write(tmp_path / "speech.wav", recordings()[0].numpy(), 16_000)
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("guide_folder")
+def test_the_python_of_the_manual_runs(bundled: Run, capsys: pytest.CaptureFixture[str]) -> None:
     ((_, code),) = blocks(ROOT / "docs" / "how-to" / "several-sizes.md", "python")
     exec(code.replace("size=6", "size=2").replace("ms=20", "ms=60_000"), {})
     *sizes, small, best, half = capsys.readouterr().out.splitlines()
