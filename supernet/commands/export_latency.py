@@ -10,7 +10,14 @@ from typing import Any
 
 from supernet.console.text import aligned, note, say
 from supernet.errors import ArgumentError, UserError
-from supernet.latency.exports import exports_in, fastest_words, save_fastest_of, subjects_of, times_by_export
+from supernet.latency.exports import (
+    exports_in,
+    fastest_words,
+    save_fastest_of,
+    subjects_of,
+    times_by_export,
+    wrong_ones,
+)
 from supernet.latency.measure import MEMORY_AT, Subject, measure
 from supernet.runtime.fastest import SECONDS
 from supernet.system.files import refusal, write_json
@@ -72,6 +79,8 @@ def _print(subjects: list[Subject], figures: Mapping[str, Any], fastest: str) ->
         f"{base['runtime']}. Memory: the peak up to {MEMORY_AT} s."
     )
     say(fastest)
+    for wrong in wrong_ones(subjects, figures["rows"]):
+        note(wrong)
     if figures["busy"]:
         say(BUSY)
 

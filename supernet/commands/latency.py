@@ -12,8 +12,9 @@ from supernet.console.fitted import Fitted
 from supernet.console.front import command, say_next
 from supernet.console.progress import progress
 from supernet.console.screen import console
+from supernet.console.text import note
 from supernet.export.onnx import Onnx
-from supernet.latency.exports import fastest_words, save_fastest_of, times_by_export
+from supernet.latency.exports import fastest_words, save_fastest_of, times_by_export, wrong_ones
 from supernet.latency.measure import MEMORY_AT, SECONDS, Subject, measure
 from supernet.latency.subjects import of_random, of_run
 from supernet.runs.model_file import load
@@ -38,6 +39,8 @@ def latency(args: argparse.Namespace) -> None:
         if args.run is not None and args.out is None:
             save_fastest_of(times, args.threads, figures["busy"])
     console.print(_table(figures, fastest_words(times) if args.preset is None else ""))
+    for wrong in wrong_ones(subjects, figures["rows"]):
+        note(wrong)
     if args.run is not None:
         say_next(*suggestions(Run(args.run)))
 

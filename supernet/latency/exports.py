@@ -9,9 +9,12 @@ from typing import Any
 
 from supernet.latency.measure import Subject
 from supernet.runtime.fastest import SECONDS, Times, choose, save_fastest
-from supernet.runtime.precision import Precision
+from supernet.runtime.precision import FULL, Precision
 from supernet.runtime.record import RECORD, graphs_of
 from supernet.system.folders import check_closed
+
+_FACTOR, _LEAST = 10.0, 1.0
+"""A rounded file may differ ``_FACTOR`` times as much as at its export, on other noise, or by ``_LEAST``."""
 
 
 def exports_in(folder: Path) -> list[Path]:
@@ -37,7 +40,7 @@ def subjects_of(exports: Iterable[Path], bundles: bool = True) -> list[Subject]:
         UserError: One of them is no export.
     """
     return [
-        Subject(graph.budget, graph.size, graph.file, graph.precision, graph.kept)
+        Subject(graph.budget, graph.size, graph.file, graph.precision, graph.kept, graph.difference)
         for folder in exports
         for graph in graphs_of(folder)
         if bundles or not graph.is_bundled
@@ -45,13 +48,33 @@ def subjects_of(exports: Iterable[Path], bundles: bool = True) -> list[Subject]:
 
 
 def times_by_export(subjects: Sequence[Subject], rows: Iterable[Mapping[str, Any]]) -> dict[Path, Times]:
-    """The measured milliseconds for ``SECONDS`` of audio, by the folders of exports."""
+    """Milliseconds for ``SECONDS`` of audio by the folders of exports, without wrong files."""
     found: dict[Path, dict[str, dict[Precision, float]]] = defaultdict(lambda: defaultdict(dict))
     for subject, row in zip(subjects, rows, strict=True):
-        if subject.precision is not None:
+        if subject.precision is not None and not is_wrong(subject, row):
             milliseconds = 1000 * SECONDS * row["costs"][f"rtf_{SECONDS}s"]
             found[subject.file.parent][subject.label][subject.precision] = milliseconds
     return {folder: {label: dict(times) for label, times in sizes.items()} for folder, sizes in found.items()}
+
+
+def is_wrong(subject: Subject, row: Mapping[str, Any]) -> bool:
+    """Whether rounded weights compute something else here than where they were verified: some releases of
+    onnxruntime have faulty kernels for some processors.
+    """
+    if subject.difference is None or subject.precision == FULL:
+        return False
+    return not row["difference"] <= max(_LEAST, _FACTOR * subject.difference)
+
+
+def wrong_ones(subjects: Sequence[Subject], rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each file that is wrong here."""
+    return [
+        f"'{subject.file}' must not be used here: its log-probabilities for size {subject.label} differ by "
+        f"{row['difference']:.3g} from those in float32, where it was exported by {subject.difference:.2g}. "
+        "Another release of onnxruntime may compute it right."
+        for subject, row in zip(subjects, rows, strict=True)
+        if is_wrong(subject, row)
+    ]
 
 
 def save_fastest_of(times: Mapping[Path, Times], threads: int, is_busy: bool) -> None:

@@ -10,8 +10,9 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ class Subject:
     """Of the weights of an export. None: the cut model in PyTorch."""
     kept: tuple[bool, ...] = ()
     """The units to run, where the file has more."""
+    difference: float | None = None
+    """That of the log-probabilities from the cut model where it was exported. None: not known."""
 
     @property
     def kind(self) -> str:
@@ -70,11 +73,14 @@ class Costs:
     load_s: list[float] = field(default_factory=list)
     times: dict[int, list[Timing]] = field(default_factory=lambda: {s: [] for s in SECONDS})
     memory_mb: dict[int, list[float]] = field(default_factory=lambda: {s: [] for s in SECONDS})
+    log_probs: list[list[float]] = field(default_factory=list)
+    """Of the same noise for all exports; empty in PyTorch."""
 
     def add(self, measured: Any) -> None:
         """Add the output of a process."""
         self.import_s.append(measured["import_s"])
         self.load_s.append(measured["load_s"])
+        self.log_probs = measured["log_probs"]
         for length in SECONDS:
             self.times[length].append(Timing(**measured["times"][str(length)]))
             self.memory_mb[length].append(measured["memory_mb"][str(length)])
@@ -109,7 +115,7 @@ def measure(
         for k, subject in enumerate(subjects):
             report("measuring", i * len(subjects) + k, rounds * len(subjects))
             costs[subject].add(_run(subject, threads, device))
-    rows = [_row(subject, found) for subject, found in costs.items()]
+    rows = [_row(subject, found, _exact(subject, costs)) for subject, found in costs.items()]
     base = base_of(subjects)
     divisors = rows[subjects.index(base)]["costs"]
     for row in rows:
@@ -130,7 +136,17 @@ def base_of(subjects: Sequence[Subject]) -> Subject:
     return max(subjects, key=lambda s: (s.precision == FULL, s.precision is None, s.size))
 
 
-def _row(subject: Subject, found: Costs) -> dict[str, Any]:
+def _exact(subject: Subject, costs: Mapping[Subject, Costs]) -> Costs:
+    """The measurements of the same network in float32; its own if there is none."""
+    same = [s for s in costs if s.precision == FULL and _place(s) == _place(subject)]
+    return costs[same[0] if same else subject]
+
+
+def _place(subject: Subject) -> tuple[Path, str]:
+    return subject.file.parent, subject.label
+
+
+def _row(subject: Subject, found: Costs, exact: Costs) -> dict[str, Any]:
     costs = {
         "file_mb": subject.num_bytes / 1e6,
         "import_s": min(found.import_s),
@@ -142,7 +158,14 @@ def _row(subject: Subject, found: Costs) -> dict[str, Any]:
         costs[f"rtf_{length}s"] = timing.best / length
     busy = any(timing.is_busy for timing in timings.values())
     about = {"label": subject.label, "size": subject.size, "runtime": subject.runtime}
-    return {**about, "costs": costs, "busy": busy}
+    return {**about, "costs": costs, "busy": busy, "difference": largest_difference(found, exact)}
+
+
+def largest_difference(found: Costs, exact: Costs) -> float:
+    """The largest difference of log-probabilities; infinite if they are not numbers."""
+    pairs = zip(chain.from_iterable(found.log_probs), chain.from_iterable(exact.log_probs), strict=True)
+    differences = [abs(a - b) for a, b in pairs]
+    return max((d if d == d else float("inf") for d in differences), default=0.0)
 
 
 def _run(subject: Subject, threads: int, device: str) -> Any:

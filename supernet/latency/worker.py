@@ -21,8 +21,13 @@ from supernet.system.timing import timed
 
 WARM_UP = 2
 
-Recognize = Callable[[float], object]
-"""Recognizes noise of the given seconds."""
+PROBE_SECONDS = 5.0
+"""The duration of the noise, always the same, whose log-probabilities are printed: faults of kernels may show
+in long recordings only.
+"""
+
+Recognize = Callable[[float], Any]
+"""Computes log-probabilities (S, V) of noise of the given seconds."""
 Opener = Callable[[Path, list[bool], int, str], Recognize]
 """Opens a file, of which the given units run, with a number of threads, on a device."""
 
@@ -34,13 +39,15 @@ def main() -> None:
     imported = time.perf_counter()
     recognize = open_file(Path(file), [flag == "1" for flag in kept if flag in "01"], int(threads), device)
     loaded = time.perf_counter()
+    probe = recognize(PROBE_SECONDS) if kind == "onnx" else []
     times, memory_mb = dict[str, dict[str, object]](), dict[str, float]()
     for length in seconds:
         work = functools.partial(recognize, float(length))
         times[length] = asdict(timed(work, int(repeats), WARM_UP))
         memory_mb[length] = peak_memory() / 2**20
     loading = {"import_s": imported - start, "load_s": loaded - imported}
-    print(json.dumps({**loading, "times": times, "memory_mb": memory_mb}))
+    outputs = [[round(float(value), 3) for value in row] for row in probe]
+    print(json.dumps({**loading, "times": times, "memory_mb": memory_mb, "log_probs": outputs}))
 
 
 def eager() -> Opener:
@@ -54,10 +61,10 @@ def eager() -> Opener:
         model = load(file.with_suffix("")).recognizer.to(device)
 
         @torch.inference_mode()
-        def recognize(seconds: float) -> object:
+        def recognize(seconds: float) -> Any:
             num_frames = round(seconds * model.input.rate)
             noise = (torch.randn(1, num_frames, model.input.width) * 3 - 8).to(device)
-            return model.log_probs(noise, [num_frames], model.table.full).argmax(-1).tolist()
+            return model.log_probs(noise, [num_frames], model.table.full)[0].cpu()
 
         return recognize
 
@@ -76,12 +83,12 @@ def onnx() -> Opener:
         rng, (first, *others) = np.random.default_rng(0), session.get_inputs()
         units = {"kept": np.array(kept)} if kept else {}
 
-        def recognize(seconds: float) -> object:
+        def recognize(seconds: float) -> Any:
             noise, num_frames = _noise(rng, first, seconds)
             lengths = dict.fromkeys([x.name for x in others], np.array([num_frames]))
             inputs = {first.name: noise, **lengths, **units}
             log_probs, _ = session.run(None, inputs)
-            return log_probs.argmax(-1).tolist()
+            return log_probs[0]
 
         return recognize
 

@@ -37,6 +37,8 @@ class RecordedFile:
     precision: Precision
     rate: float | None
     """The error rate on the test split, as a fraction. None: not measured."""
+    difference: float | None
+    """The largest difference of log-probabilities from the cut model on noise. None: not known."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class SizeGraph:
     """The input `kept` of a graph on demand; empty otherwise."""
     is_bundled: bool
     """Whether the export has several sizes."""
+    difference: float | None = None
+    """As in ``RecordedFile``."""
 
 
 def is_export(folder: Path) -> bool:
@@ -103,6 +107,7 @@ def graphs_of(folder: Path) -> list[SizeGraph]:
                 folder / file.name,
                 tuple(unit in kept for unit in units) if is_on_demand else (),
                 "sizes" in data,
+                file.difference,
             )
             for size in sizes
             for file in files_of(size)
@@ -125,7 +130,12 @@ def _file(data: object) -> RecordedFile:
     name = get(data, "file", str)
     if not _FILE.fullmatch(name):
         raise Damaged(f"it names {name[:40]!r}, which is no file beside it")
-    return RecordedFile(name, _precision(data), _rate(data))
+    return RecordedFile(
+        name,
+        _precision(data),
+        _amount(data, "rate", "a `rate` is no error rate"),
+        _amount(data, "difference", "a `difference` is none"),
+    )
 
 
 def _precision(data: Any) -> Precision:
@@ -142,13 +152,13 @@ def precision(name: str) -> Precision:
     raise Damaged(f"a `precision` is {name[:40]!r}")
 
 
-def _rate(data: Any) -> float | None:
-    rate = data.get("rate")
-    if rate is None:
+def _amount(data: Any, key: str, problem: str) -> float | None:
+    value = data.get(key)
+    if value is None:
         return None
-    if type(rate) not in (int, float) or not 0 <= rate < 1e6:
-        raise Damaged("a `rate` is no error rate")
-    return float(rate)
+    if type(value) not in (int, float) or not 0 <= value < 1e6:
+        raise Damaged(problem)
+    return float(value)
 
 
 def get(data: object, key: str, kind: type[T]) -> T:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from supernet.latency import __main__ as command
-from supernet.latency.exports import exports_in, subjects_of
+from supernet.latency.exports import exports_in, subjects_of, times_by_export, wrong_ones
+from supernet.latency.measure import Costs, Subject, largest_difference
 from supernet.runs.run import Run
 from supernet.runtime.precision import PRECISIONS
 from supernet.system.machine import processor
@@ -50,6 +51,7 @@ def test_an_export_is_measured_where_there_is_no_pytorch(
     folder = with_sizes(bundled, "on-demand", tmp_path / "export", "2")
     out, _ = run("supernet.latency", "export", "--rounds", "1", cwd=tmp_path, extra=device, fresh=True)
     figures = json.loads((folder / "latency.json").read_text())
+    assert 0.0 == figures["rows"][0]["difference"] < min(row["difference"] for row in figures["rows"][1:])
     assert (figures["machine"], figures["threads"]) == (processor(), 1)
     times = [10_000 * row["costs"]["rtf_10s"] for row in figures["rows"]]
     assert [row["runtime"] for row in figures["rows"]] == ["onnx", "onnx int8", "onnx int4"]
@@ -173,3 +175,35 @@ def test_all_files_that_are_no_figures_are_named(tmp_path: Path, capsys: pytest.
     assert "none.json' must exist, but there is no such file" in second
     line = one_error(command.main, [tmp_path, *arguments], capsys)
     assert "`--compare` must be given without `RUN`, which measures." in line
+
+
+def row(milliseconds: float, difference: float) -> dict[str, Any]:
+    return {"costs": {"rtf_10s": milliseconds / 10_000}, "difference": difference}
+
+
+def test_a_file_that_computes_something_else_here_is_named_and_not_chosen(tmp_path: Path) -> None:
+    """As some releases of onnxruntime do in int8 on processors with AMX."""
+    subjects = [
+        Subject("6", 6, tmp_path / "model.onnx", "float32", difference=3e-5),
+        Subject("6", 6, tmp_path / "model.int8.onnx", "int8", difference=0.5),
+        Subject("6", 6, tmp_path / "model.int4.onnx", "int4", difference=3.0),
+    ]
+    rows = [row(30.0, 0.0), row(10.0, 1e5), row(20.0, 29.0)]
+    assert times_by_export(subjects, rows) == {tmp_path: {"6": {"float32": 30.0, "int4": 20.0}}}
+    (sentence,) = wrong_ones(subjects, rows)
+    assert "model.int8.onnx' must not be used here" in sentence
+    assert "differ by 1e+05 from those in float32, where it was exported by 0.5." in sentence
+    for difference in (4.9, 0.9):
+        assert wrong_ones(subjects, [rows[0], row(10.0, difference), rows[2]]) == []
+    assert len(wrong_ones(subjects, [rows[0], row(10.0, float("inf")), rows[2]])) == 1
+
+
+def test_differences_are_those_from_float32_of_the_same_export(tmp_path: Path) -> None:
+    def costs(*log_probs: list[float]) -> Costs:
+        return Costs(log_probs=list(log_probs))
+
+    exact = costs([-1.0, -2.0], [-3.0, -4.0])
+    assert largest_difference(costs([-1.0, -2.5], [-3.0, -3.75]), exact) == 0.5
+    assert largest_difference(exact, exact) == 0.0
+    assert largest_difference(costs([-1.0, float("nan")], [-3.0, -4.0]), exact) == float("inf")
+    assert largest_difference(costs(), costs()) == 0.0
