@@ -219,7 +219,7 @@ function stageItem({ budget, result, answers }, threshold) {
   const isSure = !goesOn(result.confidence, threshold);
   const reason = isSure ? `is at least ${threshold.toFixed(4)}` : `is below ${threshold.toFixed(4)}`;
   const then = answers ? (isSure ? "it answers." : "it answers, as it is the last one.") : "the next size goes on.";
-  const made = element("li", `Size ${budget}: confidence ${result.confidence.toFixed(4)} ${reason}, ${then}`);
+  const made = element("li", `Size ${budget}: confidence ${result.confidence.toFixed(4)} ${reason}; ${then}`);
   if (answers) made.setAttribute("aria-current", "true");
   return made;
 }

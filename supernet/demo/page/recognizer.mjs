@@ -6,7 +6,7 @@ import { logMel, NUM_BANDS } from "./log_mel.mjs";
 import { wordsOf } from "./symbols.mjs";
 
 const SILENCE = 1e-4; // recordings whose samples are all quieter have no text
-const REPEATS = 3;
+const REPEATS = 5;
 
 ort.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
 ort.env.wasm.numThreads = 1;
