@@ -36,20 +36,16 @@ class ChunkedRun:
         self._features_TF = torch.zeros(0, model.input.width, dtype=model.dtype)
         self._memory = Memory(chunking.left_frames)
         self._has_begun = False
-
-    @property
-    def num_waiting(self) -> int:
-        """The feature frames that a chunk needs."""
-        input = self._model.input
-        return (self._chunking.frames - 1) * input.subsampling + input.shortest
+        self._needed = (chunking.frames - 1) * model.input.subsampling + model.input.shortest
+        """The feature frames of a chunk."""
 
     @torch.inference_mode()
     def accept(self, features_TF: Tensor) -> Tensor:
         """Take further feature frames; returns the log-probabilities (S, V) of the chunks that they end."""
         self._features_TF = torch.cat([self._features_TF, features_TF.to(self._features_TF)])
         found = [self._features_TF.new_zeros(0, self._model.num_tokens)]
-        while len(self._features_TF) >= self.num_waiting:
-            found.append(self._run(self._features_TF[: self.num_waiting]))
+        while len(self._features_TF) >= self._needed:
+            found.append(self._run(self._features_TF[: self._needed]))
             shift = self._chunking.frames * self._model.input.subsampling
             self._features_TF = self._features_TF[shift:]
         return torch.cat(found)
