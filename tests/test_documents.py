@@ -215,9 +215,8 @@ def parsed(module: str, arguments: list[str]) -> argparse.Namespace:
 
 def problems(module: str, args: argparse.Namespace) -> list[str]:
     """The problems of the settings of a training or study, found without a corpus."""
-    from selection.commands.study import definition_data
-    from selection.study.definition import CompareDefinition, checked
-    from selection.study.tune_definition import TuneDefinition
+    from selection.commands.study import KINDS, definition_data
+    from selection.study.definition import checked
     from supernet.commands.train import layers
     from supernet.errors import ConfigError
     from supernet.runs.resolve import resolve
@@ -227,8 +226,7 @@ def problems(module: str, args: argparse.Namespace) -> list[str]:
             found = list[str]()
             resolve(layers(args, found), problems=found)
         elif args.command != "report":
-            kind = CompareDefinition if args.command == "compare" else TuneDefinition
-            checked(kind, definition_data(args))
+            checked(KINDS[args.command], definition_data(args))
     except ConfigError as e:
         return list(e.problems)
     return []
