@@ -19,6 +19,7 @@ from supernet.console.text import note
 from supernet.errors import ConfigError
 from supernet.export.acceptance import FileCheck
 from supernet.export.bundle import Bundle, SizesNotAccepted, export_bundle
+from supernet.export.executorch import ExecuTorch, SharedExecuTorch
 from supernet.export.export import Examiner, NotAccepted, export
 from supernet.export.folders import check_free
 from supernet.export.formats import Format
@@ -42,7 +43,11 @@ from supernet.runtime.precision import FULL, ROUNDED, Precision, suffix
 from supernet.settings.presets import Data
 from supernet.task import Batch, ProgressCallback, Task, TaskError
 
-BUNDLES: dict[str, type[Bundle]] = {"shared": Shared, "on-demand": OnDemand}
+BUNDLES: dict[tuple[str, type[Format]], type[Bundle]] = {
+    ("shared", Onnx): Shared,
+    ("shared", ExecuTorch): SharedExecuTorch,
+    ("on-demand", Onnx): OnDemand,
+}
 
 
 def export_sizes(args: argparse.Namespace) -> list[str]:
@@ -60,9 +65,10 @@ def _check(args: argparse.Namespace) -> None:
         )
     if args.int8_margin < 0:
         raise RunError(f"`--int8-margin` must be at least 0 points, but is {args.int8_margin:g} instead.")
-    if args.bundle and FORMATS[args.format] is not Onnx:
+    if args.bundle and (args.bundle, FORMATS[args.format]) not in BUNDLES:
+        known = " or ".join(["sherpa-onnx", *["executorch"] * (args.bundle == "shared")])
         raise RunError(
-            f"`--{args.bundle}` must go with `--format` sherpa-onnx, but goes with {args.format} instead."
+            f"`--{args.bundle}` must go with `--format` {known}, but goes with {args.format} instead."
         )
     if args.chunk is not None and (args.bundle or FORMATS[args.format] is not Onnx):
         other = f"--{args.bundle}" if args.bundle else f"--format {args.format}"
@@ -121,7 +127,7 @@ def _export_bundle(args: argparse.Namespace, source: Source) -> list[str]:
     cuts = [Cut.of(source.model, choice, source.origin) for choice in source.selection.choices]
     with progress() as report:
         examiner = _examiner(args, source, report)
-        bundle = BUNDLES[args.bundle](source.model, cuts)
+        bundle = BUNDLES[args.bundle, FORMATS[args.format]](source.model, cuts)
         try:
             confidence = stored_confidences(source.run, source.selection) or None
             verified = export_bundle(bundle, folder, _rounded(args), examiner, confidence)
@@ -131,7 +137,7 @@ def _export_bundle(args: argparse.Namespace, source: Source) -> list[str]:
     for size in verified:
         _add_rows(table, size.budget, size.checks)
     console.print(table)
-    if source.model.recognizer.table.divided:
+    if source.model.recognizer.table.divided and FORMATS[args.format] is Onnx:
         note(
             f"with `--{args.bundle}`, a module is computed in full if any of its components is kept; exports "
             "without it are narrower and faster."
@@ -173,7 +179,8 @@ def _say_what_next(args: argparse.Namespace, folder: Path, stem: str | None, rec
     suggestions = list[tuple[str, str]]()
     if not is_checkpoint(args.run):
         suggestions.append((command("latency", args.run), "its latency on this machine"))
-        if args.bundle and isinstance(kind_of(recognizer), LogMel):
+        is_page = args.bundle and FORMATS[args.format] is Onnx
+        if is_page and isinstance(kind_of(recognizer), LogMel):
             page = command("demo", args.run, "--export", folder)
             suggestions.append((page, "a page to try all sizes in a browser"))
     if FORMATS[args.format] is Onnx and stem is not None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from supernet.audio.features import LOG_MEL
 from supernet.export.acceptance import noise
-from supernet.export.executorch import ExecuTorch, width
+from supernet.export.executorch import ExecuTorch, SharedExecuTorch, method_of, width
 from supernet.export.formats import Runtime
 from supernet.export.graph import Graph
 from supernet.export.onnx import Onnx
@@ -178,6 +178,22 @@ def test_the_executorch_file_equals_the_cut_model(positions: str, tmp_path: Path
     cut_ = small_cut(positions=positions)
     (written,) = ExecuTorch().write(cut_, tmp_path)
     assert largest_difference(cut_, ExecuTorch().open(written.file)) < 5e-6
+
+
+def test_methods_of_an_executorch_program_equal_their_cut_models_and_share_weights(tmp_path: Path) -> None:
+    pytest.importorskip("executorch", reason="needs the executorch extra")
+    net = recognizer(tiny_config(model={"dim": 64, "ffn_dim": 512, "num_layers": 2})).float()
+    subnets = [net.table.subnet(net.table.first(size)) for size in (1, 2)]
+    cuts = [Cut(Model(cut(net, s), TOKENS), s, {"budget": f"units={s.size}"}) for s in subnets]
+    (tmp_path / "alone").mkdir()
+    (alone,) = ExecuTorch().write(cuts[1], tmp_path / "alone")
+    written = SharedExecuTorch(Model(net, TOKENS), cuts)
+    files = [file for (file,) in written.write(tmp_path)]
+    assert {file.file for file in files} == {tmp_path / "model.pte"}
+    for cut_ in cuts:
+        assert largest_difference(cut_, written.open(tmp_path / "model.pte", cut_)) < 5e-6
+    assert files[0].file.stat().st_size < 1.15 * alone.file.stat().st_size
+    assert [method_of(cut_) for cut_ in cuts] == ["size_units_1", "size_units_2"]
 
 
 def test_widths_are_rounded_up_to_those_that_executorch_supports() -> None:
