@@ -18,8 +18,8 @@ from supernet.console.text import fail, put
 from supernet.settings.names import nearest
 
 ORDER = (
-    "prepare", "train", "evaluate", "transcribe", "select", "cut", "export", "latency", "demo", "study",
-    "worth", "pareto",
+    "prepare", "train", "evaluate", "transcribe", "select", "cut", "export", "latency", "demo", "push",
+    "pareto", "study", "worth",
 )  # fmt: skip
 """The project's own commands as they are used one after the other; those of plug-ins follow."""
 
