@@ -9,16 +9,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, overload
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from supernet.audio.lengths import Lengths
-from supernet.audio.recordings import complaint, mono, read_audio
-from supernet.audio.resampling import resample_blocks
+from supernet.audio.recordings import Audio, complaint, read_any
 from supernet.audio.specification import SAMPLE_RATE
 from supernet.errors import AudioError
-from supernet.pretrained.places import is_checkpoint
+from supernet.pretrained.hub import downloaded
 from supernet.recognition.beam import BeamConfig, decoder_for
 from supernet.recognition.cascade import Cascade, Stage
 from supernet.recognition.decoding import Decoder
@@ -28,16 +25,13 @@ from supernet.recognition.streaming.speech_stream import SpeechStream
 from supernet.recognition.transcript import Transcript
 from supernet.runs.confidence_file import read_confidences
 from supernet.runs.model_file import Model
-from supernet.runs.opening import choose, everything, granularity_of, load_any, open_selection
+from supernet.runs.opening import choose, open_any
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice, Selection
 from supernet.scoring.confidence import UNKNOWN, Confidences, check_ascending, threshold_of
 from supernet.system.devices import chosen_device, use_tf32, with_threads
 from supernet.system.timing import BUSY, Timing, timed
 from supernet.units import Kept
-
-Audio = str | PathLike[str] | np.ndarray[Any, Any] | Tensor
-"""A file, or an array of samples (S,) or (S, C)."""
 
 _REPEATS = 5
 
@@ -90,22 +84,36 @@ class Recognizer:
         """
         place = chosen_device(None if device is None else str(device))
         use_tf32(place)
-        run = Run(Path(folder))
-        is_whole = is_checkpoint(run.folder) or (
-            not run.config_file.is_file() and run.model_stem.with_name("model.json").is_file()
-        )
-        if not is_whole:
-            Run.open(run.folder)
-        model = load_any(run, granularity_of(None if selection is None else Path(selection)))
-        if is_whole and selection is None:
-            choices = everything(model)
-        else:
-            choices = open_selection(run, model, None if selection is None else Path(selection))
+        model, choices = open_any(Path(folder), None if selection is None else Path(selection))
         decoder = decoder_for(beam, model.tokens)
         model.recognizer.to(place)
-        choice, confidences = choices.choice(), read_confidences(run, choices)
+        choice, confidences = choices.choice(), read_confidences(Run(Path(folder)), choices)
         kept = model.recognizer.table.kept(choice.subnet)
         return cls(str(folder), model, choices, choice, kept, decoder, confidences)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | PathLike[str],
+        *,
+        subfolder: str = "",
+        revision: str | None = None,
+        beam: BeamConfig | None = None,
+        device: str | torch.device | None = None,
+    ) -> Recognizer:
+        """Load a network from the Hugging Face Hub, or from a folder on this machine.
+
+        Files are downloaded once, into the cache of ``huggingface_hub``. Nothing in them is run.
+
+        Args:
+            name: ``user/name``, or a folder as for ``load``.
+            subfolder: The folder in it, such as that of a size that ``supernet push`` has published.
+            revision: A branch, tag or commit of the repository.
+            beam: As for ``load``, like ``device``. Raises ``UserError`` if there is no such network.
+        """
+        folder = Path(name).expanduser()
+        place = folder / subfolder if folder.is_dir() else downloaded(str(name), subfolder, revision)
+        return cls.load(place, beam=beam, device=device)
 
     def __repr__(self) -> str:
         sizes = [str(choice.subnet.size) for choice in (*self._smaller, self._choice)]
@@ -190,7 +198,7 @@ class Recognizer:
         """
         if not isinstance(audio, (list, tuple)):
             return self.transcribe([audio], rate, batch=batch)[0]
-        found = list(self.transcribe_many((_recording(item, rate) for item in audio), batch))
+        found = list(self.transcribe_many((read_any(item, rate) for item in audio), batch))
         for item, result in zip(audio, found, strict=True):
             if isinstance(result, AudioError):
                 raise AudioError(
@@ -283,18 +291,10 @@ class Recognizer:
         return self._chosen(next(c for c in self._selection.choices if c.subnet.size == size))
 
     def milliseconds(self, seconds: float) -> float:
-        """The time to transcribe ``seconds`` of noise, in milliseconds: the best of several runs."""
+        """Milliseconds to transcribe ``seconds`` of noise: the best of several runs."""
         return 1000 * self.timing(seconds).best
 
     def timing(self, seconds: float) -> Timing:
         """The individual runs of which ``milliseconds`` is the best, and whether the machine was busy."""
         noise = torch.rand(round(seconds * SAMPLE_RATE), generator=torch.Generator().manual_seed(0)) - 0.5
         return timed(lambda: self.transcribe(noise, SAMPLE_RATE), _REPEATS, warm_up=1)
-
-
-def _recording(audio: Audio, rate: int | None) -> Recording:
-    if isinstance(audio, (str, PathLike)):
-        return read_audio(Path(audio))
-    if rate is None or rate < 1:
-        raise ValueError(f"`rate` must be the samples' rate in Hz, but is {rate} instead.")
-    return resample_blocks([mono(audio)], rate)

@@ -22,6 +22,9 @@ from torch import Tensor
 from supernet.audio.resampling import resample_blocks
 from supernet.errors import AudioError, NoSuchFile
 
+Audio = str | os.PathLike[str] | np.ndarray[Any, Any] | Tensor
+"""A file, or an array of samples (S,) or (S, C)."""
+
 BLOCK_SECONDS = 10
 _MAX_VALUES = 1 << 24
 """Maximum size of a block over all channels, whatever rate and channels the header declares."""
@@ -127,6 +130,18 @@ def _blocks(sound: soundfile.SoundFile) -> Iterator[Tensor]:
     length = max(1, min(sound.samplerate * BLOCK_SECONDS, _MAX_VALUES // sound.channels))
     while len(block := sound.read(length, dtype="float32", always_2d=True)):
         yield mono(block)
+
+
+def read_any(audio: Audio, rate: int | None) -> Iterator[Tensor]:
+    """Blocks (S,) of mono samples at 16 kHz of a file, or of samples at ``rate`` Hz.
+
+    Raises ``AudioError`` as they are read, and ``ValueError`` if the rate cannot be used.
+    """
+    if isinstance(audio, (str, os.PathLike)):
+        return read_audio(Path(audio))
+    if rate is None or rate < 1:
+        raise ValueError(f"`rate` must be the samples' rate in Hz, but is {rate} instead.")
+    return resample_blocks([mono(audio)], rate)
 
 
 def mono(samples: np.ndarray[Any, Any] | Tensor) -> Tensor:

@@ -50,6 +50,22 @@ def everything(model: Model) -> Selection:
     return Selection("whole", (Choice(str(subnet.size), subnet),))
 
 
+def open_any(folder: Path, selection: Path | None) -> tuple[Model, Selection]:
+    """The network of a run, of a cut model or of a checkpoint, and its subnets: those of ``selection`` if it
+    is given, else the run's own, or the whole network.
+    """
+    run = Run(folder)
+    is_whole = is_checkpoint(folder) or (
+        not run.config_file.is_file() and run.model_stem.with_name("model.json").is_file()
+    )
+    if not is_whole:
+        Run.open(folder)
+    model = load_any(run, granularity_of(selection))
+    return model, everything(model) if is_whole and selection is None else open_selection(
+        run, model, selection
+    )
+
+
 def choose(selection: Selection, budget: str | None, name: str = "size") -> Choice:
     """Choose a subnet of a selection.
 
