@@ -123,7 +123,7 @@ def test_the_contract_detects_an_invalid_strategy(path: dict[str, str], tmp_path
     assert "test_global_random_generators_are_left_alone" in out
 
 
-@pytest.mark.parametrize("plugin", ["halves", "neighbors", "slots"])
+@pytest.mark.parametrize("plugin", ["halves", "neighbors", "packed", "slots"])
 def test_the_laws_hold_for_third_party_units_encoders_and_heads(
     plugin: str, path: dict[str, str], tmp_path: Path
 ) -> None:

@@ -46,7 +46,9 @@ def fbank(samples: Tensor) -> Tensor:
     return features
 
 
-InputName = Literal["log-mel", "log-mel-80ms", "samples", "samples-20ms", "samples-80ms"]
+InputName = Literal[
+    "log-mel", "log-mel-80ms", "samples", "samples-20ms", "samples-20ms-centered", "samples-80ms"
+]
 
 Length = TypeVar("Length", int, NDArray[np.int64])
 
@@ -138,7 +140,15 @@ per encoder frame. These convolutions pad, and so have the lengths of convolutio
 SAMPLES_20MS = replace(SAMPLES, name="samples-20ms", convolutions=((400, 160), (2, 2)))
 """Raw samples for w2v-BERT 2.0 (arXiv 2312.05187): windows of 25 ms every 10 ms, two in an encoder frame."""
 
-INPUTS = {input.name: input for input in (LOG_MEL, LOG_MEL_80MS, SAMPLES, SAMPLES_20MS, SAMPLES_80MS)}
+SAMPLES_20MS_CENTERED = replace(SAMPLES, name="samples-20ms-centered", convolutions=((0, 160), (1, 2)))
+"""Raw samples for features whose windows are centered on multiples of 10 ms, from 0 to the end, two in an
+encoder frame. Windows pad by half of their width on each side, and so count as windows of width 0.
+"""
+
+INPUTS = {
+    input.name: input
+    for input in (LOG_MEL, LOG_MEL_80MS, SAMPLES, SAMPLES_20MS, SAMPLES_20MS_CENTERED, SAMPLES_80MS)
+}
 
 
 def is_silent(samples: Tensor) -> bool:

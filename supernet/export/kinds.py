@@ -126,6 +126,7 @@ KINDS: dict[InputName, Kind] = {
     "log-mel-80ms": LogMel(),
     "samples": Samples(),
     "samples-20ms": Samples(),
+    "samples-20ms-centered": Samples(),
     "samples-80ms": NormalizedMel(),
 }
 
