@@ -22,9 +22,10 @@ GUIDES = {
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_code_with_a_title_equals_the_file(page: Path) -> None:
+    """A title without a folder is a file of the reader's own."""
     for language in ("python", "toml"):
         for title, text in blocks(page, language):
-            if title is not None:
+            if title is not None and "/" in title:
                 assert text.strip("\n") in read(ROOT / title)
 
 

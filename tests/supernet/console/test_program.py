@@ -86,7 +86,7 @@ def test_wrong_arguments_are_errors_before_heavy_imports(tmp_path: Path) -> None
         "supernet.cut r": "`--out` must be given, but is not.",
         "selection r --strategies greedi": "Did you mean greedy",
         "selection.study tune --out x --trials 0": "`--trials` must be at least 1, but is 0",
-        "selection.study tuna": "must be one of compare, tune, report, but is 'tuna'",
+        "selection.study tuna": "must be one of compare, curves, tune, report, but is 'tuna'",
         "selection.worth r --alone": "`--alone` must have at least one value, but has none.",
         "tasks.prepare x": "`--out` must be given",
         "supernet trian": "Did you mean train",
