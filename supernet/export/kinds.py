@@ -25,6 +25,8 @@ class Kind(ABC):
     """The constructor of `sherpa_onnx.OfflineRecognizer` for this kind."""
     inputs: ClassVar[tuple[str, str]] = ("x", "x_lens")
     """The names of the graph's input and of its lengths."""
+    output: ClassVar[str] = "log_probs"
+    """The name of the graph's output, before that of its lengths."""
     time: ClassVar[int] = 1
     """The axis of time in the input."""
     default_lengths: ClassVar[bool] = False
@@ -93,6 +95,7 @@ class NormalizedMel(Kind):
 
     constructor = "from_nemo_ctc"
     inputs = ("audio_signal", "length")
+    output = "logprobs"  # which onnx-asr asks for; sherpa-onnx takes outputs by their order
     time = 2
 
     def example(self, recognizer: SupernetCTC) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from supernet.export.formats import Format, Runtime, Written, quiet
 from supernet.export.graph import Graph
 from supernet.export.kinds import kind_of, subsampling
-from supernet.export.onnx_graph import OUTPUTS, Session, give_default, quantize, save, trace
+from supernet.export.onnx_graph import LENGTHS, Session, give_default, quantize, save, trace
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.cut_model import Cut
 from supernet.runtime.precision import FULL, Precision, suffix
@@ -82,7 +82,7 @@ def traced(graph: Graph, recognizer: SupernetCTC, more: Mapping[str, Tensor], ma
     inputs = dict(zip(kind.inputs, kind.example(recognizer), strict=True))
     shapes = ({0: dynamic, kind.time: dynamic}, {0: dynamic}, *({} for _ in more))
     with quiet():
-        proto = trace(graph, {**inputs, **more}, [*OUTPUTS, *marks], shapes)
+        proto = trace(graph, {**inputs, **more}, [kind.output, LENGTHS, *marks], shapes)
     if kind.default_lengths:
         give_default(proto, kind.inputs[1], torch.tensor([_EVERYTHING]))
     return proto

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from supernet.export.kinds import KINDS
 from supernet.runtime.precision import Precision
 
-OUTPUTS = ("log_probs", "log_probs_len")
+LENGTHS = "log_probs_len"
+"""The name of the second output."""
 OPSET = 18
 IR_VERSION = 8
 """The version that the onnxruntime of older sherpa-onnx releases reads; the exporter's default is newer."""
@@ -134,11 +135,12 @@ class Session:
         self._session = onnxruntime.InferenceSession(str(file), options, ["CPUExecutionProvider"])
         self._metadata = self._session.get_modelmeta().custom_metadata_map
         self._kind = KINDS[self._metadata.get("input", "log-mel")]
+        self._outputs = [output.name for output in self._session.get_outputs()[:2]]
         self._more = {name: value.numpy() for name, value in (more or {}).items()}
 
     def __call__(self, features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
         x, lengths = self._kind.read(features_BTF, num_frames, self._metadata)
         values = x.float().cpu().numpy(), torch.tensor(lengths).numpy()
         inputs = dict(zip(self._kind.inputs, values, strict=True))
-        log_probs_BSV, lengths_B = self._session.run(OUTPUTS, inputs | self._more)
+        log_probs_BSV, lengths_B = self._session.run(self._outputs, inputs | self._more)
         return torch.from_numpy(log_probs_BSV), lengths_B.tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,22 @@ def test_sherpa_finds_the_tokens_of_greedy_decoding(exported: tuple[Cut, Path, l
     results = recognize(folder, wavs, kind.constructor, **more)
     assert [[token for token in result["tokens"] if token != "</s>"] for result in results] == expected
     assert all(expected)
+
+
+@pytest.mark.slow
+def test_onnx_asr_reads_the_kind_of_nemo(exported: tuple[Cut, Path, list[Path]], tmp_path: Path) -> None:
+    onnx_asr = pytest.importorskip("onnx_asr", reason="needs the package onnx-asr")
+    found, folder, wavs = exported
+    recognizer, symbols = found.model.recognizer, found.model.tokens.symbols
+    if recognizer.input.name != "samples-80ms":
+        return  # it has no kind that takes samples
+    shutil.copy(folder / "model.onnx", tmp_path)
+    shutil.copy(folder / "tokens.txt", tmp_path / "vocab.txt")
+    theirs = onnx_asr.load_model("nemo-conformer-ctc", tmp_path)
+    for wav in wavs:
+        log_probs_SV = of_wav(found, wav)
+        (ids,) = recognizer.head_of(3).decode(log_probs_SV[None], [len(log_probs_SV)])
+        assert theirs.with_timestamps().recognize(wav).tokens == [symbols[i].replace("▁", " ") for i in ids] != []
 
 
 @pytest.mark.slow
