@@ -39,7 +39,7 @@ class CurvePoint:
 class CurvesDefinition(Definition):
     """Learning curves of sizes that are trained alone: are larger sizes better, and are they converged?"""
 
-    lengths: Annotated[tuple[Length, ...], Field(min_length=1)] = (1.0, 2.0, 4.0, 8.0)
+    lengths: tuple[Length, ...] = (1.0, 2.0, 4.0, 8.0)
     """Numbers of updates, as multiples of ``settings.train.num_steps``."""
     rates: LearningRates = ()
     """Learning rates to try for each size: the one with the lowest error rate on the validation split, with
