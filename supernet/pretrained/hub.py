@@ -32,13 +32,22 @@ def downloaded(
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     api, start = HfApi(endpoint=endpoint), f"{folder.strip('/')}/" if folder.strip("/") else ""
+    names, is_reachable = list[str](), True
     try:
         try:
             info: Any = api.model_info(repository, revision=revision)
             names, revision = _wanted([file.rfilename for file in info.siblings or ()], start), info.sha
-        except OSError:  # not reachable: perhaps it is in the cache
-            names = [f"{start}*"]
-        place = snapshot_download(repository, revision=revision, allow_patterns=names, endpoint=endpoint)
+        except HfHubHTTPError:
+            raise
+        except OSError:
+            is_reachable = False
+        place = snapshot_download(
+            repository,
+            revision=revision,
+            allow_patterns=names,
+            endpoint=endpoint,
+            local_files_only=not is_reachable,  # else all files would be downloaded, wanted or not
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as e:
         reason = " ".join(str(e).split())[:300].rstrip(".")
         raise UserError(

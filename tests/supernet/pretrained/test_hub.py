@@ -26,6 +26,7 @@ class Hub(BaseHTTPRequestHandler):
 
     folder: Path
     asked: list[str]
+    failed: set[str]
 
     def do_HEAD(self) -> None:
         self._send(with_body=False)
@@ -38,7 +39,10 @@ class Hub(BaseHTTPRequestHandler):
             file.relative_to(self.folder).as_posix() for file in self.folder.rglob("*") if file.is_file()
         ]
         _, _, wanted = self.path.partition(f"/resolve/{COMMIT}/")
-        if self.path.startswith("/api/models/me/small"):
+        if self.path.endswith("/revision/fails-once") and self.path not in self.failed:
+            self.failed.add(self.path)
+            self.send_error(500)
+        elif self.path.startswith("/api/models/me/small"):
             siblings = [{"rfilename": name} for name in files]
             self._answer(json.dumps({"id": "me/small", "sha": COMMIT, "siblings": siblings}).encode(), True)
         elif wanted in files:
@@ -69,7 +73,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, 
     folder, asked = tmp_path / "repository", list[str]()
     write(folder / "6", VARIANTS["wav2vec2-base"])
     server = ThreadingHTTPServer(
-        ("127.0.0.1", 0), type("Handler", (Hub,), {"folder": folder, "asked": asked})
+        ("127.0.0.1", 0), type("Handler", (Hub,), {"folder": folder, "asked": asked, "failed": set[str]()})
     )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}", folder, asked
@@ -100,6 +104,15 @@ def test_without_the_server_the_cache_serves(hub: tuple[str, Path, list[str]]) -
     place = downloaded("me/small", "6", endpoint=address)
     shutil.rmtree(folder)
     assert downloaded("me/small", "6", COMMIT, "http://127.0.0.1:9") == place
+
+
+def test_nothing_is_downloaded_from_a_server_that_fails_to_list_its_files(
+    hub: tuple[str, Path, list[str]],
+) -> None:
+    address, _, asked = hub
+    with pytest.raises(UserError, match="cannot be had: "):
+        downloaded("me/small", "6", "fails-once", address)
+    assert asked == []
 
 
 def test_a_folder_on_this_machine_is_loaded_as_it_is(hub: tuple[str, Path, list[str]]) -> None:
