@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
@@ -183,6 +184,13 @@ class EncoderFamily(ABC, Generic[OptionsT]):
         frames.
         """
         return traced_rows(x_BSD, lengths_B)
+
+    @classmethod
+    def reads(cls, path: Path) -> bool:
+        """Whether ``path`` is a checkpoint of this family, according to a few of its bytes. If so, commands
+        take it in place of a run. Called for files and folders that nothing built in recognizes.
+        """
+        return False
 
     @classmethod
     def decide(cls, init: str, known: Mapping[str, Any] | None) -> Decided:

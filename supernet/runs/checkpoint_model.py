@@ -16,7 +16,7 @@ from supernet.errors import ConfigError, UserError
 from supernet.network.huggingface.family import HuggingFaceFamily
 from supernet.network.supernet_ctc import SupernetCTC, weights
 from supernet.pretrained.checkpoint import Checkpoint
-from supernet.pretrained.places import is_card
+from supernet.pretrained.places import CARD_FAMILY, reader_of
 from supernet.pretrained.reading import read_checkpoint
 from supernet.runs.model_file import Model
 from supernet.settings.plugins import find_plugin, validated
@@ -24,8 +24,6 @@ from supernet.text.tokens import Tokens
 
 T = TypeVar("T")
 
-CARD_FAMILY = "wav2vec2"
-"""The family of encoders of an asset card of fairseq2."""
 _SHOWN = 5
 """Missing or unknown tensors of which each is listed."""
 
@@ -36,8 +34,8 @@ def open_checkpoint(path: Path, granularity: str = "layer") -> Model:
     Raises:
         UserError: Everything that is wrong with it, one line per problem.
     """
-    if is_card(path):
-        return _of_card(path, granularity)
+    if (reader := reader_of(path)) is not None:
+        return _of_family(path, reader, granularity)
     checkpoint = read_checkpoint(path)
     problems = list(checkpoint.problems)
     config = checkpoint_config(checkpoint, granularity, problems)
@@ -53,9 +51,9 @@ def open_checkpoint(path: Path, granularity: str = "layer") -> Model:
 
 def fingerprint_of(path: Path) -> str:
     """A hash that identifies the weights of a checkpoint. Raises ``UserError`` if it is damaged."""
-    if is_card(path):
+    if (reader := reader_of(path)) is not None:
         found = hashlib.sha256()
-        for name, x in sorted(_of_family(path, lambda family: family.weights(str(path))).items()):
+        for name, x in sorted(_asked(reader, lambda family: family.weights(str(path))).items()):
             found.update(name.encode() + x.contiguous().numpy().tobytes())
         return found.hexdigest()[:16]
     checkpoint = read_checkpoint(path)
@@ -76,30 +74,30 @@ def hash_of(files: Iterable[Path]) -> str:
 
 def family_name(path: Path) -> str:
     """The family of encoders of a checkpoint. Raises ``UserError`` if it cannot be read."""
-    return CARD_FAMILY if is_card(path) else read_checkpoint(path).family
+    return reader_of(path) or read_checkpoint(path).family
 
 
 def checkpoint_tokens(path: Path) -> Tokens:
     """The tokens of a checkpoint. Raises ``UserError`` if it cannot be read, or has none."""
-    if not is_card(path):
+    if (reader := reader_of(path)) is None:
         return read_checkpoint(path).tokens
-    if (tokens := _of_family(path, lambda family: family.tokens(str(path)))) is None:
+    if (tokens := _asked(reader, lambda family: family.tokens(str(path)))) is not None:
+        return tokens
+    if reader == CARD_FAMILY:
         raise UserError(
             f"'{path}' must be the card of a recognizer, with `model_family` wav2vec2_asr and the file of "
             "its SentencePiece model as `tokenizer`, but is not."
         )
-    return tokens
+    raise UserError(f"'{path}' must have a head with known tokens, but the encoder '{reader}' finds none.")
 
 
-def _of_card(path: Path, granularity: str) -> Model:
+def _of_family(path: Path, reader: str, granularity: str) -> Model:
     tokens, problems = checkpoint_tokens(path), list[str]()
-    config = _config(
-        CARD_FAMILY, _of_family(path, lambda family: family.decide(str(path), None)), granularity, problems
-    )
-    if config is None:
+    decided: Decided = _asked(reader, lambda family: family.decide(str(path), None))
+    if (config := _config(reader, decided, granularity, problems)) is None:
         raise ConfigError(problems)
     recognizer = SupernetCTC(config, len(tokens))
-    found = _of_family(path, lambda family: family.weights(str(path)))
+    found = _asked(reader, lambda family: family.weights(str(path)))
     try:
         missing, _ = recognizer.load_state_dict(found, strict=False)
         lost = [name for name in missing if name in weights(recognizer)]
@@ -111,10 +109,10 @@ def _of_card(path: Path, granularity: str) -> Model:
     return Model(recognizer.eval(), tokens)
 
 
-def _of_family(card: Path, read: Callable[[type[EncoderFamily[Any]]], T]) -> T:
-    """What the family of cards reads; its errors speak of a training."""
+def _asked(reader: str, read: Callable[[type[EncoderFamily[Any]]], T]) -> T:
+    """What the family ``reader`` reads; its errors speak of a training."""
     try:
-        return read(find_plugin("encoder", CARD_FAMILY))
+        return read(find_plugin("encoder", reader))
     except PretrainedError as e:
         raise UserError(str(e).replace("`model.init`", "a checkpoint", 1)) from None
 

@@ -11,10 +11,10 @@ from supernet.audio.features import LOG_MEL_80MS
 from supernet.config import ModelConfig
 from supernet.encoder_family import Decided, PretrainedError, family_of
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.pretrained.places import is_card, is_checkpoint
+from supernet.pretrained.places import CARD_FAMILY, is_checkpoint, reader_of
 from supernet.pretrained.reading import read_checkpoint
 from supernet.runs import warm_start
-from supernet.runs.checkpoint_model import CARD_FAMILY, family_name, hash_of
+from supernet.runs.checkpoint_model import family_name, hash_of
 from supernet.settings.plugins import find_plugin
 from supernet.text.tokens import Tokens
 
@@ -76,7 +76,7 @@ def completed(data: Data, problems: list[str]) -> Data:
 def _fingerprint(init: str, model: Mapping[str, Any], problems: list[str]) -> Data:
     """The setting that identifies the weights of a checkpoint, unless reading them all would be slow."""
     path = Path(init)
-    if not is_checkpoint(path) or is_card(path):
+    if not is_checkpoint(path) or reader_of(path) is not None:
         return {}
     files = tuple(file for file in read_checkpoint(path).files if file.is_file())  # shards may be missing
     found = _hash_of(files, tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files))

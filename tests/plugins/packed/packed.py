@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from packed_file import read_tensors
+from packed_file import is_packed, read_tensors
 from torch import Tensor, nn
 
 from supernet.audio.features import InputName
@@ -75,6 +75,10 @@ class Packed(EncoderFamily[NoOptions]):
 
     def rows(self, lengths: Sequence[int], width: int, device: torch.device, dtype: torch.dtype) -> Frames:
         return frames_of(lengths, width, device, dtype)
+
+    @classmethod
+    def reads(cls, path: Path) -> bool:
+        return bool(is_packed(path))
 
     @classmethod
     def decide(cls, init: str, known: Mapping[str, Any] | None) -> Decided:

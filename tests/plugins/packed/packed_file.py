@@ -17,6 +17,14 @@ ALIGNMENT = 16
 TYPES = {0: torch.float32, 1: torch.float16}
 
 
+def is_packed(path: Path) -> bool:
+    """Whether ``path`` is a file of this format, according to its first bytes."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as opened:
+        return opened.read(len(MAGIC)) == MAGIC
+
+
 def read_tensors(path: Path) -> Mapping[str, Tensor]:
     """The tensors of a file in single precision, by name. Nothing in it is run.
 

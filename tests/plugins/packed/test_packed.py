@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,27 @@ import soundfile
 import torch
 from torch import Tensor
 
+from selection.__main__ import main as select
+from supernet.audio.specification import NUM_BANDS, WINDOW
 from supernet.config import Config
+from supernet.cut import main as cut_out
 from supernet.encoder_family import PretrainedError
+from supernet.evaluate import main as evaluate
+from supernet.export.__main__ import main as export
 from supernet.network.cutting import cut
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.pretrained.places import is_checkpoint
+from supernet.runs.checkpoint_model import open_checkpoint
+from supernet.runs.model_file import load
 from supernet.runs.pretrained import begin, tokens_of
 from supernet.runs.resolve import resolve
+from supernet.runs.run import Run
 from supernet.settings.plugins import find_plugin
 from supernet.text.tokens import BLANK, Tokens
+from supernet.transcribe import main as transcribe
 from tests.supernet.tiny import recognizer, tiny_config
 from tests.tasks.corpora import real_corpus
+from tests.tasks.folders import tone, write_folder
 
 PACKAGE = importlib.util.find_spec("hama")
 FRAMES = [16000, 9001, 300, 320 * 40]
@@ -161,3 +173,86 @@ def test_damaged_files_are_refused_in_one_line(tmp_path: Path) -> None:
         family.weights(str(tmp_path / "gone"))
     with pytest.raises(PretrainedError, match="its phonemes beside it"):
         family.tokens(str(file))
+
+
+def shapes(num_tokens: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of all tensors of a file of the package, by name."""
+    bins = WINDOW // 2 + 1
+    found: dict[str, tuple[int, ...]] = {
+        "stft_real_kernel": (bins, 1, WINDOW),
+        "stft_imag_kernel": (bins, 1, WINDOW),
+        "mel_fb": (bins, NUM_BANDS),
+        "onnx::Conv_801": (144, NUM_BANDS, 3),
+        "onnx::Conv_802": (144,),
+        "acoustic_model.model.proj.weight": (num_tokens, 144, 1),
+        "acoustic_model.model.proj.bias": (num_tokens,),
+    }
+    for layer in range(4):
+        prefix = f"acoustic_model.model.blocks.{layer}."
+        matrices = ((144, 576), (576, 144), (144, 432), (144, 144), (144, 576), (576, 144))
+        for number, shape in zip((829, 830, 831, 835, 836, 837), matrices, strict=True):
+            found[f"onnx::MatMul_{number + 9 * layer}"] = shape
+        biases = ("ffn1.fc1.bias", "ffn1.fc2.bias", "attn.in_proj_bias", "attn.out_proj.bias")
+        for name, shape in zip((*biases, "ffn2.fc1.bias", "ffn2.fc2.bias"), matrices, strict=True):
+            found[prefix + name] = shape[1:]
+        found |= {f"onnx::Conv_{804 + 3 * layer}": (144, 1, 31), f"onnx::Conv_{805 + 3 * layer}": (144,)}
+        for part, size in (("1", 288), ("2", 144)):
+            found[f"{prefix}conv.pointwise{part}.weight"] = (size, 144, 1)
+            found[f"{prefix}conv.pointwise{part}.bias"] = (size,)
+        norms = ("ffn1.norm", "conv.norm", "ffn2.norm", "attn_norm", "norm")
+        found |= {f"{prefix}{name}.{kind}": (144,) for name in norms for kind in ("weight", "bias")}
+    return found
+
+
+def write_random(file: Path, words: list[str]) -> None:
+    """Write a file with random weights, and its vocabulary."""
+    rng = np.random.default_rng(0)
+    entries = [(name, rng.normal(0, 0.1, shape)) for name, shape in shapes(len(words) + 2).items()]
+    file.write_bytes(packed(*((name, x.astype(np.float32)) for name, x in entries)))
+    file.with_name("g2p_vocab.json").write_text(json.dumps({"decoder": words}))
+
+
+def test_commands_take_a_file_in_place_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file, folder = Path("mine.hama"), Path("runs/mine-tones")
+    write_random(file, ["a", "bc"])
+    write_folder(tmp_path / "tones", train=2, valid=3, test=3)
+    assert is_checkpoint(file)
+    Path("other.hama").write_bytes(b"something else")
+    assert not any(map(is_checkpoint, (Path("other.hama"), Path("tones"), Path("gone.hama"))))
+
+    select([str(file), "--task", "tones", "--budget", "units=2", "--strategies", "tail"])
+    assert list(Run(folder).results()["sizes"]) == ["4"]
+    evaluate([str(file), "--task", "tones"])
+    chosen = ["--selection", str(folder / "selections/tail.json"), "--size", "2"]
+    cut_out([str(file), *chosen, "--out", "small"])
+    export([str(file), *chosen, "--format", "torch", "--unchecked", "--out", "out"])
+    samples = torch.from_numpy(tone(0.9))
+    soundfile.write("a.wav", samples.numpy(), 16000)
+    transcribe([str(file), "a.wav"])
+
+    network = open_checkpoint(file).recognizer
+    x_1T1, kept = samples[None, :, None], (True, True, False, False)
+    expected = network.log_probs(x_1T1, [len(samples)], kept)
+    for small in ("small", "out"):
+        found = load(Path(small, "model")).recognizer
+        torch.testing.assert_close(found.log_probs(x_1T1, [len(samples)], found.table.full), expected)
+
+
+def test_a_training_finds_the_encoder_of_a_file(tmp_path: Path) -> None:
+    write_random(tmp_path / "mine.hama", ["a", "bc"])
+    found = resolve([{"sizes": [2, 4], "model": {"init": str(tmp_path / "mine.hama")}}]).config
+    assert found.model.encoder.name == "packed"
+
+
+def test_a_damaged_file_in_place_of_a_run_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.hama"
+    write_random(file, ["a", "bc"])
+    file.write_bytes(file.read_bytes()[:-64])
+    with pytest.raises(SystemExit) as e:
+        transcribe([str(file), "a.wav"])
+    assert e.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert line == f"error: a checkpoint must be a whole file of packed tensors, but '{file}' is damaged."
