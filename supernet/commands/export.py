@@ -137,9 +137,9 @@ def _export_bundle(args: argparse.Namespace, source: Source) -> list[str]:
     for size in verified:
         _add_rows(table, size.budget, size.checks)
     console.print(table)
-    if source.model.recognizer.table.divided and FORMATS[args.format] is Onnx:
+    if source.model.recognizer.table.divided and args.bundle == "on-demand":
         note(
-            f"with `--{args.bundle}`, a module is computed in full if any of its components is kept; exports "
+            "with `--on-demand`, a module is computed in full if any of its components is kept; exports "
             "without it are narrower and faster."
         )
     if not problems:
