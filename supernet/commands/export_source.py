@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
-from supernet.audio.features import LOG_MEL, LOG_MEL_80MS
 from supernet.commands.checkpoint import run_of
 from supernet.commands.options import corpus_changes
 from supernet.encoder_family import family_of
 from supernet.export.eager import Torch
-from supernet.export.executorch import ExecuTorch
+from supernet.export.executorch import WIDTHS, ExecuTorch
 from supernet.export.formats import Format
 from supernet.export.huggingface import HuggingFace
 from supernet.export.kinds import kind_of
@@ -82,12 +81,7 @@ def check_network(format: str, run: Run, recognizer: SupernetCTC) -> None:
             )
         return
     encoder, family = recognizer.config.model.encoder.name, family_of(recognizer.config.model)
-    if FORMATS[format] is ExecuTorch and family.input == LOG_MEL_80MS.name:
-        raise RunError(
-            f"`--format` must be sherpa-onnx, onnx or torch for '{run.folder}', which has "
-            "`model.subsampling` 8, but is executorch instead: it needs 4."
-        )
-    is_other = FORMATS[format] is ExecuTorch and family.input != LOG_MEL.name
+    is_other = FORMATS[format] is ExecuTorch and family.input not in WIDTHS
     if is_other or not family.exports:
         raise RunError(
             f"`--format` must be one that has the encoder '{encoder}' of '{run.folder}', but is {format} "

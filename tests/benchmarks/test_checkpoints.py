@@ -5,6 +5,7 @@ Run: ``python -m pytest -s -n 0 tests/benchmarks/test_checkpoints.py``.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from supernet.export.acceptance import largest_difference
 from supernet.export.eager import Eager
+from supernet.export.executorch import ExecuTorch
 from supernet.export.huggingface import HuggingFace
 from supernet.export.onnx import Onnx
 from supernet.network.cutting import cut
@@ -30,7 +32,17 @@ pytest.importorskip("onnxruntime", reason="needs the export extra")
 
 LENGTHS = [5000, 1600, 3217]
 UPDATES = 6
-COLUMNS = ("checkpoint", "parity", "selection", "training, loss", "cut", "folder", "ONNX", "int8")
+COLUMNS = (
+    "checkpoint",
+    "parity",
+    "selection",
+    "training, loss",
+    "cut",
+    "folder",
+    "ONNX",
+    "int8",
+    "ExecuTorch",
+)
 
 
 def largest(found: list[Tensor], expected: list[Tensor]) -> float:
@@ -90,8 +102,15 @@ def test_every_step_from_a_checkpoint_to_a_file(
         differences.append(largest_difference(settings.open(written.file), reference, input))
     parity_, selected, cut_, library, onnx, rounded = (f"{x:.1g}" for x in differences)
     cells = [variant, parity_, selected, training(tmp_path / "mine"), cut_, library, onnx, rounded]
+    del differences[-1]
+    if find_spec("executorch") is None:
+        cells.append("–")
+    else:
+        (program,) = ExecuTorch().write(small, tmp_path / "onnx")
+        differences.append(largest_difference(ExecuTorch().open(program.file), reference, input))
+        cells.append(f"{differences[-1]:.1g}")
     with capsys.disabled():
         if variant == next(iter(VARIANTS)):
             print(f"\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", end="")
         print(f"\n| {' | '.join(cells)} |", end="")
-    assert all(x < 1e-4 for x in differences[:-1]), cells
+    assert all(x < 1e-4 for x in differences), cells

@@ -1,6 +1,7 @@
 """FastConformer (arXiv 2305.05084), the encoder of Parakeet, as in `transformers`, with its own features.
 
-Shapes: B utterances, T samples, N rows, S stream frames, D model dimension.
+Shapes: B utterances, T samples or feature frames, C channels, F mel bands, N rows, S stream frames,
+D model dimension.
 """
 
 from __future__ import annotations
@@ -105,9 +106,12 @@ class MelFrontend(nn.Module):
         ``EncoderFamily.traced_stream``.
         """
         lengths_B = lengths_B.clamp(max=features_BFT.size(2))
-        features_BTF = features_BFT.transpose(1, 2)
-        valid_BT = mask(features_BTF, lengths_B)
-        x_BSD = self.subsampling(features_BTF.masked_fill(~valid_BT[..., None], 0.0), valid_BT)
-        for _ in range(self.subsampling.num_layers):
-            lengths_B = (lengths_B - 1) // 2 + 1
+        x_BCTF = features_BFT.transpose(1, 2)[:, None]
+        for layer in self.subsampling.layers:
+            if isinstance(layer, nn.Conv2d) and layer.stride != (1, 1):
+                # The library multiplies by the mask, which XNNPACK computes wrongly (ExecuTorch 1.0.1).
+                x_BCTF = x_BCTF.masked_fill(~mask(x_BCTF[:, 0], lengths_B)[:, None, :, None], 0.0)
+                lengths_B = (lengths_B - 1) // layer.stride[0] + 1
+            x_BCTF = layer(x_BCTF)
+        x_BSD: Tensor = self.subsampling.linear(x_BCTF.transpose(1, 2).flatten(2))
         return x_BSD * self._scale, lengths_B

@@ -18,6 +18,7 @@ from supernet.audio.specification import SAMPLE_RATE
 from supernet.export.__main__ import main as export
 from supernet.export.acceptance import largest_difference, noise
 from supernet.export.eager import Eager
+from supernet.export.executorch import SharedExecuTorch
 from supernet.export.graph import Graph
 from supernet.export.kinds import kind_of
 from supernet.export.onnx import Onnx
@@ -166,6 +167,24 @@ def test_its_latency_is_that_of_noise_of_the_right_kind(exported: tuple[Cut, Pat
     assert abs(len(log_probs_SV) - frames) <= 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("variant", "sizes"), [("hubert-base", (1, 2)), ("parakeet", (1,))])
+def test_sizes_of_a_checkpoint_share_an_executorch_program(
+    variant: str, sizes: Sequence[int], tmp_path: Path
+) -> None:
+    pytest.importorskip("executorch", reason="needs the executorch extra")
+    write(tmp_path / "mine", VARIANTS[variant])
+    model, cuts = open_checkpoint(tmp_path / "mine"), list[Cut]()
+    for size in sizes:
+        subnet = model.recognizer.table.subnet(model.recognizer.table.first(size))
+        cuts.append(Cut(Model(cut(model.recognizer, subnet), model.tokens), subnet, {"budget": str(size)}))
+    bundle = SharedExecuTorch(model, cuts)
+    bundle.write(tmp_path)
+    for cut_ in cuts:
+        recognizer, opened = cut_.model.recognizer, bundle.open(tmp_path / "model.pte", cut_)
+        assert largest_difference(opened, Eager(recognizer), recognizer.input) < 1e-5
+
+
 @pytest.fixture
 def checkpoint(here: Path) -> Path:
     if not (here / "raw").is_dir():
@@ -192,17 +211,11 @@ def test_a_checkpoint_is_exported_cut_and_compared_on_a_corpus(checkpoint: Path,
             ["--unchecked", "--out", "never"],
             "`--format` sherpa-onnx must have a network that normalizes its samples",
         ),
-        (
-            ["--unchecked", "--out", "never", "--format", "executorch"],
-            "`--format` must be one that has the encoder 'hf-wav2vec2' of 'raw', but is executorch",
-        ),
     ],
 )
 def test_unusable_exports_are_refused_in_a_line(
     checkpoint: Path, words: list[str], problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if "executorch" in words:
-        pytest.importorskip("executorch", reason="needs the executorch extra")
     with pytest.raises(SystemExit) as e:
         export(["raw", *words])
     assert e.value.code == 2

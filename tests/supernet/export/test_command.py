@@ -12,20 +12,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from supernet.commands.export_source import FORMATS, check_network
+from supernet.commands.export_source import FORMATS
 from supernet.export import __main__ as command
 from supernet.export.acceptance import BATCHES, noise
 from supernet.export.eager import Eager, Torch
 from supernet.export.formats import Format, Runtime, Written
 from supernet.export.onnx import Onnx
-from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.cut_model import Cut
 from supernet.runs.model_file import load
-from supernet.runs.run import Run, RunError
+from supernet.runs.run import Run
 from supernet.runs.selection_file import Choice, Selection
 from supernet.runtime.precision import FULL, ROUNDED, Precision
 from tests.supernet.complaining import complaint
-from tests.supernet.tiny import tiny_config
 
 pytestmark = pytest.mark.slow
 
@@ -246,14 +244,6 @@ def test_wrong_arguments_get_one_clear_line(
     (line,) = complaint(command.main, arguments, capsys).splitlines()
     assert words in line
     assert not finished[0].exports.exists()
-
-
-def test_a_format_that_needs_another_subsampling_names_the_setting(tmp_path: Path) -> None:
-    coarse = SupernetCTC(tiny_config(model={"subsampling": 8}), 3)
-    for format in ("sherpa-onnx", "onnx", "torch"):
-        check_network(format, Run(tmp_path), coarse)
-    with pytest.raises(RunError, match=r"which has `model\.subsampling` 8, but is executorch instead"):
-        check_network("executorch", Run(tmp_path), coarse)
 
 
 def test_an_unknown_format_is_an_error_that_lists_the_others(

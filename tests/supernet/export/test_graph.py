@@ -13,7 +13,7 @@ from torch import Tensor
 
 from supernet.audio.features import LOG_MEL
 from supernet.export.acceptance import noise
-from supernet.export.executorch import ExecuTorch, SharedExecuTorch, method_of, width
+from supernet.export.executorch import MAX_SECONDS, WIDTHS, ExecuTorch, SharedExecuTorch, method_of
 from supernet.export.formats import Runtime
 from supernet.export.graph import Graph
 from supernet.export.onnx import Onnx
@@ -172,10 +172,10 @@ def test_int4_weights_are_within_a_step_of_their_blocks(tmp_path: Path) -> None:
     assert 5e-6 < largest_difference(cut_, Onnx().open(rounded.file)) < 5
 
 
-@pytest.mark.parametrize("positions", ["relative", "sinusoidal"])
-def test_the_executorch_file_equals_the_cut_model(positions: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("positions", "subsampling"), [("relative", 4), ("sinusoidal", 8)])
+def test_the_executorch_file_equals_the_cut_model(positions: str, subsampling: int, tmp_path: Path) -> None:
     pytest.importorskip("executorch", reason="needs the executorch extra")
-    cut_ = small_cut(positions=positions)
+    cut_ = small_cut(positions=positions, subsampling=subsampling)
     (written,) = ExecuTorch().write(cut_, tmp_path)
     assert largest_difference(cut_, ExecuTorch().open(written.file)) < 5e-6
 
@@ -197,4 +197,7 @@ def test_methods_of_an_executorch_program_equal_their_cut_models_and_share_weigh
 
 
 def test_widths_are_rounded_up_to_those_that_executorch_supports() -> None:
-    assert [width(n) for n in (1, 11, 12, 15, 16)] == [11, 11, 15, 15, 19]
+    assert [WIDTHS["log-mel"].width(n) for n in (1, 11, 12, 15, 16)] == [11, 11, 15, 15, 19]
+    assert [WIDTHS["samples"].width(n) for n in (1, 640, 641)] == [640, 640, 960]
+    for widths in WIDTHS.values():
+        assert MAX_SECONDS * widths.rate <= widths.step * widths.most_steps + widths.rest
