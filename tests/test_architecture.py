@@ -189,7 +189,7 @@ COMMANDS = {
     "worth",
     "work",
     "compare_runner",
-    "curves_runner",
+    "named_runner",
     "trial_runner",
     "tune_runner",
 }

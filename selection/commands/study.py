@@ -17,7 +17,9 @@ from selection.study.compare_runner import CompareRunner
 from selection.study.curves_definition import CurvesDefinition
 from selection.study.curves_runner import CurvesRunner
 from selection.study.definition import CompareDefinition, Definition, checked
+from selection.study.redefinition import unfit
 from selection.study.reporting import compare_report, curves_report, tune_report
+from selection.study.reporting.plan_table import plan_table
 from selection.study.storage import DEFINITION, create, load, open_storage
 from selection.study.trial_runner import TrialRunner
 from selection.study.tune_definition import TuneDefinition
@@ -25,6 +27,7 @@ from selection.study.tune_runner import TuneRunner
 from selection.study.work import work
 from supernet.commands.options import numbers
 from supernet.console.front import command, say_next
+from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.console.text import fail
 from supernet.errors import Divergence
@@ -63,9 +66,18 @@ def _storage_guard() -> Iterator[None]:
 def _run(args: argparse.Namespace) -> None:
     definition = checked(KINDS[args.command], definition_data(args))
     runner = _runner(definition, args)
+    planned = runner.plan()
+    if args.dry_run:
+        with progress() as report:
+            console.print(plan_table(planned, definition.resolved(), report))
+        words = (word for word in args.words if word != "--dry-run")
+        say_next((command("study", *words), "the study itself"))
+        return
+    updates = sum(training.steps for training in planned)
+    console.print(f"{len(planned)} trainings of {updates:,} updates in all; those that finished are kept.")
     args.out.mkdir(parents=True, exist_ok=True)
     data = complete(args.command, definition)
-    study = create(_storage(args), _name(args), runner.directions, runner.first(), data, completed)
+    study = create(_storage(args), _name(args), runner.directions, runner.first(), data, completed, unfit)
     if isinstance(definition, TuneDefinition) and len(runner.directions) == 1:
         study.pruner = definition.new_pruner()
     try:

@@ -52,6 +52,7 @@ def _add_study_options(parser: argparse.ArgumentParser) -> None:
     add("--task", metavar="NAME|PATH", help="as for the command train")
     add("--sizes", metavar="6,9,12", help="as for the command train")
     add("--steps", type=whole(1), metavar="N", help="updates of a run")
+    add("--dry-run", action="store_true", help="print all trainings with estimates of their time, and exit")
     add_device_option(parser)
     add_set_option(parser, "any key of the study, e.g. settings.train.lr=0.001")
 

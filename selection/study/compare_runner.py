@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from optuna.study import Study
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial
 
 from selection.comparing.compare import compare
 from selection.comparing.comparison import Comparison
 from selection.comparing.session import SelectionRequest, Session
 from selection.study.contenders import Lineup, Training, seconds_a_step
 from selection.study.definition import CompareDefinition, FineTuning
-from selection.study.preferred_rate import preferred_rate
-from selection.study.trial_runner import TrialRunner, train_exclusively, valid_rates
+from selection.study.named_runner import NamedRunner, Outcome
+from selection.study.trial_runner import train_exclusively
 from supernet.budget import Wish
 from supernet.console.progress import progress
-from supernet.console.screen import console
 from supernet.evaluation.score_sizes import ScoringRequest, score_sizes
 from supernet.network.model_costs import MACS_SECONDS
 from supernet.network.unit_prices import unit_macs
@@ -39,61 +37,54 @@ SubnetRecords = list[dict[str, Any]]
 """The notes about each subnet that a trial has judged."""
 
 
-class CompareRunner(TrialRunner):
+class CompareRunner(NamedRunner[Training]):
     """Trains the runs of a comparison, lets strategies choose, and records the errors on each utterance."""
 
-    directions = ("minimize",)
+    parameter = TRAINING
 
     def __init__(self, definition: CompareDefinition, folder: Path) -> None:
-        super().__init__(folder)
+        self._lineup = Lineup(definition)
+        super().__init__(folder, self._lineup.trainings(), definition.rates)
         self.definition = definition
-        self._trainings = {training.name: training for training in Lineup(definition).trainings()}
 
-    @property
-    def total(self) -> int:
-        return len(self._trainings)
+    def fits(self, training: Training, trial: FrozenTrial) -> bool:
+        """Whether all strategies that are wanted have chosen, which may be more than when it was run."""
+        notes = trial.user_attrs
+        judged = notes.get("strategies", [row["strategy"] for row in notes.get("rows", [])])
+        return {*self._strategies(training)} <= {*judged}
 
-    def first(self) -> Sequence[dict[str, Any]]:
-        return [{TRAINING: name} for name in self._trainings]
-
-    def run(self, trial: Trial, original: int) -> float:
-        """Train one run and judge all choices from it; return the mean test error of its own subnets."""
-        wanted = self._trainings[trial.suggest_categorical(TRAINING, list(self._trainings))]
-        console.print(f"{wanted.name}  run {trial.number + 1}, {self.total} in all", highlight=False)
-        training = self._at_its_rate(trial.study, wanted)
-        run = self._run_of(training)
-        resolved = self._resolved(training)
+    def outcome(self, study: Study, training: Training) -> Outcome:
+        """Train one run and judge all choices from it; the value is the mean test error of its subnets."""
+        training = self.at_its_rate(study, training)
+        run = self.run_of(training)
+        resolved = self.resolved(training)
         results = train_exclusively(resolved, run.folder)
         rows = own_rows(run, results)
         if strategies := self._strategies(training):
             rows += chosen_rows(run, resolved, strategies)
-        self._note(trial, training, resolved, results, rows)
-        return sum(float(row["rate"]) for row in rows if row["strategy"] is None) / len(training.sizes)
+        error = sum(float(row["rate"]) for row in rows if row["strategy"] is None) / len(training.sizes)
+        selections = [run.selection_file(strategy) for strategy in strategies]
+        notes = self._notes(training, resolved, results, rows)
+        return Outcome(error, notes, [run.results_file, *selections])
 
-    def _at_its_rate(self, study: Study, training: Training) -> Training:
+    def at_its_rate(self, study: Study, training: Training) -> Training:
         """The training, and the stage before it, with the learning rate that validation prefers for it."""
         if training.start is not None:
-            training = replace(training, start=self._at_its_rate(study, training.start))
-        if not self.definition.rates:
-            return training
-        first = training.with_seed(self.definition.seeds[0])
+            training = replace(training, start=self.at_its_rate(study, training.start))
+        return super().at_its_rate(study, training)
 
-        def error(rate: float) -> float:
-            tried = replace(first, rate=rate)
-            run, resolved = self._run_of(tried), self._resolved(tried)
-            train_exclusively(resolved, run.folder)
-            return statistics.mean(valid_rates(run, resolved)["errors"].values())
+    def tried(self, training: Training) -> Training:
+        return training.with_seed(self.definition.seeds[0])
 
-        return replace(
-            training, rate=preferred_rate(study, first.name, self.definition.rates, error, console.print)
-        )
+    def unit_steps(self, training: Training) -> float:
+        return self._lineup.unit_steps(training)
 
-    def _resolved(self, training: Training) -> Resolved:
+    def resolved(self, training: Training) -> Resolved:
         """The training's configuration; the stage before it is trained first, here or elsewhere."""
         start, changes = training.start, training.changes()
         if start is None:
             return self.definition.resolved(self.definition.ways[training.way], changes)
-        before, run = self._resolved(start), self._run_of(start)
+        before, run = self.resolved(start), self.run_of(start)
         train_exclusively(before, run.folder)
         staged = self.definition.staged[training.way]
         if not isinstance(staged, FineTuning):
@@ -116,22 +107,14 @@ class CompareRunner(TrialRunner):
     def _strategies(self, training: Training) -> Sequence[str]:
         return self.definition.strategies_of(training.way)
 
-    def _run_of(self, training: Training) -> Run:
-        return Run(self.folder / "runs" / training.name)
-
-    def _note(
-        self,
-        trial: Trial,
-        training: Training,
-        resolved: Resolved,
-        results: Mapping[str, Any],
-        rows: SubnetRecords,
-    ) -> None:
-        """Record everything that reports need in the trial."""
-        run = self._run_of(training)
+    def _notes(
+        self, training: Training, resolved: Resolved, results: Mapping[str, Any], rows: SubnetRecords
+    ) -> dict[str, Any]:
+        """Everything that reports need."""
+        run = self.run_of(training)
         _, references, _ = zip(*run.transcripts(f"test-{rows[0]['label']}"), strict=True)
         measure = measure_of(references)
-        notes = {
+        return {
             "method": training.label,
             "seed": training.seed,
             "updates": training.steps,
@@ -141,12 +124,9 @@ class CompareRunner(TrialRunner):
             "training_seconds": round(run.training_seconds(), 1),
             "measure": measure,
             "words": count_words(references)[:, COLUMN[measure]].tolist(),
+            "strategies": list(self._strategies(training)),
             "rows": rows,
         }
-        for name, note in notes.items():
-            trial.set_user_attr(name, note)
-        selections = [run.selection_file(strategy) for strategy in self._strategies(training)]
-        self.keep(trial, [run.results_file, *selections])
 
 
 def own_rows(run: Run, results: Mapping[str, Any]) -> SubnetRecords:

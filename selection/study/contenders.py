@@ -49,6 +49,10 @@ class Training:
             "train": {"num_steps": self.steps, **rate},
         }
 
+    def at_rate(self, rate: float) -> Training:
+        """The same training with another learning rate."""
+        return replace(self, rate=rate)
+
     def with_seed(self, seed: int) -> Training:
         """The same training, with all of its stages, with another seed."""
         start = None if self.start is None else self.start.with_seed(seed)
@@ -65,6 +69,7 @@ class Lineup:
         self.sizes = tuple(sorted(base.config.sizes))
         self._ways = {name: definition.resolved(changes) for name, changes in definition.ways.items()}
         self._first: dict[tuple[Regime, str], int] = {}
+        self._costs: dict[tuple[str, int, tuple[int, ...]], float] = {}
         self._steps = {
             (regime, name): steps_of(regime, resolved, base)
             for regime in definition.regimes
@@ -98,6 +103,25 @@ class Lineup:
         """The training of one stage."""
         alone = self._ways[way].method.separate_runs
         return Training(way, (size,) if alone else self.sizes, steps, seed, alone)
+
+    def unit_steps(self, training: Training) -> float:
+        """The unit-steps to expect of a training, without those of the stage before it."""
+        key = training.way, training.steps, training.sizes
+        if key not in self._costs:
+            self._costs[key] = self._cost(training)
+        return self._costs[key]
+
+    def _cost(self, training: Training) -> float:
+        if training.way in self.definition.fine_tuned:
+            then = self.definition.resolved(self.definition.fine_tuned[training.way].settings)
+            return training.steps * update_alone(then.config, training.sizes[0])
+        steps = {"train": {"num_steps": training.steps}}
+        if training.way in self.definition.distilled:
+            settings = self.definition.distilled[training.way].settings
+            way = self.definition.resolved(settings, steps).imitating(training.way)
+        else:
+            way = self.definition.resolved(self.definition.ways[training.way], steps)
+        return unit_steps_of(way.only(str(training.sizes[0])) if training.is_alone else way)
 
     def trainings(self) -> list[Training]:
         """All trainings without repetitions, seed by seed, so that first results are available early."""
@@ -193,6 +217,13 @@ def steps_distilled(
     before = round(share * steps_of(each, first, base)[max(sizes)])
     after = steps_of(regime, then, base)
     return before, {size: max(1, round((1 - share) * count)) for size, count in after.items()}
+
+
+def unit_steps_of(resolved: Resolved) -> float:
+    """The unit-steps to expect of a training, of all sizes together where each is trained alone."""
+    if not resolved.method.separate_runs:
+        return expected_unit_steps(resolved.method)
+    return sum(unit_steps_alone(resolved.only(name).method) for name in resolved.config.names)
 
 
 def compute_budget(resolved: Resolved, base: Resolved) -> float:

@@ -31,6 +31,10 @@ class CurvePoint:
         rate = "" if self.rate is None else f"-rate{self.rate:g}"
         return f"{self.size}-{self.steps}{rate}-seed{self.seed}"
 
+    def at_rate(self, rate: float) -> CurvePoint:
+        """The same training with another learning rate."""
+        return replace(self, rate=rate)
+
     def changes(self) -> Data:
         rate = {} if self.rate is None else {"lr": self.rate}
         return {"sizes": [self.size], "seed": self.seed, "train": {"num_steps": self.steps, **rate}}

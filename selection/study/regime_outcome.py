@@ -18,6 +18,7 @@ from selection.study.compare_runner import TRAINING
 from selection.study.contenders import Lineup
 from selection.study.definition import Contender, Regime
 from selection.study.simultaneous import half_widths
+from selection.study.trial_runner import given
 from supernet.errors import ConfigError
 from supernet.scoring.error_rates import Measure
 from supernet.scoring.statistics import Ints
@@ -221,7 +222,7 @@ def missing(lineup: Lineup, regime: Regime, trials: Mapping[str, Any]) -> list[s
 
 def notes_of(trials: Sequence[Any]) -> dict[str, Mapping[str, Any]]:
     """The notes of completed trials, by the names of their runs."""
-    return {trial.params[TRAINING]: trial.user_attrs for trial in trials if "rows" in trial.user_attrs}
+    return {given(trial)[TRAINING]: trial.user_attrs for trial in trials if "rows" in trial.user_attrs}
 
 
 def _row(notes: Mapping[str, Any], contender: Contender, size: int) -> Mapping[str, Any]:

@@ -39,6 +39,8 @@ network drive.
 """
 DEFINITION = "definition"
 """The attribute of a study that holds its definition."""
+FORMER = "former definitions"
+"""The attribute that holds those it had before."""
 PATIENCE = 30.0
 """Seconds to wait for another worker that is creating the study."""
 _BEATS = 4
@@ -175,6 +177,7 @@ def create(
     first: Sequence[dict[str, Any]],
     definition: Data,
     completed: Callable[[Data], Data] = dict,
+    unfit: Callable[[Data, Data], list[str]] = differences,
 ) -> Study:
     """Create a study, or continue the one of this name.
 
@@ -185,18 +188,20 @@ def create(
         first: Parameters of the trials that a new study queues.
         definition: The study's definition.
         completed: Adds to a stored definition the defaults of settings that did not exist then.
+        unfit: The changes from a stored definition, given first, with which its trials do not fit another.
 
     Returns:
-        The study.
+        The study, which has ``definition`` from now on.
 
     Raises:
-        ArgumentError: The existing study has another definition. It is left unchanged.
+        ArgumentError: The existing study has a definition with which its trials do not fit this one. It is
+            left unchanged.
     """
     try:
         study = optuna.create_study(storage=storage, study_name=name, directions=directions)
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.load_study(storage=storage, study_name=name)
-        _check_same(study, definition, completed)
+        _redefine(study, json.loads(json.dumps(definition)), completed, unfit)
     else:  # other workers wait for the definition, so that these trials are queued only once
         for values in first:
             study.enqueue_trial(values)
@@ -220,15 +225,25 @@ def load(storage: BaseStorage, name: str) -> Study:
     return study
 
 
-def _check_same(study: Study, definition: Data, completed: Callable[[Data], Data]) -> None:
-    old = completed(_defined(study, time.monotonic() + PATIENCE))
-    if changed := differences(old, json.loads(json.dumps(definition))):
+def _redefine(
+    study: Study,
+    definition: Data,
+    completed: Callable[[Data], Data],
+    unfit: Callable[[Data, Data], list[str]],
+) -> None:
+    """Give ``study`` another definition if its trials fit, also those of definitions that it had before."""
+    stored, former = _defined(study, time.monotonic() + PATIENCE), study.user_attrs.get(FORMER, [])
+    known = [completed(one) for one in (stored, *former)]
+    if changed := list(dict.fromkeys(line for one in known for line in unfit(one, definition))):
         raise ArgumentError(
             ["folder", "name"],
             f"study '{study.study_name}' must be continued with the definition it was created with, but "
             f"these differ: {'; '.join(changed[:5])}{'; …' if len(changed) > 5 else ''}. "
             "Choose another `folder` or `name`.",
         )
+    if known[0] != definition:
+        study.set_user_attr(FORMER, [*former, stored])
+        study.set_user_attr(DEFINITION, definition)
 
 
 def _defined(study: Study, until: float) -> Data:

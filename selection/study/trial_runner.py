@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from optuna.artifacts import upload_artifact
 from optuna.study import Study
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from selection.study.storage import Direction, artifacts
 from supernet.console.progress import progress
@@ -25,6 +26,10 @@ from supernet.scoring.error_rates import judged_by
 from supernet.system.folders import InUse
 
 POLL_SECONDS = 2.0
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+OPEN = (TrialState.WAITING, TrialState.RUNNING)
+ALIVE = (*ENDED, *OPEN)
+"""States of trials that have an outcome or can still get one; surplus and lost ones have failed."""
 ERRORS = ("errors", "wer", "cer")
 """Kinds of error rates; the first is that by which the texts are judged."""
 Rates = Mapping[str, Mapping[int, float]]
@@ -33,6 +38,22 @@ Rates = Mapping[str, Mapping[int, float]]
 
 class Surplus(Exception):
     """Raised in a trial that another worker has taken as well, or that exceeds the number wanted."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A training that a study needs."""
+
+    name: str
+    steps: int
+    """The number of updates."""
+    unit_steps: Callable[[], float]
+    """Computes the unit-steps to expect, see ``supernet.training.compute``."""
+
+
+def given(trial: FrozenTrial) -> dict[str, Any]:
+    """The parameters of a trial: those drawn, and those given when it was queued."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 class TrialRunner(ABC):
@@ -69,6 +90,21 @@ class TrialRunner(ABC):
             optuna.TrialPruned: The trial is ended early.
             Surplus: The trial is not needed; it fails, and work goes on.
         """
+
+    @abstractmethod
+    def plan(self) -> list[Planned]:
+        """The trainings of a new study."""
+
+    def counted(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Those of ``trials`` that count among the number wanted, in order of preference."""
+        return list(trials)
+
+    def queue(self, study: Study) -> None:
+        """Queue the trials known beforehand that are neither queued, nor running, nor ended."""
+        for parameters in self.first():
+            known = map(given, self.counted(study.get_trials(deepcopy=False, states=ALIVE)))
+            if not any(parameters.items() <= values.items() for values in known):
+                study.enqueue_trial(parameters)
 
     def before(self, study: Study) -> None:  # noqa: B027 (optional)
         """Prepare ``study``, such as its sampler, before the next trial is taken."""

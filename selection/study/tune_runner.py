@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,20 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from selection.strategies.samplers import make_sampler
+from selection.study.contenders import unit_steps_of
 from selection.study.space import nested, setting_text, written
 from selection.study.storage import Direction
-from selection.study.trial_runner import Rates, Surplus, TrialRunner, train_exclusively, valid_rates
+from selection.study.trial_runner import (
+    ENDED,
+    Planned,
+    Rates,
+    Surplus,
+    TrialRunner,
+    train_exclusively,
+    valid_rates,
+)
 from selection.study.tune_definition import TuneDefinition
-from selection.study.work import ENDED, ended
+from selection.study.work import ended
 from supernet.console.screen import console
 from supernet.console.training import ConsoleListener
 from supernet.errors import ConfigError, Divergence
@@ -40,6 +50,12 @@ class TuneRunner(TrialRunner):
     def first(self) -> Sequence[dict[str, Any]]:
         listed = self.definition.trials[: self.total]
         return [{key: written(value) for key, value in values.items()} for values in listed]
+
+    def plan(self) -> list[Planned]:
+        resolved = self.definition.resolved()
+        cost = cache(lambda: unit_steps_of(resolved))  # sampled settings cost about as much
+        steps = resolved.config.train.num_steps
+        return [Planned(f"trial-{number:04}", steps, cost) for number in range(self.total)]
 
     def before(self, study: Study) -> None:
         """Use a new seed for each trial, so that a continued search does not draw the same values again."""

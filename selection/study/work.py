@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
@@ -14,26 +13,22 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from selection.study.storage import RETRY
-from selection.study.trial_runner import POLL_SECONDS, Surplus, TrialRunner
+from selection.study.trial_runner import ALIVE, ENDED, POLL_SECONDS, Surplus, TrialRunner
 from supernet.console.screen import console
 
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
-OPEN = (TrialState.WAITING, TrialState.RUNNING)
 ALREADY_ENDED = (ValueError, AssertionError, UpdateFinishedTrialError)
 """Errors that Optuna raises, in different places, if the outcome of an ended trial is reported again."""
 
 
 def work(study: Study, runner: TrialRunner) -> None:
     """Run trials until all of them have ended, here or elsewhere."""
-    for parameters in runner.first():
-        if not any(_has(trial, parameters) for trial in _alive(study)):
-            study.enqueue_trial(parameters)
-    while len(ended(study)) < runner.total:
-        if _is_open(study, runner.total):
+    runner.queue(study)
+    while _num_left(study, runner):
+        if _is_open(study, runner):
             runner.before(study)
             _Attempt(study, runner).run()
         else:
-            _wait(study, runner.total)
+            _wait(study, runner)
 
 
 def ended(study: Study) -> list[FrozenTrial]:
@@ -64,7 +59,7 @@ class _Attempt:
 
     def _objective(self, trial: Trial) -> float | Sequence[float]:
         self._number = trial.number
-        if trial.number in _surplus(self._study, self._runner.total):
+        if trial.number in _surplus(self._study, self._runner):
             raise Surplus
         original = RETRY.retried_trial_number(self._study.get_trials(deepcopy=False)[trial.number])
         values = self._runner.run(trial, trial.number if original is None else original)
@@ -78,32 +73,28 @@ class _Attempt:
         return self._study.get_trials(deepcopy=False)[self._number].state.is_finished()
 
 
-def _wait(study: Study, total: int) -> None:
+def _wait(study: Study, runner: TrialRunner) -> None:
     """Wait for the trials of other workers, and for those of workers that die to be queued again."""
-    console.print(f"waiting for {total - len(ended(study))} trials that other workers run")
-    while len(ended(study)) < total and not _is_open(study, total):
+    console.print(f"waiting for {_num_left(study, runner)} trials that other workers run")
+    while _num_left(study, runner) and not _is_open(study, runner):
         fail_stale_trials(study)
         time.sleep(POLL_SECONDS)
 
 
-def _alive(study: Study) -> list[FrozenTrial]:
-    """Trials that have an outcome or can still get one; surplus and lost ones have failed."""
-    return study.get_trials(deepcopy=False, states=(*ENDED, *OPEN))
+def _num_left(study: Study, runner: TrialRunner) -> int:
+    """The number of wanted trials that have not ended."""
+    return max(0, runner.total - len(runner.counted(ended(study))))
 
 
-def _is_open(study: Study, total: int) -> bool:
+def _is_open(study: Study, runner: TrialRunner) -> bool:
     """Whether there is a trial to take."""
-    alive = _alive(study)
-    return len(alive) < total or any(trial.state == TrialState.WAITING for trial in alive)
+    alive = runner.counted(study.get_trials(deepcopy=False, states=ALIVE))
+    return len(alive) < runner.total or any(trial.state == TrialState.WAITING for trial in alive)
 
 
-def _surplus(study: Study, total: int) -> list[int]:
-    """The numbers of trials beyond ``total``, begun by several workers at once; retries are never surplus."""
-    alive = sorted(_alive(study), key=lambda t: (RETRY.retried_trial_number(t) is None, t.number))
-    return [trial.number for trial in alive[total:]]
-
-
-def _has(trial: FrozenTrial, parameters: dict[str, Any]) -> bool:
-    """Whether ``trial`` has, or will be given, these parameters."""
-    known = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    return all(key in known and known[key] == value for key, value in parameters.items())
+def _surplus(study: Study, runner: TrialRunner) -> list[int]:
+    """The numbers of trials beyond those wanted, begun by several workers at once; retries never are."""
+    alive = study.get_trials(deepcopy=False, states=ALIVE)
+    alive.sort(key=lambda t: (RETRY.retried_trial_number(t) is None, t.number))
+    wanted = {trial.number for trial in runner.counted(alive)[: runner.total]}
+    return [trial.number for trial in alive if trial.number not in wanted]

@@ -66,12 +66,18 @@ def dry_run(resolved: Resolved, report: ProgressCallback) -> Fitted:
     """Estimate the cost of a training, as a table to print."""
     size = resolved.task.train_size()
     num_tokens = _NUM_TOKENS if size is None else _num_tokens(resolved)
+    return _table(resolved, estimates(resolved, report), size, num_tokens)
+
+
+def estimates(resolved: Resolved, report: ProgressCallback) -> list[Estimate]:
+    """Estimate the cost of each network of a training."""
+    size = resolved.task.train_size()
+    num_tokens = _NUM_TOKENS if size is None else _num_tokens(resolved)
     input = INPUTS[resolved.config.model.input]
     batch = _noise(_batch_seconds(resolved), size, num_tokens, input)
     resolved, names = resolved.priced(num_tokens), resolved.config.names
     runs = [resolved.only(name) for name in names] if resolved.method.separate_runs else [resolved]
-    estimates = [_estimate(run.config, run.method, batch, num_tokens, report) for run in runs]
-    return _table(resolved, estimates, size, num_tokens)
+    return [_estimate(run.config, run.method, batch, num_tokens, report) for run in runs]
 
 
 def _num_tokens(resolved: Resolved) -> int:
@@ -232,7 +238,7 @@ def _table(
     gigabytes = max(estimate.memory for estimate in estimates) / 1e9
     whose = "of the GPU" if device.type == "cuda" else "of the process" if count == 1 else "of all processes"
     table.add_row("memory, estimated", f"{gigabytes:.2f} GB {whose}")
-    table.add_row("time, estimated", _duration(sum(estimate.seconds for estimate in estimates)))
+    table.add_row("time, estimated", duration(sum(estimate.seconds for estimate in estimates)))
     return table
 
 
@@ -251,7 +257,8 @@ def _several(number: float) -> str:
     return f"{number:.1f}" if number < 100 else f"{number:,.0f}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in a unit that fits it."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

@@ -66,7 +66,7 @@ class Curves:
 
 def write(study: Study, definition: CurvesDefinition, folder: Path) -> None:
     """Print the table and conclusions, and write CSV, picture and page."""
-    notes = [trial.user_attrs for trial in ended(study) if "error" in trial.user_attrs]
+    notes = notes_of(ended(study), definition)
     curves = Curves.of(definition, notes)
     drawn = draw(curves) if notes else None
     if drawn is not None:
@@ -78,6 +78,14 @@ def write(study: Study, definition: CurvesDefinition, folder: Path) -> None:
         console.print(sentence)
     if missing := len(definition.points()) - len(notes):
         console.print(f"{missing} runs have not finished.")
+
+
+def notes_of(trials: Sequence[Any], definition: CurvesDefinition) -> list[Mapping[str, Any]]:
+    """The notes of completed trials of the study's points, one for each."""
+    wanted = {(point.size, point.steps, point.seed) for point in definition.points()}
+    notes = [trial.user_attrs for trial in trials if "error" in trial.user_attrs]
+    found = {(note["size"], note["updates"], note["seed"]): note for note in notes}
+    return [note for key, note in found.items() if key in wanted]
 
 
 def table(curves: Curves) -> Fitted:

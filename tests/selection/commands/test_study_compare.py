@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import optuna
@@ -10,6 +11,7 @@ from optuna.artifacts import get_all_artifact_meta
 
 from selection.study.__main__ import main
 from selection.study.preferred_rate import tried
+from selection.study.trial_runner import given
 from supernet.runs.run import Run
 from supernet.runs.selection_file import Selection
 from supernet.scoring.error_rates import score
@@ -74,7 +76,7 @@ def test_results_and_selections_are_stored_as_artifacts(compared: tuple[Path, st
     folder, _ = compared
     study = optuna.load_study(study_name="all", storage=f"sqlite:///{folder / 'study.db'}")
     kept = {
-        trial.params["training"]: {
+        given(trial)["training"]: {
             meta.filename for meta in get_all_artifact_meta(trial, storage=study._storage)
         }
         for trial in study.trials
@@ -95,15 +97,42 @@ def test_repeating_the_command_trains_nothing_and_gives_the_same_report(compared
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
-def test_continuing_with_another_definition_is_an_error(
+def test_continuing_with_other_settings_is_an_error(
     compared: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, _ = compared
     with pytest.raises(SystemExit) as ended:
-        main(["compare", "--config", "compare.yaml", "--out", str(folder), "--seeds", "0,1"])
+        main(["compare", "--config", "compare.yaml", "--out", str(folder), "--steps", "12"])
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "seeds was [0], is [0, 1]" in line
+    assert "settings.train.num_steps was 24, is 12" in line
+
+
+def test_contenders_can_be_added_and_removed(
+    compared: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What has been trained stays; a strategy that is added chooses from networks that are there."""
+    folder = tmp_path / "all"
+    shutil.copytree(compared[0], folder)
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/model.safetensors")}
+    rates = {(line["contender"], line["size"]): line["wer"] for line in lines(folder)}
+    command = ["compare", "--config", "compare.yaml", "--out", str(folder)]
+    changes = ["--set", "variants={hot: null, cool: {train: {lr: 0.001}}}"]
+    changes += ["--set", "methods={simple-top-k: null, on-demand: [tail, every-other]}"]
+    main([*command, *changes])
+    found = {(line["contender"], line["size"]): line["wer"] for line in lines(folder)}
+    names = ("on-demand, tail", "on-demand, every-other", "individual", "cool")
+    assert {*found} == {(name, size) for name in names for size in ("2", "4")}
+    assert all(rates[key] == rate for key, rate in found.items() if key in rates)
+    new = {*folder.glob("runs/*/model.safetensors")} - {*before}
+    assert [path.parent.name for path in new] == ["cool-24-seed0"]
+    main(command)
+    assert {(line["contender"], line["size"]): line["wer"] for line in lines(folder)} == rates
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    with pytest.raises(SystemExit) as ended:  # its run is there, with another learning rate
+        main([*command, "--set", "variants.cool.train.lr=0.02"])
+    assert ended.value.code == 2
+    assert "cool.train.lr was 0.001, is 0.02" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_all_kinds_of_controls_can_be_compared(desk: Path) -> None:
@@ -134,12 +163,22 @@ def test_all_kinds_of_controls_can_be_compared(desk: Path) -> None:
     assert float(found["taught", "4"]["unit_steps"]) > 30
 
 
-def test_every_training_has_the_learning_rate_that_validation_prefers(desk: Path) -> None:
+def test_every_training_has_the_learning_rate_that_validation_prefers(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Two rates are tried with the first seed, where the better one is the run that counts."""
     folder = desk / "studies" / "rates"
-    main(["compare", "--config", "rates.yaml", "--out", str(folder)])
+    command = ["compare", "--config", "rates.yaml", "--out", str(folder)]
+    main([*command, "--dry-run"])
+    assert not folder.exists()
+    rows = {row[0]: row[1:] for line in capsys.readouterr().out.splitlines() if (row := line.split())}
+    assert rows["individual-4-24-rate0.002-seed0"][:2] == ["24", "96"]
+    assert rows["15"][:2] == ["trainings", "252"], "two sizes, their teacher, and what imitates it"
+    main(command)
+    assert capsys.readouterr().out.startswith("15 trainings of 252 updates in all")
     study = optuna.load_study(study_name="rates", storage=f"sqlite:///{folder / 'study.db'}")
     runs = {path.name for path in (folder / "runs").iterdir()}
+    assert len(runs) == 15
 
     def best(training: str) -> str:
         """The preferred rate in the name of a run; both rates must have been tried."""

@@ -36,6 +36,23 @@ def test_a_search_starts_with_the_listed_trials_and_prunes_bad_ones(
     assert "No trial has been completed yet" in (folder / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (["tune", "--config", "tune.yaml", "--trials", "2"], ["trial-0000", "trial-0001", "2 trainings"]),
+        (["curves", "--config", "curves.yaml"], ["4-12-rate0.001-seed0", "2-24-seed0", "6 trainings"]),
+    ],
+)
+def test_a_dry_run_lists_trainings_and_writes_nothing(
+    kind: list[str], names: list[str], desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*kind, "--out", "studies/planned", "--dry-run"])
+    out = capsys.readouterr().out
+    assert all(name in out for name in names)
+    assert "python -m selection.study " + kind[0] in out
+    assert not (desk / "studies" / "planned").exists()
+
+
 def test_a_finished_training_is_not_pruned(desk: Path) -> None:
     folder = desk / "studies" / "late"
     pruner = "pruner={name: ThresholdPruner, upper: 0.0001, n_warmup_steps: 13}"

@@ -18,7 +18,7 @@ import optuna
 from optuna.trial import Trial
 
 from selection.study.storage import create, open_storage
-from selection.study.trial_runner import TrialRunner
+from selection.study.trial_runner import Planned, TrialRunner
 from selection.study.work import work
 
 GRACE = 600
@@ -38,6 +38,9 @@ class Counting(TrialRunner):
 
     def first(self) -> Sequence[dict[str, Any]]:
         return [{"x": 0.25}, {"x": 0.75}]
+
+    def plan(self) -> list[Planned]:
+        return []
 
     def run(self, trial: Trial, original: int) -> float:
         x = trial.suggest_float("x", 0.0, 1.0)
