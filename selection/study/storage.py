@@ -242,7 +242,7 @@ def _redefine(
             "Choose another `folder` or `name`.",
         )
     if known[0] != definition:
-        study.set_user_attr(FORMER, [*former, stored])
+        study.set_user_attr(FORMER, former if stored in former else [*former, stored])
         study.set_user_attr(DEFINITION, definition)
 
 
