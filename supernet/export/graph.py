@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils import remove_weight_norm
 
 from supernet.encoder_family import family_of
 from supernet.network.supernet_ctc import SupernetCTC
@@ -28,6 +29,9 @@ class Graph(nn.Module):
     def __init__(self, recognizer: SupernetCTC) -> None:
         super().__init__()
         self.recognizer = copy.deepcopy(recognizer).float().cpu()
+        for module in self.recognizer.modules():
+            if hasattr(module, "weight_g"):  # a normalized weight, which need not be made for every utterance
+                remove_weight_norm(module)
         self._family = family_of(recognizer.config.model)
         self._family.trace(self.recognizer.encoder)
         self.eval()

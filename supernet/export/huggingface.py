@@ -15,9 +15,8 @@ from torch import Tensor
 
 from supernet.audio.features import INPUTS
 from supernet.audio.specification import SAMPLE_RATE
-from supernet.encoder_family import family_of
 from supernet.export.formats import Format, Runtime, Written, quiet
-from supernet.network.huggingface.library_model import library_model
+from supernet.network.huggingface.library_model import described, library_model
 from supernet.network.huggingface.mel import MelFeatures
 from supernet.pretrained.huggingface import BERT, FEATURES, PARAKEET
 from supernet.pretrained.reading import read_checkpoint
@@ -52,8 +51,7 @@ def _save_processor(cut: Cut, configuration: Any, folder: Path) -> None:
     import transformers
 
     tokenizer = tokenizer_of(cut.model.tokens)
-    family: Any = family_of(cut.model.recognizer.config.model)
-    features: Mapping[str, Any] = family.options.features
+    features = described(cut.model.recognizer).features
     if configuration.model_type == PARAKEET:  # its extractor can only be made with another library
         name = "ParakeetFeatureExtractor"
         settings = {**features, "sampling_rate": SAMPLE_RATE, "feature_extractor_type": name}

@@ -69,7 +69,7 @@ class Wav2Vec2(EncoderFamily[Wav2Vec2Options]):
     exports = True
 
     @cached_property
-    def _encoder(self) -> Wav2Vec2EncoderConfig:
+    def encoder(self) -> Wav2Vec2EncoderConfig:
         """The encoder's configuration, with the dropout of this run."""
         return replace(
             CONFIGURATION.validate_python(self.options.configuration),
@@ -80,7 +80,7 @@ class Wav2Vec2(EncoderFamily[Wav2Vec2Options]):
 
     @property
     def _normalizes_after(self) -> bool:
-        return self._encoder.norm_order == TransformerNormOrder.POST
+        return self.encoder.norm_order == TransformerNormOrder.POST
 
     @property
     def modules(self) -> tuple[Module, ...]:
@@ -96,13 +96,13 @@ class Wav2Vec2(EncoderFamily[Wav2Vec2Options]):
         return []
 
     def frontend(self) -> nn.Module:
-        return Wav2Vec2Frontend(self._encoder)
+        return Wav2Vec2Frontend(self.encoder)
 
     def traced_stream(self, frontend: Any, x: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         return frontend.traced(x, lengths_B)  # type: ignore[no-any-return]
 
     def layer(self, number: int, shared: None) -> nn.Module:
-        encoder = replace(self._encoder, num_encoder_layers=1)
+        encoder = replace(self.encoder, num_encoder_layers=1)
         layer: nn.Module = Wav2Vec2EncoderFactory(encoder).create_encoder().layers[0]
         return layer
 

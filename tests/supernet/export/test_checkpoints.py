@@ -18,7 +18,7 @@ from supernet.audio.specification import SAMPLE_RATE
 from supernet.export.__main__ import main as export
 from supernet.export.acceptance import largest_difference, noise
 from supernet.export.eager import Eager
-from supernet.export.executorch import SharedExecuTorch
+from supernet.export.executorch import ExecuTorch, SharedExecuTorch
 from supernet.export.graph import Graph
 from supernet.export.kinds import kind_of
 from supernet.export.onnx import Onnx
@@ -183,6 +183,17 @@ def test_sizes_of_a_checkpoint_share_an_executorch_program(
     for cut_ in cuts:
         recognizer, opened = cut_.model.recognizer, bundle.open(tmp_path / "model.pte", cut_)
         assert largest_difference(opened, Eager(recognizer), recognizer.input) < 1e-5
+
+
+@pytest.mark.slow
+def test_an_encoder_of_fairseq2_is_an_executorch_program(tmp_path: Path) -> None:
+    pytest.importorskip("executorch", reason="needs the executorch extra")
+    whole = encoders.supernet(encoders.write(tmp_path / "theirs", "large_lv60k")).float()
+    subnet = whole.table.subnet(whole.table.first(1))
+    found = Cut(Model(cut(whole, subnet), encoders.TOKENS), subnet, {"budget": "1"})
+    (written,) = ExecuTorch().write(found, tmp_path)
+    reference = Eager(found.model.recognizer)
+    assert largest_difference(ExecuTorch().open(written.file), reference, whole.input) < 1e-5
 
 
 @pytest.fixture
