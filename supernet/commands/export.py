@@ -19,10 +19,11 @@ from supernet.console.text import note
 from supernet.errors import ConfigError
 from supernet.export.acceptance import FileCheck
 from supernet.export.bundle import Bundle, SizesNotAccepted, export_bundle
+from supernet.export.coreml import RUNS_HERE, CoreML, SharedCoreML
 from supernet.export.executorch import ExecuTorch, SharedExecuTorch
 from supernet.export.export import Examiner, NotAccepted, export
 from supernet.export.folders import check_free
-from supernet.export.formats import Format
+from supernet.export.formats import Format, num_bytes
 from supernet.export.huggingface import HuggingFace
 from supernet.export.kinds import LogMel, kind_of
 from supernet.export.on_demand import OnDemand
@@ -46,6 +47,7 @@ from supernet.task import Batch, ProgressCallback, Task, TaskError
 BUNDLES: dict[tuple[str, type[Format]], type[Bundle]] = {
     ("shared", Onnx): Shared,
     ("shared", ExecuTorch): SharedExecuTorch,
+    ("shared", CoreML): SharedCoreML,
     ("on-demand", Onnx): OnDemand,
 }
 
@@ -66,7 +68,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.int8_margin < 0:
         raise RunError(f"`--int8-margin` must be at least 0 points, but is {args.int8_margin:g} instead.")
     if args.bundle and (args.bundle, FORMATS[args.format]) not in BUNDLES:
-        known = " or ".join(["sherpa-onnx", *["executorch"] * (args.bundle == "shared")])
+        known = " or ".join(["sherpa-onnx", *["executorch", "coreml"] * (args.bundle == "shared")])
         raise RunError(
             f"`--{args.bundle}` must go with `--format` {known}, but goes with {args.format} instead."
         )
@@ -105,6 +107,7 @@ def _export_separately(args: argparse.Namespace, source: Source) -> list[str]:
                 _write_card(args, run, [(cut, checks)], folder)
             _add_rows(table, choice.budget, checks)
     console.print(table)
+    _say_what_was_not_run(args)
     for choice, folder in written.items():
         console.print(f"{choice.budget}: {folder}")
     if written:
@@ -142,6 +145,7 @@ def _export_bundle(args: argparse.Namespace, source: Source) -> list[str]:
             "with `--on-demand`, a module is computed in full if any of its components is kept; exports "
             "without it are narrower and faster."
         )
+    _say_what_was_not_run(args)
     if not problems:
         console.print(f"{folder}: {_megabytes(folder)}")
         _write_card(args, source.run, [(size.cut, size.checks) for size in verified], folder)
@@ -161,9 +165,17 @@ def _write_card(
     write_card(run, cuts, folder, made_by("export", args.words), args.bundle or args.format, usage)
 
 
+def _say_what_was_not_run(args: argparse.Namespace) -> None:
+    if FORMATS[args.format] is CoreML and not RUNS_HERE:
+        note(
+            "Core ML runs on Apple's systems only. The operations of the package were evaluated in PyTorch "
+            "instead; try it on a device."
+        )
+
+
 def _megabytes(folder: Path) -> str:
     """The sizes of the files that programs need, and of the weights among them."""
-    files = {file.name: file.stat().st_size / 1e6 for file in sorted(folder.iterdir())}
+    files = {file.name: num_bytes(file) / 1e6 for file in sorted(folder.iterdir())}
     weights = ", ".join(f"{name} {size:.2f}" for name, size in files.items() if name.endswith(".bin"))
     return f"{sum(files.values()):.2f} MB" + f" ({weights})" * bool(weights)
 

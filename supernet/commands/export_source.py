@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from supernet.commands.checkpoint import run_of
 from supernet.commands.options import corpus_changes
 from supernet.encoder_family import family_of
+from supernet.export.coreml import CoreML
 from supernet.export.eager import Torch
-from supernet.export.executorch import WIDTHS, ExecuTorch
+from supernet.export.executorch import ExecuTorch
 from supernet.export.formats import Format
 from supernet.export.huggingface import HuggingFace
 from supernet.export.kinds import kind_of
+from supernet.export.one_utterance import WIDTHS
 from supernet.export.onnx import Onnx
 from supernet.network.huggingface.library_model import library_problem
 from supernet.network.supernet_ctc import SupernetCTC
@@ -29,6 +31,7 @@ FORMATS: dict[str, type[Format]] = {
     "onnx": Onnx,  # the same file: onnxruntime ignores what sherpa-onnx needs
     "torch": Torch,
     "executorch": ExecuTorch,
+    "coreml": CoreML,
     "huggingface": HuggingFace,
 }
 
@@ -81,7 +84,7 @@ def check_network(format: str, run: Run, recognizer: SupernetCTC) -> None:
             )
         return
     encoder, family = recognizer.config.model.encoder.name, family_of(recognizer.config.model)
-    is_other = FORMATS[format] is ExecuTorch and family.input not in WIDTHS
+    is_other = FORMATS[format] in (ExecuTorch, CoreML) and family.input not in WIDTHS
     if is_other or not family.exports:
         raise RunError(
             f"`--format` must be one that has the encoder '{encoder}' of '{run.folder}', but is {format} "

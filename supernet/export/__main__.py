@@ -11,7 +11,7 @@ from supernet.console.parser import OneOf, Parser, duration, number, parse
 from supernet.console.text import fail
 from supernet.runs.places import check_source
 
-FORMATS = ("sherpa-onnx", "onnx", "torch", "executorch", "huggingface")
+FORMATS = ("sherpa-onnx", "onnx", "torch", "executorch", "coreml", "huggingface")
 
 
 def build_parser() -> argparse.ArgumentParser:

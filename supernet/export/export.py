@@ -53,7 +53,7 @@ class Examiner:
         difference = largest_difference(runtime, reference, cut.model.recognizer.input)
         margin = 0.0 if written.exact else self.int8_margin
         check = FileCheck(
-            file.name, file.stat().st_size, written.exact, difference, margin, precision=written.precision
+            file.name, written.num_bytes, written.exact, difference, margin, precision=written.precision
         )
         if check.problem or expected is None:
             return check

@@ -46,9 +46,20 @@ class Written:
     """Of the weights."""
 
     @property
+    def num_bytes(self) -> int:
+        """Of the file, or of all files in it if it is a folder, as packages are."""
+        return num_bytes(self.file)
+
+    @property
     def exact(self) -> bool:
         """Whether it must reproduce the cut model, which rounded weights cannot."""
         return self.precision == FULL
+
+
+def num_bytes(path: Path) -> int:
+    """The size of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 class Format(ABC):

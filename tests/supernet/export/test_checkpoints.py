@@ -17,6 +17,7 @@ from torch import Tensor
 from supernet.audio.specification import SAMPLE_RATE
 from supernet.export.__main__ import main as export
 from supernet.export.acceptance import largest_difference, noise
+from supernet.export.coreml import SharedCoreML
 from supernet.export.eager import Eager
 from supernet.export.executorch import ExecuTorch, SharedExecuTorch
 from supernet.export.graph import Graph
@@ -168,20 +169,28 @@ def test_its_latency_is_that_of_noise_of_the_right_kind(exported: tuple[Cut, Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("variant", "sizes"), [("hubert-base", (1, 2)), ("parakeet", (1,))])
-def test_sizes_of_a_checkpoint_share_an_executorch_program(
-    variant: str, sizes: Sequence[int], tmp_path: Path
+@pytest.mark.parametrize(
+    ("kind", "variant", "sizes"),
+    [
+        (SharedExecuTorch, "hubert-base", (1, 2)),
+        (SharedExecuTorch, "parakeet", (1,)),
+        (SharedCoreML, "parakeet", (1,)),
+    ],
+)
+def test_sizes_of_a_checkpoint_share_a_program(
+    kind: type[SharedExecuTorch | SharedCoreML], variant: str, sizes: Sequence[int], tmp_path: Path
 ) -> None:
-    pytest.importorskip("executorch", reason="needs the executorch extra")
+    package = {SharedExecuTorch: "executorch", SharedCoreML: "coremltools"}[kind]
+    pytest.importorskip(package, reason="needs the extra of its format")
     write(tmp_path / "mine", VARIANTS[variant])
     model, cuts = open_checkpoint(tmp_path / "mine"), list[Cut]()
     for size in sizes:
         subnet = model.recognizer.table.subnet(model.recognizer.table.first(size))
         cuts.append(Cut(Model(cut(model.recognizer, subnet), model.tokens), subnet, {"budget": str(size)}))
-    bundle = SharedExecuTorch(model, cuts)
-    bundle.write(tmp_path)
-    for cut_ in cuts:
-        recognizer, opened = cut_.model.recognizer, bundle.open(tmp_path / "model.pte", cut_)
+    bundle = kind(model, cuts)
+    written = bundle.write(tmp_path)
+    for cut_, (file,) in zip(cuts, written, strict=True):
+        recognizer, opened = cut_.model.recognizer, bundle.open(file.file, cut_)
         assert largest_difference(opened, Eager(recognizer), recognizer.input) < 1e-5
 
 

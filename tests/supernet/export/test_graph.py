@@ -13,9 +13,10 @@ from torch import Tensor
 
 from supernet.audio.features import LOG_MEL
 from supernet.export.acceptance import noise
-from supernet.export.executorch import MAX_SECONDS, WIDTHS, ExecuTorch, SharedExecuTorch, method_of
+from supernet.export.executorch import ExecuTorch, SharedExecuTorch
 from supernet.export.formats import Runtime
 from supernet.export.graph import Graph
+from supernet.export.one_utterance import MAX_SECONDS, WIDTHS, name_of
 from supernet.export.onnx import Onnx
 from supernet.export.onnx_graph import BLOCK
 from supernet.network.cutting import cut
@@ -193,7 +194,7 @@ def test_methods_of_an_executorch_program_equal_their_cut_models_and_share_weigh
     for cut_ in cuts:
         assert largest_difference(cut_, written.open(tmp_path / "model.pte", cut_)) < 5e-6
     assert files[0].file.stat().st_size < 1.15 * alone.file.stat().st_size
-    assert [method_of(cut_) for cut_ in cuts] == ["size_units_1", "size_units_2"]
+    assert [name_of(cut_) for cut_ in cuts] == ["size_units_1", "size_units_2"]
 
 
 def test_widths_are_rounded_up_to_those_that_executorch_supports() -> None:

@@ -133,7 +133,7 @@ def eager_text(bundled: Run, size: str, samples: torch.Tensor) -> str:
         (["--size", "2"], "`--shared` must be given without `--size`, but is given with `--size 2`."),
         (
             ["--format", "torch"],
-            "`--shared` must go with `--format` sherpa-onnx or executorch, but goes with torch",
+            "`--shared` must go with `--format` sherpa-onnx or executorch or coreml, but goes with torch",
         ),
         ([], "must not exist yet, but does. `--force` replaces it"),
     ],
