@@ -105,7 +105,7 @@ def _cast(x: Tensor, dtype: str) -> Tensor:
 def _concat(values: Sequence[Tensor], axis: Tensor, interleave: Tensor) -> Tensor:
     if interleave:
         raise unknown("interleaved concatenation")
-    return torch.cat([torch.atleast_1d(x) for x in values], int(axis))
+    return torch.cat([x.reshape(1) if x.dim() == 0 else x for x in values], int(axis))
 
 
 def _conv(
@@ -206,7 +206,7 @@ def _split(
     x: Tensor, axis: Tensor, num_splits: Tensor | None = None, split_sizes: Tensor | None = None
 ) -> tuple[Tensor, ...]:
     if split_sizes is not None:
-        return x.split(_integers(split_sizes), int(axis))
+        return x.split_with_sizes(_integers(split_sizes), int(axis))
     assert num_splits is not None
     return x.tensor_split(int(num_splits), int(axis))
 
@@ -215,62 +215,55 @@ def _squeeze(x: Tensor, axes: Tensor | None = None) -> Tensor:
     return x.squeeze() if axes is None else x.squeeze(tuple(_integers(axes)))
 
 
-def _binary(run: Callable[[Any, Any], Tensor]) -> Callable[..., Tensor]:
-    return lambda x, y: run(x, y)
+_UNARY: Mapping[str, Callable[[Any], Any]] = {
+    "abs": torch.abs,
+    "ceil": torch.ceil,
+    "cos": torch.cos,
+    "erf": torch.erf,
+    "exp": torch.exp,
+    "floor": torch.floor,
+    "identity": torch.clone,
+    "logical_not": torch.logical_not,
+    "relu": F.relu,
+    "shape": lambda x: torch.tensor(x.shape, dtype=torch.int32),
+    "sigmoid": torch.sigmoid,
+    "silu": F.silu,
+    "sign": torch.sign,
+    "sin": torch.sin,
+    "sqrt": torch.sqrt,
+    "square": torch.square,
+    "tanh": torch.tanh,
+}
+_BINARY: Mapping[str, Callable[[Any, Any], Any]] = {
+    "add": operator.add,
+    "equal": torch.eq,
+    "floor_div": lambda x, y: torch.div(x, y, rounding_mode="floor"),
+    "greater": torch.gt,
+    "greater_equal": torch.ge,
+    "less": torch.lt,
+    "less_equal": torch.le,
+    "logical_and": torch.logical_and,
+    "logical_or": torch.logical_or,
+    "logical_xor": torch.logical_xor,
+    "maximum": torch.maximum,
+    "minimum": torch.minimum,
+    "mod": torch.remainder,
+    "mul": operator.mul,
+    "not_equal": torch.ne,
+    "pow": torch.pow,
+    "real_div": lambda x, y: x / y if x.is_floating_point() else torch.div(x, y, rounding_mode="floor"),
+    "sub": operator.sub,
+}
 
 
-def _unary(run: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-    return lambda x: run(x)
+def _by_name(run: Callable[..., Any], *names: str) -> Callable[..., Any]:
+    """``run`` with its inputs by name, as programs give them."""
+    return lambda **given: run(*(given[name] for name in names))
 
 
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
-    **{
-        name: _binary(run)
-        for name, run in {
-            "add": operator.add,
-            "equal": torch.eq,
-            "floor_div": lambda x, y: torch.div(x, y, rounding_mode="floor"),
-            "greater": torch.gt,
-            "greater_equal": torch.ge,
-            "less": torch.lt,
-            "less_equal": torch.le,
-            "logical_and": torch.logical_and,
-            "logical_or": torch.logical_or,
-            "logical_xor": torch.logical_xor,
-            "maximum": torch.maximum,
-            "minimum": torch.minimum,
-            "mod": torch.remainder,
-            "mul": operator.mul,
-            "not_equal": torch.ne,
-            "pow": torch.pow,
-            "real_div": lambda x, y: (
-                x / y if x.is_floating_point() else torch.div(x, y, rounding_mode="floor")
-            ),
-            "sub": operator.sub,
-        }.items()
-    },
-    **{
-        name: _unary(run)
-        for name, run in {
-            "abs": torch.abs,
-            "ceil": torch.ceil,
-            "cos": torch.cos,
-            "erf": torch.erf,
-            "exp": torch.exp,
-            "floor": torch.floor,
-            "identity": torch.clone,
-            "logical_not": torch.logical_not,
-            "relu": F.relu,
-            "shape": lambda x: torch.tensor(x.shape, dtype=torch.int32),
-            "sigmoid": torch.sigmoid,
-            "silu": F.silu,
-            "sign": torch.sign,
-            "sin": torch.sin,
-            "sqrt": torch.sqrt,
-            "square": torch.square,
-            "tanh": torch.tanh,
-        }.items()
-    },
+    **{name: _by_name(run, "x") for name, run in _UNARY.items()},
+    **{name: _by_name(run, "x", "y") for name, run in _BINARY.items()},
     "batch_norm": _batch_norm,
     "cast": _cast,
     "clip": lambda x, alpha, beta: x.clamp(float(alpha), float(beta)),
