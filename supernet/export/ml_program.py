@@ -74,8 +74,8 @@ class MLProgram:
 def unknown(what: str) -> RunError:
     """The error of a program that cannot be verified."""
     return RunError(
-        f"`--format` coreml must have operations that can be evaluated here, but the network needs {what}. "
-        "`--format onnx` writes it for onnxruntime."
+        f"`format` coreml must have operations that can be evaluated here, but the network needs {what}. "
+        "`format` onnx holds it."
     )
 
 
