@@ -15,9 +15,10 @@ from supernet.evaluation.averaged import said as said_of_averages
 from supernet.evaluation.score_sizes import ScoringRequest, score_sizes
 from supernet.network.adapters import check_adapters, merge_adapters
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.runs.former import updated
 from supernet.runs.model_file import Model, save
 from supernet.runs.pretrained import begin, said, tokens_of
-from supernet.runs.resolve import Resolved, updated
+from supernet.runs.resolve import Resolved
 from supernet.runs.run import Run, RunError
 from supernet.runs.teacher import check_teacher, open_teacher
 from supernet.scoring.error_rates import COLUMN, Measure

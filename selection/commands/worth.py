@@ -13,7 +13,8 @@ from supernet.console.fitted import Fitted
 from supernet.console.front import command, program, say_next
 from supernet.console.screen import console
 from supernet.errors import UserError
-from supernet.runs.resolve import Resolved, resolve_trained, updated
+from supernet.runs.former import updated
+from supernet.runs.resolve import Resolved, resolve_trained
 from supernet.runs.run import Run, RunError
 from supernet.scoring.error_rates import COLUMN, count_errors, count_words, judged_by, measure_of
 from supernet.scoring.statistics import paired_difference

@@ -20,12 +20,13 @@ from supernet.errors import ConfigError
 from supernet.method import Method
 from supernet.network.unit_prices import NetworkPrices
 from supernet.runs import teacher
+from supernet.runs.mended import mended
 from supernet.runs.pretrained import completed
 from supernet.settings.listing import Setting, settings_of
 from supernet.settings.names import PluginKind
 from supernet.settings.plugins import find_plugin, load_plugin, validated
 from supernet.settings.presets import Data, merge, named, with_preset
-from supernet.system.devices import chosen_device, device_problem, training_dtype, usual_precision
+from supernet.system.devices import chosen_device, device_problem, usual_precision
 from supernet.task import Task
 
 _PLUGINS: dict[str, PluginKind] = {
@@ -38,8 +39,6 @@ _PLUGINS: dict[str, PluginKind] = {
 
 ASSUMED_TOKENS = 30
 """The assumed number of tokens, if the corpus is not prepared yet."""
-FORMER_DEFAULTS: Data = {"passes": {"smallest_first": 0}}
-"""Behavior of trainings before a setting existed, if it differs from the setting's default."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Resolved:
         if self.config.train.precision != "auto":
             return self
         place = chosen_device(self.config.device)
-        precision = usual_precision(place) if saved is None else _saved_precision(saved, place)
+        precision = usual_precision(place) if saved is None else saved_precision(saved, place)
         train = self.config.train.model_copy(update={"precision": precision})
         return self._with_config(self.config.model_copy(update={"train": train}))
 
@@ -175,6 +174,20 @@ def _known(data: Data, saved: Mapping[str, Any]) -> Data:
 
 def _validated(data: Data, problems: list[str]) -> Resolved:
     """Validate ``data`` and load its plug-ins. Raises ``ConfigError`` if there are any ``problems``."""
+    try:
+        return _checked(data, problems)
+    except ConfigError as e:
+        if (without := mended(data)) is None:
+            raise
+        try:
+            _checked(without, [])
+        except ConfigError as others:
+            lines = dict.fromkeys([*e.problems, *others.problems])
+            raise ConfigError(list(lines), {*e.names, *others.names}) from None
+        raise
+
+
+def _checked(data: Data, problems: list[str]) -> Resolved:
     names = partial(setting_names, data)
     method_kls, method_options = load_plugin("method", data["method"], problems, names=names)
     task_kls, task_options = load_plugin("task", data["task"], problems, names=names)
@@ -233,27 +246,7 @@ def resolve_trained(data: Mapping[str, Any], *changes: Mapping[str, Any]) -> Res
     return _validated(merged([data, {"device": None}, *own, *changes]), [])
 
 
-def updated(data: Mapping[str, Any], now: Config | None = None) -> Data:
-    """A saved configuration with the former behavior of settings that did not exist then.
-
-    Args:
-        data: The saved configuration.
-        now: The configuration that the run is to be continued with, if any: it may name the precision in
-            another way.
-    """
-    found = resolve_trained(merge(FORMER_DEFAULTS, data)).config.model_dump(mode="json")
-    if now is not None:
-        for part, name in (("passes", "teacher_weights"), ("model", "init_checkpoint")):
-            if found[part][name] is None:  # formerly, they were not recorded
-                found[part][name] = getattr(getattr(now, part), name)
-        place = chosen_device(now.device)
-        precisions = _saved_precision(found, place), now.train.precision
-        if len({training_dtype(precision, place) for precision in precisions}) == 1:
-            found["train"]["precision"] = now.train.precision
-    return found
-
-
-def _saved_precision(saved: Mapping[str, Any], device: torch.device) -> str:
+def saved_precision(saved: Mapping[str, Any], device: torch.device) -> str:
     """The precision of a run. Formerly, ``auto`` was kept."""
     train = saved.get("train")
     precision = str(train.get("precision", "auto") if isinstance(train, Mapping) else "auto")

@@ -11,8 +11,9 @@ from torch import Tensor
 from supernet.errors import ArgumentError
 from supernet.network.supernet_ctc import SupernetCTC, weights
 from supernet.network.tensor_names import renamed
+from supernet.runs.former import updated
 from supernet.runs.model_file import Model
-from supernet.runs.resolve import resolve_trained, updated
+from supernet.runs.resolve import resolve_trained
 from supernet.runs.run import Run, RunError
 from supernet.training.averaging import Joins
 from supernet.training.schedule import Schedule

@@ -12,7 +12,8 @@ import yaml
 
 from selection.commands.worth import Alone, bills, found_alone
 from selection.worth import main
-from supernet.runs.resolve import resolve, updated
+from supernet.runs.former import updated
+from supernet.runs.resolve import resolve
 from supernet.runs.run import Run
 
 NET = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels": 2}

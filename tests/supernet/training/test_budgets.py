@@ -187,6 +187,27 @@ def test_all_problems_of_components_are_reported_at_once() -> None:
     assert "`model.ffn_dim` must be a multiple" in chunks
 
 
+@pytest.mark.parametrize(
+    ("settings", "others"),
+    [
+        ({"budgets": ["units=200%"]}, ["must lie between 1 and 12"]),
+        (
+            {"granularity": "component", "sizes": [41], "model": {"num_layers": 2, "ffn_chunks": 7}},
+            ["`sizes` must be at most 40, the components", "`model.ffn_dim` must be a multiple"],
+        ),
+        ({"method": "individual", "budgets": ["macs=50%", "macs=1%"]}, ["must "]),
+        ({"sizes": [2, 4]}, []),
+    ],
+)
+def test_a_wrong_number_of_heads_hides_no_other_problem(settings: dict[str, Any], others: list[str]) -> None:
+    with pytest.raises(ConfigError) as error:
+        resolve([settings, {"model": {"num_heads": 5}}])
+    first, *found = error.value.problems
+    assert "`model.dim` must be even and a multiple of `model.num_heads` (5)" in first
+    assert len(found) == len(others)
+    assert all(words in line for words, line in zip(others, found, strict=True))
+
+
 def test_the_last_of_sizes_and_budgets_wins() -> None:
     first = resolve([{"sizes": [2, 4]}, {"budgets": ["macs=50%", "macs=100%"]}]).config
     assert (first.sizes, first.names, first.num_layers) == ((), ("macs=50%", "macs=100%"), 12)

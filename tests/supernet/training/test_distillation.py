@@ -17,8 +17,9 @@ from supernet.methods.individual import Individual, IndividualOptions
 from supernet.network.distillation import Teacher, imitation_losses
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.plan import Pass, Plan
+from supernet.runs.former import updated
 from supernet.runs.model_file import fingerprint
-from supernet.runs.resolve import resolve, updated
+from supernet.runs.resolve import resolve
 from supernet.runs.run import Run, as_data
 from supernet.training.compute import unit_steps_alone
 from supernet.training.step import step_of

@@ -13,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from supernet.config import Config
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.plan import Pass, Plan
-from supernet.runs.resolve import resolve, updated
+from supernet.runs.former import updated
+from supernet.runs.resolve import resolve
 from supernet.runs.run import as_data, differences
 from supernet.system.devices import training_dtype, usual_precision
 from supernet.training.step import step_of
