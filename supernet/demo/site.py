@@ -19,7 +19,6 @@ from supernet.runs.records import ResultsRecord, checked
 from supernet.runtime.export_folder import ExportFolder, Size
 from supernet.runtime.graph import open_graph
 from supernet.runtime.precision import Precision, suffix
-from supernet.runtime.record import RECORD
 from supernet.system.files import read_json
 from supernet.text.plain import plain
 from supernet.text.unit_names import short_names
@@ -102,18 +101,9 @@ def _facts(run: RunPlaces, opened: ExportFolder) -> dict[str, Any]:
         "symbols": opened.symbols.symbols,
         "tokens": opened.symbols.kind,
         "confidence": asdict(opened.confidences),
-        "longestSeconds": _longest_seconds(opened.folder),
+        "longestSeconds": min(LONGEST_SECONDS, opened.longest_seconds),
         "sizes": [_size(size, opened.units, results) for size in opened.sizes],
     }
-
-
-def _longest_seconds(export: Path) -> float:
-    """The longest recording that the page recognizes: at most what the network has positions for."""
-    settings = read_json(export / RECORD)["model"].get("model")
-    frames = settings.get("max_frames") if isinstance(settings, dict) else None
-    if not isinstance(frames, int) or frames <= 0:
-        return LONGEST_SECONDS
-    return min(LONGEST_SECONDS, frames * (0.08 if settings.get("subsampling") == 8 else 0.04))
 
 
 def _size(size: Size, units: Sequence[str], results: ResultsRecord | None) -> dict[str, Any]:

@@ -9,12 +9,9 @@ from typing import Any
 
 from supernet.latency.measure import Subject
 from supernet.runtime.fastest import SECONDS, Times, choose, save_fastest
-from supernet.runtime.precision import FULL, Precision
+from supernet.runtime.precision import FULL, Precision, is_wrong
 from supernet.runtime.record import RECORD, graphs_of
 from supernet.system.folders import check_closed
-
-_FACTOR, _LEAST = 10.0, 1.0
-"""A rounded file may differ ``_FACTOR`` times as much as at its export, on other noise, or by ``_LEAST``."""
 
 
 def exports_in(folder: Path) -> list[Path]:
@@ -51,19 +48,16 @@ def times_by_export(subjects: Sequence[Subject], rows: Iterable[Mapping[str, Any
     """Milliseconds for ``SECONDS`` of audio by the folders of exports, without wrong files."""
     found: dict[Path, dict[str, dict[Precision, float]]] = defaultdict(lambda: defaultdict(dict))
     for subject, row in zip(subjects, rows, strict=True):
-        if subject.precision is not None and not is_wrong(subject, row):
+        if subject.precision is not None and not _is_wrong(subject, row):
             milliseconds = 1000 * SECONDS * row["costs"][f"rtf_{SECONDS}s"]
             found[subject.file.parent][subject.label][subject.precision] = milliseconds
     return {folder: {label: dict(times) for label, times in sizes.items()} for folder, sizes in found.items()}
 
 
-def is_wrong(subject: Subject, row: Mapping[str, Any]) -> bool:
-    """Whether rounded weights compute something else here than where they were verified: some releases of
-    onnxruntime have faulty kernels for some processors.
-    """
+def _is_wrong(subject: Subject, row: Mapping[str, Any]) -> bool:
     if subject.difference is None or subject.precision == FULL:
         return False
-    return not row["difference"] <= max(_LEAST, _FACTOR * subject.difference)
+    return is_wrong(row["difference"], subject.difference)
 
 
 def wrong_ones(subjects: Sequence[Subject], rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -73,7 +67,7 @@ def wrong_ones(subjects: Sequence[Subject], rows: Iterable[Mapping[str, Any]]) -
         f"{row['difference']:.3g} from those in float32, where it was exported by {subject.difference:.2g}. "
         "Another release of onnxruntime may compute it right."
         for subject, row in zip(subjects, rows, strict=True)
-        if is_wrong(subject, row)
+        if _is_wrong(subject, row)
     ]
 
 

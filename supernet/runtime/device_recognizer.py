@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.audio.specification import NUM_BANDS, SAMPLE_RATE, SHIFT, SILENCE, WINDOW
+from supernet.audio.specification import FRAMES_PER_SECOND, NUM_BANDS, SAMPLE_RATE, SHIFT, SILENCE, WINDOW
 from supernet.errors import ArgumentError
 from supernet.runtime.export_folder import ExportFolder, Size
-from supernet.runtime.graph import OUTPUTS, open_graph
+from supernet.runtime.graph import check_rounding, open_graph, run_graph
 from supernet.runtime.log_mel import log_mel
 from supernet.runtime.precision import Precision
 from supernet.scoring.confidence import check_ascending, goes_on, measured, threshold_of
@@ -209,16 +209,20 @@ class DeviceRecognizer:
         return self._folder.symbols.text(log_probs_SV.argmax(-1).tolist())
 
     def _run(self, features_TF: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
-        inputs = {"x": features_TF[None], "x_lens": np.array([len(features_TF)])}
-        if self._folder.is_on_demand:
-            inputs["kept"] = np.array(size.kept)
-        log_probs_1SV, (length,) = self._session(size).run(OUTPUTS, inputs)
-        found: NDArray[np.float32] = log_probs_1SV[0, :length]
-        return found
+        seconds, most = len(features_TF) / FRAMES_PER_SECOND, self._folder.longest_seconds
+        if seconds > most:
+            raise ArgumentError(
+                ["samples"],
+                f"`samples` must last at most {most:g} s, for which this network has positions, but last "
+                f"{seconds:.1f} s: cut them at pauses.",
+            )
+        return run_graph(self._folder, size, self._session(size), features_TF)
 
     def _session(self, size: Size) -> Any:
         if size.file not in self._sessions:
-            self._sessions[size.file] = open_graph(self._folder, size, self._threads)
+            session = open_graph(self._folder, size, self._threads)
+            check_rounding(self._folder, size, session, self._threads)
+            self._sessions[size.file] = session
         return self._sessions[size.file]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from supernet.audio.specification import KIND
 from supernet.errors import ArgumentError, UserError
 from supernet.runtime.fastest import fastest_here
-from supernet.runtime.precision import PRECISIONS, Precision
+from supernet.runtime.precision import FULL, PRECISIONS, Precision
 from supernet.runtime.record import (
     BUNDLES,
     ON_DEMAND,
@@ -42,6 +43,10 @@ class Size:
     file: str
     """The graph in the folder."""
     precision: Precision = "float32"
+    difference: float | None = None
+    """Of rounded weights: the largest difference of log-probabilities from the cut model at the export."""
+    exact_file: str | None = None
+    """The graph in float32, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class ExportFolder:
     """The names of all units, in the order of ``Size.kept``."""
     confidences: Confidences = UNKNOWN
     """The calibration and the thresholds that the run had when it was exported."""
+    longest_seconds: float = math.inf
+    """The longest recording for which the network has positions."""
 
     @classmethod
     def open(
@@ -120,7 +127,16 @@ def _read(folder: Path, data: Any, wanted: Wanted) -> ExportFolder:
         raise Damaged("it has no `sizes`")
     sizes.sort(key=lambda size: size.macs)
     symbols, confidences = _symbols(get(model, "tokens", dict)), _confidences(data)
-    return ExportFolder(folder, data["format"] == ON_DEMAND, symbols, tuple(sizes), units, confidences)
+    is_on_demand, longest = data["format"] == ON_DEMAND, _longest_seconds(model.get("model"))
+    return ExportFolder(folder, is_on_demand, symbols, tuple(sizes), units, confidences, longest)
+
+
+def _longest_seconds(settings: object) -> float:
+    """The longest recording for a network of these settings, which older exports do not have."""
+    frames = settings.get("max_frames") if isinstance(settings, Mapping) else None
+    if not isinstance(settings, Mapping) or not isinstance(frames, int) or frames <= 0:
+        return math.inf
+    return frames * (0.08 if settings.get("subsampling") == 8 else 0.04)
 
 
 def _confidences(data: Any) -> Confidences:
@@ -150,4 +166,15 @@ def _size(data: object, units: tuple[str, ...], wanted: Wanted, folder: Path) ->
     if precision not in files:
         raise _wrong_precision(files, precision, f" for '{folder}'")
     file, flags = files[precision], tuple(unit in kept for unit in units)
-    return Size(budget, flags, params, macs, file.rate, file.name, precision)
+    is_rounded, exact = precision != FULL, files.get(FULL)
+    return Size(
+        budget,
+        flags,
+        params,
+        macs,
+        file.rate,
+        file.name,
+        precision,
+        file.difference if is_rounded else None,
+        exact.name if is_rounded and exact is not None else None,
+    )

@@ -333,3 +333,26 @@ def test_threads_share_a_recognizer(bundled: Run) -> None:
     alone = [device.transcribe(samples, size=size) for samples, size in work]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda one: device.transcribe(one[0], size=one[1]), work)) == alone
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_recordings_that_are_too_long_for_the_network_are_one_line(bundle: str, bundled: Run) -> None:
+    """It has positions for 256 frames of 40 ms."""
+    device = DeviceRecognizer.load(bundled.export_folder(bundle))
+    samples = np.random.default_rng(0).normal(0, 0.1, 11 * 16_000).astype(np.float32)
+    device.transcribe(samples[: 10 * 16_000])
+    with pytest.raises(ArgumentError, match=r"^`samples` must last at most 10.24 s.*last 11.0 s: [^\n]*$"):
+        device.transcribe(samples)
+
+
+def test_rounded_weights_that_compute_something_else_are_refused(bundled: Run, tmp_path: Path) -> None:
+    """As int8 does with some releases of onnxruntime on some processors; here, its weights are reversed."""
+    shutil.copytree(bundled.export_folder("shared"), tmp_path / "shared")
+    DeviceRecognizer.load(tmp_path / "shared", precision="int8")
+    file = tmp_path / "shared" / "2.int8.onnx"
+    weights = file.with_name("weights.int8.bin")
+    weights.write_bytes(bytes(reversed(weights.read_bytes())))
+    with pytest.raises(UserError, match=rf"^'{file}' must not be used here[^\n]*$"):
+        DeviceRecognizer.load(tmp_path / "shared", precision="int8")
+    file.with_name("2.onnx").unlink()  # without weights in float32, nothing is known
+    DeviceRecognizer.load(tmp_path / "shared", precision="int8")
