@@ -21,7 +21,7 @@ from supernet.recognition.cascade import Cascade, Stage
 from supernet.recognition.decoding import Decoder
 from supernet.recognition.pipeline import BATCH_ON_CPU, Recording, Transcriber
 from supernet.recognition.streaming.chunk_option import LEFT_CHUNKS
-from supernet.recognition.streaming.speech_stream import SpeechStream
+from supernet.recognition.streaming.speech_stream import SpeechStream, check_stream
 from supernet.recognition.transcript import Transcript
 from supernet.runs.confidence_file import read_confidences
 from supernet.runs.model_file import Model
@@ -224,8 +224,7 @@ class Recognizer:
         """
         if batch < 1:
             raise ValueError(f"`batch` must be at least 1, but is {batch} instead.")
-        network = self._model.recognizer
-        network.require_framewise("Transcribing recordings")
+        (network := self._model.recognizer).require_framewise("Transcribing recordings")
         chosen = (*self._smaller, self._choice)
         stages = [Stage(choice.budget, network.table.kept(choice.subnet)) for choice in chosen]
         run = Cascade(network, tuple(stages), self._threshold, self._confidences)
@@ -249,12 +248,13 @@ class Recognizer:
         Raises:
             ArgumentError: An argument cannot be used.
         """
-        self._model.recognizer.require_framewise("A stream")
+        (network := self._model.recognizer).require_framewise("A stream")
+        check_stream(self._decoder, is_cascade=bool(self._smaller) and size is None)
 
         def kept(size: int | str | None) -> Kept:
             return (self if size is None else self.use(size))._kept
 
-        return SpeechStream(self._model.recognizer, self._model.tokens, kept, size, chunk, left)
+        return SpeechStream(network, self._model.tokens, kept, size, chunk, left)
 
     def fit(self, latency_ms: float, seconds: float = 10.0, threads: int | None = None) -> Recognizer:
         """Return the largest size that meets a latency on this machine, measured now.

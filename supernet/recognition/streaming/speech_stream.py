@@ -17,8 +17,10 @@ from supernet.audio.features import fbank
 from supernet.audio.live_features import Floats, LiveFeatures
 from supernet.audio.recordings import mono
 from supernet.audio.specification import SAMPLE_RATE
+from supernet.errors import ArgumentError
 from supernet.network.streaming.chunked_run import ChunkedRun
 from supernet.network.supernet_ctc import SupernetCTC
+from supernet.recognition.decoding import GREEDY, Decoder
 from supernet.recognition.streaming.chunk_option import LEFT_CHUNKS, chunking_of
 from supernet.recognition.transcript import Transcript, passage, transcript
 from supernet.text.tokens import BLANK_ID, Tokens
@@ -145,6 +147,19 @@ class SpeechStream:
         self._path, self._start = self._path[end:], self._start + end
         size = sum(self._kept)
         return replace(transcript([found], self._start * self._frame), size=size)
+
+
+def check_stream(decoder: Decoder, *, is_cascade: bool) -> None:
+    """Raise ``ArgumentError`` if a recognizer was asked for more than streams can do."""
+    problems = []
+    if decoder != GREEDY:
+        problems.append(
+            f"`beam` must be left out for a stream, which decodes greedily, but is {decoder.name}."
+        )
+    if is_cascade:
+        problems.append("`size` must be given for a stream of a cascade, as a stream runs one size.")
+    if problems:
+        raise ArgumentError(["beam", "size"], *problems)
 
 
 def _log_mel(samples_S: Floats) -> Floats:

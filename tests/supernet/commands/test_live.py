@@ -17,8 +17,7 @@ from supernet.audio.live import read_pipe
 from supernet.audio.specification import SAMPLE_RATE
 from supernet.runs.run import Run
 from tests.supernet.processes import environment
-from tests.supernet.recognition.streaming.talking import make_streaming_run
-from tests.supernet.talkative import make_run, recordings
+from tests.supernet.talkative import make_run, make_streaming_run, recordings
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,7 @@ from supernet.runs.run import Run
 from supernet.units import LayerType
 from tests.supernet.export.test_graph import LENGTHS, small_cut
 from tests.supernet.processes import environment, run
-from tests.supernet.recognition.streaming.talking import make_streaming_run
-from tests.supernet.talkative import make_run, recordings
+from tests.supernet.talkative import make_run, make_streaming_run, recordings
 from tests.test_documents import ROOT
 from tests.test_manual import blocks
 

@@ -14,11 +14,11 @@ from supernet import Recognizer
 from supernet.audio.features import fbank
 from supernet.errors import ArgumentError
 from supernet.network.streaming.chunking import Chunking
+from supernet.recognition.beam import BeamConfig
 from supernet.recognition.decoding import greedy
 from supernet.recognition.streaming.speech_stream import ENDPOINT_SECONDS, SpeechStream
 from supernet.recognition.streaming.timeline import Timeline, changed_words
-from tests.supernet.recognition.streaming.talking import make_streaming_run
-from tests.supernet.talkative import make_run, recordings
+from tests.supernet.talkative import make_run, make_streaming_run, recordings
 from tests.supernet.tones import TOKENS
 from tests.test_documents import ROOT
 from tests.test_manual import blocks
@@ -83,6 +83,20 @@ def test_several_streams_run_at_once_and_change_size_between_recordings(loaded: 
     assert [[*texts[0], a.final().text], [*texts[1], b.final().text]] == expected[:2]
     a.use(4)
     assert fed(a, second)[0] == expected[2]
+
+
+def test_what_a_stream_cannot_do_is_refused_and_not_ignored(loaded: Recognizer) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder", reason="beam search needs the extra 'lm'")
+    searching = Recognizer.load(loaded._folder, beam=BeamConfig(size=5))
+    with pytest.raises(ArgumentError, match=r"^`beam` must be left out for a stream, which decodes greedily"):
+        searching.stream(2)
+
+
+def test_a_stream_of_a_cascade_needs_a_size(loaded: Recognizer) -> None:
+    both = loaded.cascade(2, 4, threshold=0.5)
+    with pytest.raises(ArgumentError, match=r"^`size` must be given for a stream of a cascade[^\n]*$"):
+        both.stream()
+    assert fed(both.stream(2), recordings()[0]) == fed(loaded.stream(2), recordings()[0])
 
 
 def test_silence_ends_an_utterance_and_takes_no_memory(loaded: Recognizer) -> None:
