@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 
 from selection.comparing.choosing import Unfit, choose, obstacles, ordered, priced
 from selection.comparing.comparison import Comparison, UnitFacts
@@ -40,13 +41,14 @@ def compare(session: Session, earlier: Comparison | None = None) -> Comparison:
     prices = _prices(session, earlier)
     budgets = priced(session.request.wishes, prices)
     unfit = obstacles(session, budgets)
-    fresh = choose(session, budgets, unfit)
-    before = Earlier()
-    if earlier is not None:
-        before = taken_in(earlier, session.model.recognizer.table, prices, session.valid, session.store)
-    every = ordered({budget.name: budget for budget in (*before.budgets, *budgets)}.values())
-    candidates = merged(fresh, before, every)
-    return _judged(session, prices, every, candidates, [*before.unfit, *unfit])
+    with closing(session.valid), closing(session.test):
+        fresh = choose(session, budgets, unfit)
+        before = Earlier()
+        if earlier is not None:
+            before = taken_in(earlier, session.model.recognizer.table, prices, session.valid, session.store)
+        every = ordered({budget.name: budget for budget in (*before.budgets, *budgets)}.values())
+        candidates = merged(fresh, before, every)
+        return _judged(session, prices, every, candidates, [*before.unfit, *unfit])
 
 
 def _prices(session: Session, earlier: Comparison | None) -> dict[Quantity, Prices]:

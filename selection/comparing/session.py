@@ -22,6 +22,7 @@ from supernet.recognition.streaming.chunk_option import chunking_of
 from supernet.runs.model_file import Model, fingerprint
 from supernet.runs.run import Run
 from supernet.system.devices import machine
+from supernet.system.processes import processes_for
 from supernet.task import Batch, ProgressCallback, Task
 
 
@@ -58,6 +59,9 @@ class Session:
         if request.chunk is not None:
             model.recognizer.encoder.chunking = chunking_of(model.recognizer, request.chunk)
         self.store = EvidenceStore(run.evidence_file)
+        is_on_cpu = model.recognizer.device.type == "cpu"
+        # With one thread each, none waits for another at every operation where a program needs its core.
+        self._processes = processes_for("auto", 1 if is_on_cpu else None, is_on_cpu)
         valid = thinned(task.eval_batches("valid", model.tokens), request.num_valid)
         self.valid = self._oracle(Sample(valid))
         self.test = self._oracle(Sample(task.eval_batches("test", model.tokens)))
@@ -75,7 +79,7 @@ class Session:
         )
 
     def _oracle(self, sample: Sample) -> Oracle:
-        return Oracle(self.model, sample, self.store, self.view, self.report)
+        return Oracle(self.model, sample, self.store, self.view, self.report, self._processes)
 
     def label(self, strategy: str) -> str:
         """The name of a strategy's selection."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from selection.measuring.evidence_store import EvidenceStore, Judged
 from supernet.runs.model_file import Model
 from supernet.scoring.error_rates import Measure, count_errors, count_words, measure_of
+from supernet.system.devices import with_threads
+from supernet.system.processes import ONE, Processes
+from supernet.system.workers import Spread, Workers
 from supernet.task import Batch, ProgressCallback
 from supernet.units import Kept
 
@@ -71,11 +74,25 @@ class Oracle:
     """Scores subnets of one trained supernet on one sample."""
 
     def __init__(
-        self, model: Model, sample: Sample, store: EvidenceStore, network: str, report: ProgressCallback
+        self,
+        model: Model,
+        sample: Sample,
+        store: EvidenceStore,
+        network: str,
+        report: ProgressCallback,
+        processes: Processes = ONE,
     ) -> None:
-        """``network`` identifies the model's weights, see ``model_file.fingerprint``, and how it reads."""
+        """
+        Args:
+            model: The supernet, whose weights do not change.
+            sample: The utterances.
+            store: Keeps what was found.
+            network: Identifies the model's weights, see ``model_file.fingerprint``, and how it reads.
+            report: Called as the work progresses.
+            processes: Each of them scores some of the batches.
+        """
         self._model, self.sample, self._store, self._report = model, sample, store, report
-        self._network = network
+        self._network, self._processes = network, processes
 
     @cached_property
     def context(self) -> str:
@@ -107,39 +124,53 @@ class Oracle:
         units = "".join("1" if keep else "0" for keep in kept)
         return f"{self._model.recognizer.head(sum(kept))}:{units}"
 
-    @torch.inference_mode()
     def _walk(
         self, subnets: Sequence[Kept], with_errors: bool, chunk: int, num_chunks: int
     ) -> dict[Kept, Judged]:
         start, num_batches = time.perf_counter(), self.sample.facts.num_batches
-        rows: dict[Kept, list[tuple[NDArray[np.float64], NDArray[np.int64] | None]]] = {
-            k: [] for k in subnets
-        }
-        for i, batch in enumerate(self.sample.batches):
-            for kept, losses_B, errors_B2 in self._score(batch, subnets, with_errors):
-                rows[kept].append((losses_B, errors_B2))
-            self._report("scoring subnets", chunk * num_batches + i + 1, num_chunks * num_batches)
+        rows: dict[Kept, list[_Row]] = {kept: [] for kept in subnets}
+        with with_threads(self._processes.num_threads):
+            spread = Spread(self._workers, self._score)
+            for i, batch in enumerate(self.sample.batches):
+                spread.ask((batch, subnets, with_errors))
+                self._report("scoring subnets", chunk * num_batches + i + 1, num_chunks * num_batches)
+            for found in spread.answers():
+                for kept, row in found:
+                    rows[kept].append(row)
         seconds = (time.perf_counter() - start) / len(subnets)
         return {kept: _joined(parts, seconds) for kept, parts in rows.items()}
 
-    def _score(
-        self, batch: Batch, subnets: Sequence[Kept], with_errors: bool
-    ) -> Iterator[tuple[Kept, NDArray[np.float64], NDArray[np.int64] | None]]:
-        recognizer = self._model.recognizer
+    @cached_property
+    def _workers(self) -> Workers:
+        """Other processes, which stay, as strategies ask for few subnets at a time."""
+        return Workers(self._processes, self._score)
+
+    def close(self) -> None:
+        """End the other processes; when more is asked, new ones begin."""
+        if (workers := vars(self).pop("_workers", None)) is not None:
+            workers.close()
+
+    @torch.inference_mode()
+    def _score(self, question: tuple[Batch, Sequence[Kept], bool]) -> list[tuple[Kept, _Row]]:
+        """Losses and errors of the utterances of a batch by each of some subnets."""
+        (batch, subnets, with_errors), recognizer = question, self._model.recognizer
         batch.to(recognizer.device)
-        waiting: list[tuple[Kept, torch.Tensor]] = []
+        found: list[tuple[Kept, torch.Tensor, NDArray[np.int64] | None]] = []
         for scored in recognizer.score_all(batch, subnets):
+            errors_B2 = None
             if with_errors:
                 texts = [self._model.tokens.decode(ids) for ids in scored.decode()]
-                yield scored.kept, scored.losses_B.double().cpu().numpy(), count_errors(batch.texts, texts)
-            else:
-                waiting.append((scored.kept, scored.losses_B))  # one transfer for all of them
-        if waiting:
-            losses_KB = torch.stack([losses_B for _, losses_B in waiting]).double().cpu().numpy()
-            yield from ((kept, row_B, None) for (kept, _), row_B in zip(waiting, losses_KB, strict=True))
+                errors_B2 = count_errors(batch.texts, texts)
+            found.append((scored.kept, scored.losses_B, errors_B2))
+        losses_KB = torch.stack([losses_B for _, losses_B, _ in found]).double().cpu().numpy()  # one transfer
+        return [(kept, (row_B, errors)) for (kept, _, errors), row_B in zip(found, losses_KB, strict=True)]
 
 
-def _joined(parts: list[tuple[NDArray[np.float64], NDArray[np.int64] | None]], seconds: float) -> Judged:
+_Row = tuple[NDArray[np.float64], NDArray[np.int64] | None]
+"""Losses, and errors if they were counted, of the utterances of a batch."""
+
+
+def _joined(parts: list[_Row], seconds: float) -> Judged:
     losses = np.concatenate([losses for losses, _ in parts])
     errors = [errors for _, errors in parts if errors is not None]
     return Judged(losses, np.concatenate(errors) if errors else None, seconds)

@@ -17,6 +17,7 @@ from selection.measuring.oracle import Oracle, Sample, thinned
 from supernet.network.ctc import ctc_loss
 from supernet.recognition.decoding import greedy
 from supernet.runs.model_file import Model
+from supernet.system.processes import Processes
 from supernet.task import Batch
 from supernet.text.tokens import Tokens
 from supernet.units import Kept
@@ -71,6 +72,26 @@ def test_losses_and_errors_equal_those_of_the_subnet_alone(model: Model) -> None
         assert judged.errors_N2 is not None
         assert [min(1, int(words)) for words in judged.errors_N2[:, 0]] == errors
         assert judged.seconds > 0
+
+
+def test_several_processes_find_the_same(model: Model) -> None:
+    """Bit for bit, with one thread in each."""
+    subnets, data = (
+        [mask("1010"), mask("1111"), mask("0001")],
+        [*DATA, tiny.batch([31], seed=3), tiny.batch([45], seed=4)],
+    )
+    found, walks = [], Walks()
+    for processes in (Processes(1, 1), Processes(3, 1)):
+        oracle = Oracle(model, Sample(data), EvidenceStore(None), "net", walks, processes)
+        found.append([*oracle.judge(subnets, with_errors=True), *oracle.judge([mask("0110")])])
+        assert len(workers := oracle._workers.pids) == processes.count - 1
+        oracle.close()
+        assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+        oracle.judge([mask("0111")])
+    for alone, together in zip(*found, strict=True):
+        np.testing.assert_array_equal(alone.losses_N, together.losses_N)
+        np.testing.assert_array_equal(alone.errors_N2, together.errors_N2)
+    assert walks.batches == 6 * len(data)
 
 
 def test_subnets_are_scored_with_the_head_of_their_size(model: Model) -> None:

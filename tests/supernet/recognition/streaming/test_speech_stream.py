@@ -15,8 +15,8 @@ from supernet.audio.features import fbank
 from supernet.errors import ArgumentError
 from supernet.network.streaming.chunking import Chunking
 from supernet.recognition.beam import BeamConfig
-from supernet.recognition.decoding import greedy
-from supernet.recognition.streaming.speech_stream import ENDPOINT_SECONDS, SpeechStream
+from supernet.recognition.decoding import GREEDY, BestPath, greedy
+from supernet.recognition.streaming.speech_stream import ENDPOINT_SECONDS, SpeechStream, check_stream
 from supernet.recognition.streaming.timeline import Timeline, changed_words
 from tests.supernet.talkative import make_run, make_streaming_run, recordings
 from tests.supernet.tones import TOKENS
@@ -90,6 +90,15 @@ def test_what_a_stream_cannot_do_is_refused_and_not_ignored(loaded: Recognizer) 
     searching = Recognizer.load(loaded._folder, beam=BeamConfig(size=5))
     with pytest.raises(ArgumentError, match=r"^`beam` must be left out for a stream, which decodes greedily"):
         searching.stream(2)
+
+
+def test_problems_of_a_stream_are_reported_at_once() -> None:
+    check_stream(GREEDY, is_cascade=False)
+    with pytest.raises(ArgumentError) as refused:
+        check_stream(BestPath("beam-5"), is_cascade=True)
+    decoder, size = refused.value.problems
+    assert "`beam` must be left out for a stream, which decodes greedily, but is beam-5." in decoder
+    assert "`size` must be given" in size
 
 
 def test_a_stream_of_a_cascade_needs_a_size(loaded: Recognizer) -> None:
