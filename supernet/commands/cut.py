@@ -12,7 +12,7 @@ from supernet.network.merging import merge_dropped
 from supernet.network.supernet_ctc import num_parameters
 from supernet.pretrained.places import is_checkpoint
 from supernet.runs.cut_model import Cut, origin_of
-from supernet.runs.opening import choose, granularity_of, load_any, open_run, open_selection
+from supernet.runs.opening import choose, load_with_subnets, open_run
 from supernet.runs.run import Run, RunError
 from supernet.runs.weight_average import use_average, window_name
 from supernet.system.files import refusal
@@ -31,8 +31,7 @@ def cut(args: argparse.Namespace) -> None:
     """Run the command ``cut``."""
     run = open_run(args.run)
     _check_free(args.out)
-    model = load_any(run, granularity_of(args.selection))
-    selection = open_selection(run, model, args.selection)
+    model, selection = load_with_subnets(run, args.selection)
     origin = origin_of(run, selection)
     if args.average is not None:
         use_average(run, model, args.average)

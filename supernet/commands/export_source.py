@@ -22,7 +22,7 @@ from supernet.pretrained.places import is_checkpoint
 from supernet.recognition.streaming.chunk_option import chunking_of
 from supernet.runs.cut_model import origin_of
 from supernet.runs.model_file import Model
-from supernet.runs.opening import granularity_of, load_any, open_run, open_selection
+from supernet.runs.opening import load_with_subnets, open_run
 from supernet.runs.run import Run, RunError
 from supernet.runs.selection_file import Selection
 
@@ -49,11 +49,10 @@ class Source:
     @classmethod
     def open(cls, args: argparse.Namespace) -> Source:
         run = _run(args)
-        model = load_any(run, args.granularity or granularity_of(args.selection))
+        model, selection = load_with_subnets(run, args.selection, args.granularity)
         check_network(args.format, run, model.recognizer)
         if args.chunk is not None:
             chunking_of(model.recognizer, args.chunk)
-        selection = open_selection(run, model, args.selection)
         return cls(run, model, selection, origin_of(run, selection))
 
 

@@ -35,7 +35,7 @@ def load_any(run: Run, granularity: str = "layer") -> Model:
     return load(run.model_stem)
 
 
-def granularity_of(selection: Path | None) -> str:
+def _granularity_of(selection: Path | None) -> str:
     """The kind of units in a selection file; layers if there is none, or it cannot be read."""
     try:
         return "layer" if selection is None else Selection.load(selection).choices[0].subnet.granularity
@@ -58,12 +58,27 @@ def open_any(folder: Path, selection: Path | None) -> tuple[Model, Selection]:
     is_whole = is_checkpoint(folder) or (
         not run.config_file.is_file() and run.model_stem.with_name("model.json").is_file()
     )
-    if not is_whole:
-        Run.open(folder)
-    model = load_any(run, granularity_of(selection))
-    return model, everything(model) if is_whole and selection is None else open_selection(
-        run, model, selection
-    )
+    if is_whole and selection is None:
+        model = load_any(run)
+        return model, everything(model)
+    return load_with_subnets(run if is_whole else Run.open(folder), selection)
+
+
+def load_with_subnets(
+    run: Run, selection: Path | None, granularity: str | None = None
+) -> tuple[Model, Selection]:
+    """Load the network of a run or a checkpoint, and a selection of its subnets.
+
+    Args:
+        run: The run, or the checkpoint.
+        selection: A file with subnets. None: the run's own, or the whole network of a checkpoint.
+        granularity: The kind of units of a checkpoint. None: that of the file, or layers.
+
+    Raises:
+        UserError: As for ``load_any`` and ``open_selection``.
+    """
+    model = load_any(run, granularity or _granularity_of(selection))
+    return model, open_selection(run, model, selection)
 
 
 def choose(selection: Selection, budget: str | None, name: str = "size") -> Choice:
