@@ -22,12 +22,12 @@ def unfit(old: Data, new: Data) -> list[str]:
         new: The definition to continue with.
     """
     found = differences(old, new, leave=_FREE.get(new["kind"], ()))
-    if found or new["kind"] not in _FREE:
+    if new["kind"] not in _FREE:
         return found
     if new["kind"] == "compare":
         before, after = _contenders(old), _contenders(new)
         both = before.keys() & after.keys()
-        found = differences({name: before[name] for name in both}, {name: after[name] for name in both})
+        found += differences({name: before[name] for name in both}, {name: after[name] for name in both})
     first = [study["seeds"][0] for study in (old, new)]
     if new["rates"] and first[0] != first[1]:
         found.append(f"the first of seeds, with which rates are tried, was {first[0]}, is {first[1]}")
