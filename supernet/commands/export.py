@@ -27,6 +27,7 @@ from supernet.export.formats import Format, num_bytes
 from supernet.export.huggingface import HuggingFace
 from supernet.export.kinds import LogMel, kind_of
 from supernet.export.on_demand import OnDemand
+from supernet.export.one_utterance import Limited
 from supernet.export.onnx import Onnx
 from supernet.export.shared import Shared
 from supernet.export.streaming_onnx import StreamingOnnx
@@ -75,6 +76,11 @@ def _check(args: argparse.Namespace) -> None:
     if args.chunk is not None and (args.bundle or FORMATS[args.format] is not Onnx):
         other = f"--{args.bundle}" if args.bundle else f"--format {args.format}"
         raise RunError(f"`--chunk` must go with `--format` sherpa-onnx, but goes with {other} instead.")
+    if args.max_seconds is not None and not issubclass(FORMATS[args.format], Limited):
+        raise RunError(
+            "`--max-seconds` must go with `--format` executorch or coreml, but goes with "
+            f"{args.format} instead."
+        )
     FORMATS[args.format]().check(_rounded(args))
 
 
@@ -116,9 +122,16 @@ def _export_separately(args: argparse.Namespace, source: Source) -> list[str]:
 
 
 def _format(args: argparse.Namespace, recognizer: SupernetCTC) -> Format:
-    if args.chunk is None:
-        return FORMATS[args.format]()
-    return StreamingOnnx(chunking_of(recognizer, args.chunk))
+    if args.chunk is not None:
+        return StreamingOnnx(chunking_of(recognizer, args.chunk))
+    format = FORMATS[args.format]()
+    _limit(args, format)
+    return format
+
+
+def _limit(args: argparse.Namespace, target: Format | Bundle) -> None:
+    if isinstance(target, Limited) and args.max_seconds is not None:
+        target.max_seconds = args.max_seconds
 
 
 def _export_bundle(args: argparse.Namespace, source: Source) -> list[str]:
@@ -131,6 +144,7 @@ def _export_bundle(args: argparse.Namespace, source: Source) -> list[str]:
     with progress() as report:
         examiner = _examiner(args, source, report)
         bundle = BUNDLES[args.bundle, FORMATS[args.format]](source.model, cuts)
+        _limit(args, bundle)
         try:
             confidence = stored_confidences(source.run, source.selection) or None
             verified = export_bundle(bundle, folder, _rounded(args), examiner, confidence)

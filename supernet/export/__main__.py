@@ -7,7 +7,7 @@ from pathlib import Path
 
 from supernet.console.guard import main_guard
 from supernet.console.options import add_checkpoint_options, add_corpus_option, add_subnet_options
-from supernet.console.parser import OneOf, Parser, duration, number, parse
+from supernet.console.parser import OneOf, Parser, duration, number, parse, whole
 from supernet.console.text import fail
 from supernet.runs.places import check_source
 
@@ -43,6 +43,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="640ms",
         help="write files for streaming, and compare them in chunks of this duration; for a network trained "
         "with model.streaming",
+    )
+    parser.add_argument(
+        "--max-seconds",
+        type=whole(4),
+        metavar="SECONDS",
+        help="for executorch and coreml: the duration of the longest utterance (default 40)",
     )
     parser.add_argument(
         "--int8", action="store_true", help="also write a smaller, faster file with 8-bit weights"

@@ -24,7 +24,7 @@ from torch import Tensor
 from supernet.export.bundle import Bundle
 from supernet.export.formats import Format, Runtime, Written, quiet
 from supernet.export.ml_program import MLProgram, unknown
-from supernet.export.one_utterance import OneByOne, exported, facts_of, name_of
+from supernet.export.one_utterance import Limited, OneByOne, exported, facts_of, name_of
 from supernet.runs.cut_model import Cut
 from supernet.runtime.precision import Precision
 
@@ -38,13 +38,13 @@ _FACTS, _SIZES = "facts", "sizes"
 """The metadata of a package: those of ``facts_of``, and the facts about its sizes, both JSON."""
 
 
-class CoreML(Format):
+class CoreML(Limited, Format):
     """``model.mlpackage`` and ``tokens.txt``.
 
     The inputs are those of the ONNX file, see ``kinds``, of one utterance: ``x``, such as (1, T, 80), padded
     with anything to a T of ``WIDTHS``, and the length ``x_lens`` (1,). The outputs are log-probabilities
     (1, S, V) and their length. The metadata has JSON under ``facts``, with ``input``, ``step`` and ``rest``
-    (T must be a multiple of ``step`` plus ``rest``).
+    (T must be a multiple of ``step`` plus ``rest``), and ``max_seconds``.
     """
 
     name = "coreml"
@@ -52,8 +52,8 @@ class CoreML(Format):
     packages = ("coremltools",)
 
     def write(self, cut: Cut, folder: Path, rounded: Collection[Precision] = ()) -> list[Written]:
-        _convert(cut, folder / PACKAGE)
-        _note(folder / PACKAGE, _FACTS, facts_of(cut.model.recognizer))
+        _convert(cut, folder / PACKAGE, self.max_seconds)
+        _note(folder / PACKAGE, _FACTS, facts_of(cut.model.recognizer, self.max_seconds))
         cut.model.tokens.save(folder / "tokens.txt")
         return [Written(folder / PACKAGE)]
 
@@ -61,7 +61,7 @@ class CoreML(Format):
         return _open(file, _MAIN)
 
 
-class SharedCoreML(Bundle):
+class SharedCoreML(Limited, Bundle):
     """``model.mlpackage`` with a function for each size, and ``tokens.txt``.
 
     The functions are named after the sizes or budgets, such as ``size_6`` or ``size_macs_50_``, have the
@@ -79,11 +79,11 @@ class SharedCoreML(Bundle):
             parts = coremltools.utils.MultiFunctionDescriptor()
             for cut in self.cuts:
                 part = Path(place, f"{name_of(cut)}.mlpackage")
-                _convert(cut, part)
+                _convert(cut, part, self.max_seconds)
                 parts.add_function(str(part), src_function_name=_MAIN, target_function_name=name_of(cut))
             parts.default_function_name = name_of(max(self.cuts, key=lambda cut: cut.subnet.size))
             coremltools.utils.save_multifunction(parts, str(package))
-        _note(package, _FACTS, facts_of(self.model.recognizer))
+        _note(package, _FACTS, facts_of(self.model.recognizer, self.max_seconds))
         self.model.tokens.save(folder / "tokens.txt")
         return [[Written(package)] for _ in self.cuts]
 
@@ -96,12 +96,14 @@ class SharedCoreML(Bundle):
             _note(package, _SIZES, sizes)
 
 
-def _convert(cut: Cut, package: Path) -> None:
+def _convert(cut: Cut, package: Path, max_seconds: int) -> None:
     """Write the cut model as a package with one function."""
     with _silent():
         import coremltools
 
-        program = exported(cut).run_decompositions({torch.ops.aten.zeros_like.default: _zeros_like})
+        program = exported(cut, max_seconds).run_decompositions(
+            {torch.ops.aten.zeros_like.default: _zeros_like}
+        )
         try:
             model = coremltools.convert(
                 program,
@@ -148,7 +150,7 @@ def _open(package: Path, name: str) -> Runtime:
 
     facts = coremltools.utils.load_spec(str(package)).description.metadata.userDefined[_FACTS]
     function = _CoreMLFunction(package, name) if RUNS_HERE else MLProgram(package, name)
-    return OneByOne(lambda x, length: function(x=x, x_lens=length.int()), json.loads(facts), CoreML.name)
+    return OneByOne(lambda x, length: function(x=x, x_lens=length.int()), json.loads(facts))
 
 
 class _CoreMLFunction:

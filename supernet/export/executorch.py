@@ -14,9 +14,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from supernet.errors import ArgumentError
 from supernet.export.bundle import Bundle
 from supernet.export.formats import Format, Runtime, Written, quiet
-from supernet.export.one_utterance import OneByOne, exported, facts_of, name_of
+from supernet.export.kinds import kind_of
+from supernet.export.one_utterance import WIDTHS, Limited, OneByOne, exported, facts_of, name_of
 from supernet.runs.cut_model import Cut
 from supernet.runtime.precision import Precision
 
@@ -24,13 +28,13 @@ _FORWARD, _METADATA = "forward", "metadata"
 """The method of a program of one size, and that which returns its metadata as JSON."""
 
 
-class ExecuTorch(Format):
+class ExecuTorch(Limited, Format):
     """``model.pte`` and ``tokens.txt``.
 
     The inputs are those of the ONNX file, see ``kinds``, of one utterance: ``x``, such as (1, T, 80), padded
     with anything to a T of ``WIDTHS``, and the length (1,). The method ``metadata`` returns JSON with
-    ``input``, ``step`` and ``rest`` (T must be a multiple of ``step`` plus ``rest``), and what ONNX files
-    have.
+    ``input``, ``step`` and ``rest`` (T must be a multiple of ``step`` plus ``rest``), ``max_seconds``, and
+    what ONNX files have.
     """
 
     name = "executorch"
@@ -40,7 +44,7 @@ class ExecuTorch(Format):
     def write(self, cut: Cut, folder: Path, rounded: Collection[Precision] = ()) -> list[Written]:
         file = folder / "model.pte"
         with quiet():
-            file.write_bytes(_program({_FORWARD: cut}))
+            file.write_bytes(_program({_FORWARD: cut}, self.max_seconds))
         cut.model.tokens.save(folder / "tokens.txt")
         return [Written(file)]
 
@@ -48,7 +52,7 @@ class ExecuTorch(Format):
         return _open(file, _FORWARD)
 
 
-class SharedExecuTorch(Bundle):
+class SharedExecuTorch(Limited, Bundle):
     """``model.pte`` with a method for each size, and ``tokens.txt``.
 
     The methods are named after the sizes or budgets, such as ``size_6`` or ``size_macs_50_``, have the inputs
@@ -60,7 +64,7 @@ class SharedExecuTorch(Bundle):
     def write(self, folder: Path, rounded: Collection[Precision] = ()) -> list[list[Written]]:
         file = folder / "model.pte"
         with quiet():
-            file.write_bytes(_program({name_of(cut): cut for cut in self.cuts}))
+            file.write_bytes(_program({name_of(cut): cut for cut in self.cuts}, self.max_seconds))
         self.model.tokens.save(folder / "tokens.txt")
         return [[Written(file)] for _ in self.cuts]
 
@@ -71,19 +75,33 @@ class SharedExecuTorch(Bundle):
         """Do nothing: a program has no metadata."""
 
 
-def _program(cuts: Mapping[str, Cut]) -> bytes:
+def _program(cuts: Mapping[str, Cut], max_seconds: int) -> bytes:
     """A program with a method for each of ``cuts``; equal weights are stored once."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
     _find_compiler()
     network = next(iter(cuts.values())).model.recognizer
-    lowered = to_edge_transform_and_lower(
-        {name: exported(cut) for name, cut in cuts.items()},
-        partitioner=[XnnpackPartitioner()],
-        constant_methods={_METADATA: json.dumps(facts_of(network))},
-    )
-    return bytes(lowered.to_executorch().buffer)
+    methods = {name: exported(cut, max_seconds) for name, cut in cuts.items()}
+    # The choice between implementations of convolutions on this machine would limit the length.
+    with torch.backends.mkldnn.flags(enabled=False):
+        program = to_edge_transform_and_lower(
+            methods,
+            partitioner=[XnnpackPartitioner()],
+            constant_methods={_METADATA: json.dumps(facts_of(network, max_seconds))},
+        ).to_executorch()
+    time, widths = kind_of(network).time, WIDTHS[network.input.name]
+    for plan in program.executorch_program.execution_plan:
+        if plan.name not in cuts:
+            continue
+        most: int = plan.values[plan.inputs[0]].val.sizes[time]
+        if most < widths.width(max_seconds * widths.rate):
+            raise ArgumentError(
+                ["format"],
+                f"`format` executorch must plan memory for {max_seconds} s, but does so for "
+                f"{most / widths.rate:.1f} s only. The format onnx has no limit.",
+            )
+    return bytes(program.buffer)
 
 
 def _find_compiler() -> None:
@@ -98,4 +116,4 @@ def _open(file: Path, name: str) -> Runtime:
     program: Any = Engine.get().load_program(file)
     method = program.load_method(name)
     (text,) = program.load_method(_METADATA).execute([])
-    return OneByOne(lambda x, length: method.execute([x, length]), json.loads(text), ExecuTorch.name)
+    return OneByOne(lambda x, length: method.execute([x, length]), json.loads(text))

@@ -16,13 +16,14 @@ from torch.export import ExportedProgram
 
 from supernet.audio.features import InputName
 from supernet.audio.specification import FRAMES_PER_SECOND, SAMPLE_RATE
+from supernet.errors import ArgumentError
 from supernet.export.graph import Graph
 from supernet.export.kinds import KINDS, kind_of
 from supernet.network.supernet_ctc import SupernetCTC
 from supernet.runs.cut_model import Cut
-from supernet.runs.run import RunError
 
 MAX_SECONDS = 40
+"""The default of ``Limited.max_seconds``."""
 _MIN_STEPS, _EXAMPLE_STEPS = 2, 25
 
 
@@ -37,9 +38,9 @@ class Widths:
     step: int
     rest: int
 
-    @property
-    def most_steps(self) -> int:
-        return MAX_SECONDS * self.rate // self.step
+    def steps(self, seconds: int) -> int:
+        """The number of steps in an utterance of so many seconds."""
+        return seconds * self.rate // self.step
 
     def width(self, num_frames: int) -> int:
         """The narrowest allowed width that holds ``num_frames``."""
@@ -56,16 +57,23 @@ WIDTHS: dict[InputName, Widths] = {
 """By the input of the network."""
 
 
+class Limited:
+    """A part of the formats, and of the bundles, of such programs."""
+
+    max_seconds = MAX_SECONDS
+    """The duration of the longest utterance."""
+
+
 def name_of(cut: Cut) -> str:
     """The name of a size in a program with several."""
     return "size_" + re.sub(r"\W", "_", cut.provenance["budget"])
 
 
-def exported(cut: Cut) -> ExportedProgram:
+def exported(cut: Cut, max_seconds: int) -> ExportedProgram:
     """The cut model as PyTorch exports it, for inputs of any allowed width."""
     network = cut.model.recognizer
     kind, widths = kind_of(network), WIDTHS[network.input.name]
-    steps = torch.export.Dim("steps", min=_MIN_STEPS, max=widths.most_steps)
+    steps = torch.export.Dim("steps", min=_MIN_STEPS, max=widths.steps(max_seconds))
     frames, (x, _) = widths.step * _EXAMPLE_STEPS + widths.rest, kind.example(network)
     shape = [1, *x.shape[1:]]
     shape[kind.time] = frames
@@ -74,11 +82,11 @@ def exported(cut: Cut) -> ExportedProgram:
     return torch.export.export(Graph(network), inputs, dynamic_shapes=shapes)
 
 
-def facts_of(network: SupernetCTC) -> dict[str, Any]:
+def facts_of(network: SupernetCTC, max_seconds: int) -> dict[str, Any]:
     """The metadata by which ``OneByOne``, and other programs, prepare the input."""
     widths = WIDTHS[network.input.name]
     facts = {"input": network.input.name, "step": widths.step, "rest": widths.rest}
-    return {**facts, **kind_of(network).metadata(network)}
+    return {**facts, "max_seconds": max_seconds, **kind_of(network).metadata(network)}
 
 
 class OneByOne:
@@ -87,13 +95,10 @@ class OneByOne:
     Args:
         run: Computes log-probabilities (1, S, V) and their length from the input of the graph and its length.
         facts: Those of ``facts_of``.
-        format: The name of the format, for errors.
     """
 
-    def __init__(
-        self, run: Callable[[Tensor, Tensor], Sequence[Tensor]], facts: Mapping[str, Any], format: str
-    ) -> None:
-        self._run, self._facts, self._format = run, facts, format
+    def __init__(self, run: Callable[[Tensor, Tensor], Sequence[Tensor]], facts: Mapping[str, Any]) -> None:
+        self._run, self._facts = run, facts
         self._kind, self._widths = KINDS[facts["input"]], WIDTHS[facts["input"]]
 
     def __call__(self, features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
@@ -102,10 +107,11 @@ class OneByOne:
 
     def _one(self, frames_TF: Tensor, num_frames: int) -> Tensor:
         x, (length,) = self._kind.read(frames_TF[None].float().cpu(), [num_frames], self._facts)
-        if (seconds := length / self._widths.rate) > MAX_SECONDS:
-            raise RunError(
-                f"utterances must last at most {MAX_SECONDS} s for the format {self._format}, but one of the "
-                f"test split lasts {seconds:.1f} s."
+        if (seconds := length / self._widths.rate) > (most := self._facts["max_seconds"]):
+            raise ArgumentError(
+                ["max_seconds"],
+                f"`max_seconds` must be at least the duration of every utterance of the test split, but is "
+                f"{most}, and one lasts {seconds:.1f} s.",
             )
         after = [0, 0] * (x.dim() - 1 - self._kind.time)
         x = torch.nn.functional.pad(x, (*after, 0, self._widths.width(length) - length))

@@ -230,6 +230,11 @@ def test_without_the_test_split_only_unchecked_exports_are_possible(
         (["runs/finished", "--int8-margin", "inf"], "`--int8-margin` must be a number, but is 'inf'"),
         (["runs/finished", "--format", "torch", "--int8"], "`--int8` must go with `--format` sherpa-onnx"),
         (["runs/finished", "--format", "torch", "--int4"], "`--int4` must go with `--format` sherpa-onnx"),
+        (
+            ["runs/finished", "--max-seconds", "9"],
+            "`--max-seconds` must go with `--format` executorch or coreml",
+        ),
+        (["runs/finished", "--max-seconds", "3"], "`--max-seconds` must be at least 4, but is 3"),
         (["runs/finished", "--out", "runs/finished/model.json"], "`--out` must be a folder"),
         (["runs/finished", "--out", "runs/finished"], "must not exist yet"),
     ],

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from supernet.audio.features import LOG_MEL
+from supernet.errors import ArgumentError
 from supernet.export.acceptance import noise
 from supernet.export.executorch import ExecuTorch, SharedExecuTorch
 from supernet.export.formats import Runtime
@@ -177,8 +178,16 @@ def test_int4_weights_are_within_a_step_of_their_blocks(tmp_path: Path) -> None:
 def test_the_executorch_file_equals_the_cut_model(positions: str, subsampling: int, tmp_path: Path) -> None:
     pytest.importorskip("executorch", reason="needs the executorch extra")
     cut_ = small_cut(positions=positions, subsampling=subsampling)
-    (written,) = ExecuTorch().write(cut_, tmp_path)
-    assert largest_difference(cut_, ExecuTorch().open(written.file)) < 5e-6
+    format = ExecuTorch()
+    format.max_seconds = 4
+    (written,) = format.write(cut_, tmp_path)
+    opened = ExecuTorch().open(written.file)
+    assert largest_difference(cut_, opened) < 5e-6
+    assert opened(noise([400]), [400])[1] == [cut_.model.recognizer.input.num_stream_frames(400)]
+    with pytest.raises(
+        ArgumentError, match=r"`max_seconds` must be at least .* but is 4, and one lasts 4\.1 s"
+    ):
+        opened(noise([410]), [410])
 
 
 def test_methods_of_an_executorch_program_equal_their_cut_models_and_share_weights(tmp_path: Path) -> None:
@@ -201,4 +210,5 @@ def test_widths_are_rounded_up_to_those_that_executorch_supports() -> None:
     assert [WIDTHS["log-mel"].width(n) for n in (1, 11, 12, 15, 16)] == [11, 11, 15, 15, 19]
     assert [WIDTHS["samples"].width(n) for n in (1, 640, 641)] == [640, 640, 960]
     for widths in WIDTHS.values():
-        assert MAX_SECONDS * widths.rate <= widths.step * widths.most_steps + widths.rest
+        for seconds in (4, MAX_SECONDS):
+            assert widths.width(seconds * widths.rate) <= widths.step * widths.steps(seconds) + widths.rest
