@@ -29,7 +29,7 @@ class CurvesRunner(NamedRunner[CurvePoint]):
         point = self.at_its_rate(study, training)
         resolved, run = self.resolved(point), self.run_of(point)
         results = train_exclusively(resolved, run.folder)
-        error = self._known_error(study, point)
+        error = self.known_error(study, training, point)
         if error is None:
             error = self.valid_error(point)
         notes = {
@@ -46,11 +46,11 @@ class CurvesRunner(NamedRunner[CurvePoint]):
         }
         return Outcome(error, notes, [run.results_file])
 
-    def _known_error(self, study: Study, point: CurvePoint) -> float | None:
-        """The validation error rate of ``point`` if its learning rate was chosen with this very training."""
-        training = self.tried(point)
-        known = tried(study, training.name)
-        if known is None or point.rate is None or training.at_rate(point.rate) != point:
+    def known_error(self, study: Study, training: CurvePoint, point: CurvePoint) -> float | None:
+        """The validation error rate of ``point``, if the learning rate of ``training`` was chosen with it."""
+        chosen_with = self.tried(training)
+        known = tried(study, chosen_with.name)
+        if known is None or point.rate is None or chosen_with.at_rate(point.rate) != point:
             return None
         return known[point.rate]
 
