@@ -89,18 +89,15 @@ class Format(ABC):
 
     def check(self, rounded: Collection[Precision] = ()) -> None:
         """Raise ``ArgumentError`` if this format cannot be written here."""
-        missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
-        if missing:
-            raise ArgumentError(
-                ["format"],
+        problems = [
+            f"`{p}` must go with `format` sherpa-onnx, but goes with {self.name} instead."
+            for p in rounded
+            if not self.rounds
+        ]
+        if missing := [name for name in self.packages if importlib.util.find_spec(name) is None]:
+            problems.append(
                 f"`format` {self.name} must find {', '.join(self.packages)}, but {', '.join(missing)} "
-                f"cannot be imported. Install: pip install -e '.[{self.extra}]'",
+                f"cannot be imported. Install: pip install -e '.[{self.extra}]'"
             )
-        if rounded and not self.rounds:
-            raise ArgumentError(
-                [*rounded, "format"],
-                *(
-                    f"`{p}` must go with `format` sherpa-onnx, but goes with {self.name} instead."
-                    for p in rounded
-                ),
-            )
+        if problems:
+            raise ArgumentError([*rounded, "format"], *problems)

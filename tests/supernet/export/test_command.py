@@ -271,6 +271,20 @@ def test_a_missing_extra_is_an_error_with_the_command_that_installs_it(
     assert line.endswith("pip install -e '.[export]'")
 
 
+def test_a_missing_extra_and_an_impossible_precision_are_said_at_once(
+    finished: tuple[Run, str],
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Torch, "packages", ("torch_that_is_not_there",))
+    error = complaint(command.main, ["runs/finished", "--format", "torch", "--int8", "--int4"], capsys)
+    int8, int4, missing = error.splitlines()
+    assert int8 == "error: `--int8` must go with `--format` sherpa-onnx, but goes with torch instead."
+    assert "`--int4` must go with" in int4
+    assert "torch_that_is_not_there cannot be imported" in missing
+
+
 def test_a_run_without_tokens_is_an_error(mine: Run, capsys: pytest.CaptureFixture[str]) -> None:
     path = mine.folder / "model.json"
     data = json.loads(path.read_text())
