@@ -13,8 +13,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from supernet.export.acceptance import TOLERANCE
+from supernet.audio.specification import FRAMES_PER_SECOND
+from supernet.export.acceptance import TOLERANCE, noise
 from supernet.export.coreml import PACKAGE, CoreML, SharedCoreML
+from supernet.export.eager import Eager
 from supernet.export.formats import num_bytes
 from supernet.export.ml_program import OPERATIONS, WEIGHTS
 from supernet.export.one_utterance import name_of
@@ -41,6 +43,10 @@ def layers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cut, Path]:
 def test_the_package_equals_the_cut_model(layers: tuple[Cut, Path]) -> None:
     cut_, package = layers
     assert largest_difference(cut_, CoreML().open(package)) < 1e-5
+    longest = [10 * FRAMES_PER_SECOND]  # as long as this network allows
+    actual, _ = CoreML().open(package)(noise(longest), longest)
+    expected, _ = Eager(cut_.model.recognizer)(noise(longest), longest)
+    torch.testing.assert_close(actual, expected[:, : actual.size(1)], atol=1e-5, rtol=0)
     assert num_bytes(package) > num_bytes(package / WEIGHTS) > 4 * num_parameters(cut_.model.recognizer)
 
 
