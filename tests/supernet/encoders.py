@@ -97,6 +97,8 @@ def config(init: object, granularity: str = "layer", **model: Any) -> Config:
 
 def supernet(init: Path, granularity: str = "layer") -> SupernetCTC:
     """The supernet with the weights of the checkpoint, in float64 and evaluation mode."""
-    net = SupernetCTC(config(init, granularity), NUM_TOKENS)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # for the head, which the checkpoint lacks
+        net = SupernetCTC(config(init, granularity), NUM_TOKENS)
     load_into(net, TOKENS, str(init))
     return net.double().eval()
