@@ -59,9 +59,7 @@ class Session:
         if request.chunk is not None:
             model.recognizer.encoder.chunking = chunking_of(model.recognizer, request.chunk)
         self.store = EvidenceStore(run.evidence_file)
-        is_on_cpu = model.recognizer.device.type == "cpu"
-        # With one thread each, none waits for another at every operation where a program needs its core.
-        self._processes = processes_for("auto", 1 if is_on_cpu else None, is_on_cpu)
+        self._processes = processes_for("auto", None, model.recognizer.device.type == "cpu")
         valid = thinned(task.eval_batches("valid", model.tokens), request.num_valid)
         self.valid = self._oracle(Sample(valid))
         self.test = self._oracle(Sample(task.eval_batches("test", model.tokens)))

@@ -101,10 +101,11 @@ class TrialRunner(ABC):
 
     def queue(self, study: Study) -> None:
         """Queue the trials known beforehand that are neither queued, nor running, nor ended."""
+        known = [*map(given, self.counted(study.get_trials(deepcopy=False, states=ALIVE)))]
         for parameters in self.first():
-            known = map(given, self.counted(study.get_trials(deepcopy=False, states=ALIVE)))
             if not any(parameters.items() <= values.items() for values in known):
                 study.enqueue_trial(parameters)
+                known.append(parameters)
 
     def before(self, study: Study) -> None:  # noqa: B027 (optional)
         """Prepare ``study``, such as its sampler, before the next trial is taken."""

@@ -64,15 +64,24 @@ class Estimate:
 
 def dry_run(resolved: Resolved, report: ProgressCallback) -> Fitted:
     """Estimate the cost of a training, as a table to print."""
-    size = resolved.task.train_size()
-    num_tokens = _NUM_TOKENS if size is None else _num_tokens(resolved)
-    return _table(resolved, estimates(resolved, report), size, num_tokens)
+    size, num_tokens = _corpus(resolved)
+    return _table(resolved, _estimates(resolved, size, num_tokens, report), size, num_tokens)
 
 
 def estimates(resolved: Resolved, report: ProgressCallback) -> list[Estimate]:
     """Estimate the cost of each network of a training."""
+    return _estimates(resolved, *_corpus(resolved), report)
+
+
+def _corpus(resolved: Resolved) -> tuple[tuple[int, float] | None, int]:
+    """The size of the corpus, if it is known, and the number of its tokens."""
     size = resolved.task.train_size()
-    num_tokens = _NUM_TOKENS if size is None else _num_tokens(resolved)
+    return size, _NUM_TOKENS if size is None else _num_tokens(resolved)
+
+
+def _estimates(
+    resolved: Resolved, size: tuple[int, float] | None, num_tokens: int, report: ProgressCallback
+) -> list[Estimate]:
     input = INPUTS[resolved.config.model.input]
     batch = _noise(_batch_seconds(resolved), size, num_tokens, input)
     resolved, names = resolved.priced(num_tokens), resolved.config.names

@@ -14,7 +14,7 @@ from supernet.export.executorch import ExecuTorch
 from supernet.export.formats import Format
 from supernet.export.huggingface import HuggingFace
 from supernet.export.kinds import kind_of
-from supernet.export.one_utterance import WIDTHS
+from supernet.export.one_utterance import WIDTHS, Limited
 from supernet.export.onnx import Onnx
 from supernet.network.huggingface.library_model import library_problem
 from supernet.network.supernet_ctc import SupernetCTC
@@ -83,7 +83,7 @@ def check_network(format: str, run: Run, recognizer: SupernetCTC) -> None:
             )
         return
     encoder, family = recognizer.config.model.encoder.name, family_of(recognizer.config.model)
-    is_other = FORMATS[format] in (ExecuTorch, CoreML) and family.input not in WIDTHS
+    is_other = issubclass(FORMATS[format], Limited) and family.input not in WIDTHS
     if is_other or not family.exports:
         raise RunError(
             f"`--format` must be one that has the encoder '{encoder}' of '{run.folder}', but is {format} "

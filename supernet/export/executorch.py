@@ -72,7 +72,7 @@ class SharedExecuTorch(Limited, Bundle):
         return _open(file, name_of(cut))
 
     def describe(self, files: Sequence[Path], sizes: Sequence[Mapping[str, Any]]) -> None:
-        """Do nothing: a program has no metadata."""
+        """Do nothing: the metadata of a program are part of it and cannot be changed."""
 
 
 def _program(cuts: Mapping[str, Cut], max_seconds: int) -> bytes:
