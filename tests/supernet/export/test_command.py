@@ -68,8 +68,10 @@ class Babbling(Rounding):
         return babble
 
 
-def use(monkeypatch: pytest.MonkeyPatch, format: Format) -> None:
-    monkeypatch.setitem(FORMATS, "torch", lambda: format)
+def use(monkeypatch: pytest.MonkeyPatch, format: type[Format], **options: Any) -> None:
+    """Let ``--format torch`` be a class made with ``options``."""
+    made = {"__init__": lambda self: format.__init__(self, **options)}
+    monkeypatch.setitem(FORMATS, "torch", type(format.__name__, (format,), made))
 
 
 def record(folder: Path) -> Any:
@@ -143,12 +145,12 @@ def test_a_selection_can_be_exported(mine: Run, tmp_path: Path) -> None:
 def test_an_inaccurate_export_is_rejected(
     mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    use(monkeypatch, Rounding(by=1e-3))
+    use(monkeypatch, Rounding, by=1e-3)
     error = complaint(command.main, [mine.folder, "--size", "4", "--format", "torch"], capsys, status=1)
     assert "must equal the cut model within 0.0001, but its log-probabilities differ by 0.00" in error
     assert not mine.export_folder("4").exists()
     assert list(mine.exports.iterdir()) == []
-    use(monkeypatch, Rounding(by=float("nan")))
+    use(monkeypatch, Rounding, by=float("nan"))
     assert "differ by inf" in complaint(command.main, [mine.folder, "--format", "torch"], capsys, status=1)
 
 
@@ -157,7 +159,7 @@ def test_a_rounded_export_must_have_about_the_same_error_rate(
     precision: Precision, mine: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [str(mine.folder), "--size", "4", "--format", "torch"]
-    use(monkeypatch, Babbling(precision=precision))
+    use(monkeypatch, Babbling, precision=precision)
     error = complaint(command.main, arguments, capsys, status=1)
     assert "must be within 0.5 points of the cut model's test WER" in error
     assert "points worse" in error
@@ -176,7 +178,7 @@ def test_a_rejected_size_does_not_stop_the_others(
             self._by = 1.0 if cut.subnet.size == 2 else 0.0
             return super().write(cut, folder, rounded)
 
-    use(monkeypatch, OneInaccurate())
+    use(monkeypatch, OneInaccurate)
     (line,) = complaint(
         command.main, [mine.folder, "--all", "--format", "torch"], capsys, status=1
     ).splitlines()
@@ -193,10 +195,10 @@ def test_an_existing_export_is_replaced_only_on_request_and_by_an_accepted_one(
     marker.touch()
     error = complaint(command.main, arguments, capsys)
     assert "must not exist yet, but does. `--force` replaces it" in error
-    use(monkeypatch, Rounding(by=1.0))
+    use(monkeypatch, Rounding, by=1.0)
     complaint(command.main, [*arguments, "--force"], capsys, status=1)
     assert marker.exists()
-    use(monkeypatch, Torch())
+    use(monkeypatch, Torch)
     command.main([*arguments, "--force"])
     assert not marker.exists()
     assert [path.name for path in mine.exports.iterdir()] == ["2"]
@@ -303,7 +305,7 @@ def test_ctrl_c_leaves_no_partial_export(mine: Run, monkeypatch: pytest.MonkeyPa
 
             return runtime
 
-    use(monkeypatch, Interrupted())
+    use(monkeypatch, Interrupted)
     with pytest.raises(SystemExit, match="130"):
         command.main([str(mine.folder), "--format", "torch"])
     assert list(mine.exports.iterdir()) == []
