@@ -8,7 +8,7 @@ from pathlib import Path
 from selection.commands.select_options import problems_of
 from supernet.console.guard import main_guard
 from supernet.console.options import add_checkpoint_options, add_device_option
-from supernet.console.parser import Parser, duration, number, parse, whole
+from supernet.console.parser import Parser, chunk, number, parse, whole
 from supernet.runs.places import check_source
 from supernet.settings.names import plugin_names
 
@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--chunk",
-        type=duration,
+        type=chunk,
         metavar="320ms",
         help="choose for utterances that are read in chunks of this duration, of a network trained with "
         "model.streaming",

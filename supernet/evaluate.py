@@ -17,7 +17,7 @@ from supernet.console.options import (
     add_set_option,
     check_cascade,
 )
-from supernet.console.parser import Parser, duration, parse
+from supernet.console.parser import Parser, chunk, parse
 from supernet.runs.places import check_source
 from supernet.scoring.target import Target
 
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--chunk",
-        type=duration,
+        type=chunk,
         metavar="320ms",
         help="score as with transcribe --chunk: for a network trained with model.streaming",
     )

@@ -72,9 +72,11 @@ class ModelConfig(Section):
     """Dropout of the attention weights; must be 0 with relative positions, where fairseq2 has none."""
     streaming: bool = False
     """Whether the network, in the built-in family, can also recognize while someone speaks, in chunks of any
-    length. About half of the training utterances are seen whole, and each of the others in chunks of random
-    length (arXiv 2012.05481); features are normalized by statistics of the training data.
+    length. Some training utterances are seen whole, and each of the others in chunks of random length
+    (arXiv 2012.05481); features are normalized by statistics of the training data.
     """
+    whole_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """With `model.streaming`: the expected share of the training utterances that are seen whole."""
     chunk_frames: tuple[Positive, Positive] = (8, 32)
     """With `model.streaming`: the shortest and the longest training chunk, in frames after the frontend."""
     subsampling: Literal[4, 8] = 4

@@ -236,13 +236,13 @@ class Recognizer:
         return transcriber.run(recordings, batch)
 
     def stream(
-        self, size: int | str | None = None, chunk: str = "640ms", left: int = LEFT_CHUNKS
+        self, size: int | str | None = None, chunk: str = "480ms+160ms", left: int = LEFT_CHUNKS
     ) -> SpeechStream:
         """Recognize speech while it is spoken, with a network trained with `model.streaming`.
 
         Args:
             size: As for ``use``; that of this handle if None.
-            chunk: The duration of a chunk: a multiple of 40 ms, or of 80 ms with `model.subsampling` 8.
+            chunk: The duration of a chunk, and of its look-ahead: multiples of 40 ms (8x subsampling: 80).
             left: The number of chunks before its own that attention sees.
 
         Raises:

@@ -14,7 +14,7 @@ from supernet.console.options import (
     add_subnet_options,
     check_cascade,
 )
-from supernet.console.parser import OneOf, Parser, duration, parse, whole
+from supernet.console.parser import OneOf, Parser, chunk, parse, whole
 from supernet.runs.places import check_source
 from supernet.scoring.target import given_threshold
 
@@ -39,10 +39,10 @@ def build_parser() -> argparse.ArgumentParser:
     add_subnet_options(parser)
     parser.add_argument(
         "--chunk",
-        type=duration,
-        metavar="320ms",
-        help="print text while the audio arrives, in chunks of this duration; for a network trained with "
-        "model.streaming",
+        type=chunk,
+        metavar="480ms+160ms",
+        help="print text while the audio arrives, in chunks of this duration, each with this look-ahead; for "
+        "a network trained with model.streaming",
     )
     add_cascade_options(
         parser, "auto|0.9", "threshold; auto: the one that evaluate fitted (default)", given_threshold

@@ -20,7 +20,7 @@ from supernet.recognition.streaming.speech_stream import SpeechStream
 from supernet.recognition.streaming.timeline import Timeline
 from supernet.recognition.transcript import Transcript
 from supernet.recognizer import Recognizer
-from supernet.text.durations import milliseconds
+from supernet.text.durations import chunk_and_ahead
 from supernet.text.plain import plain
 
 MICROPHONE = "microphone"
@@ -29,7 +29,7 @@ MICROPHONE = "microphone"
 def transcribe_live(args: argparse.Namespace) -> int:
     """Run ``transcribe --chunk``; returns the number of recordings that could not be read."""
     recognizer = Recognizer.load(args.run, selection=args.selection, device=args.device)
-    stream, seconds = recognizer.stream(args.size, args.chunk), milliseconds(args.chunk) / 1000
+    stream, seconds = recognizer.stream(args.size, args.chunk), chunk_and_ahead(args.chunk)[0] / 1000
     return sum(not _transcribe(stream, name, seconds) for name in names_of(args.recordings))
 
 

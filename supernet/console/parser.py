@@ -14,7 +14,7 @@ from supernet.console.front import program
 from supernet.console.siblings import find_siblings
 from supernet.console.text import be_quiet, encodable, fail, put
 from supernet.settings.names import nearest
-from supernet.text.durations import milliseconds
+from supernet.text.durations import chunk_and_ahead
 
 DISTRIBUTION = "supernet-asr"
 
@@ -51,10 +51,10 @@ def number(text: str) -> float | Wrong:
     return value if math.isfinite(value) else Wrong(f"must be a number, but is '{text}' instead.")
 
 
-def duration(text: str) -> str | Wrong:
-    """The type of durations, such as ``320ms``, which stay as they are written."""
+def chunk(text: str) -> str | Wrong:
+    """The type of chunks, such as ``320ms`` or ``480ms+160ms``, which stay as they are written."""
     try:
-        milliseconds(text)
+        chunk_and_ahead(text)
     except ValueError as e:
         return Wrong(str(e))
     return text.strip()

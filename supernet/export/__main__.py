@@ -7,7 +7,7 @@ from pathlib import Path
 
 from supernet.console.guard import main_guard
 from supernet.console.options import add_checkpoint_options, add_corpus_option, add_subnet_options
-from supernet.console.parser import OneOf, Parser, duration, number, parse, whole
+from supernet.console.parser import OneOf, Parser, chunk, number, parse, whole
 from supernet.console.text import fail
 from supernet.runs.places import check_source
 
@@ -39,10 +39,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--chunk",
-        type=duration,
-        metavar="640ms",
-        help="write files for streaming, and compare them in chunks of this duration; for a network trained "
-        "with model.streaming",
+        type=chunk,
+        metavar="480ms+160ms",
+        help="write files for streaming, and compare them in chunks of this duration, with this look-ahead; "
+        "for a network trained with model.streaming",
     )
     parser.add_argument(
         "--max-seconds",

@@ -1,7 +1,8 @@
 """A cut streaming model as a graph of one chunk, with inputs and outputs for what it remembers.
 
-Shapes: T feature frames, F mel bands, S visible stream frames (those of the chunk and P before it), D model
-dimension, H heads, K features of a head, L blocks, R frames that a convolution remembers, V tokens.
+Shapes: T feature frames, F mel bands, C stream frames of the chunk, A of its look-ahead, S visible ones
+(both, and P before the chunk), D model dimension, H heads, K features of a head, L blocks, R frames that a
+convolution remembers, V tokens.
 """
 
 from __future__ import annotations
@@ -30,12 +31,18 @@ class StreamingGraph(nn.Module):
 
     ``forward`` takes features ``x`` (1, T, F) of samples in [-32768, 32767]; ``offset`` and
     ``required_cache_size``, which it does not need; keys and values ``attn_cache`` (L, H, P, 2K), the last
-    frames ``conv_cache`` (L, 1, D, R), and ``attn_mask`` (1, 1, S), false where the memory is still empty. It
-    returns log-probabilities (1, S - P, V) and both memories for the next chunk.
+    frames ``conv_cache`` (L, 1, D, R), and ``attn_mask`` (1, 1, S), false where there is nothing: where the
+    memory is still empty, or after the end of the utterance. sherpa-onnx gives it without the look-ahead,
+    which then is there. It returns log-probabilities (1, C, V) and both memories for the next chunk.
+
+    Args:
+        recognizer: A cut streaming model.
+        ahead: The frames of a chunk's look-ahead, A.
     """
 
-    def __init__(self, recognizer: SupernetCTC) -> None:
+    def __init__(self, recognizer: SupernetCTC, ahead: int = 0) -> None:
         super().__init__()
+        self._ahead = ahead
         self.recognizer = copy.deepcopy(recognizer).float().cpu()
         family_of(recognizer.config.model).trace(self.recognizer.encoder)
         layers: list[Any] = list(self.recognizer.encoder.layers.values())
@@ -58,6 +65,7 @@ class StreamingGraph(nn.Module):
         """Inputs to trace with: the second chunk of four frames."""
         model, chunk, before = self.recognizer.config.model, 4, 8
         input = self.recognizer.input
+        chunk += self._ahead
         num_frames = (chunk - 1) * input.subsampling + input.shortest
         width = 2 * (model.dim // model.num_heads)
         mask = torch.ones(1, 1, before + chunk, dtype=torch.bool)
@@ -84,14 +92,17 @@ class StreamingGraph(nn.Module):
         x_1TF = x - LOUDER
         x_1CD = self.recognizer.frontend(x_1TF, torch.ones_like(x_1TF[..., 0], dtype=torch.bool))
         seen = attn_cache.size(2) + x_1CD.size(1)
-        mask_S = attn_mask[0, 0].index_select(0, torch.arange(seen))
+        mask_S = torch.cat([attn_mask[0, 0], attn_mask.new_ones(self._ahead)])
+        mask_S = mask_S.index_select(0, torch.arange(seen))
+        is_there_C = mask_S[attn_cache.size(2) :] if self._ahead else None
         bias_S = torch.where(mask_S, 0.0, MASKED)
         attended = [attn_cache[i, :heads] for i, heads in enumerate(self._heads)]
         convolved = [conv_cache[i, ..., :n].transpose(1, 2) for i, n in enumerate(self._reaches)]
-        memory = Memory(None, attended, convolved, bias_S)
+        memory = Memory(None, attended, convolved, bias_S, self._ahead, is_there_C)
         walk = Straight(x_1CD, Rows(Layout(x_1CD.size(1)), AttentionBiasCache(), memory))
         self.recognizer.run(walk)
-        log_probs = self.recognizer.read(walk.output_BSD, len(self.recognizer.table))
+        y_1CD = walk.output_BSD[:, : x_1CD.size(1) - self._ahead]
+        log_probs = self.recognizer.read(y_1CD, len(self.recognizer.table))
         return log_probs, self._attended(memory, attn_cache), self._convolved(memory, conv_cache)
 
     def _attended(self, memory: Memory, attn_cache: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """ONNX for recognition while someone speaks: one file for sherpa-onnx's `OnlineRecognizer.from_wenet_ctc` and
 plain onnxruntime alike.
 
-The length of chunks and the number of chunks to the left are chosen when the file is used.
+The length of chunks and the number of chunks to the left are chosen when the file is used; their look-ahead
+is that of the file.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class StreamingOnnx(Format):
         # From now on, the cut model reads as the files do, with which it is compared.
         cut.model.recognizer.encoder.chunking = self._chunking
         written = [Written(folder / f"model{suffix(p)}.onnx", p) for p in (FULL, *rounded)]
-        graph = StreamingGraph(cut.model.recognizer)
+        graph = StreamingGraph(cut.model.recognizer, self._chunking.ahead)
         dynamic = torch.export.Dim.DYNAMIC
         shapes: tuple[dict[int, Any], ...] = ({1: dynamic}, {}, {}, {2: dynamic}, {}, {2: dynamic})
         with quiet():
@@ -59,7 +60,7 @@ class StreamingOnnx(Format):
     def _metadata(self, cut: Cut, graph: StreamingGraph) -> dict[str, str]:
         """The keys of WeNet's networks, and what other programs need for the last chunk."""
         recognizer, model = cut.model.recognizer, cut.model.recognizer.config.model
-        frontend = recognizer.frontend
+        frontend, ahead = recognizer.frontend, self._chunking.ahead
         assert isinstance(frontend, StreamingFrontend)
         numbers = {
             "chunk_size": self._chunking.frames,
@@ -68,7 +69,8 @@ class StreamingOnnx(Format):
             "num_blocks": graph.num_blocks,
             "output_size": model.dim,
             "cnn_module_kernel": graph.num_remembered + 1,
-            "right_context": recognizer.input.shortest - 1,
+            "right_context": recognizer.input.shortest - 1 + ahead * recognizer.input.subsampling,
+            "look_ahead": ahead,
         }
         mean = " ".join(f"{value:.9g}" for value in frontend.mean_F.tolist())
         keys = {"model_type": "wenet_ctc", "feature_mean": mean}

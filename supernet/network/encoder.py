@@ -18,6 +18,7 @@ from supernet.network.lanes import Lane, LaneWalk, Padding
 from supernet.network.layer import as_layer
 from supernet.network.participation import involve
 from supernet.network.streaming.chunking import Chunking, Chunkings
+from supernet.network.streaming.look_ahead import LookAhead, LookAheadPadding
 from supernet.network.streaming.rows import ChunkedPadding
 from supernet.network.tensor_names import is_adapter
 from supernet.network.walk import FINAL, Walk
@@ -118,12 +119,19 @@ class Encoder(nn.Module):
         return UnitWeights(self)
 
     def place(self, x_BSD: Tensor) -> Tensor:
-        """The stream that enters the first layer, with positions if the family adds any."""
-        return x_BSD if self.positions is None else self.positions(x_BSD)
+        """The stream that enters the first layer, with positions if the family adds any, and with copies of
+        frames if chunks have a look-ahead.
+        """
+        x_BSD = x_BSD if self.positions is None else self.positions(x_BSD)
+        if self.chunking is not None and self.chunking.ahead:
+            return LookAhead(self.chunking, x_BSD.size(1)).extended(x_BSD)
+        return x_BSD
 
     def padding(self, lengths: Sequence[int], x_BSD: Tensor, chunkings: Chunkings | None = None) -> Padding:
         """The contexts of the rows of ``x_BSD``, whose first ``lengths`` frames are valid."""
         if self.chunking is not None:
+            if self.chunking.ahead:
+                return LookAheadPadding(lengths, x_BSD, self.chunking)
             chunkings = [self.chunking] * len(lengths)
         if chunkings is not None:
             return ChunkedPadding(lengths, x_BSD, chunkings)

@@ -34,8 +34,11 @@ class ChunkGraph:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         self._session = onnxruntime.InferenceSession(str(file), options, ["CPUExecutionProvider"])
         known = self._session.get_modelmeta().custom_metadata_map
-        self.subsampling, self.shortest = int(known["subsampling_factor"]), int(known["right_context"]) + 1
+        self.subsampling, self.ahead = int(known["subsampling_factor"]), int(known.get("look_ahead", 0))
+        self.shortest = int(known["right_context"]) + 1 - self.ahead * self.subsampling
         self.num_tokens, self.chunk = int(known["vocab_size"]), chunk
+        self.exported = int(known["chunk_size"])
+        """The stream frames of a chunk as the file was compared with the cut model."""
         self.mean_F = np.array(known["feature_mean"].split(), np.float32)
         blocks, heads, width = (int(known[name]) for name in ("num_blocks", "head", "output_size"))
         self._attended = np.zeros((blocks, heads, chunk * left, 2 * width // heads), np.float32)
@@ -50,16 +53,18 @@ class ChunkGraph:
         return self._attended, self._convolved
 
     def run(
-        self, x_TF: Floats, done: int, attended: Floats, convolved: Floats
+        self, x_TF: Floats, done: int, rest: int, attended: Floats, convolved: Floats
     ) -> tuple[Floats, Floats, Floats]:
-        """Run a chunk, before which are ``done`` stream frames.
+        """Run a chunk with its look-ahead, before which are ``done`` stream frames, and of which ``rest`` or
+        all are there.
 
         Returns:
             Its log-probabilities (S, V), and the memory of attentions and of convolutions for the next one.
         """
         count = (len(x_TF) - self.shortest) // self.subsampling + 1
         before = attended.shape[2]
-        mask_11S = (np.arange(before + count) >= before - done)[None, None]
+        frames_S = np.arange(before + count)
+        mask_11S = ((frames_S >= before - done) & (frames_S < before + rest))[None, None]
         x_1TF = x_TF[None] + np.float32(LOUDER)
         values = x_1TF, np.array([before + done]), np.array([before]), attended, convolved, mask_11S
         names = (entry.name for entry in self._session.get_inputs())
@@ -78,22 +83,32 @@ class GraphRun:
         """Take further feature frames; returns the log-probabilities (S, V) of the chunks that they end."""
         graph = self._graph
         self._features_TF = np.concatenate([self._features_TF, features_TF])
-        wanted = (graph.chunk - 1) * graph.subsampling + graph.shortest
+        whole = graph.chunk + graph.ahead
         found = [np.zeros((0, graph.num_tokens), np.float32)]
-        while len(self._features_TF) >= wanted:
-            found.append(self._run(self._features_TF[:wanted]))
-            self._features_TF = self._features_TF[graph.chunk * graph.subsampling :]
+        while self._num_there() >= whole:
+            found.append(self._run(graph.chunk, whole))
         return np.concatenate(found)
 
     def finish(self) -> Floats:
-        """End the utterance; returns the log-probabilities (S, V) of the last chunk, which may be shorter."""
-        missing = self._graph.shortest - len(self._features_TF)
-        if missing > 0 and (self._done or not len(self._features_TF)):
-            return np.zeros((0, self._graph.num_tokens), np.float32)
-        padding_TF = np.repeat(self._graph.mean_F[None], max(0, missing), axis=0)
-        return self._run(np.concatenate([self._features_TF, padding_TF]))
+        """End the utterance; returns the log-probabilities (S, V) of what is left, whose last chunk may be
+        shorter.
+        """
+        found = [np.zeros((0, self._graph.num_tokens), np.float32)]
+        while (rest := self._num_there()) >= 1 or (len(self._features_TF) and not self._done):
+            found.append(self._run(min(max(1, rest), self._graph.chunk), max(1, rest)))
+        return np.concatenate(found)
 
-    def _run(self, features_TF: Floats) -> Floats:
-        log_probs_SV, *memory = self._graph.run(features_TF, self._done, *self._memory)
-        self._memory, self._done = (memory[0], memory[1]), self._done + len(log_probs_SV)
+    def _num_there(self) -> int:
+        """The number of stream frames whose features are there."""
+        return (len(self._features_TF) - self._graph.shortest) // self._graph.subsampling + 1
+
+    def _run(self, num_frames: int, rest: int) -> Floats:
+        """Run the next chunk, of ``num_frames``, in a window of ``rest`` stream frames to the end."""
+        graph = self._graph
+        needed = (num_frames + graph.ahead - 1) * graph.subsampling + graph.shortest
+        padding_TF = np.repeat(graph.mean_F[None], max(0, needed - len(self._features_TF)), axis=0)
+        features_TF = np.concatenate([self._features_TF[:needed], padding_TF])
+        log_probs_SV, *memory = graph.run(features_TF, self._done, rest, *self._memory)
+        self._memory, self._done = (memory[0], memory[1]), self._done + num_frames
+        self._features_TF = self._features_TF[num_frames * graph.subsampling :]
         return log_probs_SV

@@ -20,7 +20,7 @@ from supernet.runtime.export_folder import streaming_symbols
 from supernet.runtime.log_mel import log_mel
 from supernet.runtime.precision import Precision, suffix
 from supernet.runtime.symbols import Symbols
-from supernet.text.durations import milliseconds
+from supernet.text.durations import chunk_and_ahead
 
 
 class DeviceStream:
@@ -41,7 +41,7 @@ class DeviceStream:
         cls,
         folder: str | PathLike[str],
         *,
-        chunk: str = "640ms",
+        chunk: str | None = None,
         left: int = 8,
         precision: Precision = "float32",
         threads: int = 1,
@@ -50,7 +50,8 @@ class DeviceStream:
 
         Args:
             folder: The folder of the export.
-            chunk: The duration of a chunk: a multiple of a frame after the frontend.
+            chunk: The duration of a chunk: a multiple of a frame after the frontend, with or without the
+                look-ahead, which is that of the export. None: as exported.
             left: The number of chunks before its own that attention sees.
             precision: That of the weights.
             threads: The threads that compute.
@@ -62,7 +63,7 @@ class DeviceStream:
         symbols = streaming_symbols(Path(folder))
         file = Path(folder) / f"model{suffix(precision)}.onnx"
         try:
-            wanted = milliseconds(chunk)
+            wanted = None if chunk is None else chunk_and_ahead(chunk)
         except ValueError as e:
             raise ArgumentError(["chunk"], f"`chunk` {e}") from None
         if left < 0:
@@ -72,8 +73,8 @@ class DeviceStream:
         try:
             graph = ChunkGraph(file, 1, left, threads)
             frame = 1000 * graph.subsampling / FRAMES_PER_SECOND
-            frames = round(wanted / frame)
-            is_whole = frames >= 1 and abs(frames * frame - wanted) < 1e-6
+            frames = graph.exported if wanted is None else round(wanted[0] / frame)
+            is_whole = frames >= 1 and (wanted is None or abs(frames * frame - wanted[0]) < 1e-6)
             graph = ChunkGraph(file, frames, left, threads) if is_whole else graph
         # The exceptions of onnxruntime have no base class of their own.
         except Exception as e:
@@ -83,6 +84,12 @@ class DeviceStream:
             raise ArgumentError(
                 ["chunk"],
                 f"`chunk` must be a multiple of {frame:g}ms, a frame after the frontend, but is {chunk} "
+                "instead.",
+            )
+        if wanted is not None and "+" in str(chunk) and abs(graph.ahead * frame - wanted[1]) > 1e-6:
+            raise ArgumentError(
+                ["chunk"],
+                f"`chunk` must have the look-ahead of the export, {graph.ahead * frame:g}ms, but is {chunk} "
                 "instead.",
             )
         return cls(graph, symbols)

@@ -7,6 +7,21 @@ import re
 _UNITS = {"ms": 1.0, "s": 1000.0}
 
 
+def chunk_and_ahead(text: str) -> tuple[float, float]:
+    """The milliseconds of a chunk and of its look-ahead: ``320ms``, or ``480ms+160ms``.
+
+    Raises:
+        ValueError: It is neither; the message is a rule.
+    """
+    chunk, plus, ahead = text.partition("+")
+    try:
+        return milliseconds(chunk), milliseconds(ahead) if plus else 0.0
+    except ValueError:
+        raise ValueError(
+            f"must be a duration such as 320ms, or two such as 480ms+160ms, but is '{text}' instead."
+        ) from None
+
+
 def milliseconds(text: str) -> float:
     """The milliseconds of ``320ms`` or ``0.32s``.
 

@@ -36,8 +36,9 @@ class ChunkedRun:
         self._features_TF = torch.zeros(0, model.input.width, dtype=model.dtype)
         self._memory = Memory(chunking.left_frames)
         self._has_begun = False
-        self._needed = (chunking.frames - 1) * model.input.subsampling + model.input.shortest
-        """The feature frames of a chunk."""
+        last = chunking.frames + chunking.ahead - 1
+        self._needed = last * model.input.subsampling + model.input.shortest
+        """The feature frames of a chunk and its look-ahead."""
 
     @torch.inference_mode()
     def accept(self, features_TF: Tensor) -> Tensor:
@@ -45,28 +46,37 @@ class ChunkedRun:
         self._features_TF = torch.cat([self._features_TF, features_TF.to(self._features_TF)])
         found = [self._features_TF.new_zeros(0, self._model.num_tokens)]
         while len(self._features_TF) >= self._needed:
-            found.append(self._run(self._features_TF[: self._needed]))
-            shift = self._chunking.frames * self._model.input.subsampling
-            self._features_TF = self._features_TF[shift:]
+            found.append(self._next())
         return torch.cat(found)
 
     @torch.inference_mode()
     def finish(self) -> Tensor:
-        """End the utterance; returns the log-probabilities (S, V) of the last chunk, which may be shorter."""
-        rest = self._model.input.convolved(len(self._features_TF))
-        if rest < 1 and (self._has_begun or not len(self._features_TF)):
-            return self._features_TF.new_zeros(0, self._model.num_tokens)
-        return self._run(self._features_TF)
+        """End the utterance; returns the log-probabilities (S, V) of what is left, whose last chunk may be
+        shorter.
+        """
+        found = [self._features_TF.new_zeros(0, self._model.num_tokens)]
+        while self._model.input.convolved(len(self._features_TF)) >= 1 or (
+            len(self._features_TF) and not self._has_begun
+        ):
+            found.append(self._next())
+        return torch.cat(found)
+
+    def _next(self) -> Tensor:
+        """Run the next chunk, with as much of its look-ahead as there is."""
+        found = self._run(self._features_TF[: self._needed])
+        self._features_TF = self._features_TF[self._chunking.frames * self._model.input.subsampling :]
+        return found
 
     def _run(self, features_TF: Tensor) -> Tensor:
-        model, memory = self._model, self._memory
+        model, num_frames = self._model, self._chunking.frames
         x_1SD, _ = model.embed(features_TF[None].to(model.device), [len(features_TF)])
+        memory = self._memory.next(max(0, x_1SD.size(1) - num_frames))
         rows = Rows(Layout(x_1SD.size(1)), AttentionBiasCache(), memory)
         walk = LaneWalk(model.encoder.place(x_1SD), _Same(x_1SD, rows), [Lane(range(1), self._kept)])
         model.run(walk)
         log_probs_1SV = model.read(walk.readings[0][FINAL], sum(self._kept))
-        self._memory, self._has_begun = memory.next(), True
-        return log_probs_1SV[0].to(self._features_TF)
+        self._memory, self._has_begun = memory, True
+        return log_probs_1SV[0, :num_frames].to(self._features_TF)
 
 
 class _Same(Padding):

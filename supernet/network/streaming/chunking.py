@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from supernet.model_config import ModelConfig
 from supernet.plan import Step
 
-FULL = 0.5
-"""The share of the training utterances that are seen whole."""
 MOST_LEFT = 8
 """The most chunks to the left in training, unless all are visible, as in half of the chunked utterances."""
 
 
 @dataclass(frozen=True)
 class Chunking:
-    """The chunks in which a streaming network reads an utterance: a frame sees its own chunk to the end, and
-    what lies before it.
+    """The chunks in which a streaming network reads an utterance: a frame sees its own chunk to the end, its
+    look-ahead, and what lies before it.
     """
 
     frames: int
     """The stream frames of a chunk."""
     left: int | None = None
     """The number of chunks before its own that attention sees. None: all."""
+    ahead: int = 0
+    """The frames after a chunk that it sees; they are computed once with it, and again in their own chunk."""
 
     @property
     def left_frames(self) -> int | None:
@@ -50,11 +50,11 @@ def step_chunkings(config: ModelConfig, step: Step, count: int) -> list[Chunking
         return None
     part = range(count) if step.part is None else step.part
     rng = step.draw.random("chunks")
-    drawn = [_drawn(rng, *config.chunk_frames) for _ in range(max(part, default=-1) + 1)]
+    drawn = [_drawn(rng, config) for _ in range(max(part, default=-1) + 1)]
     return [drawn[row] for row in part]
 
 
-def _drawn(rng: random.Random, shortest: int, longest: int) -> Chunking | None:
-    is_full, size = rng.random() < FULL, rng.randint(shortest, longest)
+def _drawn(rng: random.Random, config: ModelConfig) -> Chunking | None:
+    is_whole, size = rng.random() < config.whole_share, rng.randint(*config.chunk_frames)
     left = rng.choice((None, rng.randint(1, MOST_LEFT)))
-    return None if is_full else Chunking(size, left)
+    return None if is_whole else Chunking(size, left)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from supernet.errors import ArgumentError
 from supernet.network.streaming.chunking import Chunking
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.text.durations import milliseconds
+from supernet.text.durations import chunk_and_ahead
 
 LEFT_CHUNKS = 8
 """The chunks before its own that attention sees in recognition, so that memory does not grow."""
 
 
 def chunking_of(model: SupernetCTC, chunk: str, left: int = LEFT_CHUNKS) -> Chunking:
-    """The chunks of a duration such as ``320ms`` for ``model``.
+    """The chunks of a duration such as ``320ms``, or with a look-ahead, ``240ms+80ms``, for ``model``.
 
     Raises:
         ArgumentError: The network has not been trained for chunks, or not for such chunks.
@@ -25,21 +25,21 @@ def chunking_of(model: SupernetCTC, chunk: str, left: int = LEFT_CHUNKS) -> Chun
         )
     frame = 1000 * model.input.stream_seconds
     try:
-        wanted = milliseconds(chunk)
+        wanted = chunk_and_ahead(chunk)
     except ValueError as e:
         raise ArgumentError(["chunk"], f"`chunk` {e}") from None
-    frames, longest = round(wanted / frame), model.config.model.max_frames
-    if frames < 1 or abs(frames * frame - wanted) > 1e-6:
+    (frames, ahead), longest = (round(each / frame) for each in wanted), model.config.model.max_frames
+    if frames < 1 or abs(frames * frame - wanted[0]) > 1e-6 or abs(ahead * frame - wanted[1]) > 1e-6:
         raise ArgumentError(
             ["chunk"],
             f"`chunk` must be a multiple of {frame:g}ms, a frame after the frontend, but is {chunk} instead.",
         )
     if left < 0:
         raise ArgumentError(["left"], f"`left` must be at least 0 chunks, but is {left} instead.")
-    if frames * (left + 1) > longest:
+    if frames > (most := max(0, longest - ahead) // (left + 1)):
         raise ArgumentError(
             ["chunk", "left"],
-            f"`chunk` must be at most {longest // (left + 1) * frame:g}ms with {left} chunks to the left, "
+            f"`chunk` must be at most {most * frame:g}ms with {left} chunks to the left, "
             f"as `model.max_frames` is {longest}, but is {chunk} instead.",
         )
-    return Chunking(frames, left)
+    return Chunking(frames, left, ahead)

@@ -48,7 +48,7 @@ class SpeechStream:
         tokens: Its output tokens.
         kept_of: Looks up the units of a size; None is the default size.
         size: The size to begin with.
-        chunk: The duration of a chunk.
+        chunk: The duration of a chunk, and of its look-ahead.
         left: The number of chunks before its own that attention sees.
     """
 
@@ -58,7 +58,7 @@ class SpeechStream:
         tokens: Tokens,
         kept_of: Callable[[int | str | None], Kept],
         size: int | str | None = None,
-        chunk: str = "640ms",
+        chunk: str = "480ms+160ms",
         left: int = LEFT_CHUNKS,
     ) -> None:
         self._model, self._tokens, self._kept_of, self._left = model, tokens, kept_of, left

@@ -158,7 +158,10 @@ def complaint(main: object, words: list[str], capsys: pytest.CaptureFixture[str]
             ["--chunk", "10ms"],
             "`--chunk` must be a multiple of 40ms, a frame after the frontend, but is 10ms",
         ),
-        (["--chunk", "much"], "`--chunk` must be a duration such as 320ms or 0.32s, but is 'much' instead."),
+        (
+            ["--chunk", "much"],
+            "`--chunk` must be a duration such as 320ms, or two such as 480ms+160ms, but is 'much'",
+        ),
         (["--chunk", "320ms", "--out", "here"], "`--chunk` must be given without `--out`"),
         (["--chunk", "320ms", "--lm-weight", "1"], "`--chunk` must be given without `--lm-weight`"),
         (

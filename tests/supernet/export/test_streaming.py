@@ -54,12 +54,14 @@ def streaming_cut(kind: str) -> Cut:
     return found
 
 
+@pytest.mark.parametrize("ahead", [0, 2])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_computes_any_chunks_as_the_cut_model_does(kind: str, tmp_path: Path) -> None:
+def test_a_file_computes_any_chunks_as_the_cut_model_does(kind: str, ahead: int, tmp_path: Path) -> None:
     found = streaming_cut(kind)
-    (written,) = StreamingOnnx(Chunking(4, 2)).write(found, tmp_path)
+    (written,) = StreamingOnnx(Chunking(4, 2, ahead)).write(found, tmp_path)
     network = found.model.recognizer
-    for how in (Chunking(4, 2), Chunking(1, 3), Chunking(7, 1), Chunking(3, 0)):
+    for size, left in ((4, 2), (1, 3), (7, 1), (3, 0)):
+        how = Chunking(size, left, ahead)
         network.encoder.chunking, session = how, ChunkSession(written.file, how.frames, how.left or 0)
         for lengths in LENGTHS:
             features = noise(lengths)
@@ -73,10 +75,11 @@ def test_a_file_computes_any_chunks_as_the_cut_model_does(kind: str, tmp_path: P
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of which one size is exported, by the command."""
+    """A run of which two sizes are exported, one of them with a look-ahead, by the command."""
     found = make_streaming_run(tmp_path_factory.mktemp("runs") / "streaming")
     options = ["--size", "2", "--chunk", "320ms", "--int8", "--unchecked"]
     command.main([str(found.folder), *options])
+    command.main([str(found.folder), "--size", "4", "--chunk", "240ms+80ms", "--unchecked"])
     return found
 
 
@@ -86,19 +89,24 @@ def live(model: Path, chunk: int, left: int, wavs: list[Path]) -> list[str]:
     return [json.loads(line)["text"].strip() for line in out.splitlines() if line.startswith("{")]
 
 
-@pytest.mark.parametrize(("chunk", "left"), [(8, 8), (4, 2), (16, 4)])
-def test_sherpa_recognizes_the_same_as_a_stream(exported: Run, chunk: int, left: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("size", "chunk", "left", "ahead"),
+    [(2, 8, 8, 0), (2, 4, 2, 0), (2, 16, 4, 0), (4, 6, 8, 2), (4, 3, 4, 2)],
+)
+def test_sherpa_recognizes_the_same_as_a_stream(
+    exported: Run, size: int, chunk: int, left: int, ahead: int, tmp_path: Path
+) -> None:
     pytest.importorskip("sherpa_onnx", reason="needs the export extra")
     wavs, expected = list[Path](), list[str]()
     for i, samples in enumerate(recordings()):
         wavs.append(tmp_path / f"{i}.wav")
         soundfile.write(wavs[-1], samples.numpy(), SAMPLE_RATE, subtype="FLOAT")
-        stream = Recognizer.load(exported.folder).stream(2, f"{40 * chunk}ms", left)
+        stream = Recognizer.load(exported.folder).stream(size, f"{40 * chunk}ms+{40 * ahead}ms", left)
         silence = torch.zeros(2 * SAMPLE_RATE)
         # What sherpa-onnx is not ready for at the end: an unfinished chunk, and a frame more.
         ended = stream.accept(torch.cat([samples, silence]))
         expected.append(" ".join(filter(None, [*(u.text for u in ended), stream.partial])))
-    model = exported.export_folder("2-streaming") / "model.onnx"
+    model = exported.export_folder(f"{size}-streaming") / "model.onnx"
     found = live(model, chunk, left, wavs)
     assert len({*expected}) == len(expected)
     same = [a.replace(" ", "") == b.replace(" ", "") for a, b in zip(found, expected, strict=True)]
@@ -115,13 +123,19 @@ def test_the_features_of_sherpa_are_those_of_the_graph_at_the_floor_too(exported
     torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-5)
 
 
-def test_a_stream_on_a_device_has_the_text_of_the_recognizer(exported: Run) -> None:
+@pytest.mark.parametrize(
+    ("size", "given", "chunk"),
+    [(2, "160ms", "160ms"), (2, None, "320ms"), (4, "120ms", "120ms+80ms"), (4, None, "240ms+80ms")],
+)
+def test_a_stream_on_a_device_has_the_text_of_the_recognizer(
+    exported: Run, size: int, given: str | None, chunk: str
+) -> None:
     from supernet.runtime import DeviceStream
 
-    folder, texts = exported.export_folder("2-streaming"), list[str]()
-    device, reference = DeviceStream.load(folder, chunk="160ms"), Recognizer.load(exported.folder)
+    folder, texts = exported.export_folder(f"{size}-streaming"), list[str]()
+    device, reference = DeviceStream.load(folder, chunk=given), Recognizer.load(exported.folder)
     for samples in recordings():
-        stream, partials = reference.stream(2, "160ms"), [""]
+        stream, partials = reference.stream(size, chunk), [""]
         ended = [u.text for u in stream.accept(samples)]
         expected = " ".join(filter(None, [*ended, stream.final().text]))
         partials += [device.accept(block) for block in np.array_split(samples.numpy(), 9)]
@@ -129,9 +143,13 @@ def test_a_stream_on_a_device_has_the_text_of_the_recognizer(exported: Run) -> N
         assert texts[-1].replace(" ", "") == expected.replace(" ", "")
         assert all(b.startswith(a) for a, b in zip(partials, [*partials[1:], texts[-1]], strict=True))
     assert len({*texts}) == len(texts)
-    for chunk, message in (("20ms", "must be a multiple of 40ms"), ("x", "must be a duration such as")):
+    for wrong, message in (
+        ("20ms", "must be a multiple of 40ms"),
+        ("x", "must be a duration such as"),
+        ("320ms+120ms", "must have the look-ahead of the export, "),
+    ):
         with pytest.raises(ArgumentError, match=message):
-            DeviceStream.load(folder, chunk=chunk)
+            DeviceStream.load(folder, chunk=wrong)
 
 
 def test_the_code_of_the_guide_runs(exported: Run, tmp_path: Path) -> None:
@@ -185,7 +203,10 @@ def test_int8_files_are_smaller_and_similar(exported: Run) -> None:
             ["--chunk", "20ms"],
             "`--chunk` must be a multiple of 40ms, a frame after the frontend, but is 20ms",
         ),
-        (["--chunk", "soon"], "`--chunk` must be a duration such as 320ms or 0.32s, but is 'soon' instead."),
+        (
+            ["--chunk", "soon"],
+            "`--chunk` must be a duration such as 320ms, or two such as 480ms+160ms, but is 'soon'",
+        ),
         (
             ["--chunk", "320ms", "--shared"],
             "`--chunk` must go with `--format` sherpa-onnx, but goes with --shared",

@@ -25,6 +25,8 @@ from tests.supernet.tiny import recognizer, tiny_config
 
 FRAMES = [90, 33, 5, 64]
 CHUNKINGS = [Chunking(1, 3), Chunking(2, 0), Chunking(3, 2), Chunking(5, 1), Chunking(4), Chunking(7, 1)]
+AHEAD = [Chunking(3, 2, 1), Chunking(2, 0, 3), Chunking(1, 1, 1), Chunking(4, None, 2), Chunking(6, 1, 9)]
+"""Chunks with a look-ahead."""
 
 
 def combinations() -> Iterator[tuple[str, Config]]:
@@ -86,7 +88,7 @@ def chunk_by_chunk(net: SupernetCTC, features: Tensor, kept: Kept, how: Chunking
 def test_chunk_by_chunk_equals_the_masked_pass(net: SupernetCTC) -> None:
     data, rng = tiny.batch(FRAMES), random.Random(0)
     units = len(net.table)
-    for how in CHUNKINGS:
+    for how in CHUNKINGS + AHEAD:
         for kept in (net.table.full, alternate(net), tuple(rng.random() < 0.6 for _ in range(units))):
             whole = masked(net, data.features_BTF, data.num_frames, kept, how)
             for row, frames in enumerate(FRAMES):
@@ -109,13 +111,25 @@ def test_a_chunk_as_long_as_the_utterance_is_the_whole(net: SupernetCTC) -> None
 
 
 @torch.no_grad()
-def test_a_cut_streaming_model_equals_its_subnet(net: SupernetCTC) -> None:
-    data, kept, how = tiny.batch(FRAMES), alternate(net), Chunking(3, 2)
+def test_a_look_ahead_to_the_end_of_the_utterance_is_the_whole(net: SupernetCTC) -> None:
+    data, longest = tiny.batch(FRAMES), net.input.num_stream_frames(max(FRAMES))
+    whole = masked(net, data.features_BTF, data.num_frames, net.table.full, None)
+    found = masked(net, data.features_BTF, data.num_frames, net.table.full, Chunking(2, None, longest))
+    for row, frames in enumerate(FRAMES):
+        assert_equal(found[row, : (count := net.input.num_stream_frames(frames))], whole[row, :count])
+    one = masked(net, data.features_BTF, data.num_frames, net.table.full, Chunking(2, None, 1))
+    assert not torch.allclose(one[0, :longest], whole[0])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("how", [Chunking(3, 2), Chunking(3, 2, 2)])
+def test_a_cut_streaming_model_equals_its_subnet(net: SupernetCTC, how: Chunking) -> None:
+    data, kept = tiny.batch(FRAMES), alternate(net)
     small = cut(net, net.table.subnet(kept))
     expected = masked(net, data.features_BTF, data.num_frames, kept, how)
     assert_equal(masked(small, data.features_BTF, data.num_frames, small.table.full, how), expected)
     found = chunk_by_chunk(small, data.features_BTF[0], small.table.full, how, seed=0)
-    assert_equal(found, expected[0])
+    assert_equal(found, expected[0, : len(found)])
 
 
 def readings(net: SupernetCTC, rows: range, kept: Kept, chunkings: Chunkings) -> list[Tensor]:
@@ -140,18 +154,20 @@ def test_an_utterance_in_a_padded_batch_of_mixed_chunks_is_the_same_alone(net: S
                 assert_equal(found, readings(net, range(row, row + 1), kept, chunkings)[0])
 
 
-@pytest.mark.parametrize("how", [Chunking(3, 1), Chunking(4, 0), Chunking(2)])
-def test_a_frame_sees_its_chunk_and_the_chunks_before_it_alone(how: Chunking) -> None:
+@pytest.mark.parametrize("how", [Chunking(3, 1), Chunking(4, 0), Chunking(2), Chunking(3, 1, 2)])
+def test_a_frame_sees_its_chunk_its_look_ahead_and_the_chunks_before_it_alone(how: Chunking) -> None:
     """From the gradients of one layer, whose convolution reads a frame on either side after attention."""
     config = tiny_config(sizes=(1,), model={"streaming": True, "num_layers": 1, "kernel": 3})
     net = streaming_net(config)
     x_1SD = torch.randn(1, 16, 16, dtype=torch.float64, requires_grad=True)
-    (reading,) = net._encode(x_1SD, [16], [Lane(range(1), net.table.full)], [how])
+    net.encoder.chunking = how
+    (reading,) = net._encode(x_1SD, [16], [Lane(range(1), net.table.full)])
+    net.encoder.chunking = None
 
     def attended(frame: int) -> set[int]:
         start = frame // how.frames * how.frames
         first = 0 if how.left_frames is None else max(0, start - how.left_frames)
-        return set(range(first, min(16, start + how.frames)))
+        return set(range(first, min(16, start + how.frames + how.ahead)))
 
     for frame in range(16):
         (gradient,) = torch.autograd.grad(reading[FINAL][0, frame].sum(), x_1SD, retain_graph=True)

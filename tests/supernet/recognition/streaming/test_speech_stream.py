@@ -45,22 +45,26 @@ def whole_text(loaded: Recognizer, size: int, samples: Tensor, how: Chunking) ->
     """The text of a masked pass over a whole recording."""
     network = loaded._model.recognizer
     kept = loaded.use(size)._kept
-    network.encoder.chunking = how
+    network.encoder.chunking, features = how, fbank(samples)
     with torch.inference_mode():
-        log_probs = network.log_probs(fbank(samples)[None], [len(fbank(samples))], kept)
+        log_probs = network.log_probs(features[None], [len(features)], kept)
     network.encoder.chunking = None
-    return " ".join(greedy(log_probs, [log_probs.size(1)], TOKENS)[0].split())
+    count = network.input.num_stream_frames(len(features))
+    return " ".join(greedy(log_probs, [count], TOKENS)[0].split())
 
 
-@pytest.mark.parametrize(("chunk", "frames"), [("40ms", 1), ("320ms", 8), ("0.64s", 16)])
+@pytest.mark.parametrize(
+    ("chunk", "frames", "ahead"),
+    [("40ms", 1, 0), ("320ms", 8, 0), ("0.64s", 16, 0), ("240ms+80ms", 6, 2), ("40ms + 0.2s", 1, 5)],
+)
 @pytest.mark.parametrize("size", [2, 4])
 def test_a_stream_has_the_text_of_the_whole_recording(
-    loaded: Recognizer, size: int, chunk: str, frames: int
+    loaded: Recognizer, size: int, chunk: str, frames: int, ahead: int
 ) -> None:
     stream, found = loaded.stream(size, chunk, left=2), set()
     for i, samples in enumerate(recordings()):
         texts, partials = fed(stream, samples, seed=i)
-        text = whole_text(loaded, size, samples, Chunking(frames, 2))
+        text = whole_text(loaded, size, samples, Chunking(frames, 2, ahead))
         assert " ".join(filter(None, texts)).replace(" ", "") == text.replace(" ", "")
         if len(texts) == 1:
             assert texts == [text]
@@ -152,7 +156,22 @@ def test_the_code_of_the_guide_runs(loaded: Recognizer, capsys: pytest.CaptureFi
         ("20ms", 8, "`chunk` must be a multiple of 40ms, a frame after the frontend, but is 20ms instead."),
         ("100ms", 8, "`chunk` must be a multiple of 40ms"),
         ("0ms", 8, "`chunk` must be a multiple of 40ms"),
-        ("fast", 8, "`chunk` must be a duration such as 320ms or 0.32s, but is 'fast' instead."),
+        ("fast", 8, "`chunk` must be a duration such as 320ms, or two such as 480ms+160ms, but is 'fast'"),
+        (
+            "320ms+",
+            8,
+            "`chunk` must be a duration such as 320ms, or two such as 480ms+160ms, but is '320ms+'",
+        ),
+        (
+            "320ms+10ms",
+            8,
+            "`chunk` must be a multiple of 40ms, a frame after the frontend, but is 320ms+10ms",
+        ),
+        (
+            "40ms+10s",
+            8,
+            "`chunk` must be at most 0ms with 8 chunks to the left, as `model.max_frames` is 256",
+        ),
         ("40s", 8, "`chunk` must be at most 1120ms with 8 chunks to the left, as `model.max_frames` is 256"),
         ("320ms", -1, "`left` must be at least 0 chunks, but is -1 instead."),
     ],
