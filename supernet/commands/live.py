@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -30,11 +31,17 @@ def transcribe_live(args: argparse.Namespace) -> int:
     """Run ``transcribe --chunk``; returns the number of recordings that could not be read."""
     recognizer = Recognizer.load(args.run, selection=args.selection, device=args.device)
     stream, seconds = recognizer.stream(args.size, args.chunk), chunk_and_ahead(args.chunk)[0] / 1000
-    return sum(not _transcribe(stream, name, seconds) for name in names_of(args.recordings))
+    timelines = list[Timeline]()
+    failed = sum(not _transcribe(stream, name, seconds, timelines) for name in names_of(args.recordings))
+    if len(timelines) > 1:
+        note(f"Medians of {len(timelines)} recordings: {_times(timelines)}.")
+    return failed
 
 
-def _transcribe(stream: SpeechStream, name: str, seconds: float) -> bool:
-    """Print the text of a recording as it comes; returns whether it could be read to its end."""
+def _transcribe(stream: SpeechStream, name: str, seconds: float, timelines: list[Timeline]) -> bool:
+    """Print the text of a recording as it comes; returns whether it could be read to its end. Its timeline is
+    added to those of the others.
+    """
     timeline, page = Timeline(), _Page()
     try:
         _follow(stream, _blocks(name, seconds), timeline, page)
@@ -46,6 +53,7 @@ def _transcribe(stream: SpeechStream, name: str, seconds: float) -> bool:
         if name != MICROPHONE:
             raise
         _end(stream, timeline, page)
+    timelines.append(timeline)
     return True
 
 
@@ -64,20 +72,22 @@ def _follow(stream: SpeechStream, blocks: Iterator[Tensor], timeline: Timeline, 
 
 
 def _end(stream: SpeechStream, timeline: Timeline, page: _Page) -> None:
-    seconds = stream.seconds
-    with timeline.computation(seconds):
+    with timeline.computation(stream.seconds):
         last = stream.final()
+    timeline.seconds = last.seconds
     timeline.end(last)
     page.end(last)
-    first = (
-        "no words"
-        if timeline.first_word is None
-        else f"first word {timeline.first_word:.2f} s after it began"
-    )
-    note(
-        f"{first}, last text {timeline.final(seconds):.2f} s after the end of {seconds:.2f} s of audio, "
-        f"{timeline.computing / max(seconds, 1e-9):.3f} s of computation per second, "
-        f"{timeline.changed} words changed after they were printed."
+    note(f"{last.seconds:.2f} s of audio: {_times([timeline])}.")
+
+
+def _times(timelines: Sequence[Timeline]) -> str:
+    """The times of recordings in words: medians, and the sum of changed words."""
+    first = [timeline.first_word for timeline in timelines if timeline.first_word is not None]
+    return (
+        (f"first word {median(first):.2f} s after it began" if first else "no words")
+        + f", last text {median(timeline.final for timeline in timelines):.2f} s after the end of the audio, "
+        f"{median(timeline.rtf for timeline in timelines):.3f} s of computation per second, "
+        f"{sum(timeline.changed for timeline in timelines)} words changed after they were printed"
     )
 
 

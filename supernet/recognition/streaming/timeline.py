@@ -25,6 +25,8 @@ class Timeline:
     takes as long as it does here.
     """
 
+    seconds: float = 0.0
+    """The duration of the audio, once it has ended."""
     ready: float = 0.0
     """Seconds from the beginning of the audio to the end of the last computation."""
     computing: float = 0.0
@@ -65,6 +67,12 @@ class Timeline:
             return None
         return self._first_shown - self._first_spoken
 
-    def final(self, seconds: float) -> float:
-        """Seconds from the end of ``seconds`` of audio to the last text."""
-        return self.ready - seconds
+    @property
+    def final(self) -> float:
+        """Seconds from the end of the audio to the last text."""
+        return self.ready - self.seconds
+
+    @property
+    def rtf(self) -> float:
+        """Seconds of computation per second of audio."""
+        return self.computing / max(self.seconds, 1e-9)

@@ -60,9 +60,10 @@ def test_a_file_is_printed_utterance_by_utterance(
     expected = [text for i in range(2) for text in texts(streaming.folder, integers(i + 1))]
     assert printed.out.splitlines() == expected
     assert len(expected) >= 2
-    notes = printed.err.splitlines()
+    *notes, last = printed.err.splitlines()
     assert len(notes) == 2
-    assert all(line.startswith("note: first word ") and "0 words changed" in line for line in notes)
+    assert all(" s of audio: first word " in line and "0 words changed" in line for line in notes)
+    assert last.startswith("note: Medians of 2 recordings: first word ")
 
 
 def test_folders_are_read_and_what_is_no_audio_is_reported(

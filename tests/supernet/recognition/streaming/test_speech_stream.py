@@ -221,5 +221,7 @@ def test_latencies_are_on_the_clock_of_the_audio(loaded: Recognizer) -> None:
     timeline.show(stream.partial)
     timeline.end(stream.final())
     assert timeline.first_word == pytest.approx(5.0 - 0.04, abs=0.1)
-    assert timeline.final(seconds=4.5) == pytest.approx(0.5, abs=0.1)
+    timeline.seconds = 4.5
+    assert timeline.final == pytest.approx(0.5, abs=0.1)
+    assert timeline.rtf == pytest.approx(timeline.computing / 4.5)
     assert timeline.changed == 0
