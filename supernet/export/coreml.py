@@ -29,7 +29,7 @@ from supernet.runs.cut_model import Cut
 from supernet.runtime.precision import Precision
 
 PACKAGE = "model.mlpackage"
-OUTPUTS = ("log_probs", "log_probs_lens")
+OUTPUTS = ("log_probs", "log_probs_len")
 RUNS_HERE = sys.platform == "darwin"
 """Whether this system has Core ML."""
 _MAIN = "main"

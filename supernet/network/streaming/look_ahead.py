@@ -3,7 +3,7 @@
 A chunk is computed together with the frames that follow it, its look-ahead. Those are computed again as a
 part of their own chunk, which sees more. A stream therefore has S frames, and after them, for each chunk,
 copies of the frames that follow it. Copies are beyond the length of every row, so that what reads a stream
-ignores them.
+ignores them (arXiv 2010.10759, section 2.2).
 
 Shapes: N rows, S frames, W frames and copies, D model dimension, H heads, K features of a head, L frames of
 chunks one after the other.
