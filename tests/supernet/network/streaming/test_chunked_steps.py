@@ -75,6 +75,10 @@ def test_chunks_are_drawn_from_the_stream_of_the_step() -> None:
     assert {row.frames for row in chunks} == set(range(8, 33))
     assert {row.left for row in chunks} == {None, *range(1, 9)}
     assert step_chunkings(tiny_config().model, steps[0], 40) is None
+    for share, expected in ((0.0, 0), (1.0, 40)):
+        found = step_chunkings(model.model_copy(update={"whole_share": share}), steps[0], 40)
+        assert found is not None
+        assert found.count(None) == expected
 
 
 def test_passes_of_nested_sizes_share_their_prefix_also_in_chunks() -> None:
