@@ -146,7 +146,7 @@ def test_the_code_of_the_guide_runs(loaded: Recognizer, capsys: pytest.CaptureFi
         code = code.replace(shown, ours)
     samples = recordings()[0]
     exec(code, {"blocks": np.array_split(samples.numpy(), 9)})
-    texts, _ = fed(loaded.stream(2, "320ms"), samples)
+    texts, _ = fed(loaded.stream(2, "480ms+160ms"), samples)
     assert capsys.readouterr().out.split("\r")[-1].splitlines()[-1] == texts[-1]
 
 
