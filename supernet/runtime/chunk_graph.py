@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from supernet.audio.specification import LOUDER
 
 Floats = NDArray[np.floating[Any]]
+_MOST_AHEAD = 100_000
+"""The longest possible look-ahead in stream frames, that of the longest possible network."""
 
 
 class ChunkGraph:
@@ -39,6 +41,8 @@ class ChunkGraph:
         self.num_tokens, self.chunk = int(known["vocab_size"]), chunk
         self.exported = int(known["chunk_size"])
         """The stream frames of a chunk as the file was compared with the cut model."""
+        if min(self.subsampling, self.shortest, self.exported) < 1 or not 0 <= self.ahead <= _MOST_AHEAD:
+            raise ValueError("its metadata must have lengths that are possible, but have not")
         self.mean_F = np.array(known["feature_mean"].split(), np.float32)
         blocks, heads, width = (int(known[name]) for name in ("num_blocks", "head", "output_size"))
         self._attended = np.zeros((blocks, heads, chunk * left, 2 * width // heads), np.float32)

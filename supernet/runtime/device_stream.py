@@ -86,7 +86,12 @@ class DeviceStream:
                 f"`chunk` must be a multiple of {frame:g}ms, a frame after the frontend, but is {chunk} "
                 "instead.",
             )
-        if wanted is not None and "+" in str(chunk) and abs(graph.ahead * frame - wanted[1]) > 1e-6:
+        if (
+            chunk is not None
+            and wanted is not None
+            and "+" in chunk
+            and abs(graph.ahead * frame - wanted[1]) > 1e-6
+        ):
             raise ArgumentError(
                 ["chunk"],
                 f"`chunk` must have the look-ahead of the export, {graph.ahead * frame:g}ms, but is {chunk} "

@@ -188,6 +188,24 @@ def test_a_device_refuses_what_is_no_export_for_streaming(exported: Run, tmp_pat
         DeviceStream.load(tmp_path / "copy")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("look_ahead", "-1"), ("look_ahead", "9" * 12), ("chunk_size", "0"), ("subsampling_factor", "-4")],
+)
+def test_a_device_refuses_impossible_lengths(exported: Run, key: str, value: str, tmp_path: Path) -> None:
+    import onnx
+
+    from supernet.runtime import DeviceStream
+
+    shutil.copytree(exported.export_folder("4-streaming"), tmp_path / "copy")
+    proto = onnx.load(tmp_path / "copy" / "model.onnx")
+    for entry in proto.metadata_props:
+        entry.value = value if entry.key == key else entry.value
+    onnx.save(proto, tmp_path / "copy" / "model.onnx")
+    with pytest.raises(UserError, match="must be a graph for streaming, but is not: its metadata must have"):
+        DeviceStream.load(tmp_path / "copy")
+
+
 def test_int8_files_are_smaller_and_similar(exported: Run) -> None:
     folder = exported.export_folder("2-streaming")
     files = [folder / "model.onnx", folder / "model.int8.onnx"]
