@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -65,11 +66,15 @@ def _integers(data: bytes, width: int) -> np.ndarray[Any, Any]:
     return np.frombuffer(data, f"<i{width}").copy()  # PyTorch warns of arrays that cannot be written
 
 
-def listen(seconds: float) -> Iterator[Tensor]:
+def listen(seconds: float, on_loss: Callable[[], object]) -> Iterator[Tensor]:
     """Read mono samples at 16 kHz from the default microphone, in blocks of ``seconds``, until interrupted.
 
+    A microphone that does not offer 16 kHz is read at its own rate. ``on_loss`` is called once if samples are
+    lost, because they come faster than they are taken.
+
     Raises:
-        ArgumentError: There is no microphone, or no package to read it.
+        ArgumentError: There is no package to read a microphone.
+        AudioError: No microphone can be opened.
     """
     try:
         import sounddevice
@@ -80,9 +85,27 @@ def listen(seconds: float) -> Iterator[Tensor]:
             "pip install -e '.[microphone]'",
         ) from None
     try:
-        with sounddevice.InputStream(SAMPLE_RATE, channels=1, dtype="float32") as stream:
-            while True:
-                samples, _ = stream.read(round(seconds * SAMPLE_RATE))
-                yield torch.from_numpy(samples[:, 0].copy())
+        rate = _microphone_rate(sounddevice)
+        with sounddevice.InputStream(rate, channels=1, dtype="float32") as stream:
+            yield from resample_blocks(_microphone_blocks(stream, round(seconds * rate), on_loss), rate)
     except sounddevice.PortAudioError as e:
         raise AudioError(f"no microphone can be opened: {e}") from None
+
+
+def _microphone_rate(sounddevice: ModuleType) -> float:
+    try:
+        sounddevice.check_input_settings(channels=1, dtype="float32", samplerate=SAMPLE_RATE)
+    except sounddevice.PortAudioError:
+        own: float = sounddevice.query_devices(kind="input")["default_samplerate"]
+        return own
+    return SAMPLE_RATE
+
+
+def _microphone_blocks(stream: Any, size: int, on_loss: Callable[[], object]) -> Iterator[Tensor]:
+    complete = True
+    while True:
+        samples, lost = stream.read(size)
+        if lost and complete:
+            on_loss()
+            complete = False
+        yield torch.from_numpy(samples[:, 0].copy())

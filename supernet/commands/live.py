@@ -25,6 +25,7 @@ from supernet.text.durations import chunk_and_ahead
 from supernet.text.plain import plain
 
 MICROPHONE = "microphone"
+_LOSS = "The microphone's sound has gaps, as recognition is too slow: choose longer chunks or a smaller size."
 
 
 def transcribe_live(args: argparse.Namespace) -> int:
@@ -113,7 +114,7 @@ class _Page:
 def _blocks(name: str, seconds: float) -> Iterator[Tensor]:
     """The audio in blocks of ``seconds``, as it arrives."""
     if name == MICROPHONE:
-        return listen(seconds)
+        return listen(seconds, lambda: note(_LOSS))
     if name == STDIN:
         return read_pipe(sys.stdin.buffer, seconds)  # type: ignore[arg-type]
     return _divided(audio.read_audio(Path(name)), round(seconds * SAMPLE_RATE))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import signal
 import subprocess
 import sys
 import wave
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +195,45 @@ def test_a_microphone_needs_its_package(
     err = complaint(transcribe.main, [str(streaming.folder), "--chunk", "320ms", "microphone"], capsys)
     assert "must find the package sounddevice" in err
     assert "pip install -e '.[microphone]'" in err
+
+
+def alsa_microphone(home: Path, samples: np.ndarray[tuple[int], np.dtype[np.int16]]) -> None:
+    """Make ``samples`` what the default device of ALSA records for the user with ``home``."""
+    home.mkdir()
+    (samples / np.float32(32768)).astype("<f4").tofile(home / "speech.raw")
+    (home / ".asoundrc").write_text(
+        'pcm.!default {\n type plug\n slave.pcm "speech"\n}\n'
+        f'pcm.speech {{\n type file\n slave.pcm "null"\n file "/dev/null"\n infile "{home}/speech.raw"\n}}\n'
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ALSA, which plays the microphone, is Linux's")
+def test_a_microphone_is_recognized_until_ctrl_c(streaming: Run, tmp_path: Path) -> None:
+    """Through PortAudio, from a device of ALSA that reads a file."""
+    try:
+        import_module("sounddevice")
+    except (ImportError, OSError) as e:
+        pytest.skip(f"needs sounddevice and PortAudio: {e}")
+    pause = np.zeros(3 * SAMPLE_RATE, np.int16)
+    heard = np.concatenate([integers(1), pause, integers(2), pause])
+    expected = texts(streaming.folder, heard)
+    env = environment(tmp_path)
+    alsa_microphone(Path(env["HOME"]), heard)
+    command = [sys.executable, "-m", "supernet.transcribe", str(streaming.folder), "--size", "4"]
+    with subprocess.Popen(
+        [*command, "--chunk", "320ms", "microphone"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        found = [process.stdout.readline().removesuffix("\n") for _ in expected[:-1]]
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        notes = process.stderr.read()
+        assert process.wait(timeout=60) == 0, notes
+    assert found
+    assert found == expected[:-1]
+    assert " s of audio: first word " in notes
