@@ -92,7 +92,8 @@ class ChunkSession:
     def __init__(self, file: Path, chunk: int, left: int) -> None:
         from supernet.runtime.chunk_graph import ChunkGraph
 
-        self._graph = ChunkGraph(file, chunk, left)
+        self._graph = ChunkGraph(file, left)
+        self._graph.chunk = chunk
 
     def __call__(self, features_BTF: Tensor, num_frames: Sequence[int]) -> tuple[Tensor, list[int]]:
         rows = [self._row(x_TF[:n].float()) for x_TF, n in zip(features_BTF, num_frames, strict=True)]

@@ -23,12 +23,11 @@ class ChunkGraph:
 
     Args:
         file: The graph.
-        chunk: Stream frames of a chunk.
         left: The number of chunks before its own that attention sees.
         threads: The threads that compute.
     """
 
-    def __init__(self, file: Path, chunk: int, left: int, threads: int = 1) -> None:
+    def __init__(self, file: Path, left: int, threads: int = 1) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -38,15 +37,15 @@ class ChunkGraph:
         known = self._session.get_modelmeta().custom_metadata_map
         self.subsampling, self.ahead = int(known["subsampling_factor"]), int(known.get("look_ahead", 0))
         self.shortest = int(known["right_context"]) + 1 - self.ahead * self.subsampling
-        self.num_tokens, self.chunk = int(known["vocab_size"]), chunk
-        self.exported = int(known["chunk_size"])
-        """The stream frames of a chunk as the file was compared with the cut model."""
-        if min(self.subsampling, self.shortest, self.exported) < 1 or not 0 <= self.ahead <= _MOST_AHEAD:
+        self.num_tokens, self._left = int(known["vocab_size"]), left
+        self.chunk = int(known["chunk_size"])
+        """The stream frames of a chunk: at first those with which the file was checked."""
+        if min(self.subsampling, self.shortest, self.chunk) < 1 or not 0 <= self.ahead <= _MOST_AHEAD:
             raise ValueError("its metadata must have lengths that are possible, but have not")
         self.mean_F = np.array(known["feature_mean"].split(), np.float32)
-        blocks, heads, width = (int(known[name]) for name in ("num_blocks", "head", "output_size"))
-        self._attended = np.zeros((blocks, heads, chunk * left, 2 * width // heads), np.float32)
-        self._convolved = np.zeros((blocks, 1, width, int(known["cnn_module_kernel"]) - 1), np.float32)
+        self._sizes = tuple(int(known[name]) for name in ("num_blocks", "head", "output_size"))
+        self._kernel = int(known["cnn_module_kernel"])
+        self.memory()  # raises where sizes are impossible
 
     def begin(self) -> GraphRun:
         """Begin an utterance."""
@@ -54,7 +53,9 @@ class ChunkGraph:
 
     def memory(self) -> tuple[Floats, Floats]:
         """The empty memory, see ``run``."""
-        return self._attended, self._convolved
+        blocks, heads, width = self._sizes
+        attended = np.zeros((blocks, heads, self.chunk * self._left, 2 * width // heads), np.float32)
+        return attended, np.zeros((blocks, 1, width, self._kernel - 1), np.float32)
 
     def run(
         self, x_TF: Floats, done: int, rest: int, attended: Floats, convolved: Floats

@@ -71,16 +71,15 @@ class DeviceStream:
         if not file.is_file():
             raise UserError(f"'{file}' must exist, but does not.")
         try:
-            graph = ChunkGraph(file, 1, left, threads)
-            frame = 1000 * graph.subsampling / FRAMES_PER_SECOND
-            frames = graph.exported if wanted is None else round(wanted[0] / frame)
-            is_whole = frames >= 1 and (wanted is None or abs(frames * frame - wanted[0]) < 1e-6)
-            graph = ChunkGraph(file, frames, left, threads) if is_whole else graph
+            graph = ChunkGraph(file, left, threads)
         # The exceptions of onnxruntime have no base class of their own.
         except Exception as e:
             reason = (" ".join(str(e).split()) or type(e).__name__)[:200].rstrip(".")
             raise UserError(f"'{file}' must be a graph for streaming, but is not: {reason}.") from None
-        if not is_whole:
+        frame = 1000 * graph.subsampling / FRAMES_PER_SECOND
+        if wanted is not None:
+            graph.chunk = round(wanted[0] / frame)
+        if wanted is not None and (graph.chunk < 1 or abs(graph.chunk * frame - wanted[0]) > 1e-6):
             raise ArgumentError(
                 ["chunk"],
                 f"`chunk` must be a multiple of {frame:g}ms, a frame after the frontend, but is {chunk} "
