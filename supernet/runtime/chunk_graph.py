@@ -45,7 +45,6 @@ class ChunkGraph:
         self.mean_F = np.array(known["feature_mean"].split(), np.float32)
         self._sizes = tuple(int(known[name]) for name in ("num_blocks", "head", "output_size"))
         self._kernel = int(known["cnn_module_kernel"])
-        self.memory()  # raises where sizes are impossible
 
     def begin(self) -> GraphRun:
         """Begin an utterance."""

@@ -72,13 +72,14 @@ class DeviceStream:
             raise UserError(f"'{file}' must exist, but does not.")
         try:
             graph = ChunkGraph(file, left, threads)
+            frame = 1000 * graph.subsampling / FRAMES_PER_SECOND
+            if wanted is not None:
+                graph.chunk = round(wanted[0] / frame)
+            graph.memory()  # raises where sizes are impossible, and where there is no room for such chunks
         # The exceptions of onnxruntime have no base class of their own.
         except Exception as e:
             reason = (" ".join(str(e).split()) or type(e).__name__)[:200].rstrip(".")
             raise UserError(f"'{file}' must be a graph for streaming, but is not: {reason}.") from None
-        frame = 1000 * graph.subsampling / FRAMES_PER_SECOND
-        if wanted is not None:
-            graph.chunk = round(wanted[0] / frame)
         if wanted is not None and (graph.chunk < 1 or abs(graph.chunk * frame - wanted[0]) > 1e-6):
             raise ArgumentError(
                 ["chunk"],

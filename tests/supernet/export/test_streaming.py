@@ -221,6 +221,13 @@ def test_a_device_refuses_impossible_lengths(exported: Run, key: str, value: str
         DeviceStream.load(tmp_path / "copy")
 
 
+def test_a_device_refuses_more_left_chunks_than_there_is_room_for(exported: Run) -> None:
+    from supernet.runtime import DeviceStream
+
+    with pytest.raises(UserError, match="must be a graph for streaming, but is not: "):
+        DeviceStream.load(exported.export_folder("2-streaming"), left=10**13)
+
+
 def test_int8_files_are_smaller_and_similar(exported: Run) -> None:
     folder = exported.export_folder("2-streaming")
     files = [folder / "model.onnx", folder / "model.int8.onnx"]
