@@ -195,7 +195,8 @@ def _rounded(matrices: Sequence[Divided], precision: Precision) -> _Rounded:
     found: _Rounded = {}
     for number, one in enumerate(matrices):
         if precision == "int8":
-            axes: dict[str, int | None] = {"_quantized": one.axis, "_scale": None, "_zero_point": None}
+            outputs = 0 if one.axis == 1 else None  # each has its scale
+            axes: dict[str, int | None] = {"_quantized": one.axis, "_scale": outputs, "_zero_point": outputs}
         elif one.axis == 1 or one.width % BLOCK == 0:
             axes = {"_Q4": 1 - one.axis, "_scales": 1 - one.axis}  # (outputs, blocks of inputs, …)
         else:

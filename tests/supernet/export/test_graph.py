@@ -19,7 +19,7 @@ from supernet.export.formats import Runtime
 from supernet.export.graph import Graph
 from supernet.export.one_utterance import MAX_SECONDS, WIDTHS, name_of
 from supernet.export.onnx import Onnx
-from supernet.export.onnx_graph import BLOCK
+from supernet.export.onnx_graph import BLOCK, quantize, save, trace
 from supernet.network.cutting import cut
 from supernet.runs.cut_model import Cut
 from supernet.runs.model_file import Model
@@ -150,6 +150,28 @@ def test_int8_quantizes_all_weights_of_products_and_float32_none(tmp_path: Path)
     linear = 2 * (2 * 2 + 4 + 1 + 2) + 2
     assert sum(node.op_type == "MatMulInteger" for node in proto.graph.node) == linear
     assert 5e-6 < largest_difference(cut_, Onnx().open(rounded.file)) < 2
+
+
+def test_int8_products_are_the_same_on_every_processor(tmp_path: Path) -> None:
+    """Those without VNNI add two products in 16 bits. Extreme weights and inputs must not exceed these."""
+    onnx = pytest.importorskip("onnx", reason="needs the export extra")
+    from onnxruntime import InferenceSession
+
+    inputs_BI = torch.tensor([[1.0] * 64, [-0.5] * 64, [1.0, -1.0] * 32])
+    products = torch.nn.Linear(64, 16, bias=False)
+    with torch.no_grad():
+        products.weight.copy_(torch.linspace(0.1, 10, 16)[:, None].expand(-1, 64))
+        products.weight[1::2, ::2] *= -1
+    exact = trace(products, {"x": inputs_BI}, ["y"], [{0: torch.export.Dim.DYNAMIC}])
+    save(exact, {}, tmp_path / "exact.onnx")
+    quantize(tmp_path / "exact.onnx", tmp_path / "int8.onnx", "int8")
+    tensors = [onnx.numpy_helper.to_array(t) for t in onnx.load(tmp_path / "int8.onnx").graph.initializer]
+    (weights_IO,) = (values for values in tensors if values.dtype == np.int8 and values.ndim == 2)
+    assert 2 * 255 * np.abs(weights_IO.astype(np.int64)).max() < 2**15
+    sessions = [InferenceSession(tmp_path / f"{name}.onnx") for name in ("exact", "int8")]
+    expected_BO, actual_BO = (session.run(None, {"x": inputs_BI.numpy()})[0] for session in sessions)
+    largest_O = np.abs(products.weight.detach().numpy()).sum(axis=1)  # what one column can add up to
+    assert (np.abs(actual_BO - expected_BO) / largest_O).max() < 1 / 64
 
 
 def test_int4_weights_are_within_a_step_of_their_blocks(tmp_path: Path) -> None:

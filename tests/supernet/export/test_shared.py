@@ -14,6 +14,7 @@ import torch
 
 from supernet.audio.features import fbank
 from supernet.audio.specification import SAMPLE_RATE
+from supernet.evaluation.alignment import align
 from supernet.export import __main__ as command
 from supernet.export.acceptance import BATCHES, noise
 from supernet.export.onnx import Onnx
@@ -92,10 +93,7 @@ def test_the_folder_holds_what_programs_need_and_its_record(bundled: Run) -> Non
 
 def test_sherpa_recognizes_with_a_graph_and_the_weights_beside_it(bundled: Run, tmp_path: Path) -> None:
     pytest.importorskip("sherpa_onnx", reason="needs the export extra")
-    wavs = []
-    for i, samples in enumerate(recordings()):
-        wavs.append(tmp_path / f"{i}.wav")
-        soundfile.write(wavs[-1], samples.numpy().astype(np.float32), SAMPLE_RATE, subtype="FLOAT")
+    wavs = written(tmp_path)
     texts = {size: sherpa_texts(shared(bundled), f"{size}.onnx", wavs) for size in ("2", "4")}
     assert texts["2"] != texts["4"]
     assert len({*texts["4"]}) == len(TEXTS), "each recording must be written another way"
@@ -104,15 +102,33 @@ def test_sherpa_recognizes_with_a_graph_and_the_weights_beside_it(bundled: Run, 
 
 
 def test_sherpa_runs_rounded_weights(bundled: Run, tmp_path: Path) -> None:
-    """int4 needs an operator beyond the ONNX standard, which the onnxruntime inside has."""
+    """int4 needs an operator beyond the ONNX standard, which the onnxruntime inside has.
+
+    Where an activation is halfway between two integers, the last bit of a feature decides, and changes a few
+    letters of a network with random weights.
+    """
     pytest.importorskip("sherpa_onnx", reason="needs the export extra")
-    wav = tmp_path / "speech.wav"
-    soundfile.write(wav, recordings()[0].numpy(), SAMPLE_RATE, subtype="FLOAT")
-    features, tokens = fbank(recordings()[0]), load(bundled.model_stem).tokens
+    wavs = written(tmp_path)
+    features, tokens = [fbank(samples) for samples in recordings()], load(bundled.model_stem).tokens
     for precision in ROUNDED:
-        file = f"4.{precision}.onnx"
-        expected = greedy(*Session(shared(bundled) / file)(features[None], [len(features)]), tokens)
-        assert sherpa_texts(shared(bundled), file, [wav]) == [expected[0].strip()]
+        session = Session(shared(bundled) / f"4.{precision}.onnx")
+        expected = [text for one in features for text in greedy(*session(one[None], [len(one)]), tokens)]
+        found = sherpa_texts(shared(bundled), f"4.{precision}.onnx", wavs)
+        assert differing(expected, found) < 0.3 < differing(expected, found[1:] + found[:1])
+
+
+def differing(expected: Sequence[str], found: Sequence[str]) -> float:
+    """The share of letters that differ."""
+    pairs = [align("", *texts, "cer") for texts in zip(expected, found, strict=True)]
+    return sum(pair.errors.total() for pair in pairs) / len("".join(expected))
+
+
+def written(folder: Path) -> list[Path]:
+    """The recordings as files."""
+    wavs = [folder / f"{i}.wav" for i, _ in enumerate(recordings())]
+    for wav, samples in zip(wavs, recordings(), strict=True):
+        soundfile.write(wav, samples.numpy().astype(np.float32), SAMPLE_RATE, subtype="FLOAT")
+    return wavs
 
 
 def sherpa_texts(folder: Path, file: str, wavs: Sequence[Path]) -> list[str]:
