@@ -228,10 +228,13 @@ def test_a_device_refuses_more_left_chunks_than_there_is_room_for(exported: Run)
         DeviceStream.load(exported.export_folder("2-streaming"), left=10**13)
 
 
-def test_int8_files_are_smaller_and_similar(exported: Run) -> None:
+def test_int8_weights_are_smaller_and_similar(exported: Run) -> None:
+    """The graph of so small a network is larger than its weights."""
+    onnx = pytest.importorskip("onnx", reason="needs the export extra")
     folder = exported.export_folder("2-streaming")
     files = [folder / "model.onnx", folder / "model.int8.onnx"]
-    assert files[1].stat().st_size < files[0].stat().st_size
+    exact, rounded = (sum(len(t.raw_data) for t in onnx.load(file).graph.initializer) for file in files)
+    assert 0 < rounded < exact
     outputs = [ChunkSession(file, 8, 8)(noise([300]), [300])[0].exp() for file in files]
     assert float((outputs[0] - outputs[1]).abs().mean()) < 0.1
 
