@@ -73,8 +73,8 @@ def listen(seconds: float, on_loss: Callable[[], object]) -> Iterator[Tensor]:
     lost, because they come faster than they are taken.
 
     Raises:
-        ArgumentError: There is no package to read a microphone.
-        AudioError: No microphone can be opened.
+        ArgumentError: There is no microphone, or no package to read it.
+        AudioError: The microphone stops, as when it is unplugged.
     """
     try:
         import sounddevice
@@ -86,10 +86,18 @@ def listen(seconds: float, on_loss: Callable[[], object]) -> Iterator[Tensor]:
         ) from None
     try:
         rate = _microphone_rate(sounddevice)
-        with sounddevice.InputStream(rate, channels=1, dtype="float32") as stream:
+        opened = sounddevice.InputStream(rate, channels=1, dtype="float32")
+    except sounddevice.PortAudioError as e:
+        raise ArgumentError(
+            ["recording"],
+            f"`RECORDING` microphone must find a microphone, but does not ({e}). Known devices: python -m "
+            "sounddevice",
+        ) from None
+    try:
+        with opened as stream:
             yield from resample_blocks(_microphone_blocks(stream, round(seconds * rate), on_loss), rate)
     except sounddevice.PortAudioError as e:
-        raise AudioError(f"no microphone can be opened: {e}") from None
+        raise AudioError(f"the microphone has stopped: {e}") from None
 
 
 def _microphone_rate(sounddevice: ModuleType) -> float:

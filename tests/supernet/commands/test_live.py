@@ -207,13 +207,35 @@ def alsa_microphone(home: Path, samples: np.ndarray[tuple[int], np.dtype[np.int1
     )
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ALSA, which plays the microphone, is Linux's")
-def test_a_microphone_is_recognized_until_ctrl_c(streaming: Run, tmp_path: Path) -> None:
-    """Through PortAudio, from a device of ALSA that reads a file."""
+def needs_portaudio() -> None:
     try:
         import_module("sounddevice")
     except (ImportError, OSError) as e:
         pytest.skip(f"needs sounddevice and PortAudio: {e}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ALSA, which hides the microphone, is Linux's")
+def test_a_missing_microphone_is_one_line(streaming: Run, tmp_path: Path) -> None:
+    needs_portaudio()
+    env = environment(tmp_path)
+    Path(env["HOME"]).mkdir()
+    Path(env["HOME"], ".asoundrc").write_text("pcm.!default {\n type hw\n card 99\n}\n")
+    process = subprocess.run(
+        [sys.executable, "-m", "supernet.transcribe", streaming.folder, "--chunk", "320ms", "microphone"],
+        capture_output=True,
+        env=env,
+        text=True,
+    )
+    assert process.returncode == 2
+    errors = [line for line in process.stderr.splitlines() if not line.startswith("ALSA lib ")]
+    assert len(errors) == 1
+    assert errors[0].startswith("error: `RECORDING` microphone must find a microphone, but does not (")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ALSA, which plays the microphone, is Linux's")
+def test_a_microphone_is_recognized_until_ctrl_c(streaming: Run, tmp_path: Path) -> None:
+    """Through PortAudio, from a device of ALSA that reads a file."""
+    needs_portaudio()
     pause = np.zeros(3 * SAMPLE_RATE, np.int16)
     heard = np.concatenate([integers(1), pause, integers(2), pause])
     expected = texts(streaming.folder, heard)
