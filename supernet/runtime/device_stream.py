@@ -5,6 +5,8 @@ Shapes: S samples, C channels.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from supernet.runtime.export_folder import streaming_symbols
 from supernet.runtime.log_mel import log_mel
 from supernet.runtime.precision import Precision, suffix
 from supernet.runtime.symbols import Symbols
-from supernet.text.durations import chunk_and_ahead
+from supernet.text.durations import chunk_and_ahead_in_frames
 
 
 class DeviceStream:
@@ -62,41 +64,17 @@ class DeviceStream:
         """
         symbols = streaming_symbols(Path(folder))
         file = Path(folder) / f"model{suffix(precision)}.onnx"
-        try:
-            wanted = None if chunk is None else chunk_and_ahead(chunk)
-        except ValueError as e:
-            raise ArgumentError(["chunk"], f"`chunk` {e}") from None
         if left < 0:
             raise ArgumentError(["left"], f"`left` must be at least 0 chunks, but is {left} instead.")
         if not file.is_file():
             raise UserError(f"'{file}' must exist, but does not.")
-        try:
+        with _streaming(file):
             graph = ChunkGraph(file, left, threads)
             frame = 1000 * graph.subsampling / FRAMES_PER_SECOND
-            if wanted is not None:
-                graph.chunk = round(wanted[0] / frame)
+        if chunk is not None:
+            graph.chunk = _chunk(graph, chunk, frame)
+        with _streaming(file):
             graph.memory()  # raises where sizes are impossible, and where there is no room for such chunks
-        # The exceptions of onnxruntime have no base class of their own.
-        except Exception as e:
-            reason = (" ".join(str(e).split()) or type(e).__name__)[:200].rstrip(".")
-            raise UserError(f"'{file}' must be a graph for streaming, but is not: {reason}.") from None
-        if wanted is not None and (graph.chunk < 1 or abs(graph.chunk * frame - wanted[0]) > 1e-6):
-            raise ArgumentError(
-                ["chunk"],
-                f"`chunk` must be a multiple of {frame:g}ms, a frame after the frontend, but is {chunk} "
-                "instead.",
-            )
-        if (
-            chunk is not None
-            and wanted is not None
-            and "+" in chunk
-            and abs(graph.ahead * frame - wanted[1]) > 1e-6
-        ):
-            raise ArgumentError(
-                ["chunk"],
-                f"`chunk` must have the look-ahead of the export, {graph.ahead * frame:g}ms, but is {chunk} "
-                "instead.",
-            )
         return cls(graph, symbols)
 
     def _begin(self) -> None:
@@ -129,3 +107,29 @@ class DeviceStream:
         text = self.partial
         self._begin()
         return text
+
+
+@contextlib.contextmanager
+def _streaming(file: Path) -> Iterator[None]:
+    """Tell that ``file`` is no graph for streaming if what is done with it fails."""
+    try:
+        yield
+    # The exceptions of onnxruntime have no base class of their own.
+    except Exception as e:
+        reason = (" ".join(str(e).split()) or type(e).__name__)[:200].rstrip(".")
+        raise UserError(f"'{file}' must be a graph for streaming, but is not: {reason}.") from None
+
+
+def _chunk(graph: ChunkGraph, chunk: str, frame: float) -> int:
+    """The frames, of ``frame`` milliseconds, of a chunk. A look-ahead must be that of the graph."""
+    try:
+        frames, ahead = chunk_and_ahead_in_frames(chunk, frame)
+    except ValueError as e:
+        raise ArgumentError(["chunk"], f"`chunk` {e}") from None
+    if "+" in chunk and ahead != graph.ahead:
+        raise ArgumentError(
+            ["chunk"],
+            f"`chunk` must have the look-ahead of the export, {graph.ahead * frame:g}ms, but is {chunk} "
+            "instead.",
+        )
+    return frames

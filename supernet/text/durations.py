@@ -22,6 +22,25 @@ def chunk_and_ahead(text: str) -> tuple[float, float]:
         ) from None
 
 
+def chunk_and_ahead_in_frames(text: str, frame: float) -> tuple[int, int]:
+    """The frames of a chunk and of its look-ahead.
+
+    Args:
+        text: Durations as ``chunk_and_ahead`` reads them.
+        frame: The milliseconds of a frame.
+
+    Raises:
+        ValueError: They are no durations, or not of whole frames; the message is a rule.
+    """
+    durations = chunk_and_ahead(text)
+    chunk, ahead = (round(each / frame) for each in durations)
+    if chunk < 1 or abs(chunk * frame - durations[0]) > 1e-6 or abs(ahead * frame - durations[1]) > 1e-6:
+        raise ValueError(
+            f"must be a multiple of {frame:g}ms, a frame after the frontend, but is {text} instead."
+        )
+    return chunk, ahead
+
+
 def milliseconds(text: str) -> float:
     """The milliseconds of ``320ms`` or ``0.32s``.
 

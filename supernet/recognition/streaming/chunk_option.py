@@ -5,7 +5,7 @@ from __future__ import annotations
 from supernet.errors import ArgumentError
 from supernet.network.streaming.chunking import Chunking
 from supernet.network.supernet_ctc import SupernetCTC
-from supernet.text.durations import chunk_and_ahead
+from supernet.text.durations import chunk_and_ahead_in_frames
 
 LEFT_CHUNKS = 8
 """The chunks before its own that attention sees in recognition, so that memory does not grow."""
@@ -25,15 +25,10 @@ def chunking_of(model: SupernetCTC, chunk: str, left: int = LEFT_CHUNKS) -> Chun
         )
     frame = 1000 * model.input.stream_seconds
     try:
-        wanted = chunk_and_ahead(chunk)
+        frames, ahead = chunk_and_ahead_in_frames(chunk, frame)
     except ValueError as e:
         raise ArgumentError(["chunk"], f"`chunk` {e}") from None
-    (frames, ahead), longest = (round(each / frame) for each in wanted), model.config.model.max_frames
-    if frames < 1 or abs(frames * frame - wanted[0]) > 1e-6 or abs(ahead * frame - wanted[1]) > 1e-6:
-        raise ArgumentError(
-            ["chunk"],
-            f"`chunk` must be a multiple of {frame:g}ms, a frame after the frontend, but is {chunk} instead.",
-        )
+    longest = model.config.model.max_frames
     if left < 0:
         raise ArgumentError(["left"], f"`left` must be at least 0 chunks, but is {left} instead.")
     if frames > (most := max(0, longest - ahead) // (left + 1)):
