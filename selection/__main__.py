@@ -78,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="measure milliseconds again, which is done once per machine otherwise",
     )
     add_device_option(parser)
-    add_checkpoint_options(parser)
+    add_checkpoint_options(parser, divides=True)
     return parser
 
 

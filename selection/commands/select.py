@@ -16,19 +16,17 @@ from selection.reporting.pictures import draw_all
 from selection.reporting.report import section
 from selection.reporting.tables import latency_lines, ordered, table, units_table
 from selection.strategy import Strategy
-from supernet.commands.checkpoint import run_of
+from supernet.commands.checkpoint import check_finished, run_of
 from supernet.console.front import command, say_next
 from supernet.console.option_names import option_problems
 from supernet.console.progress import progress
 from supernet.console.screen import console
 from supernet.errors import ConfigError
 from supernet.evaluation.score_checkpoint import score_whole
-from supernet.pretrained.places import is_checkpoint
 from supernet.reporting.run_page import write
 from supernet.reporting.trained import results_of, scores_of
 from supernet.runs.opening import open_model
 from supernet.runs.resolve import resolve_trained
-from supernet.runs.run import RunError
 from supernet.settings.names import plugin_names
 from supernet.settings.plugins import load_plugin
 from supernet.settings.presets import merge, parse_set
@@ -39,13 +37,13 @@ def select(args: argparse.Namespace) -> None:
     problems: list[str] = []
     settings = _settings(args.settings, problems)
     change = {"task": settings.pop("task")} if "task" in settings else {}
-    run = run_of(args, [change] if change else [])
-    if is_checkpoint(args.run) and not run.is_finished:
+    run = run_of(args, [change] if change else [], divides=True)
+    is_made = run.folder != args.run  # of a checkpoint, or of a run with other units
+    if is_made and not run.is_finished:
         with progress() as report:
             score_whole(run, report, args.device)
+    check_finished(run)
     data, subnets = run.config_data(), run.subnets()
-    if not subnets or not run.is_finished:
-        raise RunError(f"`RUN` must have been trained to the end, but '{run.folder}' has not.")
     # Check the inputs and the place of the page before anything is computed.
     results_of(run), scores_of(run)
     run.prepare(run.folder, run.pictures, run.evidence_file.parent)
@@ -62,7 +60,7 @@ def select(args: argparse.Namespace) -> None:
         pictures = draw_all(comparison)
         run.save_pictures({f"selection-{name}": drawn.png for name, drawn in pictures.items()})
         write(run, resolved.config, comparison.units, section(comparison, pictures))
-    if is_checkpoint(args.run):  # all that is known of it, as no training wrote a report
+    if is_made:  # all that is known of it, as no training wrote a report
         console.print(units_table(comparison))
     console.print(table(comparison, earlier))
     for line in latency_lines(comparison):

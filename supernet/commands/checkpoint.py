@@ -1,4 +1,4 @@
-"""Checkpoints of other programs in place of runs."""
+"""Checkpoints of other programs in place of runs, and runs with other units."""
 
 from __future__ import annotations
 
@@ -9,23 +9,32 @@ from pathlib import Path
 from supernet.console.text import note
 from supernet.errors import ArgumentError
 from supernet.pretrained.places import is_checkpoint
-from supernet.runs.adoption import adopt, folder_of
-from supernet.runs.run import Run
+from supernet.runs.adoption import adopt, divided, folder_of
+from supernet.runs.run import Run, RunError
 from supernet.settings.presets import Data, task_setting
 
 
-def run_of(args: argparse.Namespace, changes: Sequence[Data] = ()) -> Run:
+def run_of(args: argparse.Namespace, changes: Sequence[Data] = (), divides: bool = False) -> Run:
     """The run that a command names, or one made of the checkpoint that it names, for the corpus ``--task``.
 
     Args:
         args: The options ``run``, ``task`` and ``granularity``.
         changes: The layers of settings in which ``--set`` changes the corpus.
+        divides: Whether ``--granularity`` may name other units than those of a run, of whose full network
+            another run is made then.
     """
     if not is_checkpoint(args.run):
-        if given := [name for name in ("task", "granularity") if getattr(args, name) is not None]:
+        foreign = ["task"] if divides else ["task", "granularity"]
+        if given := [name for name in foreign if getattr(args, name) is not None]:
             problems = (f"`{name}` must go with a checkpoint; a run has its own." for name in given)
             raise ArgumentError(given, *problems)
-        return Run.open(args.run)
+        run = Run.open(args.run)
+        if args.granularity in (None, run.config_data()["granularity"]):
+            return run
+        check_finished(run)
+        made = divided(run, args.granularity, changes)
+        note(f"The units of the full network of '{run.folder}' are chosen in {made.folder}.")
+        return made
     if args.task is None:
         raise ArgumentError(
             ["task"], f"`task` must name the corpus to score '{args.run}' on, but is not given."
@@ -35,3 +44,9 @@ def run_of(args: argparse.Namespace, changes: Sequence[Data] = ()) -> Run:
     run = adopt(Path(args.run), folder, task, granularity, changes)
     note(f"'{args.run}' is scored, and its units are chosen, in {folder}.")
     return run
+
+
+def check_finished(run: Run) -> None:
+    """Raise ``RunError`` if the training of ``run`` has not ended."""
+    if not run.is_finished or not run.subnets():
+        raise RunError(f"`RUN` must have been trained to the end, but '{run.folder}' has not.")

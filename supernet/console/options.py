@@ -63,11 +63,21 @@ def check_cascade(args: argparse.Namespace, *others: str) -> Iterator[str]:
             yield f"`--cascade` must be given without `--{name}`, but is given with it."
 
 
-def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that a checkpoint of another program needs in place of a run."""
+def add_checkpoint_options(parser: argparse.ArgumentParser, divides: bool = False) -> None:
+    """Add the options that a checkpoint of another program needs in place of a run; with ``divides``,
+    ``--granularity`` may also name other units than those of a run.
+    """
     group = parser.add_argument_group("a fine-tuned checkpoint in place of RUN")
     group.add_argument("--task", metavar="NAME|PATH", help="the corpus, as in training")
-    group.add_argument("--granularity", metavar="layer|module", help="kind of units (default: layer)")
+    if divides:
+        parser.add_argument(
+            "--granularity",
+            metavar="layer|module|component",
+            help="kind of units (default: the run's; with another one, those of its full network are chosen "
+            "in a folder beside it)",
+        )
+    else:
+        group.add_argument("--granularity", metavar="layer|module", help="kind of units (default: layer)")
 
 
 def add_average_option(parser: argparse.ArgumentParser) -> None:

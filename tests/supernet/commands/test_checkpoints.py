@@ -174,7 +174,7 @@ def test_a_changed_checkpoint_is_detected(here: Path, capsys: pytest.CaptureFixt
     write(here / "other", VARIANTS["hubert-base"])
     capsys.readouterr()
     problem = refused(evaluate, ["other", "--task", "tones"], capsys)
-    assert "must be made of the weights of 'other', but is made of others. Delete it first." in problem
+    assert "must be made of the weights of 'other', but is not. Rename or delete it first." in problem
 
 
 def refused(main: Callable[[list[str]], None], words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
