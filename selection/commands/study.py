@@ -25,6 +25,7 @@ from selection.study.trial_runner import TrialRunner
 from selection.study.tune_definition import TuneDefinition
 from selection.study.tune_runner import TuneRunner
 from selection.study.work import work
+from supernet.budget import parse_budgets
 from supernet.commands.options import numbers
 from supernet.console.front import command, say_next
 from supernet.console.progress import progress
@@ -125,6 +126,8 @@ def definition_data(args: argparse.Namespace) -> Data:
         settings["task"] = task_setting(args.task)
     if args.sizes is not None:
         settings["sizes"] = numbers(args.sizes)
+    if getattr(args, "budget", None) is not None:
+        settings["budgets"] = parse_budgets(args.budget)
     if args.steps is not None:
         settings["train"] = {"num_steps": args.steps}
     if args.device is not None:

@@ -115,7 +115,7 @@ def bills(resolved: Resolved, alone: Sequence[Alone]) -> list[Bill]:
     if not resolved.config.sizes:
         raise RunError("`RUN` must have been trained for sizes, but was trained for budgets instead.")
     sizes, steps = sorted(resolved.config.sizes), resolved.config.train.num_steps
-    each = {size: update_alone(resolved.config, size) for size in sizes}
+    each = {size: update_alone(resolved.config, resolved.config.table.first(size)) for size in sizes}
     sets = (chosen for n in range(1, len(sizes) + 1) for chosen in itertools.combinations(sizes, n))
     return [
         Bill(

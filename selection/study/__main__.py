@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
         "report", help="write tables, pictures and pages again from the stored results"
     )
     for command in (compare, curves, tune):
-        _add_study_options(command)
+        _add_study_options(command, budgets=command is compare)
     for command in (compare, curves):
         command.add_argument("--seeds", metavar="0,1,2", help="seeds of every run")
     tune.add_argument("--method", metavar="NAME", help=f"how to train: {', '.join(plugin_names('method'))}")
@@ -45,12 +45,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_study_options(parser: argparse.ArgumentParser) -> None:
+def _add_study_options(parser: argparse.ArgumentParser, budgets: bool) -> None:
     add = parser.add_argument
     add("--config", type=Path, metavar="FILE", help="the study in YAML (default: configs/study_*.yaml)")
     add("--out", type=Path, metavar="FOLDER", required=True, help="folder for runs, artifacts and reports")
     add("--task", metavar="NAME|PATH", help="as for the command train")
     add("--sizes", metavar="6,9,12", help="as for the command train")
+    if budgets:
+        add("--budget", metavar="macs=50%,100%", help="as for the command train")
     add("--steps", type=whole(1), metavar="N", help="updates of a run")
     add("--dry-run", action="store_true", help="print all trainings with estimates of their time, and exit")
     add_device_option(parser)

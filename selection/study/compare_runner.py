@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 from selection.comparing.compare import compare
 from selection.comparing.comparison import Comparison
 from selection.comparing.session import SelectionRequest, Session
-from selection.study.contenders import Lineup, Training, seconds_a_step
+from selection.study.contenders import Lineup, Training, seconds_a_step, units_per_unit
 from selection.study.definition import CompareDefinition, FineTuning
 from selection.study.named_runner import NamedRunner, Outcome
 from selection.study.trial_runner import train_exclusively
@@ -95,14 +95,14 @@ class CompareRunner(NamedRunner[Training]):
         begin = {"method": method, "model": {"init": str(run.folder)}}
         return self.definition.resolved(staged.settings, changes, begin)
 
-    def _pruned(self, run: Run, resolved: Resolved, strategy: str, size: int) -> tuple[str, ...]:
+    def _pruned(self, run: Run, resolved: Resolved, strategy: str, size: str) -> tuple[str, ...]:
         """The units of ``size`` that the strategy chooses from the run's network on the validation split."""
-        *smaller, _ = sorted(self.definition.resolved().config.sizes)
+        *smaller, _ = self._lineup.sizes
         file = run.selection_file(strategy)
-        if not file.is_file() or not {*map(str, smaller)} <= {c.budget for c in Selection.load(file).choices}:
+        if not file.is_file() or not {*smaller} <= {c.budget for c in Selection.load(file).choices}:
             with progress() as report:
                 _chosen(run, resolved, [strategy], smaller, report)
-        return Selection.load(file).choice(str(size)).subnet.kept
+        return Selection.load(file).choice(size).subnet.kept
 
     def _strategies(self, training: Training) -> Sequence[str]:
         return self.definition.strategies_of(training.way)
@@ -119,7 +119,7 @@ class CompareRunner(NamedRunner[Training]):
             "seed": training.seed,
             "updates": training.steps,
             "lr": resolved.config.train.lr,
-            "unit_steps": results["unit_steps"],
+            "unit_steps": results["unit_steps"] / units_per_unit(resolved, self.definition.resolved()),
             "training_macs": training_macs(run, resolved, results["unit_steps"]),
             "training_seconds": round(run.training_seconds(), 1),
             "measure": measure,
@@ -136,7 +136,7 @@ def own_rows(run: Run, results: Mapping[str, Any]) -> SubnetRecords:
 
 def chosen_rows(run: Run, resolved: Resolved, strategies: Sequence[str]) -> SubnetRecords:
     """Notes about each strategy's choices from the run's network on the validation split, for each size."""
-    sizes = sorted(resolved.config.sizes)
+    sizes = resolved.config.names
     with progress() as report:
         model, comparison = _chosen(run, resolved, strategies, sizes, report)
         chosen = {
@@ -149,19 +149,19 @@ def chosen_rows(run: Run, resolved: Resolved, strategies: Sequence[str]) -> Subn
     effort = {(row.strategy, contest.budget): row for contest in comparison.contests for row in contest.rows}
     rows = [_row(run, name, size, f"{name}-{size}", scored[f"{name}-{size}"]) for name, size in chosen]
     for row in rows:  # the full network was not chosen by a strategy
-        found = effort.get((row["strategy"], str(row["size"])))
+        found = effort.get((row["strategy"], row["size"]))
         row["evaluations"], row["seconds"] = (found.evaluations, found.seconds) if found else (0, 0.0)
     return rows
 
 
 def _chosen(
-    run: Run, resolved: Resolved, strategies: Sequence[str], sizes: Sequence[int], report: ProgressCallback
+    run: Run, resolved: Resolved, strategies: Sequence[str], sizes: Sequence[str], report: ProgressCallback
 ) -> tuple[Model, Comparison]:
     """The run's network, and what the strategies chose from it, which is saved in the run folder."""
     model = open_model(run, resolved.config.device)
     request = SelectionRequest(
         {name: load_plugin("strategy", name, [])[0]() for name in strategies},
-        [Wish.parse(str(size)) for size in sizes],
+        [Wish.parse(size) for size in sizes],
     )
     resolved.task.prepare(report)
     return model, compare(Session(run, model, resolved.task, request, report))
@@ -172,7 +172,7 @@ def _row(run: Run, strategy: str | None, size: str, label: str, facts: Mapping[s
     measure = measure_of(references)
     return {
         "strategy": strategy,
-        "size": int(size),
+        "size": size,
         "label": label,
         "kept": facts["kept"],
         "params": facts["params"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from selection.study.definition import CompareDefinition, Contender, Regime
@@ -10,6 +10,7 @@ from supernet.config import Config
 from supernet.runs.resolve import Resolved
 from supernet.settings.presets import Data
 from supernet.training.compute import expected_unit_steps, unit_steps_alone, update_alone
+from supernet.units import Kept
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Training:
 
     way: str
     """Name of a method, of a variant, or of an entry of ``fine_tuned`` or ``distilled``."""
-    sizes: tuple[int, ...]
+    sizes: tuple[str, ...]
+    """Names of sizes or budgets, smallest first."""
     steps: int
     seed: int
     is_alone: bool
@@ -44,7 +46,7 @@ class Training:
         """The settings in which it differs from other trainings of the same way."""
         rate = {} if self.rate is None else {"lr": self.rate}
         return {
-            "sizes": list(self.sizes),
+            **asked(self.sizes),
             "seed": self.seed,
             "train": {"num_steps": self.steps, **rate},
         }
@@ -66,10 +68,11 @@ class Lineup:
         self.definition = definition
         base = definition.resolved()
         self.contenders = definition.contenders
-        self.sizes = tuple(sorted(base.config.sizes))
+        self.sizes = base.config.names
+        self._base = base
         self._ways = {name: definition.resolved(changes) for name, changes in definition.ways.items()}
         self._first: dict[tuple[Regime, str], int] = {}
-        self._costs: dict[tuple[str, int, tuple[int, ...]], float] = {}
+        self._costs: dict[tuple[str, int, tuple[str, ...]], float] = {}
         self._steps = {
             (regime, name): steps_of(regime, resolved, base)
             for regime in definition.regimes
@@ -87,7 +90,7 @@ class Lineup:
                         regime, staged.share, first, then, base
                     )
 
-    def training(self, regime: Regime, contender: Contender, size: int, seed: int) -> Training:
+    def training(self, regime: Regime, contender: Contender, size: str, seed: int) -> Training:
         """The training that produces the contender's network of ``size``."""
         name, largest = contender.way, self.sizes[-1]
         steps, staged = self._steps[regime, name], self.definition.staged.get(name)
@@ -99,13 +102,15 @@ class Lineup:
         start = self._one(staged.of, largest, steps[largest], seed)  # it is the largest size
         return start if size == largest else Training(name, (size,), steps[size], seed, True, start)
 
-    def _one(self, way: str, size: int, steps: int, seed: int) -> Training:
+    def _one(self, way: str, size: str, steps: int, seed: int) -> Training:
         """The training of one stage."""
         alone = self._ways[way].method.separate_runs
         return Training(way, (size,) if alone else self.sizes, steps, seed, alone)
 
     def unit_steps(self, training: Training) -> float:
-        """The unit-steps to expect of a training, without those of the stage before it."""
+        """The unit-steps to expect of a training, without those of the stage before it, in units of the
+        study's own granularity.
+        """
         key = training.way, training.steps, training.sizes
         if key not in self._costs:
             self._costs[key] = self._cost(training)
@@ -114,14 +119,16 @@ class Lineup:
     def _cost(self, training: Training) -> float:
         if training.way in self.definition.fine_tuned:
             then = self.definition.resolved(self.definition.fine_tuned[training.way].settings)
-            return training.steps * update_alone(then.config, training.sizes[0])
+            cost = training.steps * update_alone(then.config, first_units(then, training.sizes[0]))
+            return cost / units_per_unit(then, self._base)
         steps = {"train": {"num_steps": training.steps}}
         if training.way in self.definition.distilled:
             settings = self.definition.distilled[training.way].settings
             way = self.definition.resolved(settings, steps).imitating(training.way)
         else:
             way = self.definition.resolved(self.definition.ways[training.way], steps)
-        return unit_steps_of(way.only(str(training.sizes[0])) if training.is_alone else way)
+        cost = unit_steps_of(way.only(training.sizes[0]) if training.is_alone else way)
+        return cost / units_per_unit(way, self._base)
 
     def trainings(self) -> list[Training]:
         """All trainings without repetitions, seed by seed, so that first results are available early."""
@@ -146,8 +153,8 @@ class Lineup:
         return list(dict.fromkeys(run.name for seed in seeds for run in self._needed(regime, seed)))
 
 
-def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, int]:
-    """The number of updates by size.
+def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[str, int]:
+    """The number of updates by size or budget.
 
     Args:
         regime: ``updates``: the updates of ``base``. ``compute``: as many as fit the compute budget of the
@@ -157,7 +164,7 @@ def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, in
         resolved: The way of training.
         base: The training that sets the budget.
     """
-    sizes, full_steps = resolved.config.sizes, base.config.train.num_steps
+    sizes, full_steps = resolved.config.names, base.config.train.num_steps
     budget = compute_budget(resolved, base)
     if regime == "updates":
         return dict.fromkeys(sizes, full_steps)
@@ -170,7 +177,7 @@ def steps_of(regime: Regime, resolved: Resolved, base: Resolved) -> dict[int, in
 
 def steps_fine_tuned(
     regime: Regime, share: float, first: Resolved, then: Resolved, base: Resolved
-) -> dict[int, int]:
+) -> dict[str, int]:
     """The number of updates by size of networks that are pruned and fine-tuned.
 
     Args:
@@ -181,7 +188,7 @@ def steps_fine_tuned(
         then: The settings of fine-tuning.
         base: The training that sets the budget.
     """
-    *smaller, largest = sorted(base.config.sizes)
+    *smaller, largest = base.config.names
     full_steps = base.config.train.num_steps
     if regime == "updates":
         before = round(share * full_steps)
@@ -189,7 +196,7 @@ def steps_fine_tuned(
     alone = first.method.separate_runs
     cost = cost_alone(first, largest) if alone else expected_unit_steps(first.method) / full_steps
     budget = (1 - share) * compute_budget(then, base)
-    costs = {size: update_alone(then.config, size) for size in smaller}
+    costs = {size: update_alone(then.config, first_units(then, size)) for size in smaller}
     together = sum(costs.values())
     steps = {size: budget / (together if regime == "compute" else costs[size]) for size in smaller}
     return {largest: round(share * compute_budget(first, base) / cost)} | {
@@ -199,7 +206,7 @@ def steps_fine_tuned(
 
 def steps_distilled(
     regime: Regime, share: float, first: Resolved, then: Resolved, base: Resolved
-) -> tuple[int, dict[int, int]]:
+) -> tuple[int, dict[str, int]]:
     """The number of updates of a teacher, which is the largest size, and by size of those that imitate it.
 
     Args:
@@ -209,12 +216,12 @@ def steps_distilled(
         then: The training of those that imitate it.
         base: The training that sets the budget.
     """
-    sizes, full_steps = then.config.sizes, base.config.train.num_steps
+    sizes, full_steps = then.config.names, base.config.train.num_steps
     if regime == "updates":
         before = round(share * full_steps)
         return before, dict.fromkeys(sizes, full_steps - before)
     each: Regime = "compute-each"  # there is only one teacher
-    before = round(share * steps_of(each, first, base)[max(sizes)])
+    before = round(share * steps_of(each, first, base)[sizes[-1]])
     after = steps_of(regime, then, base)
     return before, {size: max(1, round((1 - share) * count)) for size, count in after.items()}
 
@@ -227,16 +234,35 @@ def unit_steps_of(resolved: Resolved) -> float:
 
 
 def compute_budget(resolved: Resolved, base: Resolved) -> float:
-    """The unit-steps for which ``resolved`` costs as much as the full network alone for the updates of
+    """The unit-steps for which ``resolved`` costs as much as the largest size alone for the updates of
     ``base``.
     """
-    full = base.config.train.num_steps * update_alone(base.config, max(base.config.sizes))
+    largest = first_units(base, base.config.names[-1])
+    full = base.config.train.num_steps * update_alone(base.config, largest) * units_per_unit(resolved, base)
     return full * seconds_a_step(base.config) / seconds_a_step(resolved.config)
 
 
-def cost_alone(resolved: Resolved, size: int) -> float:
+def units_per_unit(resolved: Resolved, base: Resolved) -> float:
+    """The number of units of ``resolved`` in one unit of ``base``, which may be larger or smaller."""
+    return resolved.config.units_per_layer / base.config.units_per_layer
+
+
+def first_units(resolved: Resolved, size: str) -> Kept:
+    """The first units that fit a size or budget."""
+    (budget,) = (budget for budget in resolved.method.budgets if budget.name == size)
+    return budget.fill(range(budget.num_units))
+
+
+def asked(sizes: Sequence[str]) -> Data:
+    """The setting that asks for sizes or budgets with these names."""
+    if all(size.isdecimal() for size in sizes):
+        return {"sizes": [int(size) for size in sizes]}
+    return {"budgets": list(sizes)}
+
+
+def cost_alone(resolved: Resolved, size: str) -> float:
     """The unit-steps of an update, on average, where ``size`` is trained alone."""
-    one = resolved.only(str(size))
+    one = resolved.only(size)
     return unit_steps_alone(one.method) / one.config.train.num_steps
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, field_validator
 
 from selection.study.preferred_rate import LearningRates
-from supernet.config import Section
+from supernet.config import Config, Section
 from supernet.errors import ConfigError, UserError
 from supernet.runs.resolve import Resolved, resolve, setting_names
 from supernet.settings.names import nearest
@@ -29,7 +29,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
 }
 """The default comparison: methods, and strategies for each."""
 
-THE_SAME_FOR_ALL = ("sizes", "seed", "train.num_steps")
+THE_SAME_FOR_ALL = ("sizes", "budgets", "seed", "train.num_steps")
 """Settings that no variant may change, so that trainings are compared at equal cost."""
 
 
@@ -132,7 +132,7 @@ class CompareDefinition(Definition):
         return {name: value for name, value in data.items() if value is not None}
 
     def problems(self) -> list[str]:
-        found = problems_of(self.settings, [{"method": name} for name in self.methods])
+        found = _problems_of(self.settings, [{"method": name} for name in self.methods])
         found += [problem for name in self.variants for problem in self._about_variant(name, found)]
         found += [problem for name in self.staged for problem in self._about_stages(name, found)]
         found += [
@@ -180,7 +180,7 @@ class CompareDefinition(Definition):
     def _about_variant(self, name: str, known: Sequence[str]) -> list[str]:
         """Problems with this variant, except those ``known`` without it."""
         where, settings = f"`variants.{name}`", self.variants[name]
-        found = [f"{where}: {line}" for line in problems_of(self.settings, [settings]) if line not in known]
+        found = [f"{where}: {line}" for line in _problems_of(self.settings, [settings]) if line not in known]
         try:
             safe_name(name, "variants")  # it becomes part of a folder's name
         except UserError as e:
@@ -188,8 +188,14 @@ class CompareDefinition(Definition):
         if name in self.methods:
             found.append(f"{where} must have a name of its own, but has that of a method.")
         fixed = [key for key in self._the_same_for_all if _sets(settings, key)]
-        if not found and not known and self._corpus(settings) != self._corpus():
-            fixed.append("task")
+        if not found and not known:
+            if self._corpus(settings) != self._corpus():
+                fixed.append("task")
+            if self.resolved().config.budgets is None and self._granularity(settings) != self._granularity():
+                found.append(
+                    f"{where} must leave `granularity` to the comparison, whose sizes count units, but sets "
+                    "it. With `settings.budgets` in place of sizes, such as macs=50%, it may."
+                )
         return found + [f"{where} must leave `{key}` to the comparison, but sets it." for key in fixed]
 
     @property
@@ -202,7 +208,7 @@ class CompareDefinition(Definition):
         entry = "fine_tuned" if prunes else "distilled"
         where = f"`{entry}.{name}`"
         found = [
-            f"{where}: {line}" for line in problems_of(self.settings, [staged.settings]) if line not in known
+            f"{where}: {line}" for line in _problems_of(self.settings, [staged.settings]) if line not in known
         ]
         try:
             safe_name(name, entry)
@@ -213,9 +219,19 @@ class CompareDefinition(Definition):
         if staged.of not in self.ways:
             hint = nearest(staged.of, list(self.ways))
             found.append(f"{where} must be `of` a method or variant, but is of '{staged.of}' instead.{hint}")
+        elif prunes and not found and not known:
+            units, wanted = self._granularity(staged.settings), self._granularity(self.ways[staged.of])
+            if units != wanted:
+                found.append(
+                    f"{where} must have `settings.granularity` {wanted}, as '{staged.of}' has, but has "
+                    f"{units} instead."
+                )
         given = ("task", "method") if prunes else ("task", "passes.teacher")
         fixed = [key for key in (*self._the_same_for_all, *given) if _sets(staged.settings, key)]
         return found + [f"{where} must leave `{key}` to the comparison, but sets it." for key in fixed]
+
+    def _granularity(self, *changes: Data) -> str:
+        return self.resolved(*changes).config.granularity
 
     def _corpus(self, *changes: Data) -> tuple[str, object]:
         """The part of the task that determines the test utterances, whether set or taken from a preset."""
@@ -258,15 +274,37 @@ def _sets(settings: Data, key: str) -> bool:
 
 
 def problems_of(settings: Data, changes: Sequence[Data]) -> list[str]:
-    """Problems with the settings under any of these changes, without repetitions."""
+    """Problems with the settings of a study of sizes under any of these changes, without repetitions."""
+    return _problems_of(settings, changes, _budgets_problem)
+
+
+def _problems_of(
+    settings: Data, changes: Sequence[Data], further: Callable[[Config], str | None] = lambda _: None
+) -> list[str]:
+    """Problems with the settings under any of these changes, without repetitions; those of valid ones are
+    ``further``.
+    """
     found: dict[str, None] = {}
     for change in changes:
         try:
-            resolved = resolve([settings, change])
-            if resolved.config.budgets is not None:
-                found[
-                    "`budgets` must be left out of a study, which compares sizes: give `sizes` instead."
-                ] = None
+            config = resolve([settings, change]).config
         except ConfigError as e:
             found |= dict.fromkeys(e.problems)
+        else:
+            found |= dict.fromkeys(line for line in (_latency_problem(config), further(config)) if line)
     return list(found)
+
+
+def _budgets_problem(config: Config) -> str | None:
+    if config.budgets is None:
+        return None
+    return "`budgets` must be left out of a study that is no comparison: give `sizes` instead."
+
+
+def _latency_problem(config: Config) -> str | None:
+    if all(wish.quantity != "latency" for wish in config.wishes):
+        return None
+    return (
+        "`budgets` of a study must limit units, params or macs, but limit latency instead, which differs "
+        "from one measurement to the next."
+    )

@@ -81,18 +81,18 @@ class RegimeOutcome:
         self.against = lineup.definition.against
 
     @cached_property
-    def results(self) -> dict[Contender, dict[int, SizeResult]]:
+    def results(self) -> dict[Contender, dict[str, SizeResult]]:
         """Results by contender and size, the largest size first; ``ConfigError`` if test texts differ."""
         return {c: {s: self._result(c, s) for s in reversed(self.sizes)} for c in self.lineup.contenders}
 
     def found(
-        self, contender: Contender, size: int, seed: int
+        self, contender: Contender, size: str, seed: int
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """The notes of the contender's run, and among them those of its network of ``size``."""
         notes = self.trials[self.lineup.training(self.regime, contender, size, seed).name]
         return notes, _row(notes, contender, size)
 
-    def _result(self, contender: Contender, size: int) -> SizeResult:
+    def _result(self, contender: Contender, size: str) -> SizeResult:
         found = [self.found(contender, size, seed) for seed in self.seeds]
         rows = [row for _, row in found]
         return SizeResult(
@@ -118,21 +118,21 @@ class RegimeOutcome:
                 raise ConfigError([f"`{name}` must be tested on the words of `{first}`, but is not."])
         return np.array(words, np.int64)
 
-    def best(self, size: int) -> Contender:
+    def best(self, size: str) -> Contender:
         """The contender with the lowest mean error rate."""
         return min(self.results, key=lambda contender: self.results[contender][size].mean)
 
-    def yardstick(self, size: int) -> Contender:
+    def yardstick(self, size: str) -> Contender:
         """The contender to compare with: the one that the study names, or the best."""
         named = [contender for contender in self.results if contender.name == self.against]
         return named[0] if named else self.best(size)
 
     @cached_property
-    def gaps(self) -> dict[int, dict[Contender, Gap]]:
+    def gaps(self) -> dict[str, dict[Contender, Gap]]:
         """The gap between every other contender and the yardstick, by size."""
         return {size: self._gaps(size) for size in reversed(self.sizes)}
 
-    def _gaps(self, size: int) -> dict[Contender, Gap]:
+    def _gaps(self, size: str) -> dict[Contender, Gap]:
         results = {contender: mine[size] for contender, mine in self.results.items()}
         return gaps(results, self.yardstick(size), is_named=bool(self.against))
 
@@ -225,7 +225,7 @@ def notes_of(trials: Sequence[Any]) -> dict[str, Mapping[str, Any]]:
     return {given(trial)[TRAINING]: trial.user_attrs for trial in trials if "rows" in trial.user_attrs}
 
 
-def _row(notes: Mapping[str, Any], contender: Contender, size: int) -> Mapping[str, Any]:
-    rows: list[Mapping[str, Any]] = [row for row in notes["rows"] if row["size"] == size]
+def _row(notes: Mapping[str, Any], contender: Contender, size: str) -> Mapping[str, Any]:
+    rows: list[Mapping[str, Any]] = [row for row in notes["rows"] if str(row["size"]) == size]
     own = [row for row in rows if row["strategy"] == contender.strategy]
     return own[0] if own else rows[0]

@@ -29,6 +29,7 @@ from supernet.scorer import Context, Scorer, Scores
 from supernet.training.schedule import Schedule
 from supernet.training.shares import RowAccount
 from supernet.training.step import step_of
+from supernet.units import Kept
 
 ROWS = 60
 """Number of rows of the simulated batch, divisible by most numbers of sizes so that shares are exact."""
@@ -102,11 +103,12 @@ def _chosen(method: Method[Any], scorer: Scorer) -> Schedule:
     return schedule
 
 
-def update_alone(config: Config, size: int) -> float:
-    """The unit-steps of one update of a network of the first ``size`` units, trained alone."""
+def update_alone(config: Config, kept: Kept) -> float:
+    """The unit-steps of one update of a subnet that is trained alone."""
     if config.units_per_layer == 1:
-        return float(size)
-    return sum(unit_weights(SupernetCTC(config, num_tokens=2).eval())[:size])
+        return float(sum(kept))
+    weights_U = unit_weights(SupernetCTC(config, num_tokens=2).eval())
+    return sum(weight for weight, keep in zip(weights_U, kept, strict=True) if keep)
 
 
 @torch.no_grad()

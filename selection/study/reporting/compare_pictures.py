@@ -7,6 +7,7 @@ from typing import Any
 from selection.study.definition import Contender
 from selection.study.regime_outcome import RegimeOutcome
 from selection.study.reporting.compare_sentences import TITLES
+from supernet.budget import budget_label
 from supernet.network.model_costs import MACS_SECONDS
 from supernet.reporting.look import BEST, CHOICE, SERIES, SOFT, label, look, panels, rate_axis
 from supernet.reporting.picture import Picture, picture
@@ -32,7 +33,7 @@ def errors(outcome: RegimeOutcome) -> Picture:
         return picture(figure, f"errors-{outcome.regime}", f"{title}, a panel for each size")
 
 
-def _draw_size(axes: Any, outcome: RegimeOutcome, size: int, order: list[Contender]) -> None:
+def _draw_size(axes: Any, outcome: RegimeOutcome, size: str, order: list[Contender]) -> None:
     yardstick, best = outcome.yardstick(size), outcome.best(size)
     results = {contender: outcome.results[contender][size] for contender in order}
     for y, (contender, result) in enumerate(results.items()):
@@ -43,12 +44,12 @@ def _draw_size(axes: Any, outcome: RegimeOutcome, size: int, order: list[Contend
         axes.plot([result.mean], [y], marker, color=color, markersize=large)
     axes.axvline(results[yardstick].mean, color=SOFT, linewidth=1, linestyle=":")
     rate_axis(axes.xaxis, [rate for result in results.values() for rate in result.rates])
-    axes.set_title(f"{size} units, {results[best].macs / 1e9:.2f} G MACs", fontsize=10)
+    axes.set_title(f"{budget_label(size)}, {results[best].macs / 1e9:.2f} G MACs", fontsize=10)
     axes.set_xlabel(f"test {outcome.measure.upper()} (MACs: {MACS_SECONDS:g} s)")
     axes.tick_params(axis="y", length=0)
 
 
-def _color(outcome: RegimeOutcome, contender: Contender, size: int) -> str:
+def _color(outcome: RegimeOutcome, contender: Contender, size: str) -> str:
     """Blue: no clear difference from the yardstick; orange: clearly worse; green: clearly better."""
     gap = outcome.gaps[size].get(contender)
     if gap is None or not gap.is_clear:

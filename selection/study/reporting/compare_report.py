@@ -17,6 +17,7 @@ from selection.study.regime_outcome import Cost, RegimeOutcome, SizeResult, miss
 from selection.study.reporting.compare_pictures import errors
 from selection.study.reporting.compare_sentences import TITLES, conclusions
 from selection.study.work import ended
+from supernet.budget import budget_label
 from supernet.console.fitted import Fitted
 from supernet.console.screen import console
 from supernet.reporting.pages import page_environment
@@ -63,7 +64,7 @@ def error_table(outcome: RegimeOutcome) -> Fitted:
     )
     made.add_column("contender", left=True, wraps=True)
     for size in reversed(outcome.sizes):
-        made.add_column(f"{size} units", wraps=True)
+        made.add_column(budget_label(size), wraps=True)
     for contender, results in outcome.results.items():
         shown = (f"{rates(result)}\n{behind(outcome, contender, size)}" for size, result in results.items())
         made.add_row(contender.name, *shown)
@@ -89,7 +90,7 @@ def rates(result: SizeResult) -> str:
     return f"{100 * result.mean:.2f}{spread}"
 
 
-def behind(outcome: RegimeOutcome, contender: Contender, size: int) -> str:
+def behind(outcome: RegimeOutcome, contender: Contender, size: str) -> str:
     """``+0.34 [0.10, 0.60]*``, in percentage points; ``best`` or ``yardstick`` for the yardstick itself."""
     if contender == outcome.yardstick(size):
         return "yardstick" if outcome.against else "best"
@@ -149,7 +150,7 @@ def page(
 ) -> str:
     """The page, with a picture for each of ``outcomes``, if there are any."""
     environment = page_environment("selection")
-    functions = (rates, behind, volume, cost_cells, learning_rates, conclusions)
+    functions = (rates, behind, volume, cost_cells, learning_rates, conclusions, budget_label)
     environment.globals.update({function.__name__: function for function in functions})
     environment.filters["drawn"] = Markup
     return environment.get_template("study/reporting/compare_report.html.jinja").render(

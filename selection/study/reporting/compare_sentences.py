@@ -8,6 +8,7 @@ import numpy as np
 
 from selection.study.definition import Contender
 from selection.study.regime_outcome import RegimeOutcome
+from supernet.budget import budget_label
 
 TITLES = {
     "updates": "at the same number of updates",
@@ -22,14 +23,14 @@ def conclusions(outcome: RegimeOutcome) -> list[str]:
     return [*(_about_size(outcome, size) for size in reversed(outcome.sizes)), *_limits(outcome)]
 
 
-def _about_size(outcome: RegimeOutcome, size: int) -> str:
+def _about_size(outcome: RegimeOutcome, size: str) -> str:
     yardstick, gaps = outcome.yardstick(size), outcome.gaps[size]
     result = outcome.results[yardstick][size]
     same = [c for c in gaps if np.array_equal(outcome.results[c][size].errors_RN, result.errors_RN)]
     clear = [c for c in gaps if gaps[c].is_clear]
-    lowest = "" if outcome.against else f"lowest {outcome.measure.upper()} with "
+    named, lowest = budget_label(size), "" if outcome.against else f"lowest {outcome.measure.upper()} with "
     said = {
-        "": [f"{size} units: {lowest}{_names([yardstick, *same])}, {100 * result.mean:.2f} % on average"],
+        "": [f"{named}: {lowest}{_names([yardstick, *same])}, {100 * result.mean:.2f} % on average"],
         "clearly worse than ": _gaps(outcome, size, [c for c in clear if gaps[c].points < 0]),
         "clearly better than ": _gaps(outcome, size, [c for c in clear if gaps[c].points > 0]),
         "not told apart from ": _gaps(outcome, size, [c for c in gaps if c not in clear and c not in same]),
@@ -37,7 +38,7 @@ def _about_size(outcome: RegimeOutcome, size: int) -> str:
     return "; ".join(how + ", ".join(names) for how, names in said.items() if names) + "."
 
 
-def _gaps(outcome: RegimeOutcome, size: int, contenders: Sequence[Contender]) -> list[str]:
+def _gaps(outcome: RegimeOutcome, size: str, contenders: Sequence[Contender]) -> list[str]:
     found = sorted(contenders, key=lambda c: outcome.gaps[size][c].points)
     return [f"{c.name} ({100 * outcome.gaps[size][c].points:+.2f})" for c in found]
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.selection.commands.studies import COMPARE, CONTROLS, CURVES, RATES, TUNE
+from tests.selection.commands.studies import BUDGETS, COMPARE, CONTROLS, CURVES, RATES, TUNE
 
 
 @pytest.fixture(scope="session")
 def desk(place: Path) -> Path:
     """The working folder with the definition files of studies."""
-    studies = {"compare": COMPARE, "controls": CONTROLS, "curves": CURVES, "rates": RATES, "tune": TUNE}
+    studies = {"budgets": BUDGETS, "compare": COMPARE, "controls": CONTROLS, "curves": CURVES}
+    studies |= {"rates": RATES, "tune": TUNE}
     for name, study in studies.items():
         (place / f"{name}.yaml").write_text(yaml.safe_dump(study))
     return place

@@ -36,6 +36,22 @@ CONTROLS: dict[str, Any] = {
     "seeds": [0],
     "regimes": ["updates"],
 }
+BUDGETS: dict[str, Any] = {
+    "settings": {
+        **{key: value for key, value in SETTINGS.items() if key != "sizes"},
+        "budgets": ["macs=60%", "macs=100%"],
+        "model": {**NET, "num_layers": 4, "ffn_chunks": 2},
+    },
+    "methods": {"individual": []},
+    "variants": {
+        "modules": {"granularity": "module", "method": {"name": "fixed", "masks": "random"}},
+        "pruned": {"granularity": "component", "method": {"name": "on-demand", "max_drop": 0}},
+    },
+    "strategies": {"pruned": ["tail"]},
+    "fine_tuned": {"tuned": {"of": "pruned", "strategy": "tail", "settings": {"granularity": "component"}}},
+    "seeds": [0],
+    "regimes": ["updates"],
+}
 RATES: dict[str, Any] = {
     "settings": SETTINGS,
     "methods": {"individual": []},

@@ -163,6 +163,32 @@ def test_all_kinds_of_controls_can_be_compared(desk: Path) -> None:
     assert float(found["taught", "4"]["unit_steps"]) > 30
 
 
+def test_units_of_different_kinds_are_compared_within_the_same_budgets(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = desk / "studies" / "budgets"
+    main(["compare", "--config", "budgets.yaml", "--out", str(folder)])
+    printed = capsys.readouterr().out
+    assert "macs=60%: lowest WER with" in printed
+    assert "macs=60% units" not in printed
+    found = {(line["contender"], line["size"]): line for line in lines(folder)}
+    names, budgets = ("individual", "modules", "pruned, tail", "tuned"), ("macs=60%", "macs=100%")
+    assert set(found) == {(name, budget) for name in names for budget in budgets}
+    full = {float(found[name, "macs=100%"]["macs"]) for name in names}
+    assert len(full) == 1
+    for name in names:
+        assert 0.4 * max(full) < float(found[name, "macs=60%"]["macs"]) <= 0.6 * max(full)
+    kept = {name: found[name, "macs=60%"]["kept"].split() for name in names}
+    assert kept["individual"] == ["layers.0", "layers.1"]
+    assert "layers.0.ffn1.0" in kept["tuned"]
+    assert kept["tuned"] == kept["pruned, tail"]
+    # In layers: 24 updates of four cost 96, and 12 of two and a little more cost 24 and a little more.
+    assert float(found["pruned, tail", "macs=100%"]["unit_steps"]) == pytest.approx(96)
+    assert 24 < float(found["tuned", "macs=60%"]["unit_steps"]) < 12 * 2.4
+    names_of_units = Page((folder / "report.html").read_text(encoding="utf-8")).text
+    assert "macs=60%:" in names_of_units
+
+
 def test_every_training_has_the_learning_rate_that_validation_prefers(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from selection.study.contenders import Lineup, Training, steps_of, whole_hundreds
+from selection.study.contenders import Lineup, Training, first_units, steps_of, whole_hundreds
 from selection.study.definition import CompareDefinition, Contender, checked
 from supernet.runs.resolve import resolve
-from supernet.training.compute import expected_unit_steps
+from supernet.training.compute import expected_unit_steps, update_alone
 
 NET = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "kernel": 3, "frontend_channels": 2}
 SETTINGS: dict[str, Any] = {"sizes": [2, 4], "model": NET, "train": {"num_steps": 1000}}
@@ -23,9 +23,9 @@ def lineup(**changes: Any) -> Lineup:
 def test_sizes_alone_share_the_compute_of_the_full_network_or_get_it_each() -> None:
     base, alone = resolve([SETTINGS]), resolve([SETTINGS, {"method": "individual"}])
     # The full network alone runs 4 units in each of 1,000 steps: 4,000.
-    assert steps_of("updates", alone, base) == {2: 1000, 4: 1000}
-    assert steps_of("compute", alone, base) == {2: 667, 4: 667}  # 667 * (2 + 4) = 4,002
-    assert steps_of("compute-each", alone, base) == {2: 2000, 4: 1000}
+    assert steps_of("updates", alone, base) == {"2": 1000, "4": 1000}
+    assert steps_of("compute", alone, base) == {"2": 667, "4": 667}  # 667 * (2 + 4) = 4,002
+    assert steps_of("compute-each", alone, base) == {"2": 2000, "4": 1000}
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_strategies_and_regimes_share_trainings() -> None:
 def test_sizes_alone_need_separate_trainings_and_those_of_a_supernet_share_one() -> None:
     found = lineup()
     alone, joint = Contender("individual", None), Contender("simple-top-k", None)
-    assert found.training("updates", alone, 2, 0) != found.training("updates", alone, 4, 0)
-    assert found.training("updates", joint, 2, 0) == found.training("updates", joint, 4, 0)
-    assert found.training("updates", alone, 2, 0).changes() == {
+    assert found.training("updates", alone, "2", 0) != found.training("updates", alone, "4", 0)
+    assert found.training("updates", joint, "2", 0) == found.training("updates", joint, "4", 0)
+    assert found.training("updates", alone, "2", 0).changes() == {
         "sizes": [2],
         "seed": 0,
         "train": {"num_steps": 1000},
@@ -90,7 +90,7 @@ def test_larger_batches_mean_fewer_updates_at_equal_compute() -> None:
     base = resolve([SETTINGS])
     twice = resolve([SETTINGS, {"task": {"batch_seconds": 56}}])  # 28 by default
     four_times = resolve([SETTINGS, {"task": {"batch_seconds": 56}, "train": {"accumulate": 2}}])
-    steps = [steps_of("compute", resolved, base)[4] for resolved in (base, twice, four_times)]
+    steps = [steps_of("compute", resolved, base)["4"] for resolved in (base, twice, four_times)]
     assert steps[0] > 1000
     assert abs(steps[0] / 2 - steps[1]) < 100  # both are rounded down to hundreds
     assert abs(steps[0] / 4 - steps[2]) < 100
@@ -100,11 +100,11 @@ def test_the_cost_of_a_grown_network_is_that_of_its_phases() -> None:
     """Three quarters of the updates run only the first units, so 4 units grown from 2 cost 2.5 on average."""
     base = resolve([SETTINGS])
     grown = resolve([SETTINGS, {"method": {"name": "individual", "grow_from": 2}}])
-    assert steps_of("updates", grown, base) == {2: 1000, 4: 1000}
-    assert steps_of("compute-each", grown, base) == {2: 2000, 4: 1600}  # 1600 * 2.5 = 4,000
-    assert steps_of("compute", grown, base) == {2: 889, 4: 889}  # 889 * (2 + 2.5) = 4,000
+    assert steps_of("updates", grown, base) == {"2": 1000, "4": 1000}
+    assert steps_of("compute-each", grown, base) == {"2": 2000, "4": 1600}  # 1600 * 2.5 = 4,000
+    assert steps_of("compute", grown, base) == {"2": 889, "4": 889}  # 889 * (2 + 2.5) = 4,000
     largest = resolve([SETTINGS, {"method": {"name": "on-demand", "max_drop": 0, "grow": True}}])
-    assert steps_of("compute", largest, base) == {2: 1600, 4: 1600}
+    assert steps_of("compute", largest, base) == {"2": 1600, "4": 1600}
 
 
 GROWN: dict[str, Any] = {"grown": {"method": {"name": "on-demand", "max_drop": 0, "grow": True}}}
@@ -123,9 +123,9 @@ def test_pruning_and_fine_tuning_share_the_compute(regime: Any, before: int, aft
     found = lineup(methods={"simple-top-k": []}, variants=GROWN, fine_tuned=TUNED, regimes=[regime])
     tuned = found.contenders[-1]
     assert tuned == Contender("tuned", None)
-    large, small = (found.training(regime, tuned, size, 0) for size in (4, 2))
-    assert (large.way, large.sizes, large.steps, large.start) == ("grown", (2, 4), before, None)
-    assert (small.way, small.sizes, small.steps, small.start) == ("tuned", (2,), after, large)
+    large, small = (found.training(regime, tuned, size, 0) for size in ("4", "2"))
+    assert (large.way, large.sizes, large.steps, large.start) == ("grown", ("2", "4"), before, None)
+    assert (small.way, small.sizes, small.steps, small.start) == ("tuned", ("2",), after, large)
     assert small.name == f"tuned-2-{before}-{after}-seed0"
     names = [training.name for training in found.trainings()]
     assert names.index(large.name) < names.index(small.name)
@@ -137,7 +137,7 @@ def test_fine_tuned_sizes_share_the_rest_of_the_compute_or_get_it_each() -> None
     definition = {"settings": settings, "methods": {"individual": []}, "fine_tuned": tuned}
     found = Lineup(checked(CompareDefinition, {**definition, "regimes": ["compute", "compute-each"]}))
     steps = {
-        regime: [found.training(regime, Contender("tuned", None), size, 0).steps for size in (1, 2, 4)]
+        regime: [found.training(regime, Contender("tuned", None), size, 0).steps for size in ("1", "2", "4")]
         for regime in ("compute", "compute-each")
     }
     # Half of 4,000 is 500 updates of 4 units; the other sizes together get 667 * (1 + 2) = 2,001.
@@ -148,12 +148,12 @@ def test_fine_tuned_sizes_share_the_rest_of_the_compute_or_get_it_each() -> None
 def test_a_teacher_and_those_that_imitate_it_share_the_compute(regime: Any, before: int) -> None:
     taught = {"taught": {"of": "grown", "share": 0.25, "settings": {"method": "individual"}}}
     found = lineup(methods={"simple-top-k": []}, variants=GROWN, distilled=taught, regimes=[regime])
-    large, small = (found.training(regime, found.contenders[-1], size, 0) for size in (4, 2))
+    large, small = (found.training(regime, found.contenders[-1], size, 0) for size in ("4", "2"))
     assert large.start == small.start
     teacher = large.start
     assert teacher is not None
-    assert (teacher.way, teacher.sizes, teacher.steps) == ("grown", (2, 4), before)  # 400 * 2.5 = 1,000
-    assert (large.sizes, small.sizes) == ((4,), (2,))
+    assert (teacher.way, teacher.sizes, teacher.steps) == ("grown", ("2", "4"), before)  # 400 * 2.5 = 1,000
+    assert (large.sizes, small.sizes) == (("4",), ("2",))
     names = [training.name for training in found.trainings()]
     assert names.index(teacher.name) < names.index(large.name)  # a run of the study, whose cost counts
     # The teacher reads every batch, for a third of what units cost forward and backward. It counts as large
@@ -170,8 +170,8 @@ def test_a_teacher_and_those_that_imitate_it_share_the_compute(regime: Any, befo
 
 
 def test_with_another_seed_all_stages_have_it() -> None:
-    start = Training("grown", (2, 4), 10, 0, False)
-    training = replace(Training("tuned", (2,), 5, 0, True, start), rate=0.01).with_seed(7)
+    start = Training("grown", ("2", "4"), 10, 0, False)
+    training = replace(Training("tuned", ("2",), 5, 0, True, start), rate=0.01).with_seed(7)
     assert training.name == "tuned-2-10-5-rate0.01-seed7"
     assert training.start == replace(start, seed=7)
     assert training.changes()["train"] == {"num_steps": 5, "lr": 0.01}
@@ -184,3 +184,41 @@ def test_strategies_can_choose_from_networks_of_variants() -> None:
 
 def test_numbers_of_updates_are_rounded_down_to_hundreds() -> None:
     assert [whole_hundreds(x) for x in (2596.2, 100.0, 99.9, 34.5)] == [2500, 100, 99, 34]
+
+
+BUDGETS = ("macs=60%", "macs=100%")
+"""The smaller one has room for two layers of four, or one or two modules more."""
+
+
+def by_budget(**changes: Any) -> Lineup:
+    settings = {"budgets": BUDGETS, "model": {**NET, "num_layers": 4}, "train": {"num_steps": 1000}}
+    changes = {"methods": {"individual": []}, "regimes": ["compute-each"], **changes}
+    return Lineup(checked(CompareDefinition, {"settings": settings, **changes}))
+
+
+@pytest.mark.parametrize("granularity", ["layer", "module", "component"])
+def test_units_of_all_kinds_get_the_same_compute_for_the_same_budgets(granularity: str) -> None:
+    other = {"granularity": granularity, "method": {"name": "fixed", "masks": "first-k"}}
+    found = by_budget(variants={"other": other, "alone": {**other, "method": "individual"}})
+    assert found.sizes == BUDGETS
+    for contender in found.contenders:
+        for budget in BUDGETS:
+            training = found.training("compute-each", contender, budget, 0)
+            assert found.unit_steps(training) == pytest.approx(4000, rel=0.05)  # in layers
+            settings = found.definition.resolved(
+                found.definition.ways[contender.way], training.changes()
+            ).config
+            assert settings.names == training.sizes
+            assert budget in training.sizes
+    names = {training.name for training in found.trainings() if training.seed == 0}
+    assert {"individual-macs=100%-1000-seed0", "individual-macs=60%-2000-seed0"} <= names
+
+
+def test_a_budget_alone_is_the_first_units_that_fit() -> None:
+    layers, modules = (by_budget().definition.resolved({"granularity": g}) for g in ("layer", "module"))
+    assert first_units(layers, "macs=60%") == (True, True, False, False)
+    kept = first_units(modules, "macs=60%")
+    assert kept[:8] == (True,) * 8  # two layers, and as many further modules as fit
+    macs = modules.method.prices["macs"]
+    assert 0.5 < macs.of(kept) / macs.full <= 0.6
+    assert update_alone(layers.config, first_units(layers, "macs=60%")) == 2

@@ -240,6 +240,39 @@ def test_dotted_keys_become_nested() -> None:
     assert nested({"a.b": 1, "a.c": 2, "d": [3]}) == {"a": {"b": 1, "c": 2}, "d": [3]}
 
 
-def test_a_study_of_budgets_is_an_error() -> None:
-    (problem,) = problems(CompareDefinition, settings={"budgets": ["macs=50%", "macs=100%"]})
-    assert problem.startswith("`budgets` must be left out of a study")
+BUDGETS: dict[str, Any] = {"settings": {"budgets": ["macs=50%", "macs=100%"]}}
+FINER: dict[str, Any] = {"finer": {"granularity": "module"}}
+
+
+def test_only_a_comparison_can_be_of_budgets() -> None:
+    assert checked(CompareDefinition, BUDGETS).resolved().config.names == ("macs=50%", "macs=100%")
+    for kls, more in ((CurvesDefinition, {}), (TuneDefinition, {"space": {"train.lr": LR}})):
+        (problem,) = problems(kls, **BUDGETS, **more)
+        assert problem.startswith("`budgets` must be left out of a study that is no comparison")
+    (problem,) = problems(CompareDefinition, settings={"budgets": ["latency=50%", "latency=100%"]})
+    assert problem.startswith("`budgets` of a study must limit units, params or macs")
+
+
+def test_units_may_differ_where_budgets_do_not_count_them() -> None:
+    assert set(checked(CompareDefinition, {**BUDGETS, "variants": FINER}).ways) > {"finer"}
+    (problem,) = problems(CompareDefinition, variants=FINER)
+    assert problem.startswith("`variants.finer` must leave `granularity` to the comparison, whose sizes")
+    tuned = {"tuned": {"of": "finer", "strategy": "tail"}}
+    (problem,) = problems(CompareDefinition, **BUDGETS, variants=FINER, fine_tuned=tuned)
+    assert "`fine_tuned.tuned` must have `settings.granularity` module, as 'finer' has" in problem
+
+
+def test_of_sizes_and_budgets_those_of_the_command_line_stand() -> None:
+    line = ["compare", "--out", "x", "--budget", "macs=50%,100%"]
+    found = checked(CompareDefinition, definition_data(build_parser().parse_args(line)))
+    assert found.resolved().config.names == ("macs=50%", "macs=100%")
+    file = ["--config", str(ROOT / "configs" / "study_choosers.yaml"), "--sizes", "6,12"]
+    without = [f"--set=variants.{name}=null" for name in checked_file("choosers").variants]
+    against = ["--set", "against=null", "--set", "settings.passes={}", "--set", "settings.passes.stages=null"]
+    words = ["compare", "--out", "x", *file, *without, *against, "--set", "settings.passes.shares=null"]
+    found = checked(CompareDefinition, definition_data(build_parser().parse_args(words)))
+    assert found.resolved().config.names == ("6", "12")
+
+
+def checked_file(name: str) -> CompareDefinition:
+    return checked(CompareDefinition, load_file(ROOT / "configs" / f"study_{name}.yaml"))

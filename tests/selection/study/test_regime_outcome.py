@@ -66,12 +66,12 @@ def test_trainings_with_different_test_words_cannot_be_compared() -> None:
 
 def test_the_best_contender_of_a_size_has_the_lowest_mean() -> None:
     found = outcome([{2: 20, 4: 10}, {2: 28, 4: 14}], [{2: 80, 4: 11}, {2: 88, 4: 13}])
-    assert found.best(2) == JOINT
-    assert found.results[JOINT][2].mean == pytest.approx(24 / 400)
-    behind = found.gaps[2][ALONE]
+    assert found.best("2") == JOINT
+    assert found.results[JOINT]["2"].mean == pytest.approx(24 / 400)
+    behind = found.gaps["2"][ALONE]
     assert behind.points == pytest.approx(60 / 400)
     assert behind.is_clear
-    assert found.gaps[4][ALONE if found.best(4) == JOINT else JOINT].points == 0
+    assert found.gaps["4"][ALONE if found.best("4") == JOINT else JOINT].points == 0
     text = " ".join(conclusions(found))
     assert (
         "2 units: lowest WER with simple-top-k, 6.00 % on average; clearly better than individual (+15.00)."
@@ -83,13 +83,13 @@ def test_the_best_contender_of_a_size_has_the_lowest_mean() -> None:
 
 def test_a_named_yardstick_may_be_worse_than_others() -> None:
     found = outcome([{2: 20, 4: 10}, {2: 28, 4: 14}], [{2: 80, 4: 11}, {2: 88, 4: 13}], "individual")
-    assert found.yardstick(2) == found.yardstick(4) == ALONE
-    ahead = found.gaps[2][JOINT]
+    assert found.yardstick("2") == found.yardstick("4") == ALONE
+    ahead = found.gaps["2"][JOINT]
     assert ahead.points == pytest.approx(-60 / 400)
     assert ahead.interval[1] < 0
-    assert behind(found, JOINT, 2).startswith("-15.00 [")
-    assert behind(found, JOINT, 2).endswith("]*")
-    assert behind(found, ALONE, 2) == "yardstick"
+    assert behind(found, JOINT, "2").startswith("-15.00 [")
+    assert behind(found, JOINT, "2").endswith("]*")
+    assert behind(found, ALONE, "2") == "yardstick"
     text = " ".join(conclusions(found))
     assert "2 units: individual, 21.00 % on average; clearly worse than simple-top-k (-15.00)." in text
     assert "4 units: individual, 3.00 % on average; not told apart from simple-top-k (+0.00)." in text
@@ -110,7 +110,7 @@ def test_scripts_without_spaces_are_compared_by_characters() -> None:
     for trial in trials.values():
         trial["rows"] = [{**row, "rate": row["wer"] / 5} for row in trial["rows"]]
     found = RegimeOutcome(spaced.lineup, "updates", trials)
-    assert found.results[JOINT][2].mean == pytest.approx(20 / 400 / 5)
+    assert found.results[JOINT]["2"].mean == pytest.approx(20 / 400 / 5)
     text = " ".join(conclusions(found))
     assert "lowest CER with simple-top-k, 1.00 % on average" in text
     assert "400 characters" in text
@@ -187,8 +187,8 @@ def test_with_one_seed_the_interval_equals_that_of_the_paired_bootstrap() -> Non
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), min_size=1, max_size=3))
 def test_no_contender_is_better_than_the_best(errors: list[tuple[int, int]]) -> None:
     found = outcome([{2: a, 4: 1} for a, _ in errors], [{2: b, 4: 1} for _, b in errors])
-    assert all(gap.points >= 0 for gap in found.gaps[2].values())
-    assert found.gaps[2].keys() == {ALONE, JOINT} - {found.best(2)}
+    assert all(gap.points >= 0 for gap in found.gaps["2"].values())
+    assert found.gaps["2"].keys() == {ALONE, JOINT} - {found.best("2")}
 
 
 def test_missing_trainings_are_listed() -> None:

@@ -157,7 +157,7 @@ def test_a_full_network_trained_alone_costs_the_sum_of_its_units(granularity: st
         IndividualOptions(), tiny.tiny_config(granularity, sizes=(units,), train={"num_steps": 50})
     )
     assert expected_unit_steps(method) == pytest.approx(50 * units)
-    assert update_alone(method.config, units) == pytest.approx(units)
+    assert update_alone(method.config, method.table.full) == pytest.approx(units)
 
 
 def test_the_cost_of_prefixes_is_exact() -> None:
@@ -166,7 +166,7 @@ def test_the_cost_of_prefixes_is_exact() -> None:
     weights = unit_weights(SupernetCTC(config, 2))
     first = Individual(IndividualOptions(), config.model_copy(update={"sizes": (5,)}))
     assert expected_unit_steps(first) == pytest.approx(50 * sum(weights[:5]))
-    assert update_alone(first.config, 5) == pytest.approx(sum(weights[:5]))
+    assert update_alone(first.config, first.table.first(5)) == pytest.approx(sum(weights[:5]))
 
 
 @pytest.mark.parametrize("sharing", ["rows", "batch"])
