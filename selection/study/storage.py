@@ -52,6 +52,10 @@ with warnings.catch_warnings():  # marked experimental since 2021
     """Queues a trial again after its worker has died."""
 
 
+HEARTBEAT = "heartbeat"
+"""The attribute of a trial in a journal with its id, and the time of its worker's last sign of life."""
+
+
 class BeatingJournal(JournalStorage, BaseHeartbeat):
     """A journal with heartbeats, which Optuna itself records only in databases."""
 
@@ -60,7 +64,7 @@ class BeatingJournal(JournalStorage, BaseHeartbeat):
         self._interval = interval
 
     def record_heartbeat(self, trial_id: int) -> None:
-        self.set_trial_system_attr(trial_id, "heartbeat", time.time())
+        self.set_trial_system_attr(trial_id, HEARTBEAT, [trial_id, time.time()])
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         oldest = time.time() - _BEATS * self._interval
@@ -75,8 +79,12 @@ class BeatingJournal(JournalStorage, BaseHeartbeat):
 
 
 def _last_heartbeat(trial: FrozenTrial) -> float:
+    match trial.system_attrs.get(HEARTBEAT):
+        case [trial._trial_id, (int() | float()) as seconds]:
+            return float(seconds)
+    # A retry has the attributes of the trial that it repeats, among them the last heartbeat of a dead worker.
     started = trial.datetime_start
-    return float(trial.system_attrs.get("heartbeat", started.timestamp() if started else time.time()))
+    return started.timestamp() if started else time.time()
 
 
 class BeatingDatabase(RDBStorage):

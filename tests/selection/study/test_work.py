@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
 from selection.study.storage import (
+    HEARTBEAT,
     RETRY,
     BeatingDatabase,
     BeatingJournal,
@@ -61,7 +62,7 @@ def end_heartbeats(storage: BaseStorage) -> None:
     (study,) = storage.get_all_studies()
     for trial in storage.get_all_trials(study._study_id, states=(TrialState.RUNNING,)):
         if isinstance(storage, BeatingJournal):
-            storage.set_trial_system_attr(trial._trial_id, "heartbeat", 0.0)
+            storage.set_trial_system_attr(trial._trial_id, HEARTBEAT, [trial._trial_id, 0.0])
         else:
             assert isinstance(storage, BeatingDatabase)
             storage.record_heartbeat(trial._trial_id)
@@ -94,6 +95,24 @@ def test_the_trial_of_a_killed_worker_is_retried_once(storage: str, tmp_path: Pa
     (retried,) = [t for t in completed if t.number in {n for n, original in lines if n != original}]
     assert retried.params == {"x": 0.25}
     assert {t.params["x"] for t in completed} >= {0.25, 0.75}
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")
+def test_a_retry_does_not_inherit_the_last_sign_of_life(storage: str, tmp_path: Path) -> None:
+    """Otherwise another worker could take it for dead before its first own."""
+    runner = Counting(tmp_path, 3)
+    opened = open_storage(storage, tmp_path, GRACE)
+    study = create(opened, "counting", runner.directions, runner.first(), {"kind": 1})
+    opened.record_heartbeat(study.ask()._trial_id)  # type: ignore[attr-defined]
+    end_heartbeats(opened)
+    optuna.storages.fail_stale_trials(study)
+    optuna.storages.fail_stale_trials(study)
+    study.ask()  # the other of the first trials
+    retry = study.ask()
+    optuna.storages.fail_stale_trials(study)
+    states = {trial.number: trial.state for trial in study.trials}
+    assert states == {0: TrialState.FAIL, 1: TrialState.RUNNING, retry.number: TrialState.RUNNING}
+    assert retry.suggest_float("x", 0.0, 1.0) == 0.25
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")
