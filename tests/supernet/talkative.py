@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import soundfile
 import torch
 
 from supernet.audio.features import fbank
+from supernet.audio.specification import SAMPLE_RATE
 from supernet.network.streaming.chunking import Chunking
 from supernet.network.streaming.frontend import StreamingFrontend
 from supernet.network.supernet_ctc import SupernetCTC
@@ -21,6 +23,14 @@ TEXTS = ["ab c", "d", "bca ba dd c", "a a a b"]
 
 def recordings() -> list[torch.Tensor]:
     return [speak(text, i) for i, text in enumerate(TEXTS)]
+
+
+def files_of_recordings(folder: Path) -> list[Path]:
+    """The recordings as floats, as Chromium scales positive whole numbers by another factor."""
+    files = [folder / f"{i}.wav" for i in range(len(TEXTS))]
+    for file, samples in zip(files, recordings(), strict=True):
+        soundfile.write(file, samples.numpy(), SAMPLE_RATE, subtype="FLOAT")
+    return files
 
 
 def make_run(folder: Path, sizes: tuple[int, ...] = (2, 3, 4), **model: Any) -> Run:

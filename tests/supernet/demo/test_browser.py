@@ -21,7 +21,7 @@ from supernet.scoring.confidence import ALWAYS
 from supernet.scoring.error_rates import score
 from tests.supernet.demo.chromium import Browser, opened
 from tests.supernet.demo.conftest import served
-from tests.supernet.talkative import recordings
+from tests.supernet.talkative import files_of_recordings, recordings
 
 pytest.importorskip("onnxruntime", reason="needs the export extra")
 from supernet.runtime import DeviceRecognizer
@@ -46,11 +46,7 @@ KINDS: tuple[tuple[str, Precision], ...] = (
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The recordings, as floats: of whole numbers, Chromium scales the positive ones by another factor."""
-    folder = tmp_path_factory.mktemp("recordings")
-    for i, samples in enumerate(recordings()):
-        soundfile.write(folder / f"{i}.wav", samples.numpy(), 16_000, subtype="FLOAT")
-    return sorted(folder.iterdir())
+    return files_of_recordings(tmp_path_factory.mktemp("recordings"))
 
 
 @pytest.fixture(scope="module")

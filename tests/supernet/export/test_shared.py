@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
 from supernet.audio.features import fbank
-from supernet.audio.specification import SAMPLE_RATE
 from supernet.evaluation.alignment import align
 from supernet.export import __main__ as command
 from supernet.export.acceptance import BATCHES, noise
@@ -28,7 +26,7 @@ from supernet.runs.run import Run
 from supernet.runtime.precision import PRECISIONS, ROUNDED, suffix
 from tests.supernet.complaining import complaint
 from tests.supernet.export.test_sherpa import recognize
-from tests.supernet.talkative import TEXTS, recordings
+from tests.supernet.talkative import TEXTS, files_of_recordings, recordings
 
 onnx = pytest.importorskip("onnx", reason="needs the export extra")
 pytestmark = pytest.mark.slow
@@ -93,7 +91,7 @@ def test_the_folder_holds_what_programs_need_and_its_record(bundled: Run) -> Non
 
 def test_sherpa_recognizes_with_a_graph_and_the_weights_beside_it(bundled: Run, tmp_path: Path) -> None:
     pytest.importorskip("sherpa_onnx", reason="needs the export extra")
-    wavs = written(tmp_path)
+    wavs = files_of_recordings(tmp_path)
     texts = {size: sherpa_texts(shared(bundled), f"{size}.onnx", wavs) for size in ("2", "4")}
     assert texts["2"] != texts["4"]
     assert len({*texts["4"]}) == len(TEXTS), "each recording must be written another way"
@@ -108,7 +106,7 @@ def test_sherpa_runs_rounded_weights(bundled: Run, tmp_path: Path) -> None:
     letters of a network with random weights.
     """
     pytest.importorskip("sherpa_onnx", reason="needs the export extra")
-    wavs = written(tmp_path)
+    wavs = files_of_recordings(tmp_path)
     features, tokens = [fbank(samples) for samples in recordings()], load(bundled.model_stem).tokens
     for precision in ROUNDED:
         session = Session(shared(bundled) / f"4.{precision}.onnx")
@@ -121,14 +119,6 @@ def differing(expected: Sequence[str], found: Sequence[str]) -> float:
     """The share of letters that differ."""
     pairs = [align("", *texts, "cer") for texts in zip(expected, found, strict=True)]
     return sum(pair.errors.total() for pair in pairs) / len("".join(expected))
-
-
-def written(folder: Path) -> list[Path]:
-    """The recordings as files."""
-    wavs = [folder / f"{i}.wav" for i, _ in enumerate(recordings())]
-    for wav, samples in zip(wavs, recordings(), strict=True):
-        soundfile.write(wav, samples.numpy().astype(np.float32), SAMPLE_RATE, subtype="FLOAT")
-    return wavs
 
 
 def sherpa_texts(folder: Path, file: str, wavs: Sequence[Path]) -> list[str]:
