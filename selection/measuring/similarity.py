@@ -59,7 +59,8 @@ def stream_similarities(
     """Pairwise similarities of the full network's stream before its first unit and after each unit.
 
     The stream is read directly after a unit, before what remains of its layer (a block's final norm, the
-    posteriors that self-conditioning adds). A constant stream is similar only to other constant streams.
+    posteriors that self-conditioning adds). Units that run together leave the same stream, which is compared
+    once. A constant stream is similar only to other constant streams.
 
     Args:
         recognizer: The trained supernet.
@@ -83,7 +84,9 @@ def stream_similarities(
         for j in range(i):
             matrix[i, j] = matrix[j, i] = _alike(measure, x_NK, features[j])
         report("comparing streams", i + 1, len(features))
-    return matrix
+    groups = recognizer.table.groups
+    place = np.repeat(np.arange(len(groups) + 1), [1, *map(len, groups)])
+    return np.asarray(matrix[np.ix_(place, place)])
 
 
 def _cka_features(x_ND: Floats) -> Floats:
@@ -135,8 +138,8 @@ def _alike(measure: Measure, x_NK: Floats, y_NK: Floats) -> float:
 def _collect(
     recognizer: SupernetCTC, batches: Sequence[Batch], max_frames: int, report: ProgressCallback
 ) -> list[Floats]:
-    """The same frames of every stream, (U + 1) times (N, D)."""
-    num_streams, dim = len(recognizer.table) + 1, recognizer.config.model.dim
+    """The same frames before the first unit and after each group of units, each (N, D)."""
+    num_streams, dim = len(recognizer.table.groups) + 1, recognizer.config.model.dim
     chosen = _chosen_frames(batches, min(max_frames, MAX_BYTES // (num_streams * dim * 8)))
     parts = []
     with frozen(recognizer), torch.no_grad():
@@ -173,9 +176,7 @@ def _streams_of(recognizer: SupernetCTC, batch: Batch, rows: Tensor, frames: Ten
 
 
 class _NotingWalk:
-    """Records some frames of the stream before the first unit and after each unit; those of a group, run at
-    once, leave the same stream.
-    """
+    """Records some frames of the stream before the first unit and after each group of units."""
 
     def __init__(
         self, x_BSD: Tensor, padding: Padding, lanes: Sequence[Lane], *, rows: Tensor, frames: Tensor
@@ -186,7 +187,7 @@ class _NotingWalk:
 
     def run(self, units: Sequence[int], body: Body) -> None:
         self._walk.run(units, body)
-        self.noted += [self._walk.x_RSD[self._frames]] * len(units)
+        self.noted.append(self._walk.x_RSD[self._frames])
 
     def apply(self, map: Map) -> None:
         self._walk.apply(map)

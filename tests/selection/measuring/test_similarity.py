@@ -12,7 +12,7 @@ from selection.evidence import Measure
 from selection.measuring import similarity
 from selection.measuring.similarity import Floats, linear_cka, stream_similarities, svcca
 from supernet.network.lanes import Lane
-from supernet.network.supernet_ctc import SupernetCTC
+from supernet.network.supernet_ctc import SupernetCTC, weights
 from supernet.network.walk import FINAL
 from supernet.task import Batch
 from supernet.units import LayerType
@@ -152,6 +152,27 @@ def test_similarities_equal_those_of_the_networks_streams(measure: Measure, posi
     x_ND = [stream.flatten(0, 1).detach().numpy() for stream in streams]
     expected = [[FUNCTIONS[measure](x, y) for y in x_ND] for x in x_ND]
     np.testing.assert_allclose(stream_similarities(net, [data], measure, quiet), expected, atol=1e-9)
+
+
+@each_measure
+def test_parts_that_run_together_leave_the_same_stream(
+    measure: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_module, by_component = (recognizer(tiny_config(units)) for units in ("module", "component"))
+    state = by_module.state_dict()
+    by_component.load_state_dict({name: state[name] for name in weights(by_component)}, strict=False)
+    expected = stream_similarities(by_module, [batch(FRAMES)], measure, quiet)
+    places = [0, *(1 + i for i, group in enumerate(by_component.table.groups) for _ in group)]
+    features, seen = similarity._FEATURES[measure], list[Floats]()
+
+    def noted(x_ND: Floats) -> Floats:
+        seen.append(x_ND)
+        return features(x_ND)
+
+    monkeypatch.setitem(similarity._FEATURES, measure, noted)
+    found = stream_similarities(by_component, [batch(FRAMES)], measure, quiet)
+    np.testing.assert_allclose(found, expected[np.ix_(places, places)], atol=1e-6)
+    assert len(seen) == len(expected) < len(found), "each stream is compared once"
 
 
 @each_measure
