@@ -1,22 +1,65 @@
-"""Greedy search, one unit at a time (arXiv 2106.09216)."""
+"""Greedy search (arXiv 2106.09216), for any kind of unit and any budget."""
 
 from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
 
 from selection.evidence import Evidence
 from selection.strategy import Strategy
 from supernet.budget import Budget, toggled
+from supernet.config import Positive, Section
 from supernet.units import Kept
 
 
-class Greedy(Strategy):
-    """Backward search: remove the unit that leaves the lowest validation loss until the rest fits."""
+class GreedyOptions(Section):
+    """Options of ``greedy``."""
+
+    at_once: Positive = 1
+    """Units to remove before all remaining ones are scored again. More are faster and less accurate."""
+    per_cost: bool = True
+    """Whether the rise of the loss is divided by what a unit costs, where the budget does not count units."""
+    max_subnets: Annotated[int, Field(ge=1)] = 5000
+    """Most subnets to score; with more, the strategy does not choose."""
+
+
+class Greedy(Strategy[GreedyOptions]):
+    """Backward search: remove the unit by which the validation loss rises least for what is saved, until the
+    rest fits.
+    """
+
+    Options = GreedyOptions
 
     def select(self, evidence: Evidence, budget: Budget) -> Kept:
         kept = budget.full
         while not budget.fits(kept):
-            smaller = [toggled(kept, i) for i, keep in enumerate(kept) if keep]
-            kept = best(evidence, [kept for kept in smaller if _leads_somewhere(kept, budget)])
+            for unit in self._by_harm(evidence, budget, kept)[: self.options.at_once]:
+                smaller = toggled(kept, unit)
+                if not budget.fits(kept) and _leads_somewhere(smaller, budget):
+                    kept = smaller
         return grow(evidence, budget, kept)
+
+    def obstacle(self, evidence: Evidence, budget: Budget) -> str | None:
+        removed = budget.num_units - budget.typical_size
+        count = sum(budget.num_units - done for done in range(0, removed, self.options.at_once))
+        reason = _too_many("greedy", count, self.options.max_subnets)
+        return reason and f"{reason}. `--set greedy.at_once=4` takes a quarter"
+
+    def _by_harm(self, evidence: Evidence, budget: Budget, kept: Kept) -> list[int]:
+        """The units that may be removed, the least harmful first."""
+        units = [i for i, keep in enumerate(kept) if keep and _leads_somewhere(toggled(kept, i), budget)]
+        losses = dict(zip(units, evidence.losses([toggled(kept, i) for i in units]), strict=True))
+        if not self.options.per_cost or budget.counts_units:
+            return sorted(units, key=lambda i: losses[i])
+        loss, cost = evidence.loss(kept), budget.prices.of(kept)
+
+        def harm(unit: int) -> float:
+            rise = losses[unit] - loss
+            saved = max(cost - budget.prices.of(toggled(kept, unit)), 1e-12 * cost)
+            return rise / saved if rise > 0 else rise * cost  # a fall counts as it is, before any rise
+
+        return sorted(units, key=harm)
 
 
 def _leads_somewhere(kept: Kept, budget: Budget) -> bool:
@@ -24,11 +67,30 @@ def _leads_somewhere(kept: Kept, budget: Budget) -> bool:
     return any(any(budget.fill([i])) for i, keep in enumerate(kept) if keep)
 
 
-class GreedyForward(Strategy):
+class GreedyForwardOptions(Section):
+    """Options of ``greedy-forward``."""
+
+    max_subnets: Annotated[int, Field(ge=1)] = 5000
+    """Most subnets to score; with more, the strategy does not choose."""
+
+
+class GreedyForward(Strategy[GreedyForwardOptions]):
     """Forward search: add the unit that leaves the lowest validation loss until no other fits."""
+
+    Options = GreedyForwardOptions
 
     def select(self, evidence: Evidence, budget: Budget) -> Kept:
         return grow(evidence, budget, (False,) * budget.num_units, even_if_worse=True)
+
+    def obstacle(self, evidence: Evidence, budget: Budget) -> str | None:
+        count = sum(budget.num_units - done for done in range(budget.typical_size))
+        return _too_many("greedy-forward", count, self.options.max_subnets)
+
+
+def _too_many(name: str, count: int, most: int) -> str | None:
+    if count <= most:
+        return None
+    return f"it would have to score about {count:,} subnets, more than `{name}.max_subnets` ({most:,})"
 
 
 def grow(evidence: Evidence, budget: Budget, kept: Kept, *, even_if_worse: bool = False) -> Kept:

@@ -24,7 +24,7 @@ from selection.strategies.frozen_weights import (
     SimpleTopKOnFrozenWeights,
 )
 from selection.strategies.gradient import Gradient, Saliency
-from selection.strategies.greedy import Greedy, GreedyForward
+from selection.strategies.greedy import Greedy, GreedyForward, GreedyOptions
 from selection.strategies.learned import Learned
 from selection.strategies.leave_one_out import LeaveOneOut
 from selection.strategies.optuna_search import OptunaSearch
@@ -168,7 +168,41 @@ def test_greedy_uses_the_remaining_budget() -> None:
     prices = Prices("params", 0.0, (10.0, 1.0, 1.0))
     worth = (2.0, 0.5, 1.0)
     evidence = FormulaEvidence(lambda kept: -sum(w for w, keep in zip(worth, kept, strict=True) if keep), 3)
-    assert Greedy().select(evidence, Budget("params", 2.0, prices)) == mask("011")
+    by_loss = Greedy(GreedyOptions(per_cost=False))
+    assert by_loss.select(evidence, Budget("params", 2.0, prices)) == mask("011")
+    assert evidence.asked[:3] == [mask(m) for m in ("011", "101", "110")]
+
+
+def test_greedy_weighs_the_rise_of_the_loss_by_what_is_saved() -> None:
+    """The first unit is worth the most, and the least for its cost; the last one does harm."""
+    prices = Prices("macs", 1.0, (8.0, 2.0, 1.0, 1.0))
+    worth = (2.0, 1.0, 0.6, -0.1)
+    evidence = FormulaEvidence(lambda kept: -sum(w for w, keep in zip(worth, kept, strict=True) if keep), 4)
+    assert Greedy().select(evidence, Budget("macs", 11.5, prices)) == mask("0110")
+    assert Greedy(GreedyOptions(per_cost=False)).select(evidence, Budget("macs", 11.5, prices)) == mask(
+        "1100"
+    )
+
+
+def test_greedy_removes_several_units_before_it_scores_the_others_again() -> None:
+    worth = (6.0, 1.0, 5.0, 2.0, 4.0, 3.0)
+    evidence = FormulaEvidence(lambda kept: -sum(w for w, keep in zip(worth, kept, strict=True) if keep), 6)
+    greedy = Greedy(GreedyOptions(at_once=2))
+    assert greedy.select(evidence, size(3, 6)) == mask("101010")
+    assert len(evidence.asked) == 6 + 4
+
+
+def test_greedy_does_not_begin_a_search_of_hours() -> None:
+    evidence = MadeUpEvidence(table("layer", 12))
+    budget = Budget.of_size(90, 180)
+    reason = Greedy().obstacle(evidence, budget)
+    assert reason == (
+        "it would have to score about 12,195 subnets, more than `greedy.max_subnets` (5,000). "
+        "`--set greedy.at_once=4` takes a quarter"
+    )
+    assert Greedy(GreedyOptions(at_once=4)).obstacle(evidence, budget) is None
+    assert "greedy-forward.max_subnets" in (GreedyForward().obstacle(evidence, budget) or "")
+    assert GreedyForward().obstacle(evidence, Budget.of_size(10, 180)) is None
 
 
 def test_leave_one_out_drops_the_least_missed_units() -> None:
