@@ -29,7 +29,7 @@ def run_of(args: argparse.Namespace, changes: Sequence[Data] = (), divides: bool
             problems = (f"`{name}` must go with a checkpoint; a run has its own." for name in given)
             raise ArgumentError(given, *problems)
         run = Run.open(args.run)
-        if args.granularity in (None, run.config_data()["granularity"]):
+        if args.granularity in (None, run.config_data().get("granularity")):
             return run
         check_finished(run)
         made = divided(run, args.granularity, changes)

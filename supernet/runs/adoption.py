@@ -77,10 +77,11 @@ def divided(run: Run, granularity: str, changes: Sequence[Data] = ()) -> Run:
         _check_weights(made, run.folder, network)
         made.begin(resolve_trained(made.config_data(), *changes).config)
         return made
+    task = as_data(resolve_trained(run.config_data()).config)["task"]
     found = load(run.model_stem)
     whole = cut(found.recognizer, found.recognizer.table.subnet(found.recognizer.table.full))
     known, data = as_data(whole.config), {"granularity": granularity, "sizes": [1], "method": _METHOD}
-    data |= {"model": known["model"], "passes": known["passes"], "task": run.config_data()["task"]}
+    data |= {"model": known["model"], "passes": known["passes"], "task": task}
     resolved = resolve_trained(data, *changes)
     config = resolved.with_sizes((len(resolved.config.table),)).config
     recognizer = SupernetCTC(config, whole.num_tokens)

@@ -68,6 +68,13 @@ def test_it_is_made_once_and_belongs_to_its_weights(tmp_path: Path) -> None:
         divided(run, "component")
 
 
+def test_a_damaged_run_is_not_divided(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", max_frames=3000)
+    run.config_file.write_text("sizes: []\n")
+    with pytest.raises(UserError, match="`sizes` must name at least one size"):
+        divided(run, "component")
+
+
 @pytest.mark.slow
 def test_components_of_a_run_of_layers_are_chosen_without_training(
     finished: tuple[Run, str], here: Path, capsys: pytest.CaptureFixture[str]
