@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Annotated
-
-from pydantic import Field
 
 from selection.evidence import Evidence
-from selection.strategies.greedy import best
+from selection.strategies.greedy import best, too_many
 from selection.strategy import Strategy
 from supernet.budget import Budget
-from supernet.config import Section
+from supernet.config import Positive, Section
 from supernet.units import Kept
 
 
 class ExhaustiveOptions(Section):
     """Options of ``exhaustive``."""
 
-    max_subnets: Annotated[int, Field(ge=1)] = 5000
+    max_subnets: Positive = 5000
     """Most subnets to score; with more, the strategy does not choose."""
 
 
@@ -33,10 +30,7 @@ class Exhaustive(Strategy[ExhaustiveOptions]):
         return best(evidence, all_subnets(budget))
 
     def obstacle(self, evidence: Evidence, budget: Budget) -> str | None:
-        count, most = num_candidates(budget), self.options.max_subnets
-        if count <= most:
-            return None
-        return f"it would have to score {count:,} subnets, more than `exhaustive.max_subnets` ({most:,})"
+        return too_many("exhaustive", num_candidates(budget), self.options.max_subnets)
 
 
 def num_candidates(budget: Budget) -> int:

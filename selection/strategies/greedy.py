@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from selection.evidence import Evidence
 from selection.strategy import Strategy
 from supernet.budget import Budget, toggled
@@ -20,7 +16,7 @@ class GreedyOptions(Section):
     """Units to remove before all remaining ones are scored again. More are faster and less accurate."""
     per_cost: bool = True
     """Whether the rise of the loss is divided by what a unit costs, where the budget does not count units."""
-    max_subnets: Annotated[int, Field(ge=1)] = 5000
+    max_subnets: Positive = 5000
     """Most subnets to score; with more, the strategy does not choose."""
 
 
@@ -43,8 +39,8 @@ class Greedy(Strategy[GreedyOptions]):
     def obstacle(self, evidence: Evidence, budget: Budget) -> str | None:
         removed = budget.num_units - budget.typical_size
         count = sum(budget.num_units - done for done in range(0, removed, self.options.at_once))
-        reason = _too_many("greedy", count, self.options.max_subnets)
-        return reason and f"{reason}. `--set greedy.at_once=4` takes a quarter"
+        reason = too_many("greedy", count, self.options.max_subnets, "about ")
+        return reason and f"{reason}; with a `greedy.at_once` of 4 it would be a quarter"
 
     def _by_harm(self, evidence: Evidence, budget: Budget, kept: Kept) -> list[int]:
         """The units that may be removed, the least harmful first."""
@@ -57,7 +53,7 @@ class Greedy(Strategy[GreedyOptions]):
         def harm(unit: int) -> float:
             rise = losses[unit] - loss
             saved = max(cost - budget.prices.of(toggled(kept, unit)), 1e-12 * cost)
-            return rise / saved if rise > 0 else rise * cost  # a fall counts as it is, before any rise
+            return rise / saved if rise > 0 else rise  # falls come before all rises
 
         return sorted(units, key=harm)
 
@@ -70,7 +66,7 @@ def _leads_somewhere(kept: Kept, budget: Budget) -> bool:
 class GreedyForwardOptions(Section):
     """Options of ``greedy-forward``."""
 
-    max_subnets: Annotated[int, Field(ge=1)] = 5000
+    max_subnets: Positive = 5000
     """Most subnets to score; with more, the strategy does not choose."""
 
 
@@ -84,13 +80,14 @@ class GreedyForward(Strategy[GreedyForwardOptions]):
 
     def obstacle(self, evidence: Evidence, budget: Budget) -> str | None:
         count = sum(budget.num_units - done for done in range(budget.typical_size))
-        return _too_many("greedy-forward", count, self.options.max_subnets)
+        return too_many("greedy-forward", count, self.options.max_subnets, "about ")
 
 
-def _too_many(name: str, count: int, most: int) -> str | None:
+def too_many(name: str, count: int, most: int, about: str = "") -> str | None:
+    """The obstacle of the strategy ``name`` if it would score more than ``most`` subnets."""
     if count <= most:
         return None
-    return f"it would have to score about {count:,} subnets, more than `{name}.max_subnets` ({most:,})"
+    return f"it would have to score {about}{count:,} subnets, more than `{name}.max_subnets` ({most:,})"
 
 
 def grow(evidence: Evidence, budget: Budget, kept: Kept, *, even_if_worse: bool = False) -> Kept:

@@ -197,8 +197,8 @@ def test_greedy_does_not_begin_a_search_of_hours() -> None:
     budget = Budget.of_size(90, 180)
     reason = Greedy().obstacle(evidence, budget)
     assert reason == (
-        "it would have to score about 12,195 subnets, more than `greedy.max_subnets` (5,000). "
-        "`--set greedy.at_once=4` takes a quarter"
+        "it would have to score about 12,195 subnets, more than `greedy.max_subnets` (5,000); "
+        "with a `greedy.at_once` of 4 it would be a quarter"
     )
     assert Greedy(GreedyOptions(at_once=4)).obstacle(evidence, budget) is None
     assert "greedy-forward.max_subnets" in (GreedyForward().obstacle(evidence, budget) or "")
