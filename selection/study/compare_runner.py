@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 from selection.comparing.compare import compare
 from selection.comparing.comparison import Comparison
 from selection.comparing.session import SelectionRequest, Session
-from selection.study.contenders import Lineup, Training, seconds_a_step, units_per_unit
+from selection.study.contenders import Lineup, Training, seconds_a_step
 from selection.study.definition import CompareDefinition, FineTuning
 from selection.study.named_runner import NamedRunner, Outcome
 from selection.study.trial_runner import train_exclusively
@@ -119,7 +119,7 @@ class CompareRunner(NamedRunner[Training]):
             "seed": training.seed,
             "updates": training.steps,
             "lr": resolved.config.train.lr,
-            "unit_steps": results["unit_steps"] / units_per_unit(resolved, self.definition.resolved()),
+            "unit_steps": self._lineup.in_own_units(results["unit_steps"], resolved),
             "training_macs": training_macs(run, resolved, results["unit_steps"]),
             "training_seconds": round(run.training_seconds(), 1),
             "measure": measure,

@@ -120,7 +120,7 @@ class Lineup:
         if training.way in self.definition.fine_tuned:
             then = self.definition.resolved(self.definition.fine_tuned[training.way].settings)
             cost = training.steps * update_alone(then.config, first_units(then, training.sizes[0]))
-            return cost / units_per_unit(then, self._base)
+            return self.in_own_units(cost, then)
         steps = {"train": {"num_steps": training.steps}}
         if training.way in self.definition.distilled:
             settings = self.definition.distilled[training.way].settings
@@ -128,7 +128,11 @@ class Lineup:
         else:
             way = self.definition.resolved(self.definition.ways[training.way], steps)
         cost = unit_steps_of(way.only(training.sizes[0]) if training.is_alone else way)
-        return cost / units_per_unit(way, self._base)
+        return self.in_own_units(cost, way)
+
+    def in_own_units(self, unit_steps: float, resolved: Resolved) -> float:
+        """The unit-steps of a training in units of the study's own granularity."""
+        return unit_steps / units_per_unit(resolved, self._base)
 
     def trainings(self) -> list[Training]:
         """All trainings without repetitions, seed by seed, so that first results are available early."""

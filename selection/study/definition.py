@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
@@ -132,7 +132,7 @@ class CompareDefinition(Definition):
         return {name: value for name, value in data.items() if value is not None}
 
     def problems(self) -> list[str]:
-        found = _problems_of(self.settings, [{"method": name} for name in self.methods])
+        found = self._about_settings(*({"method": name} for name in self.methods))
         found += [problem for name in self.variants for problem in self._about_variant(name, found)]
         found += [problem for name in self.staged for problem in self._about_stages(name, found)]
         found += [
@@ -146,6 +146,9 @@ class CompareDefinition(Definition):
         some = (("seeds", self.seeds), ("regimes", self.regimes), ("rates", self.rates or (1.0,)))
         found += [line for name, values in some for line in repeated(name, values)]
         return found + self._about_yardstick([contender.name for contender in self.contenders])
+
+    def _about_settings(self, *changes: Data) -> list[str]:
+        return problems_of(self.settings, changes, takes_budgets=True)
 
     @property
     def ways(self) -> dict[str, Data]:
@@ -180,7 +183,7 @@ class CompareDefinition(Definition):
     def _about_variant(self, name: str, known: Sequence[str]) -> list[str]:
         """Problems with this variant, except those ``known`` without it."""
         where, settings = f"`variants.{name}`", self.variants[name]
-        found = [f"{where}: {line}" for line in _problems_of(self.settings, [settings]) if line not in known]
+        found = [f"{where}: {line}" for line in self._about_settings(settings) if line not in known]
         try:
             safe_name(name, "variants")  # it becomes part of a folder's name
         except UserError as e:
@@ -189,9 +192,10 @@ class CompareDefinition(Definition):
             found.append(f"{where} must have a name of its own, but has that of a method.")
         fixed = [key for key in self._the_same_for_all if _sets(settings, key)]
         if not found and not known:
-            if self._corpus(settings) != self._corpus():
+            mine, base = self.resolved(settings).config, self.resolved().config
+            if _corpus(mine) != _corpus(base):
                 fixed.append("task")
-            if self.resolved().config.budgets is None and self._granularity(settings) != self._granularity():
+            if base.budgets is None and mine.granularity != base.granularity:
                 found.append(
                     f"{where} must leave `granularity` to the comparison, whose sizes count units, but sets "
                     "it. With `settings.budgets` in place of sizes, such as macs=50%, it may."
@@ -207,9 +211,7 @@ class CompareDefinition(Definition):
         prunes, staged = name in self.fine_tuned, self.staged[name]
         entry = "fine_tuned" if prunes else "distilled"
         where = f"`{entry}.{name}`"
-        found = [
-            f"{where}: {line}" for line in _problems_of(self.settings, [staged.settings]) if line not in known
-        ]
+        found = [f"{where}: {line}" for line in self._about_settings(staged.settings) if line not in known]
         try:
             safe_name(name, entry)
         except UserError as e:
@@ -220,7 +222,10 @@ class CompareDefinition(Definition):
             hint = nearest(staged.of, list(self.ways))
             found.append(f"{where} must be `of` a method or variant, but is of '{staged.of}' instead.{hint}")
         elif prunes and not found and not known:
-            units, wanted = self._granularity(staged.settings), self._granularity(self.ways[staged.of])
+            units, wanted = (
+                self.resolved(changes).config.granularity
+                for changes in (staged.settings, self.ways[staged.of])
+            )
             if units != wanted:
                 found.append(
                     f"{where} must have `settings.granularity` {wanted}, as '{staged.of}' has, but has "
@@ -230,13 +235,10 @@ class CompareDefinition(Definition):
         fixed = [key for key in (*self._the_same_for_all, *given) if _sets(staged.settings, key)]
         return found + [f"{where} must leave `{key}` to the comparison, but sets it." for key in fixed]
 
-    def _granularity(self, *changes: Data) -> str:
-        return self.resolved(*changes).config.granularity
 
-    def _corpus(self, *changes: Data) -> tuple[str, object]:
-        """The part of the task that determines the test utterances, whether set or taken from a preset."""
-        task = self.resolved(*changes).config.task
-        return task.name, task.options.get("path")
+def _corpus(config: Config) -> tuple[str, object]:
+    """The part of the task that determines the test utterances, whether set or taken from a preset."""
+    return config.task.name, config.task.options.get("path")
 
 
 def checked(kls: type[D], data: Mapping[str, Any]) -> D:
@@ -273,16 +275,9 @@ def _sets(settings: Data, key: str) -> bool:
     return True
 
 
-def problems_of(settings: Data, changes: Sequence[Data]) -> list[str]:
-    """Problems with the settings of a study of sizes under any of these changes, without repetitions."""
-    return _problems_of(settings, changes, _budgets_problem)
-
-
-def _problems_of(
-    settings: Data, changes: Sequence[Data], further: Callable[[Config], str | None] = lambda _: None
-) -> list[str]:
-    """Problems with the settings under any of these changes, without repetitions; those of valid ones are
-    ``further``.
+def problems_of(settings: Data, changes: Sequence[Data], *, takes_budgets: bool = False) -> list[str]:
+    """Problems with the settings under any of these changes, without repetitions; ``takes_budgets``: whether
+    the study may be of budgets in place of sizes.
     """
     found: dict[str, None] = {}
     for change in changes:
@@ -291,20 +286,15 @@ def _problems_of(
         except ConfigError as e:
             found |= dict.fromkeys(e.problems)
         else:
-            found |= dict.fromkeys(line for line in (_latency_problem(config), further(config)) if line)
+            found |= dict.fromkeys(_about_budgets(config, takes_budgets))
     return list(found)
 
 
-def _budgets_problem(config: Config) -> str | None:
-    if config.budgets is None:
-        return None
-    return "`budgets` must be left out of a study that is no comparison: give `sizes` instead."
-
-
-def _latency_problem(config: Config) -> str | None:
-    if all(wish.quantity != "latency" for wish in config.wishes):
-        return None
-    return (
-        "`budgets` of a study must limit units, params or macs, but limit latency instead, which differs "
-        "from one measurement to the next."
-    )
+def _about_budgets(config: Config, takes_budgets: bool) -> Iterator[str]:
+    if any(wish.quantity == "latency" for wish in config.wishes):
+        yield (
+            "`budgets` of a study must limit units, params or macs, but limit latency instead, which differs "
+            "from one measurement to the next."
+        )
+    if config.budgets is not None and not takes_budgets:
+        yield "`budgets` must be left out of a study that is no comparison: give `sizes` instead."
